@@ -1,0 +1,42 @@
+"""withhold: learn from data that nobody labelled.
+
+Withhold a part of the data, let a network predict it from the rest, and keep the network.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from withhold.errors import UsageError, WithholdError
+    from withhold.methods import Encoder, Method
+    from withhold.runs import Run, embed, evaluate, load, methods, train
+
+__version__ = "0.1.0"
+
+# Where each public name lives. They are imported at first use, so that `import withhold` costs nothing.
+_HOMES = {
+    "Encoder": "withhold.methods",
+    "Method": "withhold.methods",
+    "Run": "withhold.runs",
+    "UsageError": "withhold.errors",
+    "WithholdError": "withhold.errors",
+    "embed": "withhold.runs",
+    "evaluate": "withhold.runs",
+    "load": "withhold.runs",
+    "methods": "withhold.runs",
+    "train": "withhold.runs",
+}
+
+__all__ = [
+    "Encoder", "Method", "Run", "UsageError", "WithholdError", "embed", "evaluate", "load", "methods", "train"
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'withhold' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,48 @@
+"""The contract of an encoder: images in, one feature vector each out."""
+
+import torch
+from torch import Tensor, nn
+
+from withhold import views
+
+
+class Encoder(nn.Module):
+    """Images float [n, c, h, w] in [0, 1] -> features [n, dim].
+
+    A subclass sets itself up with `super().__init__(dim, channels, size, stride)` and defines `encode`. It normalises its
+    own input, so what a view emits, what a person embeds and what ONNX runs are the same plain [0, 1] pixels.
+
+    Args:
+        dim: length of a feature vector.
+        channels: 1 (lightness) or 3 (RGB). Images of the other kind are converted: colour to CIE lightness, grey repeated.
+        size: height and width in pixels that the encoder is built for; convolutional ones take others too.
+        stride: pixels per cell of the feature map.
+        mean, std: what the input is normalised with, a channel each; the default maps [0, 1] to [-2, 2].
+    """
+
+    def __init__(self, dim: int, channels: int, size: int, stride: int, mean=0.5, std=0.25):
+        super().__init__()
+        self.dim, self.channels, self.size, self.stride = dim, channels, size, stride
+        self.register_buffer("mean", torch.as_tensor(mean).expand(channels).reshape(channels, 1, 1).clone())
+        self.register_buffer("std", torch.as_tensor(std).expand(channels).reshape(channels, 1, 1).clone())
+
+    @property
+    def grid(self) -> int:
+        """Height and width of the feature map at `size` pixels."""
+        return -(-self.size // self.stride)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Normalised images [n, c, h, w] -> feature map [n, dim, h', w']: what a subclass defines."""
+        raise NotImplementedError(f"{type(self).__name__} defines no encode(x).")
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Images float [n, 1 or 3, h, w] in [0, 1] -> the encoder's channels, normalised."""
+        return (views.with_channels(images, self.channels) - self.mean) / self.std
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Images float [n, c, h, w] in [0, 1] -> feature map [n, dim, h', w']."""
+        return self.encode(self.normalize(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images float [n, c, h, w] in [0, 1] -> features [n, dim], the mean over the feature map."""
+        return self.maps(images).mean((2, 3))
