@@ -7,9 +7,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from withhold import methods
     from withhold.errors import UsageError, WithholdError
     from withhold.methods import Encoder, Method
-    from withhold.runs import Run, embed, evaluate, load, methods, train
+    from withhold.runs import Run, embed, evaluate, load, train
 
 __version__ = "0.1.0"
 
@@ -23,7 +24,6 @@ _HOMES = {
     "embed": "withhold.runs",
     "evaluate": "withhold.runs",
     "load": "withhold.runs",
-    "methods": "withhold.runs",
     "train": "withhold.runs",
 }
 
@@ -33,6 +33,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "methods":  # a package that can also be called
+        return importlib.import_module("withhold.methods")
     if name not in _HOMES:
         raise AttributeError(f"module 'withhold' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

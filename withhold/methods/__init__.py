@@ -1,9 +1,25 @@
-"""Methods: one file each, grouped by what they learn from."""
+"""Methods: one file each, grouped by what they learn from. `withhold.methods()` lists their cards."""
+
+import sys
+import types
+from typing import Any
 
 from withhold.methods.base import Batch, Method, Optimizer, accuracy
-from withhold.methods.registry import build, configure, find, method, names, parameters
+from withhold.methods.registry import build, card, configure, find, method, names, parameters
 from withhold.nets import Encoder
 
 __all__ = [
-    "Batch", "Encoder", "Method", "Optimizer", "accuracy", "build", "configure", "find", "method", "names", "parameters"
+    "Batch", "Encoder", "Method", "Optimizer", "accuracy", "build", "card", "configure", "find", "method", "names",
+    "parameters",
 ]  # fmt: skip
+
+
+class _Methods(types.ModuleType):
+    """The package itself, which a person may also call: `withhold.methods()`."""
+
+    def __call__(self) -> list[dict[str, Any]]:
+        """The card of every method: name, paper, family, needs, parameters with their defaults, and what it does."""
+        return [card(find(name)) for name in names()]
+
+
+sys.modules[__name__].__class__ = _Methods

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from withhold.errors import UsageError
 from withhold.nets import Encoder
 
 Batch = dict[str, Any]
@@ -110,6 +111,13 @@ class Method(nn.Module):
 
     def after_step(self) -> None:
         """Runs after every optimiser step: moving-average teachers, queues, memory banks."""
+
+    def apply_to(self, images: Tensor) -> dict[str, Tensor]:
+        """What the trained method gives a person: images uint8 [n, c, h, w] -> named images float [n, c, h, w] in [0, 1].
+
+        (`apply` is taken: every `nn.Module` has one.)
+        """
+        raise UsageError(f"{self.name} gives embeddings only: use `withhold embed`.")
 
     def picture(self, visible: Any, withheld: Any, predicted: Any = None) -> dict[str, Tensor | list[str]]:
         """A few samples for the report: columns of images float [n, c, h, w] in [0, 1], or of captions [n].

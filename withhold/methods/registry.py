@@ -90,6 +90,18 @@ def build(cls: type[Method], encoder: Any, values: dict[str, Any]) -> Method:
         raise UsageError(f"{cls.name}: {error}") from error
 
 
+def card(cls: type[Method]) -> dict[str, Any]:
+    """What a person should know of a method, ready for JSON."""
+    return {
+        "name": cls.name,
+        "paper": cls.paper,
+        "family": cls.family,
+        "needs": cls.needs,
+        "parameters": {name: parameter.default for name, parameter in parameters(cls).items()},
+        "about": inspect.getdoc(cls) or "",
+    }
+
+
 def _files() -> list[Path]:
     return sorted(path for path in HERE.glob("*/*.py") if not path.stem.startswith("_"))
 

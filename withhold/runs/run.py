@@ -1,0 +1,175 @@
+"""A run: the folder that a training leaves behind, and what can be done with it."""
+
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from withhold import data, evaluation, nets
+from withhold import methods as registry
+from withhold.data import Samples
+from withhold.errors import UsageError, WithholdError
+from withhold.methods import Encoder, Method
+from withhold.training import Row, findings
+from withhold.training.journal import read as read_journal
+
+
+class Run:
+    """A trained (or still training) run in `folder`, as `withhold.load` gives it.
+
+    Attributes:
+        folder: where its files are.
+        config: what was trained on what, and how; the folder's config.json.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        path = self.folder / "config.json"
+        if not path.is_file():
+            raise UsageError(f"{folder} is no run: it has no config.json; give a folder that `withhold train` made.")
+        try:
+            self.config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise WithholdError(f"{path} is damaged ({error}): train this run again.") from error
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}: {self.config['method']} on {', '.join(self.config['data'])})"
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The trained encoder, in eval mode on the CPU."""
+        encoder = self.untrained()
+        self._fill(encoder, self.folder / "encoder.safetensors")
+        return encoder.eval()
+
+    @cached_property
+    def method(self) -> Method:
+        """The trained method (heads, teachers and all), in eval mode on the CPU."""
+        cls = registry.find(self.config["method"])
+        method = registry.build(cls, self.untrained(), self.config["parameters"])
+        self._fill(method, self.folder / "method.safetensors")
+        return method.eval()
+
+    @property
+    def seed(self) -> int:
+        return self.config["plan"]["seed"]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the training came to its end."""
+        return (self.folder / "encoder.safetensors").is_file()
+
+    def untrained(self) -> Encoder:
+        """The same encoder with fresh weights from the run's seed: the control."""
+        return build_encoder(self.config["encoder"], self.seed)
+
+    def load_data(self, source: Any, **options: Any) -> Samples:
+        """`source` decoded as this run's encoder takes it."""
+        encoder = self.config["encoder"]
+        return data.load(source, size=encoder["size"], channels=encoder["data_channels"], **options)
+
+    def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
+        """The embedding of every item of `source`: a table with path, label (where there are any) and embedding [dim]."""
+        samples = self.load_data(source, labels=labels, strict=strict)
+        vectors = evaluation.features(self.encoder, samples).numpy()
+        columns: dict[str, Any] = {"path": pyarrow.array(samples.names)}
+        if samples.labels is not None:
+            columns["label"] = pyarrow.array([samples.classes[i] if i >= 0 else None for i in samples.labels])
+        flat = pyarrow.array(vectors.reshape(-1))
+        columns["embedding"] = pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+        return pyarrow.table(columns)
+
+    def evaluate(
+        self,
+        source: Any,
+        *,
+        protocols: tuple[str, ...] = ("knn", "linear"),
+        labels: str | None = None,
+        test_fraction: float = 0.2,
+        supervised: bool = False,
+        strict: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Measure the encoder on labelled data, beside an untrained one and raw pixels; the rows are kept in the folder.
+
+        `source` holds a train and a test part, or is split: `test_fraction` of it is for testing, by the run's seed.
+        """
+        parts = data.splits(source)
+        if parts:
+            train, test = (self.load_data(parts[part], strict=strict) for part in ("train", "test"))
+        else:
+            train, test = self.load_data(source, labels=labels, strict=strict).split(test_fraction, self.seed)
+        rows = evaluation.evaluate(
+            self.encoder, train, test, protocols, untrained=self.untrained(), supervised=supervised, seed=self.seed
+        )
+        write_json(self.folder / "evaluation.json", {"data": str(source), "results": rows})
+        return rows
+
+    def apply(self, images: Tensor) -> dict[str, Tensor]:
+        """What the method gives a person beyond embeddings: images uint8 [n, c, h, w] -> named images float [n, c, h, w].
+
+        Raises:
+            UsageError: the method gives embeddings only.
+        """
+        with torch.inference_mode():
+            return self.method.apply_to(images)
+
+    def rows(self) -> list[Row]:
+        """The journal: a row of numbers a logging point."""
+        path = self.folder / "metrics.csv"
+        return read_journal(path) if path.is_file() else []
+
+    def results(self) -> list[dict[str, Any]]:
+        """The rows of the last evaluation; none if there was none."""
+        path = self.folder / "evaluation.json"
+        return json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
+
+    def doctor(self) -> list[str]:
+        """What is wrong with this run, one sentence each with its remedy; none when all is well."""
+        found = findings(self.rows())
+        if not self.finished:
+            found.append("The training has not come to its end: go on with --resume.")
+        return found
+
+    def _fill(self, module: nn.Module, path: Path) -> None:
+        if not path.is_file():
+            raise WithholdError(f"{self.folder} has no {path.name} yet: finish its training with --resume.")
+        try:
+            module.load_state_dict(load_file(path))
+        except (SafetensorError, RuntimeError, OSError) as error:
+            raise WithholdError(f"{path} is damaged or of another version ({error}): train this run again.") from error
+
+
+def build_encoder(config: dict[str, Any], seed: int) -> Encoder:
+    """The encoder that a run's configuration describes, with weights from `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nets.build(
+            config["name"], size=config["size"], channels=config["channels"], pretrained=config["pretrained"]
+        )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` to `path`, whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def write_weights(path: Path, module: nn.Module) -> None:
+    """Write a module's state as safetensors, whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        # Cloned, because safetensors refuses tensors that share memory.
+        save_file({name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}, partial)
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        raise WithholdError(f"Could not write {path} ({error}): free some space, then --resume.") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,41 @@
+"""Defaults that scale themselves: what to train, from the data, the budget and the hardware."""
+
+import typing
+
+import torch
+
+from withhold.methods import Method
+from withhold.nets import ViT
+
+CPU_SIZE, GPU_SIZE = 96, 224
+
+
+def precision(device: torch.device) -> str:
+    """bf16 where the hardware multiplies it (recent GPUs, CPUs with AMX or AVX512-BF16), else float32."""
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    return "bf16-mixed" if fast else "32-true"
+
+
+def encoder(method: type[Method], device: torch.device) -> str:
+    """The encoder that suits the method and the hardware."""
+    if typing.get_type_hints(method.__init__)["encoder"] is ViT:
+        return "vit-tiny"
+    return "convnet" if device.type == "cpu" else "resnet18"
+
+
+def size(measured: int, device: torch.device) -> int:
+    """Pixels of the (square) input: what the images have, to a multiple of 4, from 32 up to what the hardware bears."""
+    return min(max(32, -(-measured // 4) * 4), CPU_SIZE if device.type == "cpu" else GPU_SIZE)
+
+
+def batch_size(count: int) -> int:
+    """Images a step: 256, or for small data the largest power of two that leaves about ten steps to an epoch."""
+    return max(2, min(256, 2 ** (max(2, count // 10).bit_length() - 1), count))
+
+
+def minutes(device: torch.device) -> float:
+    """The budget of a run for which none was named."""
+    return 10.0 if device.type == "cpu" else 30.0

@@ -1,0 +1,305 @@
+"""The loop: how any method is fitted. Read it from top to bottom."""
+
+import contextlib
+import copy
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from withhold.errors import UsageError, WithholdError
+from withhold.methods import Batch, Method, Optimizer
+from withhold.training import checkpoint
+from withhold.training.journal import Journal, Row
+from withhold.training.optimizers import build, clip, peak_lr, schedule
+from withhold.training.ranks import synchronize_batch_norm
+
+
+class Batches(Protocol):
+    """Where batches come from: a pure function of the step, so that a resumed run sees what an uninterrupted one did."""
+
+    batch_size: int
+    steps_per_epoch: int
+    streams: dict[str, Any]
+
+    def iterate(self, start: int, stop: int) -> Iterator[Batch]: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train. What is None is the method's own.
+
+    Args:
+        steps: optimiser steps; None to fill `minutes`.
+        minutes: how long, on this machine, by the pace of the first steps.
+        optimizer: "adamw", "sgd" or "lars".
+        lr: peak learning rate at 256 images a step; scaled with the batch as `Optimizer` says.
+        weight_decay: of weights, not of biases and normalisation.
+        warmup: share of the steps in which the learning rate rises.
+        clip: largest joint norm of a player's gradients; 0 for no limit.
+        accumulate: parts into which a batch is cut to save memory.
+        seed: of the views and of everything else that is random in a step.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    optimizer: str | None = None
+    lr: float | None = None
+    weight_decay: float | None = None
+    warmup: float = 0.1
+    clip: float = 0.0
+    accumulate: int = 1
+    seed: int = 0
+
+
+@dataclass
+class Outcome:
+    """What `fit` gives back: the steps done, those planned, and the journal's rows."""
+
+    step: int
+    steps: int
+    rows: list[Row]
+
+    @property
+    def finished(self) -> bool:
+        return self.step == self.steps
+
+
+def fit(
+    method: Method,
+    batches: Batches,
+    plan: Plan,
+    *,
+    fabric: Fabric | None = None,
+    folder: Path | None = None,
+    look: Callable[[nn.Module], Row] | None = None,
+    report: Callable[[Row], None] | None = None,
+    every: float = 60.0,
+) -> Outcome:
+    """Train `method` on `batches`; `folder`, where given, holds its checkpoint and journal, and is resumed from.
+
+    Args:
+        look: measures the encoder, about twenty times a run; its numbers enter the journal.
+        report: told every row of the journal, and nothing in between.
+        every: seconds between checkpoints.
+
+    Raises:
+        WithholdError: a loss that is not finite, or a checkpoint that cannot be read or written.
+    """
+    fabric = fabric or Fabric(accelerator="cpu", devices=1)
+    method.to(fabric.device, memory_format=torch.channels_last)
+    method.train()
+    if fabric.world_size > 1:
+        synchronize_batch_norm(method)
+    path = folder / "checkpoints" / "last.ckpt" if folder is not None else None
+    saved = checkpoint.load(path) if path is not None and path.exists() else None
+
+    if saved is None:
+        method.seed(_mix(plan.seed, 0, 0))
+        method.prepare(**batches.streams)
+    recipes = {player: _recipe(method, player, plan) for player in method.players()}
+    peaks = {player: peak_lr(recipe, batches.batch_size * fabric.world_size) for player, recipe in recipes.items()}
+    optimizers = {
+        player: build(modules, recipes[player], peaks[player]) for player, modules in method.players().items()
+    }
+    step, steps = 0, plan.steps
+    if saved is not None:
+        step, steps = _restore(saved, method, optimizers, path)
+    module = fabric.setup_module(method)
+    module.mark_forward_method("turn")
+
+    def turn_all(step: int, steps: int, batch: Batch) -> dict[str, torch.Tensor]:
+        """One step of every player; gives the named terms, still on the device."""
+        seed = _mix(plan.seed, step, fabric.global_rank)
+        torch.manual_seed(seed)  # for dropout and the like inside networks
+        method.seed(seed)
+        method.progress = step / steps
+        parts = _cut(batch, plan.accumulate)
+        terms: dict[str, torch.Tensor] = {}
+        for player, optimizer in optimizers.items():
+            share = schedule(step, steps, max(1, round(plan.warmup * steps)))
+            for group in optimizer.param_groups:
+                group["lr"] = peaks[player] * share
+            with _alone(player, optimizers):
+                for i, part in enumerate(parts):
+                    with fabric.no_backward_sync(module, enabled=i < len(parts) - 1):
+                        scored = module.turn(player, part)
+                        fabric.backward(scored["loss"] / len(parts))
+                    for name, value in scored.items():
+                        name = f"{player}/{name}" if len(optimizers) > 1 else name
+                        value = torch.as_tensor(value, dtype=torch.float32, device=fabric.device).detach()
+                        terms[name] = terms.get(name, 0) + value / len(parts)
+            if plan.clip:
+                clip(optimizer, plan.clip)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        method.after_step()
+        return terms
+
+    if steps is None:
+        if plan.minutes is None:
+            raise UsageError("A plan needs steps or minutes.")
+        steps = _pace(turn_all, batches, method, optimizers, 60 * plan.minutes, fabric)
+    log_every = max(1, min(50, steps // 100))
+    look_every = max(log_every, math.ceil(steps / 20 / log_every) * log_every)
+    journal = Journal(folder / "metrics.csv" if folder is not None and fabric.is_global_zero else None, until=step if saved else None)
+    seconds = journal.rows[-1]["seconds"] if journal.rows else 0.0
+
+    def save() -> None:
+        if path is not None and fabric.is_global_zero:
+            state = {"step": step, "steps": steps, "method": method.state_dict()}
+            checkpoint.save(path, state | {"optimizers": {p: o.state_dict() for p, o in optimizers.items()}})
+
+    sums: dict[str, torch.Tensor] = {}
+    waited, started, saved_at, logged = 0.0, time.perf_counter(), time.perf_counter(), step
+    with _termination() as terminated:
+        stream = batches.iterate(step, steps)
+        while step < steps:
+            if method.refresh and step and step % batches.steps_per_epoch == 0:
+                method.seed(_mix(plan.seed, step, 0))
+                method.prepare(**batches.streams)
+            asked = time.perf_counter()
+            batch = next(stream)
+            waited += time.perf_counter() - asked
+            for name, value in turn_all(step, steps, batch).items():
+                sums[name] = sums.get(name, 0) + value
+            step += 1
+
+            due = step % log_every == 0 or step == steps or terminated.is_set()
+            if due:
+                means = {name: (total / (step - logged)).item() for name, total in sums.items()}
+                elapsed = time.perf_counter() - started
+                seconds += elapsed
+                images = (step - logged) * batches.batch_size * fabric.world_size
+                row = {
+                    "step": step, "epoch": step / batches.steps_per_epoch, "seconds": round(seconds, 3), **means,
+                    "images_per_second": images / elapsed, "waiting": waited / elapsed,
+                    "lr": next(iter(optimizers.values())).param_groups[0]["lr"],
+                }  # fmt: skip
+                bad = [name for name, value in means.items() if name.endswith("loss") and not math.isfinite(value)]
+                if look is not None and not bad and (step % look_every == 0 or step == steps):
+                    row |= look(method.encoder)
+                    method.train()
+                journal.add(row)
+                if report is not None:
+                    report(row)
+                if bad:
+                    raise WithholdError(
+                        f"The {bad[0]} is not finite at step {step}: lower --lr or use --precision 32-true"
+                        + (f"; the checkpoint {path} is from before it." if path is not None and path.exists() else ".")
+                    )
+                sums, waited, logged = {}, 0.0, step
+                # Only what has just been seen to be finite is kept.
+                if time.perf_counter() - saved_at > every or step == steps or terminated.is_set():
+                    save()
+                    saved_at = time.perf_counter()
+                started = time.perf_counter()
+            if terminated.is_set():
+                break
+    return Outcome(step, steps, journal.rows)
+
+
+def _recipe(method: Method, player: str, plan: Plan) -> Optimizer:
+    own = method.optimizer[player] if isinstance(method.optimizer, dict) else method.optimizer
+    return Optimizer(
+        name=plan.optimizer or own.name,
+        lr=own.lr if plan.lr is None else plan.lr,
+        weight_decay=own.weight_decay if plan.weight_decay is None else plan.weight_decay,
+        betas=own.betas,
+    )
+
+
+def _restore(saved: dict[str, Any], method: Method, optimizers: dict, path: Path | None) -> tuple[int, int]:
+    try:
+        method.load_state_dict(saved["method"])
+        for player, optimizer in optimizers.items():
+            optimizer.load_state_dict(saved["optimizers"][player])
+        return saved["step"], saved["steps"]
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise WithholdError(
+            f"The checkpoint {path} is from another configuration: repeat the run's own options, or name another --out."
+        ) from error
+
+
+def _mix(seed: int, step: int, rank: int) -> int:
+    """One seed from three, well apart for neighbouring values (the mixing step of splitmix64)."""
+    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) & (2**64 - 1)
+    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
+    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
+    return (mixed ^ (mixed >> 31)) >> 1
+
+
+def _cut(batch: Batch, parts: int) -> list[Batch]:
+    """A batch as `parts` smaller ones of nearly equal size."""
+    if parts == 1:
+        return [batch]
+    cut = {
+        name: list(zip(*(part.chunk(parts) for part in value), strict=True)) if isinstance(value, tuple) else value.chunk(parts)
+        for name, value in batch.items()
+    }
+    return [dict(zip(cut, part, strict=True)) for part in zip(*cut.values(), strict=True)]
+
+
+@contextlib.contextmanager
+def _alone(player: str, optimizers: dict[str, torch.optim.Optimizer]) -> Iterator[None]:
+    """While `player` plays, the other players' parameters take no gradient."""
+    mine = {id(p) for group in optimizers[player].param_groups for p in group["params"]}
+    others = [
+        p for optimizer in optimizers.values() for group in optimizer.param_groups for p in group["params"]
+        if id(p) not in mine
+    ]  # fmt: skip
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)
+
+
+def _pace(turn_all, batches: Batches, method: Method, optimizers: dict, seconds: float, fabric: Fabric) -> int:
+    """How many steps fill `seconds`: a few are timed on a copy of the state, which is then put back."""
+    state = copy.deepcopy((method.state_dict(), {p: o.state_dict() for p, o in optimizers.items()}))
+    times = []
+    began = time.perf_counter()
+    for step, batch in enumerate(batches.iterate(0, 12)):
+        asked = time.perf_counter()
+        turn_all(step, 1000, batch)["loss" if len(optimizers) == 1 else f"{next(iter(optimizers))}/loss"].item()
+        times.append(time.perf_counter() - asked)
+        if fabric.world_size == 1 and len(times) > 3 and time.perf_counter() - began > 0.05 * seconds:
+            break
+    method.load_state_dict(state[0])
+    for player, optimizer in optimizers.items():
+        optimizer.state.clear()
+        optimizer.load_state_dict(state[1][player])
+    settled = sorted(times[len(times) // 3 :])
+    return fabric.broadcast(max(1, int(seconds / settled[len(settled) // 2])))
+
+
+@contextlib.contextmanager
+def _termination() -> Iterator[threading.Event]:
+    """An event that SIGTERM and the first Ctrl-C set, so that the loop can save and end; a second Ctrl-C ends at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
+        yield asked
+        return
+
+    def ask(signum, frame):
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

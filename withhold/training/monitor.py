@@ -1,0 +1,62 @@
+"""The monitor: what can be said of a representation, and of a training run, without labels."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from withhold.training.journal import Row
+
+
+def rank(features: Tensor) -> float:
+    """The effective rank of features [n, d]: exp of the entropy of their normalised singular values.
+
+    RankMe, Garrido et al., ICML 2023, equation 1, on centred features, so that a constant feature counts for nothing.
+    """
+    spectrum = torch.linalg.svdvals((features - features.mean(0)).double())
+    if spectrum.sum() < 1e-9:
+        return 0.0
+    shares = spectrum / spectrum.sum()
+    return math.exp(-(shares * (shares + 1e-12).log()).sum().item())
+
+
+def spread(features: Tensor) -> float:
+    """The mean deviation of L2-normalised features [n, d], a dimension, times sqrt(d): 1 is spread out, 0 collapsed."""
+    unit = torch.nn.functional.normalize(features.float(), dim=1)
+    return (unit.std(0, correction=0).mean() * math.sqrt(unit.shape[1])).item()
+
+
+def findings(rows: Sequence[Row]) -> list[str]:
+    """What is wrong with a run, from its journal: one sentence each, with the remedy; none when all is well."""
+    found = []
+    if not rows:
+        return found
+    last = rows[-1]
+    for player in {name.removesuffix("loss") for name in last if name.endswith("loss")}:
+        loss = last[player + "loss"]
+        who = f"The {player.removesuffix('/')}'s loss" if player else "The loss"
+        if not math.isfinite(loss):
+            found.append(
+                f"{who} is not finite at step {last['step']:.0f}: lower --lr, or use --precision 32-true; "
+                "the last good checkpoint is kept."
+            )
+        trivial = last.get(player + "trivial")
+        if trivial is not None and len(rows) >= 10 and loss > 0.98 * trivial > 0:
+            found.append(
+                f"{who} is {loss:.3g}, and knowing nothing costs {trivial:.3g}: it has not begun to learn; "
+                "raise --lr or train longer, and look at `withhold views` for what it sees."
+            )
+    looks = [row for row in rows if "rank" in row]
+    if looks and (looks[-1]["rank"] < 2 or looks[-1]["spread"] < 0.05):
+        found.append(
+            f"The representation has collapsed (rank {looks[-1]['rank']:.1f}, spread {looks[-1]['spread']:.2f}): "
+            "lower --lr, enlarge --batch-size, or choose a method with negatives or a variance term (simclr, lejepa)."
+        )
+    waits = [row["waiting"] for row in rows[1:] if "waiting" in row]
+    if waits and sorted(waits)[len(waits) // 2] > 0.2:
+        found.append(
+            f"The device waits for data {sorted(waits)[len(waits) // 2]:.0%} of the time: "
+            "put the cache on a faster disk, or lower --size."
+        )
+    return found

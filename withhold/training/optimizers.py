@@ -1,0 +1,77 @@
+"""Optimisers and the learning rate's course."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from withhold.errors import UsageError, suggestion
+from withhold.methods import Optimizer
+
+REFERENCE_BATCH = 256
+
+
+class LARS(torch.optim.SGD):
+    """SGD with momentum whose step is scaled, tensor by tensor, by the ratio of the weight's to the gradient's norm.
+
+    You, Gitman & Ginsburg, 2017: "Large batch training of convolutional networks". Biases and normalisation parameters
+    (groups without `decay`) are stepped unscaled, as self-supervised practice has it. The decay is the group's `decay`
+    rather than SGD's `weight_decay`, because it belongs inside the scaling.
+    """
+
+    def __init__(self, params, lr: float, momentum: float = 0.9, trust: float = 0.001):
+        super().__init__(params, lr=lr, momentum=momentum)
+        self.trust = trust
+        for group in self.param_groups:
+            group.setdefault("decay", 0.0)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None or not group["decay"]:
+                    continue
+                gradient = parameter.grad.add_(parameter, alpha=group["decay"])
+                weight_norm, gradient_norm = parameter.norm(), gradient.norm()
+                ratio = self.trust * weight_norm / gradient_norm.clamp_min(1e-12)
+                gradient.mul_(torch.where(weight_norm > 0, ratio, 1.0))
+        return super().step(closure)
+
+
+def build(modules: Iterable[nn.Module], recipe: Optimizer, lr: float) -> torch.optim.Optimizer:
+    """The optimiser of `recipe` over the trainable parameters of `modules`, at peak learning rate `lr`."""
+    parameters = {p: None for module in modules for p in module.parameters() if p.requires_grad}
+    decayed = [p for p in parameters if p.ndim > 1]
+    spared = [p for p in parameters if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if recipe.name == "adamw":
+        return torch.optim.AdamW(groups, lr=lr, betas=recipe.betas)
+    if recipe.name == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True)
+    if recipe.name == "lars":
+        return LARS([{"params": group["params"], "decay": group["weight_decay"]} for group in groups], lr=lr)
+    raise UsageError(f"There is no optimiser {recipe.name!r}: {suggestion(recipe.name, ['adamw', 'sgd', 'lars'])}")
+
+
+def peak_lr(recipe: Optimizer, batch_size: int) -> float:
+    """The recipe's learning rate for `batch_size` images a step: linear in it for SGD and LARS, its root for AdamW."""
+    ratio = batch_size / REFERENCE_BATCH
+    return recipe.lr * (math.sqrt(ratio) if recipe.name == "adamw" else ratio)
+
+
+def schedule(step: int, steps: int, warmup: int, final: float = 0.001) -> float:
+    """The share of the peak learning rate at `step` of `steps`: a linear warm-up, then a cosine to `final`."""
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
+
+
+def clip(optimizer: torch.optim.Optimizer, norm: float) -> Tensor:
+    """Scale the optimiser's gradients down to a joint norm of at most `norm`; gives their norm before."""
+    return nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], norm)

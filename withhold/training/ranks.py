@@ -1,0 +1,41 @@
+"""Batch normalisation over all the processes that train together."""
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class BatchNormAcrossRanks(_BatchNorm):
+    """Batch normalisation with the mean and variance of every rank's batch together.
+
+    What torch's own SyncBatchNorm does on GPUs, on any device: two processes then see one batch of twice the size, and
+    a rank's statistics cannot give away which views belong together.
+    """
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        pass
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        dims = [0, *range(2, x.ndim)]
+        world = distributed.get_world_size()
+        mean, square = all_reduce(torch.stack([x.float().mean(dims), x.float().square().mean(dims)])) / world
+        variance = square - mean.square()
+        with torch.no_grad():
+            count = world * x.numel() / x.shape[1]
+            self.num_batches_tracked += 1
+            momentum = self.momentum if self.momentum is not None else 1 / self.num_batches_tracked
+            self.running_mean.lerp_(mean, momentum)
+            self.running_var.lerp_(variance * count / (count - 1), momentum)
+        shape = [1, -1] + [1] * (x.ndim - 2)
+        scaled = (x - mean.reshape(shape)) * (variance + self.eps).rsqrt().reshape(shape)
+        return scaled * self.weight.reshape(shape) + self.bias.reshape(shape) if self.affine else scaled
+
+
+def synchronize_batch_norm(module: nn.Module) -> None:
+    """Make every batch normalisation inside `module` one across ranks, in place; parameters and their names stay."""
+    for part in module.modules():
+        if type(part) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+            part.__class__ = BatchNormAcrossRanks
