@@ -1,0 +1,110 @@
+"""Pictures of samples: what a method saw, what it said, and what was true, side by side."""
+
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from withhold.errors import UsageError
+
+Columns = dict[str, Tensor | list[str]]
+
+PAPER, INK, FAINT = "#ffffff", "#1b1f24", "#6a737d"
+MARGIN, GAP, LINE, CAPTION = 24, 8, 17, 18  # pixels, and letters a line of a caption
+
+
+def tile(image: Tensor, side: int = 96) -> Image.Image:
+    """A float image [c, h, w] in [0, 1], c = 1 or 3, about `side` pixels long.
+
+    Small images grow by a whole factor without smoothing, so that a pixel stays a square; large ones shrink to `side`.
+    """
+    pixels = image.detach().float().nan_to_num(0.0).clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
+    picture = (
+        Image.fromarray(pixels[0].numpy()) if len(pixels) == 1 else Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    )
+    longest = max(picture.size)
+    if longest > side:
+        return picture.resize(
+            [max(1, round(length * side / longest)) for length in picture.size], Image.Resampling.LANCZOS
+        )
+    factor = max(1, round(side / longest))
+    return picture.resize([length * factor for length in picture.size], Image.Resampling.NEAREST)
+
+
+def select(columns: Columns, rows: int) -> Columns:
+    """Up to `rows` samples of `columns`, evenly spread, because methods stack their views of a batch one after another.
+
+    What was seen stands first, then what was said, then what was true, then the rest.
+    """
+    count = min((len(column) for column in columns.values()), default=0)
+    chosen = torch.linspace(0, count - 1, min(rows, count)).round().int().tolist()
+    rank = {"seen": 0, "said": 1, "true": 2}
+    return {name: _take(columns[name], chosen) for name in sorted(columns, key=lambda name: rank.get(name, 3))}
+
+
+def grid(columns: Columns, rows: int = 8, side: int = 96) -> Image.Image:
+    """One picture of up to `rows` samples: a row a sample, a titled column an entry.
+
+    Args:
+        columns: images float [n, c, h, w] in [0, 1], or captions [n], by title; `Method.picture` gives such.
+        side: about how many pixels long an image is drawn.
+
+    Raises:
+        UsageError: there is no sample in `columns`.
+    """
+    chosen = select(columns, rows)
+    if not chosen or not len(next(iter(chosen.values()))):
+        raise UsageError("There is nothing to draw: the method gives no picture of its samples.")
+    regular, bold = _font("DejaVuSans.ttf", 13), _font("DejaVuSans-Bold.ttf", 13)
+    cells = {title: _cells(column, side) for title, column in chosen.items()}
+    widths = {
+        title: max(bold.getlength(title), *(_width(cell, regular) for cell in column))
+        for title, column in cells.items()
+    }
+    heights = [max(_height(cell) for cell in row) for row in zip(*cells.values(), strict=True)]
+    size = (
+        2 * MARGIN + round(sum(widths.values())) + 2 * GAP * (len(widths) - 1),
+        2 * MARGIN + LINE + sum(heights) + GAP * len(heights),
+    )
+    sheet = Image.new("RGB", size, PAPER)
+    draw = ImageDraw.Draw(sheet)
+    left = float(MARGIN)
+    for title, column in cells.items():
+        centre = left + widths[title] / 2
+        draw.text((centre, MARGIN), title, INK, bold, anchor="ma")
+        top = MARGIN + LINE + GAP
+        for cell, height in zip(column, heights, strict=True):
+            middle = top + height / 2
+            if isinstance(cell, str):
+                draw.multiline_text((centre, middle), cell, FAINT, regular, anchor="mm", align="center")
+            else:
+                sheet.paste(cell, (round(centre - cell.width / 2), round(middle - cell.height / 2)))
+            top += height + GAP
+        left += widths[title] + 2 * GAP
+    return sheet
+
+
+def _take(column: Tensor | list[str], chosen: list[int]) -> Tensor | list[str]:
+    return column[chosen] if isinstance(column, Tensor) else [column[index] for index in chosen]
+
+
+def _cells(column: Iterable[Tensor | str], side: int) -> list[Image.Image | str]:
+    return [textwrap.fill(cell, CAPTION) if isinstance(cell, str) else tile(cell, side) for cell in column]
+
+
+def _width(cell: Image.Image | str, font: ImageFont.FreeTypeFont) -> float:
+    return max(map(font.getlength, cell.split("\n"))) if isinstance(cell, str) else cell.width
+
+
+def _height(cell: Image.Image | str) -> int:
+    return LINE * (cell.count("\n") + 1) if isinstance(cell, str) else cell.height
+
+
+def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    """matplotlib carries these fonts, and they know more alphabets than Pillow's own."""
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
