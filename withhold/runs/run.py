@@ -89,6 +89,7 @@ class Run:
     def evaluate(
         self,
         source: Any,
+        test: Any = None,
         *,
         protocols: tuple[str, ...] = ("knn", "linear"),
         labels: str | None = None,
@@ -98,15 +99,18 @@ class Run:
     ) -> list[dict[str, Any]]:
         """Measure the encoder on labelled data, beside an untrained one and raw pixels; the rows are kept in the folder.
 
-        `source` holds a train and a test part, or is split: `test_fraction` of it is for testing, by the run's seed.
+        The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test part,
+        or is split: `test_fraction` of it is for testing, by the run's seed.
         """
-        parts = data.splits(source)
+        parts = {"train": source, "test": test} if test is not None else data.splits(source)
         if parts:
-            train, test = (self.load_data(parts[part], strict=strict) for part in ("train", "test"))
+            bank, queries = (
+                self.load_data(parts[part], labels=labels, strict=strict) for part in ("train", "test")
+            )
         else:
-            train, test = self.load_data(source, labels=labels, strict=strict).split(test_fraction, self.seed)
+            bank, queries = self.load_data(source, labels=labels, strict=strict).split(test_fraction, self.seed)
         rows = evaluation.evaluate(
-            self.encoder, train, test, protocols, untrained=self.untrained(), supervised=supervised, seed=self.seed
+            self.encoder, bank, queries, protocols, untrained=self.untrained(), supervised=supervised, seed=self.seed
         )
         write_json(self.folder / "evaluation.json", {"data": str(source), "results": rows})
         return rows

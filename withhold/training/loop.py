@@ -81,14 +81,14 @@ def fit(
     fabric: Fabric | None = None,
     folder: Path | None = None,
     look: Callable[[nn.Module], Row] | None = None,
-    report: Callable[[Row], None] | None = None,
+    report: Callable[[Row, int], None] | None = None,
     every: float = 60.0,
 ) -> Outcome:
     """Train `method` on `batches`; `folder`, where given, holds its checkpoint and journal, and is resumed from.
 
     Args:
         look: measures the encoder, about twenty times a run; its numbers enter the journal.
-        report: told every row of the journal, and nothing in between.
+        report: told every row of the journal and the number of steps planned.
         every: seconds between checkpoints.
 
     Raises:
@@ -190,7 +190,7 @@ def fit(
                     method.train()
                 journal.add(row)
                 if report is not None:
-                    report(row)
+                    report(row, steps)
                 if bad:
                     raise WithholdError(
                         f"The {bad[0]} is not finite at step {step}: lower --lr or use --precision 32-true"

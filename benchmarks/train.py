@@ -1,0 +1,131 @@
+"""Where a training step's time goes, and how fast steps are beside lightly's loop.
+
+    python benchmarks/train.py DATA                        DATA: CIFAR-10 as parquet, for instance
+    python benchmarks/train.py DATA --peer PYTHON SCRIPT   the same step as SCRIPT (run by PYTHON) makes it
+
+SimCLR with ResNet-18 at 32 px, batch 256. The loop is the library's own, timed from outside. A peer's script takes --data,
+--images, --batch-size and prints one JSON object with `images_per_second` and `peak_rss_mb`; it runs right after ours.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from record import record
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from withhold import data, nets
+from withhold.methods import build, find
+from withhold.training import Plan, defaults, fit
+
+
+class Clock:
+    """Adds up the seconds between `start(part)` and `stop(part)`; waits for the device, so that they are the part's own."""
+
+    def __init__(self, device: torch.device):
+        self.device, self.seconds, self.started = device, defaultdict(float), {}
+
+    def start(self, part: str) -> None:
+        self._wait()
+        self.started[part] = time.perf_counter()
+
+    def stop(self, part: str) -> None:
+        self._wait()
+        self.seconds[part] += time.perf_counter() - self.started[part]
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def around(self, part: str, function):
+        def timed(*arguments, **options):
+            self.start(part)
+            result = function(*arguments, **options)
+            self.stop(part)
+            return result
+
+        return timed
+
+
+def measure(source: str, encoder: str, batch_size: int, steps: int, count: int) -> dict:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    samples = data.load(source, size=32)
+    samples = samples.select(range(min(count, len(samples))))
+    method = build(find("simclr"), nets.build(encoder, size=32, channels=3), {})
+    if device.type == "cuda":
+        method.encoder.compile()
+    feeder = data.Feeder({"images": samples}, {"images": "image"}, batch_size, 0, device=device)
+    fabric = Fabric(accelerator=device.type, devices=1, precision=defaults.precision(device))
+    fit(method, feeder, Plan(steps=max(3, steps // 5)), fabric=fabric)  # warms up
+
+    plain = _timed(lambda: fit(method, feeder, Plan(steps=steps), fabric=fabric), device)
+    clock = Clock(device)
+    method.hide = clock.around("views", method.hide)
+    method.predict = clock.around("forward", method.predict)
+    method.loss = clock.around("forward", method.loss)
+    method.after_step = clock.around("after_step", method.after_step)
+    fabric.backward = clock.around("backward", fabric.backward)
+    iterate = feeder.iterate
+
+    def timed_batches(start, stop):
+        batches = iterate(start, stop)
+        for _ in range(start, stop):
+            clock.start("data")
+            batch = next(batches)
+            clock.stop("data")
+            yield batch
+
+    feeder.iterate = timed_batches
+    hooks = [
+        register_optimizer_step_pre_hook(lambda *_: clock.start("optimizer")),
+        register_optimizer_step_post_hook(lambda *_: clock.stop("optimizer")),
+    ]
+    whole = _timed(lambda: fit(method, feeder, Plan(steps=steps), fabric=fabric), device)
+    for hook in hooks:
+        hook.remove()
+    shares = {part: round(seconds / whole, 4) for part, seconds in clock.seconds.items()}
+    shares["rest"] = round(1 - sum(shares.values()), 4)
+    return {
+        "encoder": encoder, "batch_size": batch_size, "precision": defaults.precision(device),
+        "images_per_second": round(steps * batch_size / plain, 1), "shares": shares,
+        "outside_forward_and_backward": round(1 - shares["forward"] - shares["backward"], 4),
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }  # fmt: skip
+
+
+def _timed(function, device: torch.device) -> float:
+    started = time.perf_counter()
+    function()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--encoder", default="resnet18")
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--images", type=int, default=2048)
+    parser.add_argument("--peer", nargs=2, metavar=("PYTHON", "SCRIPT"))
+    options = parser.parse_args()
+    result = {"withhold": measure(options.data, options.encoder, options.batch_size, options.steps, options.images)}
+    if options.peer:
+        folder = Path(options.data).parent if Path(options.data).is_file() else Path(options.data)
+        command = [*options.peer, "--data", str(folder), "--images", str(options.images)]
+        said = subprocess.run([*command, "--batch-size", str(options.batch_size)], capture_output=True, text=True, check=True)
+        result["peer"] = json.loads(said.stdout.splitlines()[-1])
+        result["times_faster"] = round(result["withhold"]["images_per_second"] / result["peer"]["images_per_second"], 2)
+    print(json.dumps(result, indent=2))
+    record("train", result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""What every method must do, run on each one that is registered, unasked."""
+
+import inspect
+import typing
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from withhold import data, nets
+from withhold.errors import UsageError
+from withhold.methods import build, find, names, parameters
+from withhold.runs import train as train_run
+from withhold.runs.pictures import grid
+from withhold.runs.run import build_encoder
+from withhold.training import Plan, defaults, fit
+
+METHODS = names()
+SIZE = 32
+
+
+def make(name, values=None, channels=3, size=SIZE, encoder=None):
+    """A method around its default encoder for a CPU, always with the same weights."""
+    cls = find(name)
+    config = {
+        "name": encoder or defaults.encoder(cls, torch.device("cpu")), "size": size,
+        "channels": cls.channels or channels, "pretrained": False,
+    }  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build(cls, build_encoder(config, 0), values or {})
+
+
+def feed(name, samples, batch_size=32):
+    needs = find(name).needs
+    return data.Feeder(dict.fromkeys(needs, samples), needs, batch_size, 0)
+
+
+def scored(method, batch, seed=0):
+    """Each player's terms on `batch`."""
+    method.seed(seed)
+    return {player: method.turn(player, batch) for player in method.players()}
+
+
+@pytest.fixture(params=METHODS)
+def name(request):
+    return request.param
+
+
+def test_its_card_is_whole(name):
+    cls = find(name)
+    text = inspect.getdoc(cls)
+    assert text, "a method says what it withholds"
+    assert text.split("\n")[0].endswith(".")
+    for parameter in parameters(cls).values():
+        assert f"{parameter.name}:" in text, f"{parameter.name} is not explained"
+        assert parameter.default is not inspect.Parameter.empty, f"{parameter.name} has no default"
+        assert parameter.annotation is not typing.Any, f"{parameter.name} has no type"
+    options = set(inspect.signature(train_run).parameters) - {"parameters"}
+    assert not options & set(parameters(cls)), "a parameter bears the name of a training option"
+
+
+def test_loss_is_finite_and_every_weight_learns(name, photo_samples):
+    method, feeder = make(name), feed(name, photo_samples)
+    method.prepare(**feeder.streams)
+    batch = feeder.batch(0)
+    for player, terms in scored(method, batch).items():
+        assert terms["loss"].ndim == 0
+        assert torch.isfinite(terms["loss"])
+        method.zero_grad()
+        terms["loss"].backward()
+        for module in method.players()[player]:
+            for key, parameter in module.named_parameters():
+                if parameter.requires_grad:
+                    assert parameter.grad is not None, f"{key} has no gradient"
+                    assert torch.isfinite(parameter.grad).all(), key
+
+
+def test_the_same_seed_gives_the_same_loss_and_another_another(name, photo_samples):
+    feeder = feed(name, photo_samples)
+    losses = []
+    for seed in (3, 3, 4):
+        method = make(name)
+        method.prepare(**feeder.streams)
+        losses.append([terms["loss"].item() for terms in scored(method, feeder.batch(0), seed).values()])
+    assert losses[0] == losses[1]
+    if name != "autoencoder":  # which withholds nothing and draws no number
+        assert losses[0] != losses[2]
+
+
+def test_a_killed_and_resumed_run_ends_bit_for_bit_like_another(name, photo_samples, tmp_path):
+    plan = Plan(steps=6, seed=5)
+
+    class Killed(Exception):
+        pass
+
+    class Killer(data.Feeder):
+        def iterate(self, start, stop):
+            for step in range(start, stop):
+                if step == 4:
+                    raise Killed
+                yield self.batch(step)
+
+    def run(folder, feeder):
+        folder.mkdir(exist_ok=True)
+        method = make(name)
+        fit(method, feeder, plan, folder=folder, every=0)
+        return method.state_dict()
+
+    whole = run(tmp_path / "whole", feed(name, photo_samples))
+    needs = find(name).needs
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", Killer(dict.fromkeys(needs, photo_samples), needs, 32, 0))
+    resumed = run(tmp_path / "killed", feed(name, photo_samples))
+    assert whole.keys() == resumed.keys()
+    for key, value in whole.items():
+        assert torch.equal(value, resumed[key]), key
+
+
+def test_it_learns_on_tiny_data(name, photo_samples):
+    """The loss falls below that of the best predictor that looks at nothing; where none is stated, below where it began."""
+    method, feeder = make(name), feed(name, photo_samples)
+    rows = fit(method, feeder, Plan(steps=100), look=lambda encoder: {}).rows
+    player = next(iter(method.players())) + "/" if len(method.players()) > 1 else ""
+    last = rows[-10:]
+    loss = sum(row[player + "loss"] for row in last) / len(last)
+    trivial = [row[player + "trivial"] for row in last if player + "trivial" in row]
+    assert loss < (sum(trivial) / len(trivial) if trivial else rows[0][player + "loss"])
+    features = method.encoder.eval()(photo_samples.batch(range(64)).float() / 255)
+    assert features.std(0).max() > 1e-4, "the representation has collapsed"
+
+
+def test_every_parameter_takes_another_value(name, photo_samples):
+    feeder = feed(name, photo_samples)
+    for parameter in parameters(find(name)).values():
+        for value in others(parameter):
+            method = make(name, {parameter.name: value})
+            method.prepare(**feeder.streams)
+            for terms in scored(method, feeder.batch(0)).values():
+                assert torch.isfinite(terms["loss"]), f"{parameter.name}={value}"
+
+
+def others(parameter):
+    """Values of `parameter` besides its default, of the same type and near it."""
+    kind, default = parameter.annotation, parameter.default
+    if typing.get_origin(kind) is typing.Literal:
+        return [option for option in typing.get_args(kind) if option != default]
+    if isinstance(default, bool):
+        return [not default]
+    if isinstance(default, int):
+        return [default * 2]
+    if isinstance(default, float):
+        return [default / 2]
+    return []
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_it_takes_grey_and_odd_batches_or_says_why_not(name, channels, photo_samples):
+    samples = data.load(photo_samples.array if channels == 3 else photo_samples.array[..., :1].copy())
+    method = make(name, channels=channels)
+    feeder = feed(name, samples, batch_size=7)
+    try:
+        method.prepare(**feeder.streams)
+        terms = scored(method, feeder.batch(0))
+    except (ValueError, UsageError) as error:
+        assert "colour" in str(error)
+        return
+    assert all(torch.isfinite(t["loss"]) for t in terms.values())
+
+
+def test_it_trains_in_half_precision(name, photo_samples):
+    method, feeder = make(name), feed(name, photo_samples, batch_size=16)
+    rows = fit(method, feeder, Plan(steps=2), fabric=Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")).rows
+    assert len(rows) == 2
+
+
+def test_it_shows_what_it_does(name, photo_samples):
+    method, feeder = make(name), feed(name, photo_samples, batch_size=4)
+    method.prepare(**feeder.streams)
+    method.eval()
+    with torch.no_grad():
+        visible, withheld = method.hide(feeder.batch(0))
+        columns = method.picture(visible, withheld, method.predict(visible))
+    assert columns, "a method shows what it sees"
+    for entry in columns.values():
+        if isinstance(entry, torch.Tensor):
+            assert entry.ndim == 4
+            assert entry.shape[1] in (1, 3)
+            assert entry.min() >= -1e-4
+            assert entry.max() <= 1 + 1e-4
+    assert grid(columns).width > 50
+    assert grid(method.picture(visible, withheld)).width > 50
+
+
+def test_an_encoder_of_any_size_fits(name, photo_samples):
+    """What a person's images are decides the size; a method that cannot take one says so in a sentence."""
+    for size in (28, 64):
+        batch = {stream: torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8) for stream in find(name).needs}
+        method = make(name, size=size)
+        assert all(torch.isfinite(terms["loss"]) for terms in scored(method, batch).values())
+
+
+def test_encoders_are_rebuilt_alike():
+    config = {"name": "convnet", "size": SIZE, "channels": 3, "pretrained": False}
+    first, second = build_encoder(config, 1), build_encoder(config, 1)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    assert isinstance(first, nets.Encoder)

@@ -1,0 +1,73 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from withhold.errors import UsageError
+from withhold.methods import Optimizer
+from withhold.training.optimizers import LARS, build, peak_lr, schedule
+
+
+def test_lars_steps_by_its_formula():
+    """Two steps of You et al. written out: local rate = trust * |w| / |g + decay * w|, momentum 0.9."""
+    torch.manual_seed(0)
+    layer = nn.Linear(3, 2)
+    weight, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
+    optimizer = build([layer], Optimizer("lars", weight_decay=0.1), lr=0.5)
+    momentum_weight, momentum_bias = torch.zeros_like(weight), torch.zeros_like(bias)
+    for seed in (1, 2):
+        x = torch.randn(5, 3, generator=torch.Generator().manual_seed(seed))
+        optimizer.zero_grad()
+        layer(x).square().sum().backward()
+        gradient = layer.weight.grad.clone() + 0.1 * weight
+        gradient *= 0.001 * weight.norm() / gradient.norm()
+        momentum_weight = 0.9 * momentum_weight + gradient
+        momentum_bias = 0.9 * momentum_bias + layer.bias.grad.clone()
+        optimizer.step()
+        weight, bias = weight - 0.5 * momentum_weight, bias - 0.5 * momentum_bias
+        assert torch.allclose(layer.weight, weight, atol=1e-6)
+        assert torch.allclose(layer.bias, bias, atol=1e-6)
+
+
+def test_lars_survives_weights_and_gradients_of_zero():
+    layer = nn.Linear(2, 2)
+    nn.init.zeros_(layer.weight)
+    optimizer = LARS(layer.parameters(), lr=0.1)
+    layer.weight.grad, layer.bias.grad = torch.zeros(2, 2), torch.zeros(2)
+    optimizer.step()
+    assert torch.isfinite(layer.weight).all()
+
+
+def test_biases_and_normalisation_are_not_decayed():
+    module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    for name in ("adamw", "sgd"):
+        groups = build([module], Optimizer(name, weight_decay=0.3), lr=1.0).param_groups
+        assert [g["weight_decay"] for g in groups] == [0.3, 0.0]
+        assert all(p.ndim == 2 for p in groups[0]["params"])
+        assert len(groups[1]["params"]) == 3
+
+
+def test_a_shared_parameter_is_stepped_once_and_a_frozen_one_never():
+    layer, frozen = nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False)
+    groups = build([layer, nn.Sequential(layer), frozen], Optimizer(), lr=1.0).param_groups
+    assert sum(len(g["params"]) for g in groups) == 2
+
+
+def test_the_peak_grows_with_the_batch():
+    assert peak_lr(Optimizer("sgd", lr=0.1), 512) == pytest.approx(0.2)
+    assert peak_lr(Optimizer("adamw", lr=0.1), 1024) == pytest.approx(0.2)
+
+
+def test_the_schedule_rises_then_falls_as_a_cosine():
+    shares = [schedule(step, 100, 10) for step in range(100)]
+    assert shares[0] == pytest.approx(0.1)
+    assert shares[9] == shares[10] == 1
+    assert shares[55] == pytest.approx(0.001 + 0.999 * 0.5)
+    assert shares[10:] == sorted(shares[10:], reverse=True)
+    assert shares[99] == pytest.approx(0.001 + 0.999 * (1 + math.cos(math.pi * 89 / 90)) / 2)
+
+
+def test_an_unknown_optimiser_is_named():
+    with pytest.raises(UsageError, match="There is no optimiser 'adam': did you mean adamw"):
+        build([nn.Linear(1, 1)], Optimizer("adam"), lr=1.0)

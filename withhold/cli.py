@@ -1,0 +1,404 @@
+"""The command line: one function a verb, nothing but parsing and printing. Heavy imports wait until a verb runs."""
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import withhold
+from withhold.errors import UsageError, WithholdError, suggestion
+
+Verb = Callable[[argparse.ArgumentParser, list[str]], None]
+VERBS: dict[str, Verb] = {}
+
+
+def verb(function: Verb) -> Verb:
+    VERBS[function.__name__] = function
+    return function
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; gives the exit status: 0 done, 1 the job failed, 2 the request makes no sense."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"withhold {withhold.__version__}")
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    debug = "--debug" in rest
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    logging.getLogger("withhold").setLevel(logging.INFO)
+    try:
+        if name not in VERBS:
+            raise UsageError(f"There is no verb {name!r}: {suggestion(name, VERBS)}")
+        function = VERBS[name]
+        parser = argparse.ArgumentParser(
+            f"withhold {name}", description=function.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON object for machines, as the last line")
+        parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        function(parser, rest)
+        return 0
+    except WithholdError as error:
+        if debug:
+            raise
+        print(f"withhold: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        print("withhold: stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        sys.stderr.close()
+        return 0
+
+
+@verb
+def demo(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """The main job on built-in data: learn from handwritten digits without labels, evaluate, write a report."""
+    parser.add_argument("--out", default="runs/demo", help="the folder to write to (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    from withhold.demo import demo as run_demo
+
+    bar = _Progress(options.json)
+    results, page = run_demo(Path(options.out), seed=options.seed, progress=bar)
+    bar.close()
+    if options.json:
+        return _print_json({"results": results, "report": str(page)})
+    _print_results(results)
+    print(f"\nThe report with pictures is {page}")
+    print("Next: withhold train simclr YOUR_FOLDER --minutes 10")
+
+
+@verb
+def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """The table of methods; or one method's card, with its parameters."""
+    parser.add_argument("name", nargs="?", help="a method's name, or the path of a Python file that declares one")
+    options = parser.parse_args(arguments)
+    from withhold.methods import card, find, names
+
+    cards = [card(find(name)) for name in ([options.name] if options.name else names())]
+    if options.json:
+        return _print_json(cards if not options.name else cards[0])
+    if options.name:
+        found = cards[0]
+        print(f"{found['name']}  ({found['family']}; {found['paper']})\n\n{found['about']}\n")
+        print("Streams: " + ", ".join(f"{name} ({kind})" for name, kind in found["needs"].items()))
+        print("Parameters: " + (", ".join(f"{n}={v}" for n, v in found["parameters"].items()) or "none"))
+        data = " ".join(f"{name.upper()}/" for name in found["needs"])
+        print(f"Next: withhold train {options.name} {data}")
+    else:
+        _print_table(
+            ["method", "family", "withholds and predicts", "paper"],
+            [[c["name"], c["family"], c["about"].split("\n")[0], c["paper"]] for c in cards],
+        )
+        print("Next: withhold methods NAME")
+
+
+@verb
+def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Learn an encoder from data without labels.
+
+    DATA is a folder, a csv, jsonl or parquet file, an IDX or npz file, hf:NAME, or digits; one for each stream of the
+    method. key=value sets a parameter of the method, as `withhold methods NAME` lists them.
+    """
+    parser.add_argument("method", help="a method's name (see `withhold methods`), or a Python file that declares one")
+    parser.add_argument("items", nargs="*", metavar="DATA | key=value", help="the data, then parameters of the method")
+    parser.add_argument("--encoder", help="convnet, resnet18, vit-tiny, hf:NAME ... (default: what suits the hardware)")
+    parser.add_argument("--pretrained", action="store_true", help="start from the encoder's published weights")
+    parser.add_argument("--size", type=int, help="pixels of the square input (default: from the images)")
+    parser.add_argument("--epochs", type=float, help="passes over the data")
+    parser.add_argument("--minutes", type=float, help="instead of epochs: how long (default: 10 on a CPU, 30 on a GPU)")
+    parser.add_argument("--batch-size", type=int, help="images a step, on each device")
+    parser.add_argument("--optimizer", choices=["adamw", "sgd", "lars"], help="default: the method's own")
+    parser.add_argument("--lr", type=float, help="peak learning rate at 256 images a step (default: the method's own)")
+    parser.add_argument("--weight-decay", type=float)
+    parser.add_argument("--clip", type=float, default=0.0, help="largest norm of the gradient (default: no limit)")
+    parser.add_argument("--accumulate", type=int, default=1, help="cut every batch into so many parts, to save memory")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--labels", help="a csv file with the labels of some items")
+    parser.add_argument("--out", help="the run's folder (default: runs/METHOD-DATA)")
+    parser.add_argument("--resume", action="store_true", help="go on where the run in the folder stopped")
+    parser.add_argument("--devices", type=int, default=1, help="processes on this machine")
+    parser.add_argument("--nodes", type=int, default=1, help="machines, started by torchrun or SLURM")
+    parser.add_argument("--precision", help="such as 32-true or bf16-mixed (default: what the hardware is fast at)")
+    parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
+    options = vars(parser.parse_intermixed_args(arguments))
+    machine, _ = options.pop("json"), options.pop("debug")
+    sources, parameters = _split_items(options.pop("items"))
+    clash = sorted(set(parameters) & set(options))
+    if clash:
+        raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
+    bar = _Progress(machine)
+    run = withhold.train(options.pop("method"), *sources, progress=bar, **options, **parameters)
+    bar.close()
+    if not run.finished:
+        print(f"Stopped. Go on with: withhold train {' '.join(arguments)} --resume", file=sys.stderr)
+        rows = run.rows()
+        if machine:
+            _print_json({"run": str(run.folder), "steps": int(rows[-1]["step"]) if rows else 0, "finished": False})
+        return
+    outcome = run.config["outcome"]
+    if machine:
+        _print_json({"run": str(run.folder), **outcome, "finished": True})
+        return
+    for finding in run.doctor():
+        print(f"! {finding}")
+    print(f"{outcome['steps']} steps in {outcome['seconds']:.0f} s, {outcome['images_per_second']:.0f} images a second.")
+    print(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
+    print(f"Next: withhold evaluate {run.folder} DATA_WITH_LABELS   or   withhold embed {run.folder} DATA --out emb.parquet")
+
+
+@verb
+def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Measure a run's encoder on labelled data, beside an untrained one and raw pixels."""
+    parser.add_argument("run")
+    parser.add_argument("data")
+    parser.add_argument("--protocol", default="knn,linear", help="knn, linear, lowshot, finetune, joined by commas")
+    parser.add_argument("--labels", help="a csv file with the labels")
+    parser.add_argument("--test-fraction", type=float, default=0.2, help="where DATA has no test part of its own")
+    parser.add_argument("--supervised", action="store_true", help="train the same network with all labels, to compare")
+    parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
+    options = parser.parse_intermixed_args(arguments)
+    run = withhold.load(options.run)
+    results = run.evaluate(
+        options.data, protocols=tuple(options.protocol.split(",")), labels=options.labels,
+        test_fraction=options.test_fraction, supervised=options.supervised, strict=options.strict,
+    )  # fmt: skip
+    if options.json:
+        return _print_json({"run": str(run.folder), "results": results})
+    _print_results(results)
+    print(f"The rows are in {run.folder / 'evaluation.json'}")
+    print(f"Next: withhold report {run.folder}")
+
+
+@verb
+def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Write the embedding of every item: a parquet file with path, label if any, embedding."""
+    parser.add_argument("run")
+    parser.add_argument("data")
+    parser.add_argument("--out", required=True, help="the parquet file to write")
+    parser.add_argument("--labels", help="a csv file with labels")
+    parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
+    options = parser.parse_intermixed_args(arguments)
+    table = withhold.load(options.run).embed(options.data, labels=options.labels, strict=options.strict)
+    from withhold.runs import write_table
+
+    write_table(Path(options.out), table)
+    if options.json:
+        return _print_json({"out": options.out, "rows": table.num_rows, "dim": table["embedding"].type.list_size})
+    print(f"{table.num_rows} embeddings of {table['embedding'].type.list_size} numbers are in {options.out}")
+    print(f"Next: pandas.read_parquet({options.out!r})")
+
+
+@verb
+def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """What a trained method gives beyond embeddings, such as a colourised photo: writes ordinary files."""
+    parser.add_argument("run")
+    parser.add_argument("input", help="an image or a folder of images")
+    parser.add_argument("--out", required=True, help="the folder to write to")
+    options = parser.parse_intermixed_args(arguments)
+    from withhold.runs import apply as run_apply
+
+    written = run_apply(withhold.load(options.run), options.input, Path(options.out))
+    if options.json:
+        return _print_json({"out": options.out, "files": [str(path) for path in written]})
+    print(f"{len(written)} file(s) are in {options.out}")
+
+
+@verb
+def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Write a run's encoder for use elsewhere; it is checked against the trained one before the file appears."""
+    parser.add_argument("run")
+    parser.add_argument("--to", choices=["onnx", "safetensors"], default="onnx")
+    parser.add_argument("--out", required=True, help="the file to write")
+    options = parser.parse_intermixed_args(arguments)
+    from withhold.runs import export as run_export
+
+    difference = run_export(withhold.load(options.run), options.to, Path(options.out))
+    if options.json:
+        return _print_json({"out": options.out, "largest_difference": difference})
+    print(f"The encoder is in {options.out}; it differs from the trained one by at most {difference:.1e}")
+
+
+@verb
+def compare(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Several runs side by side."""
+    parser.add_argument("runs", nargs="+", metavar="RUN")
+    options = parser.parse_intermixed_args(arguments)
+    from withhold.runs import compare as run_compare
+
+    rows = run_compare([withhold.load(folder) for folder in options.runs])
+    if options.json:
+        return _print_json({"runs": rows})
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    _print_table(columns, [[_short(row.get(name, "")) for name in columns] for row in rows])
+
+
+@verb
+def report(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Write a run's report.html afresh, with its last evaluation."""
+    parser.add_argument("run")
+    parser.add_argument("--data", help="take pictures and neighbours from here instead of the training data")
+    options = parser.parse_intermixed_args(arguments)
+    run = withhold.load(options.run)
+    from withhold.runs import write_report
+
+    page = write_report(run, run.load_data(options.data or run.config["data"][0]))
+    if options.json:
+        return _print_json({"report": str(page)})
+    print(f"The report is {page}")
+
+
+@verb
+def doctor(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """What is wrong with a run, and the remedy."""
+    parser.add_argument("run")
+    options = parser.parse_intermixed_args(arguments)
+    found = withhold.load(options.run).doctor()
+    if options.json:
+        return _print_json({"findings": found})
+    print("\n".join(f"! {finding}" for finding in found) or "Nothing wrong: the loss fell, the representation is spread out.")
+
+
+@verb
+def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Render a batch of what the method will see beside what it withholds."""
+    parser.add_argument("method")
+    parser.add_argument("items", nargs="*", metavar="DATA | key=value")
+    parser.add_argument("--out", required=True, help="the PNG file to write")
+    parser.add_argument("--size", type=int, help="pixels of the square input (default: from the images)")
+    parser.add_argument("--encoder", help="the encoder that the method would train")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_intermixed_args(arguments)
+    sources, parameters = _split_items(options.items)
+    from withhold.runs import picture
+
+    picture(
+        options.method, *sources, out=Path(options.out), encoder=options.encoder, size=options.size, seed=options.seed,
+        **parameters,
+    )  # fmt: skip
+    if options.json:
+        return _print_json({"out": options.out})
+    print(f"The picture is {options.out}")
+    print(f"Next: withhold train {' '.join([options.method, *options.items])}")
+
+
+@verb
+def cache(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """List the decoded data that is kept on disk, or clear it."""
+    parser.add_argument("--clear", action="store_true", help="delete all of it; it is decoded again when it is needed")
+    options = parser.parse_args(arguments)
+    from withhold.data import cache as store
+
+    if options.clear:
+        freed = store.clear()
+        if options.json:
+            return _print_json({"freed_bytes": freed})
+        print(f"{freed / 1e6:.1f} MB freed in {store.folder()}")
+        return
+    entries = store.entries()
+    if options.json:
+        return _print_json({"folder": str(store.folder()), "entries": [dict(vars(entry)) for entry in entries]})
+    _print_table(
+        ["data", "items", "MB", "last used"],
+        [[e.source, f"{e.items:,}", f"{e.size / 1e6:.1f}", time.strftime("%Y-%m-%d %H:%M", time.localtime(e.used))] for e in entries],
+    )
+    print(f"{sum(entry.size for entry in entries) / 1e6:.1f} MB in {store.folder()}; `withhold cache --clear` deletes it.")
+
+
+class _Progress:
+    """A progress bar on the terminal, told a row of the journal at a time; silent for machines and in pipes."""
+
+    def __init__(self, silent: bool):
+        self.bar: Any = None
+        if not silent and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self.bar = Progress(
+                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )  # fmt: skip
+            self.task: Any = None
+
+    def __call__(self, row: dict[str, float], steps: int) -> None:
+        if self.bar is None:
+            return
+        if self.task is None or row["step"] < self.last:
+            self.bar.start()
+            self.task = self.bar.add_task("step", said="", total=steps)
+        self.last = row["step"]
+        shown = [f"{name} {value:.3g}" for name, value in row.items() if name.endswith(("loss", "accuracy", "knn"))]
+        said = "  ".join([*shown, f"{row['images_per_second']:.0f} images/s"])
+        self.bar.update(
+            self.task, completed=row["step"], total=steps, said=said, description=f"step {row['step']:.0f}/{steps}"
+        )
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+
+def _split_items(items: list[str]) -> tuple[list[str], dict[str, str]]:
+    """The data, and the key=value parameters, of a verb that takes both."""
+    sources, parameters = [], {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if equals and name.isidentifier():
+            parameters[name] = value
+        else:
+            sources.append(item)
+    return sources, parameters
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, default=str))
+
+
+def _print_results(results: list[dict[str, Any]]) -> None:
+    """Evaluation rows as a table: an encoder a line, a protocol a column."""
+    lines: dict[str, dict[str, str]] = {}
+    for row in results:
+        encoder = f"{row['method']}" if row["encoder"] == "trained" and "method" in row else row["encoder"]
+        column = row["protocol"] + (f" {row['shots']}/class" if "shots" in row else "")
+        shown = f"{row['value']:.3f}" + (f" ±{row['deviation']:.3f}" if "deviation" in row else "")
+        lines.setdefault(encoder, {})[column] = shown
+    columns = list(dict.fromkeys(column for line in lines.values() for column in line))
+    _print_table(["encoder", *columns], [[name, *(line.get(c, "") for c in columns)] for name, line in lines.items()])
+
+
+def _print_table(header: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console(width=None if sys.stdout.isatty() else 160, soft_wrap=False).print(table)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _overview() -> str:
+    lines = [f"  withhold {name:<10} {(function.__doc__ or '').strip().splitlines()[0]}" for name, function in VERBS.items()]
+    return "\n".join(
+        [
+            "withhold: learn from data that nobody labelled.", "", *lines, "",
+            "`withhold VERB --help` lists its options. Start with: withhold demo",
+        ]  # fmt: skip
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""Runs: making them, loading them, and what can be done with them."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+
+from withhold.runs.compare import compare
+from withhold.runs.export import export, write_table
+from withhold.runs.report import write as write_report
+from withhold.runs.report import write_demo
+from withhold.runs.run import Run
+from withhold.runs.show import apply, picture
+from withhold.runs.train import train
+
+__all__ = [
+    "Run", "apply", "compare", "embed", "evaluate", "export", "load", "picture", "train", "write_demo", "write_report",
+    "write_table",
+]  # fmt: skip
+
+
+
+def load(folder: str | Path) -> Run:
+    """The run in `folder`."""
+    return Run(folder)
+
+
+def embed(run: str | Path, source: Any, **options: Any) -> pyarrow.Table:
+    """`withhold.load(run).embed(source)`."""
+    return load(run).embed(source, **options)
+
+
+def evaluate(run: str | Path, source: Any, **options: Any) -> list[dict[str, Any]]:
+    """`withhold.load(run).evaluate(source)`."""
+    return load(run).evaluate(source, **options)

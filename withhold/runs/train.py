@@ -1,0 +1,271 @@
+"""Training from data to a finished run folder."""
+
+import csv
+import logging
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+import withhold
+from withhold import data, evaluation, nets, training, views
+from withhold import methods as registry
+from withhold.data import Samples
+from withhold.errors import UsageError
+from withhold.methods import Method
+from withhold.runs.report import write as write_report
+from withhold.runs.run import Run, build_encoder, write_json, write_weights
+from withhold.training import Outcome, Plan, Row, defaults
+
+log = logging.getLogger("withhold")
+
+
+def train(
+    method: str,
+    *sources: Any,
+    encoder: str | None = None,
+    size: int | None = None,
+    epochs: float | None = None,
+    minutes: float | None = None,
+    batch_size: int | None = None,
+    optimizer: str | None = None,
+    lr: float | None = None,
+    weight_decay: float | None = None,
+    clip: float = 0.0,
+    accumulate: int = 1,
+    seed: int = 0,
+    labels: str | None = None,
+    out: str | Path | None = None,
+    resume: bool = False,
+    devices: int = 1,
+    nodes: int = 1,
+    precision: str | None = None,
+    strict: bool = False,
+    pretrained: bool = False,
+    progress: Callable[[Row, int], None] | None = None,
+    **parameters: Any,
+) -> Run:
+    """Train `method` on `sources`, one for each stream that it needs; gives the finished run.
+
+    What is left None is chosen from the data, the budget and the hardware, said, and saved in the run's config.json.
+
+    Args:
+        method: a method's name, or the path of a Python file that declares one.
+        sources: folders, manifests, `hf:NAME`, `digits`, arrays, data sets: whatever `withhold.data.load` takes.
+        encoder: `resnet18`, `hf:NAME`, `timm:NAME` ...; see `withhold.nets.names()`.
+        size: pixels of the square input.
+        epochs, minutes: the budget, one of the two; 10 minutes on a CPU and 30 on a GPU where neither is named.
+        batch_size: images a step, on each device.
+        optimizer, lr, weight_decay, clip, accumulate, seed: as `withhold.training.Plan` says.
+        labels: a csv file with the labels of some items, for the k-NN that watches and for methods that use labels.
+        out: the run's folder; `runs/METHOD-DATA` where it is not named.
+        resume: go on where the folder's last checkpoint is; start where there is none.
+        devices, nodes: processes a machine, and machines.
+        precision: Fabric's name, such as "32-true"; "bf16-mixed" where the hardware multiplies it.
+        strict: a sample that cannot be read is an error, instead of being skipped and listed.
+        pretrained: start from the encoder's published weights (`hf:` and `timm:`).
+        progress: told every row of the journal, and the number of steps planned.
+        parameters: the method's own.
+
+    Raises:
+        UsageError: a name, value or combination that makes no sense.
+        WithholdError: data that cannot be read, a loss that is not finite, a full disk.
+    """
+    cls = registry.find(method)
+    if len(sources) != len(cls.needs):
+        streams = ", ".join(f"{stream} ({kind})" for stream, kind in cls.needs.items())
+        raise UsageError(f"{cls.name} learns from {len(cls.needs)} stream(s), {streams}, but {len(sources)} were given.")
+    if epochs is not None and minutes is not None:
+        raise UsageError("--epochs and --minutes are two budgets: give one of them.")
+    for name, value in {"epochs": epochs, "minutes": minutes, "batch size": batch_size, "size": size, "lr": lr}.items():
+        if value is not None and value <= 0:
+            raise UsageError(f"The {name} must be above 0, not {value}.")
+    parameters = registry.configure(cls, parameters)
+
+    fabric = _fabric(devices, nodes, precision)
+    folder = Path(out) if out is not None else Path("runs") / f"{cls.name}-{_label(sources)}"
+    begun = (folder / "config.json").is_file()
+    if begun and not resume:
+        raise UsageError(f"The run {folder} exists: add --resume to go on with it, or name another --out.")
+
+    first = data.measure(sources[0])
+    chosen = {
+        "name": encoder or defaults.encoder(cls, fabric.device),
+        "size": size or defaults.size(first.size, fabric.device),
+        "channels": cls.channels or first.channels,
+        "data_channels": first.channels,
+        "pretrained": pretrained,
+    }
+    streams = {
+        stream: data.load(source, size=chosen["size"], channels=chosen["data_channels"], labels=labels, strict=strict)
+        for stream, source in zip(cls.needs, sources, strict=True)
+    }
+    longest = max(len(samples) for samples in streams.values())
+    batch_size = batch_size or defaults.batch_size(longest)
+    feeder = data.Feeder(
+        streams, cls.needs, batch_size, seed, device=fabric.device, rank=fabric.global_rank, world=fabric.world_size
+    )
+    if epochs is None and minutes is None:
+        minutes = defaults.minutes(fabric.device)
+    plan = Plan(
+        steps=None if epochs is None else max(1, round(epochs * feeder.steps_per_epoch)),
+        minutes=minutes, optimizer=optimizer, lr=lr, weight_decay=weight_decay, clip=clip, accumulate=accumulate,
+        seed=seed,
+    )  # fmt: skip
+    config = {
+        "withhold": withhold.__version__,
+        "method": method if method.endswith(".py") else cls.name,
+        "parameters": parameters,
+        "encoder": chosen,
+        "data": [_describe(source) for source in sources],
+        "classes": list(streams[next(iter(streams))].classes),
+        "batch_size": batch_size,
+        "plan": asdict(plan),
+    }
+    if begun:
+        _check_same(folder, config)
+    learner = registry.build(cls, build_encoder(chosen, seed), parameters)
+
+    if fabric.is_global_zero:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not begun:
+            write_json(folder / "config.json", config)
+        _write_skipped(folder / "skipped.csv", streams)
+    _say(config, streams, feeder, fabric)
+    watched = _watched(streams)
+    if fabric.device.type == "cuda":
+        for part in learner.modules():
+            if isinstance(part, nets.Encoder):
+                part.compile()
+    outcome = training.fit(
+        learner, feeder, plan, fabric=fabric, folder=folder, look=lambda encoder: _look(encoder, watched),
+        report=progress,
+    )  # fmt: skip
+    run = Run(folder)
+    if outcome.finished and fabric.is_global_zero:
+        _finish(run, learner, streams, config, outcome, fabric)
+    fabric.barrier()
+    return run
+
+
+def _fabric(devices: int, nodes: int, precision: str | None) -> Fabric:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    ranks = devices * nodes
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=devices,
+        num_nodes=nodes,
+        strategy="ddp_find_unused_parameters_true" if ranks > 1 else "auto",
+        precision=precision or defaults.precision(device),
+    )
+    if ranks > 1:
+        fabric.launch()
+    return fabric
+
+
+def _finish(run: Run, learner: Method, streams: dict[str, Samples], config: dict, outcome: Outcome, fabric: Fabric) -> None:
+    """Write the weights, with batch statistics of plain images, and the report."""
+    encoder = learner.encoder
+    # Methods train on cut, masked or coloured inputs; a person will embed whole images, and so do the controls.
+    nets.refresh_statistics(encoder, plain_batches(next(iter(streams.values())), fabric.device))
+    write_weights(run.folder / "method.safetensors", learner)
+    write_weights(run.folder / "encoder.safetensors", encoder)
+    last = outcome.rows[-1]
+    config["hardware"] = {
+        "device": torch.cuda.get_device_name() if fabric.device.type == "cuda" else platform.processor() or platform.machine(),
+        "devices": fabric.world_size,
+        "threads": torch.get_num_threads(),
+        "precision": fabric._precision.precision,
+        "torch": torch.__version__,
+    }
+    config["outcome"] = {
+        "steps": outcome.steps,
+        "seconds": last["seconds"],
+        "images_per_second": outcome.steps * config["batch_size"] * fabric.world_size / max(last["seconds"], 1e-9),
+        "metrics": {name: value for name, value in last.items() if name not in ("step", "seconds", "waiting", "lr")},
+    }
+    write_json(run.folder / "config.json", config)
+    write_report(Run(run.folder), next(iter(streams.values())))
+
+
+def plain_batches(samples: Samples, device: torch.device, most: int = 2048, batch_size: int = 256) -> Iterator[Tensor]:
+    """Up to `most` images of `samples`, evenly spread, as float batches in [0, 1]."""
+    chosen = torch.linspace(0, len(samples) - 1, min(most, len(samples))).long()
+    for part in chosen.split(batch_size):
+        yield views.to_float(samples.batch(part.numpy()).to(device))
+
+
+def _watched(streams: dict[str, Samples]) -> tuple[Samples, Samples]:
+    """A bank and queries for the monitor: labelled items where there are any."""
+    samples = next((s for s in streams.values() if s.labels is not None), next(iter(streams.values())))
+    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0)).numpy()
+    if samples.labels is not None:
+        order = order[samples.labels[order] >= 0]
+    queries = min(500, len(order) // 4)
+    return samples.select(order[queries : queries + 2000]), samples.select(order[:queries])
+
+
+def _look(encoder: nn.Module, watched: tuple[Samples, Samples]) -> Row:
+    """The monitor's numbers: rank, spread, and k-NN accuracy where there are labels."""
+    bank, queries = watched
+    device = next(encoder.parameters()).device
+    features = evaluation.features(encoder, bank, device=device)
+    row = {"rank": training.rank(features), "spread": training.spread(features)}
+    if bank.labels is not None and len(bank.classes) > 1 and len(queries):
+        found = evaluation.knn(
+            features, torch.as_tensor(bank.labels), evaluation.features(encoder, queries, device=device), len(bank.classes)
+        )
+        row["knn"] = (found == torch.as_tensor(queries.labels)).float().mean().item()
+    return row
+
+
+def _check_same(folder: Path, config: dict[str, Any]) -> None:
+    """A run is resumed with its own configuration or not at all."""
+    saved = Run(folder).config
+    for part in ("method", "parameters", "encoder", "data", "batch_size", "plan"):
+        before, now = saved[part], config[part]
+        if before == now:
+            continue
+        pairs = before.items() if isinstance(before, dict) else [(part, before)]
+        name, value = next(((n, v) for n, v in pairs if not isinstance(now, dict) or now.get(n) != v), (part, before))
+        other = now[name] if isinstance(now, dict) else now
+        raise UsageError(
+            f"{folder} was trained with {name} {value}, not {other}: repeat its own options to resume it, or name another --out."
+        )
+
+
+def _write_skipped(path: Path, streams: dict[str, Samples]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["stream", "item", "reason"])
+        writer.writerows([stream, *item] for stream, samples in streams.items() for item in samples.skipped)
+
+
+def _say(config: dict, streams: dict[str, Samples], feeder: Any, fabric: Fabric) -> None:
+    if not fabric.is_global_zero:
+        return
+    plan, encoder = config["plan"], config["encoder"]
+    for stream, samples in streams.items():
+        skipped = f", {len(samples.skipped)} skipped" if samples.skipped else ""
+        log.info("%s: %s items from %s%s", stream, f"{len(samples):,}", samples.source, skipped)
+    log.info(
+        "%s: encoder %s at %s px with %s channel(s), batch %s, %s, %s, seed %s",
+        config["method"], encoder["name"], encoder["size"], encoder["channels"], config["batch_size"],
+        f"{plan['steps']} steps" if plan["steps"] else f"{plan['minutes']:g} minutes",
+        f"{fabric.device.type} {fabric._precision.precision}", plan["seed"],
+    )  # fmt: skip
+
+
+def _label(sources: tuple[Any, ...]) -> str:
+    """The data's part of a run's name."""
+    names = [Path(source.removeprefix("hf:")).stem if isinstance(source, str) else "data" for source in sources]
+    return "-".join(name or "data" for name in names)
+
+
+def _describe(source: Any) -> str:
+    return str(source) if isinstance(source, str | Path) else f"{type(source).__name__} of {len(source)}"
