@@ -16,15 +16,18 @@ PAPER, INK, FAINT = "#ffffff", "#1b1f24", "#6a737d"
 MARGIN, GAP, LINE, CAPTION = 24, 8, 17, 18  # pixels, and letters a line of a caption
 
 
+def to_image(image: Tensor) -> Image.Image:
+    """A float image [c, h, w] in [0, 1], c = 1 or 3, as a Pillow one of the same size, grey as grey."""
+    pixels = image.detach().float().nan_to_num(0.0).clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
+    return Image.fromarray(pixels[0].numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).numpy())
+
+
 def tile(image: Tensor, side: int = 96) -> Image.Image:
-    """A float image [c, h, w] in [0, 1], c = 1 or 3, about `side` pixels long.
+    """A float image [c, h, w] in [0, 1], drawn about `side` pixels long.
 
     Small images grow by a whole factor without smoothing, so that a pixel stays a square; large ones shrink to `side`.
     """
-    pixels = image.detach().float().nan_to_num(0.0).clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
-    picture = (
-        Image.fromarray(pixels[0].numpy()) if len(pixels) == 1 else Image.fromarray(pixels.permute(1, 2, 0).numpy())
-    )
+    picture = to_image(image)
     longest = max(picture.size)
     if longest > side:
         return picture.resize(

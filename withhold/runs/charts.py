@@ -1,0 +1,88 @@
+"""Drawings for a report: inline SVG whose colours are the page's own, so that they follow its light or dark mode."""
+
+import io
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from markupsafe import Markup, escape
+
+# Drawn in colours that nothing else uses, each then replaced by a variable of the page's style sheet.
+INK, FAINT, RULE = "#010101", "#020202", "#030303"
+SERIES = tuple(f"#04{index:02x}04" for index in range(10))
+REST = "#050505"
+VARIABLES = {INK: "ink", FAINT: "muted", RULE: "rule", REST: "rest"} | {
+    colour: f"series-{index}" for index, colour in enumerate(SERIES)
+}
+PIXELS_AN_INCH = 72
+
+
+def lines(
+    series: dict[str, tuple[Sequence[float], Sequence[float]]],
+    levels: dict[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    about: str,
+    percent: bool = False,
+) -> Markup:
+    """Values over steps: a solid line for each of `series`, name -> (steps, values), and a dashed one for each level.
+
+    Values that are not finite leave a gap. `about` is read aloud in the drawing's place.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+
+    figure = Figure(figsize=(400 / PIXELS_AN_INCH, 210 / PIXELS_AN_INCH))
+    axes = figure.subplots()
+    for colour, (steps, values) in zip(SERIES, levels.values(), strict=False):
+        axes.plot(steps, _finite(values), color=FAINT if len(levels) == 1 else colour, linewidth=1.2, dashes=(4, 3))
+    for colour, (steps, values) in zip(SERIES, series.values(), strict=False):
+        marker = "o" if len(steps) < 2 else None
+        axes.plot(steps, _finite(values), color=colour, linewidth=2, marker=marker, solid_capstyle="round")
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    if percent:
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(axis="y", color=RULE, linewidth=1)
+    axes.tick_params(length=0, pad=6, labelcolor=FAINT, labelsize=12)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.spines["bottom"].set_color(RULE)
+    axes.margins(x=0.02, y=0.08)
+    figure.subplots_adjust(left=0.13, right=0.97, top=0.96, bottom=0.13)
+    return _svg(figure, about)
+
+
+def points(places: np.ndarray, groups: np.ndarray, *, about: str) -> Markup:
+    """A map: `places` float [n, 2], coloured by `groups` int [n], which index SERIES; -1 is the rest, drawn below."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(560 / PIXELS_AN_INCH, 460 / PIXELS_AN_INCH))
+    axes = figure.subplots()
+    size = float(np.clip(12_000 / max(1, len(places)), 14, 60))
+    for group in sorted(set(groups.tolist())):
+        here = places[groups == group]
+        axes.scatter(
+            here[:, 0], here[:, 1], s=size, color=SERIES[group] if group >= 0 else REST, alpha=0.85, linewidths=0
+        )
+    axes.set_axis_off()
+    figure.subplots_adjust(left=0.01, right=0.99, top=0.99, bottom=0.01)
+    return _svg(figure, about)
+
+
+def _finite(values: Sequence[float]) -> list[float]:
+    return [value if math.isfinite(value) else math.nan for value in values]
+
+
+def _svg(figure, about: str) -> Markup:
+    import matplotlib
+
+    text = io.StringIO()
+    # Text stays text and takes the page's font; the salt makes the same drawing the same file.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "withhold"}):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    for colour, name in VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return Markup(svg.replace("<svg ", f'<svg role="img" aria-label="{escape(about)}" ', 1))
