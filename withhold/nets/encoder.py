@@ -9,12 +9,13 @@ from withhold import views
 class Encoder(nn.Module):
     """Images float [n, c, h, w] in [0, 1] -> features [n, dim].
 
-    A subclass sets itself up with `super().__init__(dim, channels, size, stride)` and defines `encode`. It normalises its
-    own input, so what a view emits, what a person embeds and what ONNX runs are the same plain [0, 1] pixels.
+    A subclass sets itself up with `super().__init__(dim, channels, size, stride)` and defines `encode`. It normalises
+    its own input, so what a view emits, what a person embeds and what ONNX runs are the same plain [0, 1] pixels.
 
     Args:
         dim: length of a feature vector.
-        channels: 1 (lightness) or 3 (RGB). Images of the other kind are converted: colour to CIE lightness, grey repeated.
+        channels: 1 (lightness) or 3 (RGB). Images of the other kind are converted: colour to CIE lightness, grey
+            repeated.
         size: height and width in pixels that the encoder is built for; convolutional ones take others too.
         stride: pixels per cell of the feature map.
         mean, std: what the input is normalised with, a channel each; the default maps [0, 1] to [-2, 2].

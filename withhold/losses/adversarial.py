@@ -1,0 +1,21 @@
+"""Telling true from made up, and not being told."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from withhold.losses.precision import float32
+
+
+@float32
+def discriminator_loss(true: Tensor, made: Tensor) -> Tensor:
+    """-log D(true) - log(1 - D(made)), averaged, for scores before the sigmoid (Goodfellow et al., NIPS 2014, eq. 1).
+
+    Of a discriminator that looks at nothing it is log 4 at best.
+    """
+    return F.softplus(-true).mean() + F.softplus(made).mean()
+
+
+@float32
+def generator_loss(made: Tensor) -> Tensor:
+    """-log D(made), averaged, for scores before the sigmoid: the non-saturating form (Goodfellow et al., section 3)."""
+    return F.softplus(-made).mean()

@@ -1,0 +1,44 @@
+"""Finding the right one among many."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from withhold.losses.distributed import gather, rank, ranks
+from withhold.losses.precision import float32
+
+
+@float32
+def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of finding each query's key among it and the negatives (van den Oord et al., 2018; MoCo, eq. 1).
+
+    Args:
+        query: [n, d]; rows are normalised here, as are those of the others.
+        key: [n, d], the right answer to each query.
+        negatives: [k, d], the wrong answers to all.
+        temperature: what cosines are divided by.
+    """
+    query, key, negatives = (F.normalize(x, dim=1) for x in (query, key, negatives))
+    right = (query * key).sum(1, keepdim=True)
+    scores = torch.cat([right, query @ negatives.T], dim=1) / temperature
+    return F.cross_entropy(scores, torch.zeros(len(query), dtype=torch.int64, device=query.device))
+
+
+@float32
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of finding each embedding's partner among all others (Chen et al., ICML 2020, eq. 1).
+
+    With m images on all ranks together there are 2m - 1 others: the partner and, as negatives, the rest.
+
+    Args:
+        first, second: [n, d], two views' embeddings of this rank's images; rows are normalised here.
+        temperature: what cosines are divided by.
+    """
+    n, total = len(first), len(first) * ranks()
+    first, second = F.normalize(first, dim=1), F.normalize(second, dim=1)
+    everyone = torch.cat([gather(first), gather(second)])
+    own = torch.arange(n, device=first.device) + n * rank()
+    own = torch.cat([own, own + total])
+    scores = torch.cat([first, second]) @ everyone.T / temperature
+    scores = scores.scatter(1, own[:, None], float("-inf"))
+    return F.cross_entropy(scores, (own + total) % (2 * total))

@@ -1,0 +1,171 @@
+"""Other libraries' networks, and anybody's own, as encoders."""
+
+import copy
+import inspect
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from withhold.errors import UsageError
+from withhold.nets.encoder import Encoder
+
+
+class Adapter(Encoder):
+    """A network that maps normalised images to features [n, dim], a map [n, dim, h, w] or tokens [n, l, dim].
+
+    What `dim` and the grid are is measured, on an empty image. Of tokens the first ones, those of the class and the
+    registers, are left out, so that the rest fill the grid.
+
+    Args:
+        network: the network.
+        size: height and width of the images in pixels.
+        channels: 1 or 3, what the encoder sees; a network for colour sees lightness as grey.
+        inputs: channels that the network takes.
+        patch: pixels of a token's side, where the network says so; otherwise the tokens are taken to fill a square.
+        mean, std: what the network's input is normalised with, a channel each.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        size: int,
+        channels: int,
+        inputs: int,
+        patch: int | None = None,
+        mean: Sequence[float] | float = 0.5,
+        std: Sequence[float] | float = 0.25,
+    ):
+        super().__init__(dim=0, channels=channels, size=size, stride=size)
+        # A channel each of the network, not of the images: normalising then also repeats the one for the other.
+        self.mean = torch.as_tensor(mean).expand(inputs).reshape(inputs, 1, 1).clone()
+        self.std = torch.as_tensor(std).expand(inputs).reshape(inputs, 1, 1).clone()
+        self.network, self.patch = network, patch
+        training = network.training
+        network.eval()
+        with torch.no_grad():
+            maps = self.maps(torch.zeros(1, channels, size, size))
+        network.train(training)
+        self.dim, self._grid = maps.shape[1], maps.shape[2]
+        self.stride = math.ceil(size / self._grid)
+
+    @property
+    def grid(self) -> int:
+        return self._grid
+
+    def encode(self, x: Tensor) -> Tensor:
+        out = self.network(x)
+        if out.ndim == 2:
+            return out[:, :, None, None]
+        if out.ndim == 3:
+            grid = (x.shape[2] // self.patch, x.shape[3] // self.patch) if self.patch else (0, 0)
+            if not 0 < math.prod(grid) <= out.shape[1]:  # tokens were merged on the way
+                grid = (math.isqrt(out.shape[1]),) * 2
+            return out[:, -grid[0] * grid[1] :].transpose(1, 2).unflatten(2, grid)
+        return out
+
+
+def adapt(module: nn.Module, size: int, channels: int) -> Encoder:
+    """Anybody's own `module` with a `dim`, which maps images [n, channels, h, w] to [n, dim] or [n, dim, h, w]."""
+    if not isinstance(getattr(module, "dim", None), int):
+        raise UsageError(f"{type(module).__name__} is no encoder: give it a `dim`, the length of its feature vectors.")
+    encoder = _measured(type(module).__name__, lambda: Adapter(module, size, channels, inputs=channels), size)
+    if encoder.dim != module.dim:
+        raise UsageError(
+            f"{type(module).__name__} says that its dim is {module.dim}, but it gives {encoder.dim} features."
+        )
+    return encoder
+
+
+def transformers(name: str, size: int, channels: int, pretrained: bool) -> Encoder:
+    """A vision model of Transformers, by its name on the hub or a local folder."""
+    try:
+        from transformers import AutoConfig, AutoModel
+        from transformers.image_processing_base import ImageProcessingMixin
+    except ImportError as error:
+        raise UsageError(f"hf:{name} needs Transformers: pip install 'withhold[transformers]'.") from error
+    try:
+        config = AutoConfig.from_pretrained(name)
+        if pretrained:
+            model = AutoModel.from_pretrained(name)
+        else:
+            config = copy.deepcopy(getattr(config, "vision_config", config))
+            config.image_size, config.num_channels = size, channels
+            model = AutoModel.from_config(config)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"Transformers has no vision model hf:{name} ({_line(error)}): check the name.") from error
+    model = getattr(model, "vision_model", model)  # of a model that also reads text, the part that sees
+    try:
+        processor, _ = ImageProcessingMixin.get_image_processor_dict(name)
+    except OSError:
+        processor = {}
+    inputs = getattr(model.config, "num_channels", 3)
+    mean, std = processor.get("image_mean"), processor.get("image_std")
+    scale = {"mean": mean, "std": std} if mean and std and len(mean) == inputs else {}
+    patch = getattr(model.config, "patch_size", None)
+    patch = patch if isinstance(patch, int) else None
+    return _measured(
+        f"hf:{name}", lambda: Adapter(_LastHiddenState(model), size, channels, inputs, patch, **scale), size
+    )
+
+
+def timm(name: str, size: int, channels: int, pretrained: bool) -> Encoder:
+    """A model of timm, by its name there."""
+    try:
+        from timm import create_model, is_model
+    except ImportError as error:
+        raise UsageError(f"timm:{name} needs timm, which is not installed: pip install 'withhold[timm]'.") from error
+    if not is_model(name):
+        raise UsageError(f"timm has no model {name!r}: look it up with timm.list_models().")
+    inputs = 3 if pretrained else channels
+    options = {"pretrained": pretrained, "num_classes": 0, "in_chans": inputs}
+    try:
+        model = create_model(name, img_size=size, **options)
+    except TypeError:  # a convolutional network, which is built for any size
+        model = create_model(name, **options)
+    scale = {key: model.pretrained_cfg[key] for key in ("mean", "std")} if pretrained else {}
+    return _measured(f"timm:{name}", lambda: Adapter(_ForwardFeatures(model), size, channels, inputs, **scale), size)
+
+
+SOURCES: dict[str, Callable[[str, int, int, bool], Encoder]] = {"hf": transformers, "timm": timm}
+
+
+class _LastHiddenState(nn.Module):
+    """What a model of Transformers gives beneath its heads, for images of any size that it can bear."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        resizable = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
+        self.options = {"interpolate_pos_encoding": True} if resizable else {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(pixel_values=x, **self.options).last_hidden_state
+
+
+class _ForwardFeatures(nn.Module):
+    """What a model of timm gives beneath its head: maps, or tokens without those of class and registers."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.model.forward_features(x)
+        if out.ndim == 3:
+            return out[:, self.model.num_prefix_tokens :]
+        return out.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "NCHW") == "NHWC" else out
+
+
+def _measured(name: str, adapt: Callable[[], Adapter], size: int) -> Adapter:
+    """The adapter, whose construction tries the network out."""
+    try:
+        return adapt()
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        raise UsageError(f"{name} cannot take images of {size} pixels ({_line(error)}): use another size.") from error
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error's message."""
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".:")

@@ -1,0 +1,36 @@
+"""A light convolutional encoder for CPUs."""
+
+from torch import Tensor, nn
+
+from withhold.nets.encoder import Encoder
+from withhold.nets.registry import register
+
+
+class ConvNet(Encoder):
+    """Four 3x3 convolutions with batch normalisation: 256 features from 14 million multiply-adds at 32 pixels."""
+
+    def __init__(self, size: int, channels: int):
+        super().__init__(dim=256, channels=channels, size=size, stride=8)
+        self.blocks = nn.Sequential(
+            *block(channels, 32, stride=2),
+            *block(32, 64),
+            nn.MaxPool2d(2, ceil_mode=True),
+            *block(64, 128),
+            nn.MaxPool2d(2, ceil_mode=True),
+            *block(128, 256),
+        )
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.blocks(x)
+
+
+def block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    """A 3x3 convolution with batch normalisation and ReLU."""
+    convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
+
+
+@register
+def convnet(size: int, channels: int) -> Encoder:
+    return ConvNet(size, channels)

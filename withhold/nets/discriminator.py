@@ -1,0 +1,30 @@
+"""The adversary of a network that makes images."""
+
+import math
+
+from torch import Tensor, nn
+
+
+class Discriminator(nn.Module):
+    """Images [n, channels, size, size] in [0, 1] -> scores [n], high where they look true, before the sigmoid.
+
+    Convolutions of stride 2 down to 4 pixels, leaky and normalised, as in DCGAN (Radford et al., ICLR 2016).
+    """
+
+    def __init__(self, channels: int, size: int):
+        super().__init__()
+        layers: list[nn.Module] = []
+        inputs, side = channels, size
+        for stage in range(max(0, round(math.log2(size / 4)))):
+            outputs = min(512, 64 << stage)
+            layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=stage == 0)]
+            layers += [nn.BatchNorm2d(outputs)] if stage else []
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
+            inputs, side = outputs, side // 2
+        self.layers = nn.Sequential(*layers, nn.Conv2d(inputs, 1, side), nn.Flatten(0))
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.02)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(2 * images - 1)

@@ -1,0 +1,46 @@
+"""A slowly moving copy of a network."""
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Teacher(nn.Module):
+    """A copy of `student` that follows it by a moving average, and never has a gradient.
+
+    The parameters and the floating-point buffers (such as running statistics) are averaged alike; other buffers are
+    copied. In training mode the teacher normalises by its own batch, as the student does.
+    """
+
+    def __init__(self, student: nn.Module):
+        super().__init__()
+        self.network = copy.deepcopy(student).requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, *inputs: Any) -> Any:
+        return self.network(*inputs)
+
+    def update(self, student: nn.Module, momentum: float) -> None:
+        """Go a step of 1 - `momentum` towards the student."""
+        ema_update(self.network, student, momentum)
+
+
+@torch.no_grad()
+def ema_update(average: nn.Module, module: nn.Module, momentum: float) -> None:
+    """`average` = `momentum` * `average` + (1 - `momentum`) * `module`, parameters and floating-point buffers alike."""
+    slow = [*average.parameters(), *average.buffers()]
+    fast = [*module.parameters(), *module.buffers()]
+    pairs = list(zip(slow, fast, strict=True))
+    floating = [pair for pair in pairs if pair[0].is_floating_point()]
+    torch._foreach_lerp_([old for old, _ in floating], [new for _, new in floating], 1 - momentum)
+    for old, new in pairs:
+        if not old.is_floating_point():
+            old.copy_(new)
+
+
+def cosine_momentum(start: float, progress: float) -> float:
+    """A momentum that rises from `start` to 1 along half a cosine as `progress` goes from 0 to 1 (BYOL, Grill et al.)."""
+    return 1 - (1 - start) * (math.cos(math.pi * progress) + 1) / 2

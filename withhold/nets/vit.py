@@ -1,0 +1,127 @@
+"""Vision transformers (Dosovitskiy et al., ICLR 2021)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from withhold.errors import UsageError
+from withhold.nets.encoder import Encoder
+from withhold.nets.registry import register
+
+
+class ViT(Encoder):
+    """Patches, embedded, with fixed positions, through a transformer; no class token: features are the tokens' mean.
+
+    `patch` is the largest divisor of `size` that gives 8 or more patches a side, up to 16 pixels: 4 at 32 pixels, 12 at
+    96, 16 at 224. Images of other sizes than `size` are padded at the right and bottom to whole patches.
+
+    Args:
+        dim: length of a token.
+        depth: how many blocks.
+        heads: attention heads of a block.
+        size: height and width of the images in pixels.
+        channels: 1 or 3.
+
+    Raises:
+        UsageError: `size` is below 8, or has no divisor that gives 32 patches a side or fewer.
+    """
+
+    def __init__(self, dim: int, depth: int, heads: int, size: int, channels: int):
+        super().__init__(dim=dim, channels=channels, size=size, stride=patch_size(size))
+        self.patch = self.stride
+        self.embed = nn.Conv2d(channels, dim, self.patch, self.patch)
+        nn.init.xavier_uniform_(self.embed.weight.data.view(dim, -1))
+        nn.init.zeros_(self.embed.bias)
+        self.register_buffer("positions", positions(self.grid, self.grid, dim), persistent=False)
+        self.transformer = Transformer(dim, depth, heads)
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """Images float [n, c, h, w] in [0, 1] -> embedded patches with their positions [n, l, dim], row by row.
+
+        `transformer(tokens)` goes on from there, with all of them or some.
+        """
+        return self._tokens(self.normalize(images))[0]
+
+    def encode(self, x: Tensor) -> Tensor:
+        tokens, grid = self._tokens(x)
+        return self.transformer(tokens).transpose(1, 2).unflatten(2, grid)
+
+    def _tokens(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        height, width = x.shape[2:]
+        if height % self.patch or width % self.patch:
+            x = F.pad(x, (0, -width % self.patch, 0, -height % self.patch))
+        embedded = self.embed(x)
+        rows, columns = embedded.shape[2:]
+        known = (rows, columns) == (self.grid, self.grid)
+        where = self.positions if known else positions(rows, columns, self.dim).to(x.device)
+        return embedded.flatten(2).transpose(1, 2) + where, (rows, columns)
+
+
+class Transformer(nn.Module):
+    """Blocks of attention and perceptron, normalised before each and at the end: tokens [n, l, dim] -> [n, l, dim]."""
+
+    def __init__(self, dim: int, depth: int, heads: int):
+        super().__init__()
+        self.blocks = nn.Sequential(*(Block(dim, heads) for _ in range(depth)))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.norm(self.blocks(tokens))
+
+
+class Block(nn.Module):
+    """Attention over all tokens, then a perceptron on each, with a shortcut past both: [n, l, dim] -> [n, l, dim]."""
+
+    def __init__(self, dim: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attend, self.project = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.perceptron = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        query, key, value = self.attend(self.norm1(tokens)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        tokens = tokens + self.project(mixed)
+        return tokens + self.perceptron(self.norm2(tokens))
+
+
+def positions(rows: int, columns: int, dim: int) -> Tensor:
+    """Sines and cosines of the row and the column of every cell, [rows * columns, dim]; `dim` is a multiple of 4.
+
+    A quarter of the features each holds sin(row * f), sin(column * f), cos(row * f) and cos(column * f), for frequencies
+    f from 1 down to nearly 1/10000 (Vaswani et al., 2017; in two dimensions as in He et al., CVPR 2022).
+    """
+    frequencies = 10000.0 ** -(torch.arange(dim // 4) / (dim // 4))
+    angles = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))[:, :, None] * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=2).flatten(1)
+
+
+def patch_size(size: int) -> int:
+    """Pixels of a patch's side for images of `size` pixels: see `ViT`."""
+    wanted = min(16, size // 8)
+    fitting = [patch for patch in range(1, wanted + 1) if size % patch == 0]
+    if not fitting:
+        raise UsageError(f"Images of {size} pixels are too small for a ViT: use 8 or more.")
+    if size / fitting[-1] > 32:
+        raise UsageError(
+            f"Images of {size} pixels cannot be cut into 8 to 32 patches a side: "
+            f"use a size of {size // wanted * wanted} or {(size // wanted + 1) * wanted}."
+        )
+    return fitting[-1]
+
+
+@register
+def vit_tiny(size: int, channels: int) -> Encoder:
+    """192 features; half as deep below 64 pixels, so that a CPU can train it."""
+    return ViT(dim=192, depth=12 if size >= 64 else 6, heads=3, size=size, channels=channels)
+
+
+@register
+def vit_small(size: int, channels: int) -> Encoder:
+    """384 features."""
+    return ViT(dim=384, depth=12, heads=6, size=size, channels=channels)
