@@ -1,0 +1,8 @@
+"""Data: from anything on disk to batches of raw tensors. Nothing here knows of methods, networks or training."""
+
+from withhold.data import cache
+from withhold.data.feeder import Feeder
+from withhold.data.loading import Shape, each_image, load, measure, open, splits
+from withhold.data.samples import Samples
+
+__all__ = ["Feeder", "Samples", "Shape", "cache", "each_image", "load", "measure", "open", "splits"]

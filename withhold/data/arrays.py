@@ -1,0 +1,121 @@
+"""Sets that come as arrays: digits, npz and IDX files, and arrays from Python."""
+
+import gzip
+import hashlib
+import struct
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from withhold.data.tables import Table
+from withhold.errors import UsageError, WithholdError
+
+
+class Arrays(Table):
+    """Pixels uint8 [n, h, w] or [n, h, w, c] that are in memory already."""
+
+    def __init__(self, pixels: np.ndarray, labels: Sequence[Any] | None = None):
+        self.pixels = pixels if pixels.ndim == 4 else pixels[..., None]
+        self.labels = labels
+
+    def __len__(self):
+        return len(self.pixels)
+
+    def images(self, indices):
+        return [self.pixels[index] for index in indices]
+
+    def stamp(self):
+        total = hashlib.blake2b(repr((self.pixels.shape, self.labels)).encode(), digest_size=16)
+        for part in self.pixels:
+            total.update(np.ascontiguousarray(part))
+        return total.hexdigest()
+
+
+def as_pixels(images: Any, where: str) -> np.ndarray:
+    """An array or tensor uint8 [n, h, w], [n, h, w, c] or [n, c, h, w] -> ndarray uint8 [n, h, w, c], c 1 or 3."""
+    channels_first = not isinstance(images, np.ndarray)  # torch's order, where both readings are possible
+    pixels = np.asarray(images)
+    if pixels.dtype != np.uint8:
+        raise UsageError(f"The images in {where} are {pixels.dtype}: give uint8 values in 0..255.")
+    if pixels.ndim == 3:
+        return pixels[..., None]
+    if pixels.ndim == 4:
+        axes = [axis for axis in ((1, 3) if channels_first else (3, 1)) if pixels.shape[axis] in (1, 3)]
+        if axes:
+            return np.moveaxis(pixels, axes[0], 3)
+    raise UsageError(
+        f"The images in {where} have the shape {list(pixels.shape)}: "
+        f"give [n, h, w], [n, h, w, c] or [n, c, h, w] with 1 or 3 channels."
+    )
+
+
+def labelled(table: Table, labels: Any) -> Table:
+    """The table with these labels, one value a sample."""
+    values = np.asarray(labels).reshape(-1).tolist()
+    if len(values) != len(table):
+        raise UsageError(f"There are {len(table)} images but {len(values)} labels: give one label for each image.")
+    table.labels = values
+    return table
+
+
+def digits() -> Table:
+    """The 1,797 handwritten digits of 8x8 pixels that scikit-learn carries; their values 0..16 become 0..255."""
+    from sklearn.datasets import load_digits
+
+    held = load_digits()
+    return labelled(Arrays(np.rint(held.images * (255 / 16)).astype(np.uint8)), held.target)
+
+
+def npz(path: Path) -> dict[str, Table]:
+    """The tables of an npz file by the split ("" without one): images and labels, or x_train and y_train."""
+    kinds = dict.fromkeys(("images", "image", "x", "data", "arr"), 0)
+    kinds |= dict.fromkeys(("labels", "label", "y", "targets"), 1)
+    found: dict[str, list[Any]] = {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            keys = list(file)
+            for key in keys:
+                words = key.lower().split("_")
+                kind = next((kinds[word] for word in words if word in kinds), None)
+                if kind is not None:
+                    split = "_".join(word for word in words if word not in kinds and not word.isdecimal())
+                    found.setdefault(split, [None, None])[kind] = file[key]
+    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise WithholdError(f"{path} cannot be read as npz: {str(error).rstrip('.')}.") from error
+    held = {split: part for split, part in found.items() if part[0] is not None}
+    if not held:
+        raise UsageError(f"{path} has no array of images (it has {', '.join(keys)}): call one images, x or data.")
+    tables = {split: Arrays(as_pixels(pixels, str(path))) for split, (pixels, _) in held.items()}
+    return {
+        split: table if held[split][1] is None else labelled(table, held[split][1]) for split, table in tables.items()
+    }
+
+
+def idx(path: Path) -> Table:
+    """An IDX file of images, with the file of labels beside it that is called alike."""
+    table = Arrays(as_pixels(_read_idx(path), str(path)))
+    labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
+    return labelled(table, _read_idx(labels)) if labels != path and labels.is_file() else table
+
+
+def idx_split(name: str) -> str:
+    """The split that a file's name gives it: "train" of train-images-idx3-ubyte.gz; "" for other files."""
+    stem, found, _ = name.partition("-images-idx3")
+    return stem.lower().split("-")[-1] if found else ""
+
+
+def _read_idx(path: Path) -> np.ndarray:
+    """A file of LeCun's IDX format (http://yann.lecun.com/exdb/mnist): magic, shape (big-endian), values."""
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        zero, kind, axes = struct.unpack_from(">HBB", data)
+        if (zero, kind) != (0, 8):
+            raise ValueError("it does not begin like an IDX file of bytes")
+        shape = struct.unpack_from(f">{axes}I", data, 4)
+        return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
+    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
+        raise WithholdError(f"{path} cannot be read as IDX: {error}.") from error

@@ -1,0 +1,109 @@
+"""To and from Hugging Face `datasets`: anything opens as a Dataset, and any Dataset loads."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from withhold.data import images, sources
+from withhold.data.tables import Table
+from withhold.errors import WithholdError
+
+if TYPE_CHECKING:
+    import datasets
+
+
+class Hub(Table):
+    """A `datasets.Dataset` with a column of images: the Image feature, bytes, paths or pixels."""
+
+    def __init__(self, dataset: "datasets.Dataset"):
+        import datasets
+
+        features = dataset.features
+        coloured = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+        classed = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
+        self.column = coloured[0] if coloured else sources.image_column("The data set", features)
+        self.label = sources.label_column(classed) or next(iter(classed), None) or sources.label_column(features)
+        self.classes = tuple(features[self.label].names) if self.label in classed else ()
+        if coloured:
+            dataset = dataset.cast_column(self.column, datasets.Image(decode=False))
+        self.dataset = dataset.with_format(None)
+
+    def __len__(self):
+        return len(self.dataset)
+
+    @property
+    def labels(self):
+        return list(self.dataset[self.label]) if self.label else None
+
+    def names(self):
+        values = self.dataset.select_columns([self.column])
+        paths = (row[self.column]["path"] if isinstance(row[self.column], dict) else row[self.column] for row in values)
+        return [path if path and isinstance(path, str) else str(row) for row, path in enumerate(paths)]
+
+    def images(self, indices):
+        return [_item(value) for value in self.dataset[list(indices)][self.column]]
+
+    def stamp(self):
+        return f"{self.dataset._fingerprint} {self.column} {self.label}"
+
+
+def tables(found: "datasets.Dataset | datasets.DatasetDict") -> sources.Tables:
+    """The tables of a Dataset, or of the splits of a DatasetDict."""
+    if not isinstance(found, dict):
+        return {"": Hub(found)}
+    parts = sources.pair(found) or {"": next(iter(found.values()))}
+    return {split: Hub(part) for split, part in parts.items()}
+
+
+def fetch(name: str) -> "datasets.Dataset | datasets.DatasetDict":
+    """The data set NAME or NAME:CONFIGURATION of the hub, or in a local folder."""
+    import datasets
+
+    name, _, configuration = name.partition(":")
+    try:
+        if (Path(name) / "dataset_dict.json").is_file() or (Path(name) / "state.json").is_file():
+            return datasets.load_from_disk(name)
+        return datasets.load_dataset(name, configuration or None)
+    except Exception as error:  # the hub, the network and the builder raise some thirty kinds
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        raise WithholdError(f"hf:{name} could not be loaded: {reason}.") from error
+
+
+def as_dataset(table: Table, labels: np.ndarray | None, classes: tuple[str, ...], stamp: str) -> "datasets.Dataset":
+    """A table -> a Dataset with the columns image (undecoded), name, and label where there are labels.
+
+    It is written in small pieces to Hugging Face's own cache, and memory-mapped.
+    """
+    import datasets
+
+    features = {"image": datasets.Image(decode=False), "name": datasets.Value("string")}
+    if labels is not None:
+        features["label"] = datasets.ClassLabel(names=list(classes))
+
+    def rows() -> Iterator[dict[str, Any]]:
+        names, start = table.names(), 0
+        for chunk in table.chunks(256):
+            for row, item in enumerate(chunk, start):
+                label = {} if labels is None else {"label": int(labels[row]) if labels[row] >= 0 else None}
+                yield {"image": _struct(item, names[row]), "name": names[row], **label}
+            start += len(chunk)
+
+    return datasets.Dataset.from_generator(rows, features=datasets.Features(features), fingerprint=stamp)
+
+
+def _struct(item: images.Item, name: str) -> dict[str, Any]:
+    if isinstance(item, str):
+        return {"bytes": None, "path": item}
+    return {"bytes": images.encode(item) if isinstance(item, np.ndarray) else item, "path": name}
+
+
+def _item(value: Any) -> images.Item:
+    if isinstance(value, dict):
+        return value["bytes"] if value["bytes"] is not None else value["path"] or b""
+    if isinstance(value, str | bytes):
+        return value
+    if value is None:
+        return b""
+    return np.asarray(value, dtype=np.uint8)

@@ -1,0 +1,116 @@
+"""Decoded samples: pixels, labels and names."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from withhold.errors import UsageError
+
+
+class Samples:
+    """Decoded images of one size, with what is known about them.
+
+    Args:
+        images: uint8 [n, h, w, c]: an array, a memory map, or whatever else gives rows for an array of indices.
+        names: text or UTF-8 bytes [n].
+        labels: int64 [n], -1 where unlabelled; None where there are none.
+        classes: what the label numbers are called.
+        skipped: (name, reason) of each sample that could not be decoded; grows while a stream is read.
+        fingerprint: identifies the data and how they were decoded.
+        source: what a person called it.
+        rows: the rows of `images` and `names` that belong to this set, int64; None for all.
+    """
+
+    kind = "image"
+
+    def __init__(
+        self,
+        images: Any,
+        names: np.ndarray,
+        labels: np.ndarray | None = None,
+        classes: tuple[str, ...] = (),
+        skipped: list[tuple[str, str]] | None = None,
+        fingerprint: str = "",
+        source: str = "",
+        rows: np.ndarray | None = None,
+    ):
+        self.images, self.labels, self.classes, self.rows = images, labels, classes, rows
+        self.skipped = [] if skipped is None else skipped
+        self.fingerprint, self.source = fingerprint, source
+        self._names = names
+
+    def __len__(self) -> int:
+        return len(self.images) if self.rows is None else len(self.rows)
+
+    def __repr__(self) -> str:
+        classes = f", {len(self.classes)} classes" if self.labels is not None else ""
+        return f"<{len(self)} images {self.shape[0]}x{self.shape[1]}x{self.shape[2]} from {self.source}{classes}>"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        return self.images.shape[1:]
+
+    @property
+    def array(self) -> np.ndarray:
+        """All images, uint8 [n, h, w, c]: the map itself where the set is whole, else a copy in memory."""
+        if self.rows is None and isinstance(self.images, np.ndarray):
+            return self.images
+        return self.pixels(np.arange(len(self)))
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Each sample's path, or its row in the source where it has none."""
+        names = self._names if self.rows is None else self._names[self.rows]
+        return [n.decode("utf-8", "surrogateescape") if isinstance(n, bytes) else str(n) for n in names]
+
+    def pixels(self, indices: np.ndarray) -> np.ndarray:
+        """The images at int64 `indices`, copied: uint8 [m, h, w, c]."""
+        return np.asarray(self.images[indices if self.rows is None else self.rows[indices]])
+
+    def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Tensor:
+        """The images at `indices`: uint8 [m, c, h, w] in channels_last memory format."""
+        return torch.from_numpy(self.pixels(np.asarray(indices, dtype=np.int64))).permute(0, 3, 1, 2)
+
+    def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> "Samples":
+        """The samples at `indices`, in this order; no pixel is copied."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        rows = chosen if self.rows is None else self.rows[chosen]
+        labels = None if self.labels is None else self.labels[chosen]
+        fingerprint = self._derive(chosen.tobytes())
+        return Samples(self.images, self._names, labels, self.classes, self.skipped, fingerprint, self.source, rows)
+
+    def with_labels(self, labels: np.ndarray, classes: tuple[str, ...]) -> "Samples":
+        """The same samples with other labels, int64 [n]."""
+        fingerprint = self._derive(labels.tobytes() + repr(classes).encode())
+        return Samples(self.images, self._names, labels, classes, self.skipped, fingerprint, self.source, self.rows)
+
+    def split(self, fraction: float, seed: int) -> tuple["Samples", "Samples"]:
+        """Two disjoint random sets, the second with `fraction` in (0, 1) of the samples, or of each class if labelled.
+
+        A class of two or more items has one at least on either side; a single item stays in the first set.
+        """
+        if not 0 < fraction < 1:
+            raise UsageError(f"A fraction of {fraction} cannot be split off: give one between 0 and 1.")
+        if len(self) < 2:
+            raise UsageError(f"{self.source} holds {len(self)} image: splitting needs two at least.")
+        rng = np.random.default_rng(seed)
+        strata = np.zeros(len(self), dtype=np.int64) if self.labels is None else self.labels
+        held_out = np.zeros(len(self), dtype=bool)
+        for stratum in np.unique(strata):
+            members = rng.permutation(np.flatnonzero(strata == stratum))
+            count = min(max(round(fraction * len(members)), 1), len(members) - 1)
+            held_out[members[:count]] = True
+        if not held_out.any():
+            raise UsageError(
+                f"Every class in {self.source} has one image only: splitting needs two in one class at least."
+            )
+        return self.select(np.flatnonzero(~held_out)), self.select(np.flatnonzero(held_out))
+
+    def _derive(self, change: bytes) -> str:
+        return hashlib.blake2b(self.fingerprint.encode() + change, digest_size=16).hexdigest()

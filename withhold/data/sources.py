@@ -1,0 +1,190 @@
+"""What a person names -> tables of undecoded samples: folders, manifests, parquet, IDX, npz, digits, Hugging Face."""
+
+import csv
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from withhold.data import arrays
+from withhold.data.images import EXTENSIONS
+from withhold.data.tables import Files, Parquet, Table
+from withhold.errors import UsageError, WithholdError, suggestion
+
+IMAGE_COLUMNS = ("image", "img", "path", "file", "filename", "file_name", "image_path", "bytes", "jpg", "png", "name")
+LABEL_COLUMNS = ("label", "labels", "class", "target", "fine_label")
+READABLE = (".csv", ".jsonl", ".parquet", ".npz")
+# What the two splits are called, the best name first.
+SPLITS = {"train": ("train", "training"), "test": ("test", "testing", "t10k", "val", "valid", "validation", "dev")}
+
+Tables = dict[str, Table]  # "train" and "test" where a source holds both, else one entry called ""
+
+
+def tables(source: Any) -> Tables:
+    """The tables that a source holds. Raises: UsageError, WithholdError, each with a sentence for a person."""
+    if type(source).__module__.split(".")[0] == "datasets":
+        from withhold.data import hub
+
+        return hub.tables(source)
+    if isinstance(source, tuple) and len(source) == 2 and not isinstance(source[0], str | os.PathLike):
+        return {"": arrays.labelled(next(iter(tables(source[0]).values())), source[1])}
+    if isinstance(source, list | tuple):
+        if not source:
+            raise UsageError("The list of images is empty: give at least one path.")
+        return {"": Files("", [os.fspath(path) for path in source])}
+    if hasattr(source, "__array__"):
+        return {"": arrays.Arrays(arrays.as_pixels(source, "the array"))}
+    text = os.fspath(source)
+    if text == "digits":
+        return {"": arrays.digits()}
+    if text.startswith("hf:"):
+        from withhold.data import hub
+
+        return hub.tables(hub.fetch(text.removeprefix("hf:")))
+    path = Path(text)
+    if path.is_dir():
+        return _folder(path)
+    if path.is_file():
+        return _file(path)
+    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = suggestion(path.name, siblings)
+    way_out = (
+        near if near.startswith("did") else "give a folder, a file, digits, or hf:NAME for a Hugging Face data set."
+    )
+    raise UsageError(f"There is no file or folder {text!r}: {way_out}")
+
+
+def pair(found: dict[str, Any]) -> dict[str, Any]:
+    """The entries that are called train and test, or the like, under these two names; {} unless both are there."""
+    parts = {split: next((found[name] for name in names if name in found), None) for split, names in SPLITS.items()}
+    return {} if None in parts.values() else parts
+
+
+def read_manifest(path: Path) -> tuple[list[str], list[Any] | None]:
+    """The paths in a csv or jsonl file, as written there, and their labels (None where no column holds them)."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = (
+                list(csv.DictReader(file))
+                if path.suffix == ".csv"
+                else [json.loads(line) for line in file if line.strip()]
+            )
+    except (csv.Error, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise WithholdError(f"{path} cannot be read as {path.suffix[1:]}: {error}.") from error
+    if not rows:
+        raise UsageError(f"{path} lists no image: give one line for each.")
+    columns = [name for name in rows[0] if name]
+    image, label = image_column(path, columns), label_column(columns)
+    return [str(row.get(image, "")) for row in rows], [row.get(label) for row in rows] if label else None
+
+
+def image_column(where: Any, columns: Iterable[str]) -> str:
+    """The column that holds images or their paths."""
+    image = _first(IMAGE_COLUMNS, columns)
+    if image is None:
+        raise UsageError(
+            f"{where} has no column of images (it has {', '.join(columns)}): "
+            f"call it image, path, file or filename, or bytes if it holds the encoded images."
+        )
+    return image
+
+
+def label_column(columns: Iterable[str]) -> str | None:
+    """The column that holds labels, if there is one."""
+    return _first(LABEL_COLUMNS, columns)
+
+
+def _first(wanted: tuple[str, ...], columns: Iterable[str]) -> str | None:
+    there = {name.lower(): name for name in columns}
+    return next((there[name] for name in wanted if name in there), None)
+
+
+def _folder(path: Path) -> Tables:
+    children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
+    if not children:
+        raise UsageError(f"{path} is empty: give a folder that holds images.")
+    files = [child for child in children if child.is_file()]
+
+    parts = pair({child.name.lower(): child for child in children if child.is_dir()})
+    held = {split: _images(part) for split, part in parts.items()}
+    if held and all(held.values()):
+        return {split: _in_classes(parts[split], names) for split, names in held.items()}
+
+    shards: dict[str, list[Path]] = {}
+    for file in files:
+        if file.suffix == ".parquet":
+            shards.setdefault(file.stem.lower().split("-")[0], []).append(file)
+    if shards:
+        return {
+            split: _parquet(part)
+            for split, part in (pair(shards) or {"": [file for part in shards.values() for file in part]}).items()
+        }
+
+    manifests = pair({file.stem.lower(): file for file in files if file.suffix in (".csv", ".jsonl")})
+    pixels = pair({arrays.idx_split(file.name): file for file in files})
+    if manifests or pixels:
+        return {split: _file(file)[""] for split, file in (manifests or pixels).items()}
+
+    names = _images(path)
+    if names:
+        return {"": _in_classes(path, names)}
+    readable = [file for file in files if file.suffix in READABLE]
+    if len(readable) == 1:
+        return _file(readable[0])
+    raise UsageError(
+        f"{path} holds no image: give a folder with {', '.join(EXTENSIONS)} files in it or in its sub-folders."
+    )
+
+
+def _file(path: Path) -> Tables:
+    if path.suffix == ".parquet":
+        return {"": _parquet([path])}
+    if path.suffix in (".csv", ".jsonl"):
+        names, labels = read_manifest(path)
+        return {"": Files(str(path.parent), names, labels)}
+    if path.suffix == ".npz":
+        found = arrays.npz(path)
+        return pair(found) or {"": next(iter(found.values()))}
+    if "idx" in path.name:
+        return {"": arrays.idx(path)}
+    if path.suffix.lower() in EXTENSIONS:
+        return {"": Files(str(path.parent), [path.name])}
+    raise UsageError(f"{path} is no data set: give a folder, an image, or a {', '.join(READABLE)} or IDX file.")
+
+
+def _images(root: Path) -> list[str]:
+    """The relative paths of all images below a folder, in order; hidden files and folders are left out."""
+    names, seen = [], set()
+    for folder, children, files in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:  # a link that leads back up
+            children.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        children[:] = sorted(child for child in children if not child.startswith("."))
+        images = sorted(file for file in files if file.lower().endswith(EXTENSIONS) and not file.startswith("."))
+        names += [os.path.relpath(os.path.join(folder, file), root) for file in images]
+    return names
+
+
+def _in_classes(root: Path, names: list[str]) -> Files:
+    """Images below `root`; its sub-folders are the classes where there are several and every image is inside one."""
+    tops = [name.split(os.sep)[0] if os.sep in name else "" for name in names]
+    return Files(str(root), names, tops if "" not in tops and len(set(tops)) > 1 else None)
+
+
+def _parquet(paths: list[Path]) -> Table:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        schema = parquet.read_schema(paths[0])
+        image, label = image_column(paths[0], schema.names), label_column(schema.names)
+        if str(schema.field(image).type) not in ("string", "large_string", "string_view"):
+            return Parquet(list(map(str, paths)), image, label)
+        rows = parquet.read_table(list(map(str, paths)), columns=[image, label] if label else [image])
+    except (pyarrow.ArrowException, OSError) as error:
+        raise WithholdError(f"{paths[0]} cannot be read as parquet: {str(error).splitlines()[0]}") from error
+    labels = rows.column(label).to_pylist() if label else None
+    return Files(str(paths[0].parent), [path or "" for path in rows.column(image).to_pylist()], labels)

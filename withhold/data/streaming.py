@@ -1,0 +1,65 @@
+"""Data that the cache has no room for: decoded whenever they are asked for."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from withhold.data.images import Item, Unreadable, decode
+from withhold.data.tables import Table
+from withhold.errors import WithholdError
+
+
+class Stream:
+    """Reads like an array uint8 [n, size, size, channels], and decodes what is asked for in a pool of threads.
+
+    In place of a sample that cannot be decoded it gives the next one that can be, of the same label where there are
+    labels, and adds the sample to `skipped`; with `strict` it raises WithholdError.
+    """
+
+    def __init__(self, table: Table, size: int, channels: int, labels: np.ndarray | None, strict: bool):
+        self.shape = (len(table), size, size, channels)
+        self.table, self.labels, self.strict = table, labels, strict
+        self.names = np.array(table.names())
+        self.bad: dict[int, str] = {}
+        self.skipped: list[tuple[str, str]] = []
+        self.pool = ThreadPoolExecutor(os.cpu_count())
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        outcomes = self.pool.map(self._try, self.table.images(indices.tolist()))
+        images = np.empty((len(indices), *self.shape[1:]), dtype=np.uint8)
+        for row, (index, outcome) in enumerate(zip(indices.tolist(), outcomes, strict=True)):
+            if isinstance(outcome, Unreadable):
+                self._skip(index, outcome)
+                outcome = self._neighbour(index)
+            images[row] = outcome
+        return images
+
+    def _try(self, item: Item) -> np.ndarray | Unreadable:
+        try:
+            return decode(item, self.shape[1], self.shape[3])
+        except Unreadable as error:
+            return error
+
+    def _neighbour(self, index: int) -> np.ndarray:
+        for step in range(1, len(self)):
+            other = (index + step) % len(self)
+            if other in self.bad or (self.labels is not None and self.labels[other] != self.labels[index]):
+                continue
+            outcome = self._try(self.table.images([other])[0])
+            if not isinstance(outcome, Unreadable):
+                return outcome
+            self._skip(other, outcome)
+        raise WithholdError(
+            f"{self.names[index]} cannot be read ({self.bad[index]}), nor can any image that could replace it."
+        )
+
+    def _skip(self, index: int, error: Unreadable) -> None:
+        if self.strict:
+            raise WithholdError(f"{self.names[index]} cannot be read: {error}.")
+        if index not in self.bad:
+            self.bad[index] = str(error)
+            self.skipped.append((str(self.names[index]), str(error)))
