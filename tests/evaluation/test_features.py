@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from withhold import evaluation, views
+from withhold.errors import WithholdError
+from withhold.evaluation.features import plain_batches
+
+
+def test_features_do_not_depend_on_the_batch_size(encoder, make_samples):
+    samples = make_samples([0, 1, 2] * 5)
+    whole = evaluation.features(encoder, samples)
+    assert whole.shape == (15, encoder.dim)
+    assert whole.dtype == torch.float32
+    torch.testing.assert_close(evaluation.features(encoder, samples, batch_size=4), whole)
+
+
+def test_features_are_those_of_eval_mode_and_each_mode_is_put_back(encoder, make_samples):
+    samples = make_samples([0, 1, 2])
+    images = views.to_float(samples.batch(range(3)))
+    with torch.no_grad():
+        expected = encoder.eval()(images)
+    encoder.train()
+    frozen_part = next(part for part in encoder.modules() if isinstance(part, nn.BatchNorm2d)).eval()
+    state = {name: value.clone() for name, value in encoder.state_dict().items()}
+    found = evaluation.features(encoder, samples)
+    torch.testing.assert_close(found, expected)
+    assert encoder.training
+    assert not frozen_part.training
+    assert all(torch.equal(state[name], value) for name, value in encoder.state_dict().items())
+
+
+def test_features_can_be_learned_on(encoder, make_samples):
+    head = nn.Linear(encoder.dim, 2)
+    head(evaluation.features(encoder, make_samples([0, 1]))).sum().backward()
+    assert head.weight.grad is not None
+
+
+def test_features_that_are_not_finite_are_an_error(encoder, make_samples):
+    with torch.no_grad():
+        next(encoder.parameters())[0] = float("nan")
+    with pytest.raises(WithholdError) as error:
+        evaluation.features(encoder, make_samples([0, 1, 2]))
+    assert str(error.value) == (
+        "The encoder's features of 3 of 3 items are not finite: its training diverged; train again with a lower --lr."
+    )
+
+
+def test_pixels_are_the_images_rows(make_samples):
+    samples = make_samples([0, 1, 2])
+    expected = torch.from_numpy(samples.array).reshape(3, -1) / 255
+    torch.testing.assert_close(evaluation.pixels(samples), expected)
+
+
+def test_pixels_of_large_images_are_block_means(photos):
+    from withhold import data
+
+    samples = data.load((np.repeat(np.repeat(photos[:4], 2, 1), 2, 2), np.arange(4)), size=64)
+    torch.testing.assert_close(
+        evaluation.pixels(samples), torch.from_numpy(photos[:4]).permute(0, 3, 1, 2).flatten(1) / 255
+    )
+
+
+def test_plain_batches_are_distinct_whole_images(make_samples):
+    samples = make_samples([0] * 600)
+    found = torch.cat(list(plain_batches(samples, "cpu", most=500)))
+    assert len(found.flatten(1).unique(dim=0)) == 500
+    everything = {row.numpy().tobytes() for row in views.to_float(samples.batch(range(600)))}
+    assert all(row.numpy().tobytes() in everything for row in found)

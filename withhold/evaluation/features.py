@@ -1,0 +1,74 @@
+"""From samples to feature vectors: an encoder's, or the pixels themselves."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from withhold import views
+from withhold.data import Samples
+from withhold.errors import WithholdError
+
+PIXEL_SIDE = 32
+
+
+def features(
+    encoder: nn.Module, samples: Samples, *, device: str | torch.device = "cpu", batch_size: int = 256
+) -> Tensor:
+    """The encoder's features of every sample, float32 [n, dim] on the CPU, in eval mode and float32 throughout.
+
+    Args:
+        encoder: images float [n, c, h, w] in [0, 1] -> [n, dim]. It is moved to `device`; its modes are put back.
+
+    Raises:
+        WithholdError: features that are not finite.
+    """
+    encoder.to(device)
+    with frozen(encoder):
+        rows = [
+            encoder(images).float().cpu()
+            for images in _batches(samples, torch.arange(len(samples)), device, batch_size)
+        ]
+    rows = torch.cat(rows)
+    bad = int((~rows.isfinite().all(1)).sum())
+    if bad:
+        raise WithholdError(
+            f"The encoder's features of {bad} of {len(samples)} items are not finite: its training diverged; "
+            "train again with a lower --lr."
+        )
+    return rows
+
+
+def pixels(samples: Samples) -> Tensor:
+    """The control that learns nothing: pixels in [0, 1] as float32 [n, c*h*w], averaged down to 32 px at most."""
+    rows = []
+    for images in _batches(samples, torch.arange(len(samples)), "cpu"):
+        side = [min(length, PIXEL_SIDE) for length in images.shape[2:]]
+        rows.append(F.interpolate(images, side, mode="area").flatten(1))
+    return torch.cat(rows)
+
+
+@contextlib.contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Eval mode and no gradient for a while; every part's own mode is put back after."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+
+
+def plain_batches(samples: Samples, device: str | torch.device, most: int = 2048) -> Iterator[Tensor]:
+    """At most `most` random samples, whole, as float batches [n, c, h, w] in [0, 1]: for batch statistics."""
+    chosen = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:most].sort().values
+    return _batches(samples, chosen, device)
+
+
+def _batches(samples: Samples, indices: Tensor, device: str | torch.device, batch_size: int = 256) -> Iterator[Tensor]:
+    for part in indices.split(batch_size):
+        yield views.to_float(samples.batch(part.numpy()).to(device, non_blocking=True))

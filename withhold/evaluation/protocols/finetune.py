@@ -1,0 +1,16 @@
+"""Fine-tuning: the whole network goes on from the encoder's weights, with the labels."""
+
+from torch import nn
+
+from withhold.evaluation.features import features
+from withhold.evaluation.supervised import Finetune, train
+from withhold.evaluation.task import Task
+
+
+def measure(task: Task) -> list[dict]:
+    """The accuracy after the task's budget of images; pixels have no network to tune, so they give no row."""
+    if task.encoder is None:
+        return []
+    tuned = train(Finetune, task.encoder, task.train, images=task.budget, seed=task.seed, device=task.device)
+    scores = features(nn.Sequential(tuned.encoder, tuned.head), task.test, device=task.device)
+    return [{"metric": "accuracy", "value": task.accuracy(scores.argmax(1))}]

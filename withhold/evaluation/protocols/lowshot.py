@@ -1,0 +1,46 @@
+"""Low-shot: the linear probe with 1, 5 and 10 labels a class."""
+
+import torch
+from torch import Tensor
+
+from withhold.evaluation.logistic import fit, moments
+from withhold.evaluation.task import Task
+
+SHOTS = (1, 5, 10)
+DRAWS = 5
+STRENGTH = 0.1  # fixed: with one label a class there is nothing to choose it by
+
+
+def measure(task: Task) -> list[dict]:
+    """Mean and deviation over five draws of the labelled items; shots that the smallest class cannot give are left out.
+
+    Features are standardised by all training items, because that takes no label.
+    """
+    smallest = task.smallest(2, "a draw needs something to draw from")
+    mean, deviation = moments(task.bank)
+    queries = (task.queries - mean) / deviation
+    rng = torch.Generator().manual_seed(task.seed)
+    rows = []
+    for shots in (shots for shots in SHOTS if shots <= smallest):
+        values = []
+        for _ in range(DRAWS):
+            drawn = draw(task.labels, shots, rng)
+            classifier = fit((task.bank[drawn] - mean) / deviation, task.labels[drawn], task.classes, STRENGTH)
+            values.append(task.accuracy(classifier(queries).argmax(1)))
+        spread, middle = torch.std_mean(torch.tensor(values))
+        rows.append(
+            {
+                "metric": "accuracy", "value": middle.item(), "deviation": spread.item(),
+                "shots": shots, "n_train": len(drawn),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def draw(labels: Tensor, shots: int, rng: torch.Generator) -> Tensor:
+    """Indices of `shots` random items of each class in labels [n]."""
+    shuffled = torch.randperm(len(labels), generator=rng).to(labels.device)
+    by_class = shuffled[labels[shuffled].argsort(stable=True)]
+    counts = torch.bincount(labels)
+    first = counts.cumsum(0) - counts
+    return by_class[(first[counts > 0, None] + torch.arange(shots, device=labels.device)).flatten()]

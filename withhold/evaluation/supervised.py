@@ -1,0 +1,67 @@
+"""Networks that see the labels: the supervised control, and fine-tuning."""
+
+import copy
+import math
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+from torch.nn import functional as F
+
+from withhold import views
+from withhold.data import Feeder, Samples
+from withhold.methods import Encoder, Method, Optimizer, accuracy
+from withhold.training import Plan, defaults, fit
+
+BATCH_SIZE = 128
+
+
+class Supervised(Method):
+    """Withholds the label; predicts it from a random crop of the image.
+
+    Args:
+        classes: how many there are.
+    """
+
+    needs = {"labelled": "labelled image"}
+
+    def __init__(self, encoder: Encoder, classes: int):
+        super().__init__(encoder)
+        self.head = nn.Linear(encoder.dim, classes)
+
+    def withhold(self, labelled):
+        """Images uint8 [n, c, h, w] and labels [n] -> random crops and flips float [n, c, h, w], labels [n]."""
+        images, labels = labelled
+        return views.augment(images, self.rng, crop=(0.4, 1.0)), labels
+
+    def predict(self, images):
+        return self.head(self.encoder(images))
+
+    def loss(self, scores, labels):
+        return {
+            "loss": F.cross_entropy(scores, labels),
+            "accuracy": accuracy(scores, labels),
+            "trivial": math.log(scores.shape[1]),
+        }
+
+
+class Finetune(Supervised):
+    """The same for an encoder that has learned before: it goes on at a tenth of the head's learning rate."""
+
+    optimizer = {"head": Optimizer(lr=1e-3), "encoder": Optimizer(lr=1e-4)}
+
+    def players(self):
+        return {"head": [self.head], "encoder": [self.encoder]}
+
+
+def train(
+    cls: type[Supervised], encoder: Encoder, samples: Samples, *, images: int, seed: int, device: torch.device
+) -> Supervised:
+    """Train a copy of `encoder` on labelled samples until it has seen `images`, counted with repeats."""
+    feeder = Feeder({"labelled": samples}, cls.needs, min(BATCH_SIZE, len(samples)), seed, device=device)
+    fabric = Fabric(accelerator=device.type, devices=1, precision=defaults.precision(device))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # of the head's weights
+        learner = cls(copy.deepcopy(encoder), len(samples.classes))
+        fit(learner, feeder, Plan(steps=max(1, images // feeder.batch_size), seed=seed), fabric=fabric)
+    return learner

@@ -1,0 +1,78 @@
+"""The table: an encoder beside the controls that its numbers mean nothing without."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from withhold import nets
+from withhold.data import Samples
+from withhold.errors import UsageError
+from withhold.evaluation import protocols as registry
+from withhold.evaluation import supervised as labels_seen
+from withhold.evaluation.features import plain_batches
+from withhold.evaluation.task import Task, labelled
+from withhold.nets import Encoder
+
+REPEATS = 30
+LEAST_IMAGES, MOST_IMAGES = 20_000, {"cpu": 100_000, "cuda": 2_000_000}
+
+
+def evaluate(
+    encoder: Encoder,
+    train: Samples,
+    test: Samples,
+    protocols: Sequence[str] = ("knn", "linear"),
+    *,
+    untrained: Encoder | None = None,
+    supervised: bool = False,
+    pixels: bool = True,
+    budget: int | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+) -> list[dict[str, Any]]:
+    """Measure frozen features by each protocol, beside the controls: a row for each pair.
+
+    A row is {"encoder", "protocol", "metric", "value", "n_train", "n_test", "n_unlabelled"} and what else a protocol
+    has to say ("shots", "deviation", "strength"). "encoder" is "trained", "untrained", "supervised" or "pixels";
+    "n_unlabelled" counts the items left out because they have no label.
+
+    Args:
+        train, test: samples with labels, decoded as the encoder takes them; classes are matched by name.
+        untrained: the same architecture with fresh weights: the control, measured after its batch statistics have been
+            set on training images; it is not changed.
+        supervised: also train the untrained network on the labels, and measure its features likewise.
+        pixels: also measure raw pixels.
+        budget: images, counted with repeats, that fine-tuning and the supervised network see; by default 30 times the
+            training items, at least 20,000 and at most 100,000 on a CPU or 2,000,000 on a GPU.
+
+    Raises:
+        UsageError: an unknown protocol, or labels that cannot be measured with.
+    """
+    measures = {name: registry.find(name) for name in protocols}
+    if supervised and untrained is None:
+        raise UsageError("A supervised network starts from fresh weights: give the untrained encoder as well.")
+    n_items = len(train) + len(test)
+    train, test = labelled(train, test)
+    device = torch.device(device)
+    budget = budget or min(max(REPEATS * len(train), LEAST_IMAGES), MOST_IMAGES[device.type])
+
+    encoders: dict[str, Encoder | None] = {"trained": encoder}
+    if untrained is not None:
+        encoders["untrained"] = copy.deepcopy(untrained)
+        nets.refresh_statistics(encoders["untrained"].to(device), plain_batches(train, device))
+    if supervised:
+        learner = labels_seen.Supervised
+        encoders["supervised"] = labels_seen.train(
+            learner, untrained, train, images=budget, seed=seed, device=device
+        ).encoder
+    if pixels:
+        encoders["pixels"] = None
+    rows = []
+    for row, network in encoders.items():
+        task = Task(network, train, test, seed, device, budget)
+        counts = {"n_train": len(train), "n_test": len(test), "n_unlabelled": n_items - len(train) - len(test)}
+        for name, measure in measures.items():
+            rows += [{"encoder": row, "protocol": name, **counts, **part} for part in measure(task)]
+    return rows
