@@ -1,0 +1,32 @@
+"""Several runs side by side."""
+
+from withhold.runs.compare import column, compare
+
+
+def test_a_row_holds_what_the_run_is_and_what_came_out(make_run):
+    results = [
+        {"encoder": encoder, "protocol": "knn", "metric": "accuracy", "value": value, "n_train": 8, "n_test": 4}
+        for encoder, value in [("trained", 0.75), ("untrained", 0.5), ("pixels", 0.25)]
+    ]
+    results.append({**results[0], "protocol": "lowshot", "shots": 5, "value": 0.4, "deviation": 0.1})
+    done, begun = make_run("done", results=results), make_run("begun", rows=[], finished=False)
+    first, second = compare([done, begun])
+    assert first == {
+        "run": str(done.folder), "method": "rotation", "encoder": "convnet", "data": "digits", "seed": 3,
+        "steps": 20, "seconds": 10.0, "loss": 0.5, "knn": 0.75, "lowshot 5/class": 0.4, "knn untrained": 0.5,
+    }  # fmt: skip
+    assert second == {
+        "run": str(begun.folder), "method": "rotation", "encoder": "convnet", "data": "digits", "seed": 3
+    }  # fmt: skip
+
+
+def test_a_game_shows_the_loss_of_each_player(make_run):
+    rows = [{"step": 5, "epoch": 1, "seconds": 2, "generator/loss": 0.5, "critic/loss": 0.7, "critic/accuracy": 0.6}]
+    row = compare([make_run("game", rows=rows)])[0]
+    assert (row["generator/loss"], row["critic/loss"]) == (0.5, 0.7)
+    assert "critic/accuracy" not in row
+
+
+def test_a_column_names_the_metric_unless_it_is_accuracy():
+    assert column({"protocol": "linear", "metric": "accuracy"}) == "linear"
+    assert column({"protocol": "segmentation", "metric": "miou"}) == "segmentation miou"

@@ -1,0 +1,206 @@
+"""The report: whole, self-contained, and there whatever a run lacks."""
+
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+
+from withhold.data import Samples
+from withhold.runs import charts, embedding, report
+
+RESULTS = [
+    {"encoder": encoder, "protocol": "knn", "metric": "accuracy", "value": value, "n_train": 80, "n_test": 20}
+    for encoder, value in [("trained", 0.75), ("untrained", 0.5), ("supervised", 0.9), ("pixels", 0.25)]
+] + [
+    {"encoder": "trained", "protocol": "lowshot", "metric": "accuracy", "value": 0.4, "deviation": 0.031, "shots": 5}
+    | {"n_train": 15, "n_test": 20}
+]
+
+
+class Page(HTMLParser):
+    """A page's text, tags and addresses; fails on a tag that is closed and was not opened."""
+
+    VOID = {"meta", "img", "br"}
+
+    def __init__(self, path):
+        super().__init__()
+        self.source = path.read_text(encoding="utf-8")
+        self.open, self.words, self.addresses, self.images = [], [], [], 0
+        self.feed(self.source)
+        assert self.open == []
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        self.images += tag == "img"
+        self.addresses += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
+
+    def handle_startendtag(self, tag, attributes):
+        self.addresses += [value for name, value in attributes if name in ("src", "href", "xlink:href")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, text):
+        if "style" not in self.open:
+            self.words.append(text)
+
+
+def test_the_report_says_all_there_is_to_say(make_run, make_samples):
+    run = make_run(results=RESULTS, classes=["a", "b", "c"])
+    (run.folder / "skipped.csv").write_text('stream,item,reason\nimages,"a\nb.png",broken\nimages,c.png,empty\n')
+    path = report.write(run, make_samples())
+    assert path == run.folder / "report.html"
+    page = Page(path)
+    for said in [
+        "Rotation", "Withholds which way is up", "Gidaris", "75.0%", "untrained: 50.0%", "knowing nothing: 1.386",
+        "found nothing wrong", "Untrained encoder", "Raw pixels", "Supervised network", "5 labels a class", "±3.1",
+        "k-NN accuracy", "Effective rank", "Spread", "seen", "said", "true", "12 items in the plane", "2 items",
+        "withhold train rotation digits", "--epochs 2", "--seed 3",
+    ]:  # fmt: skip
+        assert said in page.text, said
+    assert "skipped.csv" in page.addresses
+    assert page.source.count('role="img"') == 6  # five quantities and the map
+    assert page.images == 8 + 6 * 7  # eight samples, and six rows of a query and its neighbours
+
+
+def test_the_report_needs_nothing_else(make_run, make_samples):
+    page = Page(report.write(make_run(results=RESULTS), make_samples()))
+    assert all(address.startswith(("data:image/png;base64,", "#")) for address in page.addresses)
+    assert not re.search(r"<script|<link|@import|url\((?!#)", page.source)
+
+
+def test_every_colour_of_a_drawing_follows_the_page(make_run, make_samples):
+    page = Page(report.write(make_run(), make_samples()))
+    drawings = "".join(re.findall(r"<svg role.*?</svg>", page.source, flags=re.DOTALL))
+    assert not re.findall(r"#[0-9a-f]{6}[;\"]", drawings)
+    used = set(re.findall(r"var\((--[a-z0-9-]+)\)", page.source))
+    dark = page.source[page.source.index("prefers-color-scheme: dark") :]
+    assert len(used) > 8
+    for name in used - {"--share"}:
+        assert page.source.count(f"{name}:") == 2, name  # once for the light page, once for the dark one
+        assert f"{name}:" in dark
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 60])
+@pytest.mark.parametrize("labels", ["three", None])
+def test_any_number_of_samples_will_do(make_run, make_samples, count, labels):
+    full = make_samples(max(count, 1), labels=labels)
+    page = Page(report.write(make_run(), full.select(np.arange(count))))
+    assert ("in the plane" in page.text) == (count > 2)
+    assert ("Colours are labels" in page.text) == (count > 2 and labels is not None)
+    assert (page.images > 0) == (count > 0)
+
+
+def test_a_run_that_has_just_begun_has_a_report(make_run, make_samples):
+    page = Page(report.write(make_run(rows=[], finished=False), make_samples()))
+    assert "Not measured yet" in page.text
+    assert "has not come to its end" in page.text
+    assert "How it learned" not in page.text
+    assert page.images == 0
+
+
+def test_a_run_that_is_under_way_shows_its_curves(make_run):
+    page = Page(report.write(make_run(finished=False)))
+    assert "How it learned" in page.text
+    assert "20 steps" in page.text
+
+
+def test_colour_images_and_methods_of_several_kinds(make_run, make_samples):
+    for method in ("simclr", "denoising_autoencoder"):
+        page = Page(report.write(make_run(method, method=method, channels=3), make_samples(40, channels=3)))
+        assert page.images >= 6 * 7 + 8
+
+
+def test_a_game_shows_each_player_s_loss_and_gaps_where_it_was_not_finite(make_run):
+    rows = [
+        {"step": step, "epoch": 1, "seconds": 2, "generator/loss": 0.5, "critic/loss": math.nan if step == 2 else 0.7}
+        for step in range(1, 5)
+    ]
+    drawn = report.curves(rows)
+    assert [curve["name"] for curve in drawn] == ["Generator: loss", "Critic: loss"]
+    assert "nan" not in drawn[1]["svg"]
+    assert "Generator: loss" in Page(report.write(make_run(rows=rows, finished=False))).text
+
+
+def test_names_are_shown_as_they_are_and_never_run(make_run, make_samples):
+    wild = "<script>alert('ü')</script> & \"日本\".png"
+    plain = make_samples()
+    samples = Samples(plain.array, np.array([wild] * len(plain)), labels=plain.labels, classes=(wild, "b", "c"))
+    run = make_run(data=[wild], method=wild + ".py", finished=False)
+    assert Page(report.write(run)).text.count(wild) > 1
+    page = Page(report.write(make_run("other", data=[wild]), samples))
+    assert "<script" not in page.source
+    assert wild in page.text
+
+
+def test_the_demo_shows_its_runs_beside_the_controls(make_run, make_samples, tmp_path):
+    runs = [make_run("one"), make_run("two", method="simclr")]
+    results = [{**RESULTS[0], "method": "rotation"}, {**RESULTS[0], "method": "simclr", "value": 0.8}, RESULTS[1]]
+    path = report.write_demo(results, runs, tmp_path / "new" / "report.html", make_samples())
+    page = Page(path)
+    for said in ("2 encoders", "Rotation", "Simclr", "Untrained encoder", "75.0", "80.0", "50.0"):
+        assert said in page.text, said
+    assert page.source.count('class="map"') == 2
+    assert not list(path.parent.glob("*.partial"))
+
+
+def test_the_table_marks_the_best_that_saw_no_labels():
+    made = report.table([{**RESULTS[0], "method": "simclr"}, *RESULTS[1:]])
+    assert made["best"] == {"knn": 0.75, "lowshot 5/class": 0.4}
+    assert [line["name"] for line in made["lines"]] == [
+        "Simclr", "Untrained encoder", "Supervised network", "Raw pixels", "Trained encoder"
+    ]  # fmt: skip
+    assert (made["n_train"], made["n_test"]) == (80, 20)
+    assert report.table([]) is None
+
+
+def test_the_command_repeats_the_run(make_run):
+    run = make_run(
+        data=["my photos/", "Samples of 12"], parameters={"queue": 64}, rows=[], finished=False,
+        plan={"steps": None, "minutes": 2.5, "seed": 1, "lr": 0.01, "weight_decay": None, "clip": 0.0, "accumulate": 2},
+    )  # fmt: skip
+    assert report.command(run) == (
+        "withhold train rotation 'my photos/' DATA queue=64 --encoder convnet --size 32 --batch-size 16 --seed 1 "
+        "--minutes 2.5 --lr 0.01 --accumulate 2"
+    )
+
+
+def test_neighbours_are_those_of_a_loop():
+    features = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
+    cosines, nearest = embedding.neighbours(features, torch.tensor([3, 7]), 4)
+    for row, query in enumerate((3, 7)):
+        others = [(torch.cosine_similarity(features[query], features[i], dim=0).item(), i) for i in range(20) if i != query]
+        best = sorted(others, reverse=True)[:4]
+        assert nearest[row].tolist() == [index for _, index in best]
+        assert cosines[row].tolist() == pytest.approx([value for value, _ in best], abs=1e-6)
+
+
+def test_few_items_are_placed_by_their_principal_components():
+    from sklearn.decomposition import PCA
+
+    features = torch.randn(30, 6, generator=torch.Generator().manual_seed(0))
+    unit = torch.nn.functional.normalize(features.double(), dim=1).numpy()
+    expected = PCA(2, svd_solver="full").fit_transform(unit)
+    assert np.abs(embedding.project(features)) == pytest.approx(np.abs(expected), abs=1e-6)
+
+
+def test_the_map_keeps_groups_apart_and_survives_a_collapse():
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.arange(90) % 3
+    features = torch.eye(3)[labels].repeat(1, 4) + 0.05 * torch.randn(90, 12, generator=rng)
+    places = embedding.project(features)
+    nearest = torch.cdist(torch.tensor(places), torch.tensor(places)).fill_diagonal_(torch.inf).argmin(1)
+    assert (labels[nearest] == labels).float().mean() > 0.95
+    assert (embedding.project(torch.ones(60, 4)) == 0).all()
+    assert embedding.project(torch.randn(5, 1)).shape == (5, 2)
+
+
+def test_a_drawing_is_the_same_each_time_and_escapes_its_words():
+    drawn = [charts.lines({"loss": ([1, 2], [0.5, 0.4])}, {}, about='"<&') for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    assert 'aria-label="&#34;&lt;&amp;"' in drawn[0]

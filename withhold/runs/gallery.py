@@ -1,0 +1,98 @@
+"""What a report shows of single samples: the method's picture, a map of embeddings, nearest neighbours."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import torch
+from markupsafe import Markup
+from torch import Tensor
+
+from withhold.data import Samples
+from withhold.methods import Method
+from withhold.runs import charts, embedding, pictures
+
+MOST, BATCH, ROWS, QUERIES, NEIGHBOURS, THUMBNAIL = 1000, 32, 8, 6, 6, 192
+
+
+def draw(samples: Samples, seed: int) -> Samples:
+    """Up to a thousand random samples, the same ones for the same seed."""
+    return samples.select(torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:MOST].numpy())
+
+
+def picture(method: Method, samples: Samples, seed: int) -> list[dict[str, Any]]:
+    """What the method saw, said and what was true of a few samples: rows of cells; none where it has no picture."""
+    if len(method.needs) != 1:
+        return []
+    stream, need = next(iter(method.needs.items()))
+    images = samples.batch(np.arange(min(BATCH, len(samples))))
+    if need.startswith("labelled"):
+        if samples.labels is None:
+            return []
+        images = images, torch.as_tensor(samples.labels[:BATCH])
+    method.seed(seed)
+    with torch.inference_mode():
+        visible, withheld = method.hide({stream: images})
+        says = type(method).predict is not Method.predict
+        columns = pictures.select(method.picture(visible, withheld, method.predict(visible) if says else None), ROWS)
+    said, true = columns.get("said"), columns.get("true")
+    judged = isinstance(said, list) and isinstance(true, list)
+    rows = []
+    for title, column in columns.items():
+        cells = [_cell(entry) for entry in column]
+        if judged and title == "said":
+            cells = [cell | {"right": answer == truth} for cell, answer, truth in zip(cells, said, true, strict=True)]
+        rows.append({"title": title, "cells": cells})
+    return rows
+
+
+def embedding_map(samples: Samples, features: Tensor, seed: int) -> dict[str, Any]:
+    """The samples' features in the plane, coloured by label: the ten commonest classes, and the rest in grey."""
+    groups, legend = np.zeros(len(samples), int), []
+    if samples.labels is not None:
+        present, counts = np.unique(samples.labels[samples.labels >= 0], return_counts=True)
+        common = sorted(present[np.argsort(-counts, kind="stable")[: len(charts.SERIES)]].tolist())
+        colour = {label: index for index, label in enumerate(common)}
+        groups = np.array([colour.get(int(label), -1) for label in samples.labels])
+        legend = [{"name": samples.classes[label], "colour": f"series-{index}"} for label, index in colour.items()]
+        rest = {"other classes": len(present) > len(common), "no label": (samples.labels < 0).any()}
+        if (groups < 0).any():
+            legend.append({"name": " or ".join(name for name, there in rest.items() if there), "colour": "rest"})
+    about = f"Map of {len(samples):,} embeddings" + (f" in {len(legend)} groups" if legend else "")
+    places = embedding.project(features, seed)
+    return {"svg": charts.points(places, groups, about=about), "legend": legend, "count": len(samples)}
+
+
+def neighbours(samples: Samples, features: Tensor) -> list[dict[str, Any]]:
+    """A few samples, of different classes where there are any, with those whose features are nearest by cosine."""
+    order = list(range(len(samples)))
+    if samples.labels is not None:
+        firsts = set(np.unique(samples.labels, return_index=True)[1].tolist())
+        order.sort(key=lambda index: index not in firsts)
+    queries = order[:QUERIES]
+    cosines, nearest = embedding.neighbours(features, torch.tensor(queries), NEIGHBOURS)
+    return [
+        {
+            "query": _item(samples, query),
+            "nearest": [_item(samples, i) | {"cosine": f"{value:.2f}"} for i, value in zip(row, values, strict=True)],
+        }
+        for query, row, values in zip(queries, nearest.tolist(), cosines.tolist(), strict=True)
+    ]
+
+
+def _item(samples: Samples, index: int) -> dict[str, Any]:
+    image = samples.batch(np.array([index]))[0].float() / 255
+    label = "" if samples.labels is None or samples.labels[index] < 0 else samples.classes[samples.labels[index]]
+    return {**_cell(image), "name": samples.names[index], "label": label}
+
+
+def _cell(cell: Tensor | str) -> dict[str, Any]:
+    """A caption, or an image inside the page; `crisp` where its pixels are few enough to be seen."""
+    if isinstance(cell, str):
+        return {"caption": cell}
+    image, file = pictures.to_image(cell), io.BytesIO()
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.save(file, format="PNG", optimize=True)
+    source = Markup("data:image/png;base64," + base64.b64encode(file.getvalue()).decode())
+    return {"image": source, "crisp": max(image.size) <= 48}

@@ -1,0 +1,269 @@
+"""The report of a run: one HTML file that needs nothing else."""
+
+import csv
+import inspect
+import math
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from withhold import evaluation
+from withhold import methods as registry
+from withhold.data import Samples
+from withhold.errors import UsageError
+from withhold.runs import charts, gallery
+from withhold.runs.compare import column, losses
+from withhold.runs.run import Run
+from withhold.training import Row
+
+ENCODERS = {"untrained": "Untrained encoder", "pixels": "Raw pixels", "supervised": "Supervised network"}
+PROTOCOLS = {"knn": "k-NN", "linear": "Linear probe", "lowshot": "Low-shot", "finetune": "Fine-tuned"}
+TERMS = {"knn": "k-NN accuracy", "rank": "Effective rank", "spread": "Spread"}
+HOUSEKEEPING = {"step", "epoch", "seconds", "images_per_second", "waiting", "lr"}
+
+
+def write(run: Run, samples: Samples | None = None) -> Path:
+    """Write the run's report.html into its folder; gives its path.
+
+    Args:
+        samples: what to draw pictures, the map and neighbours from, decoded as the run's encoder takes it. Without
+            them, or while the training goes on, the report has what there is.
+    """
+    part = section(run, samples)
+    return _render(
+        run.folder / "report.html",
+        title=f"{part['name']} on {', '.join(run.config['data'])}",
+        runs=[part],
+        stats=stats(run),
+        findings=run.doctor(),
+        table=table(run.results()),
+        facts=facts(run),
+        command=command(run),
+        skipped=_skipped(run.folder / "skipped.csv"),
+        folder=run.folder,
+        data=", ".join(run.config["data"]),
+    )
+
+
+def write_demo(results: list[dict[str, Any]], runs: Sequence[Run], path: Path, samples: Samples | None = None) -> Path:
+    """Write one page on several runs to `path`: their evaluation beside the controls, and how each one learned.
+
+    Args:
+        results: rows of evaluations, each with its "method".
+        samples: what to draw each run's picture and map from.
+    """
+    parts = [section(run, samples) for run in runs]
+    return _render(path, title="Learned without labels", runs=parts, table=table(results))
+
+
+def section(run: Run, samples: Samples | None) -> dict[str, Any]:
+    """What both pages show of a run: its method, its curves and, once it is finished, what it makes of `samples`."""
+    shown = {**_card(run.config["method"]), "curves": curves(run.rows()), "picture": [], "map": None, "neighbours": []}
+    if run.finished and samples is not None and len(samples):
+        drawn = gallery.draw(samples, run.seed)
+        shown["picture"] = gallery.picture(run.method, drawn, run.seed)
+        if len(drawn) > 2:
+            features = evaluation.features(run.encoder, drawn)
+            shown["map"] = gallery.embedding_map(drawn, features, run.seed)
+            shown["neighbours"] = gallery.neighbours(drawn, features)
+    return shown
+
+
+def stats(run: Run) -> list[dict[str, str]]:
+    """The headline numbers, the most telling first."""
+    shown = []
+    scores = {(result["encoder"], column(result)): result["value"] for result in run.results()}
+    for (encoder, name), value in scores.items():
+        if encoder == "trained" and name in ("linear", "knn"):
+            control = scores.get(("untrained", name))
+            note = f"untrained: {control:.1%}" if control is not None else ""
+            shown.append({"value": f"{value:.1%}", "name": f"{PROTOCOLS[name]} accuracy", "note": note})
+    rows = run.rows()
+    looks = [row["knn"] for row in rows if "knn" in row]
+    if looks and not shown:
+        shown.append({"value": f"{looks[-1]:.1%}", "name": "k-NN accuracy", "note": "on a sample, while training"})
+    if rows:
+        last = rows[-1]
+        for name, value in list(losses(last).items())[:2]:
+            trivial = last.get(name.removesuffix("loss") + "trivial")
+            note = (
+                f"knowing nothing: {_number(trivial)}"
+                if trivial is not None
+                else f"at first: {_number(rows[0].get(name, math.nan))}"
+            )
+            shown.append({"value": _number(value), "name": _words(name), "note": note})
+        shown.append(
+            {"value": _duration(last["seconds"]), "name": "Training time", "note": f"{last['step']:,.0f} steps"}
+        )
+        outcome = run.config.get("outcome", {})
+        speed = outcome.get("images_per_second", last.get("images_per_second"))
+        if speed is not None:
+            note = run.config.get("hardware", {}).get("device", "")
+            shown.append({"value": f"{speed:,.0f}", "name": "Images a second", "note": note})
+    return shown
+
+
+def curves(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """A drawing of each quantity in the journal: the losses beside their trivial values first, then the other terms."""
+    names = list(dict.fromkeys(name for row in rows for name in row if name not in HOUSEKEEPING))
+    levels = [name for name in names if name == "trivial" or name.endswith("/trivial")]
+    players = [name for name in names if losses({name: 0.0})]
+    terms = [name for name in names if name not in levels and name not in players]
+    drawn = []
+    for name in players:
+        level = name.removesuffix("loss") + "trivial"
+        drawn.append(_curve(rows, name, [level] if level in levels else []))
+    return drawn + [_curve(rows, name, []) for name in sorted(terms, key=lambda name: name in TERMS)]
+
+
+def _curve(rows: Sequence[Row], name: str, levels: list[str]) -> dict[str, Any]:
+    series = {
+        key: tuple(zip(*((row["step"], row[key]) for row in rows if key in row), strict=True))
+        for key in (name, *levels)
+    }
+    last, percent = series[name][1][-1], name == "knn" or name.endswith("accuracy")
+    shown = f"{last:.1%}" if percent else _number(last)
+    about = f"{_words(name)} over {rows[-1]['step']:,.0f} steps, at last {shown}"
+    return {
+        "name": _words(name),
+        "last": shown,
+        "level": _number(series[levels[0]][1][-1]) if levels else None,
+        "svg": charts.lines({name: series.pop(name)}, series, about=about, percent=percent),
+    }
+
+
+def table(results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Rows of evaluations as a table: an encoder a line, a measure a column; None where there are none."""
+    if not results:
+        return None
+    columns = {column(result): _title(result) for result in results}
+    lines: dict[str, dict[str, Any]] = {}
+    for result in results:
+        trained = result["encoder"] == "trained"
+        name = (
+            result.get("method", "Trained encoder") if trained else ENCODERS.get(result["encoder"], result["encoder"])
+        )
+        lines.setdefault(name, {"name": _words(name), "trained": trained, "cells": {}})["cells"][column(result)] = (
+            result
+        )
+    best = {
+        key: max(result["value"] for result in results if column(result) == key and result["encoder"] != "supervised")
+        for key in columns
+        if any(column(result) == key and result["encoder"] != "supervised" for result in results)
+    }
+    return {
+        "columns": columns,
+        "lines": list(lines.values()),
+        "best": best,
+        "n_train": max(result["n_train"] for result in results),
+        "n_test": results[0]["n_test"],
+        "draws": any("deviation" in result for result in results),
+    }
+
+
+def facts(run: Run) -> dict[str, str]:
+    """What was trained on what, and how."""
+    config = run.config
+    encoder, plan, hardware, classes = config["encoder"], config["plan"], config.get("hardware", {}), config["classes"]
+    chosen = {name: plan.get(name) for name in ("optimizer", "lr", "weight_decay", "clip", "accumulate")}
+    said = {
+        name: value for name, value in chosen.items() if value not in (None, 0.0) and (name, value) != ("accumulate", 1)
+    }
+    start = "published weights" if encoder["pretrained"] else "fresh weights"
+    colour = "lightness" if encoder["channels"] == 1 else "colour"
+    values = {
+        "Data": ", ".join(config["data"]) + (f" ({len(classes)} classes, for watching only)" if classes else ""),
+        "Parameters": _listed(config["parameters"]) or "none",
+        "Encoder": f"{encoder['name']}, {start}",
+        "Input": f"{encoder['size']} × {encoder['size']} px, {colour}",
+        "Budget": f"{plan['steps']:,} steps" if plan.get("steps") else f"{plan.get('minutes') or 0:g} minutes",
+        "Batch": f"{config['batch_size']:,} images",
+        "Optimiser": _listed(said) or "the method's own",
+        "Seed": str(run.seed),
+        "Hardware": ", ".join(str(hardware[name]) for name in ("device", "precision") if hardware.get(name)),
+        "Versions": f"withhold {config['withhold']}" + (f", torch {hardware['torch']}" if "torch" in hardware else ""),
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def command(run: Run) -> str:
+    """The command that trains this run again; DATA stands for data that had no name."""
+    config, plan, rows = run.config, run.config["plan"], run.rows()
+    words = ["withhold", "train", config["method"]]
+    words += ["DATA" if re.fullmatch(r"\w+ of \d+", source) else source for source in config["data"]]
+    words += [f"{name}={value}" for name, value in config["parameters"].items()]
+    words += ["--encoder", config["encoder"]["name"], "--size", str(config["encoder"]["size"])]
+    if config["encoder"]["pretrained"]:
+        words.append("--pretrained")
+    words += ["--batch-size", str(config["batch_size"]), "--seed", str(run.seed)]
+    if plan.get("steps") and rows:
+        words += ["--epochs", f"{plan['steps'] * rows[-1]['epoch'] / rows[-1]['step']:g}"]
+    elif plan.get("minutes"):
+        words += ["--minutes", f"{plan['minutes']:g}"]
+    for name in ("optimizer", "lr", "weight_decay", "clip", "accumulate"):
+        if plan.get(name) not in (None, 0.0) and (name, plan[name]) != ("accumulate", 1):
+            words += [f"--{name.replace('_', '-')}", str(plan[name])]
+    return shlex.join(words)
+
+
+def _card(name: str) -> dict[str, str]:
+    """The method's name, first sentence, paper and family; its name alone where its file has gone."""
+    try:
+        cls = registry.find(name)
+    except UsageError:
+        return {"name": _words(name), "about": "", "paper": "", "family": ""}
+    about = (inspect.getdoc(cls) or "").split("\n\n")[0]
+    return {"name": _words(cls.name), "about": " ".join(about.split()), "paper": cls.paper, "family": cls.family}
+
+
+def _title(result: dict[str, Any]) -> str:
+    if "shots" in result:
+        return f"{result['shots']} label{'s' if result['shots'] > 1 else ''} a class"
+    name = PROTOCOLS.get(result["protocol"], _words(result["protocol"]))
+    return name if result["metric"] == "accuracy" else f"{name}, {result['metric']}"
+
+
+def _listed(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
+
+
+def _words(name: str) -> str:
+    """A name in code as words: "nearest_colour" -> "Nearest colour"."""
+    name = TERMS.get(name, name.replace("_", " ").replace("/", ": "))
+    return name if name[:1].isupper() or name in TERMS.values() else name[:1].upper() + name[1:]
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _skipped(path: Path) -> int:
+    """How many items the run left out; the file has a heading and a line for each."""
+    if not path.is_file():
+        return 0
+    with open(path, newline="", encoding="utf-8") as file:
+        return max(0, sum(1 for _ in csv.reader(file)) - 1)
+
+
+def _render(path: Path, **values: Any) -> Path:
+    """Fill in the page and write it to `path`, whole or not at all."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined,
+    )  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(environment.get_template("report.html.jinja").render(values), encoding="utf-8")
+    os.replace(partial, path)
+    return path
