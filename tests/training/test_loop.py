@@ -30,7 +30,7 @@ def test_one_step_is_the_optimisers_own():
 
 def test_it_learns_and_writes_down_how(tmp_path):
     told = []
-    outcome = fit(Toy(), Rows(64), Plan(steps=300, lr=0.5), folder=tmp_path, report=lambda row, steps: told.append((row, steps)))
+    outcome = fit(Toy(), Rows(64), Plan(steps=300, lr=0.1), folder=tmp_path, report=lambda row, steps: told.append((row, steps)))
     first, last = outcome.rows[0], outcome.rows[-1]
     assert outcome.finished
     assert last["loss"] < 0.2 * last["trivial"]

@@ -21,12 +21,14 @@ class Optimizer:
         lr: peak learning rate at 256 images a step; scaled with the batch, linearly (sgd, lars) or by its root (adamw).
         weight_decay: not applied to biases and normalisation parameters.
         betas: AdamW's averages.
+        encoder: share of the learning rate that the encoder's parameters get; below 1 to fine-tune it.
     """
 
     name: str = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.999)
+    encoder: float = 1.0
 
 
 class Method(nn.Module):

@@ -125,9 +125,9 @@ def fit(
         parts = _cut(batch, plan.accumulate)
         terms: dict[str, torch.Tensor] = {}
         for player, optimizer in optimizers.items():
-            share = schedule(step, steps, max(1, round(plan.warmup * steps)))
+            rise_and_fall = schedule(step, steps, max(1, round(plan.warmup * steps)))
             for group in optimizer.param_groups:
-                group["lr"] = peaks[player] * share
+                group["lr"] = peaks[player] * rise_and_fall * group["share"]
             with _alone(player, optimizers):
                 for i, part in enumerate(parts):
                     with fabric.no_backward_sync(module, enabled=i < len(parts) - 1):
@@ -214,6 +214,7 @@ def _recipe(method: Method, player: str, plan: Plan) -> Optimizer:
         lr=own.lr if plan.lr is None else plan.lr,
         weight_decay=own.weight_decay if plan.weight_decay is None else plan.weight_decay,
         betas=own.betas,
+        encoder=own.encoder,
     )
 
 

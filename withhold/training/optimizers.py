@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from withhold.errors import UsageError, suggestion
-from withhold.methods import Optimizer
+from withhold.methods import Encoder, Optimizer
 
 REFERENCE_BATCH = 256
 
@@ -40,21 +40,24 @@ class LARS(torch.optim.SGD):
 
 
 def build(modules: Iterable[nn.Module], recipe: Optimizer, lr: float) -> torch.optim.Optimizer:
-    """The optimiser of `recipe` over the trainable parameters of `modules`, at peak learning rate `lr`."""
-    parameters = {p: None for module in modules for p in module.parameters() if p.requires_grad}
-    decayed = [p for p in parameters if p.ndim > 1]
-    spared = [p for p in parameters if p.ndim <= 1]
+    """The optimiser of `recipe` over the trainable parameters of `modules`, at peak learning rate `lr`.
+
+    A group's "share" is its part of the learning rate, which whoever sets the rate multiplies in.
+    """
+    trained = dict.fromkeys(p for module in modules for p in module.parameters() if p.requires_grad)
+    inside = {p for module in modules for part in module.modules() if isinstance(part, Encoder) for p in part.parameters()}
     groups = [
-        {"params": decayed, "weight_decay": recipe.weight_decay},
-        {"params": spared, "weight_decay": 0.0},
+        {"params": chosen, "weight_decay": recipe.weight_decay if decayed else 0.0, "share": share}
+        for share, below in ((1.0, False), (recipe.encoder, True))
+        for decayed in (True, False)
+        if (chosen := [p for p in trained if (p.ndim > 1) == decayed and (p in inside) == below])
     ]
-    groups = [group for group in groups if group["params"]]
     if recipe.name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, betas=recipe.betas)
     if recipe.name == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True)
     if recipe.name == "lars":
-        return LARS([{"params": group["params"], "decay": group["weight_decay"]} for group in groups], lr=lr)
+        return LARS([group | {"decay": group["weight_decay"], "weight_decay": 0.0} for group in groups], lr=lr)
     raise UsageError(f"There is no optimiser {recipe.name!r}: {suggestion(recipe.name, ['adamw', 'sgd', 'lars'])}")
 
 

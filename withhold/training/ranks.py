@@ -1,9 +1,10 @@
 """Batch normalisation over all the processes that train together."""
 
 import torch
-from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from withhold.losses import gather, ranks
 
 
 class BatchNormAcrossRanks(_BatchNorm):
@@ -20,11 +21,10 @@ class BatchNormAcrossRanks(_BatchNorm):
         if not self.training:
             return super().forward(x)
         dims = [0, *range(2, x.ndim)]
-        world = distributed.get_world_size()
-        mean, square = all_reduce(torch.stack([x.float().mean(dims), x.float().square().mean(dims)])) / world
+        mean, square = gather(torch.stack([x.float().mean(dims), x.float().square().mean(dims)])[None]).mean(0)
         variance = square - mean.square()
         with torch.no_grad():
-            count = world * x.numel() / x.shape[1]
+            count = ranks() * x.numel() / x.shape[1]
             self.num_batches_tracked += 1
             momentum = self.momentum if self.momentum is not None else 1 / self.num_batches_tracked
             self.running_mean.lerp_(mean, momentum)

@@ -1,0 +1,321 @@
+"""The commands as a person types them, and the sentences they get for what cannot be done."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import torch
+from PIL import Image
+
+import withhold
+from tests.conftest import ROOT
+from withhold.cli import main
+
+FAST = ["--epochs", "1", "--size", "32", "--encoder", "convnet"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory, photos):
+    """Forty loose images in two class folders: sizes, formats and modes mixed, one of them broken."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for i, crop in enumerate(photos[:40]):
+        place = folder / ("temple" if i % 2 == 0 else "flower")
+        place.mkdir(exist_ok=True)
+        image = Image.fromarray(crop).resize((32 + i, 40))
+        if i % 5 == 0:
+            image = image.convert("L")
+        image.save(place / f"{i}.{('jpg', 'png', 'webp')[i % 3]}")
+    (folder / "flower" / "broken.jpg").write_bytes(b"\xff\xd8\xff not an image")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(pictures, tmp_path_factory):
+    """A small finished run, as the command line leaves it."""
+    folder = tmp_path_factory.mktemp("runs") / "rotation"
+    assert main(["train", "rotation", str(pictures), *FAST, "--out", str(folder)]) == 0
+    return folder
+
+
+def last_json(capsys):
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+def fails(capsys, arguments, status, *words):
+    """The command ends with `status`, and its sentence has `words`."""
+    assert main(arguments) == status
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    for word in words:
+        assert word in said, said
+
+
+def test_help_is_instant():
+    started = time.perf_counter()
+    said = subprocess.run([sys.executable, "-m", "withhold.cli", "--help"], capture_output=True, text=True, cwd=ROOT)
+    assert time.perf_counter() - started < 1.0  # 0.05 s on an idle machine
+    assert "withhold train" in said.stdout
+    heavy = "import sys, withhold, withhold.cli; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'rich', 'PIL')))"
+    assert subprocess.run([sys.executable, "-c", heavy], cwd=ROOT).returncode == 0
+
+
+def test_a_run_folder_has_all_its_files(run, capsys):
+    names = {path.name for path in run.iterdir()}
+    assert names == {
+        "config.json", "encoder.safetensors", "method.safetensors", "metrics.csv", "report.html", "skipped.csv", "checkpoints"
+    }  # fmt: skip
+    assert "broken.jpg" in (run / "skipped.csv").read_text()
+
+
+def test_train_says_what_it_chose_and_what_is_next(pictures, tmp_path, capsys):
+    assert main(["train", "rotation", str(pictures), *FAST, "--out", str(tmp_path / "r"), "--json"]) == 0
+    said = last_json(capsys)
+    assert said["run"] == str(tmp_path / "r")
+    assert said["steps"] >= 1
+    assert said["images_per_second"] > 0
+    assert 0 <= said["metrics"]["accuracy"] <= 1
+
+
+def test_evaluate_puts_controls_beside(run, pictures, capsys):
+    arguments = ["evaluate", str(run), str(pictures), "--protocol", "knn,linear,lowshot,finetune", "--supervised", "--json"]
+    assert main(arguments) == 0
+    said = last_json(capsys)
+    assert {row["encoder"] for row in said["results"]} == {"trained", "untrained", "supervised", "pixels"}
+    for row in said["results"]:
+        assert {"protocol", "metric", "value", "n_train", "n_test"} <= set(row)
+        assert 0 <= row["value"] <= 1
+    assert main(["evaluate", str(run), str(pictures), "--protocol", "knn"]) == 0
+    assert "untrained" in capsys.readouterr().out
+
+
+def test_embed_writes_path_label_embedding(run, pictures, tmp_path, capsys):
+    out = tmp_path / "emb.parquet"
+    assert main(["embed", str(run), str(pictures), "--out", str(out)]) == 0
+    table = pyarrow.parquet.read_table(out)
+    assert table.column_names == ["path", "label", "embedding"]
+    assert table.num_rows == 40
+    assert set(table["label"].to_pylist()) == {"flower", "temple"}
+    vectors = np.stack(table["embedding"].to_pylist())
+    assert vectors.shape == (40, 256)
+    assert vectors.std(0).max() > 0
+
+
+@pytest.mark.parametrize("to", ["onnx", "safetensors"])
+def test_export(run, tmp_path, capsys, to):
+    out = tmp_path / f"encoder.{to}"
+    assert main(["export", str(run), "--to", to, "--out", str(out), "--json"]) == 0
+    assert last_json(capsys)["largest_difference"] < 1e-3
+    assert out.stat().st_size > 1000
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_compare_report_doctor_views_methods_cache(run, pictures, tmp_path, capsys):
+    assert main(["compare", str(run), str(run)]) == 0
+    assert "rotation" in capsys.readouterr().out
+    assert main(["compare", str(run), "--json"]) == 0
+    assert last_json(capsys)["runs"][0]["method"] == "rotation"
+    assert main(["report", str(run)]) == 0
+    assert (run / "report.html").stat().st_size > 10_000
+    assert main(["doctor", str(run), "--json"]) == 0
+    assert isinstance(last_json(capsys)["findings"], list)
+    assert main(["views", "jigsaw", str(pictures), "--out", str(tmp_path / "views.png")]) == 0
+    assert Image.open(tmp_path / "views.png").width > 100
+    assert main(["methods"]) == 0
+    assert "rotation" in capsys.readouterr().out
+    assert main(["methods", "--json"]) == 0
+    cards = last_json(capsys)
+    assert {"name", "paper", "family", "needs", "parameters"} <= set(cards[0])
+    assert cards == withhold.methods()
+    assert main(["methods", "moco"]) == 0
+    assert "temperature=0.2" in capsys.readouterr().out
+    assert main(["cache"]) == 0
+    assert main(["cache", "--json"]) == 0
+    assert last_json(capsys)["entries"]
+
+
+def test_colorization_colours_a_photo(pictures, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert main(["train", "colorization", str(pictures), *FAST, "--out", str(folder)]) == 0
+    assert main(["apply", str(folder), str(pictures / "temple" / "0.jpg"), "--out", str(tmp_path / "coloured")]) == 0
+    (path,) = (tmp_path / "coloured").iterdir()
+    with Image.open(path) as image, Image.open(pictures / "temple" / "0.jpg") as grey:
+        assert image.mode == "RGB"
+        assert image.size == grey.size
+
+
+TOY = '''
+import torch
+from torch import nn
+
+from withhold import views
+from withhold.methods import Encoder, Method, method
+
+
+@method(paper="Nobody, 2026", needs={"images": "image"}, family="reconstruct")
+class Toy(Method):
+    """Withholds the mean brightness; predicts it from the image less that.
+
+    Args:
+        scale: of the prediction.
+    """
+
+    def __init__(self, encoder: Encoder, scale: float = 1.0):
+        super().__init__(encoder)
+        self.scale, self.head = scale, nn.Linear(encoder.dim, 1)
+
+    def withhold(self, images):
+        seen = views.to_float(images)
+        brightness = seen.mean((1, 2, 3), keepdim=True)
+        return (seen - brightness + 0.5).clamp(0, 1), brightness.flatten(1)
+
+    def predict(self, seen):
+        return self.scale * self.head(self.encoder(seen))
+
+    def loss(self, predicted, brightness):
+        return {"loss": (predicted - brightness).square().mean(), "trivial": brightness.var()}
+'''
+
+
+def test_a_method_in_any_file_trains_evaluates_and_is_tabled(tmp_path, capsys, monkeypatch):
+    """Nothing but the file itself knows of it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "toy.py").write_text(TOY)
+    assert main(["train", "./toy.py", "digits", "--epochs", "1", "--out", "runs/toy", "scale=2.0"]) == 0
+    assert main(["evaluate", "runs/toy", "digits", "--protocol", "knn", "--json"]) == 0
+    assert last_json(capsys)["results"][0]["value"] > 0.3
+    assert main(["compare", "runs/toy"]) == 0
+    assert "toy" in capsys.readouterr().out
+    assert main(["methods", "./toy.py"]) == 0
+    assert "scale=1.0" in capsys.readouterr().out
+    assert "Toy" not in capsys.readouterr().err
+    assert withhold.load("runs/toy").config["parameters"] == {"scale": 2.0}
+
+
+def test_python_does_what_the_command_line_does(pictures, tmp_path):
+    run = withhold.train("rotation", str(pictures), epochs=1, size=32, encoder="convnet", out=tmp_path / "r", seed=3)
+    assert run.encoder.dim == 256
+    assert run.embed(str(pictures)).num_rows == 40
+    rows = run.evaluate(str(pictures), protocols=("knn",))
+    assert rows == withhold.load(tmp_path / "r").results()
+    again = withhold.train("rotation", str(pictures), epochs=1, size=32, encoder="convnet", out=tmp_path / "s", seed=3)
+    assert all(
+        torch.equal(a, b) for a, b in zip(run.encoder.parameters(), again.encoder.parameters(), strict=True)
+    )
+
+
+# What cannot be done, and the sentence for it.
+
+
+def test_wrong_words(pictures, capsys, tmp_path):
+    fails(capsys, ["trian"], 2, "no verb 'trian'", "train")
+    data = str(pictures)
+    fails(capsys, ["train", "rotatoin", data], 2, "no method 'rotatoin'", "did you mean rotation")
+    fails(capsys, ["train", "./no.py", data], 2, "no method file './no.py'")
+    fails(capsys, ["train", "rotation"], 2, "learns from 1 stream(s), images (image), but 0 were given")
+    fails(capsys, ["train", "moco", data, "quue=3"], 2, "moco has no parameter 'quue'", "did you mean queue")
+    fails(capsys, ["train", "moco", data, "queue=many"], 2, "moco: queue=many is not a whole number")
+    fails(capsys, ["train", "moco", data, "temperature=0"], 2, "temperature must be above 0")
+    fails(capsys, ["train", "moco", data, "lr=0.1"], 2, "lr is an option, not a parameter: write --lr")
+    fails(capsys, ["train", "rotation", data, "--encoder", "resnet81"], 2, "no encoder 'resnet81'", "resnet18")
+    fails(capsys, ["train", "rotation", data, "--epochs", "1", "--minutes", "1"], 2, "give one of them")
+    fails(capsys, ["train", "rotation", data, "--epochs", "0"], 2, "epochs must be above 0")
+    fails(capsys, ["train", "rotation", data, "--batch-size", "500"], 2, "500", "40")
+    fails(capsys, ["train", "mae", data, "--encoder", "convnet"], 2, "mae needs a ViT encoder, not a ConvNet")
+    fails(capsys, ["train", "jigsaw", data, "--size", "8"], 2, "8")
+    fails(capsys, ["evaluate", str(tmp_path), data], 2, "is no run")
+    assert not (ROOT / "runs" / "moco-pictures").exists()
+
+
+def test_wrong_data(run, capsys, tmp_path, pictures, photos):
+    fails(capsys, ["train", "rotation", str(tmp_path / "nowhere")], 2, "nowhere")
+    (tmp_path / "empty").mkdir()
+    fails(capsys, ["train", "rotation", str(tmp_path / "empty")], 2, "empty")
+    loose = tmp_path / "loose"
+    loose.mkdir()
+    for i in range(4):
+        Image.fromarray(photos[i]).save(loose / f"{i}.png")
+    fails(capsys, ["evaluate", str(run), str(loose)], 2, "no labels", "--labels")
+    fails(capsys, ["evaluate", str(run), str(pictures), "--protocol", "knm"], 2, "'knm'", "knn")
+    fails(capsys, ["train", "rotation", str(pictures), "--strict", "--out", str(tmp_path / "x")], 1, "broken.jpg")
+    one = tmp_path / "one" / "only"
+    shutil.copytree(loose, one)
+    fails(capsys, ["evaluate", str(run), str(one.parent)], 2, "class", "only")
+    fails(capsys, ["apply", str(run), str(pictures), "--out", str(tmp_path / "a")], 2, "gives embeddings only")
+
+
+def test_a_run_that_exists_is_not_overwritten(run, pictures, capsys):
+    arguments = ["train", "rotation", str(pictures), *FAST, "--out", str(run)]
+    before = (run / "encoder.safetensors").read_bytes()
+    fails(capsys, arguments, 2, "exists", "--resume")
+    fails(capsys, [*arguments, "--resume", "--seed", "7"], 2, "was trained with", "seed 0, not 7")
+    assert (run / "encoder.safetensors").read_bytes() == before
+    assert main([*arguments, "--resume"]) == 0  # there is nothing left to do
+
+
+def test_damaged_runs_are_named(run, pictures, tmp_path, capsys):
+    for name, words in {
+        "encoder.safetensors": "encoder.safetensors is damaged",
+        "config.json": "config.json is damaged",
+    }.items():
+        copy = tmp_path / name
+        shutil.copytree(run, copy)
+        (copy / name).write_bytes((copy / name).read_bytes()[:100])
+        fails(capsys, ["embed", str(copy), str(pictures), "--out", str(tmp_path / "e.parquet")], 1, words)
+    assert not (tmp_path / "e.parquet").exists()
+
+
+# Real processes.
+
+
+def start(arguments, **environment):
+    command = [sys.executable, "-m", "withhold.cli", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | environment
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_rows(folder, count):
+    deadline = time.time() + 120
+    while time.time() < deadline:
+        path = folder / "metrics.csv"
+        if path.exists() and path.read_text().count("\n") > count:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the run never got going")
+
+
+def weights(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "method.safetensors")
+
+
+def test_killed_and_terminated_processes_resume_to_the_same_weights(tmp_path):
+    """SIGTERM saves and exits cleanly; SIGKILL loses what came after the last checkpoint; neither changes the end."""
+    def arguments(name):
+        return ["train", "moco", "digits", "--epochs", "6", "--batch-size", "64", "--out", str(tmp_path / name), "queue=256"]
+
+    assert start(arguments("whole")).wait() == 0
+    stopped = start(arguments("cut"))
+    wait_for_rows(tmp_path / "cut", 10)
+    stopped.send_signal(signal.SIGTERM)
+    _, said = stopped.communicate()
+    assert stopped.returncode == 0, said
+    assert "--resume" in said
+    assert not (tmp_path / "cut" / "method.safetensors").exists()
+    killed = start([*arguments("cut"), "--resume"])
+    wait_for_rows(tmp_path / "cut", 40)
+    killed.kill()
+    killed.communicate()
+    last = start([*arguments("cut"), "--resume"])
+    _, said = last.communicate()
+    assert last.returncode == 0, said
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(whole[key], cut[key]) for key in whole)
+    rows = [line.split(",")[0] for line in (tmp_path / "cut" / "metrics.csv").read_text().splitlines()[1:]]
+    assert rows == sorted(set(rows), key=int), "a step stands in the journal twice"
