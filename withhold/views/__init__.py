@@ -1,13 +1,16 @@
-"""From raw tensors to what a network may see: batched, on the device, with different random numbers for every sample."""
+"""From raw tensors to what a network may see: batched, on the device, with other random numbers for every sample."""
 
 from withhold.views.augment import augment
-from withhold.views.color import lightness, to_float, with_channels
-from withhold.views.geometry import flip
-from withhold.views.masks import random_mask
+from withhold.views.chains import multi_crop, rand_augment
+from withhold.views.color import lab_to_rgb, lightness, rgb_to_lab, to_float, with_channels
+from withhold.views.filters import erase, noise, solarize
+from withhold.views.geometry import affine, flip
+from withhold.views.masks import block_mask, random_mask, shape_mask
 from withhold.views.patches import patches, standardize, unpatch
-from withhold.views.tiles import tiles
+from withhold.views.tiles import board, tiles
 
 __all__ = [
-    "augment", "flip", "lightness", "patches", "random_mask", "standardize", "tiles", "to_float", "unpatch",
+    "affine", "augment", "block_mask", "board", "erase", "flip", "lab_to_rgb", "lightness", "multi_crop", "noise",
+    "patches", "rand_augment", "random_mask", "rgb_to_lab", "shape_mask", "solarize", "standardize", "tiles", "to_float", "unpatch",
     "with_channels",
 ]  # fmt: skip

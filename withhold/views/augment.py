@@ -1,10 +1,19 @@
-"""The fused chain of random changes that contrastive methods use."""
+"""The chain of random changes that most methods use, fused: one resampling and one product of colours for a batch."""
 
 import torch
 from torch import Tensor
 
-from withhold.views.color import LUMA, Jitter, chance, color_matrices, draw_jitter, to_float
-from withhold.views.geometry import axis_weights, draw_crops, resample
+from withhold.views.color import Jitter, color_matrices, draw_jitter, luma
+from withhold.views.filters import blur_weights
+from withhold.views.filters import solarize as invert
+from withhold.views.geometry import axis_weights, draw_crops
+from withhold.views.random import chance, uniform
+
+SIGMA = (0.1, 2.0)
+"""Smallest and largest deviation of the blur in pixels (SimCLR)."""
+
+CACHED = 300_000
+"""How many values of a batch a processor core works on at once, so that what lies between two steps stays in its cache."""
 
 
 def augment(
@@ -21,44 +30,72 @@ def augment(
     blur: float = 0.0,
     solarize: float = 0.0,
 ) -> Tensor:
-    """Random views of images, different for each: one resampling and one product of colours for all of it.
+    """Random views of images, each with its own random numbers.
+
+    The distribution is that of torchvision's chain of RandomResizedCrop, RandomHorizontalFlip, ColorJitter,
+    RandomGrayscale, GaussianBlur and RandomSolarize, except that hue turns in YIQ, not in HSV, and that values are
+    clamped once, not after every change.
 
     Args:
         images: uint8 [n, c, h, w], or float in [0, 1]; c is 1 or 3.
         rng: on the images' device.
         size: height and width of the views in pixels; the images' by default.
-        crop: least and largest area of the crop as a share of the image's; the whole image by default.
-        aspect: least and largest width / height of the crop.
+        crop: smallest and largest area of the crop, as a share of the image's; the whole image by default.
+        aspect: smallest and largest width / height of the crop.
         flip: probability of a mirror image.
-        jitter: widths for brightness, contrast, saturation and hue (in turns), as in torchvision's ColorJitter.
-        jitter_probability: share of the views whose colours are jittered.
+        jitter: how far brightness, contrast, saturation and hue (in turns) stray.
+        jitter_probability: of a view with jittered colours.
         grey: probability of a grey view.
-        blur: probability of a Gaussian blur of 0.1 to 2 pixels.
-        solarize: probability that values above one half are inverted.
+        blur: probability of a Gaussian blur of 0.1 to 2 pixels, cut off at a twentieth of the size.
+        solarize: probability that the values above one half are inverted.
 
     Returns:
         float32 [n, c, size, size] in [0, 1], channels last.
     """
     n, c, h, w = images.shape
     height, width = (size, size) if size else (h, w)
+    whole = [torch.full((n,), float(number), device=images.device) for number in (0, 0, h, w)]
+    boxes = draw_crops(n, h, w, crop, aspect, rng) if crop else whole
     mirrored = chance(n, flip, rng)
-    views = to_float(images)
-    if crop or (height, width) != (h, w):
-        zero = torch.zeros(n, device=images.device)
-        top, left, tall, wide = draw_crops(n, h, w, crop, aspect, rng) if crop else (zero, zero, zero + h, zero + w)
-        rows = axis_weights(top, tall, h, height)
-        columns = axis_weights(left, wide, w, width, mirrored)
-        views = resample(views, rows, columns)
+    brightness, contrast, saturation, hue = draw_jitter(n, jitter or (0, 0, 0, 0), jitter_probability, rng)
+    matrices = color_matrices(brightness, saturation.where(~chance(n, grey, rng), 0), hue, c)
+    sigma = uniform(n, *SIGMA, rng).where(chance(n, blur, rng), 0)
+
+    views = torch.empty(n, height, width, c, device=images.device).permute(0, 3, 1, 2)
+    step = n if images.is_cuda else max(1, CACHED * torch.get_num_threads() // (c * max(h * w, height * width)))
+    with torch.autocast(images.device.type, enabled=False):  # whatever the network's precision is
+        for start in range(0, n, step):
+            part = slice(start, start + step)
+            top, left, tall, wide = (box[part] for box in boxes)
+            rows = _axis(top, tall, h, height, sigma[part] if blur else None)
+            columns = _axis(left, wide, w, width, sigma[part] if blur else None, mirrored[part])
+            view = _resample(images[part], rows, columns, matrices[part] if jitter or grey else None)
+            if jitter:
+                view = torch.lerp(luma(view.mean((2, 3)))[:, None, None, None], view, contrast[part, None, None, None])
+            views[part] = view
+    views.clamp_(0, 1)
+    return invert(views, rng, solarize) if solarize else views
+
+
+def _axis(
+    start: Tensor, length: Tensor, pixels: int, size: int, sigma: Tensor | None, mirrored: Tensor | None = None
+) -> Tensor:
+    """Crop, resize, mirror image and blur along one axis: weights [n, size, pixels]."""
+    if sigma is None:
+        places = torch.arange(size, device=start.device)
     else:
-        views = torch.where(mirrored[:, None, None, None], views.flip(3), views)
-    if jitter or grey:
-        brightness, contrast, saturation, hue = draw_jitter(n, jitter or (0, 0, 0, 0), jitter_probability, rng)
-        saturation = saturation * ~chance(n, grey, rng)
-        matrices = color_matrices(brightness, contrast, saturation, hue)
-        luma = torch.tensor(LUMA, device=images.device)
-        means = views.mean((2, 3)) @ luma if c == 3 else views.mean((1, 2, 3))
-        offsets = brightness * (1 - contrast) * means
-        flat = views.reshape(n, c, -1)
-        flat = matrices @ flat if c == 3 else flat * (brightness * contrast)[:, None, None]
-        views = (flat + offsets[:, None, None]).clamp_(0, 1).view(n, c, height, width)
-    return views.contiguous(memory_format=torch.channels_last)
+        blurred, places = blur_weights(sigma, size)
+    if mirrored is not None:
+        places = torch.where(mirrored[:, None], size - 1 - places, places)
+    weights = axis_weights(start, length, pixels, size, places)
+    return weights if sigma is None else blurred @ weights
+
+
+def _resample(images: Tensor, rows: Tensor, columns: Tensor, matrices: Tensor | None) -> Tensor:
+    """Images uint8 or float [n, c, h, w] -> float [n, c, h', w']: rows, then colours, then columns."""
+    n, c, h, w = images.shape
+    if images.dtype == torch.uint8:
+        rows = rows / 255
+    pixels = torch.bmm(rows, images.permute(0, 2, 3, 1).float().reshape(n, h, w * c)).view(n, -1, c)
+    planes = pixels.mT if matrices is None else torch.bmm(matrices, pixels.mT)
+    return torch.bmm(planes.reshape(n, -1, w), columns.mT).view(n, c, rows.shape[1], -1)

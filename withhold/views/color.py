@@ -1,8 +1,8 @@
-"""Colour: one small matrix and one offset a sample, whatever the changes, applied in one product.
+"""Colour: brightness, saturation, hue and greyscale as one small matrix a sample; lightness and Lab.
 
 Brightness, contrast (about the mean luma), saturation, hue and greyscale are affine maps of a colour. Written in YIQ,
-brightness scales all of it, saturation scales the chroma and hue turns it, so that they commute: the order in which a
-chain applies them matters only through the clamping in between, and here the clamp is the last step.
+brightness and contrast scale all of it, saturation scales the chroma and hue turns it, so that they commute: the order
+in which a chain applies them matters only through its clamping in between. Here the one clamp is the last step.
 """
 
 import functools
@@ -11,50 +11,26 @@ import math
 import torch
 from torch import Tensor
 
+from withhold.views.random import chance, uniform
+
 LUMA = (0.299, 0.587, 0.114)
-"""ITU-R BT.601: the grey of torchvision and Pillow."""
+"""The weights of grey in ITU-R BT.601, as in Pillow and torchvision."""
 
 Jitter = tuple[float, float, float, float]
-"""Brightness, contrast, saturation, hue: half the widths of the ranges, as in torchvision's ColorJitter."""
+"""Brightness, contrast, saturation and hue (in turns): how far each strays, as in torchvision's ColorJitter."""
+
+# Linear sRGB to CIE XYZ, as shares of the white point D65, and back (IEC 61966-2-1).
+_Y = (0.2126729, 0.7151522, 0.0721750)
+_XYZ = torch.tensor([(0.4124564, 0.3575761, 0.1804375), _Y, (0.0193339, 0.1191920, 0.9503041)], dtype=torch.float64)
+_TO_XYZ = _XYZ / _XYZ.sum(1, keepdim=True)
+_FROM_XYZ = _TO_XYZ.inverse()
+_DARK = (6 / 29) ** 3
 
 
 def to_float(images: Tensor) -> Tensor:
     """Images uint8 [n, c, h, w], or float in [0, 1] -> float32 in [0, 1], channels last."""
     floats = images.to(torch.float32, memory_format=torch.channels_last)
     return floats / 255 if images.dtype == torch.uint8 else floats
-
-
-def uniform(n: int, low: float, high: float, rng: torch.Generator) -> Tensor:
-    """[n] numbers between `low` and `high`, drawn on the generator's device."""
-    return torch.rand(n, generator=rng, device=rng.device) * (high - low) + low
-
-
-def chance(n: int, probability: float, rng: torch.Generator) -> Tensor:
-    """bool [n], true with `probability`."""
-    return torch.rand(n, generator=rng, device=rng.device) < probability
-
-
-@functools.cache
-def _basis(device: torch.device) -> Tensor:
-    """float [3, 3, 3]: grey, the chroma, and the chroma after a quarter turn of hue, as matrices on RGB."""
-    yiq = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)], dtype=torch.float64)
-    turn = torch.tensor([[0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64)
-    grey = torch.tensor([LUMA] * 3, dtype=torch.float64)
-    return torch.stack([grey, torch.eye(3, dtype=torch.float64) - grey, yiq.inverse() @ turn @ yiq]).float().to(device)
-
-
-def color_matrices(brightness: Tensor, contrast: Tensor, saturation: Tensor, hue: Tensor) -> Tensor:
-    """Factors [n] and hue shifts [n] in turns -> matrices [n, 3, 3]; contrast also needs `color_offsets`."""
-    angle = hue * (2 * math.pi)
-    parts = torch.stack([torch.ones_like(angle), saturation * angle.cos(), saturation * angle.sin()], 1)
-    return torch.einsum("nk,kij->nij", parts * (brightness * contrast)[:, None], _basis(brightness.device))
-
-
-def draw_jitter(n: int, jitter: Jitter, probability: float, rng: torch.Generator) -> tuple[Tensor, ...]:
-    """Per-sample brightness, contrast and saturation factors and hue shifts, each [n]; neutral where not applied."""
-    on = chance(n, probability, rng).float()
-    factors = [1 + on * (uniform(n, max(0.0, 1 - width), 1 + width, rng) - 1) for width in jitter[:3]]
-    return *factors, on * uniform(n, -jitter[3], jitter[3], rng)
 
 
 def with_channels(images: Tensor, channels: int) -> Tensor:
@@ -64,15 +40,76 @@ def with_channels(images: Tensor, channels: int) -> Tensor:
     return lightness(images) if channels == 1 else images.expand(-1, channels, -1, -1)
 
 
+@functools.cache
+def _chroma(device: torch.device) -> Tensor:
+    """float [3, 3, 3]: matrices from RGB to grey, to the difference from grey, and to that after a quarter turn."""
+    yiq = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)], dtype=torch.float64)
+    turn = torch.tensor([[0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64)
+    grey = torch.tensor([LUMA] * 3, dtype=torch.float64)
+    quarter = yiq.inverse() @ turn @ yiq
+    return torch.stack([grey, torch.eye(3, dtype=torch.float64) - grey, quarter]).float().to(device)
+
+
+def color_matrices(brightness: Tensor, saturation: Tensor, hue: Tensor, channels: int) -> Tensor:
+    """Factors [n] and hue shifts [n] in turns -> matrices [n, channels, channels]; grey images have brightness only.
+
+    The hue shift is a rotation about the grey axis of YIQ, which keeps the luma: the linear form of HSV's.
+    """
+    if channels == 1:
+        return brightness[:, None, None]
+    angle = hue * (2 * math.pi)
+    parts = torch.stack([torch.ones_like(angle), saturation * angle.cos(), saturation * angle.sin()], 1)
+    return (brightness[:, None] * parts @ _chroma(hue.device).flatten(1)).view(-1, 3, 3)
+
+
+def draw_jitter(n: int, jitter: Jitter, probability: float, rng: torch.Generator) -> list[Tensor]:
+    """Factors of brightness, contrast and saturation and shifts of hue, [n] each; neutral where not applied."""
+    on = chance(n, probability, rng)
+    factors = [uniform(n, max(0.0, 1 - width), 1 + width, rng).where(on, 1) for width in jitter[:3]]
+    return [*factors, uniform(n, -jitter[3], jitter[3], rng).where(on, 0)]
+
+
+def luma(colors: Tensor) -> Tensor:
+    """Colours [n, 1 or 3] -> grey values [n]."""
+    return (
+        colors[:, 0] if colors.shape[1] == 1 else sum(w * part for w, part in zip(LUMA, colors.unbind(1), strict=True))
+    )
+
+
 def lightness(images: Tensor) -> Tensor:
     """sRGB images [n, 3, h, w] in [0, 1] -> CIE L* / 100 [n, 1, h, w] in [0, 1]."""
     red, green, blue = _linear(images).split(1, 1)
-    return 1.16 * _cube_root(0.2126729 * red + 0.7151522 * green + 0.0721750 * blue) - 0.16
+    y = _Y[0] * red + _Y[1] * green + _Y[2] * blue
+    return 1.16 * _root(y) - 0.16
+
+
+def rgb_to_lab(images: Tensor) -> Tensor:
+    """sRGB images [n, 3, h, w] in [0, 1] -> CIE Lab [n, 3, h, w] under D65: L in [0, 100], a and b about +-100.
+
+    Source: IEC 61966-2-1 (sRGB), CIE 15 (Lab).
+    """
+    x, y, z = _root(_mix(_linear(images), _TO_XYZ)).unbind(1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
+
+
+def lab_to_rgb(lab: Tensor) -> Tensor:
+    """CIE Lab [n, 3, h, w] under D65 -> sRGB [n, 3, h, w] in [0, 1]; colours that sRGB lacks are clamped."""
+    y = (lab[:, 0] + 16) / 116
+    roots = torch.stack([y + lab[:, 1] / 500, y, y - lab[:, 2] / 200], 1)
+    tristimulus = torch.where(roots > 6 / 29, roots**3, (roots - 16 / 116) * (3 * (6 / 29) ** 2))
+    linear = _mix(tristimulus, _FROM_XYZ).clamp(0, 1)
+    return torch.where(linear > 0.0031308, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055, 12.92 * linear)
+
+
+def _mix(colors: Tensor, matrix: Tensor) -> Tensor:
+    """Each colour of [n, 3, h, w] times a constant matrix; sums, not a product, which autocast would make coarse."""
+    first, second, third = colors.split(1, 1)
+    return torch.cat([a * first + b * second + c * third for a, b, c in matrix.tolist()], 1)
 
 
 def _linear(images: Tensor) -> Tensor:
     return torch.where(images > 0.04045, ((images.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4, images / 12.92)
 
 
-def _cube_root(values: Tensor) -> Tensor:
-    return torch.where(values > 0.008856452, values.clamp(min=0.008856452) ** (1 / 3), values * 7.787037 + 16 / 116)
+def _root(values: Tensor) -> Tensor:
+    return torch.where(values > _DARK, values.clamp(min=_DARK) ** (1 / 3), values / (3 * (6 / 29) ** 2) + 4 / 29)

@@ -1,62 +1,113 @@
-"""Crops, flips and resizes as one matrix an axis, with the antialiasing that Pillow and torchvision apply."""
+"""Where a view's pixels come from: crops and resizes as one matrix an axis, anything else as a 2x3 matrix."""
 
 import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from withhold.views.color import chance, uniform
+from withhold.views.random import chance, uniform, where
 
 
 def flip(images: Tensor, rng: torch.Generator, probability: float = 0.5) -> Tensor:
-    """Images [n, c, h, w] -> the same, mirrored left to right with `probability` for each."""
-    mirrored = chance(len(images), probability, rng)
-    return torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    """Images [n, c, h, w] -> the same, each mirrored left to right with `probability`."""
+    return where(chance(len(images), probability, rng), images.flip(3), images)
 
 
 def draw_crops(
     n: int, height: int, width: int, area: tuple[float, float], aspect: tuple[float, float], rng: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Boxes of torchvision's RandomResizedCrop in pixels -> top, left, height, width, float [n] each.
+    """Boxes of torchvision's RandomResizedCrop, in whole pixels -> top, left, height, width, float [n] each.
 
-    A box whose area (a share of the image's) and aspect do not fit is drawn again, ten times at most; then it is the
-    largest centred one whose aspect is in range.
+    The area (a share of the image's) and the logarithm of the aspect (width / height) are uniform. A box that does not
+    fit is drawn again, ten times at most; then it is the largest centred one whose aspect is in range.
     """
     share = uniform(n * 10, *area, rng).view(n, 10) * (height * width)
     ratio = uniform(n * 10, math.log(aspect[0]), math.log(aspect[1]), rng).view(n, 10).exp()
     widths, heights = (share * ratio).sqrt().round(), (share / ratio).sqrt().round()
     fits = (widths >= 1) & (widths <= width) & (heights >= 1) & (heights <= height)
-    first = fits.int().argmax(1, keepdim=True)
-    found = fits.any(1)
-    fallback_width = min(width, round(height * aspect[1]))
-    fallback_height = min(height, round(width / aspect[0]))
-    tall = torch.where(found, heights.gather(1, first)[:, 0], fallback_height)
-    wide = torch.where(found, widths.gather(1, first)[:, 0], fallback_width)
-    down, across = uniform(n, 0, 1, rng), uniform(n, 0, 1, rng)
-    top = torch.where(found, (down * (height - tall + 1)).floor(), (height - fallback_height) // 2)
-    left = torch.where(found, (across * (width - wide + 1)).floor(), (width - fallback_width) // 2)
+    first, found = fits.int().argmax(1, keepdim=True), fits.any(1)
+    tall = heights.gather(1, first)[:, 0].where(found, min(height, round(width / aspect[0])))
+    wide = widths.gather(1, first)[:, 0].where(found, min(width, round(height * aspect[1])))
+    top = (uniform(n, 0, 1, rng) * (height - tall + 1)).floor().where(found, ((height - tall) / 2).round())
+    left = (uniform(n, 0, 1, rng) * (width - wide + 1)).floor().where(found, ((width - wide) / 2).round())
     return top, left, tall, wide
 
 
-def axis_weights(start: Tensor, length: Tensor, pixels: int, size: int, mirrored: Tensor | None = None) -> Tensor:
-    """One axis of a crop from `start`, `length` pixels long [n], resized to `size` -> weights [n, size, pixels].
+def axis_weights(start: Tensor, length: Tensor, pixels: int, size: int, places: Tensor) -> Tensor:
+    """One axis of a crop, resized -> weights [n, l, pixels] of the image's pixels in each of the view's.
 
-    A triangle as wide as the larger of an input and an output pixel, cut at the crop's edges: bilinear, antialiased.
+    A triangle as wide as the larger of an input and an output pixel, cut off at the crop's edges: bilinear and
+    antialiased, as in Pillow.
+
+    Args:
+        start, length: of the crop, in the image's pixels [n].
+        pixels, size: of the image and of the view.
+        places: which of the view's pixels, [l] or a different order for each [n, l].
     """
     step = (length / size)[:, None]
-    across = torch.arange(size, device=start.device) + 0.5
-    if mirrored is not None:
-        across = torch.where(mirrored[:, None], size - across, across)
-    centres = start[:, None] + step * across
-    places = torch.arange(pixels, device=start.device) + 0.5
-    weights = (1 - (places - centres[..., None]).abs() / step.clamp(min=1)[..., None]).clamp_(min=0)
-    inside = (places > start[:, None]) & (places < (start + length)[:, None])
-    weights = weights * inside[:, None]
-    return weights / weights.sum(2, keepdim=True)
+    centers = start[:, None] + step * (places + 0.5)
+    reach = step.clamp(min=1)
+    taps = math.ceil(2 * max(1, pixels / size))
+    index = (centers - reach + 0.5).floor()[..., None] + torch.arange(taps, device=start.device)
+    weights = (1 - (index + 0.5 - centers[..., None]).abs() / reach[..., None]).clamp_(min=0)
+    weights = weights * ((index >= start[:, None, None]) & (index < (start + length)[:, None, None]))
+    weights = weights / weights.sum(2, keepdim=True)
+    dense = torch.zeros(*centers.shape, pixels, device=start.device)
+    return dense.scatter_add_(2, index.long().clamp_(0, pixels - 1), weights)
 
 
-def resample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Images [n, c, h, w], weights [n, h', h] and [n, w', w] -> float [n, c, h', w']."""
-    n, c, h, w = images.shape
-    wide = torch.bmm(images.reshape(n, c * h, w), columns.transpose(1, 2)).view(n, c, h, -1)
-    return torch.matmul(rows[:, None], wide)
+def warp(images: Tensor, matrices: Tensor) -> Tensor:
+    """Images float [n, c, h, w] -> the same size, black where a view reaches outside of its image.
+
+    Args:
+        matrices: float [n, 2, 3], from places in the view to places in the image, in pixels from the centre (x, y).
+    """
+    h, w = images.shape[2:]
+    half = matrices.new_ones(2, 1)
+    half[0] *= w / 2
+    half[1] *= h / 2
+    scaled = torch.cat([matrices[:, :, :2] * half.T / half, matrices[:, :, 2:] / half], 2)
+    return F.grid_sample(images, F.affine_grid(scaled, list(images.shape), align_corners=False), align_corners=False)
+
+
+def inverse_affine(turn: Tensor, scale: Tensor, shear_x: Tensor, shear_y: Tensor, move: Tensor) -> Tensor:
+    """Matrices [n, 2, 3] for `warp` of an image that is sheared, scaled, turned and then moved.
+
+    Args:
+        turn: clockwise, in degrees [n].
+        scale: factors [n].
+        shear_x, shear_y: pixels along one axis per pixel along the other, [n] each.
+        move: pixels to the right and down [n, 2].
+    """
+    angle = turn * (math.pi / 180)
+    cos, sin, one = angle.cos(), angle.sin(), torch.ones_like(angle)
+    turned = torch.stack([cos, -sin, sin, cos], 1).view(-1, 2, 2)
+    sheared = torch.stack([one, shear_x, shear_y, one], 1).view(-1, 2, 2)
+    forward = turned @ (scale[:, None, None] * sheared)
+    a, b, c, d = forward.flatten(1).unbind(1)
+    backward = torch.stack([d, -b, -c, a], 1).view(-1, 2, 2) / (a * d - b * c)[:, None, None]
+    return torch.cat([backward, -backward @ move[:, :, None]], 2)
+
+
+def affine(
+    images: Tensor,
+    rng: torch.Generator,
+    *,
+    degrees: float = 0.0,
+    translate: float = 0.0,
+    scale: tuple[float, float] = (1.0, 1.0),
+    shear: float = 0.0,
+) -> Tensor:
+    """Images float [n, c, h, w] -> turned, moved, scaled and sheared at random, in one resampling; black outside.
+
+    Args:
+        degrees: the largest turn to either side.
+        translate: the largest move along either axis, as a share of the image's side.
+        scale: smallest and largest factor.
+        shear: the largest shear along x, in pixels per pixel.
+    """
+    n, _, h, w = images.shape
+    turn, slant = uniform(n, -degrees, degrees, rng), uniform(n, -shear, shear, rng)
+    move = torch.stack([uniform(n, -translate * side, translate * side, rng) for side in (w, h)], 1)
+    return warp(images, inverse_affine(turn, uniform(n, *scale, rng), slant, torch.zeros_like(slant), move))

@@ -1,0 +1,126 @@
+"""Longer chains: RandAugment, and many crops of one image."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from withhold.views.augment import augment
+from withhold.views.color import color_matrices, luma, to_float
+from withhold.views.geometry import inverse_affine, warp
+from withhold.views.random import chance, where
+
+OPERATIONS = (
+    "identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate", "brightness", "saturation", "contrast",
+    "sharpness", "posterize", "solarize", "autocontrast", "equalize",
+)  # fmt: skip
+STRONGEST = 30
+"""The magnitude that the ranges of the operations end at."""
+
+
+def multi_crop(
+    images: Tensor,
+    rng: torch.Generator,
+    *,
+    global_views: int = 2,
+    local_views: int = 6,
+    sizes: tuple[int, int],
+    crops: tuple[tuple[float, float], tuple[float, float]] = ((0.25, 1.0), (0.05, 0.25)),
+    **chain: Any,
+) -> list[Tensor]:
+    """A few large crops and then more small ones of every image (Caron et al., NeurIPS 2020).
+
+    Args:
+        images: uint8 [n, c, h, w], or float in [0, 1].
+        rng: on the images' device.
+        global_views, local_views: how many of the large and of the small.
+        sizes: of the large and the small views, in pixels.
+        crops: smallest and largest area of the large and of the small crops, as shares of the image's.
+        chain: what else `augment` takes.
+
+    Returns:
+        `global_views` tensors float [n, c, sizes[0], sizes[0]], then `local_views` of [n, c, sizes[1], sizes[1]].
+    """
+    counts = (global_views, local_views)
+    kinds = [kind for kind, count in enumerate(counts) for _ in range(count)]
+    return [augment(images, rng, size=sizes[kind], crop=crops[kind], **chain) for kind in kinds]
+
+
+def rand_augment(images: Tensor, rng: torch.Generator, operations: int = 2, magnitude: float = 9) -> Tensor:
+    """A few operations at random out of fourteen, different ones for each image.
+
+    Ranges and directions are torchvision's. Source: Cubuk et al., NeurIPS 2020.
+
+    Args:
+        images: uint8 [n, c, h, w], or float in [0, 1].
+        rng: on the images' device.
+        operations: how many in a row.
+        magnitude: of all operations, from 0 to 30.
+
+    Returns:
+        float32 [n, c, h, w] in [0, 1]; black where an image was moved away.
+    """
+    views = to_float(images)
+    for _ in range(operations):
+        chosen = torch.randint(len(OPERATIONS), (len(views),), generator=rng, device=rng.device)
+        sign = torch.where(chance(len(views), 0.5, rng), 1.0, -1.0)
+        views = _operate(views, chosen, sign, magnitude / STRONGEST)
+    return views
+
+
+def _operate(images: Tensor, chosen: Tensor, sign: Tensor, strength: float) -> Tensor:
+    """One of `OPERATIONS` for each image, by its index [n], in the direction of `sign` [n]."""
+    h, w = images.shape[2:]
+    on = {name: chosen == index for index, name in enumerate(OPERATIONS)}
+
+    def amount(name: str, largest: float) -> Tensor:
+        return sign * (strength * largest) * on[name]
+
+    move = torch.stack([amount("translate_x", w * 150 / 331), amount("translate_y", h * 150 / 331)], 1)
+    turn, shear_x, shear_y = amount("rotate", 30), amount("shear_x", 0.3), amount("shear_y", 0.3)
+    warped = warp(images, inverse_affine(turn, torch.ones_like(sign), shear_x, shear_y, move))
+    images = where((chosen >= 1) & (chosen <= 5), warped, images)
+
+    brightness, saturation, contrast = (1 + amount(name, 0.9) for name in ("brightness", "saturation", "contrast"))
+    colors = color_matrices(brightness, saturation, torch.zeros_like(sign), images.shape[1])
+    with torch.autocast(images.device.type, enabled=False):
+        images = (colors @ images.flatten(2)).view(images.shape)
+    mean = luma(images.mean((2, 3)))[:, None, None, None]
+    images = torch.lerp(mean, images, contrast[:, None, None, None])
+    images = torch.lerp(_smooth(images), images, 1 + amount("sharpness", 0.9)[:, None, None, None]).clamp_(0, 1)
+
+    bins = 2.0 ** (8 - round(4 * strength))
+    images = where(on["posterize"], (images * 255 / (256 / bins)).floor() * (256 / bins) / 255, images)
+    images = where(on["solarize"], torch.where(images >= 1 - strength, 1 - images, images), images)
+    images = where(on["autocontrast"], _stretch(images), images)
+    return where(on["equalize"], _equalize(images), images)
+
+
+def _smooth(images: Tensor) -> Tensor:
+    """The 3x3 smoothing that sharpness moves away from; the border stays as it is."""
+    kernel = torch.ones(images.shape[1], 1, 3, 3, device=images.device)
+    kernel[:, :, 1, 1] = 5
+    inner = F.conv2d(images, kernel / 13, groups=images.shape[1])
+    smooth = images.clone()
+    smooth[:, :, 1:-1, 1:-1] = inner
+    return smooth
+
+
+def _stretch(images: Tensor) -> Tensor:
+    """Every channel stretched from black to white; one that is flat stays as it is."""
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    return torch.where(high > low, (images - low) / (high - low).clamp(min=1e-6), images)
+
+
+def _equalize(images: Tensor) -> Tensor:
+    """Every channel mapped so that its 256 levels are used evenly, as Pillow's ImageOps.equalize does."""
+    n, c, h, w = images.shape
+    level = (images * 255).round().long().reshape(n, c, h * w)
+    counts = torch.zeros(n, c, 256, device=images.device, dtype=torch.long)
+    counts.scatter_add_(2, level, torch.ones_like(level))
+    below = counts.cumsum(2)
+    last = (counts > 0).int().cumsum(2).argmax(2, keepdim=True)
+    step = (h * w - counts.gather(2, last)) // 255
+    table = ((below - counts + step // 2) // step.clamp(min=1)).clamp(0, 255)
+    return torch.where(step > 0, table.gather(2, level).view_as(images) / 255, images)
