@@ -13,14 +13,15 @@ def knn(bank: Tensor, labels: Tensor, queries: Tensor, classes: int, k: int = 20
     """The class of each query, int64 [m], by a vote of its k nearest training items.
 
     A neighbour at cosine similarity s votes for its class with weight exp(s / temperature): Wu et al., CVPR 2018,
-    section 3.4. k is at most n / classes: what lies beyond a class's own size must be of other classes.
+    section 3.4. k is at most a fifth of the mean class size: in small sets the neighbours beyond are not near, and the
+    vote gets worse (on digits, and on CIFAR-10 cut to 100 to 5,000 items, it is about 2 points from the best k or less).
 
     Args:
         bank: float [n, d], features of the training items.
         labels: int64 [n], their classes.
         queries: float [m, d].
     """
-    k = min(k, max(1, len(bank) // classes))
+    k = min(k, max(1, len(bank) // (5 * classes)))
     directions = F.normalize(bank, dim=1).T
     found = []
     for part in F.normalize(queries, dim=1).split(max(1, CHUNK // len(bank))):
