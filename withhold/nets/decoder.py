@@ -13,13 +13,13 @@ class Decoder(nn.Module):
 
     Transposed convolutions double the map until it has `size` pixels or more, with half the features each time. What is
     too much is cut off at the right and bottom, where an encoder of the same stride has padded; or, where the stride is
-    no power of two, scaled down.
+    no power of two or the map larger than the image, scaled down.
     """
 
     def __init__(self, dim: int, channels: int, grid: int, size: int):
         super().__init__()
         self.size = size
-        doublings = math.ceil(math.log2(size / grid))
+        doublings = max(0, math.ceil(math.log2(size / grid)))
         widths = [max(NARROWEST, min(dim, WIDEST) >> i) for i in range(1, doublings + 1)]
         layers: list[nn.Module] = []
         for inputs, outputs in zip([dim, *widths], widths, strict=False):

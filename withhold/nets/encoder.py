@@ -21,6 +21,9 @@ class Encoder(nn.Module):
         mean, std: what the input is normalised with, a channel each; the default maps [0, 1] to [-2, 2].
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, dim: int, channels: int, size: int, stride: int, mean=0.5, std=0.25):
         super().__init__()
         self.dim, self.channels, self.size, self.stride = dim, channels, size, stride

@@ -42,5 +42,5 @@ def ema_update(average: nn.Module, module: nn.Module, momentum: float) -> None:
 
 
 def cosine_momentum(start: float, progress: float) -> float:
-    """A momentum that rises from `start` to 1 along half a cosine as `progress` goes from 0 to 1 (BYOL, Grill et al.)."""
+    """A momentum that rises from `start` to 1 along half a cosine as `progress` goes from 0 to 1 (Grill et al.)."""
     return 1 - (1 - start) * (math.cos(math.pi * progress) + 1) / 2

@@ -16,7 +16,7 @@ class ViT(Encoder):
     96, 16 at 224. Images of other sizes than `size` are padded at the right and bottom to whole patches.
 
     Args:
-        dim: length of a token.
+        dim: length of a token, a multiple of 4 and of `heads`.
         depth: how many blocks.
         heads: attention heads of a block.
         size: height and width of the images in pixels.
@@ -93,8 +93,8 @@ class Block(nn.Module):
 def positions(rows: int, columns: int, dim: int) -> Tensor:
     """Sines and cosines of the row and the column of every cell, [rows * columns, dim]; `dim` is a multiple of 4.
 
-    A quarter of the features each holds sin(row * f), sin(column * f), cos(row * f) and cos(column * f), for frequencies
-    f from 1 down to nearly 1/10000 (Vaswani et al., 2017; in two dimensions as in He et al., CVPR 2022).
+    A quarter of the features each holds sin(row * f), cos(row * f), sin(column * f) and cos(column * f), for
+    frequencies f from 1 down to nearly 1/10000 (Vaswani et al., 2017; in two dimensions as in He et al., CVPR 2022).
     """
     frequencies = 10000.0 ** -(torch.arange(dim // 4) / (dim // 4))
     angles = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))[:, :, None] * frequencies

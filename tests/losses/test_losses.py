@@ -1,0 +1,81 @@
+"""Each loss against a plain statement of its formula."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from withhold import losses
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def cosine(a, b):
+    return float(a @ b / (a.norm() * b.norm()))
+
+
+def test_info_nce_is_the_mean_of_minus_log_softmax_at_the_key():
+    query, key, negatives = random(5, 8), random(5, 8, seed=1), random(11, 8, seed=2)
+    expected = 0.0
+    for q, k in zip(query, key, strict=True):
+        right = math.exp(cosine(q, k) / 0.2)
+        wrong = sum(math.exp(cosine(q, other) / 0.2) for other in negatives)
+        expected -= math.log(right / (right + wrong)) / 5
+    assert losses.info_nce(query, key, negatives, 0.2).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_nt_xent_is_a_softmax_over_all_other_views():
+    first, second = random(4, 8), random(4, 8, seed=1)
+    views = [*first, *second]
+    expected = 0.0
+    for i in range(8):
+        similar = {j: math.exp(cosine(views[i], views[j]) / 0.5) for j in range(8) if j != i}
+        expected -= math.log(similar[(i + 4) % 8] / sum(similar.values())) / 8
+    assert losses.nt_xent(first, second, 0.5).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_nt_xent_of_equal_embeddings_is_its_trivial_value():
+    assert losses.nt_xent(torch.ones(6, 4), torch.ones(6, 4), 0.1).item() == pytest.approx(math.log(11))
+
+
+def test_regression_is_the_squared_distance_on_the_sphere():
+    predicted, target = random(6, 4), random(6, 4, seed=1)
+    distance = (F.normalize(predicted, dim=1) - F.normalize(target, dim=1)).square().sum(1).mean()
+    assert losses.regression(predicted, target).item() == pytest.approx(distance.item(), rel=1e-5)
+    assert losses.regression(predicted, -3 * predicted).item() == pytest.approx(4)
+
+
+def test_adversarial_losses_are_binary_cross_entropies():
+    true, made = random(9), random(9, seed=1)
+    expected = F.binary_cross_entropy(true.sigmoid(), torch.ones(9)) + F.binary_cross_entropy(
+        made.sigmoid(), torch.zeros(9)
+    )
+    assert losses.discriminator_loss(true, made).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert losses.discriminator_loss(torch.zeros(3), torch.zeros(3)).item() == pytest.approx(math.log(4))
+    fooled = F.binary_cross_entropy(made.sigmoid(), torch.ones(9))
+    assert losses.generator_loss(made).item() == pytest.approx(fooled.item(), rel=1e-5)
+    # Where the discriminator is sure, log(1 - D) has no gradient left, but -log D has.
+    sure = torch.full((2,), -30.0, requires_grad=True)
+    losses.generator_loss(sure).backward()
+    assert sure.grad.tolist() == pytest.approx([-0.5, -0.5])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda z: losses.info_nce(z, z.flip(0), z[:3], 0.2),
+        lambda z: losses.nt_xent(z, z.flip(0), 0.2),
+        lambda z: losses.regression(z, z.flip(0)),
+        lambda z: losses.sigreg(z, torch.Generator().manual_seed(0), slices=64),
+        lambda z: losses.discriminator_loss(z, z.flip(0)),
+    ],
+)
+def test_losses_are_float32_under_autocast(call):
+    z = random(8, 4).bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        under = call(z)
+    assert under.dtype == torch.float32
+    assert torch.equal(under, call(z.float()))

@@ -1,0 +1,249 @@
+"""Other libraries' networks as encoders, small ones and without a network connection."""
+
+import json
+import math
+import sys
+import types
+
+import pytest
+import torch
+from torch import nn
+
+from withhold import nets
+from withhold.errors import UsageError
+
+
+class Mean(nn.Module):
+    """Somebody's own module: features [n, dim] from the channels' means."""
+
+    def __init__(self, dim=5, says=5):
+        super().__init__()
+        self.dim, self.layer = says, nn.Linear(3, dim)
+
+    def forward(self, x):
+        return self.layer(x.mean((2, 3)))
+
+
+def images(n, channels, size):
+    return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def save(folder, config, model_class, mean=None):
+    """A small model in `folder`, as Transformers would have downloaded it."""
+    torch.manual_seed(0)
+    model = model_class(config).eval()
+    model.save_pretrained(folder)
+    if mean:
+        (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": mean, "image_std": [0.2, 0.3, 0.4]}))
+    return model
+
+
+def vit_config(transformers, **options):
+    return transformers.ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=32,
+        patch_size=8,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def transformers():
+    return pytest.importorskip("transformers")
+
+
+def test_a_module_with_a_dim_is_an_encoder():
+    module = Mean()
+    encoder = nets.build(module, size=16, channels=3)
+    x = images(4, 3, 16)
+    assert isinstance(encoder, nets.Encoder)
+    assert (encoder.dim, encoder.grid, encoder.stride) == (5, 1, 16)
+    torch.testing.assert_close(encoder(x), module((x - 0.5) / 0.25))
+
+
+def test_a_module_that_gives_maps_is_an_encoder():
+    module = nn.Conv2d(1, 6, 4, stride=4)
+    module.dim = 6
+    encoder = nets.build(module, size=18, channels=1)
+    assert (encoder.dim, encoder.grid, encoder.stride) == (6, 4, 5)
+    assert encoder.maps(images(2, 3, 18)).shape == (2, 6, 4, 4)
+
+
+def test_an_encoder_stays_itself():
+    encoder = nets.build("convnet", size=32, channels=3)
+    assert nets.build(encoder, size=32, channels=3) is encoder
+
+
+@pytest.mark.parametrize(
+    ("module", "sentence"),
+    [
+        (nn.Linear(3, 3), "Linear is no encoder: give it a `dim`"),
+        (Mean(dim=5, says=6), "says that its dim is 6, but it gives 5"),
+    ],
+)
+def test_a_module_that_is_none_is_told_so(module, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        nets.build(module, size=16, channels=3)
+
+
+def test_a_pretrained_vit_gives_its_patches_after_its_own_normalisation(transformers, tmp_path):
+    theirs = save(tmp_path, vit_config(transformers), transformers.ViTModel, mean=[0.1, 0.2, 0.3])
+    encoder = nets.build(f"hf:{tmp_path}", size=32, channels=3, pretrained=True).eval()
+    x = images(2, 3, 32)
+    scaled = (x - torch.tensor([0.1, 0.2, 0.3])[:, None, None]) / torch.tensor([0.2, 0.3, 0.4])[:, None, None]
+    with torch.no_grad():
+        tokens = theirs(scaled).last_hidden_state
+        maps = encoder.maps(x)
+    assert (encoder.dim, encoder.grid, encoder.stride) == (16, 4, 8)
+    for row in range(4):
+        for column in range(4):
+            torch.testing.assert_close(maps[:, :, row, column], tokens[:, 1 + 4 * row + column])
+
+
+def test_a_pretrained_vit_takes_other_sizes_and_lightness(transformers, tmp_path):
+    save(tmp_path, vit_config(transformers), transformers.ViTModel)
+    encoder = nets.build(f"hf:{tmp_path}", size=48, channels=1, pretrained=True).eval()
+    assert (encoder.channels, encoder.grid) == (1, 6)
+    with torch.no_grad():
+        lightness, colour = encoder(images(2, 1, 48)), encoder(images(2, 1, 48).expand(-1, 3, -1, -1))
+    assert lightness.shape == (2, 16)
+    assert lightness.isfinite().all()
+    assert colour.shape == lightness.shape
+
+
+def test_an_untrained_vit_is_built_for_the_images(transformers, tmp_path):
+    save(tmp_path, vit_config(transformers), transformers.ViTModel)
+    encoder = nets.build(f"hf:{tmp_path}", size=24, channels=1)
+    assert encoder.maps(images(2, 1, 24)).shape == (2, 16, 3, 3)
+    encoder(images(2, 1, 24)).sum().backward()
+    first, second = (nets.build(f"hf:{tmp_path}", size=24, channels=1) for _ in range(2))
+    assert any((a != b).any() for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_registers_are_left_out(transformers, tmp_path):
+    config = transformers.Dinov2WithRegistersConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8, num_register_tokens=4
+    )
+    theirs = save(tmp_path, config, transformers.Dinov2WithRegistersModel)
+    encoder = nets.build(f"hf:{tmp_path}", size=32, channels=3, pretrained=True).eval()
+    x = images(2, 3, 32)
+    with torch.no_grad():
+        tokens = theirs((x - 0.5) / 0.25).last_hidden_state
+        torch.testing.assert_close(encoder.maps(x).flatten(2).transpose(1, 2), tokens[:, 5:])
+
+
+@pytest.mark.parametrize("kind", ["ResNet", "Swin", "ConvNext"])
+def test_convolutional_and_merging_models_give_maps(transformers, tmp_path, kind):
+    options = {
+        "ResNet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"},
+        "ConvNext": {"hidden_sizes": [8, 16], "depths": [1, 1], "num_stages": 2},
+        "Swin": {"embed_dim": 8, "depths": [1, 1], "num_heads": [1, 1], "window_size": 2, "image_size": 32},
+    }[kind]
+    config = getattr(transformers, f"{kind}Config")(**options)
+    theirs = save(tmp_path, config, getattr(transformers, f"{kind}Model"))
+    encoder = nets.build(f"hf:{tmp_path}", size=32, channels=3, pretrained=True).eval()
+    x = images(2, 3, 32)
+    with torch.no_grad():
+        expected = theirs((x - 0.5) / 0.25).last_hidden_state
+        if expected.ndim == 3:
+            expected = expected.transpose(1, 2).unflatten(2, (math.isqrt(expected.shape[1]),) * 2)
+        torch.testing.assert_close(encoder.maps(x), expected)
+    assert (encoder.dim, encoder.grid) == expected.shape[1:3]
+    assert encoder.stride == 32 // expected.shape[2]
+
+
+def test_of_a_model_that_also_reads_the_part_that_sees_is_taken(transformers, tmp_path):
+    text = {
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+        "vocab_size": 10,
+    }
+    seeing = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 8,
+        "image_size": 32,
+    }
+    config = transformers.CLIPConfig(
+        text_config=text | {"bos_token_id": 0, "eos_token_id": 1}, vision_config=seeing | {"patch_size": 8}
+    )
+    save(tmp_path, config, transformers.CLIPModel)
+    for pretrained in (True, False):
+        encoder = nets.build(f"hf:{tmp_path}", size=32, channels=3, pretrained=pretrained).eval()
+        assert encoder.maps(images(2, 3, 32)).shape == (2, 16, 4, 4)
+
+
+def test_a_wrong_name_or_size_is_said(transformers, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UsageError, match=r"Transformers has no vision model hf:.*nothing"):
+        nets.build(f"hf:{tmp_path}/nothing", size=32, channels=3)
+    save(tmp_path, vit_config(transformers), transformers.ViTModel)
+    with pytest.raises(UsageError, match="cannot take images of 4 pixels"):
+        nets.build(f"hf:{tmp_path}", size=4, channels=3, pretrained=True)
+
+
+def test_onnx_of_an_adapter(transformers, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    save(tmp_path, vit_config(transformers), transformers.ViTModel)
+    encoder = nets.build(f"hf:{tmp_path}", size=32, channels=3, pretrained=True).eval()
+    path = tmp_path / "encoder.onnx"
+    torch.onnx.export(
+        encoder, (images(2, 3, 32),), path, dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, verbose=False
+    )
+    session = onnxruntime.InferenceSession(path)
+    x = images(5, 3, 32)
+    (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(found), encoder(x), atol=1e-4, rtol=1e-4)
+
+
+def test_timm_is_asked_for_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(UsageError, match=r"timm:vit_tiny needs timm, .* pip install 'withhold\[timm\]'"):
+        nets.build("timm:vit_tiny", size=32, channels=3)
+
+
+def test_models_of_timm_by_its_interface(monkeypatch):
+    """timm itself is no dependency: a stand-in with the part of its interface that is used."""
+
+    class Tokens(nn.Module):
+        num_prefix_tokens = 1
+        pretrained_cfg = {"mean": (0.1, 0.2, 0.3), "std": (0.2, 0.2, 0.2)}
+
+        def __init__(self, in_chans):
+            super().__init__()
+            self.embed = nn.Conv2d(in_chans, 6, 8, 8)
+
+        def forward_features(self, x):
+            tokens = self.embed(x).flatten(2).transpose(1, 2)
+            return torch.cat([torch.full_like(tokens[:, :1], 1e6), tokens], dim=1)
+
+    class Maps(nn.Module):
+        output_fmt = "NHWC"
+
+        def forward_features(self, x):
+            return x[:, :, ::4, ::4].permute(0, 2, 3, 1)
+
+    def create_model(name, pretrained, num_classes, in_chans, **options):
+        if name == "maps":
+            if options:
+                raise TypeError("unexpected keyword argument 'img_size'")
+            return Maps()
+        return Tokens(in_chans)
+
+    stand_in = types.SimpleNamespace(create_model=create_model, is_model=lambda name: name in ("maps", "tokens"))
+    monkeypatch.setitem(sys.modules, "timm", stand_in)
+    tokens = nets.build("timm:tokens", size=32, channels=1, pretrained=True)
+    assert tokens.maps(images(2, 1, 32)).shape == (2, 6, 4, 4)
+    assert tokens.maps(images(2, 1, 32)).abs().max() < 1e3
+    torch.testing.assert_close(tokens.mean.flatten(), torch.tensor([0.1, 0.2, 0.3]))
+    assert nets.build("timm:tokens", size=32, channels=1).network.model.embed.in_channels == 1
+    assert nets.build("timm:maps", size=32, channels=3).maps(images(2, 3, 32)).shape == (2, 3, 8, 8)
+    with pytest.raises(UsageError, match="timm has no model 'token'"):
+        nets.build("timm:token", size=32, channels=3)

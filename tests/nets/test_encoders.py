@@ -1,0 +1,190 @@
+"""What every encoder of the library promises."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from withhold import nets
+from withhold.errors import UsageError
+from withhold.nets.vit import Block, patch_size
+
+LIGHT = ["convnet", "resnet18", "vit-tiny"]
+
+
+def images(n, channels, size, seed=0):
+    return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+def test_every_kind_has_a_name():
+    assert set(nets.names()) == {"convnet", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small"}
+
+
+@pytest.mark.parametrize("name", nets.names())
+@pytest.mark.parametrize("channels", [1, 3])
+def test_features_are_the_mean_of_the_map(name, channels):
+    encoder = nets.build(name, size=32, channels=channels).eval()
+    x = images(2, channels, 32)
+    with torch.no_grad():
+        maps, features = encoder.maps(x), encoder(x)
+        other = encoder(x.expand(-1, 3, -1, -1) if channels == 1 else x.mean(1, keepdim=True))
+    assert maps.shape == (2, encoder.dim, encoder.grid, encoder.grid)
+    torch.testing.assert_close(features, maps.mean((2, 3)))
+    assert features.isfinite().all()
+    assert (features[0] - features[1]).abs().max() > 1e-4
+    assert other.shape == features.shape
+
+
+@pytest.mark.parametrize("name", LIGHT)
+@pytest.mark.parametrize("size", [8, 28, 33, 63, 64, 90, 96])
+def test_the_grid_is_what_it_says_at_every_size(name, size):
+    if name == "vit-tiny" and size == 33:
+        size = 30
+    if name == "resnet18" and size == 8:
+        assert nets.build(name, size=size, channels=1).grid == 1
+    encoder = nets.build(name, size=size, channels=1).eval()
+    with torch.no_grad():
+        maps = encoder.maps(images(1, 1, size))
+    assert maps.shape[2:] == (encoder.grid, encoder.grid) == (-(-size // encoder.stride),) * 2
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_images_of_another_size_pass(name):
+    encoder = nets.build(name, size=32, channels=3).eval()
+    with torch.no_grad():
+        assert encoder.maps(images(1, 3, 21)).shape[2:] == (-(-21 // encoder.stride),) * 2
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_every_parameter_gets_a_gradient(name):
+    encoder = nets.build(name, size=32, channels=3)
+    for module in encoder.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1)  # the last of a block starts at 0, which stops those before it
+    target = torch.randn(4, encoder.dim)
+    (encoder(images(4, 3, 32)) * target).sum().backward()
+    for parameter_name, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+        assert parameter.grad.abs().sum() > 0, parameter_name
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_bfloat16_autocast_changes_little(name):
+    encoder = nets.build(name, size=32, channels=3).eval()
+    x = images(4, 3, 32).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected = encoder(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = encoder(x).float()
+    assert (found - expected).abs().max() < 0.1 * expected.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("name", "published"), [("resnet18", 11_689_512 - 513_000), ("resnet50", 25_557_032 - 2_049_000)]
+)
+def test_resnets_have_the_published_number_of_parameters(name, published):
+    encoder = nets.build(name, size=224, channels=3)
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == published
+
+
+@pytest.mark.parametrize(("name", "layer"), [("resnet18", "basic"), ("resnet50", "bottleneck")])
+def test_resnets_compute_what_those_of_transformers_do(name, layer):
+    transformers = pytest.importorskip("transformers")
+    ours = nets.build(name, size=64, channels=3).eval()
+    for module in ours.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1)
+            nn.init.uniform_(module.running_mean, -0.1, 0.1)
+    depths, widths = ([2, 2, 2, 2], [64, 128, 256, 512]) if layer == "basic" else ([3, 4, 6, 3], [256, 512, 1024, 2048])
+    config = transformers.ResNetConfig(depths=depths, hidden_sizes=widths, layer_type=layer)
+    theirs = transformers.ResNetModel(config).eval()
+    # Theirs lists a block's shortcut before its convolutions; all else is in the same order.
+    blocks = [ours.stem, *ours.blocks]
+    parts = [part for block in blocks for part in ([block] if block is ours.stem else [block.shortcut, block.residual])]
+    values = [value for part in parts for value in part.state_dict().values()]
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), values, strict=True)))
+    x = images(2, 3, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.encode(x), theirs(x).last_hidden_state, rtol=1e-3, atol=1e-3)
+
+
+def test_a_block_of_a_vit_is_a_pre_norm_transformer_layer():
+    block = Block(12, heads=3)
+    layer = nn.TransformerEncoderLayer(12, 3, 48, dropout=0, activation="gelu", batch_first=True, norm_first=True)
+    pairs = [
+        (layer.self_attn.in_proj_weight, block.attend.weight), (layer.self_attn.in_proj_bias, block.attend.bias),
+        (layer.self_attn.out_proj.weight, block.project.weight), (layer.self_attn.out_proj.bias, block.project.bias),
+        (layer.linear1.weight, block.perceptron[0].weight), (layer.linear1.bias, block.perceptron[0].bias),
+        (layer.linear2.weight, block.perceptron[2].weight), (layer.linear2.bias, block.perceptron[2].bias),
+    ]  # fmt: skip
+    with torch.no_grad():
+        for theirs, ours in pairs:
+            theirs.copy_(torch.randn_like(theirs) / 4)
+            ours.copy_(theirs)
+    tokens = torch.randn(2, 5, 12)
+    torch.testing.assert_close(block(tokens), layer(tokens))
+
+
+def test_positions_are_sines_and_cosines_of_row_and_column():
+    found = nets.positions(3, 5, 8)
+    for row in range(3):
+        for column in range(5):
+            waves = [
+                wave(place / 10000 ** (k / 2)) for place in (row, column) for wave in (np.sin, np.cos) for k in range(2)
+            ]
+            np.testing.assert_allclose(found[row * 5 + column], waves, atol=1e-6)
+
+
+def test_tokens_are_rows_of_patches():
+    """A token depends on its own patch only, and a ViT is its transformer on all of them."""
+    encoder = nets.build("vit-tiny", size=32, channels=1).eval()
+    x = images(1, 1, 32)
+    changed = x.clone()
+    changed[:, :, 8:12, 20:24] = 0  # row 2, column 5 of 8 x 8
+    with torch.no_grad():
+        before, after = encoder.tokens(x), encoder.tokens(changed)
+        assert (before != after).any(2)[0].nonzero().flatten().tolist() == [2 * 8 + 5]
+        torch.testing.assert_close(encoder.transformer(before).mean(1), encoder(x))
+
+
+@pytest.mark.parametrize(
+    ("size", "patch"), [(8, 1), (28, 2), (32, 4), (48, 6), (64, 8), (76, 4), (96, 12), (128, 16), (224, 16), (448, 16)]
+)
+def test_patches_follow_the_size(size, patch):
+    assert patch_size(size) == patch
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "sentence"),
+    [
+        ("resnet81", 32, "There is no encoder 'resnet81': did you mean resnet18"),
+        ("resnet18", 4, "Images of 4 pixels are too small for resnet18: use 8 or more."),
+        ("vit-tiny", 7, "Images of 7 pixels are too small for a ViT: use 8 or more."),
+        ("vit-tiny", 97, "cannot be cut into 8 to 32 patches a side: use a size of 96 or 108."),
+    ],
+)
+def test_what_cannot_be_built_is_said(name, size, sentence):
+    with pytest.raises(UsageError, match=sentence.replace("(", r"\(")):
+        nets.build(name, size=size, channels=3)
+
+
+def test_own_encoders_have_no_published_weights():
+    with pytest.raises(UsageError, match="convnet has no published weights"):
+        nets.build("convnet", size=32, channels=3, pretrained=True)
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_onnx_gives_the_same_features_for_any_batch(name, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    encoder = nets.build(name, size=32, channels=3).eval()
+    path = tmp_path / "encoder.onnx"
+    torch.onnx.export(
+        encoder, (images(2, 3, 32),), path, dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, verbose=False
+    )
+    session = onnxruntime.InferenceSession(path)
+    for n in (1, 5):
+        x = images(n, 3, 32)
+        (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        with torch.no_grad():
+            np.testing.assert_allclose(found, encoder(x).numpy(), atol=1e-4)

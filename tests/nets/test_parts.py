@@ -1,0 +1,175 @@
+"""Heads, teachers, memories, decoders, adversaries and running statistics."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from withhold import losses, nets
+
+
+def random(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def kinds(module):
+    return [type(part).__name__ for part in module]
+
+
+def test_a_perceptron_is_normalised_where_asked():
+    assert kinds(nets.mlp((8, 16, 4))) == ["Linear", "BatchNorm1d", "ReLU", "Linear"]
+    assert kinds(nets.mlp((8, 16, 16, 4), norm=False)) == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
+    assert kinds(nets.mlp((8, 4))) == ["Linear"]
+    last = nets.mlp((8, 16, 4), last_norm=True)
+    out = last(random(64, 8))
+    torch.testing.assert_close(out.mean(0), torch.zeros(4), atol=1e-5, rtol=0)
+    torch.testing.assert_close(out.std(0, correction=0), torch.ones(4), atol=1e-2, rtol=0)
+    assert last[-1].weight is None
+
+
+def test_a_teacher_is_a_geometric_average_of_its_student():
+    student = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    teacher = nets.Teacher(student)
+    expected = [value.clone().double() for value in student.state_dict().values()]
+    for step in range(5):
+        with torch.no_grad():
+            for parameter in student.parameters():
+                parameter.add_(random(*parameter.shape, seed=step))
+        student(random(8, 3, seed=step))  # moves the running statistics and their count
+        teacher.update(student, 0.9)
+        expected = [0.9 * old + 0.1 * new for old, new in zip(expected, student.state_dict().values(), strict=True)]
+    for (name, found), value in zip(teacher.network.state_dict().items(), expected, strict=True):
+        if found.is_floating_point():
+            torch.testing.assert_close(found.double(), value, rtol=1e-5, atol=1e-6)
+        else:
+            assert found == student.state_dict()[name] == 5
+
+
+def test_a_teacher_has_no_gradient():
+    teacher = nets.Teacher(nn.Linear(3, 3))
+    assert not any(parameter.requires_grad for parameter in teacher.parameters())
+    assert not teacher(torch.ones(1, 3, requires_grad=True)).requires_grad
+
+
+def test_momentum_rises_to_one():
+    assert nets.cosine_momentum(0.96, 0) == pytest.approx(0.96)
+    assert nets.cosine_momentum(0.96, 0.5) == pytest.approx(0.98)
+    assert nets.cosine_momentum(0.96, 1) == 1
+
+
+@pytest.mark.parametrize(("size", "batch"), [(12, 4), (10, 4), (4, 4), (5, 8)])
+def test_a_queue_holds_the_latest_keys(size, batch):
+    queue = nets.Queue(size, 3)
+    expected = list(queue.keys)
+    place = 0
+    for step in range(7):
+        keys = random(batch, 3, seed=step)
+        queue.enqueue(keys)
+        latest = keys[-size:]
+        for key in latest:
+            expected[place] = key / key.norm()
+            place = (place + 1) % size
+        torch.testing.assert_close(queue.keys, torch.stack(expected))
+    torch.testing.assert_close(queue.keys.norm(dim=1), torch.ones(size))
+
+
+def test_a_queue_goes_on_from_its_state():
+    queue, other = nets.Queue(6, 3), nets.Queue(6, 3)
+    queue.enqueue(random(4, 3))
+    other.load_state_dict(queue.state_dict())
+    for each in (queue, other):
+        each.enqueue(random(4, 3, seed=1))
+    assert torch.equal(queue.keys, other.keys)
+
+
+def test_a_bank_moves_only_what_it_is_told_to():
+    bank = nets.MemoryBank(10, 4, momentum=0.5)
+    before, fresh = bank.features.clone(), random(3, 4)
+    bank.update(torch.tensor([7, 2, 4]), fresh)
+    for row, index in enumerate([7, 2, 4]):
+        middle = before[index] + fresh[row] / fresh[row].norm()
+        torch.testing.assert_close(bank.features[index], middle / middle.norm())
+    rest = [0, 1, 3, 5, 6, 8, 9]
+    assert torch.equal(bank.features[rest], before[rest])
+
+
+@pytest.mark.parametrize(
+    ("size", "stride"), [(8, 8), (28, 8), (32, 8), (33, 8), (96, 12), (96, 8), (50, 5), (12, 1), (64, 32)]
+)
+def test_a_decoder_gives_back_the_size(size, stride):
+    grid = math.ceil(size / stride)
+    decoder = nets.Decoder(64, 3, grid, size)
+    assert decoder(random(2, 64, grid, grid)).shape == (2, 3, size, size)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(28, 8), (32, 8), (60, 12)])
+def test_a_decoder_paints_a_cell_where_the_encoder_saw_it(size, stride):
+    grid = math.ceil(size / stride)
+    torch.manual_seed(0)
+    decoder = nets.Decoder(32, 1, grid, size).eval()
+    maps = random(1, 32, grid, grid)
+    changed = maps.clone()
+    changed[:, :, 1, 2] += 1
+    with torch.no_grad():
+        change = (decoder(changed) - decoder(maps)).abs()[0, 0]
+    pixels = torch.arange(size)
+    row, column = ((change.sum(dim) * pixels).sum() / change.sum() for dim in (1, 0))
+    assert row.item() == pytest.approx(1.5 * stride - 0.5, abs=stride / 4)
+    assert column.item() == pytest.approx(2.5 * stride - 0.5, abs=stride / 4)
+
+
+def test_a_decoder_can_learn_an_image():
+    torch.manual_seed(0)
+    decoder = nets.Decoder(32, 1, 4, 28)
+    code, image = random(4, 32, 4, 4), random(4, 1, 7, 7, seed=1).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    optimizer = torch.optim.Adam(decoder.parameters(), 1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        error = (decoder(code) - image).square().mean()
+        error.backward()
+        optimizer.step()
+    assert error < 0.3 * image.var()
+
+
+@pytest.mark.parametrize("size", [4, 7, 8, 16, 28, 31, 32, 64])
+def test_a_discriminator_gives_one_score_an_image(size):
+    assert nets.Discriminator(3, size)(torch.rand(2, 3, size, size)).shape == (2,)
+
+
+def test_a_discriminator_learns_to_tell():
+    torch.manual_seed(0)
+    critic = nets.Discriminator(1, 16)
+    optimizer = torch.optim.Adam(critic.parameters(), 1e-3)
+    for step in range(40):
+        rng = torch.Generator().manual_seed(step)
+        made = torch.rand(16, 1, 16, 16, generator=rng)
+        true = torch.rand(16, 1, 4, 4, generator=rng).repeat_interleave(4, 2).repeat_interleave(4, 3)
+        optimizer.zero_grad()
+        loss = losses.discriminator_loss(critic(true), critic(made))
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.5 * math.log(4)
+
+
+def test_statistics_are_the_plain_average_over_batches():
+    encoder = nets.build("convnet", size=16, channels=1)
+    encoder.blocks[0].eval()
+    batches = [torch.rand(6, 1, 16, 16, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    encoder(batches[0] * 0.1)
+    weights = [parameter.clone() for parameter in encoder.parameters()]
+    nets.refresh_statistics(encoder, batches)
+    norm = encoder.blocks[1]
+    with torch.no_grad():
+        maps = [encoder.blocks[0](encoder.normalize(batch)) for batch in batches]
+    torch.testing.assert_close(norm.running_mean, torch.stack([m.mean((0, 2, 3)) for m in maps]).mean(0))
+    torch.testing.assert_close(norm.running_var, torch.stack([m.var((0, 2, 3)) for m in maps]).mean(0))
+    assert norm.momentum == 0.1
+    assert encoder.training
+    assert norm.training
+    assert not encoder.blocks[0].training
+    assert all(torch.equal(a, b) for a, b in zip(weights, encoder.parameters(), strict=True))
+
+
+def test_without_batch_norm_there_is_nothing_to_refresh():
+    nets.refresh_statistics(nets.build("vit-tiny", size=16, channels=1), iter(lambda: 1 / 0, None))
