@@ -1,0 +1,71 @@
+"""The autoencoder: only room is withheld, and little of it helps."""
+
+import pytest
+import torch
+
+from withhold import nets
+from withhold.methods import build, find
+
+
+def make(size=32, channels=3, **values):
+    torch.manual_seed(0)
+    return build(find("autoencoder"), nets.build("convnet", size=size, channels=channels), values)
+
+
+def batch(photos, count=32):
+    return {"images": torch.from_numpy(photos[:count]).permute(0, 3, 1, 2)}
+
+
+def test_trivial_is_the_error_of_the_best_constant_image(photos):
+    method = make()
+    seen, withheld = method.hide(batch(photos))
+    constant = torch.zeros(1, *withheld.shape[1:], requires_grad=True)
+    optimizer = torch.optim.LBFGS([constant], line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        error = ((constant - withheld) ** 2).mean()
+        error.backward()
+        return error
+
+    optimizer.step(closure)
+    assert method.loss(seen, withheld)["trivial"].item() == pytest.approx(closure().item(), rel=1e-3)
+
+
+def test_a_perfect_memory_costs_nothing(photos):
+    seen, withheld = make().hide(batch(photos))
+    terms = make().loss(seen, withheld)
+    assert terms["loss"].item() == 0
+    assert terms["psnr"].item() == pytest.approx(100)
+
+
+def test_nothing_but_the_code_reaches_the_decoder(photos):
+    """Images whose codes agree are decoded alike, whatever else the feature map holds."""
+    method = make(code=3).eval()
+    seen, _ = method.hide(batch(photos, 4))
+    codes = method.code(method.encoder.maps(seen))
+    assert codes.shape == (4, 3)
+    assert torch.allclose(method.predict(seen), method.decoder(codes), atol=1e-5)
+
+
+def test_a_few_images_are_learned_by_heart(photos):
+    method, few = make(), batch(photos, 8)
+    optimizer = torch.optim.AdamW(method.parameters(), 2e-3)
+    method.withhold = lambda images: (images / 255, images / 255)
+    for _ in range(60):
+        optimizer.zero_grad()
+        terms = method(few)
+        terms["loss"].backward()
+        optimizer.step()
+    assert terms["loss"] < 0.2 * terms["trivial"]
+
+
+def test_it_gives_back_what_its_code_holds(photos):
+    method = make().eval()
+    shown = method.apply_to(torch.from_numpy(photos[:3]).permute(0, 3, 1, 2))
+    assert shown["reconstructed"].shape == shown["seen"].shape == (3, 3, 32, 32)
+
+
+def test_a_code_of_no_length_is_refused():
+    with pytest.raises(ValueError, match="code must be at least 1, not 0"):
+        find("autoencoder")(nets.build("convnet", size=32, channels=3), code=0)

@@ -1,0 +1,183 @@
+"""Colorization: the palette, the soft targets, the weights, the annealed mean."""
+
+import math
+
+import pytest
+import torch
+
+from withhold import nets, views
+from withhold.errors import UsageError
+from withhold.methods import build, find
+from withhold.methods.image import colorization
+
+
+def make(encoder="convnet", size=32, **values):
+    torch.manual_seed(0)
+    return build(find("colorization"), nets.build(encoder, size=size, channels=1), values)
+
+
+def batch(photos, count=32):
+    return {"images": torch.from_numpy(photos[:count]).permute(0, 3, 1, 2)}
+
+
+class Stream:
+    """The least that `prepare` needs of a stream."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def batch(self, indices):
+        return self.images[indices]
+
+
+def color(red, green, blue):
+    return torch.tensor([red, green, blue], dtype=torch.float32).view(1, 3, 1, 1)
+
+
+def test_the_palette_is_the_bins_that_sRGB_reaches():
+    """Every eighth level of the whole cube, inside and out, falls into a bin; every bin is reached by its faces."""
+    palette = {tuple(pair) for pair in colorization.in_gamut().tolist()}
+    assert len(palette) == 261
+    level = torch.cat([torch.arange(0, 256, 8), torch.tensor([255])]) / 255
+    cube = torch.stack(torch.meshgrid(level, level, level, indexing="ij")).flatten(1)[None, :, :, None]
+    reached = {tuple(pair) for pair in (10 * (views.rgb_to_lab(cube)[0, 1:, :, 0].T / 10).round() + 0.0).tolist()}
+    assert reached <= palette
+    assert len(reached) > 245
+    # Lab of the primaries, as published: their bins are there, and none beyond them.
+    for a, b in ((80, 70), (-90, 80), (80, -110), (0, 0), (-20, 90)):
+        assert (a, b) in palette
+    assert max(a for a, _ in palette) == 100
+    assert min(b for _, b in palette) == -110
+
+
+def test_colours_are_spread_over_their_five_nearest_bins():
+    method = make()
+    ab = torch.tensor([[3.0, -4.0], [50.0, 42.0], [-86.0, 83.0]]).T.reshape(1, 2, 3, 1)
+    bins, shares = method.encode(ab)
+    assert bins.shape == shares.shape == (1, 5, 3, 1)
+    for i in range(3):
+        square = [
+            sum((p - q) ** 2 for p, q in zip(ab[0, :, i, 0].tolist(), c, strict=True)) for c in method.palette.tolist()
+        ]
+        nearest = sorted(range(261), key=square.__getitem__)[:5]
+        heights = [math.exp(-square[k] / 50) for k in nearest]
+        assert sorted(bins[0, :, i, 0].tolist()) == sorted(nearest)
+        assert bins[0, 0, i, 0].item() == nearest[0]
+        expected = {k: h / sum(heights) for k, h in zip(nearest, heights, strict=True)}
+        for k, share in zip(bins[0, :, i, 0].tolist(), shares[0, :, i, 0].tolist(), strict=True):
+            assert share == pytest.approx(expected[k], abs=1e-4)
+
+
+def test_the_loss_is_the_weighted_cross_entropy_of_the_soft_targets(photos):
+    method = make()
+    method.prepare(images=Stream(batch(photos, 64)["images"]))
+    _, (bins, shares, weight) = method.hide(batch(photos, 3))
+    scores = torch.randn(3, 261, 8, 8, generator=torch.Generator().manual_seed(1))
+    target = torch.zeros(3, 261, 8, 8).scatter_(1, bins, shares)
+    surprise = torch.nn.functional.cross_entropy(scores, target, reduction="none")
+    terms = method.loss(scores, (bins, shares, weight))
+    assert terms["loss"].item() == pytest.approx((surprise * weight).mean().item(), rel=1e-4)
+    assert terms["accuracy"].item() == pytest.approx((scores.argmax(1) == target.argmax(1)).float().mean().item())
+
+
+def test_trivial_is_the_loss_of_the_best_constant_answer(photos):
+    method = make()
+    method.prepare(images=Stream(batch(photos, 64)["images"]))
+    _, withheld = method.hide(batch(photos, 4))
+    bins, shares, weight = withheld
+    target = (torch.zeros(4, 261, 8, 8).scatter_(1, bins, shares) * weight[:, None]).sum((0, 2, 3)) + 1e-12
+    constant = target.log().requires_grad_()
+    terms = method.loss(constant.view(1, -1, 1, 1).expand(4, -1, 8, 8), withheld)
+    terms["loss"].backward()
+    assert constant.grad.abs().max() < 1e-5, "the loss is convex in the answer, and flat at its least"
+    assert terms["loss"].item() == pytest.approx(terms["trivial"].item(), rel=1e-4)
+
+
+def test_rare_colours_weigh_more():
+    """Three grey images and one red: two frequencies, and equation 4 by hand."""
+    method = make(smoothing=0.5)
+    red, grey = color(1, 0, 0), color(0.5, 0.5, 0.5)
+    images = torch.cat([grey, grey, grey, red]).expand(-1, -1, 8, 8).mul(255).round().to(torch.uint8)
+    method.prepare(images=Stream(images))
+    bins, shares = (
+        torch.cat(parts) for parts in zip(*[method.encode(colorization.split(i[None])[1]) for i in images], strict=True)
+    )
+    frequency = [0.0] * 261
+    for k, share in zip(bins.flatten().tolist(), shares.flatten().tolist(), strict=True):
+        frequency[k] += share / (4 * 4)
+    assert sum(frequency) == pytest.approx(1, abs=1e-4)
+    raw = [1 / (0.5 * p + 0.5 / 261) for p in frequency]
+    scale = sum(p * w for p, w in zip(frequency, raw, strict=True))
+    assert torch.allclose(method.weight, torch.tensor([w / scale for w in raw]), rtol=1e-3)
+    assert method.weight[bins[3, 0, 0, 0]] > 1.5 * method.weight[bins[0, 0, 0, 0]]
+
+
+def test_full_smoothing_weighs_all_bins_alike(photos):
+    method = make(smoothing=1.0)
+    method.prepare(images=Stream(batch(photos)["images"]))
+    assert torch.allclose(method.weight, torch.ones(261), atol=1e-4)
+
+
+def test_photos_without_colour_do_not_count(photos):
+    images = batch(photos, 4)["images"].clone()
+    images[:2] = images[:2, :1]
+    _, (_, _, weight) = make().hide({"images": images})
+    assert (weight[:2] == 0).all()
+    assert (weight[2:] > 0).all()
+    terms = make()({"images": images[:2]})
+    assert terms["loss"] == 0
+    assert terms["trivial"] == 0
+
+
+def test_the_network_sees_lightness_only():
+    """Two colours of one lightness look the same to it, and their targets differ."""
+    method = make()
+    lab = torch.tensor([[50.0, 40.0, 20.0], [50.0, -30.0, 10.0]]).view(2, 3, 1, 1).expand(-1, -1, 32, 32)
+    seen, (bins, _, _) = method.hide({"images": views.lab_to_rgb(lab)})
+    assert seen.shape == (2, 1, 32, 32)
+    assert torch.allclose(seen, torch.full_like(seen, 0.5), atol=1e-3)
+    assert method.palette[bins[:, 0, 0, 0]].tolist() == [[40, 20], [-30, 10]]
+
+
+def test_the_annealed_mean_sharpens_towards_the_mode():
+    scores = torch.randn(2, 261, 3, 3, generator=torch.Generator().manual_seed(0))
+    palette = colorization.in_gamut()
+    for temperature in (0.38, 1.0):
+        share = torch.exp(torch.log_softmax(scores, 1) / temperature)
+        expected = (share / share.sum(1, keepdim=True)).movedim(1, -1) @ palette
+        assert torch.allclose(make(temperature=temperature).decode(scores).movedim(1, -1), expected, atol=1e-3)
+    mode = palette[scores.argmax(1)].movedim(-1, 1)
+    assert torch.allclose(make(temperature=1e-5).decode(scores), mode, atol=1e-2)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_photos_of_any_shape_keep_their_lightness(channels):
+    images = torch.randint(0, 256, (2, channels, 40, 56), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    method = make().eval()
+    shown = method.apply_to(images // 2 + 64)
+    assert shown["colorized"].shape == (2, 3, 40, 56)
+    assert torch.allclose(views.rgb_to_lab(shown["colorized"])[:, :1] / 100, shown["seen"], atol=0.03)
+    expected = views.lightness(views.with_channels(views.to_float(images // 2 + 64), 3))
+    assert torch.allclose(shown["seen"], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("encoder", "size"), [("convnet", 28), ("convnet", 30), ("vit-tiny", 28), ("resnet18", 64)])
+def test_every_place_has_a_prediction(encoder, size):
+    """Also where the encoder's map is finer than the colours'."""
+    method = make(encoder, size)
+    images = torch.randint(0, 256, (2, 3, size, size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    seen, (bins, _, _) = method.hide({"images": images})
+    assert method.predict(seen).shape[2:] == bins.shape[2:] == (-(-size // 4),) * 2
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(UsageError, match="colorization needs colour images, and these are grey"):
+        make()({"images": torch.zeros(2, 1, 32, 32, dtype=torch.uint8)})
+    encoder = nets.build("convnet", size=32, channels=1)
+    with pytest.raises(ValueError, match="smoothing must be more than 0 and at most 1, not 0"):
+        find("colorization")(encoder, smoothing=0.0)
+    with pytest.raises(ValueError, match="temperature must be more than 0, not 0"):
+        find("colorization")(encoder, temperature=0.0)

@@ -1,0 +1,56 @@
+"""Autoencoder."""
+
+from torch import nn
+
+from withhold import losses, views
+from withhold.methods import Encoder, Method, method
+from withhold.nets import Decoder
+
+
+@method(paper="Hinton & Salakhutdinov, Science 2006", needs={"images": "image"}, family="reconstruct")
+class Autoencoder(Method):
+    """Withholds no pixel, only room: predicts the image from a code that is too short to hold it.
+
+    A code of k numbers keeps at most what k directions of the data hold: compare its error with that of PCA. Networks
+    are convolutional, and a good initialisation and AdamW take the place of the paper's stacked Boltzmann machines.
+
+    Args:
+        code: length of the code; well below the number of principal components that explain the images.
+    """
+
+    def __init__(self, encoder: Encoder, code: int = 64):
+        super().__init__(encoder)
+        if code < 1:
+            raise ValueError(f"code must be at least 1, not {code}.")
+        shape = (encoder.dim, encoder.grid, encoder.grid)
+        self.code = nn.Sequential(nn.Flatten(), nn.Linear(encoder.dim * encoder.grid**2, code))
+        self.decoder = nn.Sequential(
+            nn.Linear(code, encoder.dim * encoder.grid**2),
+            nn.Unflatten(1, shape),
+            Decoder(encoder.dim, encoder.channels, encoder.grid, encoder.size),
+        )
+
+    def withhold(self, images):
+        """uint8 [n, c, h, w] -> a view float [n, c, size, size], and the same again."""
+        view = views.augment(images, self.rng, size=self.encoder.size)
+        view = views.with_channels(view, self.encoder.channels)
+        return view, view
+
+    def predict(self, view):
+        return self.decoder(self.code(self.encoder.maps(view)))
+
+    def loss(self, predicted, view):
+        error = losses.squared_error(predicted, view)
+        trivial = losses.squared_error(view.mean(0, keepdim=True), view)
+        return {"loss": error, "psnr": losses.psnr(error), "trivial": trivial}
+
+    def apply_to(self, images):
+        """The images as the code remembers them."""
+        view = views.augment(images, self.rng, size=self.encoder.size, flip=0)
+        return {"seen": view, "reconstructed": self.predict(view).float().clamp(0, 1)}
+
+    def picture(self, view, same, predicted=None):
+        columns = {"seen": view}
+        if predicted is not None:
+            columns["said"] = predicted.float().clamp(0, 1)
+        return columns

@@ -1,0 +1,128 @@
+"""Context encoder (inpainting)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from withhold import losses, views
+from withhold.methods import Encoder, Method, Optimizer, method
+from withhold.nets import Decoder, Discriminator
+
+
+class ChannelWise(nn.Module):
+    """A fully connected layer inside every channel of maps [n, c, g, g], so that a hole hears from the whole image."""
+
+    def __init__(self, channels: int, grid: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels, grid**2, grid**2) / grid)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return torch.einsum("ncp,cpq->ncq", maps.flatten(2), self.weight).view_as(maps)
+
+
+@method(
+    paper="Pathak, Krahenbuhl, Donahue, Darrell & Efros, CVPR 2016", needs={"images": "image"}, family="reconstruct"
+)
+class ContextEncoder(Method):
+    """Withholds a square of the image; predicts it from what is around, so that an adversary takes it for real.
+
+    The square is half as wide as the image and lies anywhere. Its outer rim stays visible and counts ten times, so that
+    the prediction continues the image without a seam. The adversary sees squares only, never the image around them.
+
+    Args:
+        adversarial: weight of the adversary's verdict, beside 1 - it for the squared error (of values in [-1, 1]).
+    """
+
+    optimizer = {
+        "generator": Optimizer(lr=2e-3, weight_decay=0.0, betas=(0.5, 0.999)),
+        "discriminator": Optimizer(lr=2e-4, weight_decay=0.0, betas=(0.5, 0.999)),
+    }
+
+    def __init__(self, encoder: Encoder, adversarial: float = 0.001):
+        super().__init__(encoder)
+        if not 0 <= adversarial < 1:
+            raise ValueError(f"adversarial must be at least 0 and less than 1, not {adversarial}.")
+        if encoder.size < 16:
+            raise ValueError(f"images of {encoder.size} pixels leave no room for a hole: use at least 16 (--size 16).")
+        self.adversarial = adversarial
+        self.side, self.rim = encoder.size // 2, max(1, encoder.size // 32)
+        hole = self.side - 2 * self.rim
+        self.register_buffer("weight", F.pad(torch.ones(hole, hole), [self.rim] * 4, value=10.0))
+        self.mix = nn.Sequential(ChannelWise(encoder.dim, encoder.grid), nn.Conv2d(encoder.dim, encoder.dim, 1))
+        self.decoder = Decoder(encoder.dim, encoder.channels, encoder.grid, encoder.size)
+        self.discriminator = Discriminator(encoder.channels, self.side)
+
+    def withhold(self, images):
+        """uint8 [n, c, h, w] -> a holed view float [n, c, size, size]; the whole view, its square's corner [n, 2]."""
+        view = views.augment(images, self.rng, size=self.encoder.size)
+        view = views.with_channels(view, self.encoder.channels)
+        places = self.encoder.size - self.side + 1
+        corner = torch.randint(places, (len(view), 2), generator=self.rng, device=view.device)
+        return self.empty(view, corner), (view, corner)
+
+    def predict(self, holed):
+        """The whole image; only the square is scored."""
+        return self.decoder(self.mix(self.encoder.maps(holed))).sigmoid()
+
+    def loss(self, predicted, withheld):
+        view, corner = withheld
+        said, true = self.square(predicted, corner).float(), self.square(view, corner)
+        share, rim = self.adversarial, slice(self.rim, -self.rim)
+        return {
+            "loss": (1 - share) * self.error(said, true) + share * losses.generator_loss(self.discriminator(said)),
+            "psnr": losses.psnr(losses.squared_error(said[..., rim, rim], true[..., rim, rim])),
+            "trivial": (1 - share) * self.error(true.mean(0, keepdim=True), true),
+        }
+
+    def players(self):
+        return {
+            "generator": [self.encoder, self.mix, self.decoder],
+            "discriminator": [self.discriminator],
+        }
+
+    def turn(self, player, batch):
+        if player == "generator":
+            return self(batch)
+        holed, (view, corner) = self.hide(batch)
+        with torch.no_grad():
+            said = self.square(self.predict(holed), corner)
+        real, fake = self.discriminator(self.square(view, corner)), self.discriminator(said)
+        return {
+            "loss": losses.discriminator_loss(real, fake),
+            "accuracy": ((real > 0).float().mean() + (fake < 0).float().mean()) / 2,
+        }
+
+    def apply_to(self, images):
+        """The images with their middle removed, and filled again."""
+        view = views.augment(images, self.rng, size=self.encoder.size, flip=0)
+        view = views.with_channels(view, self.encoder.channels)
+        corner = torch.full((len(view), 2), (self.encoder.size - self.side) // 2, device=view.device)
+        holed = self.empty(view, corner)
+        return {"seen": holed, "inpainted": holed.where(~self.hole(corner), self.predict(holed).float())}
+
+    def picture(self, holed, withheld, predicted=None):
+        view, corner = withheld
+        columns = {"seen": holed, "true": view}
+        if predicted is not None:
+            columns["said"] = holed.where(~self.hole(corner), predicted.float())
+        return columns
+
+    def hole(self, corner: Tensor) -> Tensor:
+        """Corners of squares [n, 2] -> bool [n, 1, size, size], true inside their rims."""
+        place = torch.arange(self.encoder.size, device=corner.device) - corner[..., None]
+        inside = (place >= self.rim) & (place < self.side - self.rim)
+        return (inside[:, 0, :, None] & inside[:, 1, None, :])[:, None]
+
+    def empty(self, view: Tensor, corner: Tensor) -> Tensor:
+        """The view with the encoder's mean, which it sees as zero, in its hole."""
+        return view.where(~self.hole(corner), self.encoder.mean)
+
+    def square(self, images: Tensor, corner: Tensor) -> Tensor:
+        """Images [n, c, size, size], corners [n, 2] -> their squares [n, c, side, side]."""
+        place = corner[..., None] + torch.arange(self.side, device=corner.device)
+        sample = torch.arange(len(images), device=images.device)[:, None, None]
+        return images[sample, :, place[:, 0, :, None], place[:, 1, None, :]].permute(0, 3, 1, 2)
+
+    def error(self, said: Tensor, true: Tensor) -> Tensor:
+        """Squared error of squares, the rim counting ten times, on the paper's scale of [-1, 1]."""
+        return 4 * (self.weight * (said - true).square()).mean()

@@ -1,0 +1,61 @@
+"""Denoising autoencoder."""
+
+import torch
+
+from withhold import losses, views
+from withhold.methods import Encoder, Method, method
+from withhold.nets import Decoder
+
+
+@method(paper="Vincent, Larochelle, Bengio & Manzagol, ICML 2008", needs={"images": "image"}, family="reconstruct")
+class DenoisingAutoencoder(Method):
+    """Withholds random blocks of the image, anew at every visit; predicts the clean image.
+
+    Blocks rather than the paper's single pixels, because the neighbours give a single pixel away. A hole is filled with
+    the encoder's mean, which it sees as zero: black would be a legal colour. No code is narrow: the noise is what
+    keeps the network from copying.
+
+    Args:
+        ratio: share of the image that is withheld.
+        block: side of a withheld block in pixels.
+        intact: weight of the error where nothing was withheld, beside 1 where it was; 1 in the paper, 0 for the full
+            emphasis of its journal version (JMLR 2010).
+    """
+
+    def __init__(self, encoder: Encoder, ratio: float = 0.5, block: int = 4, intact: float = 1.0):
+        super().__init__(encoder)
+        if not 0 < ratio < 1:
+            raise ValueError(f"ratio must be between 0 and 1, not {ratio}.")
+        if not 1 <= block <= encoder.size // 2:
+            raise ValueError(f"block must be between 1 and {encoder.size // 2}, half the image's size, not {block}.")
+        if intact < 0:
+            raise ValueError(f"intact must be at least 0, not {intact}.")
+        self.ratio, self.block, self.intact = ratio, block, intact
+        self.decoder = Decoder(encoder.dim, encoder.channels, encoder.grid, encoder.size)
+
+    def withhold(self, images):
+        """uint8 [n, c, h, w] -> a holed view float [n, c, size, size]; the whole view, holes bool [n, 1, size, size]."""
+        size = self.encoder.size
+        clean = views.with_channels(views.augment(images, self.rng, size=size), self.encoder.channels)
+        side = -(-size // self.block)
+        holes = views.random_mask(len(clean), side**2, self.ratio, self.rng).view(-1, 1, side, side)
+        holes = holes.repeat_interleave(self.block, 2).repeat_interleave(self.block, 3)[:, :, :size, :size]
+        return clean.where(~holes, self.encoder.mean), (clean, holes)
+
+    def predict(self, noisy):
+        return self.decoder(self.encoder.maps(noisy))
+
+    def loss(self, predicted, withheld):
+        clean, holes = withheld
+        weight = torch.where(holes, 1.0, self.intact)
+        return {
+            "loss": losses.squared_error(predicted, clean, weight),
+            "psnr": losses.psnr(losses.squared_error(predicted, clean, holes)),
+            "trivial": losses.squared_error(clean.mean(0, keepdim=True), clean, weight),
+        }
+
+    def picture(self, noisy, withheld, predicted=None):
+        columns = {"seen": noisy, "true": withheld[0]}
+        if predicted is not None:
+            columns["said"] = predicted.float().clamp(0, 1)
+        return columns
