@@ -24,5 +24,13 @@ def test_every_tile_is_a_window_inside_its_own_cell(h, w, grid, size):
 
 
 def test_tiles_larger_than_a_cell_are_refused():
-    with pytest.raises(ValueError, match=r"^2 x 2 tiles of 17 pixels do not fit an image of 32 x 32: make them smaller\.$"):
+    with pytest.raises(ValueError, match=r"^2 x 2 tiles of 17 pixels do not fit an image of 32 x 32: make them"):
         views.tiles(torch.zeros(1, 1, 32, 32), torch.Generator(), 2, 17)
+
+
+def test_a_board_shows_tiles_in_reading_order():
+    tiles = torch.arange(6).float().div(10)[None, :, None, None, None].expand(2, 6, 3, 4, 4)
+    board = views.board(tiles, columns=3)
+    assert board.shape == (2, 3, 12, 18)
+    assert torch.allclose(board[1, 2, 3::6, 3::6], torch.tensor([[0.0, 0.1, 0.2], [0.3, 0.4, 0.5]]))
+    assert (board[:, :, 0] == 1).all()

@@ -2,6 +2,9 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from withhold.views.patches import unpatch
 
 
 def tiles(images: Tensor, rng: torch.Generator, grid: int, size: int) -> Tensor:
@@ -28,3 +31,10 @@ def tiles(images: Tensor, rng: torch.Generator, grid: int, size: int) -> Tensor:
     rows, columns = places(cell // grid, h), places(cell % grid, w)
     sample = torch.arange(n, device=images.device)[:, None, None, None]
     return images[sample, :, rows[:, :, :, None], columns[:, :, None, :]].permute(0, 1, 4, 2, 3)
+
+
+def board(tiles: Tensor, columns: int) -> Tensor:
+    """Tiles float [n, l, c, s, s] -> images [n, c, h, w] that show them row by row, with white lines between them."""
+    framed = F.pad(tiles, (1, 1, 1, 1), value=1.0).clamp(0, 1)
+    side = framed.shape[-1]
+    return unpatch(framed.flatten(2), tiles.shape[2], (tiles.shape[1] // columns * side, columns * side))

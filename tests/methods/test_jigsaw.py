@@ -1,0 +1,130 @@
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from withhold import nets, views
+from withhold.methods.image.jigsaw import Jigsaw, distant_orders
+
+
+def make(size=32, channels=3, encoder="convnet", **parameters):
+    torch.manual_seed(0)
+    return Jigsaw(nets.build(encoder, size=size, channels=channels), **parameters)
+
+
+def smooth_images(n, size=32, channels=3):
+    rng = torch.Generator().manual_seed(1)
+    coarse = torch.randint(0, 256, (n, channels, 6, 6), generator=rng).float()
+    return F.interpolate(coarse, (size, size), mode="bilinear").byte()
+
+
+def test_four_tiles_have_all_their_orders():
+    orders = distant_orders(4, 100)
+    assert len({tuple(order) for order in orders.tolist()}) == math.factorial(4)
+    assert torch.equal(orders.sort(1).values, torch.arange(4).expand(24, 4))
+
+
+def test_nine_tiles_have_orders_that_differ_more_than_the_released_ones():
+    """The 100 published with the paper: mean distance 8.08, least distance 2."""
+    orders = distant_orders(9, 100)
+    assert torch.equal(orders.sort(1).values, torch.arange(9).expand(100, 9))
+    distances = [
+        sum(a != b for a, b in zip(first, second, strict=True))
+        for i, first in enumerate(orders.tolist())
+        for second in orders.tolist()[:i]
+    ]
+    assert min(distances) >= 5
+    assert sum(distances) / len(distances) > 8.0
+    places = F.one_hot(orders, 9).float().mean(0)  # no tile prefers a place
+    assert places.max() < 0.2
+    assert places.min() > 0.05
+
+
+def test_an_order_names_the_cell_that_each_tile_comes_from(monkeypatch):
+    method = make()
+    monkeypatch.setattr(views, "augment", lambda images, rng, **options: views.to_float(images))
+    colours = torch.tensor([[200, 40, 40], [40, 200, 40], [40, 40, 200], [200, 200, 40]], dtype=torch.uint8)
+    images = colours.T.reshape(1, 3, 2, 2).repeat_interleave(16, 2).repeat_interleave(16, 3).expand(200, 3, 32, 32)
+    tiles, order = method.hide({"images": images})
+    assert tiles.shape == (200, 4, 3, 12, 12)
+    bright = tiles.mean((3, 4)) > 0.5
+    for i in range(200):
+        cells = [(colours > 100).tolist().index(tile) for tile in bright[i].tolist()]
+        assert cells == method.orders[order[i]].tolist()
+    assert order.unique().numel() == 24
+
+
+def test_brightness_and_contrast_of_a_tile_tell_nothing():
+    tiles, _ = make().hide({"images": smooth_images(8)})
+    assert torch.allclose(tiles.mean((2, 3, 4)), torch.tensor(0.5), atol=1e-4)
+    assert torch.allclose(tiles.std((2, 3, 4), correction=0), torch.tensor(0.25), atol=1e-3)
+
+
+def test_tiles_are_judged_one_by_one():
+    """In eval mode a tile's features do not depend on its place or on the other tiles."""
+    method = make().eval()
+    tiles, _ = method.hide({"images": smooth_images(3)})
+    with torch.no_grad():
+        features = method.encoder(tiles.flatten(0, 1)).view(3, 4, -1)
+        moved = method.encoder(tiles.flip(1).flatten(0, 1)).view(3, 4, -1)
+        expected = method.head(features.flatten(1))
+        assert torch.allclose(features, moved.flip(1), atol=1e-5)
+        assert torch.allclose(method.predict(tiles), expected, atol=1e-5)
+
+
+def test_loss_is_the_cross_entropy_of_the_orders():
+    method = make()
+    order = torch.tensor([3, 20, 7])
+    scores = torch.randn(3, 24)
+    expected = sum(torch.logsumexp(row, 0) - row[o] for row, o in zip(scores, order, strict=True)) / 3
+    assert method.loss(scores, order)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    alike = method.loss(torch.zeros(3, 24), order)
+    assert alike["loss"].item() == pytest.approx(alike["trivial"])
+    assert method.loss(F.one_hot(order, 24).float(), order)["accuracy"] == 1
+
+
+def test_the_picture_puts_the_tiles_back():
+    method = make(size=64, orders=5)
+    tiles, order = method.hide({"images": smooth_images(4, 64)})
+    columns = method.picture(tiles, order, F.one_hot(order, 5).float())
+    side = method.tile + 2
+    assert columns["seen"].shape == (4, 3, 3 * side, 3 * side)
+    assert torch.equal(columns["true"], columns["said"])
+    cell = int(method.orders[order[2]][5])  # where the tile in place 5 belongs
+    inner = columns["true"][2, :, cell // 3 * side + 1 :, cell % 3 * side + 1 :][:, : method.tile, : method.tile]
+    assert torch.equal(inner, tiles[2, 5].clamp(0, 1))
+
+
+def test_a_batch_is_learned_by_heart():
+    method = make()
+    images = smooth_images(16)
+    optimizer = torch.optim.AdamW(method.parameters(), 2e-3)
+    for _ in range(12):
+        method.seed(0)
+        terms = method({"images": images})
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        optimizer.step()
+    assert terms["loss"] < 0.6 * terms["trivial"]
+
+
+@pytest.mark.parametrize(("size", "encoder", "tile"), [(28, "convnet", 11), (32, "vit-tiny", 12), (96, "resnet18", 25)])
+def test_it_fits_sizes_and_encoders(size, encoder, tile):
+    method = make(size=size, encoder=encoder, channels=1, orders=5)
+    assert method.tile == tile
+    assert torch.isfinite(method({"images": smooth_images(3, size, 1)})["loss"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"grid": 4}, "grid must be 2 or 3, not 4"),
+        ({"orders": 1}, "orders must be at least 2, not 1"),
+        ({"grey": 2.0}, "grey must be between 0 and 1, not 2.0"),
+        ({"size": 16, "grid": 3}, "an encoder of 16 pixels is too small for 3 x 3 tiles: give --size 24 or more"),
+    ],
+)
+def test_a_value_out_of_range_is_named(wrong, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make(**wrong)

@@ -1,0 +1,98 @@
+"""Jigsaw puzzles."""
+
+import itertools
+import math
+
+import torch
+from torch.nn import functional as F
+
+from withhold import views
+from withhold.methods import Encoder, Method, accuracy, method
+from withhold.nets import mlp
+
+
+@method(paper="Noroozi & Favaro, ECCV 2016", needs={"images": "image"}, family="verify")
+class Jigsaw(Method):
+    """Withholds the order of an image's tiles; predicts it from the tiles, shuffled.
+
+    The tiles are seen one by one. What would give the order away without a look at the content is taken from them:
+    edges that continue (gaps of random width), brightness and contrast (every tile is standardised), colour fringes of
+    the lens (grey).
+
+    Args:
+        grid: tiles along each side, 2 or 3; where none is given, 2 below 64 pixels and 3 from there on.
+        orders: how many orders to tell apart, chosen to differ in as many places as can be; all where there are fewer.
+        grey: share of the images that lose their colour, in [0, 1].
+    """
+
+    def __init__(self, encoder: Encoder, grid: int | None = None, orders: int = 100, grey: float = 0.5):
+        super().__init__(encoder)
+        self.grid = grid or (2 if encoder.size < 64 else 3)
+        if self.grid not in (2, 3):
+            raise ValueError(f"grid must be 2 or 3, not {grid}.")
+        if orders < 2:
+            raise ValueError(f"orders must be at least 2, not {orders}.")
+        if not 0 <= grey <= 1:
+            raise ValueError(f"grey must be between 0 and 1, not {grey}.")
+        if encoder.size < 8 * self.grid:
+            raise ValueError(
+                f"an encoder of {encoder.size} pixels is too small for {self.grid} x {self.grid} tiles: "
+                f"give --size {8 * self.grid} or more."
+            )
+        self.grey = grey
+        self.tile = encoder.size // self.grid * 4 // 5
+        self.register_buffer("orders", distant_orders(self.grid**2, orders))
+        self.head = mlp([self.grid**2 * encoder.dim, 512, len(self.orders)])
+
+    def withhold(self, images):
+        """uint8 [n, c, h, w] -> tiles in a random order [n, l, c, tile, tile], index of the order [n].
+
+        Order o has the tile of cell `orders[o, i]` in place i.
+        """
+        whole = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0), grey=self.grey)
+        tiles = views.tiles(whole, self.rng, self.grid, self.tile)
+        order = torch.randint(len(self.orders), (len(tiles),), generator=self.rng, device=tiles.device)
+        shuffled = tiles[torch.arange(len(tiles), device=tiles.device)[:, None], self.orders[order]]
+        return views.standardize(shuffled.flatten(0, 1)).unflatten(0, shuffled.shape[:2]), order
+
+    def predict(self, tiles):
+        features = self.encoder(tiles.flatten(0, 1))
+        return self.head(features.view(len(tiles), -1))
+
+    def loss(self, scores, order):
+        return {
+            "loss": F.cross_entropy(scores, order),
+            "accuracy": accuracy(scores, order),
+            "trivial": math.log(len(self.orders)),
+        }
+
+    def picture(self, tiles, order, scores=None):
+        columns = {"seen": views.board(tiles, self.grid), "true": self._solve(tiles, order)}
+        if scores is not None:
+            columns["said"] = self._solve(tiles, scores.argmax(1))
+        return columns
+
+    def _solve(self, tiles, order):
+        """The tiles put back where `order` says that they are from."""
+        return views.board(
+            tiles[torch.arange(len(tiles), device=tiles.device)[:, None], self.orders[order].argsort(1)], self.grid
+        )
+
+
+def distant_orders(length: int, count: int) -> torch.Tensor:
+    """int64 [count, length]: orders that differ from each other in many places, or all orders where there are no more.
+
+    Greedy, from the identity on: the next is the one whose nearest chosen order is farthest in Hamming distance, and
+    among those the farthest from all of them together (the paper's algorithm 1 takes the mean distance alone).
+    """
+    every = torch.tensor(list(itertools.permutations(range(length))), dtype=torch.int8).T.contiguous()
+    if every.shape[1] <= count:
+        return every.T.long()
+    chosen = [0]
+    nearest = torch.full((every.shape[1],), length, dtype=torch.int8)
+    total = torch.zeros(every.shape[1], dtype=torch.int32)
+    while len(chosen) < count:
+        distance = (every != every[:, chosen[-1], None]).sum(0, dtype=torch.int8)
+        nearest, total = torch.minimum(nearest, distance), total + distance
+        chosen.append(int((nearest.int() * length * count + total).argmax()))
+    return every.T[chosen].long()

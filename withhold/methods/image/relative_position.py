@@ -1,0 +1,110 @@
+"""Relative position of two patches (context prediction)."""
+
+from typing import Literal
+
+import torch
+from torch.nn import functional as F
+
+from withhold import views
+from withhold.methods import Encoder, Method, accuracy, method
+from withhold.nets import mlp
+
+GRID = 3
+# Rows down and columns right from the first patch to the second, in reading order.
+SIDES = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
+
+
+@method(paper="Doersch, Gupta & Efros, ICCV 2015", needs={"images": "image"}, family="verify")
+class RelativePosition(Method):
+    """Withholds where a patch lies beside another one; predicts which of the eight sides it is.
+
+    Nine patches are cut from each image, and every ordered pair of neighbours among them is a question (40 an image),
+    so that a side is not the same as a place in the image. A pair is judged by the features of its two patches alone.
+    What would give the side away without a look at the content is taken from them: edges that continue (gaps of random
+    width), brightness and contrast (every patch is standardised), colour fringes of the lens (`color`). The paper's
+    random loss of sharpness is left out: small images have none to spare.
+
+    Args:
+        color: what becomes of colour: "drop" keeps one random channel of a patch and puts noise into the others,
+            "project" takes the axis from green to magenta out, "keep" leaves it as it is.
+    """
+
+    def __init__(self, encoder: Encoder, color: Literal["drop", "project", "keep"] = "project"):
+        super().__init__(encoder)
+        if encoder.size < 8 * GRID:
+            raise ValueError(
+                f"an encoder of {encoder.size} pixels is too small for 3 x 3 patches: give --size 24 or more."
+            )
+        self.color = color
+        self.tile = encoder.size // GRID * 4 // 5
+        pairs = neighbours()
+        self.register_buffer("first", pairs[:, 0])
+        self.register_buffer("second", pairs[:, 1])
+        self.register_buffer("side", pairs[:, 2])
+        share = self.side.bincount() / len(self.side)
+        self.trivial = -(share * share.log()).sum().item()
+        self.head = mlp([2 * encoder.dim, 256, len(SIDES)])
+
+    def withhold(self, images):
+        """uint8 [n, c, h, w] -> patches float [n, 9, c, tile, tile], side of each pair's second patch [40n]."""
+        whole = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0))
+        patches = views.tiles(whole, self.rng, GRID, self.tile).flatten(0, 1)
+        patches = views.standardize(self._recolor(patches))
+        return patches.unflatten(0, (len(images), GRID**2)), self.side.repeat(len(images))
+
+    def predict(self, patches):
+        features = self.encoder(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])
+        pairs = torch.cat([features[:, self.first], features[:, self.second]], 2)
+        return self.head(pairs.flatten(0, 1))
+
+    def loss(self, scores, sides):
+        return {"loss": F.cross_entropy(scores, sides), "accuracy": accuracy(scores, sides), "trivial": self.trivial}
+
+    def picture(self, patches, sides, scores=None):
+        """One question an image: its two patches side by side, and as they lay."""
+        image = torch.arange(len(patches), device=patches.device)
+        asked = image * 11 % len(self.side)
+        first, second = patches[image, self.first[asked]], patches[image, self.second[asked]]
+        columns = {
+            "seen": views.board(torch.stack([first, second], 1), 2),
+            "true": _beside(first, second, sides.view(len(patches), -1)[image, asked]),
+        }
+        if scores is not None:
+            columns["said"] = _beside(first, second, scores.argmax(1).view(len(patches), -1)[image, asked])
+        return columns
+
+    def _recolor(self, patches):
+        """Patches [n, c, h, w] without the fringes that tell where in the lens they were (section 3.1 of the paper)."""
+        n, c, _, _ = patches.shape
+        if c == 1 or self.color == "keep":
+            return patches
+        if self.color == "project":
+            axis = torch.tensor([-1.0, 2.0, -1.0], device=patches.device) / 6**0.5
+            return patches - torch.einsum("c,d,ndhw->nchw", axis, axis, patches)
+        kept = torch.randint(c, (n,), generator=self.rng, device=patches.device)
+        noise = (torch.rand(patches.shape, generator=self.rng, device=patches.device) - 0.5) / 255
+        centred = patches - patches.mean((2, 3), keepdim=True)
+        return torch.where(F.one_hot(kept, c).bool()[:, :, None, None], centred, noise)
+
+
+def neighbours() -> torch.Tensor:
+    """int64 [40, 3]: first cell, second cell and side of every ordered pair of neighbours in the grid."""
+    inside = range(GRID)
+    return torch.tensor(
+        [
+            (row * GRID + column, (row + down) * GRID + column + right, side)
+            for row in inside
+            for column in inside
+            for side, (down, right) in enumerate(SIDES)
+            if row + down in inside and column + right in inside
+        ]
+    )
+
+
+def _beside(first, second, side):
+    """`second` [n, c, s, s] drawn on that `side` [n] of `first`."""
+    cells = first.new_ones(len(first), GRID**2, *first.shape[1:])
+    centre = GRID**2 // 2
+    cells[:, centre] = first
+    cells[torch.arange(len(first), device=side.device), side + (side >= centre)] = second
+    return views.board(cells, GRID)
