@@ -34,7 +34,7 @@ def decode(item: Item, size: int, channels: int) -> np.ndarray:
         if image.format == "JPEG":
             image.draft(None, (2 * size, 2 * size))  # decodes at 1/2, 1/4 or 1/8, with twice the pixels that we need
         square = _square(_plain(image), size)
-        pixels = np.asarray(square.convert("L" if channels == 1 else "RGB"))
+        pixels = np.asarray(_in_mode(square, "L" if channels == 1 else "RGB"))
     return pixels.reshape(size, size, channels)
 
 
@@ -102,6 +102,7 @@ def _from_pixels(pixels: np.ndarray) -> Image.Image:
 
 def _plain(image: Image.Image) -> Image.Image:
     """Any image -> L or RGB with 8 bits, upright."""
+    image.load()
     with contextlib.suppress(Exception):  # a damaged EXIF block says nothing about the pixels
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode == "F" or image.mode.startswith("I"):
@@ -111,7 +112,11 @@ def _plain(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         image = Image.new("RGBA", layer.size, "white")
         image.alpha_composite(layer)
-    return image.convert(target)
+    return _in_mode(image, target)
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
@@ -130,5 +135,5 @@ def _square(image: Image.Image, size: int) -> Image.Image:
     left, upper = (width - side) // 2, (height - side) // 2
     box = (left, upper, left + side, upper + side)
     if side == size:
-        return image.crop(box)
+        return image if width == height else image.crop(box)
     return image.resize((size, size), Image.Resampling.LANCZOS, box)

@@ -73,7 +73,7 @@ def attach(samples: Samples, path: Path) -> Samples:
             found += 1
     if not found:
         raise UsageError(
-            f"{path} labels nothing in {samples.source}: it says {listed[0]!r}, where the data say {samples.names[0]!r}."
+            f"{path} labels nothing in {samples.source}: it says {listed[0]!r}, the data say {samples.names[0]!r}."
         )
     known = {str(value) for value in values} - {"", "-1", "None"}
     if known <= set(samples.classes):

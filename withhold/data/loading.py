@@ -45,8 +45,9 @@ def splits(source: Any) -> dict[str, Any]:
     base, split = _separate(source, None)
     if split is not None or isinstance(base, Samples):
         return {}
-    named = isinstance(base, str | os.PathLike)
-    return {split: f"{os.fspath(base)}::{split}" if named else base[split] for split in sources.tables(base) if split}
+    if isinstance(base, dict):  # a DatasetDict
+        return sources.pair(base)
+    return {split: f"{os.fspath(base)}::{split}" for split in sources.tables(base) if split}
 
 
 def measure(source: Any, *, split: str | None = None) -> Shape:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from withhold.data.streaming import Stream
 from withhold.errors import UsageError
 
 
@@ -88,7 +89,8 @@ class Samples:
     def with_labels(self, labels: np.ndarray, classes: tuple[str, ...]) -> "Samples":
         """The same samples with other labels, int64 [n]."""
         fingerprint = self._derive(labels.tobytes() + repr(classes).encode())
-        return Samples(self.images, self._names, labels, classes, self.skipped, fingerprint, self.source, self.rows)
+        images = self.images.with_labels(labels, self.rows) if isinstance(self.images, Stream) else self.images
+        return Samples(images, self._names, labels, classes, self.skipped, fingerprint, self.source, self.rows)
 
     def split(self, fraction: float, seed: int) -> tuple["Samples", "Samples"]:
         """Two disjoint random sets, the second with `fraction` in (0, 1) of the samples, or of each class if labelled.

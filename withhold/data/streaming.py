@@ -1,5 +1,6 @@
 """Data that the cache has no room for: decoded whenever they are asked for."""
 
+import copy
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -37,6 +38,13 @@ class Stream:
                 outcome = self._neighbour(index)
             images[row] = outcome
         return images
+
+    def with_labels(self, labels: np.ndarray, rows: np.ndarray | None) -> "Stream":
+        """The same stream where the samples at `rows` (None: all) have these labels, and the others none."""
+        other = copy.copy(self)
+        other.labels = np.full(len(self), -1, dtype=np.int64)
+        other.labels[slice(None) if rows is None else rows] = labels
+        return other
 
     def _try(self, item: Item) -> np.ndarray | Unreadable:
         try:

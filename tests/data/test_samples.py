@@ -1,0 +1,56 @@
+"""Samples: batches, choices and splits."""
+
+import numpy as np
+import pytest
+import torch
+
+from withhold import data
+from withhold.errors import UsageError
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), dtype=np.uint8)
+LABELS = [0] * 20 + [1] * 6 + [2] * 3 + [3]
+
+
+def test_a_batch_is_the_chosen_images_channels_last():
+    batch = data.load(PIXELS).batch([3, 1, 3])
+    assert batch.shape == (3, 3, 32, 32)
+    assert batch.dtype == torch.uint8
+    assert batch.is_contiguous(memory_format=torch.channels_last)
+    assert (batch.numpy() == PIXELS[[3, 1, 3]].transpose(0, 3, 1, 2)).all()
+    batch.zero_()  # a copy: the data stay as they are
+    assert (data.load(PIXELS).batch(torch.tensor([3])).numpy() == PIXELS[[3]].transpose(0, 3, 1, 2)).all()
+
+
+def test_choices_of_choices():
+    samples = data.load((PIXELS, LABELS))
+    chosen = samples.select([5, 25, 29, 0]).select(torch.tensor([2, 1]))
+    assert len(chosen) == 2
+    assert chosen.names == ["29", "25"]
+    assert chosen.labels.tolist() == [3, 1]
+    assert (chosen.array == PIXELS[[29, 25]]).all()
+    assert (chosen.batch([1]).numpy() == PIXELS[[25]].transpose(0, 3, 1, 2)).all()
+    assert len({samples.fingerprint, chosen.fingerprint, samples.select([29, 25, 1]).fingerprint}) == 3
+
+
+def test_a_split_is_disjoint_stratified_and_repeatable():
+    samples = data.load((PIXELS, LABELS))
+    first, second = samples.split(0.25, seed=3)
+    assert sorted([*map(int, first.names), *map(int, second.names)]) == list(range(30))
+    assert np.bincount(second.labels).tolist() == [5, 2, 1]  # the class with a single image stays in the first
+    assert np.bincount(first.labels).tolist() == [15, 4, 2, 1]
+    assert second.names == samples.split(0.25, seed=3)[1].names
+    assert second.names != samples.split(0.25, seed=4)[1].names
+
+
+def test_a_split_without_labels():
+    first, second = data.load(PIXELS).split(0.2, seed=0)
+    assert (len(first), len(second)) == (24, 6)
+
+
+def test_impossible_splits():
+    with pytest.raises(UsageError, match=r"A fraction of 1\.5 cannot be split off: give one between 0 and 1"):
+        data.load(PIXELS).split(1.5, seed=0)
+    with pytest.raises(UsageError, match=r"Every class in .* has one image only"):
+        data.load((PIXELS[:3], [0, 1, 2])).split(0.5, seed=0)
+    with pytest.raises(UsageError, match="holds 1 image: splitting needs two"):
+        data.load(PIXELS[:1]).split(0.5, seed=0)

@@ -1,0 +1,292 @@
+"""Whatever a person names is read right, or refused in one clear sentence."""
+
+import gzip
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from withhold import data
+from withhold.data.images import encode
+from withhold.errors import UsageError, WithholdError
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+
+
+def write_table(path, **columns):
+    import pyarrow
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table(columns), path, row_group_size=2)
+
+
+def test_a_nested_folder_gives_classes_and_names(image_folder):
+    folder, pixels = image_folder(
+        "cat/1.png", "cat/deep/2.png", "dog/1.png", ".hidden/x.png", "dog/.y.png", size=(32, 32)
+    )
+    samples = data.load(folder)
+    assert samples.classes == ("cat", "dog")
+    assert dict(zip(samples.names, samples.labels.tolist(), strict=True)) == {
+        "cat/1.png": 0,
+        "cat/deep/2.png": 0,
+        "dog/1.png": 1,
+    }
+    for name, image in zip(samples.names, samples.array, strict=True):
+        assert (image == pixels[name]).all()
+
+
+@pytest.mark.parametrize("names", [("1.png", "cat/1.png", "dog/1.png"), ("only/1.png", "only/2.png")])
+def test_a_folder_has_no_classes_unless_several_sub_folders_hold_everything(image_folder, names):
+    assert data.load(image_folder(*names)[0]).labels is None
+
+
+def test_folders_called_train_and_test_are_splits_with_the_same_classes(image_folder):
+    folder, _ = image_folder("train/ant/1.png", "train/bee/1.png", "train/cow/1.png", "val/cow/1.png", "val/ant/1.png")
+    parts = data.splits(folder)
+    assert parts == {"train": f"{folder}::train", "test": f"{folder}::test"}
+    train, test = data.load(parts["train"]), data.load(parts["test"])
+    assert train.classes == test.classes == ("ant", "bee", "cow")
+    assert test.labels.tolist() == [0, 2]
+    assert len(data.load(folder)) == 3  # asked for no split, it gives train
+    assert data.splits(parts["train"]) == {}
+    with pytest.raises(UsageError, match="has no split 'tset': did you mean test"):
+        data.load(f"{folder}::tset")
+
+
+def test_a_link_that_leads_back_up_is_not_followed_for_ever(image_folder):
+    folder, _ = image_folder("a/1.png", "b/2.png")
+    (folder / "a" / "loop").symlink_to(folder)
+    assert len(data.load(folder)) == 2
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_manifests_of_paths_are_relative_to_themselves(image_folder, kind, monkeypatch, tmp_path):
+    folder, pixels = image_folder("x/1.png", "2.png", "3.png", size=(32, 32))
+    paths, labels = ["x/1.png", str(folder / "2.png"), "3.png"], ["b", "a", ""]
+    manifest = folder / f"list.{kind}"
+    if kind == "csv":
+        manifest.write_text("File,Class\n" + "".join(f"{p},{c}\n" for p, c in zip(paths, labels, strict=True)))
+    elif kind == "jsonl":
+        manifest.write_text(
+            "".join(json.dumps({"image": p, "label": c}) + "\n" for p, c in zip(paths, labels, strict=True))
+        )
+    else:
+        write_table(manifest, filename=paths, target=labels)
+    samples = data.load(manifest)
+    assert samples.classes == ("a", "b")
+    assert samples.labels.tolist() == [1, 0, -1]
+    assert (samples.array == np.stack(list(pixels.values()))).all()
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_parquet_with_encoded_images(tmp_path, nested, hub_cache):
+    files = [encode(image) for image in PIXELS]
+    column = [{"bytes": file, "path": f"{row}.png"} for row, file in enumerate(files)] if nested else files
+    write_table(tmp_path / "data.parquet", image=column, label=[3, 1, None, 2, 0, 1])
+    samples = data.load(tmp_path / "data.parquet")
+    assert (samples.array == PIXELS).all()
+    assert samples.labels.tolist() == [3, 1, -1, 2, 0, 1]
+    assert samples.names[4] == ("4.png" if nested else "4")
+    again = data.open(tmp_path / "data.parquet")
+    assert again[4]["image"]["bytes"] == files[4]
+    assert again["label"] == [3, 1, None, 2, 0, 1]
+
+
+def test_a_folder_of_parquet_files(tmp_path):
+    for name, part in {"train-0": [0, 1], "train-1": [2, 3], "test": [4, 5]}.items():
+        write_table(
+            tmp_path / f"{name}.parquet", image=[encode(PIXELS[i]) for i in part], label=[f"c{i % 3}" for i in part]
+        )
+    parts = data.splits(tmp_path)
+    train, test = data.load(parts["train"]), data.load(parts["test"])
+    assert (train.array == PIXELS[:4]).all()
+    assert (test.array == PIXELS[4:]).all()
+    assert train.classes == test.classes == ("c0", "c1", "c2")
+    assert test.labels.tolist() == [1, 2]
+    with pytest.raises(UsageError, match="is not split"):
+        data.load(tmp_path / "test.parquet", split="test")
+
+
+def write_idx(path, values):
+    header = struct.pack(">HBB", 0, 8, values.ndim) + struct.pack(f">{values.ndim}I", *values.shape)
+    path.write_bytes(gzip.compress(header + values.astype(np.uint8).tobytes()))
+
+
+def test_idx_files_find_their_labels_and_their_splits(tmp_path):
+    for part, rows in (("train", slice(0, 4)), ("t10k", slice(4, 6))):
+        write_idx(tmp_path / f"{part}-images-idx3-ubyte.gz", PIXELS[rows, ..., 0])
+        write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", np.arange(6)[rows])
+    samples = data.load(tmp_path / "t10k-images-idx3-ubyte.gz")
+    assert (samples.array == PIXELS[4:, ..., :1]).all()
+    assert samples.labels.tolist() == [4, 5]
+    parts = data.splits(tmp_path)
+    assert data.load(parts["train"]).labels.tolist() == [0, 1, 2, 3]
+    assert data.load(parts["test"]).labels.tolist() == [4, 5]
+
+
+def test_npz_with_and_without_splits(tmp_path):
+    np.savez(tmp_path / "one.npz", images=PIXELS, labels=np.arange(6)[:, None])
+    assert data.load(tmp_path / "one.npz").labels.tolist() == [0, 1, 2, 3, 4, 5]
+    np.savez(tmp_path / "two.npz", x_train=PIXELS[:4], y_train=[5, 6, 7, 8], x_test=PIXELS[4:], y_test=[5, 8])
+    parts = data.splits(tmp_path / "two.npz")
+    assert (data.load(parts["train"]).array == PIXELS[:4]).all()
+    assert data.load(parts["test"]).labels.tolist() == [5, 8]
+
+
+def test_digits_are_scaled_to_bytes():
+    from sklearn.datasets import load_digits
+
+    samples = data.load("digits", size=8)
+    assert samples.shape == (8, 8, 1)
+    assert np.abs(samples.array[..., 0] - load_digits().images * 255 / 16).max() <= 0.5
+    assert (samples.labels == load_digits().target).all()
+
+
+def test_arrays_in_every_layout():
+    import torch
+
+    wanted = data.load(PIXELS).array
+    assert (wanted == PIXELS).all()
+    assert (data.load(np.moveaxis(PIXELS, 3, 1)).array == PIXELS).all()
+    assert (data.load(torch.from_numpy(PIXELS).permute(0, 3, 1, 2)).array == PIXELS).all()
+    assert (data.load(PIXELS[..., 0]).array == PIXELS[..., :1]).all()
+    labelled = data.load((PIXELS, [0, 1, 2, -1, 0, 1]))
+    assert labelled.labels.tolist() == [0, 1, 2, -1, 0, 1]
+    assert data.load(labelled) is labelled
+
+
+def test_a_list_of_paths_and_a_single_image(image_folder):
+    folder, pixels = image_folder("1.png", "2.png", size=(32, 32))
+    assert (
+        data.load([folder / "2.png", str(folder / "1.png")]).array == np.stack([pixels["2.png"], pixels["1.png"]])
+    ).all()
+    assert (data.load(folder / "1.png").array[0] == pixels["1.png"]).all()
+    names = dict(data.each_image(folder))
+    assert (names["2.png"].permute(1, 2, 0).numpy() == pixels["2.png"]).all()
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_hugging_face_data_sets(tmp_path, saved, hub_cache):
+    import datasets
+
+    features = datasets.Features({"img": datasets.Image(), "fine": datasets.ClassLabel(names=["x", "y"])})
+    rows = {"img": [{"bytes": encode(image), "path": None} for image in PIXELS], "fine": [0, 1, 1, 0, 1, 0]}
+    whole = datasets.Dataset.from_dict(rows, features=features)
+    both = datasets.DatasetDict({"train": whole.select(range(4)), "validation": whole.select(range(4, 6))})
+    if saved:
+        both.save_to_disk(tmp_path / "saved")
+        parts = data.splits(f"hf:{tmp_path / 'saved'}")
+    else:
+        parts = data.splits(both)
+    train, test = data.load(parts["train"]), data.load(parts["test"])
+    assert (train.array == PIXELS[:4]).all()
+    assert test.labels.tolist() == [1, 0]
+    assert test.classes == ("x", "y")
+    assert data.load(whole).fingerprint == data.load(whole).fingerprint
+
+
+def test_anything_opens_as_a_hugging_face_data_set(image_folder, hub_cache):
+    folder, _ = image_folder("a/1.png", "b/2.png")
+    opened = data.open(folder)
+    assert opened["image"] == [{"bytes": None, "path": str(folder / name)} for name in ("a/1.png", "b/2.png")]
+    assert opened.features["label"].names == ["a", "b"]
+    assert opened["name"] == ["a/1.png", "b/2.png"]
+    assert (data.load(data.open("digits"), size=8).array == data.load("digits", size=8).array).all()
+
+
+def test_measure(image_folder):
+    folder, _ = image_folder("1.png", "2.png", "3.png", size=(50, 70))
+    assert data.measure(folder) == data.Shape(3, 50, 3)
+    assert data.measure("digits") == data.Shape(1797, 8, 1)
+    assert data.load(folder).shape == (52, 52, 3)  # a multiple of four
+    assert data.load(folder, size=20, channels=1).shape == (20, 20, 1)
+    assert data.load("digits").shape == (32, 32, 1)  # never below 32
+    assert data.load(image_folder("1.png", folder="large", size=(200, 300))[0]).shape == (96, 96, 3)  # nor above 96
+
+
+def test_labels_from_a_file_of_their_own(image_folder, tmp_path):
+    folder, _ = image_folder("cat/1.png", "cat/2.png", "dog/1.png", "dog/3.png")
+    few = tmp_path / "few.csv"
+    few.write_text("path,label\nphotos/cat/1.png,cat\n3.png,dog\n")
+    samples = data.load(folder, labels=few)
+    assert samples.labels.tolist() == [0, -1, -1, 1]
+    few.write_text("name,label\ndog/1.png,wolf\n")
+    assert data.load(folder, labels=few).classes == ("wolf",)
+    few.write_text("name,label\nnowhere.png,wolf\n")
+    with pytest.raises(
+        UsageError, match=r"few.csv labels nothing in .*: it says 'nowhere.png', the data say 'cat/1.png'"
+    ):
+        data.load(folder, labels=few)
+    with pytest.raises(UsageError, match="There is no file of labels"):
+        data.load(folder, labels=tmp_path / "many.csv")
+
+
+def test_bad_sources_are_refused_in_one_sentence(tmp_path, image_folder):
+    image_folder("1.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("hello")
+    (tmp_path / "bad.npz").write_bytes(b"PK nothing")
+    (tmp_path / "bad.parquet").write_bytes(b"nothing")
+    (tmp_path / "bad.jsonl").write_text("{")
+    (tmp_path / "bad-idx.gz").write_bytes(b"nothing")
+    (tmp_path / "odd.csv").write_text("colour,size\nred,3\n")
+    (tmp_path / "none.csv").write_text("path\n")
+    np.savez(tmp_path / "odd.npz", weights=PIXELS)
+    np.savez(tmp_path / "float.npz", x=PIXELS / 255)
+    write_table(tmp_path / "odd.parquet", a=[1], b=[2])
+    for name, kind, sentence in (
+        ("phots", UsageError, r"There is no file or folder '.*phots': did you mean photos\?"),
+        ("empty", UsageError, "empty is empty: give a folder that holds images"),
+        ("texts", UsageError, "texts holds no image: give a folder with .jpg"),
+        ("texts/a.txt", UsageError, "a.txt is no data set: give a folder"),
+        ("odd.csv", UsageError, r"odd.csv has no column of images \(it has colour, size\): call it image, path"),
+        ("none.csv", UsageError, "none.csv lists no image"),
+        ("odd.parquet", UsageError, r"odd.parquet has no column of images \(it has a, b\)"),
+        ("odd.npz", UsageError, r"odd.npz has no array of images \(it has weights\)"),
+        ("float.npz", UsageError, "float.npz are float64: give uint8 values in 0..255"),
+        ("bad.npz", WithholdError, "bad.npz cannot be read as npz"),
+        ("bad.parquet", WithholdError, "bad.parquet cannot be read as parquet"),
+        ("bad.jsonl", WithholdError, "bad.jsonl cannot be read as jsonl"),
+        ("bad-idx.gz", WithholdError, "bad-idx.gz cannot be read as IDX"),
+    ):
+        with pytest.raises(kind, match=sentence) as caught:
+            data.load(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+def test_bad_requests_are_refused_in_one_sentence():
+    for source, options, sentence in (
+        ([], {}, "The list of images is empty"),
+        (PIXELS.astype(float), {}, "The images in the array are float64"),
+        (PIXELS[0, 0], {}, r"have the shape \[32, 3\]"),
+        ((PIXELS, [1, 2]), {}, "There are 6 images but 2 labels"),
+        (PIXELS, {"size": 0}, "give a size of 1 or more"),
+        (PIXELS, {"channels": 2}, "cannot have 2 channels"),
+        (PIXELS, {"kind": "sound"}, "There is no kind of data 'sound'"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            data.load(source, **options)
+
+
+def test_an_unknown_hugging_face_name_is_one_sentence(monkeypatch):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(WithholdError, match="hf:nobody/nothing could not be loaded") as caught:
+        data.load("hf:nobody/nothing")
+    assert "\n" not in str(caught.value)
+
+
+def test_real_files(real_data):
+    cifar = data.splits(str(real_data / "cifar10"))
+    test = data.load(cifar["test"])
+    assert len(test) == 10_000
+    assert np.bincount(test.labels).tolist() == [1000] * 10
+    assert test.classes[6] == "frog"
+    assert data.measure(real_data / "mnist") == data.Shape(60_000, 28, 1)
+    usps = data.load(f"{real_data / 'usps' / 'usps.npz'}::test", size=16)
+    assert np.bincount(usps.labels).tolist() == [359, 264, 198, 166, 200, 160, 170, 147, 166, 177]
+    assert data.measure(real_data / "pacs") == data.Shape(4115, 96, 3)
+    assert data.measure(real_data / "bccd") == data.Shape(364, 480, 3)

@@ -1,0 +1,74 @@
+"""What the cache has no room for gives the same batches, decoded as they are asked for."""
+
+import numpy as np
+import pytest
+
+from withhold import data
+from withhold.data import cache
+from withhold.errors import WithholdError
+
+
+@pytest.fixture
+def no_room(monkeypatch):
+    monkeypatch.setenv("WITHHOLD_CACHE_LIMIT", "1KB")
+
+
+def test_a_stream_gives_what_the_cache_would(image_folder, monkeypatch):
+    folder, _ = image_folder(*(f"{label}/{i}.png" for label in "ab" for i in range(8)))
+    cached = data.load(folder)
+    monkeypatch.setenv("WITHHOLD_CACHE_LIMIT", "1KB")
+    cache_free = data.load(folder, cache_dir=folder.parent / "another")
+    assert cache.entries(folder.parent / "another") == []
+    assert (cache_free.array == cached.array).all()
+    assert (cache_free.names, cache_free.classes) == (cached.names, cached.classes)
+    assert cache_free.labels.tolist() == cached.labels.tolist()
+    assert cache_free.shape == cached.shape
+    for parts in zip(cached.split(0.25, seed=0), cache_free.split(0.25, seed=0), strict=True):
+        feeders = [data.Feeder({"images": part}, {"images": "labelled image"}, 3, seed=1) for part in parts]
+        for one, two in zip(*(feeder.iterate(0, 9) for feeder in feeders), strict=True):
+            assert all((a == b).all() for a, b in zip(one["images"], two["images"], strict=True))
+
+
+def test_corrupt_items_give_way_to_the_next_of_their_class(image_folder, no_room):
+    folder, pixels = image_folder("a/1.png", "a/2.png", "a/3.png", "b/1.png", "b/2.png", size=(32, 32))
+    (folder / "a/3.png").write_text("no")
+    (folder / "b/1.png").write_bytes(b"")
+    samples = data.load(folder)
+    assert samples.skipped == []  # nothing has been read yet
+    for _ in range(2):
+        images = samples.batch(np.arange(5)).permute(0, 2, 3, 1).numpy()
+        assert (images[2] == pixels["a/1.png"]).all()
+        assert (images[3] == pixels["b/2.png"]).all()
+        assert (images[[0, 1, 4]] == np.stack([pixels[name] for name in ("a/1.png", "a/2.png", "b/2.png")])).all()
+    assert samples.skipped == [("a/3.png", "not an image"), ("b/1.png", "empty file")]
+    assert samples.select([3, 4]).skipped is samples.skipped
+    with pytest.raises(WithholdError, match=r"a/3.png cannot be read: not an image"):
+        data.load(folder, strict=True).batch([2])
+    (folder / "b/2.png").write_text("no")
+    with pytest.raises(
+        WithholdError, match=r"b/1.png cannot be read \(empty file\), nor can any image that could replace it"
+    ):
+        data.load(folder).batch([3])
+
+
+def test_a_file_of_labels_decides_who_replaces_whom(image_folder, no_room, tmp_path):
+    folder, pixels = image_folder("1.png", "2.png", "3.png", "4.png", size=(32, 32))
+    (folder / "1.png").write_text("no")
+    (tmp_path / "few.csv").write_text("path,label\n1.png,x\n3.png,x\n")
+    replaced = data.load(folder, labels=tmp_path / "few.csv").batch([0]).permute(0, 2, 3, 1).numpy()
+    assert (replaced == pixels["3.png"]).all()
+
+
+def test_parquet_streams_row_by_row(tmp_path, no_room, hub_cache):
+    from withhold.data.images import encode
+
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 32, 32, 3), dtype=np.uint8)
+    parquet.write_table(
+        pyarrow.table({"bytes": [encode(image) for image in pixels], "label": [*range(9)]}), tmp_path / "x.parquet"
+    )
+    samples = data.load(tmp_path / "x.parquet")
+    assert (samples.batch([7, 2]).permute(0, 2, 3, 1).numpy() == pixels[[7, 2]]).all()
+    assert samples.labels.tolist() == [*range(9)]
