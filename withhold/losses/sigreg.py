@@ -44,5 +44,6 @@ def _quadrature(points: int, t_max: float, device: torch.device) -> tuple[Tensor
     t = torch.linspace(0, t_max, points, device=device)
     normal = torch.exp(-t.square() / 2)
     weight = 2 * t_max / (points - 1) * normal
-    weight[[0, -1]] /= 2
+    weight[0] /= 2
+    weight[-1] /= 2
     return t, normal, weight

@@ -1,9 +1,9 @@
 """Other libraries' networks, and anybody's own, as encoders."""
 
-import copy
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +90,7 @@ def transformers(name: str, size: int, channels: int, pretrained: bool) -> Encod
         if pretrained:
             model = AutoModel.from_pretrained(name)
         else:
-            config = copy.deepcopy(getattr(config, "vision_config", config))
+            config = getattr(config, "vision_config", config)
             config.image_size, config.num_channels = size, channels
             model = AutoModel.from_config(config)
     except (OSError, ValueError) as error:
@@ -146,6 +146,8 @@ class _LastHiddenState(nn.Module):
 
 class _ForwardFeatures(nn.Module):
     """What a model of timm gives beneath its head: maps, or tokens without those of class and registers."""
+
+    model: Any
 
     def __init__(self, model: nn.Module):
         super().__init__()

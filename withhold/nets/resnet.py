@@ -58,18 +58,13 @@ class Block(nn.Module):
             layers = [(inputs, width, 3, stride), (width, outputs, 3, 1)]
         parts: list[nn.Module] = []
         for before, after, kernel, step in layers:
-            parts += [
-                nn.Conv2d(before, after, kernel, step, kernel // 2, bias=False),
-                nn.BatchNorm2d(after),
-                nn.ReLU(inplace=True),
-            ]
+            norm = nn.BatchNorm2d(after)
+            parts += [nn.Conv2d(before, after, kernel, step, kernel // 2, bias=False), norm, nn.ReLU(inplace=True)]
+        nn.init.zeros_(norm.weight)
         self.residual = nn.Sequential(*parts[:-1])
-        nn.init.zeros_(self.residual[-1].weight)
-        self.shortcut = (
-            nn.Identity()
-            if stride == 1 and inputs == outputs
-            else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.residual(x) + self.shortcut(x))

@@ -31,7 +31,6 @@ class ViT(Encoder):
         self.patch = self.stride
         self.embed = nn.Conv2d(channels, dim, self.patch, self.patch)
         nn.init.xavier_uniform_(self.embed.weight.data.view(dim, -1))
-        nn.init.zeros_(self.embed.bias)
         self.register_buffer("positions", positions(self.grid, self.grid, dim), persistent=False)
         self.transformer = Transformer(dim, depth, heads)
 
