@@ -1,0 +1,93 @@
+"""Masked autoencoder (MAE)."""
+
+import torch
+from torch import nn
+
+from withhold import views
+from withhold.methods import Method, Optimizer, method
+from withhold.nets import Transformer, ViT, positions
+
+
+@method(paper="He et al., CVPR 2022", needs={"images": "image"}, family="reconstruct")
+class MAE(Method):
+    """Withholds most patches of an image; predicts their pixels from the few that are left.
+
+    The encoder works on the visible patches alone, which makes it fast; a light decoder, thrown away afterwards, gets
+    them back in their places among blank ones. A patch is predicted up to its mean and deviation, and visible ones do
+    not count. Its features need fine-tuning to show their worth: k-NN and linear probes rate them low.
+
+    Args:
+        mask: share of the patches that is withheld, between 0 and 1.
+        width: features of a token in the decoder, a multiple of 32.
+        depth: blocks of the decoder.
+    """
+
+    optimizer = Optimizer(lr=1e-3, weight_decay=0.05, betas=(0.9, 0.95))
+
+    def __init__(self, encoder: ViT, mask: float = 0.75, width: int = 96, depth: int = 2):
+        super().__init__(encoder)
+        tokens = encoder.grid**2
+        if not 0 < round(mask * tokens) < tokens:
+            raise ValueError(f"mask must leave some of {tokens} patches and withhold some, not {mask}.")
+        if width < 32 or width % 32:
+            raise ValueError(f"width must be a multiple of 32, not {width}.")
+        if depth < 1:
+            raise ValueError(f"depth must be at least 1, not {depth}.")
+        self.mask = mask
+        self.narrow = nn.Linear(encoder.dim, width)
+        self.blank = nn.Parameter(0.02 * torch.randn(width))
+        self.register_buffer("positions", positions(encoder.grid, encoder.grid, width), persistent=False)
+        self.decoder = Transformer(width, depth, width // 32)
+        self.paint = nn.Linear(width, encoder.channels * encoder.patch**2)
+
+    def withhold(self, images):
+        """uint8 [n, c, h, w] -> (image with holes, indices of the patches left [n, v]), (all patches, mask [n, l])."""
+        view = views.augment(images, self.rng, size=self.encoder.size, crop=(0.2, 1.0))
+        whole = views.patches(views.with_channels(view, self.encoder.channels), self.encoder.patch)
+        mask = views.random_mask(*whole.shape[:2], self.mask, self.rng)
+        left = mask.shape[1] - round(mask.shape[1] * self.mask)
+        visible = (
+            self._image(whole.masked_fill(mask[:, :, None], 0.5)),
+            mask.byte().argsort(dim=1, stable=True)[:, :left],
+        )
+        return visible, (whole, mask)
+
+    def predict(self, visible):
+        """-> standardised patches [n, l, c * p * p]."""
+        seen, left = visible
+        tokens = self.encoder.tokens(seen)
+        features = self.narrow(self.encoder.transformer(tokens.gather(1, _repeat(left, tokens.shape[2]))))
+        blanks = self.blank.to(features.dtype).expand(*tokens.shape[:2], -1)
+        return self.paint(self.decoder(blanks.scatter(1, _repeat(left, features.shape[2]), features) + self.positions))
+
+    def loss(self, predicted, withheld):
+        """The mean square error of the withheld patches; the trivial one is that of each patch's own mean."""
+        whole, mask = withheld
+        target = (whole - whole.mean(2, keepdim=True)) / (whole.var(2, keepdim=True) + 1e-6).sqrt()
+        return {
+            "loss": _mean(((predicted.float() - target) ** 2).mean(2), mask),
+            "trivial": _mean((target**2).mean(2), mask),
+        }
+
+    def picture(self, visible, withheld, predicted=None):
+        whole, mask = withheld
+        columns = {"seen": visible[0], "true": self._image(whole)}
+        if predicted is not None:
+            mean, deviation = whole.mean(2, keepdim=True), whole.std(2, keepdim=True)
+            columns["said"] = self._image(
+                torch.where(mask[:, :, None], predicted.float() * deviation + mean, whole).clamp(0, 1)
+            )
+        return columns
+
+    def _image(self, patches):
+        return views.unpatch(patches, self.encoder.channels, (self.encoder.size, self.encoder.size))
+
+
+def _repeat(indices, width):
+    """Indices of tokens [n, v] -> [n, v, width], as gather and scatter take them."""
+    return indices[:, :, None].expand(-1, -1, width)
+
+
+def _mean(values, mask):
+    """The mean of `values` [n, l] where `mask` is true."""
+    return (values * mask).sum() / mask.sum()
