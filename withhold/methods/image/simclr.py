@@ -1,0 +1,79 @@
+"""SimCLR."""
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+from withhold import losses, nets, views
+from withhold.methods import Encoder, Method, accuracy, method
+
+
+@method(paper="Chen, Kornblith, Norouzi & Hinton, ICML 2020", needs={"images": "image"}, family="contrast")
+class SimCLR(Method):
+    """Withholds which view shows the same image; predicts it among all the views in the batch.
+
+    Cropping alone would let the histogram of colours give the partner away: jitter and grey views take that from it.
+    The rest is the paper's recipe for CIFAR-10, with a narrower projector and crops of a fifth of the area or more.
+    Half of the views are blurred, from 64 pixels on. In several processes, all views of all processes are compared.
+
+    Args:
+        temperature: of the softmax over similarities; a lower one dwells on the hardest negatives.
+        crop: least area of a view, as a share of the image's.
+        strength: of the colour jitter: 1 as for ImageNet, 0.5 as for small images, 0 for none.
+        projection: length of the compared embeddings.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        temperature: float = 0.5,
+        crop: float = 0.2,
+        strength: float = 0.5,
+        projection: int = 128,
+    ):
+        super().__init__(encoder)
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, not {temperature}.")
+        if not 0 < crop <= 1:
+            raise ValueError(f"crop must be above 0 and at most 1, not {crop}.")
+        if strength < 0:
+            raise ValueError(f"strength must be at least 0, not {strength}.")
+        self.temperature, self.crop, self.strength = temperature, crop, strength
+        self.projector = nets.mlp((encoder.dim, 512, projection))
+
+    def withhold(self, images):
+        """uint8 [n, c, h, w] -> two views of each, float [2n, c, size, size], and every view's partner [2n]."""
+        s = self.strength
+        seen = views.augment(
+            torch.cat([images, images]),
+            self.rng,
+            size=self.encoder.size,
+            crop=(self.crop, 1.0),
+            jitter=(0.8 * s, 0.8 * s, 0.8 * s, 0.2 * s),
+            grey=0.2,
+            blur=0.5 if self.encoder.size >= 64 else 0.0,
+        )
+        return seen, torch.arange(len(seen), device=seen.device).roll(len(images))
+
+    def predict(self, seen):
+        return self.projector(self.encoder(seen))
+
+    def loss(self, embedded, partners):
+        first, second = embedded.chunk(2)
+        return {
+            "loss": losses.nt_xent(first, second, self.temperature),
+            "accuracy": accuracy(self.similarities(embedded), partners),
+            "trivial": math.log(losses.ranks() * len(partners) - 1),
+        }
+
+    def similarities(self, embedded):
+        """Embeddings [m, d] -> the cosine of every pair [m, m], with each one's own below all others."""
+        unit = F.normalize(embedded.detach().float(), dim=1)
+        return (unit @ unit.T).fill_diagonal_(-2)
+
+    def picture(self, seen, partners, embedded=None):
+        columns = {"seen": seen, "true": seen[partners]}
+        if embedded is not None:
+            columns["said"] = seen[self.similarities(embedded).argmax(1)]
+        return columns
