@@ -1,0 +1,104 @@
+"""MoCo, version 2."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from withhold import losses, nets, views
+from withhold.methods import Encoder, Method, method
+
+
+@method(paper="He et al., CVPR 2020; version 2: Chen et al., 2020", needs={"images": "image"}, family="contrast")
+class MoCo(Method):
+    """Withholds a slow teacher's embedding (key) of another view; predicts it among the keys of earlier images.
+
+    A batch's own statistics would tell its keys from the queue's, which come from other batches: queries and keys are
+    normalised by parts of the batch, and the keys are shuffled among the parts, as the paper shuffles them among GPUs.
+
+    Args:
+        queue: how many earlier keys are the negatives; with more than there are images, an image's own is among them.
+        momentum: share of itself that the teacher keeps in a step; 0.999 suits runs of 100,000 steps and more.
+        temperature: of the softmax over similarities; a lower one dwells on the hardest negatives.
+        parts: into how many parts a batch is cut to normalise it, as long as they hold eight images.
+        projection: length of queries and keys.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        queue: int = 4096,
+        momentum: float = 0.99,
+        temperature: float = 0.2,
+        parts: int = 8,
+        projection: int = 128,
+    ):
+        super().__init__(encoder)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be at least 0 and below 1, not {momentum}.")
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, not {temperature}.")
+        if min(queue, parts, projection) < 1:
+            raise ValueError(f"queue, parts and projection must be at least 1, not {queue}, {parts} and {projection}.")
+        self.momentum, self.temperature, self.parts = momentum, temperature, parts
+        self.projector = nets.mlp((encoder.dim, 512, projection), norm=False)
+        self.teacher = nets.Teacher(self.student())
+        self.queue = nets.Queue(queue, projection)
+        self.fresh: list[Tensor] = []  # the keys of this step, which `after_step` enqueues
+
+    def student(self) -> nn.Module:
+        """Images to queries: what the teacher follows."""
+        return nn.Sequential(self.encoder, self.projector)
+
+    def withhold(self, images):
+        """uint8 [n, c, h, w] -> a view of each, float [n, c, size, size]; another view, and its key [n, projection]."""
+        seen, other = self.view(images), self.view(images)
+        order = torch.randperm(len(other), generator=self.rng, device=other.device)
+        keys = F.normalize(self.by_parts(self.teacher, other[order])[order.argsort()].float(), dim=1)
+        if self.training:
+            self.fresh.append(keys)
+        return seen, (other, keys)
+
+    def predict(self, seen):
+        return self.by_parts(self.student(), seen)
+
+    def loss(self, queries, withheld):
+        _, keys = withheld
+        negatives = self.queue.keys.clone()  # so that enqueueing before the backward pass does no harm
+        queries = F.normalize(queries.float(), dim=1)
+        right = (queries * keys).sum(1)
+        return {
+            "loss": losses.info_nce(queries, keys, negatives, self.temperature),
+            "accuracy": (right > (queries @ negatives.T).amax(1)).float().mean(),
+            "trivial": math.log(len(negatives) + 1),
+        }
+
+    def after_step(self):
+        self.teacher.update(self.student(), self.momentum)
+        self.queue.enqueue(torch.cat(self.fresh))
+        self.fresh.clear()
+
+    def view(self, images):
+        """uint8 [n, c, h, w] -> a random view of each, float [n, c, size, size]; blurred from 64 pixels on only."""
+        return views.augment(
+            images,
+            self.rng,
+            size=self.encoder.size,
+            crop=(0.2, 1.0),
+            jitter=(0.4, 0.4, 0.4, 0.1),
+            grey=0.2,
+            blur=0.5 if self.encoder.size >= 64 else 0.0,
+        )
+
+    def by_parts(self, network, images):
+        """`network` on one part of the batch after the other, so that each has its own statistics."""
+        parts = max(1, min(self.parts, len(images) // 8))
+        return torch.cat([network(part) for part in images.chunk(parts)])
+
+    def picture(self, seen, withheld, queries=None):
+        other, keys = withheld
+        columns = {"seen": seen, "true": other}
+        if queries is not None:
+            columns["said"] = other[(F.normalize(queries.float(), dim=1) @ keys.T).argmax(1)]
+        return columns
