@@ -1,0 +1,88 @@
+"""BYOL."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from withhold import losses, nets, views
+from withhold.methods import Encoder, Method, method
+
+
+@method(paper="Grill et al., NeurIPS 2020", needs={"images": "image"}, family="distil")
+class BYOL(Method):
+    """Withholds a slow teacher's embedding of the other view; predicts it, with no negatives.
+
+    What keeps it from collapsing is the predictor, which only the student has, batch normalisation in projector and
+    predictor, and the teacher's slowness. The teacher normalises by the batch it sees, as the student does. Both views
+    of all images go through each network in one pass.
+
+    Args:
+        momentum: share of itself that the teacher keeps in a step at the start; it rises to 1 along a cosine.
+        projection: length of the embeddings.
+        hidden: width of projector and predictor.
+    """
+
+    def __init__(self, encoder: Encoder, momentum: float = 0.97, projection: int = 128, hidden: int = 512):
+        super().__init__(encoder)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum must be between 0 and 1, not {momentum}.")
+        if min(projection, hidden) < 1:
+            raise ValueError(f"projection and hidden must be at least 1, not {projection} and {hidden}.")
+        self.momentum = momentum
+        self.projector = nets.mlp((encoder.dim, hidden, projection))
+        self.predictor = nets.mlp((projection, hidden, projection))
+        self.teacher = nets.Teacher(self.student())
+
+    def student(self) -> nn.Module:
+        """Images to embeddings: what the teacher follows."""
+        return nn.Sequential(self.encoder, self.projector)
+
+    def withhold(self, images):
+        """uint8 [n, c, h, w] -> two views of each, float [2n, c, size, size]; the other view's embedding [2n, d]."""
+        large = self.encoder.size >= 64
+        first = self.view(images, blur=1.0 if large else 0.0, solarize=0.0)
+        second = self.view(images, blur=0.1 if large else 0.0, solarize=0.2)
+        seen = torch.cat([first, second])
+        return seen, F.normalize(self.teacher(seen).float(), dim=1).roll(len(images), 0)
+
+    def view(self, images, blur, solarize):
+        """uint8 [n, c, h, w] -> a random view of each, float [n, c, size, size]."""
+        return views.augment(
+            images,
+            self.rng,
+            size=self.encoder.size,
+            crop=(0.2, 1.0),
+            jitter=(0.4, 0.4, 0.2, 0.1),
+            grey=0.2,
+            blur=blur,
+            solarize=solarize,
+        )
+
+    def predict(self, seen):
+        return self.predictor(self.student()(seen))
+
+    def loss(self, predicted, targets):
+        """Equation 2 of the paper, summed over both directions: between 0 and 8."""
+        found = self.nearest(predicted, targets)
+        return {
+            "loss": 2 * losses.regression(predicted, targets),
+            "accuracy": (found == torch.arange(len(found), device=found.device)).float().mean(),
+            "trivial": 4 - 4 * targets.mean(0).norm(),
+        }
+
+    def nearest(self, predicted, targets):
+        """For every prediction [2n, d], the nearest of the targets [2n, d] of the same direction [2n]."""
+        predicted, candidates = predicted.detach().float().unflatten(0, (2, -1)), targets.unflatten(0, (2, -1))
+        index = (predicted @ candidates.mT).argmax(2)
+        index[1] += index.shape[1]
+        return index.flatten()
+
+    def after_step(self):
+        self.teacher.update(self.student(), nets.cosine_momentum(self.momentum, self.progress))
+
+    def picture(self, seen, targets, predicted=None):
+        others = seen.roll(len(seen) // 2, 0)
+        columns = {"seen": seen, "true": others}
+        if predicted is not None:
+            columns["said"] = others[self.nearest(predicted, targets)]
+        return columns
