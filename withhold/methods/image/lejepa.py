@@ -1,0 +1,84 @@
+"""LeJEPA."""
+
+import torch
+
+from withhold import losses, nets, views
+from withhold.methods import Encoder, Method, Optimizer, method
+
+
+@method(paper="Balestriero & LeCun, arXiv 2511.08544, 2025", needs={"images": "image"}, family="distil")
+class LeJEPA(Method):
+    """Withholds what the views of an image have in common, their mean embedding; predicts it from each view alone.
+
+    A test for an isotropic Gaussian (SIGReg), whose value is a part of the loss, is what keeps the embeddings from
+    collapsing: there is no teacher, no predictor, no negative, and no gradient is stopped. The views are all of one
+    size, as in the authors' minimal example; in several processes, all embeddings are tested together.
+
+    Args:
+        views: views of an image; the cost of a step grows with them.
+        balance: weight of the test in the loss; the views' agreement has the rest.
+        slices: random directions in which a step tests.
+        projection: length of the tested embeddings.
+    """
+
+    optimizer = Optimizer(lr=2e-3, weight_decay=5e-4)
+
+    def __init__(
+        self, encoder: Encoder, views: int = 4, balance: float = 0.05, slices: int = 256, projection: int = 32
+    ):
+        super().__init__(encoder)
+        if views < 2:
+            raise ValueError(f"views must be at least 2, not {views}.")
+        if not 0 < balance < 1:
+            raise ValueError(f"balance must be above 0 and below 1, not {balance}.")
+        if min(slices, projection) < 1:
+            raise ValueError(f"slices and projection must be at least 1, not {slices} and {projection}.")
+        self.views, self.balance, self.slices = views, balance, slices
+        self.projector = nets.mlp((encoder.dim, 512, 512, projection))
+
+    def withhold(self, images):
+        """uint8 [n, c, h, w] -> views of each, float [v * n, c, size, size]; the image that each shows [v * n]."""
+        blurred = 0.5 if self.encoder.size >= 64 else 0.0
+        seen = views.augment(
+            images.repeat(self.views, 1, 1, 1),
+            self.rng,
+            size=self.encoder.size,
+            crop=(0.2, 1.0),
+            jitter=(0.4, 0.4, 0.2, 0.1),
+            grey=0.2,
+            blur=blurred,
+            solarize=0.2,
+        )
+        return seen, torch.arange(len(images), device=seen.device).repeat(self.views)
+
+    def predict(self, seen):
+        return self.projector(self.encoder(seen))
+
+    def loss(self, embedded, shown):
+        z = embedded.float().view(self.views, -1, embedded.shape[1])
+        disagreement = (z - z.mean(0)).square().mean()
+        departure = torch.stack([losses.sigreg(losses.gather(view), self.rng, slices=self.slices) for view in z]).mean()
+        return {
+            "loss": (1 - self.balance) * disagreement + self.balance * departure,
+            "accuracy": (self.nearest(z) == shown[: z.shape[1]]).float().mean(),
+            "trivial": self.trivial(z.shape[1] * losses.ranks(), z.device),
+            "disagreement": disagreement,
+            "sigreg": departure,
+        }
+
+    def trivial(self, n, device):
+        """The least loss to be expected of Gaussian noise, at whichever scale from 0 (a constant) to 1 it is least."""
+        scale = torch.linspace(0, 1, 101, device=device)
+        disagreement = scale.square() * (1 - 1 / self.views)
+        return ((1 - self.balance) * disagreement + self.balance * losses.sigreg_of_noise(scale, n)).min()
+
+    def nearest(self, z):
+        """Embeddings [v, n, d] -> for every image's first view the image whose second view is nearest [n]."""
+        return torch.cdist(z[0].detach(), z[1].detach()).argmin(1)
+
+    def picture(self, seen, shown, embedded=None):
+        first, second = seen.unflatten(0, (self.views, -1))[:2]
+        columns = {"seen": first, "true": second}
+        if embedded is not None:
+            columns["said"] = second[self.nearest(embedded.float().unflatten(0, (self.views, -1)))]
+        return columns
