@@ -5,8 +5,9 @@
 Each walk is a process of its own. `private_mb` is what the process holds for itself (VmRSS less RssFile) at its peak,
 beyond what it held before it opened the data: that is what must not grow with the data. (An image costs 24 bytes: its
 label, and its place in this epoch's order and in the last one's.)
-`mapped_mb` is the part of the cache's file that is in memory
-because it was touched: the system shares these pages between processes, and takes them back when it needs them.
+
+`mapped_mb` is the part of the cache's file that is in memory because it was touched, or lay beside what was: the system
+shares these pages between processes, and takes them back when it needs them.
 """
 
 import json
