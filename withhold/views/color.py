@@ -59,7 +59,8 @@ def color_matrices(brightness: Tensor, saturation: Tensor, hue: Tensor, channels
         return brightness[:, None, None]
     angle = hue * (2 * math.pi)
     parts = torch.stack([torch.ones_like(angle), saturation * angle.cos(), saturation * angle.sin()], 1)
-    return (brightness[:, None] * parts @ _chroma(hue.device).flatten(1)).view(-1, 3, 3)
+    parts = (brightness[:, None] * parts)[:, :, None, None]
+    return (parts * _chroma(hue.device)).sum(1)  # not a product, which autocast would make coarse
 
 
 def draw_jitter(n: int, jitter: Jitter, probability: float, rng: torch.Generator) -> list[Tensor]:
