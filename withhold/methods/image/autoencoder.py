@@ -37,7 +37,7 @@ class Autoencoder(Method):
         return view, view
 
     def predict(self, view):
-        return self.decoder(self.code(self.encoder.maps(view)))
+        return self.decoder(self.code(self.encoder.maps(view))) * self.encoder.std + self.encoder.mean
 
     def loss(self, predicted, view):
         error = losses.squared_error(predicted, view)

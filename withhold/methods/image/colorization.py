@@ -45,17 +45,22 @@ class Colorization(Method):
         self.smoothing, self.temperature = smoothing, temperature
         self.register_buffer("palette", in_gamut().clone())
         self.register_buffer("weight", torch.ones(len(self.palette)))
+        self.register_buffer("constant", torch.full((len(self.palette),), 1 / len(self.palette)))
         self.decoder = Decoder(encoder.dim, len(self.palette), encoder.grid, -(-encoder.size // STRIDE))
 
     def prepare(self, images):
-        """Weigh the bins by how rare they are in the data (equation 4)."""
-        counts = torch.zeros_like(self.weight)
+        """Weigh the bins by how rare they are in the data (equation 4), and find the best constant answer."""
+        k = len(self.palette)
+        joint = self.weight.new_zeros(k * k)  # shares of every bin (columns), where each bin is the nearest (rows)
         for part in torch.randperm(len(images), generator=self.rng, device=self.rng.device)[:SURVEYED].split(256):
-            bins, shares = self.encode(split(images.batch(part.cpu()).to(counts.device))[1])
-            counts.index_add_(0, bins.flatten(), shares.flatten())
-        frequency = counts / counts.sum()
-        weight = 1 / ((1 - self.smoothing) * frequency + self.smoothing / len(frequency))
+            bins, shares = self.encode(split(images.batch(part.cpu()).to(joint.device))[1])
+            joint.index_add_(0, (bins[:, :1] * k + bins).flatten(), shares.flatten())
+        joint = joint.view(k, k) / joint.sum()
+        frequency = joint.sum(0)
+        weight = 1 / ((1 - self.smoothing) * frequency + self.smoothing / k)
         self.weight.copy_(weight / (frequency * weight).sum())
+        answer = self.weight @ joint + 1e-6
+        self.constant.copy_(answer / answer.sum())
 
     def withhold(self, images):
         """uint8 [n, 3, h, w] -> lightness float [n, 1, size, size]; its colours' bins, their shares, their weights.
@@ -74,12 +79,11 @@ class Colorization(Method):
     def loss(self, scores, withheld):
         bins, shares, weight = withheld
         surprise = -(shares * scores.float().log_softmax(1).gather(1, bins)).sum(1)
-        spread = (shares * weight[:, None]).flatten() / weight.numel()
-        mass = torch.zeros_like(self.weight).index_add(0, bins.flatten(), spread)
+        constant = -(shares * self.constant.log()[bins]).sum(1)
         return {
             "loss": (weight * surprise).mean(),
             "accuracy": accuracy(scores, bins[:, 0]),
-            "trivial": -torch.xlogy(mass, mass / mass.sum().clamp(min=1e-9)).sum(),
+            "trivial": (weight * constant).mean(),
         }
 
     def apply_to(self, images):

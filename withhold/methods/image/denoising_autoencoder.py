@@ -34,7 +34,7 @@ class DenoisingAutoencoder(Method):
         self.decoder = Decoder(encoder.dim, encoder.channels, encoder.grid, encoder.size)
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> a holed view float [n, c, size, size]; the whole view, holes bool [n, 1, size, size]."""
+        """uint8 [n, c, h, w] -> a holed view float [n, c, size, size]; the view, its holes bool [n, 1, size, size]."""
         size = self.encoder.size
         clean = views.with_channels(views.augment(images, self.rng, size=size), self.encoder.channels)
         side = -(-size // self.block)
@@ -43,7 +43,7 @@ class DenoisingAutoencoder(Method):
         return clean.where(~holes, self.encoder.mean), (clean, holes)
 
     def predict(self, noisy):
-        return self.decoder(self.encoder.maps(noisy))
+        return self.decoder(self.encoder.maps(noisy)) * self.encoder.std + self.encoder.mean
 
     def loss(self, predicted, withheld):
         clean, holes = withheld
