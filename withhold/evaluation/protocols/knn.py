@@ -14,7 +14,7 @@ def knn(bank: Tensor, labels: Tensor, queries: Tensor, classes: int, k: int = 20
 
     A neighbour at cosine similarity s votes for its class with weight exp(s / temperature): Wu et al., CVPR 2018,
     section 3.4. k is at most a fifth of the mean class size: in small sets the neighbours beyond are not near, and the
-    vote gets worse (on digits, and on CIFAR-10 cut to 100 to 5,000 items, it is about 2 points from the best k or less).
+    vote gets worse (on digits, and on CIFAR-10 cut to 100 to 5,000 items, it is within about 2 points of the best k).
 
     Args:
         bank: float [n, d], features of the training items.
