@@ -46,31 +46,36 @@ def test_an_order_names_the_cell_that_each_tile_comes_from(monkeypatch):
     monkeypatch.setattr(views, "augment", lambda images, rng, **options: views.to_float(images))
     colours = torch.tensor([[200, 40, 40], [40, 200, 40], [40, 40, 200], [200, 200, 40]], dtype=torch.uint8)
     images = colours.T.reshape(1, 3, 2, 2).repeat_interleave(16, 2).repeat_interleave(16, 3).expand(200, 3, 32, 32)
-    tiles, order = method.hide({"images": images})
+    (tiles, puzzles), order = method.hide({"images": images})
     assert tiles.shape == (200, 4, 3, 12, 12)
     bright = tiles.mean((3, 4)) > 0.5
     for i in range(200):
-        cells = [(colours > 100).tolist().index(tile) for tile in bright[i].tolist()]
-        assert cells == method.orders[order[i]].tolist()
+        cells = torch.tensor([(colours > 100).tolist().index(tile) for tile in bright[i].tolist()])
+        for puzzle, o in zip(puzzles[i], order.view(200, -1)[i], strict=True):
+            assert torch.equal(cells[puzzle], method.orders[o])
     assert order.unique().numel() == 24
+    first = bright[:, 0].float().mean(0)  # the tiles themselves come in no order
+    assert torch.allclose(first, torch.tensor([0.5, 0.5, 0.25]), atol=0.12)
 
 
 def test_brightness_and_contrast_of_a_tile_tell_nothing():
-    tiles, _ = make().hide({"images": smooth_images(8)})
+    (tiles, _), _ = make().hide({"images": smooth_images(8)})
     assert torch.allclose(tiles.mean((2, 3, 4)), torch.tensor(0.5), atol=1e-4)
     assert torch.allclose(tiles.std((2, 3, 4), correction=0), torch.tensor(0.25), atol=1e-3)
 
 
 def test_tiles_are_judged_one_by_one():
-    """In eval mode a tile's features do not depend on its place or on the other tiles."""
+    """In eval mode only a puzzle's layout counts: not the order in which tiles are listed, nor other puzzles."""
     method = make().eval()
-    tiles, _ = method.hide({"images": smooth_images(3)})
+    (tiles, puzzles), _ = method.hide({"images": smooth_images(3)})
     with torch.no_grad():
-        features = method.encoder(tiles.flatten(0, 1)).view(3, 4, -1)
-        moved = method.encoder(tiles.flip(1).flatten(0, 1)).view(3, 4, -1)
-        expected = method.head(features.flatten(1))
-        assert torch.allclose(features, moved.flip(1), atol=1e-5)
-        assert torch.allclose(method.predict(tiles), expected, atol=1e-5)
+        scores = method.predict((tiles, puzzles))
+        listed_backwards = method.predict((tiles.flip(1), 3 - puzzles))
+        alone = method.head(method.encoder(tiles[2, puzzles[2, 1]]).flatten()[None])
+        other = method.predict((tiles, puzzles.flip(2)))
+    assert torch.allclose(scores, listed_backwards, atol=1e-5)
+    assert torch.allclose(scores.view(3, -1, 24)[2, 1], alone[0], atol=1e-5)
+    assert not torch.allclose(scores, other, atol=1e-3)
 
 
 def test_loss_is_the_cross_entropy_of_the_orders():
@@ -86,14 +91,14 @@ def test_loss_is_the_cross_entropy_of_the_orders():
 
 def test_the_picture_puts_the_tiles_back():
     method = make(size=64, orders=5)
-    tiles, order = method.hide({"images": smooth_images(4, 64)})
-    columns = method.picture(tiles, order, F.one_hot(order, 5).float())
+    (tiles, puzzles), order = method.hide({"images": smooth_images(4, 64)})
+    columns = method.picture((tiles, puzzles), order, F.one_hot(order, 5).float())
     side = method.tile + 2
     assert columns["seen"].shape == (4, 3, 3 * side, 3 * side)
     assert torch.equal(columns["true"], columns["said"])
-    cell = int(method.orders[order[2]][5])  # where the tile in place 5 belongs
+    cell = int(method.orders[order.view(4, -1)[2, 0]][5])  # where the tile in place 5 belongs
     inner = columns["true"][2, :, cell // 3 * side + 1 :, cell % 3 * side + 1 :][:, : method.tile, : method.tile]
-    assert torch.equal(inner, tiles[2, 5].clamp(0, 1))
+    assert torch.equal(inner, tiles[2, puzzles[2, 0, 5]].clamp(0, 1))
 
 
 def test_a_batch_is_learned_by_heart():

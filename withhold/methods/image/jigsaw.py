@@ -10,6 +10,8 @@ from withhold import views
 from withhold.methods import Encoder, Method, accuracy, method
 from withhold.nets import mlp
 
+PUZZLES = 4
+
 
 @method(paper="Noroozi & Favaro, ECCV 2016", needs={"images": "image"}, family="verify")
 class Jigsaw(Method):
@@ -17,7 +19,7 @@ class Jigsaw(Method):
 
     The tiles are seen one by one. What would give the order away without a look at the content is taken from them:
     edges that continue (gaps of random width), brightness and contrast (every tile is standardised), colour fringes of
-    the lens (grey).
+    the lens (grey). Each image is four puzzles, whose tiles the encoder sees only once.
 
     Args:
         grid: tiles along each side, 2 or 3; where none is given, 2 below 64 pixels and 3 from there on.
@@ -45,19 +47,24 @@ class Jigsaw(Method):
         self.head = mlp([self.grid**2 * encoder.dim, 512, len(self.orders)])
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> tiles in a random order [n, l, c, tile, tile], index of the order [n].
+        """uint8 [n, c, h, w] -> (tiles [n, l, c, tile, tile], puzzles [n, k, l]), index of each puzzle's order [n * k].
 
-        Order o has the tile of cell `orders[o, i]` in place i.
+        The tiles come shuffled, and a puzzle shuffles them once more, so that together they are in one of the orders:
+        order o has the tile of cell `orders[o, i]` in place i.
         """
         whole = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0), grey=self.grey)
         tiles = views.tiles(whole, self.rng, self.grid, self.tile)
-        order = torch.randint(len(self.orders), (len(tiles),), generator=self.rng, device=tiles.device)
-        shuffled = tiles[torch.arange(len(tiles), device=tiles.device)[:, None], self.orders[order]]
-        return views.standardize(shuffled.flatten(0, 1)).unflatten(0, shuffled.shape[:2]), order
+        n, count = tiles.shape[:2]
+        cells = torch.rand(n, count, generator=self.rng, device=tiles.device).argsort(1)
+        order = torch.randint(len(self.orders), (n, PUZZLES), generator=self.rng, device=tiles.device)
+        puzzles = cells.argsort(1)[:, None].expand(-1, PUZZLES, -1).gather(2, self.orders[order])
+        shuffled = views.standardize(_pick(tiles, cells).flatten(0, 1)).unflatten(0, (n, count))
+        return (shuffled, puzzles), order.flatten()
 
-    def predict(self, tiles):
-        features = self.encoder(tiles.flatten(0, 1))
-        return self.head(features.view(len(tiles), -1))
+    def predict(self, visible):
+        tiles, puzzles = visible
+        features = self.encoder(tiles.flatten(0, 1)).unflatten(0, tiles.shape[:2])
+        return self.head(_pick(features, puzzles).flatten(2).flatten(0, 1))
 
     def loss(self, scores, order):
         return {
@@ -66,17 +73,17 @@ class Jigsaw(Method):
             "trivial": math.log(len(self.orders)),
         }
 
-    def picture(self, tiles, order, scores=None):
-        columns = {"seen": views.board(tiles, self.grid), "true": self._solve(tiles, order)}
+    def picture(self, visible, order, scores=None):
+        """One puzzle an image: as it was laid, and put back."""
+        tiles = _pick(visible[0], visible[1][:, 0])
+        columns = {"seen": views.board(tiles, self.grid), "true": self._solve(tiles, order[::PUZZLES])}
         if scores is not None:
-            columns["said"] = self._solve(tiles, scores.argmax(1))
+            columns["said"] = self._solve(tiles, scores[::PUZZLES].argmax(1))
         return columns
 
     def _solve(self, tiles, order):
         """The tiles put back where `order` says that they are from."""
-        return views.board(
-            tiles[torch.arange(len(tiles), device=tiles.device)[:, None], self.orders[order].argsort(1)], self.grid
-        )
+        return views.board(_pick(tiles, self.orders[order].argsort(1)), self.grid)
 
 
 def distant_orders(length: int, count: int) -> torch.Tensor:
@@ -96,3 +103,9 @@ def distant_orders(length: int, count: int) -> torch.Tensor:
         nearest, total = torch.minimum(nearest, distance), total + distance
         chosen.append(int((nearest.int() * length * count + total).argmax()))
     return every.T[chosen].long()
+
+
+def _pick(parts, places):
+    """Of each sample's `parts` [n, l, ...] those at `places` [n, ...] -> [n, ..., ...]."""
+    sample = torch.arange(len(parts), device=parts.device)
+    return parts[sample.view(-1, *[1] * (places.ndim - 1)), places]
