@@ -43,8 +43,9 @@ class Jigsaw(Method):
             )
         self.grey = grey
         self.tile = encoder.size // self.grid * 4 // 5
-        self.register_buffer("orders", distant_orders(self.grid**2, orders))
-        self.head = mlp([self.grid**2 * encoder.dim, 512, len(self.orders)])
+        chosen = distant_orders(self.grid**2, orders)
+        self.register_buffer("orders", chosen)
+        self.head = mlp([self.grid**2 * encoder.dim, 512, len(chosen)])
 
     def withhold(self, images):
         """uint8 [n, c, h, w] -> (tiles [n, l, c, tile, tile], puzzles [n, k, l]), index of each puzzle's order [n * k].

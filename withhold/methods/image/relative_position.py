@@ -41,7 +41,7 @@ class RelativePosition(Method):
         self.register_buffer("first", pairs[:, 0])
         self.register_buffer("second", pairs[:, 1])
         self.register_buffer("side", pairs[:, 2])
-        share = self.side.bincount() / len(self.side)
+        share = pairs[:, 2].bincount() / len(pairs)
         self.trivial = -(share * share.log()).sum().item()
         self.head = mlp([2 * encoder.dim, 256, len(SIDES)])
 
