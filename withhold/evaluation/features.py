@@ -27,11 +27,11 @@ def features(
     """
     encoder.to(device)
     with frozen(encoder):
-        rows = [
+        parts = [
             encoder(images).float().cpu()
             for images in _batches(samples, torch.arange(len(samples)), device, batch_size)
         ]
-    rows = torch.cat(rows)
+    rows = torch.cat(parts)
     bad = int((~rows.isfinite().all(1)).sum())
     if bad:
         raise WithholdError(

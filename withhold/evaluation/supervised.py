@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -59,7 +60,8 @@ def train(
 ) -> Supervised:
     """Train a copy of `encoder` on labelled samples until it has seen `images`, counted with repeats."""
     feeder = Feeder({"labelled": samples}, cls.needs, min(BATCH_SIZE, len(samples)), seed, device=device)
-    fabric = Fabric(accelerator=device.type, devices=1, precision=defaults.precision(device))
+    precision: Any = defaults.precision(device)
+    fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # of the head's weights
         learner = cls(copy.deepcopy(encoder), len(samples.classes))

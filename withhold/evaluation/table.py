@@ -60,9 +60,10 @@ def evaluate(
 
     encoders: dict[str, Encoder | None] = {"trained": encoder}
     if untrained is not None:
-        encoders["untrained"] = copy.deepcopy(untrained)
-        nets.refresh_statistics(encoders["untrained"].to(device), plain_batches(train, device))
-    if supervised:
+        control = copy.deepcopy(untrained).to(device)
+        nets.refresh_statistics(control, plain_batches(train, device))
+        encoders["untrained"] = control
+    if supervised and untrained is not None:
         learner = labels_seen.Supervised
         encoders["supervised"] = labels_seen.train(
             learner, untrained, train, images=budget, seed=seed, device=device

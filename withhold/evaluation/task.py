@@ -55,7 +55,7 @@ class Task:
     def answers(self) -> Tensor:
         """The test items' classes, int64 [m], in the training items' numbering."""
         number = {name: i for i, name in enumerate(self.train.classes)}
-        return torch.tensor([number[self.test.classes[i]] for i in self.test.labels], device=self.device)
+        return torch.tensor([number[self.test.classes[i]] for i in np.asarray(self.test.labels)], device=self.device)
 
     def accuracy(self, predicted: Tensor) -> float:
         """The share of test items whose class is predicted [m]."""
@@ -97,7 +97,7 @@ def labelled(train: Samples, test: Samples) -> tuple[Samples, Samples]:
         has_label = np.asarray(samples.labels) >= 0
         parts.append(samples if has_label.all() else samples.select(np.flatnonzero(has_label)))
     train, test = parts
-    known, asked = ({samples.classes[i] for i in np.unique(samples.labels)} for samples in parts)
+    known, asked = ({samples.classes[i] for i in np.unique(np.asarray(samples.labels))} for samples in parts)
     if len(known) == 1:
         raise UsageError(
             f"All {_items(len(train))} of {train.source} with a label are of class {known.pop()!r}: "

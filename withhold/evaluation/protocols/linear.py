@@ -31,14 +31,15 @@ def choose(x: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor, classes
     From strong to weak, each fit starts from the last; it ends when the held-out loss, which falls and then rises, has
     risen.
     """
-    best, best_loss, last = None, float("inf"), None
+    last, best, best_loss = None, STRENGTHS[0], float("inf")
     for strength in STRENGTHS:
-        last = fit(x, labels, classes, strength, start=last)
-        loss = F.cross_entropy(last(held), held_labels).item()
+        found = fit(x, labels, classes, strength, start=last)
+        loss = F.cross_entropy(found(held), held_labels).item()
         if loss >= best_loss:
             break
-        best, best_loss = (last, strength), loss
-    return best
+        last, best, best_loss = found, strength, loss
+    assert last is not None  # the first loss is below infinity
+    return last, best
 
 
 def holdout(labels: Tensor, fraction: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
