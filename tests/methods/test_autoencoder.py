@@ -37,7 +37,7 @@ def test_nothing_but_the_code_reaches_the_decoder(photos):
     """Images whose codes agree are decoded alike, whatever else the feature map holds."""
     method = make(code=3).eval()
     seen, _ = method.hide(batch(photos, 4))
-    codes = method.code(method.encoder.maps(seen))
+    codes = method.code(method.encoder(seen))
     assert codes.shape == (4, 3)
     assert torch.allclose(method.predict(seen), method.decoder(codes) * 0.25 + 0.5, atol=1e-5)
 

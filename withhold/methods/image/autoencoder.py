@@ -11,8 +11,9 @@ from withhold.nets import Decoder
 class Autoencoder(Method):
     """Withholds no pixel, only room: predicts the image from a code that is too short to hold it.
 
-    A code of k numbers keeps at most what k directions of the data hold: compare its error with that of PCA. Networks
-    are convolutional, and a good initialisation and AdamW take the place of the paper's stacked Boltzmann machines.
+    The code is read from the encoder's pooled features, so that these must hold the image; its error is to be compared
+    with that of as many principal components. Networks are convolutional, and a good initialisation and AdamW take the
+    place of the paper's stacked Boltzmann machines.
 
     Args:
         code: length of the code; well below the number of principal components that explain the images.
@@ -23,7 +24,7 @@ class Autoencoder(Method):
         if code < 1:
             raise ValueError(f"code must be at least 1, not {code}.")
         shape = (encoder.dim, encoder.grid, encoder.grid)
-        self.code = nn.Sequential(nn.Flatten(), nn.Linear(encoder.dim * encoder.grid**2, code))
+        self.code = nn.Linear(encoder.dim, code)
         self.decoder = nn.Sequential(
             nn.Linear(code, encoder.dim * encoder.grid**2),
             nn.Unflatten(1, shape),
@@ -37,7 +38,7 @@ class Autoencoder(Method):
         return view, view
 
     def predict(self, view):
-        return self.decoder(self.code(self.encoder.maps(view))) * self.encoder.std + self.encoder.mean
+        return self.decoder(self.code(self.encoder(view))) * self.encoder.std + self.encoder.mean
 
     def loss(self, predicted, view):
         error = losses.squared_error(predicted, view)
