@@ -70,6 +70,7 @@ class MAE(Method):
         }
 
     def picture(self, visible, withheld, predicted=None):
+        """What is said is shown with the true mean and deviation of each patch, which are not predicted."""
         whole, mask = withheld
         columns = {"seen": visible[0], "true": self._image(whole)}
         if predicted is not None:
