@@ -35,6 +35,9 @@ class Colorization(Method):
     """
 
     channels = 1
+    palette: Tensor
+    weight: Tensor
+    constant: Tensor
 
     def __init__(self, encoder: Encoder, smoothing: float = 0.5, temperature: float = 0.38):
         super().__init__(encoder)

@@ -37,6 +37,7 @@ class ContextEncoder(Method):
         "generator": Optimizer(lr=2e-3, weight_decay=0.0, betas=(0.5, 0.999)),
         "discriminator": Optimizer(lr=2e-4, weight_decay=0.0, betas=(0.5, 0.999)),
     }
+    weight: Tensor
 
     def __init__(self, encoder: Encoder, adversarial: float = 0.001):
         super().__init__(encoder)
