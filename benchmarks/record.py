@@ -22,7 +22,7 @@ def record(name: str, result: dict[str, Any]) -> Path:
     The commit ends in "+changes" where tracked files differ from it.
     """
     about = {
-        "command": shlex.join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]),
+        "command": _command(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "HEAD")
         + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else ""),
@@ -32,6 +32,13 @@ def record(name: str, result: dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**about, "result": result}, indent=2) + "\n")
     return path
+
+
+def _command() -> str:
+    """The command as anybody can repeat it: what lies in the folder of data sets is named by its variable."""
+    command = shlex.join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])
+    data = os.environ.get("WITHHOLD_DATA")
+    return command.replace(data, "$WITHHOLD_DATA") if data else command
 
 
 def machine() -> dict[str, Any]:

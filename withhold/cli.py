@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     debug = "--debug" in rest
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
     logging.getLogger("withhold").setLevel(logging.INFO)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         if name not in VERBS:
             raise UsageError(f"There is no verb {name!r}: {suggestion(name, VERBS)}")

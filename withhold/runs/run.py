@@ -110,8 +110,9 @@ class Run:
         else:
             bank, queries = self.load_data(source, labels=labels, strict=strict).split(test_fraction, self.seed)
         rows = evaluation.evaluate(
-            self.encoder, bank, queries, protocols, untrained=self.untrained(), supervised=supervised, seed=self.seed
-        )
+            self.encoder, bank, queries, protocols, untrained=self.untrained(), supervised=supervised, seed=self.seed,
+            device="cuda" if torch.cuda.is_available() else "cpu",
+        )  # fmt: skip
         write_json(self.folder / "evaluation.json", {"data": str(source), "results": rows})
         return rows
 

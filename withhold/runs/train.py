@@ -3,17 +3,17 @@
 import csv
 import logging
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
 import withhold
-from withhold import data, evaluation, nets, training, views
+from withhold import data, evaluation, nets, training
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError
@@ -146,11 +146,10 @@ def train(
         learner, feeder, plan, fabric=fabric, folder=folder, look=lambda encoder: _look(encoder, watched),
         report=progress,
     )  # fmt: skip
-    run = Run(folder)
     if outcome.finished and fabric.is_global_zero:
-        _finish(run, learner, streams, config, outcome, fabric)
+        _finish(folder, learner, streams, config, outcome, fabric)
     fabric.barrier()
-    return run
+    return Run(folder)
 
 
 def _fabric(devices: int, nodes: int, precision: str | None) -> Fabric:
@@ -168,13 +167,13 @@ def _fabric(devices: int, nodes: int, precision: str | None) -> Fabric:
     return fabric
 
 
-def _finish(run: Run, learner: Method, streams: dict[str, Samples], config: dict, outcome: Outcome, fabric: Fabric) -> None:
+def _finish(folder: Path, learner: Method, streams: dict[str, Samples], config: dict, outcome: Outcome, fabric: Fabric) -> None:
     """Write the weights, with batch statistics of plain images, and the report."""
     encoder = learner.encoder
     # Methods train on cut, masked or coloured inputs; a person will embed whole images, and so do the controls.
-    nets.refresh_statistics(encoder, plain_batches(next(iter(streams.values())), fabric.device))
-    write_weights(run.folder / "method.safetensors", learner)
-    write_weights(run.folder / "encoder.safetensors", encoder)
+    nets.refresh_statistics(encoder, evaluation.plain_batches(next(iter(streams.values())), fabric.device))
+    write_weights(folder / "method.safetensors", learner)
+    write_weights(folder / "encoder.safetensors", encoder)
     last = outcome.rows[-1]
     config["hardware"] = {
         "device": torch.cuda.get_device_name() if fabric.device.type == "cuda" else platform.processor() or platform.machine(),
@@ -189,15 +188,8 @@ def _finish(run: Run, learner: Method, streams: dict[str, Samples], config: dict
         "images_per_second": outcome.steps * config["batch_size"] * fabric.world_size / max(last["seconds"], 1e-9),
         "metrics": {name: value for name, value in last.items() if name not in ("step", "seconds", "waiting", "lr")},
     }
-    write_json(run.folder / "config.json", config)
-    write_report(Run(run.folder), next(iter(streams.values())))
-
-
-def plain_batches(samples: Samples, device: torch.device, most: int = 2048, batch_size: int = 256) -> Iterator[Tensor]:
-    """Up to `most` images of `samples`, evenly spread, as float batches in [0, 1]."""
-    chosen = torch.linspace(0, len(samples) - 1, min(most, len(samples))).long()
-    for part in chosen.split(batch_size):
-        yield views.to_float(samples.batch(part.numpy()).to(device))
+    write_json(folder / "config.json", config)
+    write_report(Run(folder), next(iter(streams.values())))
 
 
 def _watched(streams: dict[str, Samples]) -> tuple[Samples, Samples]:

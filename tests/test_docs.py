@@ -1,0 +1,89 @@
+"""The README and the docs: their tables are what the code says, and their commands run."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT
+from withhold.cli import VERBS, main
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def home(tmp_path, photos, monkeypatch):
+    """A folder with what the README speaks of: photos, and a parquet file of images."""
+    for i, crop in enumerate(photos[:48]):
+        folder = tmp_path / "photos" / ("temple" if i % 2 == 0 else "flower")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(crop).save(folder / f"{i}.png")
+    from datasets import Dataset
+
+    (tmp_path / "cifar").mkdir()
+    paths = [str(path) for path in sorted((tmp_path / "photos").rglob("*.png"))]
+    images = [{"bytes": open(path, "rb").read(), "path": None} for path in paths]
+    Dataset.from_dict({"image": images, "label": [i % 2 for i in range(48)]}).to_parquet(tmp_path / "cifar" / "train.parquet")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_command_of_the_readme_runs(home):
+    """As it stands there, but for the length of the training."""
+    commands = [line.split("#")[0].strip() for block in blocks(ROOT / "README.md", "sh") for line in block.splitlines()]
+    ran = []
+    for command in filter(None, commands):
+        words = shlex.split(re.sub(r"--minutes \S+", "--minutes 0.02", command).replace("--encoder resnet18", "--encoder convnet"))
+        assert words[0] == "withhold", command
+        assert main(words[1:]) == 0, command
+        ran.append(words[1])
+    assert {"methods", "views", "train", "evaluate", "embed", "export", "doctor"} <= set(ran)
+
+
+def test_the_python_of_the_readme_runs(home):
+    import torch
+
+    names = {"torch": torch, "batches": [torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)]}
+    for block in blocks(ROOT / "README.md", "python"):
+        exec(block.replace("minutes=10", "minutes=0.02"), names)
+    assert names["table"].num_rows == 48
+    assert names["encoder"].dim == 256
+
+
+def test_verbs_named_anywhere_in_the_docs_exist():
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        for verb in re.findall(r"(?:`|^|\n)withhold ([a-z]+)", page.read_text(encoding="utf-8")):
+            assert verb in VERBS, f"{page.name}: withhold {verb}"
+
+
+def test_scripts_named_in_the_docs_take_help():
+    scripts = {word for page in PAGES for word in re.findall(r"benchmarks/\S+?\.py", page.read_text(encoding="utf-8"))}
+    assert scripts
+    for script in sorted(scripts):
+        said = subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True)
+        assert said.returncode == 0, said.stderr
+
+
+def test_generated_tables_are_fresh():
+    said = subprocess.run([sys.executable, "docs/tables.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_links_lead_somewhere():
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_make_has_the_two_commands():
+    assert shutil.which("make")
+    said = subprocess.run(["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True)
+    assert "withhold demo" in said.stdout
