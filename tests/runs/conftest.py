@@ -12,8 +12,8 @@ from withhold.runs.run import Run, build_encoder, write_weights
 
 ROWS = [
     {
-        "step": step, "epoch": step / 10, "seconds": step / 2, "loss": 10 / step, "trivial": 1.386, "accuracy": step / 20,
-        "images_per_second": 800.0, "waiting": 0.0, "lr": 0.001,
+        "step": step, "epoch": step / 10, "seconds": step / 2, "loss": 10 / step, "trivial": 1.386,
+        "accuracy": step / 20, "images_per_second": 800.0, "waiting": 0.0, "lr": 0.001,
     }
     | ({"rank": 5.0 + step, "spread": 0.8, "knn": 0.5 + step / 50} if step % 10 == 0 else {})
     for step in range(5, 21, 5)
@@ -24,13 +24,15 @@ ROWS = [
 def make_run(tmp_path):
     """(name, ...) -> a run of rotation on the digits in a folder of its own; its weights are fresh ones."""
 
-    def make(name="run", *, method="rotation", rows=ROWS, results=(), finished=True, channels=1, parameters=None, **config):
+    def make(
+        name="run", *, method="rotation", rows=ROWS, results=(), finished=True, channels=1, parameters=None, **config
+    ):
         folder = tmp_path / name
         folder.mkdir()
         encoder = {"name": "convnet", "size": 32, "channels": channels, "data_channels": channels, "pretrained": False}
         config = {
-            "withhold": "0.1.0", "method": method, "parameters": parameters or {}, "encoder": encoder, "data": ["digits"],
-            "classes": [], "batch_size": 16, "plan": {"steps": 20, "minutes": None, "seed": 3},
+            "withhold": "0.1.0", "method": method, "parameters": parameters or {}, "encoder": encoder,
+            "data": ["digits"], "classes": [], "batch_size": 16, "plan": {"steps": 20, "minutes": None, "seed": 3},
         } | config  # fmt: skip
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
         if rows:

@@ -65,7 +65,7 @@ def test_the_report_says_all_there_is_to_say(make_run, make_samples):
         assert said in page.text, said
     assert "skipped.csv" in page.addresses
     assert page.source.count('role="img"') == 6  # five quantities and the map
-    assert page.images == 8 + 6 * 7  # eight samples, and six rows of a query and its neighbours
+    assert page.images == 8 + 6 * 9  # eight samples, and six rows of a query and its neighbours
 
 
 def test_the_report_needs_nothing_else(make_run, make_samples):
@@ -113,7 +113,7 @@ def test_a_run_that_is_under_way_shows_its_curves(make_run):
 def test_colour_images_and_methods_of_several_kinds(make_run, make_samples):
     for method in ("simclr", "denoising_autoencoder"):
         page = Page(report.write(make_run(method, method=method, channels=3), make_samples(40, channels=3)))
-        assert page.images >= 6 * 7 + 8
+        assert page.images >= 6 * 9 + 8
 
 
 def test_a_game_shows_each_player_s_loss_and_gaps_where_it_was_not_finite(make_run):
@@ -143,7 +143,7 @@ def test_the_demo_shows_its_runs_beside_the_controls(make_run, make_samples, tmp
     results = [{**RESULTS[0], "method": "rotation"}, {**RESULTS[0], "method": "simclr", "value": 0.8}, RESULTS[1]]
     path = report.write_demo(results, runs, tmp_path / "new" / "report.html", make_samples())
     page = Page(path)
-    for said in ("2 encoders", "Rotation", "Simclr", "Untrained encoder", "75.0", "80.0", "50.0"):
+    for said in ("2 encoders", "Rotation", "SimCLR", "Untrained encoder", "75.0", "80.0", "50.0"):
         assert said in page.text, said
     assert page.source.count('class="map"') == 2
     assert not list(path.parent.glob("*.partial"))
@@ -153,7 +153,7 @@ def test_the_table_marks_the_best_that_saw_no_labels():
     made = report.table([{**RESULTS[0], "method": "simclr"}, *RESULTS[1:]])
     assert made["best"] == {"knn": 0.75, "lowshot 5/class": 0.4}
     assert [line["name"] for line in made["lines"]] == [
-        "Simclr", "Untrained encoder", "Supervised network", "Raw pixels", "Trained encoder"
+        "SimCLR", "Untrained encoder", "Supervised network", "Raw pixels", "Trained encoder"
     ]  # fmt: skip
     assert (made["n_train"], made["n_test"]) == (80, 20)
     assert report.table([]) is None
@@ -174,7 +174,9 @@ def test_neighbours_are_those_of_a_loop():
     features = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
     cosines, nearest = embedding.neighbours(features, torch.tensor([3, 7]), 4)
     for row, query in enumerate((3, 7)):
-        others = [(torch.cosine_similarity(features[query], features[i], dim=0).item(), i) for i in range(20) if i != query]
+        others = [
+            (torch.cosine_similarity(features[query], features[i], dim=0).item(), i) for i in range(20) if i != query
+        ]
         best = sorted(others, reverse=True)[:4]
         assert nearest[row].tolist() == [index for _, index in best]
         assert cosines[row].tolist() == pytest.approx([value for value, _ in best], abs=1e-6)
@@ -201,6 +203,6 @@ def test_the_map_keeps_groups_apart_and_survives_a_collapse():
 
 
 def test_a_drawing_is_the_same_each_time_and_escapes_its_words():
-    drawn = [charts.lines({"loss": ([1, 2], [0.5, 0.4])}, {}, about='"<&') for _ in range(2)]
+    drawn = [charts.line(([1, 2], [0.5, 0.4]), None, until=2, about='"<&') for _ in range(2)]
     assert drawn[0] == drawn[1]
     assert 'aria-label="&#34;&lt;&amp;"' in drawn[0]

@@ -18,38 +18,35 @@ VARIABLES = {INK: "ink", FAINT: "muted", RULE: "rule", REST: "rest"} | {
 PIXELS_AN_INCH = 72
 
 
-def lines(
-    series: dict[str, tuple[Sequence[float], Sequence[float]]],
-    levels: dict[str, tuple[Sequence[float], Sequence[float]]],
-    *,
-    about: str,
-    percent: bool = False,
-) -> Markup:
-    """Values over steps: a solid line for each of `series`, name -> (steps, values), and a dashed one for each level.
+Series = tuple[Sequence[float], Sequence[float]]  # steps, values
+
+
+def line(series: Series, level: Series | None, *, until: float, about: str, percent: bool = False) -> Markup:
+    """A quantity over the steps up to `until`, and beside it, dashed, the `level` that it is to be compared with.
 
     Values that are not finite leave a gap. `about` is read aloud in the drawing's place.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-    figure = Figure(figsize=(400 / PIXELS_AN_INCH, 210 / PIXELS_AN_INCH))
+    figure = Figure(figsize=(330 / PIXELS_AN_INCH, 190 / PIXELS_AN_INCH))
     axes = figure.subplots()
-    for colour, (steps, values) in zip(SERIES, levels.values(), strict=False):
-        axes.plot(steps, _finite(values), color=FAINT if len(levels) == 1 else colour, linewidth=1.2, dashes=(4, 3))
-    for colour, (steps, values) in zip(SERIES, series.values(), strict=False):
-        marker = "o" if len(steps) < 2 else None
-        axes.plot(steps, _finite(values), color=colour, linewidth=2, marker=marker, solid_capstyle="round")
+    if level is not None:
+        axes.plot(level[0], _finite(level[1]), color=FAINT, linewidth=1.2, dashes=(4, 3))
+    marker = "o" if len(series[0]) == 1 else None
+    axes.plot(series[0], _finite(series[1]), color=SERIES[0], linewidth=2, marker=marker, solid_capstyle="round")
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     if percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(axis="y", color=RULE, linewidth=1)
-    axes.tick_params(length=0, pad=6, labelcolor=FAINT, labelsize=12)
+    axes.tick_params(length=0, pad=6, labelcolor=FAINT, labelsize=11)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(RULE)
-    axes.margins(x=0.02, y=0.08)
-    figure.subplots_adjust(left=0.13, right=0.97, top=0.96, bottom=0.13)
+    axes.margins(y=0.08)
+    axes.set_xlim(0, 1.02 * until)
+    figure.subplots_adjust(left=0.14, right=0.98, top=0.96, bottom=0.14)
     return _svg(figure, about)
 
 

@@ -46,4 +46,5 @@ def neighbours(features: Tensor, queries: Tensor, count: int) -> tuple[Tensor, T
     unit = F.normalize(features, dim=1)
     cosines = unit[queries] @ unit.T
     cosines[torch.arange(len(queries)), queries] = -torch.inf
-    return tuple(cosines.topk(min(count, len(features) - 1), dim=1))
+    values, nearest = cosines.topk(min(count, len(features) - 1), dim=1)
+    return values, nearest

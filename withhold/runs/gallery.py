@@ -13,7 +13,7 @@ from withhold.data import Samples
 from withhold.methods import Method
 from withhold.runs import charts, embedding, pictures
 
-MOST, BATCH, ROWS, QUERIES, NEIGHBOURS, THUMBNAIL = 1000, 32, 8, 6, 6, 192
+MOST, BATCH, ROWS, QUERIES, NEIGHBOURS, THUMBNAIL = 1000, 32, 8, 6, 8, 192
 
 
 def draw(samples: Samples, seed: int) -> Samples:
@@ -26,22 +26,21 @@ def picture(method: Method, samples: Samples, seed: int) -> list[dict[str, Any]]
     if len(method.needs) != 1:
         return []
     stream, need = next(iter(method.needs.items()))
-    images = samples.batch(np.arange(min(BATCH, len(samples))))
+    batch: Any = samples.batch(np.arange(min(BATCH, len(samples))))
     if need.startswith("labelled"):
         if samples.labels is None:
             return []
-        images = images, torch.as_tensor(samples.labels[:BATCH])
+        batch = batch, torch.as_tensor(samples.labels[:BATCH])
     method.seed(seed)
     with torch.inference_mode():
-        visible, withheld = method.hide({stream: images})
+        visible, withheld = method.hide({stream: batch})
         says = type(method).predict is not Method.predict
         columns = pictures.select(method.picture(visible, withheld, method.predict(visible) if says else None), ROWS)
     said, true = columns.get("said"), columns.get("true")
-    judged = isinstance(said, list) and isinstance(true, list)
     rows = []
     for title, column in columns.items():
         cells = [_cell(entry) for entry in column]
-        if judged and title == "said":
+        if title == "said" and isinstance(said, list) and isinstance(true, list):
             cells = [cell | {"right": answer == truth} for cell, answer, truth in zip(cells, said, true, strict=True)]
         rows.append({"title": title, "cells": cells})
     return rows

@@ -19,9 +19,14 @@ from withhold.runs.compare import column, losses
 from withhold.runs.run import Run
 from withhold.training import Row
 
-ENCODERS = {"untrained": "Untrained encoder", "pixels": "Raw pixels", "supervised": "Supervised network"}
+ENCODERS = {
+    "trained": "Trained encoder",
+    "untrained": "Untrained encoder",
+    "pixels": "Raw pixels",
+    "supervised": "Supervised network",
+}
 PROTOCOLS = {"knn": "k-NN", "linear": "Linear probe", "lowshot": "Low-shot", "finetune": "Fine-tuned"}
-TERMS = {"knn": "k-NN accuracy", "rank": "Effective rank", "spread": "Spread"}
+TERMS = {"knn": "k-NN accuracy", "rank": "Effective rank", "spread": "Spread", "psnr": "PSNR"}
 HOUSEKEEPING = {"step", "epoch", "seconds", "images_per_second", "waiting", "lr"}
 
 
@@ -61,7 +66,8 @@ def write_demo(results: list[dict[str, Any]], runs: Sequence[Run], path: Path, s
 
 def section(run: Run, samples: Samples | None) -> dict[str, Any]:
     """What both pages show of a run: its method, its curves and, once it is finished, what it makes of `samples`."""
-    shown = {**_card(run.config["method"]), "curves": curves(run.rows()), "picture": [], "map": None, "neighbours": []}
+    shown: dict[str, Any] = {**_card(run.config["method"]), "curves": curves(run.rows())}
+    shown |= {"picture": [], "map": None, "neighbours": []}
     if run.finished and samples is not None and len(samples):
         drawn = gallery.draw(samples, run.seed)
         shown["picture"] = gallery.picture(run.method, drawn, run.seed)
@@ -109,30 +115,29 @@ def stats(run: Run) -> list[dict[str, str]]:
 def curves(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """A drawing of each quantity in the journal: the losses beside their trivial values first, then the other terms."""
     names = list(dict.fromkeys(name for row in rows for name in row if name not in HOUSEKEEPING))
-    levels = [name for name in names if name == "trivial" or name.endswith("/trivial")]
     players = [name for name in names if losses({name: 0.0})]
-    terms = [name for name in names if name not in levels and name not in players]
-    drawn = []
-    for name in players:
-        level = name.removesuffix("loss") + "trivial"
-        drawn.append(_curve(rows, name, [level] if level in levels else []))
-    return drawn + [_curve(rows, name, []) for name in sorted(terms, key=lambda name: name in TERMS)]
+    trivial = {name: name.removesuffix("loss") + "trivial" for name in players}
+    terms = [name for name in names if name not in players and name not in trivial.values()]
+    drawn = [_curve(rows, name, trivial[name] if trivial[name] in names else None) for name in players]
+    return drawn + [_curve(rows, name, None) for name in sorted(terms, key=lambda name: name in TERMS)]
 
 
-def _curve(rows: Sequence[Row], name: str, levels: list[str]) -> dict[str, Any]:
-    series = {
-        key: tuple(zip(*((row["step"], row[key]) for row in rows if key in row), strict=True))
-        for key in (name, *levels)
-    }
-    last, percent = series[name][1][-1], name == "knn" or name.endswith("accuracy")
+def _curve(rows: Sequence[Row], name: str, level: str | None) -> dict[str, Any]:
+    series, beside = _series(rows, name), _series(rows, level) if level else None
+    last, percent = series[1][-1], name == "knn" or name.endswith("accuracy")
     shown = f"{last:.1%}" if percent else _number(last)
     about = f"{_words(name)} over {rows[-1]['step']:,.0f} steps, at last {shown}"
     return {
         "name": _words(name),
         "last": shown,
-        "level": _number(series[levels[0]][1][-1]) if levels else None,
-        "svg": charts.lines({name: series.pop(name)}, series, about=about, percent=percent),
+        "level": _number(beside[1][-1]) if beside else None,
+        "svg": charts.line(series, beside, until=rows[-1]["step"], about=about, percent=percent),
     }
+
+
+def _series(rows: Sequence[Row], name: str) -> charts.Series:
+    had = [row for row in rows if name in row]
+    return [row["step"] for row in had], [row[name] for row in had]
 
 
 def table(results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
@@ -143,17 +148,16 @@ def table(results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     lines: dict[str, dict[str, Any]] = {}
     for result in results:
         trained = result["encoder"] == "trained"
-        name = (
-            result.get("method", "Trained encoder") if trained else ENCODERS.get(result["encoder"], result["encoder"])
-        )
-        lines.setdefault(name, {"name": _words(name), "trained": trained, "cells": {}})["cells"][column(result)] = (
-            result
-        )
-    best = {
-        key: max(result["value"] for result in results if column(result) == key and result["encoder"] != "supervised")
-        for key in columns
-        if any(column(result) == key and result["encoder"] != "supervised" for result in results)
-    }
+        if trained and "method" in result:
+            name = _card(result["method"])["name"]
+        else:
+            name = ENCODERS.get(result["encoder"], result["encoder"])
+        line = lines.setdefault(name, {"name": name, "trained": trained, "cells": {}})
+        line["cells"][column(result)] = result
+    best: dict[str, float] = {}
+    for result in results:
+        if result["encoder"] != "supervised":
+            best[column(result)] = max(result["value"], best.get(column(result), -math.inf))
     return {
         "columns": columns,
         "lines": list(lines.values()),
@@ -175,7 +179,7 @@ def facts(run: Run) -> dict[str, str]:
     start = "published weights" if encoder["pretrained"] else "fresh weights"
     colour = "lightness" if encoder["channels"] == 1 else "colour"
     values = {
-        "Data": ", ".join(config["data"]) + (f" ({len(classes)} classes, for watching only)" if classes else ""),
+        "Data": ", ".join(config["data"]) + (f", {len(classes)} classes" if classes else ""),
         "Parameters": _listed(config["parameters"]) or "none",
         "Encoder": f"{encoder['name']}, {start}",
         "Input": f"{encoder['size']} × {encoder['size']} px, {colour}",
@@ -210,13 +214,15 @@ def command(run: Run) -> str:
 
 
 def _card(name: str) -> dict[str, str]:
-    """The method's name, first sentence, paper and family; its name alone where its file has gone."""
+    """The method's name, first sentence and paper; its name alone where its file has gone."""
     try:
         cls = registry.find(name)
     except UsageError:
-        return {"name": _words(name), "about": "", "paper": "", "family": ""}
+        return {"name": name, "about": "", "paper": ""}
     about = (inspect.getdoc(cls) or "").split("\n\n")[0]
-    return {"name": _words(cls.name), "about": " ".join(about.split()), "paper": cls.paper, "family": cls.family}
+    # A class is called what its paper calls it (SimCLR, MoCo); of several words, only the file's name has the gaps.
+    title = _words(cls.name) if "_" in cls.name else cls.__name__
+    return {"name": title, "about": " ".join(about.split()), "paper": cls.paper}
 
 
 def _title(result: dict[str, Any]) -> str:
