@@ -34,4 +34,4 @@ def demo(
         results += trained
         if last:  # the controls are the same for all
             results += [{"method": "", **row} for row in rows if row["encoder"] != "trained"]
-    return results, write_demo(results, runs, folder / "report.html")
+    return results, write_demo(results, runs, folder / "report.html", held_out)
