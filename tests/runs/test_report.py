@@ -92,7 +92,7 @@ def test_any_number_of_samples_will_do(make_run, make_samples, count, labels):
     full = make_samples(max(count, 1), labels=labels)
     page = Page(report.write(make_run(), full.select(np.arange(count))))
     assert ("in the plane" in page.text) == (count > 2)
-    assert ("Colours are labels" in page.text) == (count > 2 and labels is not None)
+    assert ("colours are labels" in page.text) == (count > 2 and labels is not None)
     assert (page.images > 0) == (count > 0)
 
 

@@ -164,6 +164,7 @@ def table(results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         "best": best,
         "n_train": max(result["n_train"] for result in results),
         "n_test": results[0]["n_test"],
+        "supervised": any(result["encoder"] == "supervised" for result in results),
         "draws": any("deviation" in result for result in results),
     }
 
