@@ -3,8 +3,8 @@
     python benchmarks/train.py DATA                        DATA: CIFAR-10 as parquet, for instance
     python benchmarks/train.py DATA --peer PYTHON SCRIPT   the same step as SCRIPT (run by PYTHON) makes it
 
-SimCLR with ResNet-18 at 32 px, batch 256. The loop is the library's own, timed from outside. A peer's script takes --data,
---images, --batch-size and prints one JSON object with `images_per_second` and `peak_rss_mb`; it runs right after ours.
+SimCLR with ResNet-18 at 32 px, batch 256. The loop is the library's own, timed from outside. A peer's script takes
+--data, --images, --batch-size and prints a JSON object with `images_per_second` and `peak_rss_mb`; it runs after ours.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from withhold.training import Plan, defaults, fit
 
 
 class Clock:
-    """Adds up the seconds between `start(part)` and `stop(part)`; waits for the device, so that they are the part's own."""
+    """Adds up the seconds from `start(part)` to `stop(part)`; waits for the device, so that they are the part's own."""
 
     def __init__(self, device: torch.device):
         self.device, self.seconds, self.started = device, defaultdict(float), {}
@@ -120,7 +120,9 @@ def main() -> None:
     if options.peer:
         folder = Path(options.data).parent if Path(options.data).is_file() else Path(options.data)
         command = [*options.peer, "--data", str(folder), "--images", str(options.images)]
-        said = subprocess.run([*command, "--batch-size", str(options.batch_size)], capture_output=True, text=True, check=True)
+        said = subprocess.run(
+            [*command, "--batch-size", str(options.batch_size)], capture_output=True, text=True, check=True
+        )
         result["peer"] = json.loads(said.stdout.splitlines()[-1])
         result["times_faster"] = round(result["withhold"]["images_per_second"] / result["peer"]["images_per_second"], 2)
     print(json.dumps(result, indent=2))

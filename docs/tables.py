@@ -1,7 +1,7 @@
 """Write the generated parts of README.md and docs/benchmarks.md from the code and from benchmarks/results.
 
-    python docs/tables.py            write them
-    python docs/tables.py --check    fail where they are out of date
+python docs/tables.py            write them
+python docs/tables.py --check    fail where they are out of date
 """
 
 import json
@@ -21,7 +21,8 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 def methods() -> str:
     rows = [
-        [f"`{card['name']}`", card["family"], card["about"].split("\n")[0], card["paper"]] for card in withhold.methods()
+        [f"`{card['name']}`", card["family"], card["about"].split("\n")[0], card["paper"]]
+        for card in withhold.methods()
     ]
     return table(["method", "family", "what is withheld, what is predicted", "paper"], rows)
 

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -30,8 +31,10 @@ def home(tmp_path, photos, monkeypatch):
 
     (tmp_path / "cifar").mkdir()
     paths = [str(path) for path in sorted((tmp_path / "photos").rglob("*.png"))]
-    images = [{"bytes": open(path, "rb").read(), "path": None} for path in paths]
-    Dataset.from_dict({"image": images, "label": [i % 2 for i in range(48)]}).to_parquet(tmp_path / "cifar" / "train.parquet")
+    images = [{"bytes": Path(path).read_bytes(), "path": None} for path in paths]
+    Dataset.from_dict({"image": images, "label": [i % 2 for i in range(48)]}).to_parquet(
+        tmp_path / "cifar" / "train.parquet"
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -41,7 +44,9 @@ def test_every_command_of_the_readme_runs(home):
     commands = [line.split("#")[0].strip() for block in blocks(ROOT / "README.md", "sh") for line in block.splitlines()]
     ran = []
     for command in filter(None, commands):
-        words = shlex.split(re.sub(r"--minutes \S+", "--minutes 0.02", command).replace("--encoder resnet18", "--encoder convnet"))
+        words = shlex.split(
+            re.sub(r"--minutes \S+", "--minutes 0.02", command).replace("--encoder resnet18", "--encoder convnet")
+        )
         assert words[0] == "withhold", command
         assert main(words[1:]) == 0, command
         ran.append(words[1])

@@ -151,9 +151,13 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         return
     for finding in run.doctor():
         print(f"! {finding}")
-    print(f"{outcome['steps']} steps in {outcome['seconds']:.0f} s, {outcome['images_per_second']:.0f} images a second.")
+    print(
+        f"{outcome['steps']} steps in {outcome['seconds']:.0f} s, {outcome['images_per_second']:.0f} images a second."
+    )
     print(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
-    print(f"Next: withhold evaluate {run.folder} DATA_WITH_LABELS   or   withhold embed {run.folder} DATA --out emb.parquet")
+    print(
+        f"Next: withhold evaluate {run.folder} LABELLED_DATA   or   withhold embed {run.folder} DATA --out emb.parquet"
+    )
 
 
 @verb
@@ -265,7 +269,10 @@ def doctor(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     found = withhold.load(options.run).doctor()
     if options.json:
         return _print_json({"findings": found})
-    print("\n".join(f"! {finding}" for finding in found) or "Nothing wrong: the loss fell, the representation is spread out.")
+    print(
+        "\n".join(f"! {finding}" for finding in found)
+        or "Nothing wrong: the loss fell, the representation is spread out."
+    )
 
 
 @verb
@@ -302,16 +309,18 @@ def cache(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         freed = store.clear()
         if options.json:
             return _print_json({"freed_bytes": freed})
-        print(f"{freed / 1e6:.1f} MB freed in {store.folder()}")
-        return
+        print(f"{freed / 1e6:.1f} MB freed in {store.root()}")
+        return None
     entries = store.entries()
     if options.json:
-        return _print_json({"folder": str(store.folder()), "entries": [dict(vars(entry)) for entry in entries]})
-    _print_table(
-        ["data", "items", "MB", "last used"],
-        [[e.source, f"{e.items:,}", f"{e.size / 1e6:.1f}", time.strftime("%Y-%m-%d %H:%M", time.localtime(e.used))] for e in entries],
-    )
-    print(f"{sum(entry.size for entry in entries) / 1e6:.1f} MB in {store.folder()}; `withhold cache --clear` deletes it.")
+        return _print_json({"folder": str(store.root()), "entries": [vars(entry) for entry in entries]})
+    rows = []
+    for entry in entries:
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
+        rows.append([entry.source, "x".join(map(str, entry.shape)), f"{entry.bytes / 1e6:.1f}", used])
+    _print_table(["data", "shape", "MB", "last used"], rows)
+    total = sum(entry.bytes for entry in entries)
+    print(f"{total / 1e6:.1f} MB in {store.root()}; `withhold cache --clear` deletes it.")
 
 
 class _Progress:
@@ -319,6 +328,7 @@ class _Progress:
 
     def __init__(self, silent: bool):
         self.bar: Any = None
+        self.last = 0.0
         if not silent and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -347,9 +357,10 @@ class _Progress:
             self.bar.stop()
 
 
-def _split_items(items: list[str]) -> tuple[list[str], dict[str, str]]:
+def _split_items(items: list[str]) -> tuple[list[str], dict[str, Any]]:
     """The data, and the key=value parameters, of a verb that takes both."""
-    sources, parameters = [], {}
+    sources: list[str] = []
+    parameters: dict[str, Any] = {}
     for item in items:
         name, equals, value = item.partition("=")
         if equals and name.isidentifier():
@@ -392,12 +403,17 @@ def _short(value: Any) -> str:
 
 
 def _overview() -> str:
-    lines = [f"  withhold {name:<10} {(function.__doc__ or '').strip().splitlines()[0]}" for name, function in VERBS.items()]
+    lines = [
+        f"  withhold {name:<10} {(function.__doc__ or '').strip().splitlines()[0]}" for name, function in VERBS.items()
+    ]
     return "\n".join(
         [
-            "withhold: learn from data that nobody labelled.", "", *lines, "",
+            "withhold: learn from data that nobody labelled.",
+            "",
+            *lines,
+            "",
             "`withhold VERB --help` lists its options. Start with: withhold demo",
-        ]  # fmt: skip
+        ]
     )
 
 

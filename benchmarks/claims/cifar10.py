@@ -1,11 +1,11 @@
 """Claim: on CIFAR-10, each image method beats its untrained encoder, on the linear probe and on ten labels per class.
 
-    python benchmarks/claims/cifar10.py DATA METHOD... [--seed 0]     DATA: the folder with train.parquet and test.parquet
+    python benchmarks/claims/cifar10.py DATA METHOD... [--seed 0]     DATA: a folder with train.parquet, test.parquet
     python benchmarks/claims/cifar10.py DATA controls [--seed 0]      untrained and supervised networks, raw pixels
 
-Every method trains the same small network on the 50,000 training images without their labels, for about four CPU minutes:
-`EPOCHS` fixes how often it sees them, so that a run can be repeated. It is probed with the labels on the 10,000 test images.
-`mae` needs a transformer and has controls of its own. Results go to benchmarks/results/claims.
+Every method trains the same small network on the 50,000 training images without their labels, for about four CPU
+minutes: `EPOCHS` fixes how often it sees them, so that a run can be repeated. It is probed with the labels on the
+10,000 test images. `mae` needs a transformer and has controls of its own. Results go to benchmarks/results/claims.
 """
 
 import argparse
@@ -28,8 +28,9 @@ from withhold.runs.run import build_encoder
 
 PROTOCOLS = ("knn", "linear", "lowshot")
 EPOCHS = {
-    "autoencoder": 1.5, "denoising_autoencoder": 1.5, "context_encoder": 1, "colorization": 1.5, "mae": 1, "rotation": 1,
-    "jigsaw": 4, "relative_position": 4, "simclr": 2, "moco": 3, "byol": 1.5, "lejepa": 1, "supervised": 4,
+    "autoencoder": 1.5, "denoising_autoencoder": 1.5, "context_encoder": 1, "colorization": 1.5, "mae": 1,
+    "rotation": 1, "jigsaw": 4, "relative_position": 4, "simclr": 2, "moco": 3, "byol": 1.5, "lejepa": 1,
+    "supervised": 4,
 }  # fmt: skip
 TRANSFORMERS = ("mae",)
 
@@ -41,7 +42,13 @@ def cpu_minutes() -> float:
 
 def write(name: str, seed: int, encoder: str, rows: list[dict], minutes: float = 0.0, **more) -> None:
     epochs = EPOCHS.get(name, 0)
-    found = {"method": name, "encoder": encoder, "seed": seed, "epochs": epochs, "training_cpu_minutes": round(minutes, 2)}
+    found = {
+        "method": name,
+        "encoder": encoder,
+        "seed": seed,
+        "epochs": epochs,
+        "training_cpu_minutes": round(minutes, 2),
+    }
     record(f"claims/{name}-{encoder}-{seed}", found | more | {"results": rows})
     print(name, encoder, seed, {f"{r['protocol']}{r.get('shots', '')}": round(r["value"], 4) for r in rows}, flush=True)
 
@@ -52,7 +59,12 @@ def claim(method: str, source: Path, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         began = cpu_minutes()
         run = withhold.train(
-            method, source / "train.parquet", encoder=encoder, epochs=EPOCHS[method], seed=seed, out=Path(folder) / "run"
+            method,
+            source / "train.parquet",
+            encoder=encoder,
+            epochs=EPOCHS[method],
+            seed=seed,
+            out=Path(folder) / "run",
         )
         minutes = cpu_minutes() - began
         train, test = (run.load_data(source / f"{part}.parquet") for part in ("train", "test"))

@@ -118,7 +118,7 @@ def test_a_killed_and_resumed_run_ends_bit_for_bit_like_another(name, photo_samp
 
 
 def test_it_learns_on_tiny_data(name, photo_samples):
-    """The loss falls below that of the best predictor that looks at nothing; where none is stated, below where it began."""
+    """The loss falls below that of the best predictor that looks at nothing, or else below its first."""
     method, feeder = make(name), feed(name, photo_samples)
     rows = fit(method, feeder, Plan(steps=100), look=lambda encoder: {}).rows
     player = next(iter(method.players())) + "/" if len(method.players()) > 1 else ""
@@ -159,12 +159,12 @@ def test_it_takes_grey_and_odd_batches_or_says_why_not(name, channels, photo_sam
     samples = data.load(photo_samples.array if channels == 3 else photo_samples.array[..., :1].copy())
     method = make(name, channels=channels)
     feeder = feed(name, samples, batch_size=7)
-    try:
-        method.prepare(**feeder.streams)
-        terms = scored(method, feeder.batch(0))
-    except (ValueError, UsageError) as error:
-        assert "colour" in str(error)
+    if channels == 1 and find(name).channels == 1:  # it withholds what grey images do not have
+        with pytest.raises(UsageError, match="colour"):
+            method.prepare(**feeder.streams)
         return
+    method.prepare(**feeder.streams)
+    terms = scored(method, feeder.batch(0))
     assert all(torch.isfinite(t["loss"]) for t in terms.values())
 
 

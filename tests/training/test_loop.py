@@ -13,7 +13,9 @@ from withhold.training import Plan, fit
 
 
 def same(first, second):
-    return all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    return all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
 
 
 def test_one_step_is_the_optimisers_own():
@@ -30,7 +32,9 @@ def test_one_step_is_the_optimisers_own():
 
 def test_it_learns_and_writes_down_how(tmp_path):
     told = []
-    outcome = fit(Toy(), Rows(64), Plan(steps=300, lr=0.1), folder=tmp_path, report=lambda row, steps: told.append((row, steps)))
+    outcome = fit(
+        Toy(), Rows(64), Plan(steps=300, lr=0.1), folder=tmp_path, report=lambda row, steps: told.append((row, steps))
+    )
     first, last = outcome.rows[0], outcome.rows[-1]
     assert outcome.finished
     assert last["loss"] < 0.2 * last["trivial"]
@@ -142,7 +146,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", full)
     from withhold.training import checkpoint
 
-    with pytest.raises(WithholdError, match="No space left on device.*free some space"):
+    with pytest.raises(WithholdError, match=r"No space left on device.*free some space"):
         checkpoint.save(path, {})
     assert path.read_bytes() == path_bytes
     assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]

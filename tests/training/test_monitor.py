@@ -48,7 +48,9 @@ def test_what_is_wrong_is_said_with_its_remedy(row, words):
 
 
 def test_a_healthy_run_is_left_in_peace():
-    rows = [{"step": i, "loss": 1 / i, "trivial": 1.3, "rank": 20.0, "spread": 0.9, "waiting": 0.01} for i in range(1, 21)]
+    rows = [
+        {"step": i, "loss": 1 / i, "trivial": 1.3, "rank": 20.0, "spread": 0.9, "waiting": 0.01} for i in range(1, 21)
+    ]
     assert findings(rows) == []
     assert findings([]) == []
 

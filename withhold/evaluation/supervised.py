@@ -49,10 +49,7 @@ class Supervised(Method):
 class Finetune(Supervised):
     """The same for an encoder that has learned before: it goes on at a tenth of the head's learning rate."""
 
-    optimizer = {"head": Optimizer(lr=1e-3), "encoder": Optimizer(lr=1e-4)}
-
-    def players(self):
-        return {"head": [self.head], "encoder": [self.encoder]}
+    optimizer = Optimizer(encoder=0.1)
 
 
 def train(

@@ -115,7 +115,7 @@ class Method(nn.Module):
         """Runs after every optimiser step: moving-average teachers, queues, memory banks."""
 
     def apply_to(self, images: Tensor) -> dict[str, Tensor]:
-        """What the trained method gives a person: images uint8 [n, c, h, w] -> named images float [n, c, h, w] in [0, 1].
+        """What the trained method gives a person: images uint8 [n, c, h, w] -> named ones, float in [0, 1].
 
         (`apply` is taken: every `nn.Module` has one.)
         """

@@ -46,7 +46,7 @@ def names() -> list[str]:
 def find(name: str) -> type[Method]:
     """The method called `name`, or the one that the Python file at the path `name` declares."""
     if name.endswith(".py"):
-        return _from_file(Path(name))
+        return _from_file(name)
     for path in _files():
         if path.stem == name:
             return _declared(importlib.import_module(f"withhold.methods.{path.parent.name}.{name}"), path)
@@ -106,9 +106,10 @@ def _files() -> list[Path]:
     return sorted(path for path in HERE.glob("*/*.py") if not path.stem.startswith("_"))
 
 
-def _from_file(path: Path) -> type[Method]:
+def _from_file(file: str) -> type[Method]:
+    path = Path(file)
     if not path.is_file():
-        raise UsageError(f"There is no method file {str(path)!r}: give the path of a Python file that declares one.")
+        raise UsageError(f"There is no method file {file!r}: give the path of a Python file that declares one.")
     name = f"withhold_method_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
@@ -122,10 +123,15 @@ def _declared(module: types.ModuleType, path: Path) -> type[Method]:
     found = [
         value
         for value in vars(module).values()
-        if inspect.isclass(value) and issubclass(value, Method) and value.__module__ == module.__name__ and "needs" in vars(value)
+        if inspect.isclass(value)
+        and issubclass(value, Method)
+        and value.__module__ == module.__name__
+        and "needs" in vars(value)
     ]
     if len(found) != 1:
-        raise UsageError(f"{path} declares {len(found)} methods with @method(...); a method's file declares exactly one.")
+        raise UsageError(
+            f"{path} declares {len(found)} methods with @method(...); a method's file declares exactly one."
+        )
     return found[0]
 
 

@@ -11,13 +11,12 @@ from withhold.runs.report import write as write_report
 from withhold.runs.report import write_demo
 from withhold.runs.run import Run
 from withhold.runs.show import apply, picture
-from withhold.runs.train import train
+from withhold.runs.trainer import train
 
 __all__ = [
     "Run", "apply", "compare", "embed", "evaluate", "export", "load", "picture", "train", "write_demo", "write_report",
     "write_table",
 ]  # fmt: skip
-
 
 
 def load(folder: str | Path) -> Run:

@@ -53,7 +53,7 @@ class Run:
     def method(self) -> Method:
         """The trained method (heads, teachers and all), in eval mode on the CPU."""
         cls = registry.find(self.config["method"])
-        method = registry.build(cls, self.untrained(), self.config["parameters"])
+        method = build_method(cls, self.config["encoder"], self.config["parameters"], self.seed)
         self._fill(method, self.folder / "method.safetensors")
         return method.eval()
 
@@ -76,7 +76,7 @@ class Run:
         return data.load(source, size=encoder["size"], channels=encoder["data_channels"], **options)
 
     def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
-        """The embedding of every item of `source`: a table with path, label (where there are any) and embedding [dim]."""
+        """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim]."""
         samples = self.load_data(source, labels=labels, strict=strict)
         vectors = evaluation.features(self.encoder, samples).numpy()
         columns: dict[str, Any] = {"path": pyarrow.array(samples.names)}
@@ -97,16 +97,14 @@ class Run:
         supervised: bool = False,
         strict: bool = False,
     ) -> list[dict[str, Any]]:
-        """Measure the encoder on labelled data, beside an untrained one and raw pixels; the rows are kept in the folder.
+        """Measure the encoder on labelled data, beside an untrained one and raw pixels; the folder keeps the rows.
 
-        The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test part,
-        or is split: `test_fraction` of it is for testing, by the run's seed.
+        The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
+        part, or is split: `test_fraction` of it is for testing, by the run's seed.
         """
         parts = {"train": source, "test": test} if test is not None else data.splits(source)
         if parts:
-            bank, queries = (
-                self.load_data(parts[part], labels=labels, strict=strict) for part in ("train", "test")
-            )
+            bank, queries = (self.load_data(parts[part], labels=labels, strict=strict) for part in ("train", "test"))
         else:
             bank, queries = self.load_data(source, labels=labels, strict=strict).split(test_fraction, self.seed)
         rows = evaluation.evaluate(
@@ -117,7 +115,7 @@ class Run:
         return rows
 
     def apply(self, images: Tensor) -> dict[str, Tensor]:
-        """What the method gives a person beyond embeddings: images uint8 [n, c, h, w] -> named images float [n, c, h, w].
+        """What the method gives beyond embeddings: images uint8 [n, c, h, w] -> named images float [n, c, h, w].
 
         Raises:
             UsageError: the method gives embeddings only.
@@ -160,6 +158,14 @@ def build_encoder(config: dict[str, Any], seed: int) -> Encoder:
         )
 
 
+def build_method(cls: type[Method], encoder: dict[str, Any], parameters: dict[str, Any], seed: int) -> Method:
+    """The method around the encoder that `encoder` describes, with weights from `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        learner = build_encoder(encoder, seed)
+        torch.manual_seed(seed)
+        return registry.build(cls, learner, parameters)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` to `path`, whole or not at all."""
     partial = path.with_name(path.name + ".partial")
@@ -172,7 +178,9 @@ def write_weights(path: Path, module: nn.Module) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         # Cloned, because safetensors refuses tensors that share memory.
-        save_file({name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}, partial)
+        save_file(
+            {name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}, partial
+        )
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         raise WithholdError(f"Could not write {path} ({error}): free some space, then --resume.") from error

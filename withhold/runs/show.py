@@ -4,30 +4,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
-from torch import Tensor
 
 from withhold import data
 from withhold import methods as registry
-from withhold.runs.pictures import grid
-from withhold.runs.run import Run, build_encoder
+from withhold.runs.pictures import grid, to_image
+from withhold.runs.run import Run, build_method
 from withhold.training import defaults
 
 
 def picture(
-    method: str, *sources: Any, out: Path, encoder: str | None = None, size: int | None = None, seed: int = 0, **parameters: Any
+    method: str,
+    *sources: Any,
+    out: Path,
+    encoder: str | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    **parameters: Any,
 ) -> None:
     """Render a few samples as `method` would see them, beside what it withholds, to the PNG file `out`."""
     cls = registry.find(method)
     device = torch.device("cpu")
     measured = data.measure(sources[0])
-    config = {
+    config: dict[str, Any] = {
         "name": encoder or defaults.encoder(cls, device),
         "size": size or defaults.size(measured.size, device),
         "channels": cls.channels or measured.channels,
         "pretrained": False,
     }
-    learner = registry.build(cls, build_encoder(config, seed), parameters)
+    learner = build_method(cls, config, parameters, seed)
     streams = {
         stream: data.load(source, size=config["size"], channels=measured.channels)
         for stream, source in zip(cls.needs, sources, strict=True)
@@ -46,12 +50,6 @@ def apply(run: Run, source: str, folder: Path) -> list[Path]:
     for name, image in data.each_image(source):
         for kind, images in run.apply(image[None]).items():
             path = folder / f"{Path(name).stem}-{kind}.png"
-            to_pillow(images[0]).save(path)
+            to_image(images[0]).save(path)
             written.append(path)
     return written
-
-
-def to_pillow(image: Tensor) -> Image.Image:
-    """A float image [c, h, w] in [0, 1] as a Pillow one."""
-    pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)

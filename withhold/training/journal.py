@@ -36,4 +36,5 @@ class Journal:
 def read(path: Path) -> list[Row]:
     """The rows of a journal's file, without the cells that are empty."""
     with open(path, newline="", encoding="utf-8") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    return [row | {"step": int(row["step"])} for row in rows]

@@ -24,7 +24,7 @@ from withhold.training.ranks import synchronize_batch_norm
 
 
 class Batches(Protocol):
-    """Where batches come from: a pure function of the step, so that a resumed run sees what an uninterrupted one did."""
+    """Where batches come from: a function of the step, so that a resumed run sees what an uninterrupted one did."""
 
     batch_size: int
     steps_per_epoch: int
@@ -95,7 +95,7 @@ def fit(
         WithholdError: a loss that is not finite, or a checkpoint that cannot be read or written.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
-    method.to(fabric.device, memory_format=torch.channels_last)
+    method.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     method.train()
     if fabric.world_size > 1:
         synchronize_batch_norm(method)
@@ -150,7 +150,9 @@ def fit(
         steps = _pace(turn_all, batches, method, optimizers, 60 * plan.minutes, fabric)
     log_every = max(1, min(50, steps // 100))
     look_every = max(log_every, math.ceil(steps / 20 / log_every) * log_every)
-    journal = Journal(folder / "metrics.csv" if folder is not None and fabric.is_global_zero else None, until=step if saved else None)
+    journal = Journal(
+        folder / "metrics.csv" if folder is not None and fabric.is_global_zero else None, until=step if saved else None
+    )
     seconds = journal.rows[-1]["seconds"] if journal.rows else 0.0
 
     def save() -> None:
@@ -243,7 +245,9 @@ def _cut(batch: Batch, parts: int) -> list[Batch]:
     if parts == 1:
         return [batch]
     cut = {
-        name: list(zip(*(part.chunk(parts) for part in value), strict=True)) if isinstance(value, tuple) else value.chunk(parts)
+        name: list(zip(*(part.chunk(parts) for part in value), strict=True))
+        if isinstance(value, tuple)
+        else value.chunk(parts)
         for name, value in batch.items()
     }
     return [dict(zip(cut, part, strict=True)) for part in zip(*cut.values(), strict=True)]
@@ -287,7 +291,7 @@ def _pace(turn_all, batches: Batches, method: Method, optimizers: dict, seconds:
 
 @contextlib.contextmanager
 def _termination() -> Iterator[threading.Event]:
-    """An event that SIGTERM and the first Ctrl-C set, so that the loop can save and end; a second Ctrl-C ends at once."""
+    """An event that SIGTERM and the first Ctrl-C set, so that the loop saves and ends; a second Ctrl-C ends at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
         yield asked

@@ -29,7 +29,7 @@ def spread(features: Tensor) -> float:
 
 def findings(rows: Sequence[Row]) -> list[str]:
     """What is wrong with a run, from its journal: one sentence each, with the remedy; none when all is well."""
-    found = []
+    found: list[str] = []
     if not rows:
         return found
     last = rows[-1]

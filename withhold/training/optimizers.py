@@ -45,7 +45,9 @@ def build(modules: Iterable[nn.Module], recipe: Optimizer, lr: float) -> torch.o
     A group's "share" is its part of the learning rate, which whoever sets the rate multiplies in.
     """
     trained = dict.fromkeys(p for module in modules for p in module.parameters() if p.requires_grad)
-    inside = {p for module in modules for part in module.modules() if isinstance(part, Encoder) for p in part.parameters()}
+    inside = {
+        p for module in modules for part in module.modules() if isinstance(part, Encoder) for p in part.parameters()
+    }
     groups = [
         {"params": chosen, "weight_decay": recipe.weight_decay if decayed else 0.0, "share": share}
         for share, below in ((1.0, False), (recipe.encoder, True))

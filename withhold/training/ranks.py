@@ -24,6 +24,9 @@ class BatchNormAcrossRanks(_BatchNorm):
         mean, square = gather(torch.stack([x.float().mean(dims), x.float().square().mean(dims)])[None]).mean(0)
         variance = square - mean.square()
         with torch.no_grad():
+            assert (
+                self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+            )
             count = ranks() * x.numel() / x.shape[1]
             self.num_batches_tracked += 1
             momentum = self.momentum if self.momentum is not None else 1 / self.num_batches_tracked

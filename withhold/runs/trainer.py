@@ -6,7 +6,7 @@ import platform
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -19,7 +19,7 @@ from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.methods import Method
 from withhold.runs.report import write as write_report
-from withhold.runs.run import Run, build_encoder, write_json, write_weights
+from withhold.runs.run import Run, build_method, write_json, write_weights
 from withhold.training import Outcome, Plan, Row, defaults
 
 log = logging.getLogger("withhold")
@@ -78,8 +78,8 @@ def train(
     """
     cls = registry.find(method)
     if len(sources) != len(cls.needs):
-        streams = ", ".join(f"{stream} ({kind})" for stream, kind in cls.needs.items())
-        raise UsageError(f"{cls.name} learns from {len(cls.needs)} stream(s), {streams}, but {len(sources)} were given.")
+        wanted = ", ".join(f"{stream} ({kind})" for stream, kind in cls.needs.items())
+        raise UsageError(f"{cls.name} learns from {len(cls.needs)} stream(s), {wanted}, but {len(sources)} were given.")
     if epochs is not None and minutes is not None:
         raise UsageError("--epochs and --minutes are two budgets: give one of them.")
     for name, value in {"epochs": epochs, "minutes": minutes, "batch size": batch_size, "size": size, "lr": lr}.items():
@@ -94,7 +94,7 @@ def train(
         raise UsageError(f"The run {folder} exists: add --resume to go on with it, or name another --out.")
 
     first = data.measure(sources[0])
-    chosen = {
+    chosen: dict[str, Any] = {
         "name": encoder or defaults.encoder(cls, fabric.device),
         "size": size or defaults.size(first.size, fabric.device),
         "channels": cls.channels or first.channels,
@@ -129,7 +129,7 @@ def train(
     }
     if begun:
         _check_same(folder, config)
-    learner = registry.build(cls, build_encoder(chosen, seed), parameters)
+    learner = build_method(cls, chosen, parameters, seed)
 
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
@@ -160,23 +160,27 @@ def _fabric(devices: int, nodes: int, precision: str | None) -> Fabric:
         devices=devices,
         num_nodes=nodes,
         strategy="ddp_find_unused_parameters_true" if ranks > 1 else "auto",
-        precision=precision or defaults.precision(device),
+        precision=cast(Any, precision or defaults.precision(device)),
     )
     if ranks > 1:
         fabric.launch()
     return fabric
 
 
-def _finish(folder: Path, learner: Method, streams: dict[str, Samples], config: dict, outcome: Outcome, fabric: Fabric) -> None:
+def _finish(
+    folder: Path, learner: Method, streams: dict[str, Samples], config: dict, outcome: Outcome, fabric: Fabric
+) -> None:
     """Write the weights, with batch statistics of plain images, and the report."""
     encoder = learner.encoder
+    write_weights(folder / "method.safetensors", learner)
     # Methods train on cut, masked or coloured inputs; a person will embed whole images, and so do the controls.
     nets.refresh_statistics(encoder, evaluation.plain_batches(next(iter(streams.values())), fabric.device))
-    write_weights(folder / "method.safetensors", learner)
     write_weights(folder / "encoder.safetensors", encoder)
     last = outcome.rows[-1]
     config["hardware"] = {
-        "device": torch.cuda.get_device_name() if fabric.device.type == "cuda" else platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name()
+        if fabric.device.type == "cuda"
+        else platform.processor() or platform.machine(),
         "devices": fabric.world_size,
         "threads": torch.get_num_threads(),
         "precision": fabric._precision.precision,
@@ -194,7 +198,8 @@ def _finish(folder: Path, learner: Method, streams: dict[str, Samples], config: 
 
 def _watched(streams: dict[str, Samples]) -> tuple[Samples, Samples]:
     """A bank and queries for the monitor: labelled items where there are any."""
-    samples = next((s for s in streams.values() if s.labels is not None), next(iter(streams.values())))
+    known = [s for s in streams.values() if s.labels is not None and (s.labels >= 0).any()]
+    samples = (known or list(streams.values()))[0]
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0)).numpy()
     if samples.labels is not None:
         order = order[samples.labels[order] >= 0]
@@ -210,7 +215,10 @@ def _look(encoder: nn.Module, watched: tuple[Samples, Samples]) -> Row:
     row = {"rank": training.rank(features), "spread": training.spread(features)}
     if bank.labels is not None and len(bank.classes) > 1 and len(queries):
         found = evaluation.knn(
-            features, torch.as_tensor(bank.labels), evaluation.features(encoder, queries, device=device), len(bank.classes)
+            features,
+            torch.as_tensor(bank.labels),
+            evaluation.features(encoder, queries, device=device),
+            len(bank.classes),
         )
         row["knn"] = (found == torch.as_tensor(queries.labels)).float().mean().item()
     return row
@@ -227,7 +235,8 @@ def _check_same(folder: Path, config: dict[str, Any]) -> None:
         name, value = next(((n, v) for n, v in pairs if not isinstance(now, dict) or now.get(n) != v), (part, before))
         other = now[name] if isinstance(now, dict) else now
         raise UsageError(
-            f"{folder} was trained with {name} {value}, not {other}: repeat its own options to resume it, or name another --out."
+            f"{folder} was trained with {name} {value}, not {other}: "
+            "repeat its own options to resume it, or name another --out."
         )
 
 
