@@ -11,6 +11,6 @@ from withhold.views.tiles import board, tiles
 
 __all__ = [
     "affine", "augment", "block_mask", "board", "erase", "flip", "lab_to_rgb", "lightness", "multi_crop", "noise",
-    "patches", "rand_augment", "random_mask", "rgb_to_lab", "shape_mask", "solarize", "standardize", "tiles", "to_float", "unpatch",
-    "with_channels",
+    "patches", "rand_augment", "random_mask", "rgb_to_lab", "shape_mask", "solarize", "standardize", "tiles",
+    "to_float", "unpatch", "with_channels",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ SIGMA = (0.1, 2.0)
 """Smallest and largest deviation of the blur in pixels (SimCLR)."""
 
 CACHED = 300_000
-"""How many values of a batch a processor core works on at once, so that what lies between two steps stays in its cache."""
+"""How many values of a batch a processor core takes at once, so that what lies between two steps stays in its cache."""
 
 
 def augment(

@@ -123,4 +123,4 @@ def _equalize(images: Tensor) -> Tensor:
     last = (counts > 0).int().cumsum(2).argmax(2, keepdim=True)
     step = (h * w - counts.gather(2, last)) // 255
     table = ((below - counts + step // 2) // step.clamp(min=1)).clamp(0, 255)
-    return torch.where(step > 0, table.gather(2, level).view_as(images) / 255, images)
+    return torch.where(step[..., None] > 0, table.gather(2, level).view_as(images) / 255, images)

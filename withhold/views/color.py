@@ -72,9 +72,10 @@ def draw_jitter(n: int, jitter: Jitter, probability: float, rng: torch.Generator
 
 def luma(colors: Tensor) -> Tensor:
     """Colours [n, 1 or 3] -> grey values [n]."""
-    return (
-        colors[:, 0] if colors.shape[1] == 1 else sum(w * part for w, part in zip(LUMA, colors.unbind(1), strict=True))
-    )
+    if colors.shape[1] == 1:
+        return colors[:, 0]
+    red, green, blue = (weight * part for weight, part in zip(LUMA, colors.unbind(1), strict=True))
+    return red + green + blue
 
 
 def lightness(images: Tensor) -> Tensor:
