@@ -7,6 +7,7 @@ from withhold.views.color import Jitter, color_matrices, draw_jitter, luma
 from withhold.views.filters import blur_weights
 from withhold.views.filters import solarize as invert
 from withhold.views.geometry import axis_weights, draw_crops
+from withhold.views.precision import precise
 from withhold.views.random import chance, uniform
 
 SIGMA = (0.1, 2.0)
@@ -16,6 +17,7 @@ CACHED = 300_000
 """How many values of a batch a processor core takes at once, so that what lies between two steps stays in its cache."""
 
 
+@precise
 def augment(
     images: Tensor,
     rng: torch.Generator,
@@ -63,16 +65,15 @@ def augment(
 
     views = torch.empty(n, height, width, c, device=images.device).permute(0, 3, 1, 2)
     step = n if images.is_cuda else max(1, CACHED * torch.get_num_threads() // (c * max(h * w, height * width)))
-    with torch.autocast(images.device.type, enabled=False):  # whatever the network's precision is
-        for start in range(0, n, step):
-            part = slice(start, start + step)
-            top, left, tall, wide = (box[part] for box in boxes)
-            rows = _axis(top, tall, h, height, sigma[part] if blur else None)
-            columns = _axis(left, wide, w, width, sigma[part] if blur else None, mirrored[part])
-            view = _resample(images[part], rows, columns, matrices[part] if jitter or grey else None)
-            if jitter:
-                view = torch.lerp(luma(view.mean((2, 3)))[:, None, None, None], view, contrast[part, None, None, None])
-            views[part] = view
+    for start in range(0, n, step):
+        part = slice(start, start + step)
+        top, left, tall, wide = (box[part] for box in boxes)
+        rows = _axis(top, tall, h, height, sigma[part] if blur else None)
+        columns = _axis(left, wide, w, width, sigma[part] if blur else None, mirrored[part])
+        view = _resample(images[part], rows, columns, matrices[part] if jitter or grey else None)
+        if jitter:
+            view = torch.lerp(luma(view.mean((2, 3)))[:, None, None, None], view, contrast[part, None, None, None])
+        views[part] = view
     views.clamp_(0, 1)
     return invert(views, rng, solarize) if solarize else views
 

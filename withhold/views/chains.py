@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from withhold.views.augment import augment
 from withhold.views.color import color_matrices, luma, to_float
 from withhold.views.geometry import inverse_affine, warp
+from withhold.views.precision import precise
 from withhold.views.random import chance, where
 
 OPERATIONS = (
@@ -47,6 +48,7 @@ def multi_crop(
     return [augment(images, rng, size=sizes[kind], crop=crops[kind], **chain) for kind in kinds]
 
 
+@precise
 def rand_augment(images: Tensor, rng: torch.Generator, operations: int = 2, magnitude: float = 9) -> Tensor:
     """A few operations at random out of fourteen, different ones for each image.
 
@@ -84,8 +86,7 @@ def _operate(images: Tensor, chosen: Tensor, sign: Tensor, strength: float) -> T
 
     brightness, saturation, contrast = (1 + amount(name, 0.9) for name in ("brightness", "saturation", "contrast"))
     colors = color_matrices(brightness, saturation, torch.zeros_like(sign), images.shape[1])
-    with torch.autocast(images.device.type, enabled=False):
-        images = (colors @ images.flatten(2)).view(images.shape)
+    images = (colors @ images.flatten(2)).view(images.shape)
     mean = luma(images.mean((2, 3)))[:, None, None, None]
     images = torch.lerp(mean, images, contrast[:, None, None, None])
     images = torch.lerp(_smooth(images), images, 1 + amount("sharpness", 0.9)[:, None, None, None]).clamp_(0, 1)

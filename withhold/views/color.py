@@ -44,7 +44,7 @@ def with_channels(images: Tensor, channels: int) -> Tensor:
 def _chroma(device: torch.device) -> Tensor:
     """float [3, 3, 3]: matrices from RGB to grey, to the difference from grey, and to that after a quarter turn."""
     yiq = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)], dtype=torch.float64)
-    turn = torch.tensor([[0, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=torch.float64)
+    turn = torch.tensor([[0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)
     grey = torch.tensor([LUMA] * 3, dtype=torch.float64)
     quarter = yiq.inverse() @ turn @ yiq
     return torch.stack([grey, torch.eye(3, dtype=torch.float64) - grey, quarter]).float().to(device)
@@ -59,8 +59,7 @@ def color_matrices(brightness: Tensor, saturation: Tensor, hue: Tensor, channels
         return brightness[:, None, None]
     angle = hue * (2 * math.pi)
     parts = torch.stack([torch.ones_like(angle), saturation * angle.cos(), saturation * angle.sin()], 1)
-    parts = (brightness[:, None] * parts)[:, :, None, None]
-    return (parts * _chroma(hue.device)).sum(1)  # not a product, which autocast would make coarse
+    return (brightness[:, None] * parts @ _chroma(hue.device).flatten(1)).view(-1, 3, 3)
 
 
 def draw_jitter(n: int, jitter: Jitter, probability: float, rng: torch.Generator) -> list[Tensor]:

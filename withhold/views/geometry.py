@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from withhold.views.precision import precise
 from withhold.views.random import chance, uniform, where
 
 
@@ -29,8 +30,8 @@ def draw_crops(
     first, found = fits.int().argmax(1, keepdim=True), fits.any(1)
     tall = heights.gather(1, first)[:, 0].where(found, min(height, round(width / aspect[0])))
     wide = widths.gather(1, first)[:, 0].where(found, min(width, round(height * aspect[1])))
-    top = (uniform(n, 0, 1, rng) * (height - tall + 1)).floor().where(found, ((height - tall) / 2).round())
-    left = (uniform(n, 0, 1, rng) * (width - wide + 1)).floor().where(found, ((width - wide) / 2).round())
+    top = (uniform(n, 0, 1, rng) * (height - tall + 1)).floor().where(found, ((height - tall) / 2).floor())
+    left = (uniform(n, 0, 1, rng) * (width - wide + 1)).floor().where(found, ((width - wide) / 2).floor())
     return top, left, tall, wide
 
 
@@ -90,6 +91,7 @@ def inverse_affine(turn: Tensor, scale: Tensor, shear_x: Tensor, shear_y: Tensor
     return torch.cat([backward, -backward @ move[:, :, None]], 2)
 
 
+@precise
 def affine(
     images: Tensor,
     rng: torch.Generator,

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageEnhance, ImageOps
+from scipy import stats
+
+from withhold import views
+from withhold.views.chains import OPERATIONS, _operate
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def apply(name, images, sign, strength):
+    n = len(images)
+    chosen = torch.full((n,), OPERATIONS.index(name))
+    return _operate(views.to_float(images), chosen, torch.full((n,), float(sign)), strength)
+
+
+def with_pillow(images, change):
+    pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in images]
+    return torch.stack([torch.from_numpy(np.array(change(p))).permute(2, 0, 1) for p in pictures])
+
+
+# Strength 0.3 is magnitude 9 of 30: factors 1 +- 0.27, 7 bits, threshold 178.5.
+PILLOW = {
+    ("brightness", 1): lambda p: ImageEnhance.Brightness(p).enhance(1.27),
+    ("brightness", -1): lambda p: ImageEnhance.Brightness(p).enhance(0.73),
+    ("saturation", 1): lambda p: ImageEnhance.Color(p).enhance(1.27),
+    ("contrast", -1): lambda p: ImageEnhance.Contrast(p).enhance(0.73),
+    ("sharpness", 1): lambda p: ImageEnhance.Sharpness(p).enhance(1.27),
+    ("sharpness", -1): lambda p: ImageEnhance.Sharpness(p).enhance(0.73),
+    ("posterize", 1): lambda p: ImageOps.posterize(p, 7),
+    ("solarize", 1): lambda p: ImageOps.solarize(p, 179),
+    ("autocontrast", 1): ImageOps.autocontrast,
+    ("equalize", 1): ImageOps.equalize,
+    ("identity", 1): lambda p: p,
+    ("rotate", 1): lambda p: p.rotate(-9, Image.Resampling.BILINEAR),
+    ("translate_x", 1): lambda p: shifted(p, (1, 0, -0.3 * 150 / 331 * 32, 0, 1, 0)),
+    ("translate_y", -1): lambda p: shifted(p, (1, 0, 0, 0, 1, 0.3 * 150 / 331 * 32)),
+    ("shear_x", 1): lambda p: shifted(p, (1, -0.09, 0.09 * 16, 0, 1, 0)),
+    ("shear_y", -1): lambda p: shifted(p, (1, 0, 0, 0.09, 1, -0.09 * 16)),
+}
+
+
+def shifted(picture, coefficients):
+    return picture.transform(picture.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
+
+
+@pytest.mark.parametrize(("name", "sign"), PILLOW)
+def test_each_operation_is_pillows(photos, name, sign):
+    images = torch.from_numpy(photos[:32]).permute(0, 3, 1, 2)
+    levels = apply(name, images, sign, 0.3) * 255
+    difference = (levels - with_pillow(images, PILLOW[name, sign]).float()).abs()
+    if name in ("rotate", "translate_x", "translate_y", "shear_x", "shear_y"):
+        difference = difference[:, :, 3:-3, 3:-3]  # Pillow leaves its border black, we fade it
+        assert difference.median() <= 1
+        assert difference.quantile(0.95) <= 2
+    else:
+        assert difference.max() <= 2.01  # Pillow rounds, and contrast rounds its mean as well
+
+
+def test_every_operation_is_chosen_equally_often_for_single_images(photos, monkeypatch):
+    seen = []
+    monkeypatch.setattr("withhold.views.chains._operate", lambda images, chosen, *rest: seen.append(chosen) or images)
+    views.rand_augment(torch.zeros(2000, 1, 4, 4), rng(), operations=3)
+    counts = [torch.bincount(chosen, minlength=len(OPERATIONS)) for chosen in seen]
+    assert len(counts) == 3
+    assert all(stats.chisquare(count).pvalue > 1e-3 for count in counts)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rand_augment_is_seeded_and_stays_in_range(photos, channels):
+    images = torch.from_numpy(photos[:1]).permute(0, 3, 1, 2)[:, :channels].expand(40, -1, -1, -1)
+    seen = views.rand_augment(images, rng(), magnitude=15)
+    assert seen.shape == images.shape
+    assert seen.min() >= 0
+    assert seen.max() <= 1
+    assert torch.equal(seen, views.rand_augment(images, rng(), magnitude=15))
+    assert len({view.numpy().tobytes() for view in seen}) > 30
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(seen, views.rand_augment(images, rng(), magnitude=15))
+
+
+def test_multi_crop_gives_large_views_and_then_small_ones():
+    ramp = torch.linspace(0, 1, 64).expand(200, 1, 64, 64)
+    seen = views.multi_crop(ramp, rng(), local_views=3, sizes=(32, 16), flip=0)
+    assert [tuple(view.shape) for view in seen] == [(200, 1, 32, 32)] * 2 + [(200, 1, 16, 16)] * 3
+    widths = [(view.amax((1, 2, 3)) - view.amin((1, 2, 3))) for view in seen]
+    assert all(width.min() > 0.35 for width in widths[:2])
+    assert all(width.max() < 0.62 for width in widths[2:])
+    assert not torch.equal(seen[0], seen[1])
