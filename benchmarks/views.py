@@ -12,12 +12,12 @@ from collections.abc import Callable
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else threads that wait for a busy core spin, for every contender
 
-import peers  # noqa: E402
-import torch  # noqa: E402
-from record import record  # noqa: E402
-from torch import Tensor  # noqa: E402
+import peers
+import torch
+from record import record
+from torch import Tensor
 
-from withhold import views  # noqa: E402
+from withhold import views
 
 BATCHES = {32: 256, 96: 64, 224: 16}
 """Images in a batch by their size; blurred above 32 pixels, as is usual."""

@@ -64,7 +64,8 @@ def augment(
     sigma = uniform(n, *SIGMA, rng).where(chance(n, blur, rng), 0)
 
     views = torch.empty(n, height, width, c, device=images.device).permute(0, 3, 1, 2)
-    step = n if images.device.type != "cpu" else max(1, CACHED * torch.get_num_threads() // (c * max(h * w, height * width)))
+    cached = CACHED * torch.get_num_threads() // (c * max(h * w, height * width))
+    step = max(1, cached) if images.device.type == "cpu" else n
     for start in range(0, n, step):
         part = slice(start, start + step)
         top, left, tall, wide = (box[part] for box in boxes)
