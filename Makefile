@@ -7,7 +7,7 @@ demo: .venv/ready
 	$(BIN)/withhold demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -30,11 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"withhold {withhold.__version__}")
         return 0
+    # Threads that spin while they wait stand in each other's way on a machine with other work; torch reads this once.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     name, rest = arguments[0], arguments[1:]
     debug = "--debug" in rest
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
     logging.getLogger("withhold").setLevel(logging.INFO)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         if name not in VERBS:
             raise UsageError(f"There is no verb {name!r}: {suggestion(name, VERBS)}")

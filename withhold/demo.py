@@ -11,6 +11,8 @@ from withhold.training import Row
 
 # One method that verifies, one that reconstructs, one that contrasts, with the passes over the digits each one gets.
 METHODS = {"rotation": 12, "denoising_autoencoder": 20, "simclr": 30}
+SIZE = 16
+"""Pixels; the digits themselves have 8."""
 
 
 def demo(
@@ -20,12 +22,12 @@ def demo(
 
     A fifth of the digits is held out: no method sees it, and every row is measured on it.
     """
-    seen, held_out = data.load("digits").split(0.2, seed)
+    seen, held_out = data.load("digits", size=SIZE).split(0.2, seed)
     runs = []
     for name, epochs in METHODS.items():
         if (folder / name / "config.json").is_file():  # of an earlier demo
             shutil.rmtree(folder / name)
-        runs.append(train(name, seen, epochs=epochs, seed=seed, out=folder / name, progress=progress))
+        runs.append(train(name, seen, size=SIZE, epochs=epochs, seed=seed, out=folder / name, progress=progress))
     results: list[dict[str, Any]] = []
     for run in runs:
         last = run is runs[-1]

@@ -169,8 +169,14 @@ def test_it_takes_grey_and_odd_batches_or_says_why_not(name, channels, photo_sam
 
 
 def test_it_trains_in_half_precision(name, photo_samples):
+    """The encoder's layers run under autocast, and what the loss sees is float32 again."""
     method, feeder = make(name), feed(name, photo_samples, batch_size=16)
+    halved = []
+    for part in method.encoder.modules():
+        part.register_forward_pre_hook(lambda *_: halved.append(torch.is_autocast_enabled("cpu")))
     rows = fit(method, feeder, Plan(steps=2), fabric=Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")).rows
+    assert halved
+    assert all(halved)
     assert len(rows) == 2
 
 

@@ -65,9 +65,9 @@ def evaluate(
         encoders["untrained"] = control
     if supervised and untrained is not None:
         learner = labels_seen.Supervised
-        encoders["supervised"] = labels_seen.train(
-            learner, untrained, train, images=budget, seed=seed, device=device
-        ).encoder
+        taught = labels_seen.train(learner, untrained, train, images=budget, seed=seed, device=device).encoder
+        nets.refresh_statistics(taught, plain_batches(train, device))
+        encoders["supervised"] = taught
     if pixels:
         encoders["pixels"] = None
     rows = []

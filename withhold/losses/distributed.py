@@ -32,6 +32,6 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(context, gradient: Tensor) -> Tensor:
-        gradient = gradient.contiguous()
+        gradient = gradient.clone(memory_format=torch.contiguous_format)  # autograd may hand the same one to others
         distributed.all_reduce(gradient)
         return gradient.chunk(ranks())[rank()]

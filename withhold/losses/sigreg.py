@@ -28,6 +28,7 @@ def sigreg(z: Tensor, rng: torch.Generator, slices: int = 1024, points: int = 17
     return len(z) * (distance @ weight).mean()
 
 
+@float32
 def sigreg_of_noise(scale: Tensor, n: int, points: int = 17, t_max: float = 3.0) -> Tensor:
     """What `sigreg` is on average for n samples of a Gaussian with standard deviation `scale`, a tensor of any shape.
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from withhold.errors import UsageError
 from withhold.nets import Encoder
@@ -79,9 +80,14 @@ class Method(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} defines no loss(predicted, withheld).")
 
     def forward(self, batch: Batch) -> dict[str, Any]:
-        """The three verbs in a row: a batch, one entry a stream -> the loss and its terms."""
+        """The three verbs in a row: a batch, one entry a stream -> the loss and its terms.
+
+        The loss is computed in float32, whatever the precision of the networks.
+        """
         visible, withheld = self.hide(batch)
-        return self.loss(self.predict(visible), withheld)
+        predicted = tree_map(lambda x: x.float() if x.is_floating_point() else x, self.predict(visible))
+        with torch.autocast(self.rng.device.type, enabled=False):
+            return self.loss(predicted, withheld)
 
     def hide(self, batch: Batch) -> tuple[Any, Any]:
         """`withhold` without gradient, with the random numbers drawn on the batch's device."""

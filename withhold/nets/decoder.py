@@ -35,4 +35,6 @@ class Decoder(nn.Module):
         images = self.layers(maps)
         if self.cut:
             return images[:, :, : self.size, : self.size]
-        return F.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
+        return F.interpolate(
+            images.float(), (self.size, self.size), mode="bilinear", align_corners=False, antialias=True
+        )

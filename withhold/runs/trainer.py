@@ -146,7 +146,7 @@ def train(
         learner, feeder, plan, fabric=fabric, folder=folder, look=lambda encoder: _look(encoder, watched),
         report=progress,
     )  # fmt: skip
-    if outcome.finished and fabric.is_global_zero:
+    if outcome.finished:
         _finish(folder, learner, streams, config, outcome, fabric)
     fabric.barrier()
     return Run(folder)
@@ -155,6 +155,7 @@ def train(
 def _fabric(devices: int, nodes: int, precision: str | None) -> Fabric:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ranks = devices * nodes
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it would say, the run says itself
     fabric = Fabric(
         accelerator=device.type,
         devices=devices,
@@ -172,9 +173,12 @@ def _finish(
 ) -> None:
     """Write the weights, with batch statistics of plain images, and the report."""
     encoder = learner.encoder
-    write_weights(folder / "method.safetensors", learner)
+    if fabric.is_global_zero:
+        write_weights(folder / "method.safetensors", learner)
     # Methods train on cut, masked or coloured inputs; a person will embed whole images, and so do the controls.
     nets.refresh_statistics(encoder, evaluation.plain_batches(next(iter(streams.values())), fabric.device))
+    if not fabric.is_global_zero:  # the others were needed for statistics across ranks
+        return
     write_weights(folder / "encoder.safetensors", encoder)
     last = outcome.rows[-1]
     config["hardware"] = {

@@ -19,7 +19,7 @@ from withhold.errors import UsageError, WithholdError
 from withhold.methods import Batch, Method, Optimizer
 from withhold.training import checkpoint
 from withhold.training.journal import Journal, Row
-from withhold.training.optimizers import build, clip, peak_lr, schedule
+from withhold.training.optimizers import USUAL_LR, build, clip, peak_lr, schedule
 from withhold.training.ranks import synchronize_batch_norm
 
 
@@ -131,7 +131,8 @@ def fit(
             with _alone(player, optimizers):
                 for i, part in enumerate(parts):
                     with fabric.no_backward_sync(module, enabled=i < len(parts) - 1):
-                        scored = module.turn(player, part)
+                        with fabric.autocast():
+                            scored = module.turn(player, part)
                         fabric.backward(scored["loss"] / len(parts))
                     for name, value in scored.items():
                         name = f"{player}/{name}" if len(optimizers) > 1 else name
@@ -211,9 +212,11 @@ def fit(
 
 def _recipe(method: Method, player: str, plan: Plan) -> Optimizer:
     own = method.optimizer[player] if isinstance(method.optimizer, dict) else method.optimizer
+    name = plan.optimizer or own.name
+    usual = own.lr if name == own.name else USUAL_LR.get(name, own.lr)
     return Optimizer(
-        name=plan.optimizer or own.name,
-        lr=own.lr if plan.lr is None else plan.lr,
+        name=name,
+        lr=usual if plan.lr is None else plan.lr,
         weight_decay=own.weight_decay if plan.weight_decay is None else plan.weight_decay,
         betas=own.betas,
         encoder=own.encoder,

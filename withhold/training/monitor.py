@@ -14,7 +14,7 @@ def rank(features: Tensor) -> float:
 
     RankMe, Garrido et al., ICML 2023, equation 1, on centred features, so that a constant feature counts for nothing.
     """
-    spectrum = torch.linalg.svdvals((features - features.mean(0)).double())
+    spectrum = torch.linalg.svdvals(features.double() - features.double().mean(0))
     if spectrum.sum() < 1e-9:
         return 0.0
     shares = spectrum / spectrum.sum()

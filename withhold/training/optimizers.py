@@ -10,14 +10,16 @@ from withhold.errors import UsageError, suggestion
 from withhold.methods import Encoder, Optimizer
 
 REFERENCE_BATCH = 256
+USUAL_LR = {"adamw": 1e-3, "sgd": 0.06, "lars": 0.3}
+"""At the reference batch, where a person names another optimiser than the method's own, and no learning rate."""
 
 
 class LARS(torch.optim.SGD):
     """SGD with momentum whose step is scaled, tensor by tensor, by the ratio of the weight's to the gradient's norm.
 
     You, Gitman & Ginsburg, 2017: "Large batch training of convolutional networks". Biases and normalisation parameters
-    (groups without `decay`) are stepped unscaled, as self-supervised practice has it. The decay is the group's `decay`
-    rather than SGD's `weight_decay`, because it belongs inside the scaling.
+    (groups that are not `scaled`) are stepped as SGD steps them, as self-supervised practice has it. The decay is the
+    group's `decay` rather than SGD's `weight_decay`, because it belongs inside the scaling.
     """
 
     def __init__(self, params, lr: float, momentum: float = 0.9, trust: float = 0.001):
@@ -25,12 +27,13 @@ class LARS(torch.optim.SGD):
         self.trust = trust
         for group in self.param_groups:
             group.setdefault("decay", 0.0)
+            group.setdefault("scaled", True)
 
     @torch.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
             for parameter in group["params"]:
-                if parameter.grad is None or not group["decay"]:
+                if parameter.grad is None or not group["scaled"]:
                     continue
                 gradient = parameter.grad.add_(parameter, alpha=group["decay"])
                 weight_norm, gradient_norm = parameter.norm(), gradient.norm()
@@ -49,7 +52,7 @@ def build(modules: Iterable[nn.Module], recipe: Optimizer, lr: float) -> torch.o
         p for module in modules for part in module.modules() if isinstance(part, Encoder) for p in part.parameters()
     }
     groups = [
-        {"params": chosen, "weight_decay": recipe.weight_decay if decayed else 0.0, "share": share}
+        {"params": chosen, "weight_decay": recipe.weight_decay * decayed, "share": share, "scaled": decayed}
         for share, below in ((1.0, False), (recipe.encoder, True))
         for decayed in (True, False)
         if (chosen := [p for p in trained if (p.ndim > 1) == decayed and (p in inside) == below])

@@ -21,8 +21,9 @@ class BatchNormAcrossRanks(_BatchNorm):
         if not self.training:
             return super().forward(x)
         dims = [0, *range(2, x.ndim)]
-        mean, square = gather(torch.stack([x.float().mean(dims), x.float().square().mean(dims)])[None]).mean(0)
-        variance = square - mean.square()
+        variances, means = gather(torch.stack(torch.var_mean(x.float(), dims, correction=0))[None]).unbind(1)
+        mean = means.mean(0)
+        variance = (variances + (means - mean).square()).mean(0)  # not of squares, whose difference would cancel
         with torch.no_grad():
             assert (
                 self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None

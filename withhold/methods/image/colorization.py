@@ -136,7 +136,12 @@ def split(images: Tensor) -> tuple[Tensor, Tensor]:
         raise UsageError("colorization needs colour images, and these are grey: choose another method for them.")
     with torch.autocast(images.device.type, enabled=False):  # half precision would move colours to other bins
         lab = views.rgb_to_lab(views.to_float(images))
-    return lab[:, :1] / 100, lab[:, 1:, ::STRIDE, ::STRIDE]
+    # The pixel nearest to the middle of its cell, where `paint` puts its colour.
+    rows, columns = (
+        torch.arange(STRIDE // 2, side + STRIDE // 2, STRIDE, device=lab.device).clamp(max=side - 1)
+        for side in lab.shape[2:]
+    )
+    return lab[:, :1] / 100, lab[:, 1:, rows[:, None], columns]
 
 
 def paint(lightness: Tensor, ab: Tensor) -> Tensor:

@@ -24,12 +24,13 @@ class DenoisingAutoencoder(Method):
 
     def __init__(self, encoder: Encoder, ratio: float = 0.5, block: int = 4, intact: float = 1.0):
         super().__init__(encoder)
-        if not 0 < ratio < 1:
-            raise ValueError(f"ratio must be between 0 and 1, not {ratio}.")
         if not 1 <= block <= encoder.size // 2:
             raise ValueError(f"block must be between 1 and {encoder.size // 2}, half the image's size, not {block}.")
         if intact < 0:
             raise ValueError(f"intact must be at least 0, not {intact}.")
+        blocks = (-(-encoder.size // block)) ** 2
+        if not 0 < round(ratio * blocks) < blocks:
+            raise ValueError(f"ratio must withhold some of the {blocks} blocks and leave some, not {ratio}.")
         self.ratio, self.block, self.intact = ratio, block, intact
         self.decoder = Decoder(encoder.dim, encoder.channels, encoder.grid, encoder.size)
 

@@ -61,12 +61,12 @@ class MAE(Method):
         return self.paint(self.decoder(blanks.scatter(1, _repeat(left, features.shape[2]), features) + self.positions))
 
     def loss(self, predicted, withheld):
-        """The mean square error of the withheld patches; the trivial one is that of each patch's own mean."""
+        """The mean square error of the withheld patches; the trivial one is that of the mean patch at each place."""
         whole, mask = withheld
         target = (whole - whole.mean(2, keepdim=True)) / (whole.var(2, keepdim=True) + 1e-6).sqrt()
         return {
             "loss": _mean(((predicted.float() - target) ** 2).mean(2), mask),
-            "trivial": _mean((target**2).mean(2), mask),
+            "trivial": _mean(((target - target.mean(0)) ** 2).mean(2), mask),
         }
 
     def picture(self, visible, withheld, predicted=None):

@@ -94,7 +94,7 @@ class MoCo(Method):
     def by_parts(self, network, images):
         """`network` on one part of the batch after the other, so that each has its own statistics."""
         parts = max(1, min(self.parts, len(images) // 8))
-        return torch.cat([network(part) for part in images.chunk(parts)])
+        return torch.cat([network(part) for part in images.tensor_split(parts)])
 
     def picture(self, seen, withheld, queries=None):
         other, keys = withheld

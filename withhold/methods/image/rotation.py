@@ -25,7 +25,7 @@ class Rotation(Method):
 
     def withhold(self, images):
         """uint8 [n, c, h, w] -> float [4n, c, h, w] in all four turns, turn index [4n]."""
-        upright = views.augment(images, self.rng, crop=(0.6, 1.0))
+        upright = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0))
         turned = torch.cat([upright.rot90(turn, (2, 3)) for turn in range(TURNS)])
         return turned, torch.arange(TURNS, device=turned.device).repeat_interleave(len(upright))
 

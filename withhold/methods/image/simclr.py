@@ -14,7 +14,8 @@ class SimCLR(Method):
     """Withholds which view shows the same image; predicts it among all the views in the batch.
 
     Cropping alone would let the histogram of colours give the partner away: jitter and grey views take that from it.
-    The rest is the paper's recipe for CIFAR-10, with a narrower projector and crops of a fifth of the area or more.
+    The views and the temperature are the paper's for CIFAR-10, with crops of a fifth of the area or more; the projector
+    is narrower, and AdamW takes the place of LARS.
     Half of the views are blurred, from 64 pixels on. In several processes, all views of all processes are compared.
 
     Args:
