@@ -303,6 +303,16 @@ def weights(folder):
     return load_file(folder / "method.safetensors")
 
 
+def test_two_processes_make_one_run(tmp_path):
+    """Started by the command itself; both are needed to the end, and one of them speaks."""
+    arguments = ["train", "simclr", "digits", "--size", "16", "--epochs", "1", "--batch-size", "64", "--devices", "2"]
+    process = start([*arguments, "--out", str(tmp_path / "two"), "--json"])
+    said, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert json.loads(said)["steps"] == 1797 // 128
+    assert withhold.load(tmp_path / "two").encoder.dim == 256
+
+
 def test_killed_and_terminated_processes_resume_to_the_same_weights(tmp_path):
     """SIGTERM saves and exits cleanly; SIGKILL loses what came after the last checkpoint; neither changes the end."""
 

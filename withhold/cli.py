@@ -135,12 +135,16 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     options = vars(parser.parse_intermixed_args(arguments))
     machine, _ = options.pop("json"), options.pop("debug")
     sources, parameters = _split_items(options.pop("items"))
+    from withhold.losses import rank
+
     clash = sorted(set(parameters) & set(options))
     if clash:
         raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
     bar = _Progress(machine)
     run = withhold.train(options.pop("method"), *sources, progress=bar, **options, **parameters)
     bar.close()
+    if rank() > 0:  # one process speaks for all
+        return
     if not run.finished:
         print(f"Stopped. Go on with: withhold train {' '.join(arguments)} --resume", file=sys.stderr)
         rows = run.rows()

@@ -10,6 +10,7 @@ from tests.training.toys import Rows, Toy
 from withhold.errors import WithholdError
 from withhold.methods import Optimizer
 from withhold.training import Plan, fit
+from withhold.training.ranks import synchronize_batch_norm
 
 
 def same(first, second):
@@ -64,6 +65,25 @@ def test_accumulated_parts_make_the_whole_gradient():
     fit(parts, Rows(), Plan(steps=3, accumulate=4))
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6)
+
+
+def test_another_optimiser_comes_with_its_own_learning_rate():
+    """AdamW's 1e-3 would leave LARS standing still."""
+    for name, lr in {"sgd": 0.1, "adamw": 1e-3, "lars": 0.3}.items():  # the method's own is sgd at 0.1
+        rows = fit(Toy(), Rows(256), Plan(steps=10, warmup=0.5, optimizer=name)).rows
+        assert max(row["lr"] for row in rows) == pytest.approx(lr)
+
+
+def test_batch_norm_across_ranks_is_batch_norm_in_one():
+    """Also far from zero, where the mean of squares less the square of the mean has no digit left."""
+    x = (10 + 0.01 * torch.randn(64, 5, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    plain, across = nn.BatchNorm1d(5), nn.BatchNorm1d(5)
+    synchronize_batch_norm(across)
+    expected, found = plain(x), across(x)
+    assert torch.allclose(found, expected, atol=2e-3)
+    assert torch.allclose(across.running_var, plain.running_var)
+    for a, b in zip(*(torch.autograd.grad(y.square().sum(), x) for y in (found, expected)), strict=True):
+        assert torch.allclose(a, b, atol=0.05)
 
 
 def test_clipping_bounds_the_step():

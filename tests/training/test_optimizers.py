@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from withhold.errors import UsageError
-from withhold.methods import Optimizer
+from withhold.methods import Encoder, Optimizer
 from withhold.training.optimizers import LARS, build, peak_lr, schedule
 
 
@@ -71,3 +71,32 @@ def test_the_schedule_rises_then_falls_as_a_cosine():
 def test_an_unknown_optimiser_is_named():
     with pytest.raises(UsageError, match="There is no optimiser 'adam': did you mean adamw"):
         build([nn.Linear(1, 1)], Optimizer("adam"), lr=1.0)
+
+
+def test_lars_scales_weights_that_are_not_decayed_and_never_biases():
+    steps = {}
+    for decay in (0.0, 1e-9):
+        torch.manual_seed(0)
+        layer = nn.Linear(3, 2)
+        before = [p.detach().clone() for p in layer.parameters()]
+        optimizer = build([layer], Optimizer("lars", weight_decay=decay), lr=1.0)
+        layer(torch.ones(4, 3)).square().sum().backward()
+        gradient = layer.bias.grad.clone()
+        optimizer.step()
+        steps[decay] = layer.weight.detach() - before[0]
+        assert torch.allclose(layer.bias, before[1] - gradient)
+        assert steps[decay].norm() == pytest.approx(0.001 * before[0].norm().item(), rel=1e-4)
+    assert torch.allclose(steps[0.0], steps[1e-9])
+
+
+def test_the_encoder_may_learn_slower():
+    class Tiny(Encoder):
+        def __init__(self):
+            super().__init__(4, 3, 8, 1)
+            self.layer = nn.Conv2d(3, 4, 1)
+
+    encoder, head = Tiny(), nn.Linear(4, 2)
+    groups = build([nn.ModuleList([encoder, head])], Optimizer(encoder=0.1), lr=1.0).param_groups
+    shares = {id(p): group["share"] for group in groups for p in group["params"]}
+    assert {shares[id(p)] for p in encoder.parameters()} == {0.1}
+    assert {shares[id(p)] for p in head.parameters()} == {1.0}

@@ -87,7 +87,7 @@ def train(
             raise UsageError(f"The {name} must be above 0, not {value}.")
     parameters = registry.configure(cls, parameters)
 
-    fabric = _fabric(devices, nodes, precision)
+    fabric = _fabric(cls, devices, nodes, precision)
     folder = Path(out) if out is not None else Path("runs") / f"{cls.name}-{_label(sources)}"
     begun = (folder / "config.json").is_file()
     if begun and not resume:
@@ -152,15 +152,17 @@ def train(
     return Run(folder)
 
 
-def _fabric(devices: int, nodes: int, precision: str | None) -> Fabric:
+def _fabric(cls: type[Method], devices: int, nodes: int, precision: str | None) -> Fabric:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ranks = devices * nodes
+    game = cls.players is not Method.players  # while one player plays, the others' parameters go unused
+    strategy = "ddp_find_unused_parameters_true" if game else "ddp"
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it would say, the run says itself
     fabric = Fabric(
         accelerator=device.type,
         devices=devices,
         num_nodes=nodes,
-        strategy="ddp_find_unused_parameters_true" if ranks > 1 else "auto",
+        strategy=strategy if ranks > 1 else "auto",
         precision=cast(Any, precision or defaults.precision(device)),
     )
     if ranks > 1:
