@@ -1,7 +1,6 @@
 """The command line: one function a verb, nothing but parsing and printing. Heavy imports wait until a verb runs."""
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import withhold
+from withhold.console import Progress, print_json, print_results, print_table
 from withhold.errors import UsageError, WithholdError, suggestion
 
 Verb = Callable[[argparse.ArgumentParser, list[str]], None]
@@ -69,12 +69,12 @@ def demo(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     from withhold.demo import demo as run_demo
 
-    bar = _Progress(options.json)
+    bar = Progress(options.json)
     results, page = run_demo(Path(options.out), seed=options.seed, progress=bar)
     bar.close()
     if options.json:
-        return _print_json({"results": results, "report": str(page)})
-    _print_results(results)
+        return print_json({"results": results, "report": str(page)})
+    print_results(results)
     print(f"\nThe report with pictures is {page}")
     print("Next: withhold train simclr YOUR_FOLDER --minutes 10")
 
@@ -88,7 +88,7 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
     cards = [card(find(name)) for name in ([options.name] if options.name else names())]
     if options.json:
-        return _print_json(cards if not options.name else cards[0])
+        return print_json(cards if not options.name else cards[0])
     if options.name:
         found = cards[0]
         print(f"{found['name']}  ({found['family']}; {found['paper']})\n\n{found['about']}\n")
@@ -97,7 +97,7 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         data = " ".join(f"{name.upper()}/" for name in found["needs"])
         print(f"Next: withhold train {options.name} {data}")
     else:
-        _print_table(
+        print_table(
             ["method", "family", "withholds and predicts", "paper"],
             [[c["name"], c["family"], c["about"].split("\n")[0], c["paper"]] for c in cards],
         )
@@ -140,7 +140,7 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     clash = sorted(set(parameters) & set(options))
     if clash:
         raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
-    bar = _Progress(machine)
+    bar = Progress(machine)
     run = withhold.train(options.pop("method"), *sources, progress=bar, **options, **parameters)
     bar.close()
     if rank() > 0:  # one process speaks for all
@@ -149,11 +149,11 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print(f"Stopped. Go on with: withhold train {' '.join(arguments)} --resume", file=sys.stderr)
         rows = run.rows()
         if machine:
-            _print_json({"run": str(run.folder), "steps": int(rows[-1]["step"]) if rows else 0, "finished": False})
+            print_json({"run": str(run.folder), "steps": int(rows[-1]["step"]) if rows else 0, "finished": False})
         return
     outcome = run.config["outcome"]
     if machine:
-        _print_json({"run": str(run.folder), **outcome, "finished": True})
+        print_json({"run": str(run.folder), **outcome, "finished": True})
         return
     for finding in run.doctor():
         print(f"! {finding}")
@@ -183,8 +183,8 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         test_fraction=options.test_fraction, supervised=options.supervised, strict=options.strict,
     )  # fmt: skip
     if options.json:
-        return _print_json({"run": str(run.folder), "results": results})
-    _print_results(results)
+        return print_json({"run": str(run.folder), "results": results})
+    print_results(results)
     print(f"The rows are in {run.folder / 'evaluation.json'}")
     print(f"Next: withhold report {run.folder}")
 
@@ -203,7 +203,7 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
     write_table(Path(options.out), table)
     if options.json:
-        return _print_json({"out": options.out, "rows": table.num_rows, "dim": table["embedding"].type.list_size})
+        return print_json({"out": options.out, "rows": table.num_rows, "dim": table["embedding"].type.list_size})
     print(f"{table.num_rows} embeddings of {table['embedding'].type.list_size} numbers are in {options.out}")
     print(f"Next: pandas.read_parquet({options.out!r})")
 
@@ -219,7 +219,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
     written = run_apply(withhold.load(options.run), options.input, Path(options.out))
     if options.json:
-        return _print_json({"out": options.out, "files": [str(path) for path in written]})
+        return print_json({"out": options.out, "files": [str(path) for path in written]})
     print(f"{len(written)} file(s) are in {options.out}")
 
 
@@ -234,7 +234,7 @@ def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
     difference = run_export(withhold.load(options.run), options.to, Path(options.out))
     if options.json:
-        return _print_json({"out": options.out, "largest_difference": difference})
+        return print_json({"out": options.out, "largest_difference": difference})
     print(f"The encoder is in {options.out}; it differs from the trained one by at most {difference:.1e}")
 
 
@@ -247,9 +247,9 @@ def compare(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
     rows = run_compare([withhold.load(folder) for folder in options.runs])
     if options.json:
-        return _print_json({"runs": rows})
+        return print_json({"runs": rows})
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    _print_table(columns, [[_short(row.get(name, "")) for name in columns] for row in rows])
+    print_table(columns, [[_short(row.get(name, "")) for name in columns] for row in rows])
 
 
 @verb
@@ -263,7 +263,7 @@ def report(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
     page = write_report(run, run.load_data(options.data or run.config["data"][0]))
     if options.json:
-        return _print_json({"report": str(page)})
+        return print_json({"report": str(page)})
     print(f"The report is {page}")
 
 
@@ -274,7 +274,7 @@ def doctor(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
     found = withhold.load(options.run).doctor()
     if options.json:
-        return _print_json({"findings": found})
+        return print_json({"findings": found})
     print(
         "\n".join(f"! {finding}" for finding in found)
         or "Nothing wrong: the loss fell, the representation is spread out."
@@ -299,7 +299,7 @@ def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         **parameters,
     )  # fmt: skip
     if options.json:
-        return _print_json({"out": options.out})
+        return print_json({"out": options.out})
     print(f"The picture is {options.out}")
     print(f"Next: withhold train {' '.join([options.method, *options.items])}")
 
@@ -314,53 +314,19 @@ def cache(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     if options.clear:
         freed = store.clear()
         if options.json:
-            return _print_json({"freed_bytes": freed})
+            return print_json({"freed_bytes": freed})
         print(f"{freed / 1e6:.1f} MB freed in {store.root()}")
         return None
     entries = store.entries()
     if options.json:
-        return _print_json({"folder": str(store.root()), "entries": [vars(entry) for entry in entries]})
+        return print_json({"folder": str(store.root()), "entries": [vars(entry) for entry in entries]})
     rows = []
     for entry in entries:
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
         rows.append([entry.source, "x".join(map(str, entry.shape)), f"{entry.bytes / 1e6:.1f}", used])
-    _print_table(["data", "shape", "MB", "last used"], rows)
+    print_table(["data", "shape", "MB", "last used"], rows)
     total = sum(entry.bytes for entry in entries)
     print(f"{total / 1e6:.1f} MB in {store.root()}; `withhold cache --clear` deletes it.")
-
-
-class _Progress:
-    """A progress bar on the terminal, told a row of the journal at a time; silent for machines and in pipes."""
-
-    def __init__(self, silent: bool):
-        self.bar: Any = None
-        self.last = 0.0
-        if not silent and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )  # fmt: skip
-            self.task: Any = None
-
-    def __call__(self, row: dict[str, float], steps: int) -> None:
-        if self.bar is None:
-            return
-        if self.task is None or row["step"] < self.last:
-            self.bar.start()
-            self.task = self.bar.add_task("step", said="", total=steps)
-        self.last = row["step"]
-        shown = [f"{name} {value:.3g}" for name, value in row.items() if name.endswith(("loss", "accuracy", "knn"))]
-        said = "  ".join([*shown, f"{row['images_per_second']:.0f} images/s"])
-        self.bar.update(
-            self.task, completed=row["step"], total=steps, said=said, description=f"step {row['step']:.0f}/{steps}"
-        )
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.stop()
 
 
 def _split_items(items: list[str]) -> tuple[list[str], dict[str, Any]]:
@@ -374,34 +340,6 @@ def _split_items(items: list[str]) -> tuple[list[str], dict[str, Any]]:
         else:
             sources.append(item)
     return sources, parameters
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, default=str))
-
-
-def _print_results(results: list[dict[str, Any]]) -> None:
-    """Evaluation rows as a table: an encoder a line, a protocol a column."""
-    lines: dict[str, dict[str, str]] = {}
-    for row in results:
-        encoder = f"{row['method']}" if row["encoder"] == "trained" and "method" in row else row["encoder"]
-        column = row["protocol"] + (f" {row['shots']}/class" if "shots" in row else "")
-        shown = f"{row['value']:.3f}" + (f" ±{row['deviation']:.3f}" if "deviation" in row else "")
-        lines.setdefault(encoder, {})[column] = shown
-    columns = list(dict.fromkeys(column for line in lines.values() for column in line))
-    _print_table(["encoder", *columns], [[name, *(line.get(c, "") for c in columns)] for name, line in lines.items()])
-
-
-def _print_table(header: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in header:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*map(str, row))
-    Console(width=None if sys.stdout.isatty() else 160, soft_wrap=False).print(table)
 
 
 def _short(value: Any) -> str:

@@ -3,8 +3,6 @@
 import contextlib
 import copy
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from withhold.training import checkpoint
 from withhold.training.journal import Journal, Row
 from withhold.training.optimizers import USUAL_LR, build, clip, peak_lr, schedule
 from withhold.training.ranks import synchronize_batch_norm
+from withhold.training.signals import termination
 
 
 class Batches(Protocol):
@@ -163,7 +162,7 @@ def fit(
 
     sums: dict[str, torch.Tensor] = {}
     waited, started, saved_at, logged = 0.0, time.perf_counter(), time.perf_counter(), step
-    with _termination() as terminated:
+    with termination() as terminated:
         stream = batches.iterate(step, steps)
         while step < steps:
             if method.refresh and step and step % batches.steps_per_epoch == 0:
@@ -290,24 +289,3 @@ def _pace(turn_all, batches: Batches, method: Method, optimizers: dict, seconds:
         optimizer.load_state_dict(state[1][player])
     settled = sorted(times[len(times) // 3 :])
     return fabric.broadcast(max(1, int(seconds / settled[len(settled) // 2])))
-
-
-@contextlib.contextmanager
-def _termination() -> Iterator[threading.Event]:
-    """An event that SIGTERM and the first Ctrl-C set, so that the loop saves and ends; a second Ctrl-C ends at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
-        yield asked
-        return
-
-    def ask(signum, frame):
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
