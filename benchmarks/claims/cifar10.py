@@ -73,24 +73,23 @@ def claim(method: str, source: Path, seed: int) -> None:
 
 
 def controls(source: Path, seed: int) -> None:
-    """The same networks untrained and, the smaller one, trained with all the labels; and the pixels themselves."""
+    """The small network with all the labels, the pixels themselves, and the same networks untrained."""
     train, test = (data.load(source / f"{part}.parquet", size=32, channels=3) for part in ("train", "test"))
     device = torch.device("cpu")
-    for name, channels in (("convnet", 3), ("vit-tiny", 3), ("convnet", 1)):
-        config = {"name": name, "size": 32, "channels": channels, "pretrained": False}
-        encoder = build_encoder(config, seed)
-        nets.refresh_statistics(encoder, plain_batches(train, device))
-        rows = evaluation.evaluate(encoder, train, test, PROTOCOLS, pixels=False, seed=seed)
-        write("untrained" if channels == 3 else "untrained, sees lightness", seed, name, rows)
     encoder = build_encoder({"name": "convnet", "size": 32, "channels": 3, "pretrained": False}, seed)
     began = cpu_minutes()
-    learner = train_supervised(
-        Supervised, encoder, train, images=round(EPOCHS["supervised"] * len(train)), seed=seed, device=device
-    )
+    images = round(EPOCHS["supervised"] * len(train))
+    learner = train_supervised(Supervised, encoder, train, images=images, seed=seed, device=device)
     minutes = cpu_minutes() - began
+    nets.refresh_statistics(learner.encoder, plain_batches(train, device))
     rows = evaluation.evaluate(learner.encoder, train, test, PROTOCOLS, seed=seed)
     write("supervised", seed, "convnet", [row for row in rows if row["encoder"] == "trained"], minutes)
     write("pixels", seed, "none", [row for row in rows if row["encoder"] == "pixels"])
+    for name, channels in (("convnet", 3), ("convnet", 1), ("vit-tiny", 3)):
+        encoder = build_encoder({"name": name, "size": 32, "channels": channels, "pretrained": False}, seed)
+        nets.refresh_statistics(encoder, plain_batches(train, device))
+        rows = evaluation.evaluate(encoder, train, test, PROTOCOLS, pixels=False, seed=seed)
+        write("untrained" if channels == 3 else "untrained-lightness", seed, name, rows)
 
 
 def main() -> None:

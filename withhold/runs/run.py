@@ -1,5 +1,6 @@
 """A run: the folder that a training leaves behind, and what can be done with it."""
 
+import copy
 import json
 import os
 from functools import cached_property
@@ -17,7 +18,7 @@ from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
 from withhold.methods import Encoder, Method
-from withhold.training import Row, findings
+from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
 
 
@@ -78,7 +79,8 @@ class Run:
     def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
         """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim]."""
         samples = self.load_data(source, labels=labels, strict=strict)
-        vectors = evaluation.features(self.encoder, samples).numpy()
+        encoder = copy.deepcopy(self.encoder)  # which moves to the device; the run's own stays
+        vectors = evaluation.features(encoder, samples, device=defaults.device()).numpy()
         columns: dict[str, Any] = {"path": pyarrow.array(samples.names)}
         if samples.labels is not None:
             columns["label"] = pyarrow.array([samples.classes[i] if i >= 0 else None for i in samples.labels])
@@ -109,7 +111,7 @@ class Run:
             bank, queries = self.load_data(source, labels=labels, strict=strict).split(test_fraction, self.seed)
         rows = evaluation.evaluate(
             self.encoder, bank, queries, protocols, untrained=self.untrained(), supervised=supervised, seed=self.seed,
-            device="cuda" if torch.cuda.is_available() else "cpu",
+            device=defaults.device(),
         )  # fmt: skip
         write_json(self.folder / "evaluation.json", {"data": str(source), "results": rows})
         return rows

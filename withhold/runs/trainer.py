@@ -153,7 +153,7 @@ def train(
 
 
 def _fabric(cls: type[Method], devices: int, nodes: int, precision: str | None) -> Fabric:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = defaults.device()
     ranks = devices * nodes
     game = cls.players is not Method.players  # while one player plays, the others' parameters go unused
     strategy = "ddp_find_unused_parameters_true" if game else "ddp"

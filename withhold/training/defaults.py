@@ -10,6 +10,11 @@ from withhold.nets import ViT
 CPU_SIZE, GPU_SIZE = 96, 224
 
 
+def device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def precision(device: torch.device) -> str:
     """bf16 where the hardware multiplies it (recent GPUs, CPUs with AMX or AVX512-BF16), else float32."""
     if device.type == "cuda":
