@@ -24,8 +24,7 @@ def record(name: str, result: dict[str, Any]) -> Path:
     about = {
         "command": _command(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": _git("rev-parse", "HEAD")
-        + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else ""),
+        "commit": COMMIT,
         "machine": machine(),
     }
     path = RESULTS / f"{name}.json"
@@ -64,3 +63,7 @@ def _git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):  # a copy without its history
         return ""
+
+
+COMMIT = _git("rev-parse", "HEAD") + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+"""Of the code as it was when the benchmark began."""

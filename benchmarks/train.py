@@ -61,7 +61,8 @@ def measure(source: str, encoder: str, batch_size: int, steps: int, count: int) 
     if device.type == "cuda":
         method.encoder.compile()
     feeder = data.Feeder({"images": samples}, {"images": "image"}, batch_size, 0, device=device)
-    fabric = Fabric(accelerator=device.type, devices=1, precision=defaults.precision(device))
+    precision = defaults.precision(device, method.encoder)
+    fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
     fit(method, feeder, Plan(steps=max(3, steps // 5)), fabric=fabric)  # warms up
 
     plain = _timed(lambda: fit(method, feeder, Plan(steps=steps), fabric=fabric), device)
@@ -92,7 +93,7 @@ def measure(source: str, encoder: str, batch_size: int, steps: int, count: int) 
     shares = {part: round(seconds / whole, 4) for part, seconds in clock.seconds.items()}
     shares["rest"] = round(1 - sum(shares.values()), 4)
     return {
-        "encoder": encoder, "batch_size": batch_size, "precision": defaults.precision(device),
+        "encoder": encoder, "batch_size": batch_size, "precision": precision,
         "images_per_second": round(steps * batch_size / plain, 1), "shares": shares,
         "outside_forward_and_backward": round(1 - shares["forward"] - shares["backward"], 4),
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

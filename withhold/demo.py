@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from withhold import data
+from withhold.errors import WithholdError
 from withhold.runs import train, write_demo
 from withhold.training import Row
 
@@ -27,7 +28,10 @@ def demo(
     for name, epochs in METHODS.items():
         if (folder / name / "config.json").is_file():  # of an earlier demo
             shutil.rmtree(folder / name)
-        runs.append(train(name, seen, size=SIZE, epochs=epochs, seed=seed, out=folder / name, progress=progress))
+        run = train(name, seen, size=SIZE, epochs=epochs, seed=seed, out=folder / name, progress=progress)
+        if not run.finished:
+            raise WithholdError("The demo was stopped: start it again with `withhold demo`.")
+        runs.append(run)
     results: list[dict[str, Any]] = []
     for run in runs:
         last = run is runs[-1]

@@ -57,7 +57,7 @@ def train(
 ) -> Supervised:
     """Train a copy of `encoder` on labelled samples until it has seen `images`, counted with repeats."""
     feeder = Feeder({"labelled": samples}, cls.needs, min(BATCH_SIZE, len(samples)), seed, device=device)
-    precision: Any = defaults.precision(device)
+    precision: Any = defaults.precision(device, encoder)
     fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # of the head's weights

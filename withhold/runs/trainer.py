@@ -87,7 +87,7 @@ def train(
             raise UsageError(f"The {name} must be above 0, not {value}.")
     parameters = registry.configure(cls, parameters)
 
-    fabric = _fabric(cls, devices, nodes, precision)
+    # What may fail and what looks for files comes before other processes are started, which do the same.
     folder = Path(out) if out is not None else Path("runs") / f"{cls.name}-{_label(sources)}"
     begun = (folder / "config.json").is_file()
     if begun and not resume:
@@ -95,12 +95,15 @@ def train(
 
     first = data.measure(sources[0])
     chosen: dict[str, Any] = {
-        "name": encoder or defaults.encoder(cls, fabric.device),
-        "size": size or defaults.size(first.size, fabric.device),
+        "name": encoder or defaults.encoder(cls, defaults.device()),
+        "size": size or defaults.size(first.size, defaults.device()),
         "channels": cls.channels or first.channels,
         "data_channels": first.channels,
         "pretrained": pretrained,
     }
+    learner = build_method(cls, chosen, parameters, seed)
+    fabric = _fabric(learner, devices, nodes, precision)
+
     streams = {
         stream: data.load(source, size=chosen["size"], channels=chosen["data_channels"], labels=labels, strict=strict)
         for stream, source in zip(cls.needs, sources, strict=True)
@@ -129,7 +132,6 @@ def train(
     }
     if begun:
         _check_same(folder, config)
-    learner = build_method(cls, chosen, parameters, seed)
 
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
@@ -152,10 +154,10 @@ def train(
     return Run(folder)
 
 
-def _fabric(cls: type[Method], devices: int, nodes: int, precision: str | None) -> Fabric:
+def _fabric(learner: Method, devices: int, nodes: int, precision: str | None) -> Fabric:
     device = defaults.device()
     ranks = devices * nodes
-    game = cls.players is not Method.players  # while one player plays, the others' parameters go unused
+    game = len(learner.players()) > 1  # while one player plays, the others' parameters go unused
     strategy = "ddp_find_unused_parameters_true" if game else "ddp"
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it would say, the run says itself
     fabric = Fabric(
@@ -163,7 +165,7 @@ def _fabric(cls: type[Method], devices: int, nodes: int, precision: str | None) 
         devices=devices,
         num_nodes=nodes,
         strategy=strategy if ranks > 1 else "auto",
-        precision=cast(Any, precision or defaults.precision(device)),
+        precision=cast(Any, precision or defaults.precision(device, learner.encoder)),
     )
     if ranks > 1:
         fabric.launch()

@@ -5,7 +5,7 @@ import typing
 import torch
 
 from withhold.methods import Method
-from withhold.nets import ViT
+from withhold.nets import ConvNet, Encoder, ViT
 
 CPU_SIZE, GPU_SIZE = 96, 224
 
@@ -15,12 +15,16 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def precision(device: torch.device) -> str:
-    """bf16 where the hardware multiplies it (recent GPUs, CPUs with AMX or AVX512-BF16), else float32."""
+def precision(device: torch.device, encoder: Encoder) -> str:
+    """bf16 where the hardware multiplies it (recent GPUs, CPUs with AMX or AVX512-BF16) and it pays, else float32.
+
+    On a CPU it gains nothing in narrow layers, and its threads spin for each other where other work holds a core.
+    """
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+        wide = not isinstance(encoder, ConvNet)
+        fast = wide and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
     return "bf16-mixed" if fast else "32-true"
 
 
