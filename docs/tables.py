@@ -62,7 +62,31 @@ def shown(claim: dict, protocol: str, shots: int | None) -> str:
     return f"{100 * rows[0]['value']:.1f}" + (f" ± {100 * rows[0]['deviation']:.1f}" if "deviation" in rows[0] else "")
 
 
-PARTS = {"methods": methods, "claims": claims}
+def speeds() -> str:
+    """SimCLR's views a second beside the peers', by size and threads."""
+    rows = json.loads((RESULTS / "views.json").read_text())["result"]["rows"]
+    cells = [
+        [
+            f"{r['size']}",
+            r["contender"],
+            str(r["threads"]),
+            f"{r['views_per_second']:,}",
+            f"{r['withhold_is_faster_by']}",
+        ]
+        for r in rows
+    ]
+    return table(["pixels", "library", "threads", "views a second", "withhold is faster by"], cells)
+
+
+def memory() -> str:
+    rows = json.loads((RESULTS / "memory.json").read_text())["result"]["walks"]
+    cells = [
+        [f"{r['images']:,}", f"{r['private_mb']}", f"{r['mapped_mb']}", f"{r['first_batch_seconds']:.3f}"] for r in rows
+    ]
+    return table(["cached images", "own memory, MB", "mapped file pages, MB", "seconds to the first batch"], cells)
+
+
+PARTS = {"methods": methods, "claims": claims, "speeds": speeds, "memory": memory}
 
 
 def filled(text: str) -> str:
