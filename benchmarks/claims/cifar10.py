@@ -3,7 +3,7 @@
     python benchmarks/claims/cifar10.py DATA METHOD... [--seed 0]     DATA: a folder with train.parquet, test.parquet
     python benchmarks/claims/cifar10.py DATA controls [--seed 0]      untrained and supervised networks, raw pixels
 
-Every method trains the same small network on the 50,000 training images without their labels, for about four CPU
+Every method trains the same small network on the 50,000 training images without their labels, for about two CPU
 minutes: `EPOCHS` fixes how often it sees them, so that a run can be repeated. It is probed with the labels on the
 10,000 test images. `mae` needs a transformer and has controls of its own. Results go to benchmarks/results/claims.
 """
