@@ -10,6 +10,7 @@ label, and its place in this epoch's order and in the last one's.)
 shares these pages between processes, and takes them back when it needs them.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -87,6 +88,7 @@ def fresh(task: str, count: int) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     from record import record
 
     with tempfile.TemporaryDirectory() as folder:
