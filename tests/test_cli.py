@@ -154,6 +154,12 @@ def test_colorization_colours_a_photo(pictures, tmp_path, capsys):
     assert main(["train", "colorization", str(pictures), *FAST, "--out", str(folder)]) == 0
     assert main(["apply", str(folder), str(pictures / "temple" / "0.jpg"), "--out", str(tmp_path / "coloured")]) == 0
     assert {path.name for path in (tmp_path / "coloured").iterdir()} == {"0-seen.png", "0-colorized.png"}
+    twins = tmp_path / "twins"
+    for place in ("a.jpg", "a.png", "deep/a.png"):
+        (twins / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32)).save(twins / place)
+    assert main(["apply", str(folder), str(twins), "--out", str(tmp_path / "all"), "--json"]) == 0
+    assert len(list((tmp_path / "all").rglob("*.png"))) == 6, "no result is written over another"
     coloured = tmp_path / "coloured" / "0-colorized.png"
     with Image.open(coloured) as image, Image.open(pictures / "temple" / "0.jpg") as grey:
         assert image.mode == "RGB"

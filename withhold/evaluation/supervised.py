@@ -55,12 +55,18 @@ class Finetune(Supervised):
 def train(
     cls: type[Supervised], encoder: Encoder, samples: Samples, *, images: int, seed: int, device: torch.device
 ) -> Supervised:
-    """Train a copy of `encoder` on labelled samples until it has seen `images`, counted with repeats."""
+    """Train a copy of `encoder` on labelled samples until it has seen `images`, counted with repeats.
+
+    Raises:
+        KeyboardInterrupt: it was asked to end before that.
+    """
     feeder = Feeder({"labelled": samples}, cls.needs, min(BATCH_SIZE, len(samples)), seed, device=device)
     precision: Any = defaults.precision(device, encoder)
     fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # of the head's weights
         learner = cls(copy.deepcopy(encoder), len(samples.classes))
-        fit(learner, feeder, Plan(steps=max(1, images // feeder.batch_size), seed=seed), fabric=fabric)
+        outcome = fit(learner, feeder, Plan(steps=max(1, images // feeder.batch_size), seed=seed), fabric=fabric)
+    if not outcome.finished:  # half a training would be measured as if it were whole
+        raise KeyboardInterrupt
     return learner

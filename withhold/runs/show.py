@@ -49,7 +49,11 @@ def apply(run: Run, source: str, folder: Path) -> list[Path]:
     written = []
     for name, image in data.each_image(source):
         for kind, images in run.apply(image[None]).items():
-            path = folder / f"{Path(name).stem}-{kind}.png"
+            inside = folder if Path(name).is_absolute() else folder / Path(name).parent
+            path = inside / f"{Path(name).stem}-{kind}.png"
+            if path in written:  # of another image that differs in its ending only
+                path = inside / f"{Path(name).name}-{kind}.png"
+            inside.mkdir(parents=True, exist_ok=True)
             to_image(images[0]).save(path)
             written.append(path)
     return written
