@@ -85,10 +85,14 @@ def train(
     for name, value in {"epochs": epochs, "minutes": minutes, "batch size": batch_size, "size": size, "lr": lr}.items():
         if value is not None and value <= 0:
             raise UsageError(f"The {name} must be above 0, not {value}.")
+    if seed < 0 or devices < 1 or nodes < 1:
+        raise UsageError(f"The seed is at least 0, devices and nodes at least 1, not {seed}, {devices} and {nodes}.")
     parameters = registry.configure(cls, parameters)
 
     # What may fail and what looks for files comes before other processes are started, which do the same.
     folder = Path(out) if out is not None else Path("runs") / f"{cls.name}-{_label(sources)}"
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file, and a run is a folder: name another --out.")
     begun = (folder / "config.json").is_file()
     if begun and not resume:
         raise UsageError(f"The run {folder} exists: add --resume to go on with it, or name another --out.")
