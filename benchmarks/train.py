@@ -4,16 +4,25 @@
     python benchmarks/train.py DATA --peer PYTHON SCRIPT   the same step as SCRIPT (run by PYTHON) makes it
 
 SimCLR with ResNet-18 at 32 px, batch 256. The loop is the library's own, timed from outside. A peer's script takes
---data, --images, --batch-size and prints a JSON object with `images_per_second` and `peak_rss_mb`; it runs after ours.
+--data, --images, --batch-size and prints a JSON object with `images_per_second` and `peak_rss_mb`; it runs after ours,
+as its users would run it; ours has the environment that the command line gives itself.
 """
+
+# ruff: noqa: E402 (what torch reads when it starts is set before it is imported)
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import time
 from collections import defaultdict
 from pathlib import Path
+
+from withhold import cli
+
+PLAIN = dict(os.environ)
+os.environ |= cli.ENVIRONMENT
 
 import torch
 from lightning_fabric import Fabric
@@ -122,7 +131,7 @@ def main() -> None:
         folder = Path(options.data).parent if Path(options.data).is_file() else Path(options.data)
         command = [*options.peer, "--data", str(folder), "--images", str(options.images)]
         said = subprocess.run(
-            [*command, "--batch-size", str(options.batch_size)], capture_output=True, text=True, check=True
+            [*command, "--batch-size", str(options.batch_size)], capture_output=True, text=True, check=True, env=PLAIN
         )
         result["peer"] = json.loads(said.stdout.splitlines()[-1])
         result["times_faster"] = round(result["withhold"]["images_per_second"] / result["peer"]["images_per_second"], 2)

@@ -15,6 +15,10 @@ from withhold.errors import UsageError, WithholdError, suggestion
 
 Verb = Callable[[argparse.ArgumentParser, list[str]], None]
 VERBS: dict[str, Verb] = {}
+# What torch reads once, when it starts. Threads that spin while they wait stand in each other's way on a machine with
+# other work; large tensors in pages of 4 KiB cost a CPU a quarter of
+# its time in page faults (a ResNet-18 trained 1.26 times faster in huge pages).
+ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "THP_MEM_ALLOC_ENABLE": "1"}
 
 
 def verb(function: Verb) -> Verb:
@@ -31,8 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"withhold {withhold.__version__}")
         return 0
-    # Threads that spin while they wait stand in each other's way on a machine with other work; torch reads this once.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ |= {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
     name, rest = arguments[0], arguments[1:]
     debug = "--debug" in rest
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
