@@ -8,9 +8,9 @@ from withhold import nets
 from withhold.methods.image.relative_position import SIDES, RelativePosition, neighbours
 
 
-def make(size=32, channels=3, encoder="convnet", **parameters):
+def make(size=32, channels=3, encoder="convnet", grid=3, **parameters):
     torch.manual_seed(0)
-    return RelativePosition(nets.build(encoder, size=size, channels=channels), **parameters)
+    return RelativePosition(nets.build(encoder, size=size, channels=channels), grid, **parameters)
 
 
 def smooth_images(n, size=32, channels=3):
@@ -19,25 +19,27 @@ def smooth_images(n, size=32, channels=3):
     return F.interpolate(coarse, (size, size), mode="bilinear").byte()
 
 
-def test_every_ordered_pair_of_touching_cells_is_asked_once():
-    pairs = {(first, second): side for first, second, side in neighbours().tolist()}
-    assert len(neighbours()) == len(pairs) == 40
-    for first in range(9):
-        for second in range(9):
-            down, right = second // 3 - first // 3, second % 3 - first % 3
+@pytest.mark.parametrize(("grid", "count"), [(2, 12), (3, 40)])
+def test_every_ordered_pair_of_touching_cells_is_asked_once(grid, count):
+    pairs = {(first, second): side for first, second, side in neighbours(grid).tolist()}
+    assert len(neighbours(grid)) == len(pairs) == count
+    for first in range(grid**2):
+        for second in range(grid**2):
+            down, right = second // grid - first // grid, second % grid - first % grid
             if first != second and max(abs(down), abs(right)) == 1:
                 assert SIDES[pairs[first, second]] == (down, right)
             else:
                 assert (first, second) not in pairs
-    assert {pairs[4, second] for second in range(9) if second != 4} == set(range(8))
+    assert set(pairs.values()) == set(range(8))
 
 
 def test_a_side_is_not_a_place():
-    """Who knows only which cell the second patch comes from guesses right in one of four questions at best."""
-    counts = torch.zeros(9, 8)
-    for _, second, side in neighbours().tolist():
-        counts[second, side] += 1
-    assert (counts.max(1).values.sum() / 40).item() < 0.26
+    """Who knows only which cell the second patch comes from guesses right in one of three or four questions at best."""
+    for grid, share in ((2, 1 / 3), (3, 0.25)):
+        counts = torch.zeros(grid**2, 8)
+        for _, second, side in neighbours(grid).tolist():
+            counts[second, side] += 1
+        assert (counts.max(1).values.sum() / counts.sum()).item() < share + 0.01
 
 
 def test_patches_come_from_their_cells():
@@ -47,7 +49,7 @@ def test_patches_come_from_their_cells():
     patches, sides = method.hide({"images": images})
     assert patches.shape == (4, 9, 3, 9, 9)
     assert sides.shape == (160,)
-    assert torch.equal(sides.view(4, 40)[2], neighbours()[:, 2])
+    assert torch.equal(sides.view(4, 40)[2], neighbours(3)[:, 2])
     assert (patches.diff(dim=3) > 0).all()
 
 
@@ -79,7 +81,7 @@ def test_a_pair_is_judged_by_its_two_patches_alone():
     patches, _ = method.hide({"images": smooth_images(2)})
     moved = torch.zeros_like(patches)
     moved[:, 4], moved[:, 5] = patches[:, 0], patches[:, 1]
-    pairs = neighbours()[:, :2].tolist()
+    pairs = neighbours(3)[:, :2].tolist()
     with torch.no_grad():
         scores = method.predict(patches).view(2, 40, 8)[:, pairs.index([0, 1])]
         again = method.predict(moved).view(2, 40, 8)[:, pairs.index([4, 5])]
@@ -90,7 +92,7 @@ def test_a_pair_is_judged_by_its_two_patches_alone():
 
 def test_trivial_is_what_the_shares_of_the_sides_cost():
     method = make()
-    sides = neighbours()[:, 2]
+    sides = neighbours(3)[:, 2]
     counts = [sides.tolist().count(side) for side in range(8)]
     shares = torch.tensor(counts) / 40
     best = method.loss(shares.log().expand(40, 8), sides)
@@ -106,7 +108,7 @@ def test_the_picture_lays_the_second_patch_beside_the_first():
     frame = method.tile + 2
     assert torch.equal(columns["true"], columns["said"])
     for i in range(5):
-        first, second, side = neighbours()[i * 11 % 40].tolist()
+        first, second, side = neighbours(3)[i * 11 % 40].tolist()
         down, right = SIDES[side]
         rows, places = (1 + down) * frame + 1, (1 + right) * frame + 1
         there = columns["true"][i, :, rows : rows + method.tile, places : places + method.tile]
@@ -116,7 +118,7 @@ def test_the_picture_lays_the_second_patch_beside_the_first():
 
 
 def test_a_batch_is_learned_by_heart():
-    method = make(color="keep")
+    method = make(grid=None, color="keep")
     images = smooth_images(16)
     optimizer = torch.optim.AdamW(method.parameters(), 2e-3)
     for _ in range(12):
@@ -128,10 +130,12 @@ def test_a_batch_is_learned_by_heart():
     assert terms["loss"] < 0.6 * terms["trivial"]
 
 
-@pytest.mark.parametrize(("size", "encoder", "tile"), [(28, "convnet", 7), (32, "vit-tiny", 8), (96, "resnet18", 25)])
-def test_it_fits_sizes_and_encoders(size, encoder, tile):
-    method = make(size=size, encoder=encoder, channels=1)
-    assert method.tile == tile
+@pytest.mark.parametrize(
+    ("size", "encoder", "grid", "tile"), [(28, "convnet", 2, 11), (32, "vit-tiny", 2, 12), (96, "resnet18", 3, 25)]
+)
+def test_it_fits_sizes_and_encoders(size, encoder, grid, tile):
+    method = make(size=size, encoder=encoder, grid=None, channels=1)
+    assert (method.grid, method.tile) == (grid, tile)
     assert torch.isfinite(method({"images": smooth_images(3, size, 1)})["loss"])
 
 

@@ -9,7 +9,6 @@ from withhold import views
 from withhold.methods import Encoder, Method, accuracy, method
 from withhold.nets import mlp
 
-GRID = 3
 # Rows down and columns right from the first patch to the second, in reading order.
 SIDES = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
 
@@ -18,26 +17,35 @@ SIDES = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
 class RelativePosition(Method):
     """Withholds where a patch lies beside another one; predicts which of the eight sides it is.
 
-    Nine patches are cut from each image, and every ordered pair of neighbours among them is a question (40 an image),
-    so that a side is not the same as a place in the image. A pair is judged by the features of its two patches alone.
-    What would give the side away without a look at the content is taken from them: edges that continue (gaps of random
-    width, though at 32 pixels one in ten is none), brightness and contrast (every patch is standardised), fringes of
+    Patches are cut from the cells of a grid, and every ordered pair of neighbours among them is a question (12 an image
+    in a grid of 2 x 2, 40 in one of 3 x 3), so that a side is not the same as a place in the image. A pair is judged by
+    the features of its two patches alone. What would give the side away without a look at the content is taken from
+    them: edges that continue (gaps of random width), brightness and contrast (every patch is standardised), fringes of
     colour (`color`). The paper's random loss of sharpness is left out: small images have none to spare.
 
     Args:
+        grid: cells along each side, 2 or 3; where none is given, 2 below 64 pixels and 3 from there on, because a patch
+            that is one cell of the encoder's map has nothing but padding around it, and teaches most of a kernel
+            nothing.
         color: what becomes of colour: "drop" keeps one random channel of a patch and puts noise into the others,
             "project" takes the axis from green to magenta out, "keep" leaves it as it is.
     """
 
-    def __init__(self, encoder: Encoder, color: Literal["drop", "project", "keep"] = "project"):
+    def __init__(
+        self, encoder: Encoder, grid: int | None = None, color: Literal["drop", "project", "keep"] = "project"
+    ):
         super().__init__(encoder)
-        if encoder.size < 8 * GRID:
+        self.grid = grid or (2 if encoder.size < 64 else 3)
+        if self.grid not in (2, 3):
+            raise ValueError(f"grid must be 2 or 3, not {grid}.")
+        if encoder.size < 8 * self.grid:
             raise ValueError(
-                f"an encoder of {encoder.size} pixels is too small for 3 x 3 patches: give --size 24 or more."
+                f"an encoder of {encoder.size} pixels is too small for {self.grid} x {self.grid} patches: "
+                f"give --size {8 * self.grid} or more."
             )
         self.color = color
-        self.tile = encoder.size // GRID * 4 // 5
-        pairs = neighbours()
+        self.tile = encoder.size // self.grid * 4 // 5
+        pairs = neighbours(self.grid)
         self.register_buffer("first", pairs[:, 0])
         self.register_buffer("second", pairs[:, 1])
         self.register_buffer("side", pairs[:, 2])
@@ -46,11 +54,11 @@ class RelativePosition(Method):
         self.head = mlp([2 * encoder.dim, 256, len(SIDES)])
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> patches float [n, 9, c, tile, tile], side of each pair's second patch [40n]."""
+        """uint8 [n, c, h, w] -> patches float [n, l, c, tile, tile], side of each pair's second patch [n * pairs]."""
         whole = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0))
-        patches = views.tiles(whole, self.rng, GRID, self.tile).flatten(0, 1)
+        patches = views.tiles(whole, self.rng, self.grid, self.tile).flatten(0, 1)
         patches = views.standardize(self._recolor(patches))
-        return patches.unflatten(0, (len(images), GRID**2)), self.side.repeat(len(images))
+        return patches.unflatten(0, (len(images), self.grid**2)), self.side.repeat(len(images))
 
     def predict(self, patches):
         features = self.encoder(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])
@@ -63,7 +71,7 @@ class RelativePosition(Method):
     def picture(self, patches, sides, scores=None):
         """One question an image: its two patches side by side, and as they lay."""
         image = torch.arange(len(patches), device=patches.device)
-        asked = image * 11 % len(self.side)
+        asked = image * 11 % len(self.side)  # 11 has no factor in common with 12 or 40
         first, second = patches[image, self.first[asked]], patches[image, self.second[asked]]
         columns = {
             "seen": views.board(torch.stack([first, second], 1), 2),
@@ -87,12 +95,12 @@ class RelativePosition(Method):
         return torch.where(F.one_hot(kept, c).bool()[:, :, None, None], centred, noise)
 
 
-def neighbours() -> torch.Tensor:
-    """int64 [40, 3]: first cell, second cell and side of every ordered pair of neighbours in the grid."""
-    inside = range(GRID)
+def neighbours(grid: int) -> torch.Tensor:
+    """int64 [pairs, 3]: first cell, second cell and side of every ordered pair of neighbours in the grid."""
+    inside = range(grid)
     return torch.tensor(
         [
-            (row * GRID + column, (row + down) * GRID + column + right, side)
+            (row * grid + column, (row + down) * grid + column + right, side)
             for row in inside
             for column in inside
             for side, (down, right) in enumerate(SIDES)
@@ -103,8 +111,7 @@ def neighbours() -> torch.Tensor:
 
 def _beside(first, second, side):
     """`second` [n, c, s, s] drawn on that `side` [n] of `first`."""
-    cells = first.new_ones(len(first), GRID**2, *first.shape[1:])
-    centre = GRID**2 // 2
-    cells[:, centre] = first
-    cells[torch.arange(len(first), device=side.device), side + (side >= centre)] = second
-    return views.board(cells, GRID)
+    cells = first.new_ones(len(first), 9, *first.shape[1:])
+    cells[:, 4] = first
+    cells[torch.arange(len(first), device=side.device), side + (side >= 4)] = second
+    return views.board(cells, 3)
