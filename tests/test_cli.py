@@ -220,6 +220,12 @@ def test_python_does_what_the_command_line_does(pictures, tmp_path):
     assert run.embed(str(pictures)).num_rows == 40
     rows = run.evaluate(str(pictures), protocols=("knn",))
     assert rows == withhold.load(tmp_path / "r").results()
+    more = run.evaluate("digits", protocols=("knn",))
+    assert run.results() == rows + more  # what was measured on other data stays
+    assert {row["data"] for row in more} == {"digits"}
+    assert run.evaluate(str(pictures), protocols=("knn",)) == rows
+    assert run.results() == more + rows
+    assert (run.folder / "encoder.safetensors").stat().st_mode == (run.folder / "config.json").stat().st_mode
     again = withhold.train("rotation", str(pictures), epochs=1, size=32, encoder="convnet", out=tmp_path / "s", seed=3)
     assert all(torch.equal(a, b) for a, b in zip(run.encoder.parameters(), again.encoder.parameters(), strict=True))
 
@@ -237,6 +243,8 @@ def test_wrong_words(pictures, capsys, tmp_path):
     fails(capsys, ["train", "moco", data, "queue=many"], 2, "moco: queue=many is not a whole number")
     fails(capsys, ["train", "moco", data, "temperature=0"], 2, "temperature must be above 0")
     fails(capsys, ["train", "moco", data, "lr=0.1"], 2, "lr is an option, not a parameter: write --lr")
+    fails(capsys, ["train", "rotation", data, "--precision", "bf61"], 2, "no precision 'bf61'", "choose from 16-mixed")
+    fails(capsys, ["train", "rotation", data, "--out", "/proc/foo"], 1, "/proc/foo", "name another place")
     fails(capsys, ["train", "rotation", data, "--encoder", "resnet81"], 2, "no encoder 'resnet81'", "resnet18")
     fails(capsys, ["train", "rotation", data, "--epochs", "1", "--minutes", "1"], 2, "give one of them")
     fails(capsys, ["train", "rotation", data, "--epochs", "0"], 2, "epochs must be above 0")

@@ -2,15 +2,23 @@
 
 import json
 import sys
+import time
 from typing import Any
+
+WORD = 24
+"""Characters up to which a cell of a table is not broken."""
+EVERY = 10.0
+"""Seconds between lines where there is no terminal for a bar."""
 
 
 class Progress:
-    """A progress bar on the terminal, told a row of the journal at a time; silent for machines and in pipes."""
+    """A progress bar, told a row of the journal at a time: lines where there is no terminal, silent for machines."""
 
     def __init__(self, silent: bool):
+        self.silent = silent
         self.bar: Any = None
         self.last = 0.0
+        self.said = time.monotonic()
         if not silent and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,21 +30,28 @@ class Progress:
             self.task: Any = None
 
     def __call__(self, row: dict[str, float], steps: int) -> None:
+        shown = [f"{name} {value:.3g}" for name, value in row.items() if name.endswith(("loss", "accuracy", "knn"))]
+        said = "  ".join([*shown, f"{row['images_per_second']:.0f} images/s"])
+        description = f"step {row['step']:.0f}/{steps}"
         if self.bar is None:
+            if not self.silent and (time.monotonic() - self.said >= EVERY or row["step"] == steps):
+                print(f"{description}  {said}", file=sys.stderr, flush=True)
+                self.said = time.monotonic()
             return
         if self.task is None or row["step"] < self.last:
             self.bar.start()
             self.task = self.bar.add_task("step", said="", total=steps)
         self.last = row["step"]
-        shown = [f"{name} {value:.3g}" for name, value in row.items() if name.endswith(("loss", "accuracy", "knn"))]
-        said = "  ".join([*shown, f"{row['images_per_second']:.0f} images/s"])
-        self.bar.update(
-            self.task, completed=row["step"], total=steps, said=said, description=f"step {row['step']:.0f}/{steps}"
-        )
+        self.bar.update(self.task, completed=row["step"], total=steps, said=said, description=description)
 
     def close(self) -> None:
         if self.bar is not None:
             self.bar.stop()
+
+
+def counted(count: float, noun: str) -> str:
+    """A number with its noun: "1 step", "1,200 steps"."""
+    return f"{count:,.0f} {noun}{'' if count == 1 else 's'}"
 
 
 def print_json(value: Any) -> None:
@@ -60,8 +75,9 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in header:
-        table.add_column(name, overflow="fold")
+    for name, *cells in zip(header, *rows, strict=True):
+        short = all(len(cell) <= WORD for cell in [name, *cells])  # names and numbers stay whole, sentences are wrapped
+        table.add_column(name, overflow="fold", no_wrap=short)
     for row in rows:
-        table.add_row(*map(str, row))
+        table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 160, soft_wrap=False).print(table)

@@ -41,7 +41,7 @@ def make_run(tmp_path):
                 writer.writeheader()
                 writer.writerows(rows)
         if results:
-            (folder / "evaluation.json").write_text(json.dumps({"data": "digits", "results": list(results)}))
+            (folder / "evaluation.json").write_text(json.dumps({"results": list(results)}))
         if finished:
             learner = registry.build(registry.find(method), build_encoder(encoder, 3), config["parameters"])
             write_weights(folder / "method.safetensors", learner)

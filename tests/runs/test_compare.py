@@ -5,16 +5,19 @@ from withhold.runs.compare import column, compare
 
 def test_a_row_holds_what_the_run_is_and_what_came_out(make_run):
     results = [
-        {"encoder": encoder, "protocol": "knn", "metric": "accuracy", "value": value, "n_train": 8, "n_test": 4}
+        {"encoder": encoder, "protocol": "knn", "metric": "accuracy", "value": value, "data": "digits", "n_train": 8}
         for encoder, value in [("trained", 0.75), ("untrained", 0.5), ("pixels", 0.25)]
     ]
     results.append({**results[0], "protocol": "lowshot", "shots": 5, "value": 0.4, "deviation": 0.1})
+    results.append({**results[0], "data": "photos", "value": 0.1})
     done, begun = make_run("done", results=results), make_run("begun", rows=[], finished=False)
-    first, second = compare([done, begun])
-    assert first == {
+    first, other, second = compare([done, begun])
+    about = {
         "run": str(done.folder), "method": "rotation", "encoder": "convnet", "data": "digits", "seed": 3,
-        "steps": 20, "seconds": 10.0, "loss": 0.5, "knn": 0.75, "lowshot 5/class": 0.4, "knn untrained": 0.5,
+        "steps": 20, "seconds": 10.0, "loss": 0.5,
     }  # fmt: skip
+    assert first == about | {"measured on": "digits", "knn": 0.75, "lowshot 5/class": 0.4, "knn untrained": 0.5}
+    assert other == about | {"measured on": "photos", "knn": 0.1}
     assert second == {
         "run": str(begun.folder), "method": "rotation", "encoder": "convnet", "data": "digits", "seed": 3
     }  # fmt: skip

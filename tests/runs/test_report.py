@@ -12,11 +12,12 @@ from withhold.data import Samples
 from withhold.runs import charts, embedding, report
 
 RESULTS = [
-    {"encoder": encoder, "protocol": "knn", "metric": "accuracy", "value": value, "n_train": 80, "n_test": 20}
+    {"encoder": encoder, "protocol": "knn", "metric": "accuracy", "value": value}
+    | {"data": "digits", "n_train": 80, "n_test": 20}
     for encoder, value in [("trained", 0.75), ("untrained", 0.5), ("supervised", 0.9), ("pixels", 0.25)]
 ] + [
     {"encoder": "trained", "protocol": "lowshot", "metric": "accuracy", "value": 0.4, "deviation": 0.031, "shots": 5}
-    | {"n_train": 15, "n_test": 20}
+    | {"data": "digits", "n_train": 15, "n_test": 20}
 ]
 
 
@@ -57,7 +58,8 @@ def test_the_report_says_all_there_is_to_say(make_run, make_samples):
     assert path == run.folder / "report.html"
     page = Page(path)
     for said in [
-        "Rotation", "Withholds which way is up", "Gidaris", "75.0%", "untrained: 50.0%", "knowing nothing: 1.386",
+        "Rotation", "Withholds which way is up", "Gidaris", "75.0%", "on digits, untrained: 50.0%",
+        "20 held-out items of digits", "knowing nothing: 1.386",
         "found nothing wrong", "Untrained encoder", "Raw pixels", "Supervised network", "5 labels a class", "±3.1",
         "k-NN accuracy", "Effective rank", "Spread", "seen", "said", "true", "12 items in the plane", "2 items",
         "withhold train rotation digits", "--epochs 2", "--seed 3",
@@ -66,6 +68,14 @@ def test_the_report_says_all_there_is_to_say(make_run, make_samples):
     assert "skipped.csv" in page.addresses
     assert page.source.count('role="img"') == 6  # five quantities and the map
     assert page.images == 8 + 6 * 9  # eight samples, and six rows of a query and its neighbours
+
+
+def test_each_data_set_has_a_table_of_its_own(make_run):
+    other = {**RESULTS[0], "data": "photos", "value": 0.125, "n_test": 7}
+    page = Page(report.write(make_run(results=[*RESULTS, other])))
+    assert page.source.count('aria-label="Evaluation"') == 2
+    assert "7 held-out items of photos" in page.text
+    assert "on photos" in page.text  # the headline is of the last one
 
 
 def test_the_report_needs_nothing_else(make_run, make_samples):
@@ -150,13 +160,13 @@ def test_the_demo_shows_its_runs_beside_the_controls(make_run, make_samples, tmp
 
 
 def test_the_table_marks_the_best_that_saw_no_labels():
-    made = report.table([{**RESULTS[0], "method": "simclr"}, *RESULTS[1:]])
+    (made,) = report.tables([{**RESULTS[0], "method": "simclr"}, *RESULTS[1:]])
     assert made["best"] == {"knn": 0.75, "lowshot 5/class": 0.4}
     assert [line["name"] for line in made["lines"]] == [
         "SimCLR", "Untrained encoder", "Supervised network", "Raw pixels", "Trained encoder"
     ]  # fmt: skip
     assert (made["n_train"], made["n_test"]) == (80, 20)
-    assert report.table([]) is None
+    assert report.tables([]) == []
 
 
 def test_the_command_repeats_the_run(make_run):

@@ -34,25 +34,32 @@ def test_spread_is_one_for_noise_and_nothing_for_a_point():
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"loss": float("nan")}, "not finite at step 20: lower --lr"),
+        ({"loss": float("nan")}, "not finite at step 40: lower --lr"),
         ({"loss": 1.386, "trivial": 1.3863}, "has not begun to learn"),
+        ({"loss": 250.0, "trivial": 1.3863}, "costs 1.39: it has diverged; lower --lr"),
         ({"loss": 0.5, "rank": 1.1, "spread": 0.5}, "has collapsed (rank 1.1"),
         ({"loss": 0.5, "waiting": 0.4}, "waits for data 40% of the time"),
         ({"judge/loss": float("inf"), "forger/loss": 1.0}, "The judge's loss is not finite"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_remedy(row, words):
-    found = findings([{"step": step, **row} for step in range(1, 21)])
+    found = findings([{"step": step, **row} for step in range(20, 41)])
     assert len(found) == 1
     assert words in found[0]
 
 
 def test_a_healthy_run_is_left_in_peace():
     rows = [
-        {"step": i, "loss": 1 / i, "trivial": 1.3, "rank": 20.0, "spread": 0.9, "waiting": 0.01} for i in range(1, 21)
+        {"step": i, "loss": 1 / i, "trivial": 1.3, "rank": 20.0, "spread": 0.9, "waiting": 0.01} for i in range(1, 41)
     ]
     assert findings(rows) == []
     assert findings([]) == []
+
+
+def test_a_few_steps_are_not_judged_unless_they_broke():
+    row = {"step": 3, "loss": 1.5, "trivial": 1.3, "rank": 1.0, "spread": 0.01}
+    assert findings([row]) == ["3 steps cannot be judged: train longer, with --epochs or --minutes."]
+    assert "not finite at step 3" in findings([row | {"loss": math.nan}])[0]
 
 
 def test_a_journal_keeps_rows_with_different_columns(tmp_path):

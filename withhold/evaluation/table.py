@@ -34,9 +34,9 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Measure frozen features by each protocol, beside the controls: a row for each pair.
 
-    A row is {"encoder", "protocol", "metric", "value", "n_train", "n_test", "n_unlabelled"} and what else a protocol
-    has to say ("shots", "deviation", "strength"). "encoder" is "trained", "untrained", "supervised" or "pixels";
-    "n_unlabelled" counts the items left out because they have no label.
+    A row is {"encoder", "protocol", "metric", "value", "data", "n_train", "n_test", "n_unlabelled"} and what else a
+    protocol has to say ("shots", "deviation", "strength"). "encoder" is "trained", "untrained", "supervised" or
+    "pixels"; "data" is what it was measured on; "n_unlabelled" counts the items left out because they have no label.
 
     Args:
         train, test: samples with labels, decoded as the encoder takes them; classes are matched by name.
@@ -73,7 +73,10 @@ def evaluate(
     rows = []
     for row, network in encoders.items():
         task = Task(network, train, test, seed, device, budget)
-        counts = {"n_train": len(train), "n_test": len(test), "n_unlabelled": n_items - len(train) - len(test)}
+        about = {
+            "data": test.source, "n_train": len(train), "n_test": len(test),
+            "n_unlabelled": n_items - len(train) - len(test),
+        }  # fmt: skip
         for name, measure in measures.items():
-            rows += [{"encoder": row, "protocol": name, **counts, **part} for part in measure(task)]
+            rows += [{"encoder": row, "protocol": name, **about, **part} for part in measure(task)]
     return rows

@@ -7,13 +7,13 @@ from withhold.runs.run import Run
 
 
 def compare(runs: Iterable[Run]) -> list[dict[str, Any]]:
-    """What each run is, what it cost and what came out: a row a run, ready for JSON.
+    """What each run is, what it cost and what came out: a row a run and data set it was measured on, ready for JSON.
 
-    A row is {"run", "method", "encoder", "data", "seed", "steps", "seconds", "loss"}, a game's losses by player, and a
-    column for each measure of the last evaluation: "knn" for the trained encoder, "knn untrained" for the control.
+    A row is {"run", "method", "encoder", "data", "seed", "steps", "seconds", "loss"}, a game's losses by player, what
+    it was "measured on", and a column for each measure: "knn" for the trained encoder, "knn untrained" for the control.
     What a run does not have yet is left out.
     """
-    return [_row(run) for run in runs]
+    return [row for run in runs for row in _rows(run)]
 
 
 def column(result: dict[str, Any]) -> str:
@@ -31,8 +31,16 @@ def losses(row: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if name == "loss" or name.endswith("/loss")}
 
 
-def _row(run: Run) -> dict[str, Any]:
-    config, rows, results = run.config, run.rows(), run.results()
+def by_data(results: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of evaluations, apart for each data set that they were measured on."""
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        parts.setdefault(result["data"], []).append(result)
+    return parts
+
+
+def _rows(run: Run) -> list[dict[str, Any]]:
+    config, rows = run.config, run.rows()
     row: dict[str, Any] = {
         "run": str(run.folder),
         "method": config["method"],
@@ -42,7 +50,14 @@ def _row(run: Run) -> dict[str, Any]:
     }
     if rows:
         row |= {"steps": int(rows[-1]["step"]), "seconds": rows[-1]["seconds"], **losses(rows[-1])}
-    row |= {column(result): result["value"] for result in results if result["encoder"] == "trained"}
-    return row | {
-        f"{column(result)} untrained": result["value"] for result in results if result["encoder"] == "untrained"
+    return [row | {"measured on": data} | _measures(part) for data, part in by_data(run.results()).items()] or [row]
+
+
+def _measures(results: Iterable[dict[str, Any]]) -> dict[str, float]:
+    ends = {"trained": "", "untrained": " untrained"}
+    return {
+        column(result) + end: result["value"]
+        for encoder, end in ends.items()
+        for result in results
+        if result["encoder"] == encoder
     }

@@ -12,10 +12,11 @@ from typing import Any
 
 from withhold import evaluation
 from withhold import methods as registry
+from withhold.console import counted
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.runs import charts, gallery
-from withhold.runs.compare import column, losses
+from withhold.runs.compare import by_data, column, losses
 from withhold.runs.run import Run
 from withhold.training import Row
 
@@ -44,7 +45,7 @@ def write(run: Run, samples: Samples | None = None) -> Path:
         runs=[part],
         stats=stats(run),
         findings=run.doctor(),
-        table=table(run.results()),
+        tables=tables(run.results()),
         facts=facts(run),
         command=command(run),
         skipped=_skipped(run.folder / "skipped.csv"),
@@ -61,7 +62,7 @@ def write_demo(results: list[dict[str, Any]], runs: Sequence[Run], path: Path, s
         samples: what to draw each run's picture and map from.
     """
     parts = [section(run, samples) for run in runs]
-    return _render(path, title="Learned without labels", runs=parts, table=table(results))
+    return _render(path, title="Learned without labels", runs=parts, tables=tables(results))
 
 
 def section(run: Run, samples: Samples | None) -> dict[str, Any]:
@@ -81,12 +82,14 @@ def section(run: Run, samples: Samples | None) -> dict[str, Any]:
 def stats(run: Run) -> list[dict[str, str]]:
     """The headline numbers, the most telling first."""
     shown = []
-    scores = {(result["encoder"], column(result)): result["value"] for result in run.results()}
-    for (encoder, name), value in scores.items():
-        if encoder == "trained" and name in ("linear", "knn"):
-            control = scores.get(("untrained", name))
-            note = f"untrained: {control:.1%}" if control is not None else ""
-            shown.append({"value": f"{value:.1%}", "name": f"{PROTOCOLS[name]} accuracy", "note": note})
+    latest = list(by_data(run.results()).items())[-1:]
+    for data, results in latest:
+        scores = {(result["encoder"], column(result)): result["value"] for result in results}
+        for (encoder, name), value in scores.items():
+            if encoder == "trained" and name in ("linear", "knn"):
+                control = scores.get(("untrained", name))
+                note = f"on {data}" + (f", untrained: {control:.1%}" if control is not None else "")
+                shown.append({"value": f"{value:.1%}", "name": f"{PROTOCOLS[name]} accuracy", "note": note})
     rows = run.rows()
     looks = [row["knn"] for row in rows if "knn" in row]
     if looks and not shown:
@@ -102,7 +105,7 @@ def stats(run: Run) -> list[dict[str, str]]:
             )
             shown.append({"value": _number(value), "name": _words(name), "note": note})
         shown.append(
-            {"value": _duration(last["seconds"]), "name": "Training time", "note": f"{last['step']:,.0f} steps"}
+            {"value": _duration(last["seconds"]), "name": "Training time", "note": counted(last["step"], "step")}
         )
         outcome = run.config.get("outcome", {})
         speed = outcome.get("images_per_second", last.get("images_per_second"))
@@ -126,7 +129,7 @@ def _curve(rows: Sequence[Row], name: str, level: str | None) -> dict[str, Any]:
     series, beside = _series(rows, name), _series(rows, level) if level else None
     last, percent = series[1][-1], name == "knn" or name.endswith("accuracy")
     shown = f"{last:.1%}" if percent else _number(last)
-    about = f"{_words(name)} over {rows[-1]['step']:,.0f} steps, at last {shown}"
+    about = f"{_words(name)} over {counted(rows[-1]['step'], 'step')}, at last {shown}"
     return {
         "name": _words(name),
         "last": shown,
@@ -140,10 +143,12 @@ def _series(rows: Sequence[Row], name: str) -> charts.Series:
     return [row["step"] for row in had], [row[name] for row in had]
 
 
-def table(results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Rows of evaluations as a table: an encoder a line, a measure a column; None where there are none."""
-    if not results:
-        return None
+def tables(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of evaluations as tables, one for each data set: an encoder a line, a measure a column."""
+    return [_table(data, part) for data, part in by_data(results).items()]
+
+
+def _table(data: str, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     columns = {column(result): _title(result) for result in results}
     lines: dict[str, dict[str, Any]] = {}
     for result in results:
@@ -159,6 +164,7 @@ def table(results: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
         if result["encoder"] != "supervised":
             best[column(result)] = max(result["value"], best.get(column(result), -math.inf))
     return {
+        "data": data,
         "columns": columns,
         "lines": list(lines.values()),
         "best": best,
@@ -184,7 +190,7 @@ def facts(run: Run) -> dict[str, str]:
         "Parameters": _listed(config["parameters"]) or "none",
         "Encoder": f"{encoder['name']}, {start}",
         "Input": f"{encoder['size']} × {encoder['size']} px, {colour}",
-        "Budget": f"{plan['steps']:,} steps" if plan.get("steps") else f"{plan.get('minutes') or 0:g} minutes",
+        "Budget": counted(plan["steps"], "step") if plan.get("steps") else f"{plan.get('minutes') or 0:g} minutes",
         "Batch": f"{config['batch_size']:,} images",
         "Optimiser": _listed(said) or "the method's own",
         "Seed": str(run.seed),

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from withhold import data, evaluation, nets
@@ -99,8 +99,9 @@ class Run:
         supervised: bool = False,
         strict: bool = False,
     ) -> list[dict[str, Any]]:
-        """Measure the encoder on labelled data, beside an untrained one and raw pixels; the folder keeps the rows.
+        """Measure the encoder on labelled data, beside an untrained one and raw pixels.
 
+        The folder keeps the rows beside those of other data and protocols, and replaces those of the same.
         The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
         part, or is split: `test_fraction` of it is for testing, by the run's seed.
         """
@@ -113,7 +114,9 @@ class Run:
             self.encoder, bank, queries, protocols, untrained=self.untrained(), supervised=supervised, seed=self.seed,
             device=defaults.device(),
         )  # fmt: skip
-        write_json(self.folder / "evaluation.json", {"data": str(source), "results": rows})
+        measured = {(row["data"], row["protocol"]) for row in rows}
+        kept = [row for row in self.results() if (row["data"], row["protocol"]) not in measured]
+        write_json(self.folder / "evaluation.json", {"results": kept + rows})
         return rows
 
     def apply(self, images: Tensor) -> dict[str, Tensor]:
@@ -131,7 +134,7 @@ class Run:
         return read_journal(path) if path.is_file() else []
 
     def results(self) -> list[dict[str, Any]]:
-        """The rows of the last evaluation; none if there was none."""
+        """The rows of its evaluations, in the order in which they were made."""
         path = self.folder / "evaluation.json"
         return json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
 
@@ -179,10 +182,9 @@ def write_weights(path: Path, module: nn.Module) -> None:
     """Write a module's state as safetensors, whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     try:
-        # Cloned, because safetensors refuses tensors that share memory.
-        save_file(
-            {name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}, partial
-        )
+        # Cloned, because safetensors refuses tensors that share memory; its own way to a file lets no one else read it.
+        state = {name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}
+        partial.write_bytes(save(state))
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         raise WithholdError(f"Could not write {path} ({error}): free some space, then --resume.") from error

@@ -16,7 +16,7 @@ import withhold
 from withhold import data, evaluation, nets, training
 from withhold import methods as registry
 from withhold.data import Samples
-from withhold.errors import UsageError
+from withhold.errors import UsageError, suggestion
 from withhold.methods import Method
 from withhold.runs.report import write as write_report
 from withhold.runs.run import Run, build_method, write_json, write_weights
@@ -87,6 +87,8 @@ def train(
             raise UsageError(f"The {name} must be above 0, not {value}.")
     if seed < 0 or devices < 1 or nodes < 1:
         raise UsageError(f"The seed is at least 0, devices and nodes at least 1, not {seed}, {devices} and {nodes}.")
+    if precision is not None and precision not in defaults.PRECISIONS:
+        raise UsageError(f"There is no precision {precision!r}: {suggestion(precision, defaults.PRECISIONS)}")
     parameters = registry.configure(cls, parameters)
 
     # What may fail and what looks for files comes before other processes are started, which do the same.
@@ -136,6 +138,9 @@ def train(
     }
     if begun:
         _check_same(folder, config)
+    if resume and fabric.is_global_zero:
+        state = "is not begun: it starts" if not begun else "is finished" if Run(folder).finished else "goes on"
+        log.info("%s %s", folder, state)
 
     if fabric.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
@@ -163,7 +168,6 @@ def _fabric(learner: Method, devices: int, nodes: int, precision: str | None) ->
     ranks = devices * nodes
     game = len(learner.players()) > 1  # while one player plays, the others' parameters go unused
     strategy = "ddp_find_unused_parameters_true" if game else "ddp"
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it would say, the run says itself
     fabric = Fabric(
         accelerator=device.type,
         devices=devices,

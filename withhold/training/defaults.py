@@ -8,6 +8,8 @@ from withhold.methods import Method
 from withhold.nets import ConvNet, Encoder, ViT
 
 CPU_SIZE, GPU_SIZE = 96, 224
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
+"""What Lightning Fabric knows on any hardware."""
 
 
 def device() -> torch.device:

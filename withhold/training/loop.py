@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ from withhold.training.journal import Journal, Row
 from withhold.training.optimizers import USUAL_LR, build, clip, peak_lr, schedule
 from withhold.training.ranks import synchronize_batch_norm
 from withhold.training.signals import termination
+
+log = logging.getLogger("withhold")
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it would say, the run says itself
 
 
 class Batches(Protocol):
@@ -273,7 +277,9 @@ def _alone(player: str, optimizers: dict[str, torch.optim.Optimizer]) -> Iterato
 
 
 def _pace(turn_all, batches: Batches, method: Method, optimizers: dict, seconds: float, fabric: Fabric) -> int:
-    """How many steps fill `seconds`: a few are timed on a copy of the state, which is then put back."""
+    """How many steps fill what timing leaves of `seconds`: a few are timed, and the state from before is put back."""
+    if fabric.is_global_zero:
+        log.info("timing a few steps, to see how many fill %g minutes", seconds / 60)
     state = copy.deepcopy((method.state_dict(), {p: o.state_dict() for p, o in optimizers.items()}))
     times = []
     began = time.perf_counter()
@@ -281,11 +287,13 @@ def _pace(turn_all, batches: Batches, method: Method, optimizers: dict, seconds:
         asked = time.perf_counter()
         turn_all(step, 1000, batch)["loss" if len(optimizers) == 1 else f"{next(iter(optimizers))}/loss"].item()
         times.append(time.perf_counter() - asked)
-        if fabric.world_size == 1 and len(times) > 3 and time.perf_counter() - began > 0.05 * seconds:
+        spent = time.perf_counter() - began
+        if fabric.world_size == 1 and (spent > 0.2 * seconds or (len(times) > 3 and spent > 0.05 * seconds)):
             break
     method.load_state_dict(state[0])
     for player, optimizer in optimizers.items():
         optimizer.state.clear()
         optimizer.load_state_dict(state[1][player])
     settled = sorted(times[len(times) // 3 :])
-    return fabric.broadcast(max(1, int(seconds / settled[len(settled) // 2])))
+    left = seconds - (time.perf_counter() - began)
+    return fabric.broadcast(max(1, int(left / settled[len(settled) // 2])))

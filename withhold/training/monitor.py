@@ -6,7 +6,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from withhold.console import counted
 from withhold.training.journal import Row
+
+FEW = 20
+"""Steps after which a run can be judged."""
 
 
 def rank(features: Tensor) -> float:
@@ -33,20 +37,28 @@ def findings(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return found
     last = rows[-1]
+    steps, judged = last["step"], last["step"] >= FEW
     for player in {name.removesuffix("loss") for name in last if name.endswith("loss")}:
         loss = last[player + "loss"]
         who = f"The {player.removesuffix('/')}'s loss" if player else "The loss"
         if not math.isfinite(loss):
             found.append(
-                f"{who} is not finite at step {last['step']:.0f}: lower --lr, or use --precision 32-true; "
+                f"{who} is not finite at step {steps:.0f}: lower --lr, or use --precision 32-true; "
                 "the last good checkpoint is kept."
             )
         trivial = last.get(player + "trivial")
-        if trivial is not None and len(rows) >= 10 and loss > 0.98 * trivial > 0:
+        if trivial is not None and judged and loss > 0.98 * trivial > 0:
             found.append(
-                f"{who} is {loss:.3g}, and knowing nothing costs {trivial:.3g}: it has not begun to learn; "
-                "raise --lr or train longer, and look at `withhold views` for what it sees."
+                f"{who} is {loss:.3g}, and knowing nothing costs {trivial:.3g}: "
+                + (
+                    "it has diverged; lower --lr."
+                    if loss > 1.5 * trivial
+                    else "it has not begun to learn; raise --lr or train longer, and look at `withhold views` for what "
+                    "it sees."
+                )
             )
+    if not found and not judged:
+        return [f"{counted(steps, 'step')} cannot be judged: train longer, with --epochs or --minutes."]
     looks = [row for row in rows if "rank" in row]
     if looks and (looks[-1]["rank"] < 2 or looks[-1]["spread"] < 0.05):
         found.append(

@@ -1,0 +1,37 @@
+"""What is said on the way."""
+
+import pytest
+
+from withhold import console
+
+
+def test_without_a_terminal_a_line_comes_now_and_then(capsys, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    told = console.Progress(silent=False)
+    for step in range(1, 41):
+        now[0] = step
+        told({"step": step, "loss": 1 / step, "lr": 0.1, "images_per_second": 50.2}, 40)
+    told.close()
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [f"step {step}/40  loss {1 / step:.3g}  50 images/s" for step in (10, 20, 30, 40)]
+    assert said.out == ""
+
+
+def test_machines_are_not_told(capsys):
+    console.Progress(silent=True)({"step": 40, "loss": 1.0, "images_per_second": 50.0}, 40)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "0 steps"), (1, "1 step"), (1.0, "1 step"), (1200, "1,200 steps")])
+def test_a_noun_agrees_with_its_number(count, said):
+    assert console.counted(count, "step") == said
+
+
+def test_a_table_breaks_sentences_not_names(capsys):
+    console.print_table(
+        ["method", "about", "value"], [["denoising_autoencoder", "word " * 60, "0.512"], ["moco", "short", ""]]
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert any("denoising_autoencoder" in line and "0.512" in line for line in lines)
+    assert max(map(len, lines)) <= 160
