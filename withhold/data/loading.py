@@ -1,6 +1,7 @@
 """From what a person names to decoded samples, through the cache."""
 
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ from withhold.errors import UsageError, WithholdError, suggestion
 
 if TYPE_CHECKING:
     import datasets
+
+log = logging.getLogger("withhold")
 
 PROBES = 256
 CHUNK = 2**26  # bytes of pixels that are decoded before they are written
@@ -72,17 +75,28 @@ def open(source: Any, *, split: str | None = None) -> "datasets.Dataset":
 
 
 def each_image(source: Any, *, split: str | None = None) -> Iterator[tuple[str, Tensor]]:
-    """The name and the pixels, uint8 [c, h, w] at the image's own size, of each sample. Raises: WithholdError."""
+    """The name and the pixels, uint8 [c, h, w] at the image's own size, of each sample.
+
+    One that cannot be read is skipped with a warning. Raises: WithholdError, if none of them can be read.
+    """
     found, split, where = _tables(source, split)
     table = found[split]
     names, start = table.names(), 0
+    skipped = []
     for chunk in table.chunks(16):
         for name, item in zip(names[start : start + 16], chunk, strict=True):
             try:
-                yield name, torch.from_numpy(images.whole(item)).permute(2, 0, 1)
+                pixels = images.whole(item)
             except Unreadable as error:
-                raise WithholdError(f"{name} in {where} cannot be read: {error}.") from error
+                log.warning("%s in %s is skipped: %s.", name, where, error)
+                skipped.append((name, str(error)))
+                continue
+            yield name, torch.from_numpy(pixels).permute(2, 0, 1)
         start += len(chunk)
+    if len(skipped) == len(table):
+        raise _nothing(table, where, skipped)
+    if skipped:
+        log.warning("Of the %s images in %s, %s could not be read.", f"{len(table):,}", where, f"{len(skipped):,}")
 
 
 def load(

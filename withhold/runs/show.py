@@ -7,6 +7,7 @@ import torch
 
 from withhold import data
 from withhold import methods as registry
+from withhold.files import writing
 from withhold.runs.pictures import grid, to_image
 from withhold.runs.run import Run, build_method
 from withhold.training import defaults
@@ -39,21 +40,25 @@ def picture(
     feeder = data.Feeder(streams, cls.needs, min(8, *(len(s) for s in streams.values())), seed)
     learner.seed(seed)
     learner.prepare(**streams)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    grid(learner.picture(*learner.hide(feeder.batch(0)))).save(out, format="PNG")
+    sheet = grid(learner.picture(*learner.hide(feeder.batch(0))))
+    with writing(out) as partial:
+        sheet.save(partial, format="PNG")
 
 
 def apply(run: Run, source: str, folder: Path) -> list[Path]:
-    """Give every image of `source` to the trained method, at its own size, and write what comes back to `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    """Give every image of `source` to the trained method, at its own size, and write what comes back to `folder`.
+
+    An image that cannot be read is skipped with a warning.
+    """
+    written: dict[Path, None] = {}  # a set that keeps its order
     for name, image in data.each_image(source):
+        place = Path(name)
+        inside = folder.joinpath(*(part for part in place.parent.parts if part not in (place.anchor, "..")))
         for kind, images in run.apply(image[None]).items():
-            inside = folder if Path(name).is_absolute() else folder / Path(name).parent
-            path = inside / f"{Path(name).stem}-{kind}.png"
+            path = inside / f"{place.stem}-{kind}.png"
             if path in written:  # of another image that differs in its ending only
-                path = inside / f"{Path(name).name}-{kind}.png"
-            inside.mkdir(parents=True, exist_ok=True)
-            to_image(images[0]).save(path)
-            written.append(path)
-    return written
+                path = inside / f"{place.name}-{kind}.png"
+            with writing(path) as partial:
+                to_image(images[0]).save(partial, format="PNG")
+            written[path] = None
+    return list(written)

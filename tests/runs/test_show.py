@@ -1,0 +1,80 @@
+"""What a trained method makes of files, and the picture of what a method sees."""
+
+import csv
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from withhold.errors import UsageError, WithholdError
+from withhold.runs import apply, picture
+
+
+@pytest.fixture
+def run(make_run):
+    return make_run("restorer", method="autoencoder", channels=3)
+
+
+@pytest.fixture
+def photos_folder(tmp_path, photos):
+    folder = tmp_path / "photos"
+    for name, crop in zip(("a.jpg", "deep/a.png", "deep/b.png"), photos, strict=False):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(crop).save(folder / name)
+    return folder
+
+
+def test_what_cannot_be_read_is_skipped_and_named(run, photos_folder, tmp_path, caplog):
+    (photos_folder / "deep" / "broken.png").write_text("no")
+    (photos_folder / "empty.jpg").touch()
+    written = apply(run, str(photos_folder), tmp_path / "out")
+    assert {path.relative_to(tmp_path / "out").parent.as_posix() for path in written} == {".", "deep"}
+    assert sorted(written) == sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert {path.name.split("-")[0] for path in written} == {"a", "b"}
+    assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
+        f"empty.jpg in {photos_folder} is skipped: empty file.",
+        f"deep/broken.png in {photos_folder} is skipped: not an image.",
+        f"Of the 5 images in {photos_folder}, 2 could not be read.",
+    ]
+
+
+def test_nothing_readable_is_an_error(run, tmp_path):
+    (tmp_path / "broken").mkdir()
+    for name in "ab":
+        (tmp_path / "broken" / f"{name}.png").write_text("no")
+    with pytest.raises(WithholdError, match=r"None of the 2 images in .*broken can be read \(a.png: not an image\)\."):
+        apply(run, str(tmp_path / "broken"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_list_of_files_elsewhere_stays_inside_the_folder(run, photos_folder, tmp_path):
+    (tmp_path / "lists").mkdir()
+    names = ["../photos/a.jpg", *(str(photos_folder / "deep" / f"{name}.png") for name in "ab")]
+    with open(tmp_path / "lists" / "all.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["path"], *([name] for name in names)])
+    written = apply(run, str(tmp_path / "lists" / "all.csv"), tmp_path / "lists" / "out")
+    assert len(set(written)) == len(written) == 3 * len({path.stem.split("-")[1] for path in written})
+    assert all(path.is_file() and ".." not in path.parts for path in written)
+    assert all(path.is_relative_to(tmp_path / "lists" / "out") for path in written)
+
+
+def test_a_folder_that_cannot_be_is_one_sentence(run, photos_folder, tmp_path):
+    (tmp_path / "file").touch()
+    for out, sentence in (
+        ("file", "file is a file, and a folder is needed: name another --out"),
+        ("file/deep", r"file/deep cannot be made \(Not a directory\): name another --out"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            apply(run, str(photos_folder), tmp_path / out)
+        with pytest.raises(UsageError, match=sentence):
+            picture("rotation", photos_folder, out=tmp_path / out / "views.png")
+    with pytest.raises(UsageError, match="photos is a folder, and a file is needed: name another --out"):
+        picture("rotation", photos_folder, out=photos_folder)
+
+
+def test_the_picture_is_written(photos_folder, tmp_path):
+    picture("rotation", photos_folder, out=tmp_path / "new" / "views.any")
+    with Image.open(tmp_path / "new" / "views.any") as image:
+        assert image.format == "PNG"
+        assert np.asarray(image).std() > 0

@@ -1,0 +1,46 @@
+"""What is written appears whole or not at all, and what cannot be written is one sentence."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+
+from withhold.errors import UsageError, WithholdError
+from withhold.files import prepare_folder, writing
+
+
+def test_a_file_and_its_folders_appear_when_it_is_whole(tmp_path):
+    path = tmp_path / "a" / "b" / "x.txt"
+    with writing(path) as partial:
+        partial.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    with contextlib.suppress(KeyboardInterrupt), writing(path) as partial:
+        partial.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "whole"
+    assert [entry.name for entry in path.parent.iterdir()] == ["x.txt"]
+
+
+def test_places_where_nothing_can_be_written(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    for folder, sentence in (
+        (tmp_path / "file", r"file is a file, and a folder is needed: name another --out\."),
+        (tmp_path / "file" / "deep", r"deep cannot be made \(Not a directory\): name another --out\."),
+        (Path("/proc/foo"), r"The folder /proc/foo cannot be made \(No such file or directory\): name another --out\."),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            prepare_folder(folder)
+        with pytest.raises(UsageError, match=sentence), writing(folder / "x.txt"):
+            pass
+    with pytest.raises(UsageError, match=r"is a folder, and a file is needed: name another --out\."), writing(tmp_path):
+        pass
+    with (
+        pytest.raises(WithholdError, match=r"Could not write /proc/foo.png \(No such file or directory\): free"),
+        writing(Path("/proc/foo.png")) as partial,
+    ):
+        partial.write_text("")
+    monkeypatch.setattr(os, "access", lambda *arguments: False)
+    with pytest.raises(UsageError, match=r"is write-protected: name another --out\."):
+        prepare_folder(tmp_path)

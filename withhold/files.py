@@ -1,0 +1,43 @@
+"""Writing what a person asked for: whole or not at all, and one sentence where it cannot be."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from withhold.errors import UsageError, WithholdError
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make a folder to write to, with its parents. Raises: UsageError, where there can be none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UsageError(f"{folder} is a file, and a folder is needed: name another --out.") from error
+    except OSError as error:
+        raise UsageError(f"The folder {folder} cannot be made ({error.strerror}): name another --out.") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"The folder {folder} is write-protected: name another --out.")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Another name to write to, which becomes `path` when all went well; the folder is made.
+
+    Raises:
+        UsageError: `path` cannot be a file.
+        WithholdError: it could not be written.
+    """
+    if os.path.isdir(path):
+        raise UsageError(f"{path} is a folder, and a file is needed: name another --out.")
+    prepare_folder(path.parent)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise WithholdError(f"Could not write {path} ({reason}): free some space or name another --out.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
