@@ -205,6 +205,11 @@ def test_measure(image_folder):
     assert data.load(image_folder("1.png", folder="large", size=(200, 300))[0]).shape == (96, 96, 3)  # nor above 96
 
 
+def test_the_default_size_fits_the_images_and_the_patches():
+    assert [data.default_size(side) for side in (8, 32, 33, 96, 500)] == [32, 32, 36, 96, 96]
+    assert [data.default_size(side, most=224) for side in (8, 97, 128, 129, 200, 500)] == [32, 100, 128, 144, 208, 224]
+
+
 def test_labels_from_a_file_of_their_own(image_folder, tmp_path):
     folder, _ = image_folder("cat/1.png", "cat/2.png", "dog/1.png", "dog/3.png")
     few = tmp_path / "few.csv"

@@ -2,7 +2,7 @@
 
 from withhold.data import cache
 from withhold.data.feeder import Feeder
-from withhold.data.loading import Shape, each_image, load, measure, open, splits
+from withhold.data.loading import Shape, default_size, each_image, load, measure, open, splits
 from withhold.data.samples import Samples
 
-__all__ = ["Feeder", "Samples", "Shape", "cache", "each_image", "load", "measure", "open", "splits"]
+__all__ = ["Feeder", "Samples", "Shape", "cache", "default_size", "each_image", "load", "measure", "open", "splits"]

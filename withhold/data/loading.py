@@ -40,6 +40,15 @@ class Shape:
     channels: int
 
 
+def default_size(side: int, most: int = 96) -> int:
+    """Pixels of square images, from the shorter side that they have: the same, in 32..most.
+
+    In multiples of 4, and of 16 from 128 on, so that a transformer finds patches that fit.
+    """
+    step = 4 if side <= 128 else 16
+    return min(max(32, -(-side // step) * step), most)
+
+
 def splits(source: Any) -> dict[str, Any]:
     """{"train": ..., "test": ...}, each a source of its own, if `source` holds both; else {}.
 
@@ -117,7 +126,7 @@ def load(
             or image file, "digits", "hf:NAME" (hub or local), any of these with "::train" or "::test" behind it; or an
             array or tensor uint8 [n, h, w], [n, h, w, c] or [n, c, h, w], a pair (images, labels), a list of paths, a
             datasets.Dataset, or Samples (given back as they are).
-        size: height and width in pixels; None takes the median shorter side, rounded up to a multiple of 4, in 32..96.
+        size: height and width in pixels; None takes `default_size` of the median shorter side.
         channels: 1 or 3; None takes 1 if all images are grey.
         strict: raise at the first sample that cannot be decoded, instead of skipping and listing it.
         labels: a csv or jsonl file of paths or names and labels, which replace the source's; the rest are unlabelled.
@@ -147,7 +156,7 @@ def _load(
     table = found[split]
     if size is None or channels is None:
         shape = _probe(table, name)
-        size = size or min(max(-(-shape.size // 4) * 4, 32), 96)
+        size = size or default_size(shape.size)
         channels = channels or shape.channels
     key = hashlib.blake2b(
         f"{_stamp(found, split)} {size} {channels} {images.DECODER}".encode(), digest_size=16

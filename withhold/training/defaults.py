@@ -4,10 +4,11 @@ import typing
 
 import torch
 
+from withhold import data
 from withhold.methods import Method
 from withhold.nets import ConvNet, Encoder, ViT
 
-CPU_SIZE, GPU_SIZE = 96, 224
+GPU_SIZE = 224
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true")
 """What Lightning Fabric knows on any hardware."""
 
@@ -38,12 +39,8 @@ def encoder(method: type[Method], device: torch.device) -> str:
 
 
 def size(measured: int, device: torch.device) -> int:
-    """Pixels of the (square) input: what the images have, from 32 up to what the hardware bears.
-
-    In multiples of 4, and of 16 from 128 on, so that a transformer finds patches that fit.
-    """
-    step = 4 if measured <= 128 else 16
-    return min(max(32, -(-measured // step) * step), CPU_SIZE if device.type == "cpu" else GPU_SIZE)
+    """Pixels of the (square) input: what the images have, from 32 up to what the hardware bears."""
+    return data.default_size(measured) if device.type == "cpu" else data.default_size(measured, most=GPU_SIZE)
 
 
 def batch_size(count: int) -> int:
