@@ -86,7 +86,7 @@ def test_a_labelled_stream_gives_labels_and_leaves_the_unlabelled_out():
 @pytest.mark.parametrize("labels", [None, [-1] * 8])
 def test_missing_labels_are_refused(labels):
     with pytest.raises(
-        UsageError, match=r"The stream images needs labels, and the .* has none: sort it into class folders"
+        UsageError, match=r"the .* has no labels, and the stream images needs them: sort it into one folder a class"
     ):
         feed({"images": numbered(8, labels)}, needs={"images": "labelled image"})
 

@@ -47,6 +47,13 @@ def test_a_split_without_labels():
     assert (len(first), len(second)) == (24, 6)
 
 
+def test_the_samples_that_have_a_label():
+    assert data.load((PIXELS, LABELS)).labelled("the probe").names == [str(row) for row in range(30)]
+    samples = data.load((PIXELS, [-1, 1] * 15)).labelled("the probe")
+    assert samples.names == [str(row) for row in range(1, 30, 2)]
+    assert (samples.labels == 1).all()
+
+
 def test_impossible_splits():
     with pytest.raises(UsageError, match=r"A fraction of 1\.5 cannot be split off: give one between 0 and 1"):
         data.load(PIXELS).split(1.5, seed=0)

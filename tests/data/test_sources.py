@@ -36,9 +36,27 @@ def test_a_nested_folder_gives_classes_and_names(image_folder):
         assert (image == pixels[name]).all()
 
 
-@pytest.mark.parametrize("names", [("1.png", "cat/1.png", "dog/1.png"), ("only/1.png", "only/2.png")])
-def test_a_folder_has_no_classes_unless_several_sub_folders_hold_everything(image_folder, names):
-    assert data.load(image_folder(*names)[0]).labels is None
+@pytest.mark.parametrize("limit", ["1GB", "1KB"])  # cached, and decoded whenever it is asked for
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (
+            ("cat/1.png", "cat/2.png", "dog/1.png", "stray.png"),
+            r" \(stray.png lies beside its sub-folders, not in one\)",
+        ),
+        (("only/1.png", "only/2.png"), r" \(all its images are in one sub-folder, only\)"),
+        (("1.png", "2.png"), ""),
+    ],
+)
+def test_a_folder_has_no_classes_unless_several_sub_folders_hold_everything(
+    image_folder, names, reason, limit, monkeypatch
+):
+    monkeypatch.setenv("WITHHOLD_CACHE_LIMIT", limit)
+    samples = data.load(image_folder(*names)[0])
+    assert samples.labels is None
+    for part in (samples, samples.select([1, 0])):
+        with pytest.raises(UsageError, match=rf"photos has no labels{reason}, and the probe needs them: sort it into"):
+            part.labelled("the probe")
 
 
 def test_folders_called_train_and_test_are_splits_with_the_same_classes(image_folder):

@@ -50,7 +50,8 @@ class Feeder:
     ):
         self.labelled = {name for name, need in needs.items() if need.startswith("labelled")}
         self.streams = {
-            name: _labelled(name, streams[name]) if name in self.labelled else streams[name] for name in needs
+            name: streams[name].labelled(f"the stream {name}") if name in self.labelled else streams[name]
+            for name in needs
         }
         self.batch_size, self.seed, self.rank, self.world = batch_size, seed, rank, world
         self.device = torch.device(device)
@@ -136,17 +137,6 @@ class Feeder:
                 images = self.resident[name].index_select(0, images).permute(0, 3, 1, 2)
             batch[name] = images if labels is None else (images, labels.to(self.device, non_blocking=True))
         return batch
-
-
-def _labelled(name: str, samples: Samples) -> Samples:
-    """The samples that have a label."""
-    if samples.labels is None or not (samples.labels >= 0).any():
-        raise UsageError(
-            f"The stream {name} needs labels, and {samples.source} has none: sort it into class folders, "
-            f"add a label column, or give a file of labels."
-        )
-    known = samples.labels >= 0
-    return samples if known.all() else samples.select(np.flatnonzero(known))
 
 
 def _upload(samples: Samples, device: torch.device) -> Tensor:

@@ -171,15 +171,16 @@ def _load(
             samples = cache.find(key, cache_dir)  # another process may have been faster
             if samples is None:
                 labels, classes = _labels(found, split)
-                if not cache.has_room(len(table) * size * size * channels, cache_dir):
-                    return _stream(table, size, channels, labels, classes, key, name, strict)
-                skipped: list[tuple[str, str]] = []
-                about = {"source": name, "classes": classes, "skipped": skipped}
-                cache.store(key, _pieces(table, labels, size, channels, skipped, strict, name), about, cache_dir)
-                samples = cache.find(key, cache_dir)
+                if cache.has_room(len(table) * size * size * channels, cache_dir):
+                    skipped: list[tuple[str, str]] = []
+                    about = {"source": name, "classes": classes, "skipped": skipped}
+                    cache.store(key, _pieces(table, labels, size, channels, skipped, strict, name), about, cache_dir)
+                    samples = cache.find(key, cache_dir)
+                else:
+                    samples = _stream(table, size, channels, labels, classes, key, name, strict)
     if samples is None:
         raise WithholdError(f"The cache in {cache.root(cache_dir)} lost what was just written to it: try again.")
-    samples.source = name
+    samples.source, samples.unlabelled = name, table.unlabelled
     return samples
 
 

@@ -25,6 +25,7 @@ class Samples:
         fingerprint: identifies the data and how they were decoded.
         source: what a person called it.
         rows: the rows of `images` and `names` that belong to this set, int64; None for all.
+        unlabelled: why there are no labels, where a person may have expected some; part of a sentence.
     """
 
     kind = "image"
@@ -39,10 +40,11 @@ class Samples:
         fingerprint: str = "",
         source: str = "",
         rows: np.ndarray | None = None,
+        unlabelled: str = "",
     ):
         self.images, self.labels, self.classes, self.rows = images, labels, classes, rows
         self.skipped = [] if skipped is None else skipped
-        self.fingerprint, self.source = fingerprint, source
+        self.fingerprint, self.source, self.unlabelled = fingerprint, source, unlabelled
         self._names = names
 
     def __len__(self) -> int:
@@ -84,7 +86,28 @@ class Samples:
         rows = chosen if self.rows is None else self.rows[chosen]
         labels = None if self.labels is None else self.labels[chosen]
         fingerprint = self._derive(chosen.tobytes())
-        return Samples(self.images, self._names, labels, self.classes, self.skipped, fingerprint, self.source, rows)
+        return Samples(
+            self.images,
+            self._names,
+            labels,
+            self.classes,
+            self.skipped,
+            fingerprint,
+            self.source,
+            rows,
+            self.unlabelled,
+        )
+
+    def labelled(self, user: str) -> "Samples":
+        """The samples that have a label. Raises: UsageError, where none has, although `user` needs them."""
+        known = np.flatnonzero([] if self.labels is None else self.labels >= 0)
+        if not len(known):
+            reason = f" ({self.unlabelled})" if self.unlabelled else ""
+            raise UsageError(
+                f"{self.source} has no labels{reason}, and {user} needs them: "
+                "sort it into one folder a class, add a label column, or give --labels FILE."
+            )
+        return self if len(known) == len(self) else self.select(known)
 
     def with_labels(self, labels: np.ndarray, classes: tuple[str, ...]) -> "Samples":
         """The same samples with other labels, int64 [n]."""

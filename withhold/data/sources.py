@@ -109,7 +109,7 @@ def _folder(path: Path) -> Tables:
     parts = pair({child.name.lower(): child for child in children if child.is_dir()})
     held = {split: _images(part) for split, part in parts.items()}
     if held and all(held.values()):
-        return {split: _in_classes(parts[split], names) for split, names in held.items()}
+        return {split: _in_classes(Files(str(parts[split]), names)) for split, names in held.items()}
 
     shards: dict[str, list[Path]] = {}
     for file in files:
@@ -128,7 +128,7 @@ def _folder(path: Path) -> Tables:
 
     names = _images(path)
     if names:
-        return {"": _in_classes(path, names)}
+        return {"": _in_classes(Files(str(path), names))}
     readable = [file for file in files if file.suffix in READABLE]
     if len(readable) == 1:
         return _file(readable[0])
@@ -168,10 +168,18 @@ def _images(root: Path) -> list[str]:
     return names
 
 
-def _in_classes(root: Path, names: list[str]) -> Files:
-    """Images below `root`; its sub-folders are the classes where there are several and every image is inside one."""
-    tops = [name.split(os.sep)[0] if os.sep in name else "" for name in names]
-    return Files(str(root), names, tops if "" not in tops and len(set(tops)) > 1 else None)
+def _in_classes(table: Table) -> Table:
+    """The table; sub-folders are its classes where there are several and every image is inside one."""
+    names = table.names()
+    tops = [name.split("/")[0] if "/" in name else "" for name in names]
+    folders = set(tops) - {""}
+    if folders and "" in tops:
+        table.unlabelled = f"{names[tops.index('')]} lies beside its sub-folders, not in one"
+    elif len(folders) == 1:
+        table.unlabelled = f"all its images are in one sub-folder, {tops[0]}"
+    elif folders:
+        table.labels = tops
+    return table
 
 
 def _parquet(paths: list[Path]) -> Table:

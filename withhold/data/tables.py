@@ -16,10 +16,12 @@ class Table:
 
     Attributes:
         labels: one value a sample (text or number; None, "" and -1 stand for unlabelled), or None where there are none.
+        unlabelled: why there are none, where a person may have expected some; part of a sentence.
         classes: what the label numbers are called, where the source says so.
     """
 
     labels: Sequence[Any] | None = None
+    unlabelled: str = ""
     classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:

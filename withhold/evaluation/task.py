@@ -89,13 +89,7 @@ def labelled(train: Samples, test: Samples) -> tuple[Samples, Samples]:
             raise UsageError(
                 f"There is nothing to {purpose} on in {samples.source}: give it at least one item a class."
             )
-        if samples.labels is None or not (np.asarray(samples.labels) >= 0).any():
-            raise UsageError(
-                f"{samples.source} has no labels, and the evaluation needs them: "
-                "sort it into one folder a class, add a label column, or give --labels FILE."
-            )
-        has_label = np.asarray(samples.labels) >= 0
-        parts.append(samples if has_label.all() else samples.select(np.flatnonzero(has_label)))
+        parts.append(samples.labelled("the evaluation"))
     train, test = parts
     known, asked = ({samples.classes[i] for i in np.unique(np.asarray(samples.labels))} for samples in parts)
     if len(known) == 1:
