@@ -3,11 +3,13 @@
 import gzip
 import json
 import struct
+import zipfile
 
 import numpy as np
 import pytest
 
 from withhold import data
+from withhold.data import sources
 from withhold.data.images import encode
 from withhold.errors import UsageError, WithholdError
 
@@ -76,6 +78,63 @@ def test_a_link_that_leads_back_up_is_not_followed_for_ever(image_folder):
     folder, _ = image_folder("a/1.png", "b/2.png")
     (folder / "a" / "loop").symlink_to(folder)
     assert len(data.load(folder)) == 2
+
+
+def zipped(folder, wrapper=""):
+    """The folder as an archive beside it, wrapped in more folders or not, with what a Mac adds to archives."""
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.mkdir(f"{wrapper}empty.png")
+        archive.writestr(f"__MACOSX/{wrapper}._1.png", "no image")
+        for file in sorted(folder.rglob("*.*"), reverse=True):
+            archive.write(file, wrapper + str(file.relative_to(folder)))
+    return path
+
+
+@pytest.mark.parametrize("limit", ["1GB", "1KB"])  # cached, and decoded whenever it is asked for
+@pytest.mark.parametrize("wrapper", ["", "photos/", "./a/b/"])
+def test_an_archive_is_like_the_folder_that_was_packed(image_folder, wrapper, limit, monkeypatch, hub_cache):
+    folder, _ = image_folder("cat/1.png", "cat/deep/2.png", "dog/1.png", ".hidden/x.png", "dog/.y.png")
+    (folder / "dog" / "broken.png").write_text("no")
+    path = zipped(folder, wrapper)
+    expected = data.load(folder)
+    assert data.measure(path) == data.Shape(4, 40, 3)
+    monkeypatch.setenv("WITHHOLD_CACHE_LIMIT", limit)
+    samples = data.load(path)
+    rows = [samples.names.index(name) for name in expected.names]
+    assert (samples.batch(rows) == data.load(folder).batch(range(3))).all()
+    assert samples.classes == expected.classes == ("cat", "dog")
+    assert samples.labels[rows].tolist() == expected.labels.tolist() == [0, 0, 1]
+    samples.batch(range(len(samples)))  # whatever is not cached is found to be broken now
+    assert samples.skipped == [("dog/broken.png", "not an image")]
+    opened = data.open(path)
+    assert opened["image"][0] == {"bytes": (folder / "cat" / "1.png").read_bytes(), "path": "cat/1.png"}
+
+
+def test_an_archive_is_read_an_image_at_a_time_and_what_is_damaged_is_skipped(image_folder, hub_cache):
+    folder, pixels = image_folder("a/1.png", "a/2.png", "b/1.png", size=(32, 32))
+    path = zipped(folder)
+    content = bytearray(path.read_bytes())
+    start = content.find(b"a/2.png") + 60  # in the middle of the compressed data
+    content[start : start + 20] = bytes(20)
+    path.write_bytes(content)
+    (table,) = sources.tables(path).values()
+    assert all(map(callable, table.images(range(3))))
+    samples = data.load(path)
+    assert samples.names == ["a/1.png", "b/1.png"]
+    assert (samples.array == [pixels["a/1.png"], pixels["b/1.png"]]).all()
+    assert [name for name, _ in samples.skipped] == ["a/2.png"]
+    assert [len(image["bytes"]) > 0 for image in data.open(path)["image"]] == [True, False, True]
+    assert [name for name, _ in data.each_image(path)] == ["a/1.png", "b/1.png"]
+
+
+def test_an_archive_may_hold_splits(image_folder):
+    folder, _ = image_folder("train/ant/1.png", "train/bee/1.png", "Valid/bee/1.png", "Valid/ant/1.png")
+    path = zipped(folder, "photos/")
+    parts = data.splits(path)
+    assert parts == {"train": f"{path}::train", "test": f"{path}::test"}
+    assert data.load(parts["train"]).names == ["ant/1.png", "bee/1.png"]
+    assert data.load(parts["test"]).labels.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -259,6 +318,12 @@ def test_bad_sources_are_refused_in_one_sentence(tmp_path, image_folder):
     np.savez(tmp_path / "odd.npz", weights=PIXELS)
     np.savez(tmp_path / "float.npz", x=PIXELS / 255)
     write_table(tmp_path / "odd.parquet", a=[1], b=[2])
+    (tmp_path / "bad.zip").write_bytes(b"PK nothing")
+    with zipfile.ZipFile(tmp_path / "texts.zip", "w") as archive:
+        archive.writestr("a.txt", "hello")
+    with zipfile.ZipFile(tmp_path / "secret.zip", "w") as archive:
+        archive.writestr("a.png", encode(PIXELS[0]))
+        archive.infolist()[0].flag_bits |= sources.ENCRYPTED  # as it is written to the directory of the archive
     for name, kind, sentence in (
         ("phots", UsageError, r"There is no file or folder '.*phots': did you mean photos\?"),
         ("empty", UsageError, "empty is empty: give a folder that holds images"),
@@ -269,6 +334,9 @@ def test_bad_sources_are_refused_in_one_sentence(tmp_path, image_folder):
         ("odd.parquet", UsageError, r"odd.parquet has no column of images \(it has a, b\)"),
         ("odd.npz", UsageError, r"odd.npz has no array of images \(it has weights\)"),
         ("float.npz", UsageError, "float.npz are float64: give uint8 values in 0..255"),
+        ("texts.zip", UsageError, "texts.zip holds no image: give an archive with .jpg"),
+        ("secret.zip", UsageError, "secret.zip is encrypted: unpack it, and give the folder"),
+        ("bad.zip", WithholdError, r"bad.zip cannot be read as zip \(File is not a zip file\): copy or download"),
         ("bad.npz", WithholdError, "bad.npz cannot be read as npz"),
         ("bad.parquet", WithholdError, "bad.parquet cannot be read as parquet"),
         ("bad.jsonl", WithholdError, "bad.jsonl cannot be read as jsonl"),

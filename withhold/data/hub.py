@@ -96,6 +96,11 @@ def as_dataset(table: Table, labels: np.ndarray | None, classes: tuple[str, ...]
 def _struct(item: images.Item, name: str) -> dict[str, Any]:
     if isinstance(item, str):
         return {"bytes": None, "path": item}
+    if callable(item):
+        try:
+            item = item()
+        except images.Unreadable:
+            item = b""
     return {"bytes": images.encode(item) if isinstance(item, np.ndarray) else item, "path": name}
 
 

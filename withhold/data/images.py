@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -10,7 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 DECODER = 1  # part of every cache key: raise it when the pixels that come out of `decode` change
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 
-Item = bytes | str | np.ndarray  # an encoded file, its path, or pixels uint8 [h, w] or [h, w, c]
+# An encoded file, what reads one (and raises Unreadable), its path, or pixels uint8 [h, w] or [h, w, c].
+Item = bytes | Callable[[], bytes] | str | np.ndarray
 
 
 class Unreadable(Exception):
@@ -71,6 +73,7 @@ def encode(pixels: np.ndarray) -> bytes:
 def _readable(item: Item):
     """The opened image; whatever goes wrong inside becomes `Unreadable`: a damaged file can raise nearly anything."""
     try:
+        item = item() if callable(item) else item
         if isinstance(item, np.ndarray):
             yield _from_pixels(item)
         else:

@@ -122,10 +122,11 @@ def load(
     """Decoded samples; the first time they are written to the cache, later mapped from it.
 
     Args:
-        source: a folder (its sub-folders are the classes if every image is inside one), a csv, jsonl, parquet, npz, IDX
-            or image file, "digits", "hf:NAME" (hub or local), any of these with "::train" or "::test" behind it; or an
-            array or tensor uint8 [n, h, w], [n, h, w, c] or [n, c, h, w], a pair (images, labels), a list of paths, a
-            datasets.Dataset, or Samples (given back as they are).
+        source: a folder or zip archive (its sub-folders are the classes if there are several and every image is inside
+            one; folders that wrap all of an archive do not count), a csv, jsonl, parquet, npz, IDX or image file,
+            "digits", "hf:NAME" (hub or local), any of these with "::train" or "::test" behind it; or an array or tensor
+            uint8 [n, h, w], [n, h, w, c] or [n, c, h, w], a pair (images, labels), a list of paths, a datasets.Dataset,
+            or Samples (given back as they are).
         size: height and width in pixels; None takes `default_size` of the median shorter side.
         channels: 1 or 3; None takes 1 if all images are grey.
         strict: raise at the first sample that cannot be decoded, instead of skipping and listing it.

@@ -1,22 +1,26 @@
-"""What a person names -> tables of undecoded samples: folders, manifests, parquet, IDX, npz, digits, Hugging Face."""
+"""What a person names -> tables of undecoded samples: folders, zip, manifests, parquet, IDX, npz, digits, hub."""
 
 import csv
 import json
 import os
+import posixpath
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from withhold.data import arrays
 from withhold.data.images import EXTENSIONS
-from withhold.data.tables import Files, Parquet, Table
+from withhold.data.tables import Files, Parquet, Table, Zip
 from withhold.errors import UsageError, WithholdError, suggestion
 
 IMAGE_COLUMNS = ("image", "img", "path", "file", "filename", "file_name", "image_path", "bytes", "jpg", "png", "name")
 LABEL_COLUMNS = ("label", "labels", "class", "target", "fine_label")
-READABLE = (".csv", ".jsonl", ".parquet", ".npz")
+READABLE = (".csv", ".jsonl", ".parquet", ".npz", ".zip")
 # What the two splits are called, the best name first.
 SPLITS = {"train": ("train", "training"), "test": ("test", "testing", "t10k", "val", "valid", "validation", "dev")}
+
+ENCRYPTED = 1  # the bit in a zip entry's flags
 
 Tables = dict[str, Table]  # "train" and "test" where a source holds both, else one entry called ""
 
@@ -146,11 +150,43 @@ def _file(path: Path) -> Tables:
     if path.suffix == ".npz":
         found = arrays.npz(path)
         return pair(found) or {"": next(iter(found.values()))}
+    if path.suffix == ".zip":
+        return _zip(path)
     if "idx" in path.name:
         return {"": arrays.idx(path)}
     if path.suffix.lower() in EXTENSIONS:
         return {"": Files(str(path.parent), [path.name])}
     raise UsageError(f"{path} is no data set: give a folder, an image, or a {', '.join(READABLE)} or IDX file.")
+
+
+def _zip(path: Path) -> Tables:
+    """The tables of an archive, as of a folder; folders that wrap everything in it count for nothing."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+        reason = str(error).rstrip(".")
+        raise WithholdError(f"{path} cannot be read as zip ({reason}): copy or download it again.") from error
+    entries = {posixpath.normpath(entry.filename).lstrip("/"): entry for entry in archive.infolist()}
+    names = sorted(name for name, entry in entries.items() if _is_image(name) and not entry.is_dir())
+    if not names:
+        raise UsageError(f"{path} holds no image: give an archive with {', '.join(EXTENSIONS)} files in it.")
+    if all(entries[name].flag_bits & ENCRYPTED for name in names):
+        raise UsageError(f"{path} is encrypted: unpack it, and give the folder.")
+
+    wrapper = posixpath.join(posixpath.commonpath(map(posixpath.dirname, names)), "")
+    folders = {name.removeprefix(wrapper).split("/")[0] for name in names}
+    parts = pair({folder.lower(): f"{wrapper}{folder}/" for folder in folders}) or {"": wrapper}
+    return {
+        split: _in_classes(
+            Zip(archive, {name.removeprefix(part): entries[name] for name in names if name.startswith(part)})
+        )
+        for split, part in parts.items()
+    }
+
+
+def _is_image(name: str) -> bool:
+    """Whether a relative path is that of an image, by its ending; hidden files and folders are left out."""
+    return name.lower().endswith(EXTENSIONS) and not any(part.startswith(".") for part in name.split("/"))
 
 
 def _images(root: Path) -> list[str]:
@@ -163,8 +199,7 @@ def _images(root: Path) -> list[str]:
             continue
         seen.add((status.st_dev, status.st_ino))
         children[:] = sorted(child for child in children if not child.startswith("."))
-        images = sorted(file for file in files if file.lower().endswith(EXTENSIONS) and not file.startswith("."))
-        names += [os.path.relpath(os.path.join(folder, file), root) for file in images]
+        names += [os.path.relpath(os.path.join(folder, file), root) for file in sorted(filter(_is_image, files))]
     return names
 
 

@@ -3,12 +3,15 @@
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
+from functools import partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from withhold.data.images import Item
+from withhold.data.images import Item, Unreadable
 
 
 class Table:
@@ -69,6 +72,33 @@ class Files(Table):
         for path in self.images(range(len(self))):
             total.update(file_stamp(path).encode("utf-8", "surrogateescape"))
         return total.hexdigest()
+
+
+class Zip(Table):
+    """Image files in an archive, by name; each is read when it is decoded, and nothing is unpacked to disk."""
+
+    def __init__(self, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]):
+        self.archive, self._names, self.members = archive, list(members), list(members.values())
+        self.lock = Lock()
+
+    def __len__(self):
+        return len(self._names)
+
+    def names(self):
+        return self._names
+
+    def images(self, indices):
+        return [partial(self._read, self.members[index]) for index in indices]
+
+    def stamp(self):
+        return file_stamp(str(self.archive.filename))
+
+    def _read(self, member: zipfile.ZipInfo) -> bytes:
+        try:
+            with self.lock:  # an archive counts its readers, which threads could get wrong
+                return self.archive.read(member)
+        except Exception as error:  # a damaged archive can raise nearly anything
+            raise Unreadable(str(error).rstrip(".") or type(error).__name__) from error
 
 
 class Parquet(Table):
