@@ -182,7 +182,10 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """Measure a run's encoder on labelled data, beside an untrained one and raw pixels."""
     parser.add_argument("run")
     parser.add_argument("data")
-    parser.add_argument("--protocol", default="knn,linear", help="knn, linear, lowshot, finetune, joined by commas")
+    parser.add_argument(
+        "--protocol", help="knn, linear, lowshot, finetune, classifier, joined by commas (default: knn,linear, and "
+        "classifier where the method has learned to name classes)",
+    )  # fmt: skip
     parser.add_argument("--labels", help="a csv file with the labels")
     parser.add_argument("--test-fraction", type=float, default=0.2, help="where DATA has no test part of its own")
     parser.add_argument("--supervised", action="store_true", help="train the same network with all labels, to compare")
@@ -190,7 +193,7 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
     run = withhold.load(options.run)
     results = run.evaluate(
-        options.data, protocols=tuple(options.protocol.split(",")), labels=options.labels,
+        options.data, protocols=tuple(options.protocol.split(",")) if options.protocol else None, labels=options.labels,
         test_fraction=options.test_fraction, supervised=options.supervised, strict=options.strict,
     )  # fmt: skip
     if options.json:

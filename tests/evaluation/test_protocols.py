@@ -29,7 +29,8 @@ def test_linear_on_digits_is_scikit_learns(digits, make_task):
     C = 1 / (len(task.bank) * row["strength"])
     theirs = LogisticRegression(C=C, max_iter=2000, tol=1e-6).fit((task.bank - mean) / deviation, task.labels)
     assert row["value"] > 0.94
-    assert abs(row["value"] - theirs.score((task.queries - mean) / deviation, task.answers)) <= 1 / len(task.queries)
+    difference = row["value"] - theirs.score((task.queries - mean) / deviation, task.answers)
+    assert abs(difference) < 1.5 / len(task.queries)  # one item at most
 
 
 def test_the_strength_chosen_has_the_least_held_out_loss():
@@ -55,10 +56,10 @@ def test_holdout_parts_every_class(fraction):
 
 
 def test_draws_have_the_shots_of_each_class_and_are_random():
-    labels = torch.tensor([0] * 50 + [2] * 10 + [3] * 5)[torch.randperm(65)]
     rng = torch.Generator().manual_seed(0)
+    labels = torch.tensor([0] * 50 + [2] * 10 + [3] * 5)[torch.randperm(65, generator=rng)]
     seen = set()
-    for _ in range(100):
+    for _ in range(200):
         drawn = lowshot.draw(labels, 3, rng)
         assert labels[drawn].tolist() == [0] * 3 + [2] * 3 + [3] * 3
         assert len(drawn.unique()) == 9

@@ -5,7 +5,7 @@ from withhold.evaluation.supervised import Finetune, Supervised, train
 
 
 def test_the_loss_is_cross_entropy_on_the_given_labels(encoder, digits):
-    method = Supervised(encoder, 10)
+    method = Supervised(encoder, list("0123456789"))
     images, labels = digits[0].batch(range(8)), torch.as_tensor(digits[0].labels[:8])
     visible, withheld = method.withhold(labelled=(images, labels))
     assert visible.shape == images.shape

@@ -17,6 +17,8 @@ from withhold.training import Plan, defaults, fit
 
 METHODS = names()
 SIZE = 32
+CLASSES = ("0", "1")
+"""Of `photo_samples`."""
 
 
 def make(name, values=None, channels=3, size=SIZE, encoder=None):
@@ -28,7 +30,7 @@ def make(name, values=None, channels=3, size=SIZE, encoder=None):
     }  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return build(cls, build_encoder(config, 0), values or {})
+        return build(cls, build_encoder(config, 0), values or {}, CLASSES)
 
 
 def feed(name, samples, batch_size=32):
@@ -201,7 +203,10 @@ def test_it_shows_what_it_does(name, photo_samples):
 def test_an_encoder_of_any_size_fits(name, photo_samples):
     """What a person's images are decides the size; a method that cannot take one says so in a sentence."""
     for size in (28, 64):
-        batch = {stream: torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8) for stream in find(name).needs}
+        images = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8)
+        labels = torch.arange(4) % len(CLASSES)
+        needs = find(name).needs
+        batch = {stream: (images, labels) if need.startswith("labelled") else images for stream, need in needs.items()}
         method = make(name, size=size)
         assert all(torch.isfinite(terms["loss"]) for terms in scored(method, batch).values())
 

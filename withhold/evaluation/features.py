@@ -1,7 +1,7 @@
 """From samples to feature vectors: an encoder's, or the pixels themselves."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from withhold import views
 from withhold.data import Samples
 from withhold.errors import WithholdError
+from withhold.methods import Classifier
 
 PIXEL_SIDE = 32
 
@@ -25,13 +26,25 @@ def features(
     Raises:
         WithholdError: features that are not finite.
     """
-    encoder.to(device)
-    with frozen(encoder):
-        parts = [
-            encoder(images).float().cpu()
-            for images in _batches(samples, torch.arange(len(samples)), device, batch_size)
-        ]
-    rows = torch.cat(parts)
+    return _rows(encoder, encoder, samples, device, batch_size)
+
+
+def scores(classifier: Classifier, samples: Samples, *, device: str | torch.device = "cpu") -> Tensor:
+    """The classifier's scores of every sample, float32 [n, k] on the CPU, likewise."""
+    return _rows(classifier, classifier.classify, samples, device)
+
+
+def _rows(
+    module: nn.Module,
+    function: Callable[[Tensor], Tensor],
+    samples: Samples,
+    device: str | torch.device,
+    batch_size: int = 256,
+) -> Tensor:
+    module.to(device)
+    with frozen(module):
+        batches = _batches(samples, torch.arange(len(samples)), device, batch_size)
+        rows = torch.cat([function(images).float().cpu() for images in batches])
     bad = int((~rows.isfinite().all(1)).sum())
     if bad:
         raise WithholdError(

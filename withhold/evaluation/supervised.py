@@ -6,29 +6,20 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 from torch.nn import functional as F
 
 from withhold import views
 from withhold.data import Feeder, Samples
-from withhold.methods import Encoder, Method, Optimizer, accuracy
+from withhold.methods import Classifier, Encoder, Optimizer, accuracy
 from withhold.training import Plan, defaults, fit
 
 BATCH_SIZE = 128
 
 
-class Supervised(Method):
-    """Withholds the label; predicts it from a random crop of the image.
-
-    Args:
-        classes: how many there are.
-    """
+class Supervised(Classifier):
+    """Withholds the label; predicts it from a random crop of the image."""
 
     needs = {"labelled": "labelled image"}
-
-    def __init__(self, encoder: Encoder, classes: int):
-        super().__init__(encoder)
-        self.head = nn.Linear(encoder.dim, classes)
 
     def withhold(self, labelled):
         """Images uint8 [n, c, h, w] and labels [n] -> random crops and flips float [n, c, h, w], labels [n]."""
@@ -36,7 +27,7 @@ class Supervised(Method):
         return views.augment(images, self.rng, crop=(0.4, 1.0)), labels
 
     def predict(self, images):
-        return self.head(self.encoder(images))
+        return self.classify(images)
 
     def loss(self, scores, labels):
         return {
@@ -65,7 +56,7 @@ def train(
     fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # of the head's weights
-        learner = cls(copy.deepcopy(encoder), len(samples.classes))
+        learner = cls(copy.deepcopy(encoder), samples.classes)
         outcome = fit(learner, feeder, Plan(steps=max(1, images // feeder.batch_size), seed=seed), fabric=fabric)
     if not outcome.finished:  # half a training would be measured as if it were whole
         raise KeyboardInterrupt

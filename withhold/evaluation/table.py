@@ -13,6 +13,7 @@ from withhold.evaluation import protocols as registry
 from withhold.evaluation import supervised as labels_seen
 from withhold.evaluation.features import plain_batches
 from withhold.evaluation.task import Task, labelled
+from withhold.methods import Classifier
 from withhold.nets import Encoder
 
 REPEATS = 30
@@ -27,6 +28,7 @@ def evaluate(
     *,
     untrained: Encoder | None = None,
     supervised: bool = False,
+    classifier: Classifier | None = None,
     pixels: bool = True,
     budget: int | None = None,
     seed: int = 0,
@@ -43,6 +45,7 @@ def evaluate(
         untrained: the same architecture with fresh weights: the control, measured after its batch statistics have been
             set on training images; it is not changed.
         supervised: also train the untrained network on the labels, and measure its features likewise.
+        classifier: the method that trained the encoder, where it answers with classes itself.
         pixels: also measure raw pixels.
         budget: images, counted with repeats, that fine-tuning and the supervised network see; by default 30 times the
             training items, at least 20,000 and at most 100,000 on a CPU or 2,000,000 on a GPU.
@@ -59,20 +62,21 @@ def evaluate(
     budget = budget or min(max(REPEATS * len(train), LEAST_IMAGES), MOST_IMAGES[device.type])
 
     encoders: dict[str, Encoder | None] = {"trained": encoder}
+    classifiers = {"trained": classifier}
     if untrained is not None:
         control = copy.deepcopy(untrained).to(device)
         nets.refresh_statistics(control, plain_batches(train, device))
         encoders["untrained"] = control
     if supervised and untrained is not None:
         learner = labels_seen.Supervised
-        taught = labels_seen.train(learner, untrained, train, images=budget, seed=seed, device=device).encoder
-        nets.refresh_statistics(taught, plain_batches(train, device))
-        encoders["supervised"] = taught
+        taught = labels_seen.train(learner, untrained, train, images=budget, seed=seed, device=device)
+        nets.refresh_statistics(taught.encoder, plain_batches(train, device))
+        encoders["supervised"], classifiers["supervised"] = taught.encoder, taught
     if pixels:
         encoders["pixels"] = None
     rows = []
     for row, network in encoders.items():
-        task = Task(network, train, test, seed, device, budget)
+        task = Task(network, train, test, seed, device, budget, classifiers.get(row))
         about = {
             "data": test.source, "n_train": len(train), "n_test": len(test),
             "n_unlabelled": n_items - len(train) - len(test),

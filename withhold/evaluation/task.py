@@ -10,6 +10,7 @@ from torch import Tensor
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.evaluation.features import features, pixels
+from withhold.methods import Classifier
 from withhold.nets import Encoder
 
 
@@ -23,6 +24,7 @@ class Task:
         seed: of whatever a protocol draws.
         device: where to compute.
         budget: images, counted with repeats, that a protocol may show to a network it trains.
+        classifier: the method that trained the encoder, where it answers with classes itself.
     """
 
     encoder: Encoder | None
@@ -31,6 +33,7 @@ class Task:
     seed: int
     device: torch.device
     budget: int
+    classifier: Classifier | None = None
 
     @property
     def classes(self) -> int:

@@ -6,12 +6,13 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from withhold.errors import UsageError, suggestion
 from withhold.methods.base import Method
+from withhold.methods.classifier import Classifier
 
 HERE = Path(__file__).parent
 FAMILIES = (
@@ -54,9 +55,12 @@ def find(name: str) -> type[Method]:
 
 
 def parameters(cls: type[Method]) -> dict[str, inspect.Parameter]:
-    """A method's configuration: the arguments of its constructor after the encoder, with types resolved."""
+    """A method's configuration: the arguments of its constructor after the encoder, with types resolved.
+
+    The classes that a classifier tells apart are the data's, not a person's to set.
+    """
     hints = typing.get_type_hints(cls.__init__)
-    arguments = list(inspect.signature(cls.__init__).parameters.values())[2:]
+    arguments = list(inspect.signature(cls.__init__).parameters.values())[3 if issubclass(cls, Classifier) else 2 :]
     return {a.name: a.replace(annotation=hints.get(a.name, Any)) for a in arguments}
 
 
@@ -76,16 +80,25 @@ def configure(cls: type[Method], values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def build(cls: type[Method], encoder: Any, values: dict[str, Any]) -> Method:
-    """The method around `encoder`, with its configuration checked."""
-    needed = typing.get_type_hints(cls.__init__)["encoder"]
+def build(cls: type[Method], encoder: Any, values: dict[str, Any], classes: Sequence[str] = ()) -> Method:
+    """The method around `encoder`, with its configuration checked; a classifier tells `classes` apart.
+
+    Raises:
+        UsageError: a wrong name or value, an encoder of the wrong kind, or too few classes.
+    """
+    needed = typing.get_type_hints(cls.__init__).get("encoder")
     if isinstance(needed, type) and not isinstance(encoder, needed):
         raise UsageError(
             f"{cls.name} needs a {needed.__name__} encoder, not a {type(encoder).__name__}: "
             f"leave --encoder out, and it takes its default."
         )
+    if issubclass(cls, Classifier) and len(classes) < 2:
+        raise UsageError(
+            f"{cls.name} learns to tell classes apart, and the labels name {len(classes)}: give labels of two or more."
+        )
+    told = [classes] if issubclass(cls, Classifier) else []
     try:
-        return cls(encoder, **configure(cls, values))
+        return cls(encoder, *told, **configure(cls, values))
     except (ValueError, TypeError) as error:
         raise UsageError(f"{cls.name}: {error}") from error
 

@@ -1,7 +1,6 @@
 """Taking an encoder or its embeddings elsewhere."""
 
 import logging
-import os
 import warnings
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pyarrow.parquet
 import torch
 
 from withhold.errors import UsageError, WithholdError, suggestion
+from withhold.files import writing
 from withhold.runs.run import Run, write_weights
 
 TOLERANCE = 1e-3
@@ -36,9 +36,10 @@ def export(run: Run, to: str, path: Path) -> float:
     encoder = run.encoder
     size, channels = encoder.size, run.config["encoder"]["data_channels"]
     images = torch.rand(3, channels, size, size, generator=torch.Generator().manual_seed(0))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    other = torch.rand(5, channels, size, size, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = encoder(other)
+    with writing(path) as partial:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -47,31 +48,16 @@ def export(run: Run, to: str, path: Path) -> float:
                 dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, external_data=False, verbose=False,
             )  # fmt: skip
         session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
-        other = torch.rand(5, channels, size, size, generator=torch.Generator().manual_seed(1))
-        with torch.inference_mode():
-            expected = encoder(other)
         found = torch.from_numpy(session.run(None, {"images": other.numpy()})[0])
         difference = ((found - expected).abs().max() / expected.std().clamp_min(1e-12)).item()
         if not difference < TOLERANCE:
             raise WithholdError(
                 f"The ONNX encoder differs from the trained one by {difference:.1e} deviations: nothing was written."
             )
-        os.replace(partial, path)
-        return difference
-    except OSError as error:
-        raise WithholdError(f"Could not write {path} ({error}): free some space or name another --out.") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    return difference
 
 
 def write_table(path: Path, table: pyarrow.Table) -> None:
     """Write `table` as parquet to `path`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with writing(path) as partial:
         pyarrow.parquet.write_table(table, partial, compression="zstd")
-        os.replace(partial, path)
-    except OSError as error:
-        raise WithholdError(f"Could not write {path} ({error}): free some space or name another --out.") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -3,7 +3,6 @@
 import csv
 import inspect
 import math
-import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from withhold import methods as registry
 from withhold.console import counted
 from withhold.data import Samples
 from withhold.errors import UsageError
+from withhold.files import writing
 from withhold.runs import charts, gallery
 from withhold.runs.compare import by_data, column, losses
 from withhold.runs.run import Run
@@ -275,8 +275,6 @@ def _render(path: Path, **values: Any) -> Path:
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined,
     )  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(environment.get_template("report.html.jinja").render(values), encoding="utf-8")
-    os.replace(partial, path)
+    with writing(path) as partial:
+        partial.write_text(environment.get_template("report.html.jinja").render(values), encoding="utf-8")
     return path

@@ -2,10 +2,10 @@
 
 import copy
 import json
-import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pyarrow
 import torch
@@ -17,7 +17,8 @@ from withhold import data, evaluation, nets
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
-from withhold.methods import Encoder, Method
+from withhold.files import writing
+from withhold.methods import Classifier, Encoder, Method
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
 
@@ -54,7 +55,8 @@ class Run:
     def method(self) -> Method:
         """The trained method (heads, teachers and all), in eval mode on the CPU."""
         cls = registry.find(self.config["method"])
-        method = build_method(cls, self.config["encoder"], self.config["parameters"], self.seed)
+        config = self.config
+        method = build_method(cls, config["encoder"], config["parameters"], self.seed, config["classes"])
         self._fill(method, self.folder / "method.safetensors")
         return method.eval()
 
@@ -93,7 +95,7 @@ class Run:
         source: Any,
         test: Any = None,
         *,
-        protocols: tuple[str, ...] = ("knn", "linear"),
+        protocols: tuple[str, ...] | None = None,
         labels: str | None = None,
         test_fraction: float = 0.2,
         supervised: bool = False,
@@ -104,15 +106,26 @@ class Run:
         The folder keeps the rows beside those of other data and protocols, and replaces those of the same.
         The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
         part, or is split: `test_fraction` of it is for testing, by the run's seed.
+
+        Args:
+            protocols: their names; by default "knn" and "linear", and "classifier" before them for a method that has
+                learned to name classes.
         """
+        names_classes = issubclass(registry.find(self.config["method"]), Classifier)
+        classifier = cast(Classifier, self.method) if names_classes else None
+        protocols = protocols or (("classifier",) if classifier else ()) + ("knn", "linear")
+        if "classifier" in protocols and classifier is None:
+            raise UsageError(
+                f"{self.config['method']} has learned no names of classes: leave the protocol classifier out."
+            )
         parts = {"train": source, "test": test} if test is not None else data.splits(source)
         if parts:
             bank, queries = (self.load_data(parts[part], labels=labels, strict=strict) for part in ("train", "test"))
         else:
             bank, queries = self.load_data(source, labels=labels, strict=strict).split(test_fraction, self.seed)
         rows = evaluation.evaluate(
-            self.encoder, bank, queries, protocols, untrained=self.untrained(), supervised=supervised, seed=self.seed,
-            device=defaults.device(),
+            self.encoder, bank, queries, protocols, untrained=self.untrained(), supervised=supervised,
+            classifier=classifier, seed=self.seed, device=defaults.device(),
         )  # fmt: skip
         measured = {(row["data"], row["protocol"]) for row in rows}
         kept = [row for row in self.results() if (row["data"], row["protocol"]) not in measured]
@@ -163,30 +176,37 @@ def build_encoder(config: dict[str, Any], seed: int) -> Encoder:
         )
 
 
-def build_method(cls: type[Method], encoder: dict[str, Any], parameters: dict[str, Any], seed: int) -> Method:
+def build_method(
+    cls: type[Method], encoder: dict[str, Any], parameters: dict[str, Any], seed: int, classes: Sequence[str]
+) -> Method:
     """The method around the encoder that `encoder` describes, with weights from `seed`."""
     with torch.random.fork_rng(devices=[]):
         learner = build_encoder(encoder, seed)
         torch.manual_seed(seed)
-        return registry.build(cls, learner, parameters)
+        return registry.build(cls, learner, parameters, classes)
+
+
+def classes_of(cls: type[Method], streams: dict[str, Samples]) -> tuple[str, ...]:
+    """The names of the classes in the stream that the method takes labels from, else in its first one.
+
+    Raises:
+        UsageError: the labels that it needs are missing.
+    """
+    for stream, need in cls.needs.items():
+        if need.startswith("labelled"):
+            return streams[stream].labelled(f"the stream {stream}").classes
+    return next(iter(streams.values())).classes
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` to `path`, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    with writing(path) as partial:
+        partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def write_weights(path: Path, module: nn.Module) -> None:
     """Write a module's state as safetensors, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        # Cloned, because safetensors refuses tensors that share memory; its own way to a file lets no one else read it.
-        state = {name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}
+    # Cloned, because safetensors refuses tensors that share memory; its own way to a file lets no one else read it.
+    state = {name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}
+    with writing(path) as partial:
         partial.write_bytes(save(state))
-        os.replace(partial, path)
-    except (OSError, SafetensorError) as error:
-        raise WithholdError(f"Could not write {path} ({error}): free some space, then --resume.") from error
-    finally:
-        partial.unlink(missing_ok=True)

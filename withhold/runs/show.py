@@ -9,7 +9,7 @@ from withhold import data
 from withhold import methods as registry
 from withhold.files import writing
 from withhold.runs.pictures import grid, to_image
-from withhold.runs.run import Run, build_method
+from withhold.runs.run import Run, build_method, classes_of
 from withhold.training import defaults
 
 
@@ -32,11 +32,11 @@ def picture(
         "channels": cls.channels or measured.channels,
         "pretrained": False,
     }
-    learner = build_method(cls, config, parameters, seed)
     streams = {
         stream: data.load(source, size=config["size"], channels=measured.channels)
         for stream, source in zip(cls.needs, sources, strict=True)
     }
+    learner = build_method(cls, config, parameters, seed, classes_of(cls, streams))
     feeder = data.Feeder(streams, cls.needs, min(8, *(len(s) for s in streams.values())), seed)
     learner.seed(seed)
     learner.prepare(**streams)

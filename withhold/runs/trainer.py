@@ -17,9 +17,10 @@ from withhold import data, evaluation, nets, training
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, suggestion
+from withhold.files import prepare_folder
 from withhold.methods import Method
 from withhold.runs.report import write as write_report
-from withhold.runs.run import Run, build_method, write_json, write_weights
+from withhold.runs.run import Run, build_method, classes_of, write_json, write_weights
 from withhold.training import Outcome, Plan, Row, defaults
 
 log = logging.getLogger("withhold")
@@ -77,6 +78,8 @@ def train(
         WithholdError: data that cannot be read, a loss that is not finite, a full disk.
     """
     cls = registry.find(method)
+    if labels is not None and len(sources) == 1:  # which tells what it labels from the rest of one source
+        sources *= len(cls.needs)
     if len(sources) != len(cls.needs):
         wanted = ", ".join(f"{stream} ({kind})" for stream, kind in cls.needs.items())
         raise UsageError(f"{cls.name} learns from {len(cls.needs)} stream(s), {wanted}, but {len(sources)} were given.")
@@ -93,12 +96,11 @@ def train(
 
     # What may fail and what looks for files comes before other processes are started, which do the same.
     folder = Path(out) if out is not None else Path("runs") / f"{cls.name}-{_label(sources)}"
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file, and a run is a folder: name another --out.")
     begun = (folder / "config.json").is_file()
     if begun and not resume:
         raise UsageError(f"The run {folder} exists: add --resume to go on with it, or name another --out.")
 
+    taught = [stream for stream, need in cls.needs.items() if need.startswith("labelled")]
     first = data.measure(sources[0])
     chosen: dict[str, Any] = {
         "name": encoder or defaults.encoder(cls, defaults.device()),
@@ -107,13 +109,20 @@ def train(
         "data_channels": first.channels,
         "pretrained": pretrained,
     }
-    learner = build_method(cls, chosen, parameters, seed)
+    # A throw-away, so that a wrong name or size is found before anything is decoded.
+    build_method(cls, chosen, parameters, seed, classes=("this", "that"))
+    prepare_folder(folder)
+    streams = {
+        stream: data.load(
+            source, size=chosen["size"], channels=chosen["data_channels"], strict=strict,
+            labels=labels if stream in (taught or cls.needs) else None,
+        )
+        for stream, source in zip(cls.needs, sources, strict=True)
+    }  # fmt: skip
+    classes = classes_of(cls, streams)
+    learner = build_method(cls, chosen, parameters, seed, classes)
     fabric = _fabric(learner, devices, nodes, precision)
 
-    streams = {
-        stream: data.load(source, size=chosen["size"], channels=chosen["data_channels"], labels=labels, strict=strict)
-        for stream, source in zip(cls.needs, sources, strict=True)
-    }
     longest = max(len(samples) for samples in streams.values())
     batch_size = batch_size or defaults.batch_size(longest)
     feeder = data.Feeder(
@@ -132,7 +141,7 @@ def train(
         "parameters": parameters,
         "encoder": chosen,
         "data": [_describe(source) for source in sources],
-        "classes": list(streams[next(iter(streams))].classes),
+        "classes": list(classes),
         "batch_size": batch_size,
         "plan": asdict(plan),
     }
@@ -143,7 +152,6 @@ def train(
         log.info("%s %s", folder, state)
 
     if fabric.is_global_zero:
-        folder.mkdir(parents=True, exist_ok=True)
         if not begun:
             write_json(folder / "config.json", config)
         _write_skipped(folder / "skipped.csv", streams)

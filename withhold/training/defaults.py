@@ -33,7 +33,7 @@ def precision(device: torch.device, encoder: Encoder) -> str:
 
 def encoder(method: type[Method], device: torch.device) -> str:
     """The encoder that suits the method and the hardware."""
-    if typing.get_type_hints(method.__init__)["encoder"] is ViT:
+    if typing.get_type_hints(method.__init__).get("encoder") is ViT:
         return "vit-tiny"
     return "convnet" if device.type == "cpu" else "resnet18"
 

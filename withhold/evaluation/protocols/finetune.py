@@ -1,8 +1,6 @@
 """Fine-tuning: the whole network goes on from the encoder's weights, with the labels."""
 
-from torch import nn
-
-from withhold.evaluation.features import features
+from withhold.evaluation.features import scores
 from withhold.evaluation.supervised import Finetune, train
 from withhold.evaluation.task import Task
 
@@ -12,5 +10,5 @@ def measure(task: Task) -> list[dict]:
     if task.encoder is None:
         return []
     tuned = train(Finetune, task.encoder, task.train, images=task.budget, seed=task.seed, device=task.device)
-    scores = features(nn.Sequential(tuned.encoder, tuned.head), task.test, device=task.device)
-    return [{"metric": "accuracy", "value": task.accuracy(scores.argmax(1))}]
+    said = scores(tuned, task.test, device=task.device).argmax(1)
+    return [{"metric": "accuracy", "value": task.accuracy(said)}]

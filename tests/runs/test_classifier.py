@@ -1,0 +1,106 @@
+"""A method that names classes: told them by its labels, trained from one folder or two, measured by its own answers."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+import withhold
+from withhold.cli import main
+from withhold.errors import UsageError
+from withhold.methods import build, find, parameters
+
+TOY = '''
+from torch.nn import functional as F
+
+from withhold import views
+from withhold.methods import Classifier, accuracy, method
+
+
+@method(paper="Nobody, 2026", needs={"labelled": "labelled image", "unlabelled": "image"}, family="consistency")
+class Toy(Classifier):
+    """Withholds the label; predicts it.
+
+    Args:
+        scale: of the loss.
+    """
+
+    def __init__(self, encoder, classes, scale: float = 1.0):
+        super().__init__(encoder, classes)
+        self.scale = scale
+
+    def withhold(self, labelled, unlabelled):
+        assert unlabelled.dtype.is_floating_point is False
+        images, labels = labelled
+        return views.augment(images, self.rng, crop=(0.6, 1.0), flip=0.0), labels
+
+    def predict(self, images):
+        return self.classify(images)
+
+    def loss(self, scores, labels):
+        return {"loss": self.scale * F.cross_entropy(scores, labels), "accuracy": accuracy(scores, labels)}
+'''
+NAMES = ["naught", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """500 digits as files without labels, the labels of 100 of them in few.csv and of all in all.csv, and toy.py."""
+    found = load_digits()
+    (tmp_path / "pictures").mkdir()
+    for i in range(500):
+        Image.fromarray((found.images[i] * 15).astype(np.uint8)).save(tmp_path / "pictures" / f"{i}.png")
+    for name, count in (("few", 100), ("all", 500)):
+        with open(tmp_path / f"{name}.csv", "w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerows([("path", "label"), *((f"{i}.png", NAMES[found.target[i]]) for i in range(count))])
+    (tmp_path / "toy.py").write_text(TOY)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_one_folder_and_a_few_labels_make_a_classifier(folder, capsys):
+    options = ["--labels", "few.csv", "--epochs", "8", "--size", "16", "--out", "run"]
+    assert main(["train", "./toy.py", "pictures", *options]) == 0
+    run = withhold.load("run")
+    assert run.config["classes"] == sorted(NAMES)
+    assert run.method.classes == tuple(sorted(NAMES))
+    assert main(["evaluate", "run", "pictures", "--labels", "all.csv", "--json"]) == 0
+    results = json.loads(capsys.readouterr().out.splitlines()[-1])["results"]
+    measured = {(row["encoder"], row["protocol"]): row["value"] for row in results}
+    assert measured["trained", "classifier"] > 0.3  # of ten classes
+    assert ("untrained", "classifier") not in measured
+    assert ("untrained", "knn") in measured
+
+
+def test_labels_of_the_first_folder_say_nothing_of_the_second(folder):
+    run = withhold.train(
+        "./toy.py", "pictures", "pictures", labels="few.csv", epochs=0.3, size=16, out="run", scale=0.5
+    )
+    assert run.config["parameters"] == {"scale": 0.5}
+    assert len(run.config["classes"]) == 10
+
+
+def test_labels_that_are_missing_are_asked_for(folder):
+    with pytest.raises(UsageError, match="the stream labelled needs them: sort it into one folder a class"):
+        withhold.train("./toy.py", "pictures", "pictures", out="run")
+    with pytest.raises(UsageError, match=r"learns from 2 stream\(s\).*but 1 were given"):
+        withhold.train("./toy.py", "pictures", out="run")
+
+
+def test_the_classes_are_no_parameter(folder):
+    cls = find("./toy.py")
+    assert list(parameters(cls)) == ["scale"]
+    encoder = withhold.nets.build("convnet", size=16, channels=1)
+    with pytest.raises(UsageError, match="the labels name 1: give labels of two or more"):
+        build(cls, encoder, {}, ["one"])
+    assert build(cls, encoder, {}, NAMES).head.out_features == 10
+
+
+def test_what_names_no_classes_is_not_asked_to(folder):
+    run = withhold.train("rotation", "pictures", epochs=0.1, size=16, out="run")
+    with pytest.raises(UsageError, match="rotation has learned no names of classes: leave the protocol classifier out"):
+        run.evaluate("pictures", labels="all.csv", protocols=("classifier",))
