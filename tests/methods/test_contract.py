@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from withhold import data, nets
 from withhold.errors import UsageError
 from withhold.methods import build, find, names, parameters
+from withhold.nets.adapters import Adapter
 from withhold.runs import train as train_run
 from withhold.runs.pictures import grid
 from withhold.runs.run import build_encoder
@@ -19,16 +20,19 @@ METHODS = names()
 SIZE = 32
 
 
-def make(name, values=None, channels=3, size=SIZE, encoder=None):
+def make(name, values=None, channels=3, size=SIZE):
     """A method around its default encoder for a CPU, always with the same weights."""
     cls = find(name)
     config = {
-        "name": encoder or defaults.encoder(cls, torch.device("cpu")), "size": size,
-        "channels": cls.channels or channels, "pretrained": False,
+        "name": default_encoder(name), "size": size, "channels": cls.channels or channels, "pretrained": False,
     }  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return build(cls, build_encoder(config, 0), values or {})
+
+
+def default_encoder(name):
+    return defaults.encoder(find(name), torch.device("cpu"))
 
 
 def feed(name, samples, batch_size=32):
@@ -166,6 +170,18 @@ def test_it_takes_grey_and_odd_batches_or_says_why_not(name, channels, photo_sam
     method.prepare(**feeder.streams)
     terms = scored(method, feeder.batch(0))
     assert all(torch.isfinite(t["loss"]) for t in terms.values())
+
+
+def test_a_network_for_colour_learns_from_grey_images(name, photo_samples):
+    """What it sees, what is true and what it says have the images' one channel, not the network's three."""
+    if find(name).channels == 1 or default_encoder(name) != "convnet":
+        return
+    network = nets.build("convnet", size=SIZE, channels=3)
+    encoder = Adapter(network.blocks, SIZE, channels=1, inputs=3, mean=[0.1, 0.2, 0.6])
+    method, feeder = build(find(name), encoder, {}), feed(name, data.load(photo_samples.array[..., :1].copy()))
+    visible, withheld = method.hide(feeder.batch(0))
+    columns = method.picture(visible, withheld, method.predict(visible))
+    assert {entry.shape[1] for entry in columns.values() if isinstance(entry, torch.Tensor)} == {1}
 
 
 def test_it_trains_in_half_precision(name, photo_samples):

@@ -11,6 +11,7 @@ from torch import nn
 
 from withhold import nets
 from withhold.errors import UsageError
+from withhold.nets.adapters import Adapter
 
 
 class Mean(nn.Module):
@@ -70,6 +71,22 @@ def test_a_module_that_gives_maps_is_an_encoder():
     encoder = nets.build(module, size=18, channels=1)
     assert (encoder.dim, encoder.grid, encoder.stride) == (6, 4, 5)
     assert encoder.maps(images(2, 3, 18)).shape == (2, 6, 4, 4)
+
+
+@pytest.mark.parametrize(("channels", "mean"), [(3, [0.1, 0.2, 0.6]), (1, [0.3])])
+def test_a_hole_is_what_the_network_sees_as_zero_or_for_lightness_the_grey_between(channels, mean):
+    encoder = Adapter(Mean(), 16, channels, inputs=3, mean=[0.1, 0.2, 0.6], std=[0.2, 0.3, 0.4])
+    x, holes = images(2, channels, 16), images(2, 1, 16) > 0.5
+    blanked = encoder.blank(x, holes)
+    assert blanked.shape == x.shape
+    for i in range(channels):
+        torch.testing.assert_close(blanked[:, i], torch.where(holes[:, 0], mean[i], x[:, i]))
+
+
+def test_what_a_decoder_says_is_denormalised():
+    encoder = Adapter(Mean(), 16, channels=3, inputs=3, mean=[0.1, 0.2, 0.6], std=[0.2, 0.3, 0.4])
+    x = images(2, 3, 16)
+    torch.testing.assert_close(encoder.denormalize(encoder.normalize(x)), x)
 
 
 def test_an_encoder_stays_itself():

@@ -59,7 +59,7 @@ class ContextEncoder(Method):
         view = views.with_channels(view, self.encoder.channels)
         places = self.encoder.size - self.side + 1
         corner = torch.randint(places, (len(view), 2), generator=self.rng, device=view.device)
-        return self.empty(view, corner), (view, corner)
+        return self.encoder.blank(view, self.hole(corner)), (view, corner)
 
     def predict(self, holed):
         """The whole image; only the square is scored."""
@@ -98,8 +98,9 @@ class ContextEncoder(Method):
         view = views.augment(images, self.rng, size=self.encoder.size, flip=0)
         view = views.with_channels(view, self.encoder.channels)
         corner = torch.full((len(view), 2), (self.encoder.size - self.side) // 2, device=view.device)
-        holed = self.empty(view, corner)
-        return {"seen": holed, "inpainted": holed.where(~self.hole(corner), self.predict(holed).float())}
+        hole = self.hole(corner)
+        holed = self.encoder.blank(view, hole)
+        return {"seen": holed, "inpainted": holed.where(~hole, self.predict(holed).float())}
 
     def picture(self, holed, withheld, predicted=None):
         view, corner = withheld
@@ -113,10 +114,6 @@ class ContextEncoder(Method):
         place = torch.arange(self.encoder.size, device=corner.device) - corner[..., None]
         inside = (place >= self.rim) & (place < self.side - self.rim)
         return (inside[:, 0, :, None] & inside[:, 1, None, :])[:, None]
-
-    def empty(self, view: Tensor, corner: Tensor) -> Tensor:
-        """The view with the encoder's mean, which it sees as zero, in its hole."""
-        return view.where(~self.hole(corner), self.encoder.mean)
 
     def square(self, images: Tensor, corner: Tensor) -> Tensor:
         """Images [n, c, size, size], corners [n, 2] -> their squares [n, c, side, side]."""
