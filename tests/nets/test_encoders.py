@@ -36,6 +36,14 @@ def test_features_are_the_mean_of_the_map(name, channels):
 
 
 @pytest.mark.parametrize("name", LIGHT)
+def test_a_forgotten_batch_dimension_is_named(name):
+    encoder = nets.build(name, size=32, channels=3)
+    sentence = r"takes images \[n, channels, height, width\], not \[3, 32, 32\]: give a single one as image\[None\]"
+    with pytest.raises(ValueError, match=sentence):
+        encoder(torch.rand(3, 32, 32))
+
+
+@pytest.mark.parametrize("name", LIGHT)
 @pytest.mark.parametrize("size", [8, 28, 33, 63, 64, 90, 96])
 def test_the_grid_is_what_it_says_at_every_size(name, size):
     if name == "vit-tiny" and size == 33:

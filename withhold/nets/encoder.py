@@ -41,6 +41,11 @@ class Encoder(nn.Module):
 
     def normalize(self, images: Tensor) -> Tensor:
         """Images float [n, 1 or 3, h, w] in [0, 1] -> the encoder's channels, normalised."""
+        if images.ndim != 4:
+            raise ValueError(
+                f"an encoder takes images [n, channels, height, width], not {list(images.shape)}: "
+                "give a single one as image[None]."
+            )
         return (views.with_channels(images, self.channels) - self.mean) / self.std
 
     def denormalize(self, x: Tensor) -> Tensor:
