@@ -37,7 +37,6 @@ class Colorization(Method):
     channels = 1
     palette: Tensor
     weight: Tensor
-    constant: Tensor
 
     def __init__(self, encoder: Encoder, smoothing: float = 0.5, temperature: float = 0.38):
         super().__init__(encoder)
@@ -48,22 +47,17 @@ class Colorization(Method):
         self.smoothing, self.temperature = smoothing, temperature
         self.register_buffer("palette", in_gamut().clone())
         self.register_buffer("weight", torch.ones(len(self.palette)))
-        self.register_buffer("constant", torch.full((len(self.palette),), 1 / len(self.palette)))
         self.decoder = Decoder(encoder.dim, len(self.palette), encoder.grid, -(-encoder.size // STRIDE))
 
     def prepare(self, images):
-        """Weigh the bins by how rare they are in the data (equation 4), and find the best constant answer."""
-        k = len(self.palette)
-        joint = self.weight.new_zeros(k * k)  # shares of every bin (columns), where each bin is the nearest (rows)
+        """Weigh the bins by how rare they are in the data (equation 4)."""
+        frequency = torch.zeros_like(self.weight)
         for part in torch.randperm(len(images), generator=self.rng, device=self.rng.device)[:SURVEYED].split(256):
-            bins, shares = self.encode(split(images.batch(part.cpu()).to(joint.device))[1])
-            joint.index_add_(0, (bins[:, :1] * k + bins).flatten(), shares.flatten())
-        joint = joint.view(k, k) / joint.sum()
-        frequency = joint.sum(0)
-        weight = 1 / ((1 - self.smoothing) * frequency + self.smoothing / k)
+            bins, shares = self.encode(split(images.batch(part.cpu()).to(frequency.device))[1])
+            frequency.index_add_(0, bins.flatten(), shares.flatten())
+        frequency /= frequency.sum()
+        weight = 1 / ((1 - self.smoothing) * frequency + self.smoothing / len(frequency))
         self.weight.copy_(weight / (frequency * weight).sum())
-        answer = self.weight @ joint + 1e-6
-        self.constant.copy_(answer / answer.sum())
 
     def withhold(self, images):
         """uint8 [n, 3, h, w] -> lightness float [n, 1, size, size]; its colours' bins, their shares, their weights.
@@ -84,11 +78,12 @@ class Colorization(Method):
         bins, shares, weight = withheld
         surprise = -(shares * scores.float().log_softmax(1).gather(1, bins)).sum(1)
         hit = scores.argmax(1) == bins[:, 0]
-        constant = -(shares * self.constant.log()[bins]).sum(1)
+        total = weight.sum().clamp(min=1e-9)
+        wanted = torch.zeros_like(self.weight).index_add_(0, bins.flatten(), (weight[:, None] * shares).flatten())
         return {
             "loss": (weight * surprise).mean(),
-            "accuracy": (weight * hit).sum() / weight.sum().clamp(min=1e-9),
-            "trivial": (weight * constant).mean(),
+            "accuracy": (weight * hit).sum() / total,
+            "trivial": -wanted.xlogy(wanted / total).sum() / weight.numel(),
         }
 
     def apply_to(self, images):
