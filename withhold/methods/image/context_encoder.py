@@ -6,18 +6,7 @@ from torch.nn import functional as F
 
 from withhold import losses, views
 from withhold.methods import Encoder, Method, Optimizer, method
-from withhold.nets import Decoder, Discriminator
-
-
-class ChannelWise(nn.Module):
-    """A fully connected layer inside every channel of maps [n, c, g, g], so that a hole hears from the whole image."""
-
-    def __init__(self, channels: int, grid: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(channels, grid**2, grid**2) / grid)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        return torch.einsum("ncp,cpq->ncq", maps.flatten(2), self.weight).view_as(maps)
+from withhold.nets import ChannelWise, Decoder, Discriminator
 
 
 @method(
@@ -117,9 +106,7 @@ class ContextEncoder(Method):
 
     def square(self, images: Tensor, corner: Tensor) -> Tensor:
         """Images [n, c, size, size], corners [n, 2] -> their squares [n, c, side, side]."""
-        place = corner[..., None] + torch.arange(self.side, device=corner.device)
-        sample = torch.arange(len(images), device=images.device)[:, None, None]
-        return images[sample, :, place[:, 0, :, None], place[:, 1, None, :]].permute(0, 3, 1, 2)
+        return views.windows(images, corner[:, None], self.side)[:, 0]
 
     def error(self, said: Tensor, true: Tensor) -> Tensor:
         """Squared error of squares, the rim counting ten times, on the paper's scale of [-1, 1]."""
