@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from tests.methods.toys import batch, random_images
 from withhold import nets, views
 from withhold.errors import UsageError
 from withhold.methods import build, find
@@ -14,10 +15,6 @@ from withhold.methods.image import colorization
 def make(encoder="convnet", size=32, **values):
     torch.manual_seed(0)
     return build(find("colorization"), nets.build(encoder, size=size, channels=1), values)
-
-
-def batch(photos, count=32):
-    return {"images": torch.from_numpy(photos[:count]).permute(0, 3, 1, 2)}
 
 
 class Stream:
@@ -138,7 +135,7 @@ def test_photos_of_any_shape_keep_their_lightness(channels):
 def test_every_place_has_a_prediction(encoder, size):
     """Also where the encoder's map is finer than the colours'."""
     method = make(encoder, size)
-    images = torch.randint(0, 256, (2, 3, size, size), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    images = random_images(2, size=size)
     seen, (bins, _, _) = method.hide({"images": images})
     assert method.predict(seen).shape[2:] == bins.shape[2:] == (-(-size // 4),) * 2
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from tests.methods.toys import random_images
 from withhold import data, nets
 from withhold.errors import UsageError
 from withhold.methods import build, find, names, parameters
@@ -217,7 +218,7 @@ def test_it_shows_what_it_does(name, photo_samples):
 def test_an_encoder_of_any_size_fits(name, photo_samples):
     """What a person's images are decides the size; a method that cannot take one says so in a sentence."""
     for size in (28, 64):
-        batch = {stream: torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8) for stream in find(name).needs}
+        batch = dict.fromkeys(find(name).needs, random_images(4, size=size))
         method = make(name, size=size)
         assert all(torch.isfinite(terms["loss"]) for terms in scored(method, batch).values())
 
