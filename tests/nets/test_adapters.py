@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.nets.toys import check_onnx, images
 from withhold import nets
 from withhold.errors import UsageError
 from withhold.nets.adapters import Adapter
@@ -23,10 +24,6 @@ class Mean(nn.Module):
 
     def forward(self, x):
         return self.layer(x.mean((2, 3)))
-
-
-def images(n, channels, size):
-    return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(0))
 
 
 def save(folder, config, model_class, mean=None):
@@ -206,18 +203,9 @@ def test_a_wrong_name_or_size_is_said(transformers, tmp_path, monkeypatch):
 
 
 def test_onnx_of_an_adapter(transformers, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
     save(tmp_path, vit_config(transformers), transformers.ViTModel)
     encoder = nets.build(f"hf:{tmp_path}", size=32, channels=3, pretrained=True).eval()
-    path = tmp_path / "encoder.onnx"
-    torch.onnx.export(
-        encoder, (images(2, 3, 32),), path, dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, verbose=False
-    )
-    session = onnxruntime.InferenceSession(path)
-    x = images(5, 3, 32)
-    (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-    with torch.no_grad():
-        torch.testing.assert_close(torch.from_numpy(found), encoder(x), atol=1e-4, rtol=1e-4)
+    check_onnx(encoder, tmp_path / "encoder.onnx")
 
 
 def test_timm_is_asked_for_where_it_is_missing(monkeypatch):
