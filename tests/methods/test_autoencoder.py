@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.methods.toys import batch, overfit
 from withhold import nets
 from withhold.methods import build, find
 
@@ -10,10 +11,6 @@ from withhold.methods import build, find
 def make(size=32, channels=3, **values):
     torch.manual_seed(0)
     return build(find("autoencoder"), nets.build("convnet", size=size, channels=channels), values)
-
-
-def batch(photos, count=32):
-    return {"images": torch.from_numpy(photos[:count]).permute(0, 3, 1, 2)}
 
 
 def test_trivial_is_the_error_of_the_best_constant_image(photos):
@@ -43,14 +40,9 @@ def test_nothing_but_the_code_reaches_the_decoder(photos):
 
 
 def test_a_few_images_are_learned_by_heart(photos):
-    method, few = make(), batch(photos, 4)
-    optimizer = torch.optim.AdamW(method.parameters(), 2e-3)
+    method = make()
     method.withhold = lambda images: (images / 255, images / 255)
-    for _ in range(40):
-        optimizer.zero_grad()
-        terms = method(few)
-        terms["loss"].backward()
-        optimizer.step()
+    terms = overfit(method, **batch(photos, 4), seeds=range(40))[-1]
     assert terms["loss"] < 0.5 * terms["trivial"]
 
 

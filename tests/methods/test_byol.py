@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.methods.toys import overfit, random_images, smooth_images
 from withhold import nets
 from withhold.methods.image.byol import BYOL
 from withhold.training.optimizers import build
@@ -10,10 +11,6 @@ from withhold.training.optimizers import build
 def make(**parameters):
     torch.manual_seed(0)
     return BYOL(nets.build("convnet", size=32, channels=3), **parameters)
-
-
-def random_images(n, seed=0):
-    return torch.randint(0, 256, (n, 3, 32, 32), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
 def test_loss_is_the_squared_distance_of_directions_both_ways():
@@ -82,18 +79,9 @@ def test_the_optimiser_has_the_predictor_and_not_the_teacher():
 
 def test_a_few_images_are_learned_without_collapse():
     method = make()
-    images = F.interpolate(random_images(32)[:, :, :4, :4].float(), (32, 32), mode="bilinear").byte()
-    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], 2e-3)
-    saved = []
-    for i in range(60):
-        method.seed(i)
-        terms = method({"images": images})
-        optimizer.zero_grad()
-        terms["loss"].backward()
-        optimizer.step()
-        method.after_step()
-        saved.append((terms["trivial"] - terms["loss"]).item())
-    assert sum(saved[-10:]) > 0
+    images = smooth_images(32)
+    last = overfit(method, images, seeds=range(60))[-10:]
+    assert sum(terms["trivial"] - terms["loss"] for terms in last) > 0
     _, targets = method.hide({"images": images})
     assert targets.std(0).mean() * targets.shape[1] ** 0.5 > 0.3
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.methods.toys import batch
 from withhold import nets
 from withhold.methods import build, find
 
@@ -11,10 +12,6 @@ from withhold.methods import build, find
 def make(size=32, channels=3, **values):
     torch.manual_seed(0)
     return build(find("context_encoder"), nets.build("convnet", size=size, channels=channels), values)
-
-
-def batch(photos, count=32):
-    return {"images": torch.from_numpy(photos[:count]).permute(0, 3, 1, 2)}
 
 
 @pytest.mark.parametrize("size", [28, 32, 64])

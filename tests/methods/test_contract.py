@@ -7,9 +7,11 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from tests.methods.toys import random_images
 from withhold import data, nets
 from withhold.errors import UsageError
 from withhold.methods import build, find, names, parameters
+from withhold.nets.adapters import Adapter
 from withhold.runs import train as train_run
 from withhold.runs.pictures import grid
 from withhold.runs.run import build_encoder
@@ -21,16 +23,19 @@ CLASSES = ("0", "1")
 """Of `photo_samples`."""
 
 
-def make(name, values=None, channels=3, size=SIZE, encoder=None):
+def make(name, values=None, channels=3, size=SIZE):
     """A method around its default encoder for a CPU, always with the same weights."""
     cls = find(name)
     config = {
-        "name": encoder or defaults.encoder(cls, torch.device("cpu")), "size": size,
-        "channels": cls.channels or channels, "pretrained": False,
+        "name": default_encoder(name), "size": size, "channels": cls.channels or channels, "pretrained": False,
     }  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return build(cls, build_encoder(config, 0), values or {}, CLASSES)
+
+
+def default_encoder(name):
+    return defaults.encoder(find(name), torch.device("cpu"))
 
 
 def feed(name, samples, batch_size=32):
@@ -170,6 +175,18 @@ def test_it_takes_grey_and_odd_batches_or_says_why_not(name, channels, photo_sam
     assert all(torch.isfinite(t["loss"]) for t in terms.values())
 
 
+def test_a_network_for_colour_learns_from_grey_images(name, photo_samples):
+    """What it sees, what is true and what it says have the images' one channel, not the network's three."""
+    if find(name).channels == 1 or default_encoder(name) != "convnet":
+        return
+    network = nets.build("convnet", size=SIZE, channels=3)
+    encoder = Adapter(network.blocks, SIZE, channels=1, inputs=3, mean=[0.1, 0.2, 0.6])
+    method, feeder = build(find(name), encoder, {}), feed(name, data.load(photo_samples.array[..., :1].copy()))
+    visible, withheld = method.hide(feeder.batch(0))
+    columns = method.picture(visible, withheld, method.predict(visible))
+    assert {entry.shape[1] for entry in columns.values() if isinstance(entry, torch.Tensor)} == {1}
+
+
 def test_it_trains_in_half_precision(name, photo_samples):
     """The encoder's layers run under autocast, and what the loss sees is float32 again."""
     method, feeder = make(name), feed(name, photo_samples, batch_size=16)
@@ -203,8 +220,7 @@ def test_it_shows_what_it_does(name, photo_samples):
 def test_an_encoder_of_any_size_fits(name, photo_samples):
     """What a person's images are decides the size; a method that cannot take one says so in a sentence."""
     for size in (28, 64):
-        images = torch.randint(0, 256, (4, 3, size, size), dtype=torch.uint8)
-        labels = torch.arange(4) % len(CLASSES)
+        images, labels = random_images(4, size=size), torch.arange(4) % len(CLASSES)
         needs = find(name).needs
         batch = {stream: (images, labels) if need.startswith("labelled") else images for stream, need in needs.items()}
         method = make(name, size=size)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.methods.toys import batch, overfit
 from withhold import nets
 from withhold.methods import build, find
 
@@ -10,10 +11,6 @@ from withhold.methods import build, find
 def make(size=32, channels=3, **values):
     torch.manual_seed(0)
     return build(find("denoising_autoencoder"), nets.build("convnet", size=size, channels=channels), values)
-
-
-def batch(photos, count=32):
-    return {"images": torch.from_numpy(photos[:count]).permute(0, 3, 1, 2)}
 
 
 @pytest.mark.parametrize(("ratio", "block"), [(0.25, 4), (0.5, 8), (0.75, 1)])
@@ -63,14 +60,7 @@ def test_the_loss_weighs_intact_pixels_as_asked(photos, intact):
 
 
 def test_a_few_images_are_restored(photos):
-    method, few = make(intact=0.0), batch(photos, 4)
-    optimizer = torch.optim.AdamW(method.parameters(), 5e-3)
-    for step in range(40):
-        optimizer.zero_grad()
-        method.seed(step)
-        terms = method(few)
-        terms["loss"].backward()
-        optimizer.step()
+    terms = overfit(make(intact=0.0), **batch(photos, 4), seeds=range(40), lr=5e-3)[-1]
     assert terms["loss"] < 0.7 * terms["trivial"]
 
 

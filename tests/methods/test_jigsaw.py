@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.methods.toys import overfit, smooth_images
 from withhold import nets, views
 from withhold.methods.image.jigsaw import Jigsaw, distant_orders
 
@@ -11,12 +12,6 @@ from withhold.methods.image.jigsaw import Jigsaw, distant_orders
 def make(size=32, channels=3, encoder="convnet", **parameters):
     torch.manual_seed(0)
     return Jigsaw(nets.build(encoder, size=size, channels=channels), **parameters)
-
-
-def smooth_images(n, size=32, channels=3):
-    rng = torch.Generator().manual_seed(1)
-    coarse = torch.randint(0, 256, (n, channels, 6, 6), generator=rng).float()
-    return F.interpolate(coarse, (size, size), mode="bilinear").byte()
 
 
 def test_four_tiles_have_all_their_orders():
@@ -102,15 +97,7 @@ def test_the_picture_puts_the_tiles_back():
 
 
 def test_a_batch_is_learned_by_heart():
-    method = make()
-    images = smooth_images(16)
-    optimizer = torch.optim.AdamW(method.parameters(), 2e-3)
-    for _ in range(12):
-        method.seed(0)
-        terms = method({"images": images})
-        optimizer.zero_grad()
-        terms["loss"].backward()
-        optimizer.step()
+    terms = overfit(make(), smooth_images(16), seeds=[0] * 12)[-1]
     assert terms["loss"] < 0.6 * terms["trivial"]
 
 

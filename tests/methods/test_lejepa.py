@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
-from torch.nn import functional as F
 
+from tests.methods.toys import overfit, smooth_images
 from withhold import nets
 from withhold.methods.image.lejepa import LeJEPA
 
@@ -11,10 +11,6 @@ from withhold.methods.image.lejepa import LeJEPA
 def make(**parameters):
     torch.manual_seed(0)
     return LeJEPA(nets.build("convnet", size=32, channels=3), **parameters)
-
-
-def random_images(n, seed=0):
-    return torch.randint(0, 256, (n, 3, 32, 32), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
 def epps_pulley(projected):
@@ -82,14 +78,8 @@ def test_the_gradient_reaches_every_view():
 
 def test_a_few_images_are_learned_by_heart_without_collapse():
     method = make(views=2, slices=64)
-    images = F.interpolate(random_images(32)[:, :, :4, :4].float(), (32, 32), mode="bilinear").byte()
-    optimizer = torch.optim.AdamW(method.parameters(), 2e-3)
-    for i in range(60):
-        method.seed(i)
-        terms = method({"images": images})
-        optimizer.zero_grad()
-        terms["loss"].backward()
-        optimizer.step()
+    images = smooth_images(32)
+    terms = overfit(method, images, seeds=range(60))[-1]
     assert terms["loss"] < terms["trivial"]
     assert terms["accuracy"] > 0.1  # chance is 1 / 32
     assert method.predict(method.hide({"images": images})[0]).std(0).mean() > 0.3

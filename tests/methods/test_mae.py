@@ -1,7 +1,7 @@
 import pytest
 import torch
-from torch.nn import functional as F
 
+from tests.methods.toys import overfit, smooth_images
 from withhold import nets, views
 from withhold.errors import UsageError
 from withhold.methods import build
@@ -11,12 +11,6 @@ from withhold.methods.image.mae import MAE
 def make(size=32, channels=3, **parameters):
     torch.manual_seed(0)
     return MAE(nets.ViT(dim=64, depth=2, heads=2, size=size, channels=channels), **parameters)
-
-
-def smooth_images(n, size=32, channels=3):
-    rng = torch.Generator().manual_seed(1)
-    coarse = torch.randint(0, 256, (n, channels, 6, 6), generator=rng).float()
-    return F.interpolate(coarse, (size, size), mode="bilinear").byte()
 
 
 @pytest.mark.parametrize(("mask", "left"), [(0.75, 16), (0.5, 32), (0.9, 6)])
@@ -95,15 +89,7 @@ def test_a_perfect_prediction_paints_the_image():
 
 
 def test_a_batch_is_learned_by_heart():
-    method = make()
-    images = smooth_images(4)
-    optimizer = torch.optim.AdamW(method.parameters(), 1e-3)
-    for _ in range(100):
-        method.seed(0)
-        terms = method({"images": images})
-        optimizer.zero_grad()
-        terms["loss"].backward()
-        optimizer.step()
+    terms = overfit(make(), smooth_images(4), seeds=[0] * 100, lr=1e-3)[-1]
     assert terms["loss"] < 0.6 * terms["trivial"]
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.methods.toys import overfit, random_images, smooth_images
 from withhold import nets
 from withhold.methods.image.moco import MoCo
 from withhold.training.optimizers import build
@@ -12,10 +13,6 @@ from withhold.training.optimizers import build
 def make(**parameters):
     torch.manual_seed(0)
     return MoCo(nets.build("convnet", size=32, channels=3), **parameters)
-
-
-def random_images(n, seed=0):
-    return torch.randint(0, 256, (n, 3, 32, 32), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
 
 
 def step(method, images):
@@ -111,13 +108,7 @@ def test_statistics_do_not_give_the_key_away():
 
 
 def test_a_few_images_are_learned_by_heart():
-    method = make(queue=64)
-    images = F.interpolate(random_images(16)[:, :, :4, :4].float(), (32, 32), mode="bilinear").byte()
-    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], 2e-3)
-    for i in range(60):
-        method.seed(i)
-        terms = step(method, images)
-        optimizer.step()
+    terms = overfit(make(queue=64), smooth_images(16), seeds=range(60))[-1]
     assert terms["loss"] < terms["trivial"]
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.methods.toys import overfit, smooth_images
 from withhold import nets
 from withhold.methods.image.relative_position import SIDES, RelativePosition, neighbours
 
@@ -11,12 +12,6 @@ from withhold.methods.image.relative_position import SIDES, RelativePosition, ne
 def make(size=32, channels=3, encoder="convnet", grid=3, **parameters):
     torch.manual_seed(0)
     return RelativePosition(nets.build(encoder, size=size, channels=channels), grid, **parameters)
-
-
-def smooth_images(n, size=32, channels=3):
-    rng = torch.Generator().manual_seed(1)
-    coarse = torch.randint(0, 256, (n, channels, 6, 6), generator=rng).float()
-    return F.interpolate(coarse, (size, size), mode="bilinear").byte()
 
 
 @pytest.mark.parametrize(("grid", "count"), [(2, 12), (3, 40)])
@@ -118,15 +113,7 @@ def test_the_picture_lays_the_second_patch_beside_the_first():
 
 
 def test_a_batch_is_learned_by_heart():
-    method = make(grid=None, color="keep")
-    images = smooth_images(16)
-    optimizer = torch.optim.AdamW(method.parameters(), 2e-3)
-    for _ in range(12):
-        method.seed(0)
-        terms = method({"images": images})
-        optimizer.zero_grad()
-        terms["loss"].backward()
-        optimizer.step()
+    terms = overfit(make(grid=None, color="keep"), smooth_images(16), seeds=[0] * 12)[-1]
     assert terms["loss"] < 0.6 * terms["trivial"]
 
 

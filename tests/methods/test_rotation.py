@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.methods.toys import overfit, random_images, smooth_images
 from withhold import nets
 from withhold.methods.image.rotation import Rotation
 
@@ -11,11 +12,6 @@ from withhold.methods.image.rotation import Rotation
 def make(size=32, channels=3):
     torch.manual_seed(0)
     return Rotation(nets.build("convnet", size=size, channels=channels))
-
-
-def random_images(n, channels=3, size=32):
-    rng = torch.Generator().manual_seed(1)
-    return torch.randint(0, 256, (n, channels, size, size), generator=rng, dtype=torch.uint8)
 
 
 def test_each_image_is_seen_in_all_four_turns_and_the_label_is_the_turn():
@@ -64,15 +60,7 @@ def test_images_that_look_alike_in_all_turns_teach_nothing():
 
 
 def test_a_batch_is_learned_by_heart():
-    method = make()
-    images = F.interpolate(random_images(16, size=4).float(), (32, 32), mode="bilinear").byte()
-    optimizer = torch.optim.AdamW(method.parameters(), 2e-3)
-    for _ in range(12):
-        method.seed(0)
-        terms = method({"images": images})
-        optimizer.zero_grad()
-        terms["loss"].backward()
-        optimizer.step()
+    terms = overfit(make(), smooth_images(16), seeds=[0] * 12)[-1]
     assert terms["loss"] < 0.6 * terms["trivial"]
 
 

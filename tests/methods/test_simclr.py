@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.methods.toys import overfit, random_images, smooth_images
 from withhold import nets
 from withhold.methods.image.simclr import SimCLR
 
@@ -49,8 +50,7 @@ def test_partners_show_the_same_image_and_are_not_the_same_view():
     luma = seen.mean((2, 3)) @ torch.tensor([0.299, 0.587, 0.114])
     assert torch.allclose(luma, luma[partners], atol=1e-4)
     assert torch.equal(partners[partners], torch.arange(18))
-    noise = torch.randint(0, 256, (9, 3, 32, 32), dtype=torch.uint8)
-    seen, partners = method.withhold(noise)
+    seen, partners = method.withhold(random_images(9))
     assert (seen - seen[partners]).abs().mean((1, 2, 3)).min() > 0.01
 
 
@@ -68,16 +68,7 @@ def test_colour_does_not_give_the_partner_away():
 
 
 def test_a_few_images_are_learned_by_heart():
-    method = make(crop=0.6)
-    images = torch.randint(0, 256, (16, 3, 4, 4), generator=torch.Generator().manual_seed(1)).float()
-    images = F.interpolate(images, (32, 32), mode="bilinear").byte()
-    optimizer = torch.optim.AdamW(method.parameters(), 2e-3)
-    for step in range(80):
-        method.seed(step)
-        terms = method({"images": images})
-        optimizer.zero_grad()
-        terms["loss"].backward()
-        optimizer.step()
+    terms = overfit(make(crop=0.6), smooth_images(16), seeds=range(80))[-1]
     assert terms["loss"] < 0.9 * terms["trivial"]
     assert terms["accuracy"] > 0.3  # chance is 1 / 31
 

@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.nets.toys import check_onnx, images
 from withhold import nets
 from withhold.errors import UsageError
+from withhold.nets.adapters import Adapter
 
 
 class Mean(nn.Module):
@@ -22,10 +24,6 @@ class Mean(nn.Module):
 
     def forward(self, x):
         return self.layer(x.mean((2, 3)))
-
-
-def images(n, channels, size):
-    return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(0))
 
 
 def save(folder, config, model_class, mean=None):
@@ -70,6 +68,22 @@ def test_a_module_that_gives_maps_is_an_encoder():
     encoder = nets.build(module, size=18, channels=1)
     assert (encoder.dim, encoder.grid, encoder.stride) == (6, 4, 5)
     assert encoder.maps(images(2, 3, 18)).shape == (2, 6, 4, 4)
+
+
+@pytest.mark.parametrize(("channels", "mean"), [(3, [0.1, 0.2, 0.6]), (1, [0.3])])
+def test_a_hole_is_what_the_network_sees_as_zero_or_for_lightness_the_grey_between(channels, mean):
+    encoder = Adapter(Mean(), 16, channels, inputs=3, mean=[0.1, 0.2, 0.6], std=[0.2, 0.3, 0.4])
+    x, holes = images(2, channels, 16), images(2, 1, 16) > 0.5
+    blanked = encoder.blank(x, holes)
+    assert blanked.shape == x.shape
+    for i in range(channels):
+        torch.testing.assert_close(blanked[:, i], torch.where(holes[:, 0], mean[i], x[:, i]))
+
+
+def test_what_a_decoder_says_is_denormalised():
+    encoder = Adapter(Mean(), 16, channels=3, inputs=3, mean=[0.1, 0.2, 0.6], std=[0.2, 0.3, 0.4])
+    x = images(2, 3, 16)
+    torch.testing.assert_close(encoder.denormalize(encoder.normalize(x)), x)
 
 
 def test_an_encoder_stays_itself():
@@ -189,18 +203,9 @@ def test_a_wrong_name_or_size_is_said(transformers, tmp_path, monkeypatch):
 
 
 def test_onnx_of_an_adapter(transformers, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
     save(tmp_path, vit_config(transformers), transformers.ViTModel)
     encoder = nets.build(f"hf:{tmp_path}", size=32, channels=3, pretrained=True).eval()
-    path = tmp_path / "encoder.onnx"
-    torch.onnx.export(
-        encoder, (images(2, 3, 32),), path, dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, verbose=False
-    )
-    session = onnxruntime.InferenceSession(path)
-    x = images(5, 3, 32)
-    (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-    with torch.no_grad():
-        torch.testing.assert_close(torch.from_numpy(found), encoder(x), atol=1e-4, rtol=1e-4)
+    check_onnx(encoder, tmp_path / "encoder.onnx")
 
 
 def test_timm_is_asked_for_where_it_is_missing(monkeypatch):

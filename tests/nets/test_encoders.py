@@ -5,15 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from tests.nets.toys import check_onnx, images
 from withhold import nets
 from withhold.errors import UsageError
 from withhold.nets.vit import Block, patch_size
 
 LIGHT = ["convnet", "resnet18", "vit-tiny"]
-
-
-def images(n, channels, size, seed=0):
-    return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(seed))
 
 
 def test_every_kind_has_a_name():
@@ -33,6 +30,14 @@ def test_features_are_the_mean_of_the_map(name, channels):
     assert features.isfinite().all()
     assert (features[0] - features[1]).abs().max() > 1e-4
     assert other.shape == features.shape
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_forgotten_batch_dimension_is_named(name):
+    encoder = nets.build(name, size=32, channels=3)
+    sentence = r"takes images \[n, channels, height, width\], not \[3, 32, 32\]: give a single one as image\[None\]"
+    with pytest.raises(ValueError, match=sentence):
+        encoder(torch.rand(3, 32, 32))
 
 
 @pytest.mark.parametrize("name", LIGHT)
@@ -176,15 +181,4 @@ def test_own_encoders_have_no_published_weights():
 
 @pytest.mark.parametrize("name", LIGHT)
 def test_onnx_gives_the_same_features_for_any_batch(name, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    encoder = nets.build(name, size=32, channels=3).eval()
-    path = tmp_path / "encoder.onnx"
-    torch.onnx.export(
-        encoder, (images(2, 3, 32),), path, dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, verbose=False
-    )
-    session = onnxruntime.InferenceSession(path)
-    for n in (1, 5):
-        x = images(n, 3, 32)
-        (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-        with torch.no_grad():
-            np.testing.assert_allclose(found, encoder(x).numpy(), atol=1e-4)
+    check_onnx(nets.build(name, size=32, channels=3).eval(), tmp_path / "encoder.onnx")

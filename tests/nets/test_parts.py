@@ -28,6 +28,14 @@ def test_a_perceptron_is_normalised_where_asked():
     assert last[-1].weight is None
 
 
+def test_a_channel_wise_layer_is_a_linear_one_inside_each_channel():
+    layer, maps = nets.ChannelWise(3, 2), random(5, 3, 2, 2)
+    mixed = layer(maps)
+    for channel in range(3):
+        expected = maps[:, channel].flatten(1) @ layer.weight[channel]
+        torch.testing.assert_close(mixed[:, channel].flatten(1), expected)
+
+
 def test_a_teacher_is_a_geometric_average_of_its_student():
     student = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
     teacher = nets.Teacher(student)

@@ -54,6 +54,11 @@ class Adapter(Encoder):
     def grid(self) -> int:
         return self._grid
 
+    def denormalize(self, x: Tensor) -> Tensor:
+        """As for any encoder; for lightness of a network for colour, the grey between what its channels make of it."""
+        images = super().denormalize(x)
+        return images.mean(1, keepdim=True) if self.channels == 1 else images
+
     def encode(self, x: Tensor) -> Tensor:
         out = self.network(x)
         if out.ndim == 2:

@@ -41,7 +41,23 @@ class Encoder(nn.Module):
 
     def normalize(self, images: Tensor) -> Tensor:
         """Images float [n, 1 or 3, h, w] in [0, 1] -> the encoder's channels, normalised."""
+        if images.ndim != 4:
+            raise ValueError(
+                f"an encoder takes images [n, channels, height, width], not {list(images.shape)}: "
+                "give a single one as image[None]."
+            )
         return (views.with_channels(images, self.channels) - self.mean) / self.std
+
+    def denormalize(self, x: Tensor) -> Tensor:
+        """What a decoder says [n, channels, h, w] -> images: the inverse of `normalize`; zero becomes the mean."""
+        return x * self.std + self.mean
+
+    def blank(self, images: Tensor, holes: Tensor) -> Tensor:
+        """Images [n, channels, h, w] with the mean where `holes` [n, 1, h, w] are true.
+
+        The encoder sees it as zero; black would be a legal colour.
+        """
+        return images.where(~holes, self.denormalize(torch.zeros_like(images)))
 
     def maps(self, images: Tensor) -> Tensor:
         """Images float [n, c, h, w] in [0, 1] -> feature map [n, dim, h', w']."""

@@ -3,7 +3,22 @@
 import itertools
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+
+
+class ChannelWise(nn.Module):
+    """A fully connected layer inside every channel of maps [n, c, g, g], so that each place hears from all others.
+
+    Source: Pathak et al., CVPR 2016, section 3.1.
+    """
+
+    def __init__(self, channels: int, grid: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(channels, grid**2, grid**2) / grid)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return torch.einsum("ncp,cpq->ncq", maps.flatten(2), self.weight).view_as(maps)
 
 
 def mlp(sizes: Sequence[int], *, norm: bool = True, last_norm: bool = False) -> nn.Sequential:

@@ -14,9 +14,6 @@ class BatchNormAcrossRanks(_BatchNorm):
     a rank's statistics cannot give away which views belong together.
     """
 
-    def _check_input_dim(self, x: Tensor) -> None:
-        pass
-
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
@@ -24,22 +21,27 @@ class BatchNormAcrossRanks(_BatchNorm):
         variances, means = gather(torch.stack(torch.var_mean(x.float(), dims, correction=0))[None]).unbind(1)
         mean = means.mean(0)
         variance = (variances + (means - mean).square()).mean(0)  # not of squares, whose difference would cancel
-        with torch.no_grad():
-            assert (
-                self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
-            )
-            count = ranks() * x.numel() / x.shape[1]
-            self.num_batches_tracked += 1
-            momentum = self.momentum if self.momentum is not None else 1 / self.num_batches_tracked
-            self.running_mean.lerp_(mean, momentum)
-            self.running_var.lerp_(variance * count / (count - 1), momentum)
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            with torch.no_grad():
+                count = ranks() * x.numel() / x.shape[1]
+                self.num_batches_tracked += 1
+                momentum = self.momentum if self.momentum is not None else 1 / self.num_batches_tracked
+                self.running_mean.lerp_(mean, momentum)
+                self.running_var.lerp_(variance * count / (count - 1), momentum)
         shape = [1, -1] + [1] * (x.ndim - 2)
         scaled = (x - mean.reshape(shape)) * (variance + self.eps).rsqrt().reshape(shape)
-        return scaled * self.weight.reshape(shape) + self.bias.reshape(shape) if self.affine else scaled
+        if self.weight is not None:
+            scaled = scaled * self.weight.reshape(shape)
+        return scaled if self.bias is None else scaled + self.bias.reshape(shape)
 
 
 def synchronize_batch_norm(module: nn.Module) -> None:
-    """Make every batch normalisation inside `module` one across ranks, in place; parameters and their names stay."""
+    """Make every batch normalisation inside `module` one across ranks, in place; parameters and their names stay.
+
+    A class of somebody's own keeps what its forward does around that of its base; one that normalises by itself, like
+    torch's SyncBatchNorm, stays as it is.
+    """
     for part in module.modules():
-        if type(part) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
-            part.__class__ = BatchNormAcrossRanks
+        if isinstance(part, _BatchNorm) and not isinstance(part, BatchNormAcrossRanks):
+            kind = type(part)
+            part.__class__ = type(kind.__name__, (kind, BatchNormAcrossRanks), {})  # comes between `kind` and its base

@@ -1,4 +1,4 @@
-"""Images cut into tiles with gaps between them."""
+"""Images cut into squares, such as tiles with gaps between them."""
 
 import torch
 from torch import Tensor
@@ -24,13 +24,18 @@ def tiles(images: Tensor, rng: torch.Generator, grid: int, size: int) -> Tensor:
     if size > min(h, w) // grid:
         raise ValueError(f"{grid} x {grid} tiles of {size} pixels do not fit an image of {w} x {h}: make them smaller.")
 
-    def places(cells: Tensor, length: int) -> Tensor:
-        start = torch.randint(length // grid - size + 1, (n, grid * grid), generator=rng, device=images.device)
-        return (start + cells * (length // grid))[..., None] + torch.arange(size, device=images.device)
+    def start(cells: Tensor, length: int) -> Tensor:
+        inside = torch.randint(length // grid - size + 1, (n, grid * grid), generator=rng, device=images.device)
+        return inside + cells * (length // grid)
 
-    rows, columns = places(cell // grid, h), places(cell % grid, w)
-    sample = torch.arange(n, device=images.device)[:, None, None, None]
-    return images[sample, :, rows[:, :, :, None], columns[:, :, None, :]].permute(0, 1, 4, 2, 3)
+    return windows(images, torch.stack([start(cell // grid, h), start(cell % grid, w)], 2), size)
+
+
+def windows(images: Tensor, corners: Tensor, size: int) -> Tensor:
+    """Images [n, c, h, w], rows and columns of upper left corners [n, l, 2] -> squares there [n, l, c, size, size]."""
+    places = corners[..., None] + torch.arange(size, device=images.device)
+    sample = torch.arange(len(images), device=images.device)[:, None, None, None]
+    return images[sample, :, places[:, :, 0, :, None], places[:, :, 1, None, :]].permute(0, 1, 4, 2, 3)
 
 
 def board(tiles: Tensor, columns: int) -> Tensor:

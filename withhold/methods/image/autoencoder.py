@@ -38,7 +38,7 @@ class Autoencoder(Method):
         return view, view
 
     def predict(self, view):
-        return self.decoder(self.code(self.encoder(view))) * self.encoder.std + self.encoder.mean
+        return self.encoder.denormalize(self.decoder(self.code(self.encoder(view))))
 
     def loss(self, predicted, view):
         error = losses.squared_error(predicted, view)

@@ -6,18 +6,7 @@ from torch.nn import functional as F
 
 from withhold import losses, views
 from withhold.methods import Encoder, Method, Optimizer, method
-from withhold.nets import Decoder, Discriminator
-
-
-class ChannelWise(nn.Module):
-    """A fully connected layer inside every channel of maps [n, c, g, g], so that a hole hears from the whole image."""
-
-    def __init__(self, channels: int, grid: int):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(channels, grid**2, grid**2) / grid)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        return torch.einsum("ncp,cpq->ncq", maps.flatten(2), self.weight).view_as(maps)
+from withhold.nets import ChannelWise, Decoder, Discriminator
 
 
 @method(
@@ -59,7 +48,7 @@ class ContextEncoder(Method):
         view = views.with_channels(view, self.encoder.channels)
         places = self.encoder.size - self.side + 1
         corner = torch.randint(places, (len(view), 2), generator=self.rng, device=view.device)
-        return self.empty(view, corner), (view, corner)
+        return self.encoder.blank(view, self.hole(corner)), (view, corner)
 
     def predict(self, holed):
         """The whole image; only the square is scored."""
@@ -98,8 +87,9 @@ class ContextEncoder(Method):
         view = views.augment(images, self.rng, size=self.encoder.size, flip=0)
         view = views.with_channels(view, self.encoder.channels)
         corner = torch.full((len(view), 2), (self.encoder.size - self.side) // 2, device=view.device)
-        holed = self.empty(view, corner)
-        return {"seen": holed, "inpainted": holed.where(~self.hole(corner), self.predict(holed).float())}
+        hole = self.hole(corner)
+        holed = self.encoder.blank(view, hole)
+        return {"seen": holed, "inpainted": holed.where(~hole, self.predict(holed).float())}
 
     def picture(self, holed, withheld, predicted=None):
         view, corner = withheld
@@ -114,15 +104,9 @@ class ContextEncoder(Method):
         inside = (place >= self.rim) & (place < self.side - self.rim)
         return (inside[:, 0, :, None] & inside[:, 1, None, :])[:, None]
 
-    def empty(self, view: Tensor, corner: Tensor) -> Tensor:
-        """The view with the encoder's mean, which it sees as zero, in its hole."""
-        return view.where(~self.hole(corner), self.encoder.mean)
-
     def square(self, images: Tensor, corner: Tensor) -> Tensor:
         """Images [n, c, size, size], corners [n, 2] -> their squares [n, c, side, side]."""
-        place = corner[..., None] + torch.arange(self.side, device=corner.device)
-        sample = torch.arange(len(images), device=images.device)[:, None, None]
-        return images[sample, :, place[:, 0, :, None], place[:, 1, None, :]].permute(0, 3, 1, 2)
+        return views.windows(images, corner[:, None], self.side)[:, 0]
 
     def error(self, said: Tensor, true: Tensor) -> Tensor:
         """Squared error of squares, the rim counting ten times, on the paper's scale of [-1, 1]."""

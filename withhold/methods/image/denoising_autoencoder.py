@@ -41,10 +41,10 @@ class DenoisingAutoencoder(Method):
         side = -(-size // self.block)
         holes = views.random_mask(len(clean), side**2, self.ratio, self.rng).view(-1, 1, side, side)
         holes = holes.repeat_interleave(self.block, 2).repeat_interleave(self.block, 3)[:, :, :size, :size]
-        return clean.where(~holes, self.encoder.mean), (clean, holes)
+        return self.encoder.blank(clean, holes), (clean, holes)
 
     def predict(self, noisy):
-        return self.decoder(self.encoder.maps(noisy)) * self.encoder.std + self.encoder.mean
+        return self.encoder.denormalize(self.decoder(self.encoder.maps(noisy)))
 
     def loss(self, predicted, withheld):
         clean, holes = withheld

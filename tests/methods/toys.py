@@ -1,0 +1,37 @@
+"""Small batches, and the loop that learns one by heart, for tests of single methods."""
+
+import torch
+from torch.nn import functional as F
+
+
+def batch(photos, count=32):
+    """The first of the `photos`, as the trainer would bring them."""
+    return {"images": torch.from_numpy(photos[:count]).permute(0, 3, 1, 2)}
+
+
+def random_images(n, seed=0, size=32, channels=3):
+    """Noise, uint8 [n, channels, size, size]."""
+    rng = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, channels, size, size), generator=rng, dtype=torch.uint8)
+
+
+def smooth_images(n, size=32, channels=3):
+    """Random images that are larger than their details, uint8 [n, channels, size, size]."""
+    rng = torch.Generator().manual_seed(1)
+    coarse = torch.randint(0, 256, (n, channels, 6, 6), generator=rng).float()
+    return F.interpolate(coarse, (size, size), mode="bilinear").byte()
+
+
+def overfit(method, images, seeds, lr=2e-3):
+    """A step of AdamW on the same images for each of the views' `seeds` -> the terms of every step."""
+    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr)
+    history = []
+    for seed in seeds:
+        method.seed(seed)
+        terms = method({"images": images})
+        optimizer.zero_grad()
+        terms["loss"].backward()
+        optimizer.step()
+        method.after_step()
+        history.append(terms)
+    return history

@@ -1,0 +1,22 @@
+"""Images for encoders, and what ONNX must make of them."""
+
+import pytest
+import torch
+
+
+def images(n, channels, size):
+    return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def check_onnx(encoder, path):
+    """Exported, the encoder gives the same features of batches of any length; skips where there is no ONNX."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.onnx.export(
+        encoder, (images(2, 3, 32),), path, dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, verbose=False
+    )
+    session = onnxruntime.InferenceSession(path)
+    for n in (1, 5):
+        x = images(n, 3, 32)
+        (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        with torch.no_grad():
+            torch.testing.assert_close(torch.from_numpy(found), encoder(x), atol=1e-4, rtol=1e-4)

@@ -1,0 +1,57 @@
+"""Colours apart from lightness: the ab plane of CIE Lab, coarser than the image, and in bins."""
+
+import functools
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from withhold.views.color import lab_to_rgb, rgb_to_lab, to_float
+
+STEP = 10
+"""Side of a bin of the ab plane."""
+NEIGHBOURS = 5
+SIGMA = 5.0
+"""A colour is spread over its nearest bins by a Gaussian of this deviation."""
+
+
+@functools.cache
+def ab_palette() -> Tensor:
+    """The ab of the bins that hold a colour of sRGB [bins, 2]; the cube's faces reach all that its inside does."""
+    level = torch.linspace(0, 1, 256)
+    faces = torch.stack([*torch.meshgrid(torch.tensor([0.0, 1.0]), level, level, indexing="ij")])
+    cube = torch.stack([faces.roll(turn, 0) for turn in range(3)]).flatten(2)
+    place = (rgb_to_lab(cube[..., None])[:, 1:] / STEP).round().long() + 12
+    reached = torch.zeros(25, 25, dtype=torch.bool)
+    reached[place[:, 0], place[:, 1]] = True
+    return (reached.nonzero() - 12) * float(STEP)
+
+
+def to_bins(ab: Tensor, palette: Tensor) -> tuple[Tensor, Tensor]:
+    """Colours [n, 2, h, w] -> the bins nearest to each, nearest first, and their shares, both [n, 5, h, w].
+
+    Source: the soft encoding of Zhang, Isola & Efros, ECCV 2016, section 2.1.
+    """
+    distance, bins = torch.cdist(ab.movedim(1, -1).flatten(0, 2), palette).topk(NEIGHBOURS, largest=False)
+    shares = (distance.square() / (-2 * SIGMA**2)).softmax(1)
+    shape = (len(ab), *ab.shape[2:], NEIGHBOURS)
+    return bins.view(shape).movedim(-1, 1), shares.view(shape).movedim(-1, 1)
+
+
+def split_color(images: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Colour images uint8 or float [n, 3, h, w] -> lightness / 100 [n, 1, h, w], ab [n, 2, h / stride, w / stride].
+
+    The ab are those of the pixel nearest to the middle of its cell, where `paint` puts its colour.
+    """
+    lab = rgb_to_lab(to_float(images))
+    rows, columns = (
+        torch.arange(stride // 2, side + stride // 2, stride, device=lab.device).clamp(max=side - 1)
+        for side in lab.shape[2:]
+    )
+    return lab[:, :1] / 100, lab[:, 1:, rows[:, None], columns]
+
+
+def paint(lightness: Tensor, ab: Tensor) -> Tensor:
+    """Lightness / 100 [n, 1, h, w] and coarser ab [n, 2, h', w'] -> sRGB images [n, 3, h, w] in [0, 1]."""
+    fine = F.interpolate(ab, lightness.shape[2:], mode="bilinear")
+    return lab_to_rgb(torch.cat([100 * lightness, fine], 1)).clamp(0, 1)
