@@ -97,13 +97,14 @@ def test_resuming_takes_up_the_journal_and_sees_only_the_rest(tmp_path):
     assert again.asked == []
 
 
-def test_termination_saves_and_returns(tmp_path):
-    class Signalled(Rows):
-        def batch(self, step):
-            if step == 3:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return super().batch(step)
+class Signalled(Rows):
+    def batch(self, step):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().batch(step)
 
+
+def test_termination_saves_and_returns(tmp_path):
     outcome = fit(Toy(), Signalled(), Plan(steps=1000), folder=tmp_path)
     assert not outcome.finished
     assert outcome.step == 4
@@ -111,12 +112,13 @@ def test_termination_saves_and_returns(tmp_path):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
-    class Exploding(Toy):
-        def loss(self, predicted, withheld):
-            terms = super().loss(predicted, withheld)
-            return {"loss": terms["loss"] * (float("nan") if self.seen >= 3 else 1.0)}
+class Exploding(Toy):
+    def loss(self, predicted, withheld):
+        terms = super().loss(predicted, withheld)
+        return terms | {"loss": terms["loss"] * (float("nan") if self.seen >= 3 else 1.0)}
 
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
     with pytest.raises(WithholdError, match=r"The loss is not finite at step 4: lower --lr .* is from before it"):
         fit(Exploding(), Rows(), Plan(steps=10), folder=tmp_path, every=0)
     kept = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
@@ -224,20 +226,48 @@ def _train_in_rank(rank, world, path):
 
     fabric = Fabric(accelerator="cpu", devices=world, strategy="ddp_find_unused_parameters_true")
     fabric.launch()
+    found = {}
     for kind in (Toy, Game, Normed):
         method = kind()
         method.noise = 0.0
-        fit(method, Rows(16 // world, rank, world), Plan(steps=8), fabric=fabric)
-        if rank == 0:
-            torch.save(method.state_dict(), path / f"{kind.__name__}.pt")
+        rows = fit(method, Rows(16 // world, rank, world), Plan(steps=8), fabric=fabric).rows
+        found[kind.__name__] = method.state_dict(), losses(rows)
+    with pytest.raises(WithholdError) as error:
+        fit(Exploding() if rank == 1 else Toy(), Rows(), Plan(steps=4), fabric=fabric)
+    found["error"] = str(error.value)
+    found["stopped"] = fit(Toy(), Signalled() if rank == 1 else Rows(), Plan(steps=1000), fabric=fabric).step
+    torch.save(found, path / f"{rank}.pt")
 
 
-def test_two_processes_do_what_one_does_with_twice_the_batch(tmp_path):
+def losses(rows):
+    return [value for row in rows for name, value in row.items() if name.endswith("loss")]
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """What two processes that train together found, each."""
+    path = tmp_path_factory.mktemp("ranks")
+    multiprocessing.start_processes(_train_in_rank, (2, path), nprocs=2, start_method="spawn")
+    return [torch.load(path / f"{rank}.pt") for rank in range(2)]
+
+
+@pytest.mark.parametrize("kind", [Toy, Game, Normed])
+def test_two_processes_do_what_one_does_with_twice_the_batch(ranks, kind):
     """Batch normalisation, gradients and games across ranks: rows are split between them, nothing else differs."""
-    multiprocessing.start_processes(_train_in_rank, (2, tmp_path), nprocs=2, start_method="spawn")
-    for kind in (Toy, Game, Normed):
-        method = kind()
-        method.noise = 0.0
-        fit(method, Rows(16), Plan(steps=8))
-        for key, value in torch.load(tmp_path / f"{kind.__name__}.pt").items():
+    method = kind()
+    method.noise = 0.0
+    rows = fit(method, Rows(16), Plan(steps=8)).rows
+    for state, journal in (found[kind.__name__] for found in ranks):
+        assert journal == pytest.approx(losses(rows), abs=1e-4)
+        for key, value in state.items():
             assert torch.allclose(value.float(), method.state_dict()[key].float(), atol=1e-5), key
+
+
+def test_a_loss_that_is_not_finite_on_one_rank_stops_all(ranks):
+    assert [found["error"] for found in ranks] == 2 * [
+        "The loss is not finite at step 4: lower --lr or use --precision 32-true."
+    ]
+
+
+def test_ranks_stop_together_when_one_is_asked_to(ranks):
+    assert [found["stopped"] for found in ranks] == [10, 10]  # the next time that they write to the journal

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from withhold.errors import UsageError, WithholdError
+from withhold.losses import gather
 from withhold.methods import Batch, Method, Optimizer
 from withhold.training import checkpoint
 from withhold.training.journal import Journal, Row
@@ -179,9 +180,13 @@ def fit(
                 sums[name] = sums.get(name, 0) + value
             step += 1
 
-            due = step % log_every == 0 or step == steps or terminated.is_set()
-            if due:
-                means = {name: (total / (step - logged)).item() for name, total in sums.items()}
+            # Several ranks must end at the same step: they look whether one was asked to only where they meet.
+            if step % log_every == 0 or step == steps or (fabric.world_size == 1 and terminated.is_set()):
+                signalled = torch.tensor(float(terminated.is_set()), device=fabric.device)
+                here = torch.stack([*sums.values(), signalled]) / (step - logged)
+                # Over all ranks, so that each sees the loss that is not finite on one, and none waits for it in vain.
+                *averages, ending = gather(here[None]).mean(0).tolist()
+                means = dict(zip(sums, averages, strict=True))
                 elapsed = time.perf_counter() - started
                 seconds += elapsed
                 images = (step - logged) * batches.batch_size * fabric.world_size
@@ -204,12 +209,12 @@ def fit(
                     )
                 sums, waited, logged = {}, 0.0, step
                 # Only what has just been seen to be finite is kept.
-                if time.perf_counter() - saved_at > every or step == steps or terminated.is_set():
+                if time.perf_counter() - saved_at > every or step == steps or ending:
                     save()
                     saved_at = time.perf_counter()
                 started = time.perf_counter()
-            if terminated.is_set():
-                break
+                if ending:
+                    break
     return Outcome(step, steps, journal.rows)
 
 
