@@ -24,7 +24,7 @@ from withhold import data, evaluation, nets
 from withhold.evaluation.features import plain_batches
 from withhold.evaluation.supervised import Supervised
 from withhold.evaluation.supervised import train as train_supervised
-from withhold.runs.run import build_encoder
+from withhold.runs.build import build_encoder
 
 PROTOCOLS = ("knn", "linear", "lowshot")
 EPOCHS = {

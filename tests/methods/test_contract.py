@@ -13,8 +13,8 @@ from withhold.errors import UsageError
 from withhold.methods import build, find, names, parameters
 from withhold.nets.adapters import Adapter
 from withhold.runs import train as train_run
+from withhold.runs.build import build_encoder
 from withhold.runs.pictures import grid
-from withhold.runs.run import build_encoder
 from withhold.training import Plan, defaults, fit
 
 METHODS = names()

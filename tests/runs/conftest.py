@@ -8,7 +8,8 @@ import torch
 
 from withhold import data
 from withhold import methods as registry
-from withhold.runs.run import Run, build_encoder, write_weights
+from withhold.runs.build import build_encoder
+from withhold.runs.run import Run, write_weights
 
 ROWS = [
     {

@@ -104,3 +104,13 @@ def test_what_names_no_classes_is_not_asked_to(folder):
     run = withhold.train("rotation", "pictures", epochs=0.1, size=16, out="run")
     with pytest.raises(UsageError, match="rotation has learned no names of classes: leave the protocol classifier out"):
         run.evaluate("pictures", labels="all.csv", protocols=("classifier",))
+
+
+def test_streams_of_different_kinds_meet_at_the_largest_size_and_in_colour(folder):
+    (folder / "paint").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 256, (40, 44, 3), dtype=np.uint8)).save(folder / "paint" / f"{i}.png")
+    run = withhold.train("./toy.py", "digits", "paint", epochs=0.1, out="run")
+    assert (run.config["encoder"]["size"], run.config["encoder"]["data_channels"]) == (40, 3)
+    assert run.config["classes"] == [str(digit) for digit in range(10)]

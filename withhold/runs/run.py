@@ -2,7 +2,6 @@
 
 import copy
 import json
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -13,12 +12,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from withhold import data, evaluation, nets
+from withhold import data, evaluation
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
 from withhold.files import writing
 from withhold.methods import Classifier, Encoder, Method
+from withhold.runs.build import build_encoder, build_method
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
 
@@ -165,37 +165,6 @@ class Run:
             module.load_state_dict(load_file(path))
         except (SafetensorError, RuntimeError, OSError) as error:
             raise WithholdError(f"{path} is damaged or of another version ({error}): train this run again.") from error
-
-
-def build_encoder(config: dict[str, Any], seed: int) -> Encoder:
-    """The encoder that a run's configuration describes, with weights from `seed`."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return nets.build(
-            config["name"], size=config["size"], channels=config["channels"], pretrained=config["pretrained"]
-        )
-
-
-def build_method(
-    cls: type[Method], encoder: dict[str, Any], parameters: dict[str, Any], seed: int, classes: Sequence[str]
-) -> Method:
-    """The method around the encoder that `encoder` describes, with weights from `seed`."""
-    with torch.random.fork_rng(devices=[]):
-        learner = build_encoder(encoder, seed)
-        torch.manual_seed(seed)
-        return registry.build(cls, learner, parameters, classes)
-
-
-def classes_of(cls: type[Method], streams: dict[str, Samples]) -> tuple[str, ...]:
-    """The names of the classes in the stream that the method takes labels from, else in its first one.
-
-    Raises:
-        UsageError: the labels that it needs are missing.
-    """
-    for stream, need in cls.needs.items():
-        if need.startswith("labelled"):
-            return streams[stream].labelled(f"the stream {stream}").classes
-    return next(iter(streams.values())).classes
 
 
 def write_json(path: Path, value: Any) -> None:

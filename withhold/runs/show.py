@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from withhold import data
 from withhold import methods as registry
 from withhold.files import writing
+from withhold.runs.build import build_method, choose_encoder, classes_of, load_streams
 from withhold.runs.pictures import grid, to_image
-from withhold.runs.run import Run, build_method, classes_of
-from withhold.training import defaults
+from withhold.runs.run import Run
 
 
 def picture(
@@ -24,18 +22,8 @@ def picture(
 ) -> None:
     """Render a few samples as `method` would see them, beside what it withholds, to the PNG file `out`."""
     cls = registry.find(method)
-    device = torch.device("cpu")
-    measured = data.measure(sources[0])
-    config: dict[str, Any] = {
-        "name": encoder or defaults.encoder(cls, device),
-        "size": size or defaults.size(measured.size, device),
-        "channels": cls.channels or measured.channels,
-        "pretrained": False,
-    }
-    streams = {
-        stream: data.load(source, size=config["size"], channels=measured.channels)
-        for stream, source in zip(cls.needs, sources, strict=True)
-    }
+    config = choose_encoder(cls, sources, encoder, size)
+    streams = load_streams(cls, sources, config)
     learner = build_method(cls, config, parameters, seed, classes_of(cls, streams))
     feeder = data.Feeder(streams, cls.needs, min(8, *(len(s) for s in streams.values())), seed)
     learner.seed(seed)

@@ -19,8 +19,9 @@ from withhold.data import Samples
 from withhold.errors import UsageError, suggestion
 from withhold.files import prepare_folder
 from withhold.methods import Method
+from withhold.runs.build import build_method, choose_encoder, classes_of, load_streams
 from withhold.runs.report import write as write_report
-from withhold.runs.run import Run, build_method, classes_of, write_json, write_weights
+from withhold.runs.run import Run, write_json, write_weights
 from withhold.training import Outcome, Plan, Row, defaults
 
 log = logging.getLogger("withhold")
@@ -80,9 +81,6 @@ def train(
     cls = registry.find(method)
     if labels is not None and len(sources) == 1:  # which tells what it labels from the rest of one source
         sources *= len(cls.needs)
-    if len(sources) != len(cls.needs):
-        wanted = ", ".join(f"{stream} ({kind})" for stream, kind in cls.needs.items())
-        raise UsageError(f"{cls.name} learns from {len(cls.needs)} stream(s), {wanted}, but {len(sources)} were given.")
     if epochs is not None and minutes is not None:
         raise UsageError("--epochs and --minutes are two budgets: give one of them.")
     for name, value in {"epochs": epochs, "minutes": minutes, "batch size": batch_size, "size": size, "lr": lr}.items():
@@ -100,25 +98,11 @@ def train(
     if begun and not resume:
         raise UsageError(f"The run {folder} exists: add --resume to go on with it, or name another --out.")
 
-    taught = [stream for stream, need in cls.needs.items() if need.startswith("labelled")]
-    first = data.measure(sources[0])
-    chosen: dict[str, Any] = {
-        "name": encoder or defaults.encoder(cls, defaults.device()),
-        "size": size or defaults.size(first.size, defaults.device()),
-        "channels": cls.channels or first.channels,
-        "data_channels": first.channels,
-        "pretrained": pretrained,
-    }
+    chosen = choose_encoder(cls, sources, encoder, size, pretrained)
     # A throw-away, so that a wrong name or size is found before anything is decoded.
     build_method(cls, chosen, parameters, seed, classes=("this", "that"))
     prepare_folder(folder)
-    streams = {
-        stream: data.load(
-            source, size=chosen["size"], channels=chosen["data_channels"], strict=strict,
-            labels=labels if stream in (taught or cls.needs) else None,
-        )
-        for stream, source in zip(cls.needs, sources, strict=True)
-    }  # fmt: skip
+    streams = load_streams(cls, sources, chosen, labels=labels, strict=strict)
     classes = classes_of(cls, streams)
     learner = build_method(cls, chosen, parameters, seed, classes)
     fabric = _fabric(learner, devices, nodes, precision)
@@ -289,7 +273,7 @@ def _say(config: dict, streams: dict[str, Samples], feeder: Any, fabric: Fabric)
 def _label(sources: tuple[Any, ...]) -> str:
     """The data's part of a run's name."""
     names = [Path(source.removeprefix("hf:")).stem if isinstance(source, str) else "data" for source in sources]
-    return "-".join(name or "data" for name in names)
+    return "-".join(dict.fromkeys(name or "data" for name in names))
 
 
 def _describe(source: Any) -> str:
