@@ -118,8 +118,9 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """Learn an encoder from data without labels.
 
-    DATA is a folder, a csv, jsonl or parquet file, an IDX or npz file, hf:NAME, or digits; one for each stream of the
-    method. key=value sets a parameter of the method, as `withhold methods NAME` lists them.
+    DATA is a folder, a zip archive, a csv, jsonl or parquet file, an IDX or npz file, hf:NAME, or digits; one for each
+    stream of the method, or one for all of them with --labels. key=value sets a parameter of the method, as `withhold
+    methods NAME` lists them. Ctrl-C and SIGTERM save; --resume goes on.
     """
     parser.add_argument("method", help="a method's name (see `withhold methods`), or a Python file that declares one")
     parser.add_argument("items", nargs="*", metavar="DATA | key=value", help="the data, then parameters of the method")

@@ -16,10 +16,10 @@ from torch import nn
 
 from withhold.errors import UsageError, WithholdError
 from withhold.losses import gather
-from withhold.methods import Batch, Method, Optimizer
+from withhold.methods import Batch, Method
 from withhold.training import checkpoint
 from withhold.training.journal import Journal, Row
-from withhold.training.optimizers import USUAL_LR, build, clip, peak_lr, schedule
+from withhold.training.optimizers import adapt, build, clip, peak_lr, schedule
 from withhold.training.ranks import synchronize_batch_norm
 from withhold.training.signals import termination
 
@@ -109,7 +109,8 @@ def fit(
     if saved is None:
         method.seed(_mix(plan.seed, 0, 0))
         method.prepare(**batches.streams)
-    recipes = {player: _recipe(method, player, plan) for player in method.players()}
+    own = method.optimizer if isinstance(method.optimizer, dict) else dict.fromkeys(method.players(), method.optimizer)
+    recipes = {player: adapt(own[player], plan.optimizer, plan.lr, plan.weight_decay) for player in method.players()}
     peaks = {player: peak_lr(recipe, batches.batch_size * fabric.world_size) for player, recipe in recipes.items()}
     optimizers = {
         player: build(modules, recipes[player], peaks[player]) for player, modules in method.players().items()
@@ -216,19 +217,6 @@ def fit(
                 if ending:
                     break
     return Outcome(step, steps, journal.rows)
-
-
-def _recipe(method: Method, player: str, plan: Plan) -> Optimizer:
-    own = method.optimizer[player] if isinstance(method.optimizer, dict) else method.optimizer
-    name = plan.optimizer or own.name
-    usual = own.lr if name == own.name else USUAL_LR.get(name, own.lr)
-    return Optimizer(
-        name=name,
-        lr=usual if plan.lr is None else plan.lr,
-        weight_decay=own.weight_decay if plan.weight_decay is None else plan.weight_decay,
-        betas=own.betas,
-        encoder=own.encoder,
-    )
 
 
 def _restore(saved: dict[str, Any], method: Method, optimizers: dict, path: Path | None) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,17 @@ class LARS(torch.optim.SGD):
                 ratio = self.trust * weight_norm / gradient_norm.clamp_min(1e-12)
                 gradient.mul_(torch.where(weight_norm > 0, ratio, 1.0))
         return super().step(closure)
+
+
+def adapt(own: Optimizer, name: str | None, lr: float | None, weight_decay: float | None) -> Optimizer:
+    """The method's `own` optimiser with what a person named instead; another optimiser has its usual learning rate."""
+    usual = own.lr if name in (None, own.name) else USUAL_LR.get(name, own.lr)
+    return replace(
+        own,
+        name=name or own.name,
+        lr=usual if lr is None else lr,
+        weight_decay=own.weight_decay if weight_decay is None else weight_decay,
+    )
 
 
 def build(modules: Iterable[nn.Module], recipe: Optimizer, lr: float) -> torch.optim.Optimizer:
