@@ -86,7 +86,19 @@ def memory() -> str:
     return table(["cached images", "own memory, MB", "mapped file pages, MB", "seconds to the first batch"], cells)
 
 
-PARTS = {"methods": methods, "claims": claims, "speeds": speeds, "memory": memory}
+def training() -> str:
+    """A training step's parts, and its speed and memory beside the peer's."""
+    result = json.loads((RESULTS / "train.json").read_text())["result"]
+    shares = result["withhold"]["shares"]
+    parts = table(list(shares), [[f"{100 * share:.1f} %" for share in shares.values()]])
+    speeds = [
+        [name, f"{found['images_per_second']:.1f}", f"{found['peak_rss_mb']:,}"]
+        for name, found in (("withhold", result["withhold"]), ("lightly", result["peer"]))
+    ]
+    return parts + "\n\n" + table(["library", "images a second", "peak memory, MB"], speeds)
+
+
+PARTS = {"methods": methods, "claims": claims, "speeds": speeds, "memory": memory, "training": training}
 
 
 def filled(text: str) -> str:
