@@ -76,6 +76,21 @@ def test_one_folder_and_a_few_labels_make_a_classifier(folder, capsys):
     assert ("untrained", "knn") in measured
 
 
+def test_applied_to_a_folder_it_names_the_classes(folder):
+    run = withhold.train("./toy.py", "pictures", labels="few.csv", epochs=8, size=16, out="run")
+    (folder / "pictures" / "broken.png").write_text("no")
+    assert main(["apply", "run", "pictures", "--out", "said"]) == 0
+    with open(folder / "said" / "classes.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == sorted(f"{i}.png" for i in range(500))
+    assert all(0.1 <= float(row["probability"]) <= 1 for row in rows)
+    truth = {f"{i}.png": NAMES[digit] for i, digit in enumerate(load_digits().target[:500])}
+    right = sum(row["class"] == truth[row["path"]] for row in rows) / 500
+    (measured,) = run.evaluate("pictures", labels="all.csv", protocols=("classifier",), test_fraction=0.9)
+    assert right > 0.3
+    assert measured["value"] == pytest.approx(right, abs=0.05)
+
+
 def test_labels_of_the_first_folder_say_nothing_of_the_second(folder):
     run = withhold.train(
         "./toy.py", "pictures", "pictures", labels="few.csv", epochs=0.3, size=16, out="run", scale=0.5
@@ -102,6 +117,8 @@ def test_the_classes_are_no_parameter(folder):
 
 def test_what_names_no_classes_is_not_asked_to(folder):
     run = withhold.train("rotation", "pictures", epochs=0.1, size=16, out="run")
+    with pytest.raises(UsageError, match="rotation has learned no names of classes: evaluate or embed with it"):
+        run.classify("pictures")
     with pytest.raises(UsageError, match="rotation has learned no names of classes: leave the protocol classifier out"):
         run.evaluate("pictures", labels="all.csv", protocols=("classifier",))
 

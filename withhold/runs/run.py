@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,8 @@ from withhold.methods import Classifier, Encoder, Method
 from withhold.runs.build import build_encoder, build_method
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
+
+log = logging.getLogger("withhold")
 
 
 class Run:
@@ -69,14 +72,23 @@ class Run:
         """Whether the training came to its end."""
         return (self.folder / "encoder.safetensors").is_file()
 
+    @property
+    def names_classes(self) -> bool:
+        """Whether the method has learned names of classes, which `classify` gives."""
+        return issubclass(registry.find(self.config["method"]), Classifier)
+
     def untrained(self) -> Encoder:
         """The same encoder with fresh weights from the run's seed: the control."""
         return build_encoder(self.config["encoder"], self.seed)
 
     def load_data(self, source: Any, **options: Any) -> Samples:
-        """`source` decoded as this run's encoder takes it."""
+        """`source` decoded as this run's encoder takes it; what cannot be read is left out, and said."""
         encoder = self.config["encoder"]
-        return data.load(source, size=encoder["size"], channels=encoder["data_channels"], **options)
+        samples = data.load(source, size=encoder["size"], channels=encoder["data_channels"], **options)
+        if samples.skipped:
+            name, reason = samples.skipped[0]
+            log.warning("%s: %s left out, such as %s (%s)", samples.source, len(samples.skipped), name, reason)
+        return samples
 
     def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
         """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim]."""
@@ -89,6 +101,20 @@ class Run:
         flat = pyarrow.array(vectors.reshape(-1))
         columns["embedding"] = pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
         return pyarrow.table(columns)
+
+    def classify(self, source: Any, *, strict: bool = False) -> pyarrow.Table:
+        """The class of every item of `source`: a table with path, class, probability in [0, 1].
+
+        Raises:
+            UsageError: the method has learned no names of classes.
+        """
+        if not self.names_classes:
+            raise UsageError(f"{self.config['method']} has learned no names of classes: evaluate or embed with it.")
+        samples = self.load_data(source, strict=strict)
+        method = cast(Classifier, copy.deepcopy(self.method))
+        shares, said = evaluation.scores(method, samples, device=defaults.device()).softmax(1).max(1)
+        names = [method.classes[i] for i in said.tolist()]
+        return pyarrow.table({"path": samples.names, "class": names, "probability": shares.numpy()})
 
     def evaluate(
         self,
@@ -111,8 +137,7 @@ class Run:
             protocols: their names; by default "knn" and "linear", and "classifier" before them for a method that has
                 learned to name classes.
         """
-        names_classes = issubclass(registry.find(self.config["method"]), Classifier)
-        classifier = cast(Classifier, self.method) if names_classes else None
+        classifier = cast(Classifier, self.method) if self.names_classes else None
         protocols = protocols or (("classifier",) if classifier else ()) + ("knn", "linear")
         if "classifier" in protocols and classifier is None:
             raise UsageError(

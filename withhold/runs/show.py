@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pyarrow.csv
+
 from withhold import data
 from withhold import methods as registry
 from withhold.files import writing
@@ -36,8 +38,13 @@ def picture(
 def apply(run: Run, source: str, folder: Path) -> list[Path]:
     """Give every image of `source` to the trained method, at its own size, and write what comes back to `folder`.
 
-    An image that cannot be read is skipped with a warning.
+    A method that names classes gives one file, classes.csv. An image that cannot be read is skipped with a warning.
     """
+    if run.names_classes:
+        path = folder / "classes.csv"
+        with writing(path) as partial:
+            pyarrow.csv.write_csv(run.classify(source), partial)
+        return [path]
     written: dict[Path, None] = {}  # a set that keeps its order
     for name, image in data.each_image(source):
         place = Path(name)
