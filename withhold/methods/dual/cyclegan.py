@@ -14,12 +14,11 @@ class CycleGAN(Method):
 
     Two generators make images of the second domain from the first's and the reverse. Two discriminators tell true from
     made, patch by patch. They are linear layers on the map of one encoder (two networks in the paper): telling takes
-    knowing how both domains look, while a generator has no code shorter than its image. True and made images share the
-    encoder's batches; apart, its batch normalisation would hide what they differ in.
+    knowing how both domains look, while a generator has no code shorter than its image. Batch normalisation must not
+    hide what true and made images differ in, so they are judged in one batch.
 
     Copying closes the cycle, and only the discriminators forbid it: `change` says how far translations are from their
-    originals. Nor does a closed cycle prove a translation right: its faint details may hide the original. The learning
-    rate is the paper's at 16 images a step, but warms up and falls along a cosine, where the paper's falls linearly.
+    originals. The learning rate is the paper's at 16 images a step, but falls along a cosine after a warm-up.
 
     Args:
         cycle: weight of the cycle's absolute error (of values in [-1, 1]), beside 1 for the discriminators' verdict.
