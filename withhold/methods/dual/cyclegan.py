@@ -36,7 +36,8 @@ class CycleGAN(Method):
     ):  # fmt: skip
         super().__init__(encoder)
         if min(cycle, identity) < 0 or min(pool, width, blocks) < 1:
-            raise ValueError("cycle and identity must be at least 0; pool, width and blocks at least 1.")
+            given = f"{cycle}, {identity}, {pool}, {width} and {blocks}"
+            raise ValueError(f"cycle and identity must be at least 0, pool, width and blocks at least 1, not {given}.")
         self.cycle, self.identity = cycle, identity
         self.to_first, self.to_second = (Generator(encoder.channels, width, blocks) for _ in range(2))
         self.head = nn.Conv2d(encoder.dim, 2, 1)
