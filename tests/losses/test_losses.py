@@ -63,6 +63,15 @@ def test_adversarial_losses_are_binary_cross_entropies():
     assert sure.grad.tolist() == pytest.approx([-0.5, -0.5])
 
 
+def test_least_squares_adversarial_losses_are_distances_from_what_is_claimed():
+    true, made = random(9), random(9, seed=1)
+    expected = F.mse_loss(true, torch.ones(9)) / 2 + F.mse_loss(made, torch.zeros(9)) / 2
+    assert losses.least_squares_discriminator_loss(true, made).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert losses.least_squares_generator_loss(made).item() == pytest.approx(F.mse_loss(made, torch.ones(9)).item())
+    blind = [losses.least_squares_discriminator_loss(c, c).item() for c in torch.linspace(-1, 2, 301)]
+    assert min(blind) == pytest.approx(0.25)
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -71,6 +80,8 @@ def test_adversarial_losses_are_binary_cross_entropies():
         lambda z: losses.regression(z, z.flip(0)),
         lambda z: losses.sigreg(z, torch.Generator().manual_seed(0), slices=64),
         lambda z: losses.discriminator_loss(z, z.flip(0)),
+        lambda z: losses.least_squares_discriminator_loss(z, z.flip(0)),
+        lambda z: losses.least_squares_generator_loss(z),
     ],
 )
 def test_losses_are_float32_under_autocast(call):

@@ -1,4 +1,4 @@
-"""Heads, teachers, memories, decoders, adversaries and running statistics."""
+"""Heads, teachers, memories, decoders, generators, adversaries and running statistics."""
 
 import math
 
@@ -102,6 +102,49 @@ def test_a_bank_moves_only_what_it_is_told_to():
     assert torch.equal(bank.features[rest], before[rest])
 
 
+@pytest.mark.parametrize(("size", "batch"), [(5, 1), (5, 3), (4, 16), (7, 7), (50, 8)])
+def test_a_pool_swaps_half_of_the_images_once_it_is_full(size, batch):
+    """One image after another, as the paper's authors do it, with the same coins and places."""
+    pool, rng = nets.ImagePool(size, 1, 1), torch.Generator().manual_seed(0)
+    stored, count, swaps = [], 0, 0
+    for step in range(30):
+        images = torch.arange(step * batch, (step + 1) * batch).float().view(-1, 1, 1, 1) + 1
+        state = rng.get_state()
+        shown = pool.swap(images, rng)
+        after = rng.get_state()
+        rng.set_state(state)
+        coins = torch.rand(batch, generator=rng).tolist()
+        places = torch.randint(size, (batch,), generator=rng).tolist()
+        assert torch.equal(rng.get_state(), after)
+        expected = []
+        for image, coin, place in zip(images.flatten().tolist(), coins, places, strict=True):
+            if len(stored) < size:
+                stored.append(image)
+                expected.append(image)
+                continue
+            count += 1
+            if coin < 0.5:
+                swaps += 1
+                expected.append(stored[place])
+                stored[place] = image
+            else:
+                expected.append(image)
+        assert shown.flatten().tolist() == expected
+        assert pool.images.flatten()[: len(stored)].tolist() == stored
+        assert int(pool.filled) == len(stored)
+    assert abs(swaps - count / 2) < 4 * (count / 4) ** 0.5
+
+
+def test_a_pool_goes_on_from_its_state_and_keeps_no_gradient():
+    pool, other = nets.ImagePool(3, 3, 8), nets.ImagePool(3, 3, 8)
+    pool.swap(random(5, 3, 8, 8).requires_grad_(), torch.Generator().manual_seed(0))
+    assert not pool.images.requires_grad
+    other.load_state_dict(pool.state_dict())
+    shown = [each.swap(random(4, 3, 8, 8, seed=1), torch.Generator().manual_seed(1)) for each in (pool, other)]
+    assert torch.equal(*shown)
+    assert torch.equal(pool.images, other.images)
+
+
 @pytest.mark.parametrize(
     ("size", "stride"), [(8, 8), (28, 8), (32, 8), (33, 8), (96, 12), (96, 8), (50, 5), (12, 1), (64, 32)]
 )
@@ -138,6 +181,47 @@ def test_a_decoder_can_learn_an_image():
         error.backward()
         optimizer.step()
     assert error < 0.3 * image.var()
+
+
+@pytest.mark.parametrize("size", [5, 8, 28, 30, 33, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_generator_gives_back_size_channels_and_range(size, channels):
+    generator = nets.Generator(channels, width=4, blocks=1)
+    made = generator(torch.rand(2, channels, size, size))
+    assert made.shape == (2, channels, size, size)
+    assert made.min() >= 0
+    assert made.max() <= 1
+
+
+def test_a_generator_is_the_papers():
+    """c7s1-64, d128, d256, nine blocks, u128, u64, c7s1-3: 11.4 million weights, and the last layer's biases."""
+    generator = nets.Generator(3, width=64, blocks=9)
+    weights = 49 * 3 * 64 + 9 * 64 * 128 + 9 * 128 * 256 + 9 * 2 * 9 * 256**2 + 9 * 256 * 128 + 9 * 128 * 64
+    assert sum(p.numel() for p in generator.parameters()) == weights + 49 * 64 * 3 + 3
+    assert generator.layers[0].weight.std().item() == pytest.approx(0.02, rel=0.05)
+
+
+def test_a_generator_treats_every_image_alone_and_alike_in_training_and_after():
+    generator = nets.Generator(3, width=4, blocks=2)
+    images = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    together = generator(images)
+    torch.testing.assert_close(together, torch.cat([generator(image[None]) for image in images]))
+    torch.testing.assert_close(generator.eval()(images), together)
+
+
+def test_a_generator_keeps_details_where_they_are():
+    """It is made of convolutions: a change in a corner stays near it, but for the statistics of the image."""
+    torch.manual_seed(0)
+    generator = nets.Generator(1, width=4, blocks=1)
+    for module in generator.modules():
+        if isinstance(module, nn.InstanceNorm2d):
+            module.forward = lambda x: x * 10
+    images = torch.rand(1, 1, 64, 64)
+    changed = images.clone()
+    changed[..., :4, :4] = 0
+    change = (generator(changed) - generator(images)).abs()[0, 0]
+    assert change[:8, :8].max() > 0
+    assert change[40:, :].max() == change[:, 40:].max() == 0
 
 
 @pytest.mark.parametrize("size", [4, 7, 8, 16, 28, 31, 32, 64])

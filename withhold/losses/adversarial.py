@@ -19,3 +19,18 @@ def discriminator_loss(true: Tensor, made: Tensor) -> Tensor:
 def generator_loss(made: Tensor) -> Tensor:
     """-log D(made), averaged, for scores before the sigmoid: the non-saturating form (Goodfellow et al., section 3)."""
     return F.softplus(-made).mean()
+
+
+@float32
+def least_squares_discriminator_loss(true: Tensor, made: Tensor) -> Tensor:
+    """Half of (D(true) - 1)^2 + D(made)^2, averaged, for scores without a sigmoid (Mao et al., ICCV 2017, eq. 9).
+
+    Of a discriminator that looks at nothing it is 1/4 at best.
+    """
+    return ((true - 1).square().mean() + made.square().mean()) / 2
+
+
+@float32
+def least_squares_generator_loss(made: Tensor) -> Tensor:
+    """(D(made) - 1)^2, averaged: twice that of Mao et al., as Zhu et al., ICCV 2017, section 4, have it."""
+    return (made - 1).square().mean()

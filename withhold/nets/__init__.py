@@ -4,8 +4,9 @@ from withhold.nets.convnet import ConvNet
 from withhold.nets.decoder import Decoder
 from withhold.nets.discriminator import Discriminator
 from withhold.nets.encoder import Encoder
+from withhold.nets.generator import Generator
 from withhold.nets.heads import ChannelWise, mlp
-from withhold.nets.memory import MemoryBank, Queue
+from withhold.nets.memory import ImagePool, MemoryBank, Queue
 from withhold.nets.registry import build, names
 from withhold.nets.resnet import ResNet
 from withhold.nets.statistics import refresh_statistics
@@ -13,6 +14,7 @@ from withhold.nets.teacher import Teacher, cosine_momentum, ema_update
 from withhold.nets.vit import Transformer, ViT, positions
 
 __all__ = [
-    "ChannelWise", "ConvNet", "Decoder", "Discriminator", "Encoder", "MemoryBank", "Queue", "ResNet", "Teacher",
-    "Transformer", "ViT", "build", "cosine_momentum", "ema_update", "mlp", "names", "positions", "refresh_statistics",
+    "ChannelWise", "ConvNet", "Decoder", "Discriminator", "Encoder", "Generator", "ImagePool", "MemoryBank", "Queue",
+    "ResNet", "Teacher", "Transformer", "ViT", "build", "cosine_momentum", "ema_update", "mlp", "names", "positions",
+    "refresh_statistics",
 ]  # fmt: skip

@@ -51,3 +51,43 @@ class MemoryBank(nn.Module):
         """Move the features of the samples `indices` [n] of every rank towards `features` [n, dim]; normalised here."""
         indices, fresh = gather(indices), F.normalize(gather(features).to(self.features.dtype), dim=1)
         self.features[indices] = F.normalize(torch.lerp(fresh, self.features[indices], self.momentum), dim=1)
+
+
+class ImagePool(nn.Module):
+    """Up to `size` images that were made earlier, so that a discriminator does not forget what it has seen through.
+
+    Source: Shrivastava et al., CVPR 2017, section 2.3; as Zhu et al., ICCV 2017, use it.
+
+    Attributes:
+        images: float [size, channels, side, side].
+        filled: how many of them there are.
+    """
+
+    images: Tensor
+    filled: Tensor
+
+    def __init__(self, size: int, channels: int, side: int):
+        super().__init__()
+        self.register_buffer("images", torch.zeros(size, channels, side, side))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def swap(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """Give images [n, c, h, w] to the pool, one after another -> what to show in their place [n, c, h, w].
+
+        Until the pool is full it keeps each one and gives it back. Then it gives back half of them, and for the others
+        a random image of its own, whose place they take.
+        """
+        size, n = len(self.images), len(images)
+        place = self.filled + torch.arange(n, device=images.device)
+        enters = place < size
+        swapped = ~enters & (torch.rand(n, generator=rng, device=images.device) < 0.5)
+        place = place.where(enters, torch.randint(size, (n,), generator=rng, device=images.device))
+        known, order = torch.cat([self.images, images]), size + torch.arange(n, device=images.device)
+        stays = (enters | swapped) * order
+        # Of several that take the same place, each finds the one before it, and the last one stays.
+        before = (place[:, None] == place) & (order[:, None] > order)
+        found = known[(before * stays).amax(1).maximum(place)]
+        self.images.copy_(known[torch.arange(size, device=images.device).scatter_reduce(0, place, stays, "amax")])
+        self.filled.add_(n).clamp_(max=size)
+        return torch.where(swapped[:, None, None, None], found, images)
