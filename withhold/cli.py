@@ -278,7 +278,8 @@ def report(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     run = withhold.load(options.run)
     from withhold.runs import write_report
 
-    page = write_report(run, run.load_data(options.data or run.config["data"][0]))
+    streams = [run.load_data(options.data)] * len(run.config["data"]) if options.data else run.streams()
+    page = write_report(run, *streams)
     if options.json:
         return print_json({"report": str(page)})
     print(f"The report is {page}")

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,19 +22,24 @@ def draw(samples: Samples, seed: int) -> Samples:
     return samples.select(torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:MOST].numpy())
 
 
-def picture(method: Method, samples: Samples, seed: int) -> list[dict[str, Any]]:
-    """What the method saw, said and what was true of a few samples: rows of cells; none where it has no picture."""
-    if len(method.needs) != 1:
-        return []
-    stream, need = next(iter(method.needs.items()))
-    batch: Any = samples.batch(np.arange(min(BATCH, len(samples))))
-    if need.startswith("labelled"):
-        if samples.labels is None:
+def picture(method: Method, streams: Sequence[Samples], seed: int) -> list[dict[str, Any]]:
+    """What the method saw, said and what was true of a few samples: rows of cells; none where it has no picture.
+
+    Args:
+        streams: what the method needs, in its order, shuffled; without labels where it needs them, there is no picture.
+    """
+    batch: dict[str, Any] = {}
+    for (stream, need), samples in zip(method.needs.items(), streams, strict=True):
+        if not need.startswith("labelled"):
+            batch[stream] = samples.batch(np.arange(min(BATCH, len(samples))))
+        elif samples.labels is None or not (samples.labels >= 0).any():
             return []
-        batch = batch, torch.as_tensor(samples.labels[:BATCH])
+        else:
+            known = np.flatnonzero(samples.labels >= 0)[:BATCH]
+            batch[stream] = samples.batch(known), torch.as_tensor(samples.labels[known])
     method.seed(seed)
     with torch.inference_mode():
-        visible, withheld = method.hide({stream: batch})
+        visible, withheld = method.hide(batch)
         says = type(method).predict is not Method.predict
         columns = pictures.select(method.picture(visible, withheld, method.predict(visible) if says else None), ROWS)
     said, true = columns.get("said"), columns.get("true")

@@ -31,14 +31,14 @@ TERMS = {"knn": "k-NN accuracy", "rank": "Effective rank", "spread": "Spread", "
 HOUSEKEEPING = {"step", "epoch", "seconds", "images_per_second", "waiting", "lr"}
 
 
-def write(run: Run, samples: Samples | None = None) -> Path:
+def write(run: Run, *streams: Samples) -> Path:
     """Write the run's report.html into its folder; gives its path.
 
     Args:
-        samples: what to draw pictures, the map and neighbours from, decoded as the run's encoder takes it. Without
-            them, or while the training goes on, the report has what there is.
+        streams: what to draw pictures, the map and neighbours from: the method's streams in its order, decoded as the
+            run's encoder takes them. Without them, or while the training goes on, the report has what there is.
     """
-    part = section(run, samples)
+    part = section(run, *streams)
     return _render(
         run.folder / "report.html",
         title=f"{part['name']} on {', '.join(run.config['data'])}",
@@ -54,7 +54,7 @@ def write(run: Run, samples: Samples | None = None) -> Path:
     )
 
 
-def write_demo(results: list[dict[str, Any]], runs: Sequence[Run], path: Path, samples: Samples | None = None) -> Path:
+def write_demo(results: list[dict[str, Any]], runs: Sequence[Run], path: Path, samples: Samples) -> Path:
     """Write one page on several runs to `path`: their evaluation beside the controls, and how each one learned.
 
     Args:
@@ -65,13 +65,17 @@ def write_demo(results: list[dict[str, Any]], runs: Sequence[Run], path: Path, s
     return _render(path, title="Learned without labels", runs=parts, tables=tables(results))
 
 
-def section(run: Run, samples: Samples | None) -> dict[str, Any]:
-    """What both pages show of a run: its method, its curves and, once it is finished, what it makes of `samples`."""
+def section(run: Run, *streams: Samples) -> dict[str, Any]:
+    """What both pages show of a run: its method, its curves and, once it is finished, what it makes of `streams`.
+
+    The map and the neighbours are those of the largest stream.
+    """
     shown: dict[str, Any] = {**_card(run.config["method"]), "curves": curves(run.rows())}
     shown |= {"picture": [], "map": None, "neighbours": []}
-    if run.finished and samples is not None and len(samples):
-        drawn = gallery.draw(samples, run.seed)
-        shown["picture"] = gallery.picture(run.method, drawn, run.seed)
+    if run.finished and streams and all(map(len, streams)):
+        parts = [gallery.draw(samples, run.seed) for samples in streams]
+        shown["picture"] = gallery.picture(run.method, parts, run.seed)
+        drawn = max(parts, key=len)
         if len(drawn) > 2:
             features = evaluation.features(run.encoder, drawn)
             shown["map"] = gallery.embedding_map(drawn, features, run.seed)
@@ -204,7 +208,7 @@ def command(run: Run) -> str:
     """The command that trains this run again; DATA stands for data that had no name."""
     config, plan, rows = run.config, run.config["plan"], run.rows()
     words = ["withhold", "train", config["method"]]
-    words += ["DATA" if re.fullmatch(r"\w+ of \d+", source) else source for source in config["data"]]
+    words += ["DATA" if re.fullmatch(r"\w+ of \d+", source) else source for source in _named(config)]
     words += [f"{name}={value}" for name, value in config["parameters"].items()]
     words += ["--encoder", config["encoder"]["name"], "--size", str(config["encoder"]["size"])]
     if config["encoder"]["pretrained"]:
@@ -214,10 +218,17 @@ def command(run: Run) -> str:
         words += ["--epochs", f"{plan['steps'] * rows[-1]['epoch'] / rows[-1]['step']:g}"]
     elif plan.get("minutes"):
         words += ["--minutes", f"{plan['minutes']:g}"]
+    if config["labels"]:
+        words += ["--labels", config["labels"]]
     for name in ("optimizer", "lr", "weight_decay", "clip", "accumulate"):
         if plan.get(name) not in (None, 0.0) and (name, plan[name]) != ("accumulate", 1):
             words += [f"--{name.replace('_', '-')}", str(plan[name])]
     return shlex.join(words)
+
+
+def _named(config: dict[str, Any]) -> list[str]:
+    """The data as a person named them: once, where labels part one source into all streams."""
+    return config["data"][:1] if config["labels"] and len(set(config["data"])) == 1 else config["data"]
 
 
 def _card(name: str) -> dict[str, str]:

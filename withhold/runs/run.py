@@ -19,7 +19,7 @@ from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
 from withhold.files import writing
 from withhold.methods import Classifier, Encoder, Method
-from withhold.runs.build import build_encoder, build_method
+from withhold.runs.build import build_encoder, build_method, load_streams
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
 
@@ -89,6 +89,11 @@ class Run:
             name, reason = samples.skipped[0]
             log.warning("%s: %s left out, such as %s (%s)", samples.source, len(samples.skipped), name, reason)
         return samples
+
+    def streams(self) -> list[Samples]:
+        """The data that it was trained on, decoded as then, a stream each."""
+        cls, config = registry.find(self.config["method"]), self.config
+        return list(load_streams(cls, config["data"], config["encoder"], labels=config["labels"]).values())
 
     def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
         """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim]."""

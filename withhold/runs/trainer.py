@@ -1,6 +1,7 @@
 """Training from data to a finished run folder."""
 
 import csv
+import itertools
 import logging
 import platform
 from collections.abc import Callable
@@ -125,6 +126,7 @@ def train(
         "parameters": parameters,
         "encoder": chosen,
         "data": [_describe(source) for source in sources],
+        "labels": None if labels is None else str(labels),
         "classes": list(classes),
         "batch_size": batch_size,
         "plan": asdict(plan),
@@ -180,7 +182,8 @@ def _finish(
     if fabric.is_global_zero:
         write_weights(folder / "method.safetensors", learner)
     # Methods train on cut, masked or coloured inputs; a person will embed whole images, and so do the controls.
-    nets.refresh_statistics(encoder, evaluation.plain_batches(next(iter(streams.values())), fabric.device))
+    plain = (evaluation.plain_batches(samples, fabric.device) for samples in streams.values())
+    nets.refresh_statistics(encoder, itertools.chain.from_iterable(plain))
     if not fabric.is_global_zero:  # the others were needed for statistics across ranks
         return
     write_weights(folder / "encoder.safetensors", encoder)
@@ -201,7 +204,7 @@ def _finish(
         "metrics": {name: value for name, value in last.items() if name not in ("step", "seconds", "waiting", "lr")},
     }
     write_json(folder / "config.json", config)
-    write_report(Run(folder), next(iter(streams.values())))
+    write_report(Run(folder), *streams.values())
 
 
 def _watched(streams: dict[str, Samples]) -> tuple[Samples, Samples]:
@@ -235,7 +238,7 @@ def _look(encoder: nn.Module, watched: tuple[Samples, Samples]) -> Row:
 def _check_same(folder: Path, config: dict[str, Any]) -> None:
     """A run is resumed with its own configuration or not at all."""
     saved = Run(folder).config
-    for part in ("method", "parameters", "encoder", "data", "batch_size", "plan"):
+    for part in ("method", "parameters", "encoder", "data", "labels", "batch_size", "plan"):
         before, now = saved[part], config[part]
         if before == now:
             continue
