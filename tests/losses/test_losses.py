@@ -71,6 +71,8 @@ def test_adversarial_losses_are_binary_cross_entropies():
         lambda z: losses.regression(z, z.flip(0)),
         lambda z: losses.sigreg(z, torch.Generator().manual_seed(0), slices=64),
         lambda z: losses.discriminator_loss(z, z.flip(0)),
+        lambda z: losses.divergence(z.abs(), z.flip(0)),
+        lambda z: losses.sharpen(z.abs(), 0.5),
     ],
 )
 def test_losses_are_float32_under_autocast(call):
