@@ -82,6 +82,8 @@ def test_least_squares_adversarial_losses_are_distances_from_what_is_claimed():
         lambda z: losses.discriminator_loss(z, z.flip(0)),
         lambda z: losses.least_squares_discriminator_loss(z, z.flip(0)),
         lambda z: losses.least_squares_generator_loss(z),
+        lambda z: losses.divergence(z.abs(), z.flip(0)),
+        lambda z: losses.sharpen(z.abs(), 0.5),
     ],
 )
 def test_losses_are_float32_under_autocast(call):

@@ -22,13 +22,21 @@ def smooth_images(n, size=32, channels=3):
     return F.interpolate(coarse, (size, size), mode="bilinear").byte()
 
 
+def tinted_images(per_class, seed=0, size=16):
+    """Noise with a little more of one colour, uint8 [3 * per_class, 3, size, size], and which colour it is [n]."""
+    labels = torch.arange(3).repeat(per_class)
+    noise = random_images(len(labels), seed, size).float()
+    noise[torch.arange(len(labels)), labels] += 60
+    return noise.clamp(max=255).byte(), labels
+
+
 def overfit(method, images, seeds, lr=2e-3):
-    """A step of AdamW on the same images for each of the views' `seeds` -> the terms of every step."""
+    """A step of AdamW on the same images (or streams) for each of the views' `seeds` -> the terms of every step."""
     optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr)
     history = []
     for seed in seeds:
         method.seed(seed)
-        terms = method({"images": images})
+        terms = method(images if isinstance(images, dict) else {"images": images})
         optimizer.zero_grad()
         terms["loss"].backward()
         optimizer.step()

@@ -91,3 +91,16 @@ def test_multi_crop_gives_large_views_and_then_small_ones():
     assert all(width.min() > 0.35 for width in widths[:2])
     assert all(width.max() < 0.62 for width in widths[2:])
     assert not torch.equal(seen[0], seen[1])
+
+
+def test_weak_views_are_mirrored_and_moved_but_not_scaled(photos):
+    images = torch.from_numpy(photos[:1]).permute(0, 3, 1, 2).expand(100, -1, -1, -1)
+    whole = views.to_float(images[:1])[0]
+    for flip, mirrored in ((0.0, False), (1.0, True)):
+        image = whole.flip(2) if mirrored else whole
+        middle = views.weak(images, rng(), size=32, flip=flip)[:, :, 4:-4, 4:-4]
+        places = {(top, left) for top in range(9) for left in range(9)}
+        for view in middle:
+            found = {p for p in places if (view - image[:, p[0] : p[0] + 24, p[1] : p[1] + 24]).abs().max() < 1e-5}
+            assert len(found) == 1
+    assert views.weak(images, rng(), size=16).shape == (100, 3, 16, 16)

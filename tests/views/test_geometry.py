@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -121,3 +122,16 @@ def test_affine_without_ranges_is_the_identity_and_with_them_differs_by_sample()
     torch.testing.assert_close(views.affine(images, rng()), images, atol=1e-5, rtol=0)
     moved = views.affine(images, rng(), degrees=20, translate=0.1, scale=(0.8, 1.2), shear=0.1)
     assert len({tuple(view.flatten().tolist()) for view in moved}) == 8
+
+
+def test_shifts_are_whole_pixels_of_the_image_in_a_mirror():
+    images = torch.rand(1, 2, 16, 24, generator=rng()).expand(600, -1, -1, -1)
+    seen = views.shift(images, rng(), share=1 / 8)
+    padded = np.pad(images[0].numpy(), ((0, 0), (2, 2), (3, 3)), mode="reflect")
+    known = {
+        padded[:, top : top + 16, left : left + 24].tobytes(): (top, left) for top in range(5) for left in range(7)
+    }
+    counts = dict.fromkeys(known.values(), 0)
+    for view in seen:
+        counts[known[view.contiguous().numpy().tobytes()]] += 1
+    assert stats.chisquare(list(counts.values())).pvalue > 1e-3

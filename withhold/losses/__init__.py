@@ -6,6 +6,7 @@ from withhold.losses.adversarial import (
     least_squares_discriminator_loss,
     least_squares_generator_loss,
 )
+from withhold.losses.consistency import divergence, ramp_up, sharpen
 from withhold.losses.contrastive import info_nce, nt_xent
 from withhold.losses.distributed import gather, rank, ranks
 from withhold.losses.reconstruction import psnr, squared_error
@@ -13,7 +14,7 @@ from withhold.losses.regression import regression
 from withhold.losses.sigreg import sigreg, sigreg_of_noise
 
 __all__ = [
-    "discriminator_loss", "gather", "generator_loss", "info_nce", "least_squares_discriminator_loss",
-    "least_squares_generator_loss", "nt_xent", "psnr", "rank", "ranks", "regression", "sigreg", "sigreg_of_noise",
-    "squared_error",
+    "discriminator_loss", "divergence", "gather", "generator_loss", "info_nce", "least_squares_discriminator_loss",
+    "least_squares_generator_loss", "nt_xent", "psnr", "ramp_up", "rank", "ranks", "regression", "sharpen", "sigreg",
+    "sigreg_of_noise", "squared_error",
 ]  # fmt: skip

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
+from withhold import nets, views
 from withhold.methods.base import Method
 from withhold.nets import Encoder
 
@@ -25,3 +27,72 @@ class Classifier(Method):
     def classify(self, images: Tensor) -> Tensor:
         """Images float [n, c, h, w] in [0, 1] -> the scores of the classes [n, k]: what the trained method says."""
         return self.head(self.encoder(images))
+
+
+class SemiSupervised(Classifier):
+    """A classifier that learns from labelled images and from unlabelled ones, to which it guesses answers.
+
+    Both go through the network in one pass, so that batch normalisation sees one distribution. What it has learned is
+    the moving average of its weights: a plain mean at first, until 1 / (1 - momentum) steps are behind it, so that a
+    short run does not answer with what it started from (Tarvainen & Valpola, 2017).
+
+    `withhold` gives the views that the network sees, the labelled images' first; and as what is withheld the labels
+    [n], or shares of the classes [n, k], the guesses [m, k], and the views [m] that these were made from.
+
+    Args:
+        momentum: share of itself that the average keeps in a step.
+        flip: probability that a view is a mirror image.
+    """
+
+    steps: Tensor
+
+    def __init__(self, encoder: Encoder, classes: Sequence[str], momentum: float, flip: float):
+        super().__init__(encoder, classes)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be at least 0 and below 1, not {momentum}.")
+        if not 0 <= flip <= 1:
+            raise ValueError(f"flip must be between 0 and 1, not {flip}.")
+        self.momentum, self.flip = momentum, flip
+        self.teacher = nets.Teacher(self.student())
+        self.register_buffer("steps", torch.tensor(0))
+
+    def student(self) -> nn.Module:
+        """Images to scores: what is trained, and what the average follows."""
+        return nn.Sequential(self.encoder, self.head)
+
+    def weak(self, images: Tensor) -> Tensor:
+        """uint8 [n, c, h, w] -> a weakly changed view of each, float [n, c, size, size]."""
+        return views.weak(images, self.rng, size=self.encoder.size, flip=self.flip)
+
+    def predict(self, seen):
+        return self.student()(seen)
+
+    def classify(self, images):
+        """The answers of the averaged weights."""
+        return self.teacher(images)
+
+    def after_step(self):
+        self.steps += 1
+        self.teacher.update(self.student(), min(self.momentum, 1 - 1 / self.steps.item()))
+
+    def picture(self, seen, withheld, scores=None):
+        """Unlabelled images with their guess and the view that it was made from, beside labelled ones."""
+        labels, guesses, others = withheld
+        n = len(labels)
+        columns = {
+            "seen": seen[-n:],
+            "guess": self.captions(guesses[-n:]),
+            "guessed from": others[-n:],
+            "labelled": seen[:n],
+            "label": self.captions(labels),
+        }
+        if scores is not None:
+            columns["said"] = self.captions(scores[-n:].float().softmax(1))
+        return columns
+
+    def captions(self, answers: Tensor) -> list[str]:
+        """Labels [n] -> the names of the classes; shares of the classes [n, k] -> the name and share of the largest."""
+        if answers.ndim == 1:
+            return [self.classes[number] for number in answers.tolist()]
+        shares, numbers = answers.max(1)
+        return [f"{self.classes[i]} {share:.0%}" for i, share in zip(numbers.tolist(), shares.tolist(), strict=True)]

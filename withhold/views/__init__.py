@@ -1,17 +1,19 @@
 """From raw tensors to what a network may see: batched, on the device, with other random numbers for every sample."""
 
 from withhold.views.augment import augment
-from withhold.views.chains import multi_crop, rand_augment
+from withhold.views.chains import multi_crop, rand_augment, weak
 from withhold.views.chroma import ab_palette, paint, split_color, to_bins
 from withhold.views.color import lab_to_rgb, lightness, rgb_to_lab, to_float, with_channels
 from withhold.views.filters import erase, noise, solarize
-from withhold.views.geometry import affine, flip
+from withhold.views.geometry import affine, flip, shift
 from withhold.views.masks import block_mask, random_mask, shape_mask
+from withhold.views.mixing import mixup
 from withhold.views.patches import patches, standardize, unpatch
 from withhold.views.tiles import board, tiles, windows
 
 __all__ = [
-    "ab_palette", "affine", "augment", "block_mask", "board", "erase", "flip", "lab_to_rgb", "lightness", "multi_crop",
-    "noise", "paint", "patches", "rand_augment", "random_mask", "rgb_to_lab", "shape_mask", "solarize", "split_color",
-    "standardize", "tiles", "to_bins", "to_float", "unpatch", "windows", "with_channels",
+    "ab_palette", "affine", "augment", "block_mask", "board", "erase", "flip", "lab_to_rgb", "lightness", "mixup",
+    "multi_crop", "noise", "paint", "patches", "rand_augment", "random_mask", "rgb_to_lab", "shape_mask", "shift",
+    "solarize", "split_color", "standardize", "tiles", "to_bins", "to_float", "unpatch", "weak", "windows",
+    "with_channels",
 ]  # fmt: skip

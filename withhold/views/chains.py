@@ -1,4 +1,4 @@
-"""Longer chains: RandAugment, and many crops of one image."""
+"""Chains: weak views, RandAugment, and many crops of one image."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from withhold.views.augment import augment
 from withhold.views.color import color_matrices, luma, to_float
-from withhold.views.geometry import inverse_affine, warp
+from withhold.views.geometry import inverse_affine, shift, warp
 from withhold.views.precision import precise
 from withhold.views.random import chance, where
 
@@ -18,6 +18,23 @@ OPERATIONS = (
 )  # fmt: skip
 STRONGEST = 30
 """The magnitude that the ranges of the operations end at."""
+
+
+def weak(images: Tensor, rng: torch.Generator, *, size: int, flip: float = 0.5) -> Tensor:
+    """Views that no label could suffer from: mirrored and moved by up to an eighth of the side, as in a mirror.
+
+    Source: what MixMatch (Berthelot et al., NeurIPS 2019), UDA and FixMatch call weak: four pixels of CIFAR's 32.
+
+    Args:
+        images: uint8 [n, c, h, w], or float in [0, 1].
+        rng: on the images' device.
+        size: height and width of the views in pixels.
+        flip: probability of a mirror image.
+
+    Returns:
+        float32 [n, c, size, size] in [0, 1].
+    """
+    return shift(augment(images, rng, size=size, flip=flip), rng)
 
 
 def multi_crop(

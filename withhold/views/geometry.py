@@ -15,6 +15,20 @@ def flip(images: Tensor, rng: torch.Generator, probability: float = 0.5) -> Tens
     return where(chance(len(images), probability, rng), images.flip(3), images)
 
 
+def shift(images: Tensor, rng: torch.Generator, share: float = 1 / 8) -> Tensor:
+    """Images [n, c, h, w] -> each moved by whole pixels, up to `share` of its side, and continued as in a mirror."""
+    n, _, h, w = images.shape
+
+    def places(length: int) -> Tensor:
+        most = round(share * length)
+        move = torch.randint(-most, most + 1, (n, 1), generator=rng, device=rng.device)
+        place = torch.arange(length, device=rng.device) + move
+        return (length - 1) - ((length - 1) - place.abs()).abs()
+
+    rows, columns, sample = places(h), places(w), torch.arange(n, device=rng.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+
+
 def draw_crops(
     n: int, height: int, width: int, area: tuple[float, float], aspect: tuple[float, float], rng: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -14,6 +14,16 @@ def chance(n: int, probability: float, rng: torch.Generator) -> Tensor:
     return torch.rand(n, generator=rng, device=rng.device) < probability
 
 
+def beta(n: int, concentration: float, rng: torch.Generator) -> Tensor:
+    """float [n] from the symmetric beta distribution, whose both parameters are `concentration`, above 0.
+
+    The share of the first of two gamma variables, G(a) = G(a + 1) * U ** (1 / a), as logarithms: they do not underflow.
+    """
+    larger = torch._standard_gamma(torch.full((2, n), concentration + 1, device=rng.device), generator=rng)
+    first, second = larger.log() + torch.rand(2, n, generator=rng, device=rng.device).log() / concentration
+    return (first - second).sigmoid()
+
+
 def where(mask: Tensor, changed: Tensor, images: Tensor) -> Tensor:
     """The images [n, c, h, w] of `changed` where `mask` [n] is true, those of `images` elsewhere."""
     return torch.where(mask[:, None, None, None], changed, images)

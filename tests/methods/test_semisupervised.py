@@ -1,0 +1,80 @@
+"""What the classifiers that guess labels have in common."""
+
+import pytest
+import torch
+
+from tests.methods.toys import random_images, tinted_images
+from withhold import nets
+from withhold.methods import SemiSupervised
+from withhold.training.optimizers import build
+
+CLASSES = ("red", "green", "blue")
+
+
+def make(momentum=0.9, flip=0.0):
+    torch.manual_seed(0)
+    return SemiSupervised(nets.build("convnet", size=16, channels=3), CLASSES, momentum, flip)
+
+
+def wander(method, steps):
+    """The weights of the head after each of some random steps."""
+    path = []
+    for _ in range(steps):
+        with torch.no_grad():
+            method.head.weight.add_(torch.randn_like(method.head.weight))
+        method.after_step()
+        path.append(method.head.weight.detach().clone())
+    return path
+
+
+def test_the_average_is_a_plain_mean_at_first_and_then_a_moving_one():
+    method = make(momentum=0.75)
+    torch.manual_seed(1)
+    path = wander(method, 4)
+    expected = torch.stack(path).mean(0)
+    torch.testing.assert_close(method.teacher.network[1].weight, expected)
+    for weight in wander(method, 3):
+        expected = 0.75 * expected + 0.25 * weight
+    torch.testing.assert_close(method.teacher.network[1].weight, expected)
+
+
+def test_how_many_steps_it_averages_over_is_kept():
+    method, other = make(momentum=0.99), make(momentum=0.99)
+    wander(method, 3)
+    other.load_state_dict(method.state_dict())
+    for each in (method, other):
+        torch.manual_seed(2)
+        wander(each, 2)
+    assert torch.equal(method.teacher.network[1].weight, other.teacher.network[1].weight)
+
+
+def test_the_average_answers_and_is_not_trained():
+    method = make().eval()
+    images = torch.rand(4, 3, 16, 16)
+    assert torch.equal(method.classify(images), method.predict(images))
+    with torch.no_grad():
+        method.head.bias.add_(torch.tensor([5.0, 0, 0]))
+    assert not torch.allclose(method.classify(images), method.predict(images), atol=1)
+    assert torch.equal(method.classify(images), method.teacher(images))
+    trained = {id(p) for group in build([method], method.optimizer, 1e-3).param_groups for p in group["params"]}
+    assert trained == {id(p) for p in method.student().parameters()}
+
+
+def test_the_picture_puts_guesses_beside_labels():
+    method = make()
+    images, labels = tinted_images(1)
+    seen, others = method.weak(random_images(9, size=16)), method.weak(images)
+    guesses = torch.eye(3)[[2, 0, 1]] * 0.7 + 0.1
+    columns = method.picture(seen, (labels, guesses.repeat(2, 1), others.repeat(2, 1, 1, 1)), torch.zeros(9, 3))
+    assert columns["guess"] == ["blue 80%", "red 80%", "green 80%"]
+    assert columns["label"] == ["red", "green", "blue"]
+    assert columns["said"] == ["red 33%"] * 3
+    assert torch.equal(columns["labelled"], seen[:3])
+    assert torch.equal(columns["seen"], seen[-3:])
+    assert torch.equal(columns["guessed from"], others)
+
+
+@pytest.mark.parametrize("wrong", [{"momentum": 1.0}, {"momentum": -0.1}, {"flip": 1.5}])
+def test_a_value_out_of_range_is_named(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        make(**wrong)

@@ -1,0 +1,75 @@
+"""Mean teacher."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional as F
+
+from withhold import losses, views
+from withhold.methods import Encoder, SemiSupervised, accuracy, method
+
+
+@method(
+    paper="Tarvainen & Valpola, NIPS 2017",
+    needs={"labelled": "labelled image", "unlabelled": "image"},
+    family="consistency",
+)
+class MeanTeacher(SemiSupervised):
+    """Withholds the label, or the answer of the averaged weights to another view; predicts it.
+
+    The average is the better classifier, and teaches what it follows. While neither knows anything, a constant answer
+    would satisfy both: the weight of consistency rises slowly. Views are moved, mirrored and noisy; unlike the paper's
+    networks, ours drop nothing out.
+
+    Args:
+        weight: of the squared difference of the answers, a mean over classes and over all images, labelled or not.
+        ramp: share of the training in which that weight rises (40,000 of 150,000 steps in the paper).
+        noise: deviation of the noise on every view: 0.15 of that of the pixels.
+        momentum: share of itself that the teacher keeps in a step; 0.999 suits runs of 100,000 steps and more.
+        flip: probability that a view is a mirror image; 0 for digits and letters.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        classes: Sequence[str],
+        weight: float = 100.0,
+        ramp: float = 0.25,
+        noise: float = 0.04,
+        momentum: float = 0.99,
+        flip: float = 0.5,
+    ):
+        super().__init__(encoder, classes, momentum, flip)
+        if min(weight, noise) < 0:
+            raise ValueError(f"weight and noise must be at least 0, not {weight} and {noise}.")
+        if not 0 < ramp <= 1:
+            raise ValueError(f"ramp must be above 0 and at most 1, not {ramp}.")
+        self.weight, self.ramp, self.noise = weight, ramp, noise
+
+    def withhold(self, labelled, unlabelled):
+        """A view of every image; the labels, the teacher's answers to other views of all, and these."""
+        images, labels = labelled
+        images = torch.cat([images, unlabelled])
+        seen, others = self.view(images), self.view(images)
+        return seen, (labels, self.teacher(others).float().softmax(1), others)
+
+    def view(self, images):
+        """uint8 [n, c, h, w] -> a noisy view of each, float [n, c, size, size]."""
+        return views.noise(self.weak(images), self.rng, self.noise)
+
+    def loss(self, scores, withheld):
+        """Cross-entropy, and what the answers differ by; a constant one would pay for the teacher's own variance."""
+        labels, answers, _ = withheld
+        named = scores[: len(labels)]
+        supervised = F.cross_entropy(named, labels)
+        consistency = losses.squared_error(scores.softmax(1), answers)
+        weight = self.weight * losses.ramp_up(self.progress, self.ramp)
+        return {
+            "loss": supervised + weight * consistency,
+            "supervised": supervised,
+            "consistency": consistency,
+            "accuracy": accuracy(named, labels),
+            "teacher": accuracy(answers[: len(labels)], labels),
+            "trivial": math.log(scores.shape[1]) + weight * answers.var(0, correction=0).mean(),
+        }

@@ -1,0 +1,93 @@
+"""UDA: unsupervised data augmentation."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch.nn import functional as F
+
+from withhold import losses, views
+from withhold.methods import Encoder, SemiSupervised, accuracy, method
+
+
+@method(
+    paper="Xie, Dai, Hovy, Luong & Le, NeurIPS 2020",
+    needs={"labelled": "labelled image", "unlabelled": "image"},
+    family="consistency",
+)
+class UDA(SemiSupervised):
+    """Withholds the label, or the network's own answer to a weak view; predicts it from a strongly changed one.
+
+    The answer is sharpened, and counts only where the network is sure, so that early guesses do not confirm themselves.
+    Strong views are weak ones after RandAugment, with a square erased that is half as wide. With few labels, these are
+    learned by heart long before the rest is understood: annealing leaves out those that are known well for the time.
+
+    Args:
+        weight: of the divergence from the answers to weak views, a mean over all unlabelled images.
+        temperature: of the sharpening; 1 leaves answers as they are.
+        confidence: how sure an answer must be, before sharpening, to count.
+        annealing: how the confidence at which a labelled image is left out rises from chance to 1; "exp" for very few
+            labels, "log" for many, "none" to leave none out.
+        magnitude: of RandAugment's operations, from 0 to 30 (uniform up to 27 in the paper, and half of them left out).
+        momentum: share of itself that the average keeps in a step; 0.9999 suits runs of 500,000 steps.
+        flip: probability that a view is a mirror image; 0 for digits and letters.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        classes: Sequence[str],
+        weight: float = 1.0,
+        temperature: float = 0.4,
+        confidence: float = 0.8,
+        annealing: Literal["none", "log", "linear", "exp"] = "none",
+        magnitude: float = 15.0,
+        momentum: float = 0.99,
+        flip: float = 0.5,
+    ):
+        super().__init__(encoder, classes, momentum, flip)
+        if weight < 0:
+            raise ValueError(f"weight must be at least 0, not {weight}.")
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, not {temperature}.")
+        if not 0 <= confidence < 1:
+            raise ValueError(f"confidence must be at least 0 and below 1, not {confidence}.")
+        if not 0 <= magnitude <= 30:
+            raise ValueError(f"magnitude must be between 0 and 30, not {magnitude}.")
+        self.weight, self.temperature, self.confidence = weight, temperature, confidence
+        self.annealing, self.magnitude = annealing, magnitude
+
+    def withhold(self, labelled, unlabelled):
+        """Weak views of the labelled, strong ones of the unlabelled; labels, answers to weak views, and these."""
+        images, labels = labelled
+        others = self.weak(unlabelled)
+        answers = self.predict(others).float().softmax(1)
+        return torch.cat([self.weak(images), self.strong(unlabelled)]), (labels, answers, others)
+
+    def strong(self, images):
+        """uint8 [n, c, h, w] -> a strongly changed view of each, float [n, c, size, size]."""
+        changed = views.rand_augment(self.weak(images), self.rng, magnitude=self.magnitude)
+        return views.erase(changed, self.rng, probability=1.0, area=(0.25, 0.25), aspect=(1.0, 1.0))
+
+    def loss(self, scores, withheld):
+        """Cross-entropy of the labelled that are not known well, and the divergence of the unlabelled that are sure."""
+        labels, answers, _ = withheld
+        named, rest = scores.tensor_split([len(labels)])
+        kept = named.detach().softmax(1).gather(1, labels[:, None])[:, 0] <= self.known()
+        supervised = (F.cross_entropy(named, labels, reduction="none") * kept).sum() / kept.sum().clamp(min=1)
+        sure = (answers.amax(1) > self.confidence).float()
+        consistency = (sure * losses.divergence(losses.sharpen(answers, self.temperature), rest)).mean()
+        return {
+            "loss": supervised + self.weight * consistency,
+            "supervised": supervised,
+            "consistency": consistency,
+            "accuracy": accuracy(named, labels),
+            "sure": sure.mean(),
+        }
+
+    def known(self) -> float:
+        """The probability of its label above which a labelled image is left out, from 1 / k to 1 (section 3.2)."""
+        t = self.progress
+        risen = {"none": 1.0, "log": 1 - math.exp(-5 * t), "linear": t, "exp": math.exp(5 * (t - 1))}[self.annealing]
+        return risen * (1 - 1 / len(self.classes)) + 1 / len(self.classes)

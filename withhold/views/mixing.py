@@ -1,0 +1,30 @@
+"""Images made of two."""
+
+import torch
+from torch import Tensor
+
+from withhold.views.random import beta
+
+
+def mixup(images: Tensor, targets: Tensor, rng: torch.Generator, alpha: float) -> tuple[Tensor, Tensor]:
+    """Each image and its target mixed with those of another one at random, which gets the smaller share.
+
+    A share is drawn from Beta(alpha, alpha), for every image its own, and the larger of it and its rest is the image's
+    (Berthelot et al., NeurIPS 2019, equations 8 to 11; Zhang et al., ICLR 2018, without the larger-of).
+
+    Args:
+        images: float [n, c, h, w].
+        targets: shares of the classes [n, k].
+        rng: on the images' device.
+        alpha: above 0; the smaller, the less is mixed.
+
+    Returns:
+        images [n, c, h, w] and targets [n, k], in the order in which they came.
+    """
+    share = beta(len(images), alpha, rng)
+    rest = torch.minimum(share, 1 - share)
+    other = torch.randperm(len(images), generator=rng, device=rng.device)
+    return (
+        torch.lerp(images, images[other], rest[:, None, None, None]),
+        torch.lerp(targets, targets[other], rest[:, None]),
+    )
