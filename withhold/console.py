@@ -68,16 +68,21 @@ def print_results(results: list[dict[str, Any]]) -> None:
         lines.setdefault(encoder, {})[column] = shown
     columns = list(dict.fromkeys(column for line in lines.values() for column in line))
     print_table(["encoder", *columns], [[name, *(line.get(c, "") for c in columns)] for name, line in lines.items()])
+    train, test = max(row["n_train"] for row in results), results[0]["n_test"]
+    print(f"Measured on {counted(test, 'item')} of {results[0]['data']}; {counted(train, 'other')} to learn from.")
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    widest = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    # Names and numbers stay whole where there is room for that; sentences are wrapped.
+    room = sum(min(width, 2 * WORD) + 2 for width in widest)
+    console = Console(width=None if sys.stdout.isatty() else max(160, room))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, *cells in zip(header, *rows, strict=True):
-        short = all(len(cell) <= WORD for cell in [name, *cells])  # names and numbers stay whole, sentences are wrapped
-        table.add_column(name, overflow="fold", no_wrap=short)
+    for name, width in zip(header, widest, strict=True):
+        table.add_column(name, overflow="fold", no_wrap=width <= WORD and room <= console.width)
     for row in rows:
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 160, soft_wrap=False).print(table)
+    console.print(table)

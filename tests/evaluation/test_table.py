@@ -107,8 +107,8 @@ def test_nothing_to_test_on(encoder, make_samples):
 
 def test_an_unknown_protocol(encoder, make_samples):
     samples = make_samples([0, 1])
-    assert sentence(encoder, samples, samples, ("knn", "linaer")) == (
-        "There is no protocol 'linaer': did you mean linear?"
+    assert sentence(encoder, samples, samples, ("knn", "linaer")).startswith(
+        "There is no protocol 'linaer': did you mean linear"
     )
 
 

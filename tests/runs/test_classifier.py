@@ -107,6 +107,18 @@ def test_labels_of_the_first_folder_say_nothing_of_the_second(folder):
     assert len(run.config["classes"]) == 10
 
 
+def test_a_run_says_whether_it_goes_on_or_starts(folder, caplog):
+    options = {"labels": "few.csv", "epochs": 0.1, "size": 16, "out": "run", "resume": True}
+    caplog.set_level("INFO", "withhold")
+    withhold.train("./toy.py", "pictures", **options)
+    assert "run has no checkpoint yet: it starts from the beginning" in caplog.messages
+    withhold.train("./toy.py", "pictures", **options)
+    assert "run is finished" in caplog.messages
+    (folder / "run" / "encoder.safetensors").unlink()
+    withhold.train("./toy.py", "pictures", **options)
+    assert "run goes on from its last checkpoint" in caplog.messages
+
+
 def test_labels_that_are_missing_are_asked_for(folder):
     with pytest.raises(UsageError, match="the stream labelled needs them: sort it into one folder a class"):
         withhold.train("./toy.py", "pictures", "pictures", out="run")

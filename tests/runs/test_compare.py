@@ -23,6 +23,18 @@ def test_a_row_holds_what_the_run_is_and_what_came_out(make_run):
     }  # fmt: skip
 
 
+def test_the_doctor_looks_at_the_control(make_run):
+    rows = [
+        {"encoder": encoder, "protocol": "linear", "metric": "accuracy", "value": value, "data": "digits"}
+        for encoder, value in [("trained", 0.5), ("untrained", 0.5)]
+    ]
+    (found,) = make_run("low", results=rows).doctor()
+    assert found.startswith(
+        "A linear probe on digits is right for 50.0% with this encoder and for 50.0% with an untrain"
+    )
+    assert make_run("high", results=[rows[0] | {"value": 0.6}, rows[1]]).doctor() == []
+
+
 def test_a_game_shows_the_loss_of_each_player(make_run):
     rows = [{"step": 5, "epoch": 1, "seconds": 2, "generator/loss": 0.5, "critic/loss": 0.7, "critic/accuracy": 0.6}]
     row = compare([make_run("game", rows=rows)])[0]

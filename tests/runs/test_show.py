@@ -25,6 +25,13 @@ def photos_folder(tmp_path, photos):
     return folder
 
 
+def test_a_picture_is_what_its_name_says(photos_folder, tmp_path):
+    picture("rotation", str(photos_folder), out=tmp_path / "seen.jpg", size=32)
+    assert Image.open(tmp_path / "seen.jpg").format == "JPEG"
+    with pytest.raises(UsageError, match=r"seen\.pqg is the name of no picture: let it end in \.png"):
+        picture("rotation", str(photos_folder), out=tmp_path / "seen.pqg", size=32)
+
+
 def test_what_cannot_be_read_is_skipped_and_named(run, photos_folder, tmp_path, caplog):
     (photos_folder / "deep" / "broken.png").write_text("no")
     (photos_folder / "empty.jpg").touch()
@@ -69,12 +76,13 @@ def test_a_folder_that_cannot_be_is_one_sentence(run, photos_folder, tmp_path):
             apply(run, str(photos_folder), tmp_path / out)
         with pytest.raises(UsageError, match=sentence):
             picture("rotation", photos_folder, out=tmp_path / out / "views.png")
-    with pytest.raises(UsageError, match="photos is a folder, and a file is needed: name another --out"):
-        picture("rotation", photos_folder, out=photos_folder)
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(UsageError, match=r"folder\.png is a folder, and a file is needed: name another --out"):
+        picture("rotation", photos_folder, out=tmp_path / "folder.png")
 
 
 def test_the_picture_is_written(photos_folder, tmp_path):
-    picture("rotation", photos_folder, out=tmp_path / "new" / "views.any")
-    with Image.open(tmp_path / "new" / "views.any") as image:
+    picture("rotation", photos_folder, out=tmp_path / "new" / "views.png")
+    with Image.open(tmp_path / "new" / "views.png") as image:
         assert image.format == "PNG"
         assert np.asarray(image).std() > 0

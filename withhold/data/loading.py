@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("withhold")
 
 PROBES = 256
+MANY = 10_000
+"""Images whose decoding takes long enough to be said."""
 CHUNK = 2**26  # bytes of pixels that are decoded before they are written
 
 
@@ -205,6 +207,8 @@ def _pieces(
 
     names, start = table.names(), 0
     step = min(max(CHUNK // (size * size * channels), 1), 1024)
+    if len(table) >= MANY:
+        log.info("decoding %s images from %s, once", f"{len(table):,}", where)
     bar = tqdm(total=len(table), desc=f"decoding {where}", unit=" images", delay=2, disable=None)
     with ThreadPoolExecutor(os.cpu_count()) as pool, bar:
         for chunk in table.chunks(step):

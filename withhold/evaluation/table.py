@@ -1,7 +1,8 @@
 """The table: an encoder beside the controls that its numbers mean nothing without."""
 
 import copy
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +18,17 @@ from withhold.methods import Classifier
 from withhold.nets import Encoder
 
 REPEATS = 30
+log = logging.getLogger("withhold")
+
 LEAST_IMAGES, MOST_IMAGES = 20_000, {"cpu": 100_000, "cuda": 2_000_000}
+
+
+def by_data(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of evaluations, apart for each data set that they were measured on."""
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        parts.setdefault(row["data"], []).append(row)
+    return parts
 
 
 def evaluate(
@@ -68,6 +79,7 @@ def evaluate(
         nets.refresh_statistics(control, plain_batches(train, device))
         encoders["untrained"] = control
     if supervised and untrained is not None:
+        log.info("training a supervised network on %s labels", f"{len(train):,}")
         learner = labels_seen.Supervised
         taught = labels_seen.train(learner, untrained, train, images=budget, seed=seed, device=device)
         nets.refresh_statistics(taught.encoder, plain_batches(train, device))
@@ -76,6 +88,7 @@ def evaluate(
         encoders["pixels"] = None
     rows = []
     for row, network in encoders.items():
+        log.info("measuring: %s, %s", row, ", ".join(measures))
         task = Task(network, train, test, seed, device, budget, classifiers.get(row))
         about = {
             "data": test.source, "n_train": len(train), "n_test": len(test),

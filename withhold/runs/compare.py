@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from withhold.evaluation import by_data
 from withhold.runs.run import Run
 
 
@@ -29,14 +30,6 @@ def column(result: dict[str, Any]) -> str:
 def losses(row: dict[str, float]) -> dict[str, float]:
     """The losses in a row of a journal: the "loss", or each player's."""
     return {name: value for name, value in row.items() if name == "loss" or name.endswith("/loss")}
-
-
-def by_data(results: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Rows of evaluations, apart for each data set that they were measured on."""
-    parts: dict[str, list[dict[str, Any]]] = {}
-    for result in results:
-        parts.setdefault(result["data"], []).append(result)
-    return parts
 
 
 def _rows(run: Run) -> list[dict[str, Any]]:

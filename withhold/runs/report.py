@@ -14,9 +14,10 @@ from withhold import methods as registry
 from withhold.console import counted
 from withhold.data import Samples
 from withhold.errors import UsageError
+from withhold.evaluation import by_data
 from withhold.files import writing
 from withhold.runs import charts, gallery
-from withhold.runs.compare import by_data, column, losses
+from withhold.runs.compare import column, losses
 from withhold.runs.run import Run
 from withhold.training import Row
 

@@ -184,6 +184,13 @@ class Run:
     def doctor(self) -> list[str]:
         """What is wrong with this run, one sentence each with its remedy; none when all is well."""
         found = findings(self.rows())
+        for name, rows in evaluation.by_data(self.results()).items():
+            linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}
+            if linear.get("trained", 1.0) <= linear.get("untrained", 0.0):
+                found.append(
+                    f"A linear probe on {name} is right for {linear['trained']:.1%} with this encoder and for "
+                    f"{linear['untrained']:.1%} with an untrained one: train longer, on more data, or otherwise."
+                )
         if not self.finished:
             found.append("The training has not come to its end: go on with --resume.")
         return found

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.csv
+from PIL import Image
 
 from withhold import data
 from withhold import methods as registry
+from withhold.errors import UsageError
 from withhold.files import writing
 from withhold.runs.build import build_method, choose_encoder, classes_of, load_streams
 from withhold.runs.pictures import grid, to_image
@@ -31,8 +33,11 @@ def picture(
     learner.seed(seed)
     learner.prepare(**streams)
     sheet = grid(learner.picture(*learner.hide(feeder.batch(0))))
+    kind = Image.registered_extensions().get(out.suffix.lower())
+    if kind is None:
+        raise UsageError(f"{out} is the name of no picture: let it end in .png.")
     with writing(out) as partial:
-        sheet.save(partial, format="PNG")
+        sheet.save(partial, format=kind)
 
 
 def apply(run: Run, source: str, folder: Path) -> list[Path]:

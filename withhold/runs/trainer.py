@@ -134,8 +134,12 @@ def train(
     if begun:
         _check_same(folder, config)
     if resume and fabric.is_global_zero:
-        state = "is not begun: it starts" if not begun else "is finished" if Run(folder).finished else "goes on"
-        log.info("%s %s", folder, state)
+        if begun and Run(folder).finished:
+            log.info("%s is finished", folder)
+        elif (folder / "checkpoints" / "last.ckpt").is_file():
+            log.info("%s goes on from its last checkpoint", folder)
+        else:
+            log.info("%s has no checkpoint yet: it starts from the beginning", folder)
 
     if fabric.is_global_zero:
         if not begun:
@@ -182,8 +186,9 @@ def _finish(
     if fabric.is_global_zero:
         write_weights(folder / "method.safetensors", learner)
     # Methods train on cut, masked or coloured inputs; a person will embed whole images, and so do the controls.
-    plain = (evaluation.plain_batches(samples, fabric.device) for samples in streams.values())
-    nets.refresh_statistics(encoder, itertools.chain.from_iterable(plain))
+    # Each batch has a part of every stream, as in training, so that what two domains differ in counts as variance.
+    plain = itertools.zip_longest(*(evaluation.plain_batches(s, fabric.device) for s in streams.values()))
+    nets.refresh_statistics(encoder, (torch.cat([part for part in parts if part is not None]) for parts in plain))
     if not fabric.is_global_zero:  # the others were needed for statistics across ranks
         return
     write_weights(folder / "encoder.safetensors", encoder)
@@ -264,7 +269,8 @@ def _say(config: dict, streams: dict[str, Samples], feeder: Any, fabric: Fabric)
     plan, encoder = config["plan"], config["encoder"]
     for stream, samples in streams.items():
         skipped = f", {len(samples.skipped)} skipped" if samples.skipped else ""
-        log.info("%s: %s items from %s%s", stream, f"{len(samples):,}", samples.source, skipped)
+        unlabelled = f", no labels ({samples.unlabelled})" if samples.unlabelled else ""
+        log.info("%s: %s items from %s%s%s", stream, f"{len(samples):,}", samples.source, skipped, unlabelled)
     log.info(
         "%s: encoder %s at %s px with %s channel(s), batch %s, %s, %s, seed %s",
         config["method"], encoder["name"], encoder["size"], encoder["channels"], config["batch_size"],
