@@ -163,7 +163,7 @@ def others(parameter):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_it_takes_grey_and_odd_batches_or_says_why_not(name, channels, photo_samples):
-    samples = data.load(photo_samples.array if channels == 3 else photo_samples.array[..., :1].copy())
+    samples = data.load((photo_samples.array[..., :channels].copy(), photo_samples.labels))
     method = make(name, channels=channels)
     feeder = feed(name, samples, batch_size=7)
     if channels == 1 and find(name).channels == 1:  # it withholds what grey images do not have
@@ -181,7 +181,8 @@ def test_a_network_for_colour_learns_from_grey_images(name, photo_samples):
         return
     network = nets.build("convnet", size=SIZE, channels=3)
     encoder = Adapter(network.blocks, SIZE, channels=1, inputs=3, mean=[0.1, 0.2, 0.6])
-    method, feeder = build(find(name), encoder, {}), feed(name, data.load(photo_samples.array[..., :1].copy()))
+    samples = data.load((photo_samples.array[..., :1].copy(), photo_samples.labels))
+    method, feeder = build(find(name), encoder, {}, CLASSES), feed(name, samples)
     visible, withheld = method.hide(feeder.batch(0))
     columns = method.picture(visible, withheld, method.predict(visible))
     assert {entry.shape[1] for entry in columns.values() if isinstance(entry, torch.Tensor)} == {1}
