@@ -1,5 +1,6 @@
 """Telling true from made up, and not being told."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,3 +20,22 @@ def discriminator_loss(true: Tensor, made: Tensor) -> Tensor:
 def generator_loss(made: Tensor) -> Tensor:
     """-log D(made), averaged, for scores before the sigmoid: the non-saturating form (Goodfellow et al., section 3)."""
     return F.softplus(-made).mean()
+
+
+def reverse_gradient(x: Tensor, strength: float) -> Tensor:
+    """`x` itself, through which a gradient flows back times -`strength` (Ganin et al., JMLR 2016, section 4.2).
+
+    What follows it learns at full strength, against what comes before it: two players in one backward pass.
+    """
+    return _Reverse.apply(x, strength)
+
+
+class _Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x: Tensor, strength: float) -> Tensor:
+        context.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[Tensor, None]:
+        return -context.strength * gradient, None
