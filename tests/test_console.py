@@ -35,3 +35,35 @@ def test_a_table_breaks_sentences_not_names(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any("denoising_autoencoder" in line and "0.512" in line for line in lines)
     assert max(map(len, lines)) <= 160
+
+
+def rows(encoder, *poolings):
+    about = {"encoder": encoder, "n_train": 8, "n_test": 4}
+    found = [{**about, "protocol": "knn", "metric": "accuracy", "value": 0.5}]
+    for pooling in poolings:
+        for whitened in (False, True):
+            part = {"metric": "mAP", "value": len(found) / 10, "pooling": pooling, "whitened": whitened}
+            found.append({**about, "protocol": "retrieval", **part})
+    return found
+
+
+def test_a_column_names_all_that_tells_two_measures_apart():
+    assert [console.column(row) for row in rows("trained", "GeM")] == [
+        "knn", "retrieval mAP GeM", "retrieval mAP GeM whitened"
+    ]  # fmt: skip
+    assert console.column({"protocol": "lowshot", "metric": "accuracy", "shots": 5}) == "lowshot 5/class"
+
+
+def test_more_measures_than_encoders_go_down_the_lines(capsys):
+    console.print_results([*rows("trained", "GeM", "R-MAC"), *rows("pixels")])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["measure", "trained", "pixels"]
+    assert lines[1] == ["knn", "0.500", "0.500"]
+    assert lines[2:] == [
+        ["retrieval", "mAP", "GeM", "0.100"], ["retrieval", "mAP", "GeM", "whitened", "0.200"],
+        ["retrieval", "mAP", "R-MAC", "0.300"], ["retrieval", "mAP", "R-MAC", "whitened", "0.400"],
+    ]  # fmt: skip
+    console.print_results([*rows("trained"), *rows("pixels")])
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["encoder", "knn"], ["trained", "0.500"], ["pixels", "0.500"]
+    ]  # fmt: skip

@@ -54,20 +54,38 @@ def counted(count: float, noun: str) -> str:
     return f"{count:,.0f} {noun}{'' if count == 1 else 's'}"
 
 
+def column(result: dict[str, Any]) -> str:
+    """What a row of an evaluation measures, in words: "knn", "lowshot 5/class", "retrieval mAP GeM whitened"."""
+    words = [result["protocol"]]
+    if result["metric"] != "accuracy":
+        words.append(result["metric"])
+    if "shots" in result:
+        words.append(f"{result['shots']}/class")
+    if "pooling" in result:
+        words.append(result["pooling"])
+    if result.get("whitened"):
+        words.append("whitened")
+    return " ".join(words)
+
+
 def print_json(value: Any) -> None:
     print(json.dumps(value, default=str))
 
 
 def print_results(results: list[dict[str, Any]]) -> None:
-    """Evaluation rows as a table: an encoder a line, a protocol a column."""
-    lines: dict[str, dict[str, str]] = {}
+    """Evaluation rows as a table of encoders and measures; there is more room downwards, for whichever are more."""
+    cells: dict[tuple[str, str], str] = {}
     for row in results:
         encoder = f"{row['method']}" if row["encoder"] == "trained" and "method" in row else row["encoder"]
-        column = row["protocol"] + (f" {row['shots']}/class" if "shots" in row else "")
         shown = f"{row['value']:.3f}" + (f" ±{row['deviation']:.3f}" if "deviation" in row else "")
-        lines.setdefault(encoder, {})[column] = shown
-    columns = list(dict.fromkeys(column for line in lines.values() for column in line))
-    print_table(["encoder", *columns], [[name, *(line.get(c, "") for c in columns)] for name, line in lines.items()])
+        cells[encoder, column(row)] = shown
+    encoders, measures = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
+    if len(measures) > len(encoders):
+        lines = [[measure, *(cells.get((encoder, measure), "") for encoder in encoders)] for measure in measures]
+        print_table(["measure", *encoders], lines)
+    else:
+        lines = [[encoder, *(cells.get((encoder, measure), "") for measure in measures)] for encoder in encoders]
+        print_table(["encoder", *measures], lines)
     train, test = max(row["n_train"] for row in results), results[0]["n_test"]
     print(f"Measured on {counted(test, 'item')} of {results[0]['data']}; {counted(train, 'other')} to learn from.")
 

@@ -72,6 +72,17 @@ def test_least_squares_adversarial_losses_are_distances_from_what_is_claimed():
     assert min(blind) == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize("strength", [0.0, 0.3, 2.0])
+def test_a_reversed_gradient_teaches_the_opposite_to_what_came_before_only(strength):
+    x, weight = random(5, 3).requires_grad_(), random(3, seed=1).requires_grad_()
+    plain = torch.autograd.grad((x @ weight).square().sum(), (x, weight))
+    reversed_ = losses.reverse_gradient(x, strength)
+    assert torch.equal(reversed_, x)
+    before, after = torch.autograd.grad((reversed_ @ weight).square().sum(), (x, weight))
+    assert torch.allclose(before, -strength * plain[0])
+    assert torch.equal(after, plain[1])
+
+
 @pytest.mark.parametrize(
     "call",
     [

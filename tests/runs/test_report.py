@@ -169,6 +169,12 @@ def test_the_table_marks_the_best_that_saw_no_labels():
     assert report.tables([]) == []
 
 
+def test_measures_of_one_protocol_have_columns_of_their_own():
+    about = {**RESULTS[0], "protocol": "retrieval", "metric": "mAP", "pooling": "GeM"}
+    (made,) = report.tables([{**about, "whitened": False}, {**about, "whitened": True}])
+    assert list(made["columns"].values()) == ["Retrieval, mAP, GeM", "Retrieval, mAP, GeM, whitened"]
+
+
 def test_the_command_repeats_the_run(make_run):
     run = make_run(
         data=["my photos/", "Samples of 12"], parameters={"queue": 64}, rows=[], finished=False,

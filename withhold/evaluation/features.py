@@ -11,6 +11,7 @@ from withhold import views
 from withhold.data import Samples
 from withhold.errors import WithholdError
 from withhold.methods import Classifier
+from withhold.nets import Encoder
 
 PIXEL_SIDE = 32
 
@@ -29,6 +30,13 @@ def features(
     return _rows(encoder, encoder, samples, device, batch_size)
 
 
+def pooled(
+    encoder: Encoder, pool: Callable[[Tensor], Tensor], samples: Samples, *, device: str | torch.device = "cpu"
+) -> Tensor:
+    """What `pool` makes of the encoder's maps [n, dim, h, w] of every sample, float32 [n, ...] on the CPU, likewise."""
+    return _rows(encoder, lambda images: pool(encoder.maps(images)), samples, device)
+
+
 def scores(classifier: Classifier, samples: Samples, *, device: str | torch.device = "cpu") -> Tensor:
     """The classifier's scores of every sample, float32 [n, k] on the CPU, likewise."""
     return _rows(classifier, classifier.classify, samples, device)
@@ -44,8 +52,9 @@ def _rows(
     module.to(device)
     with frozen(module):
         batches = _batches(samples, torch.arange(len(samples)), device, batch_size)
-        rows = torch.cat([function(images).float().cpu() for images in batches])
-    bad = int((~rows.isfinite().all(1)).sum())
+        parts = [function(images).float().cpu() for images in batches]
+    rows = torch.cat(parts)  # outside, so that it can be learned on
+    bad = int((~rows.flatten(1).isfinite().all(1)).sum())
     if bad:
         raise WithholdError(
             f"The encoder's features of {bad} of {len(samples)} items are not finite: its training diverged; "

@@ -5,6 +5,7 @@ from withhold.losses.adversarial import (
     generator_loss,
     least_squares_discriminator_loss,
     least_squares_generator_loss,
+    reverse_gradient,
 )
 from withhold.losses.consistency import divergence, ramp_up, sharpen
 from withhold.losses.contrastive import info_nce, nt_xent
@@ -15,6 +16,6 @@ from withhold.losses.sigreg import sigreg, sigreg_of_noise
 
 __all__ = [
     "discriminator_loss", "divergence", "gather", "generator_loss", "info_nce", "least_squares_discriminator_loss",
-    "least_squares_generator_loss", "nt_xent", "psnr", "ramp_up", "rank", "ranks", "regression", "sharpen", "sigreg",
-    "sigreg_of_noise", "squared_error",
+    "least_squares_generator_loss", "nt_xent", "psnr", "ramp_up", "rank", "ranks", "regression", "reverse_gradient",
+    "sharpen", "sigreg", "sigreg_of_noise", "squared_error",
 ]  # fmt: skip

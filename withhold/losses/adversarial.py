@@ -1,5 +1,6 @@
 """Telling true from made up, and not being told."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -34,3 +35,22 @@ def least_squares_discriminator_loss(true: Tensor, made: Tensor) -> Tensor:
 def least_squares_generator_loss(made: Tensor) -> Tensor:
     """(D(made) - 1)^2, averaged: twice that of Mao et al., as Zhu et al., ICCV 2017, section 4, have it."""
     return (made - 1).square().mean()
+
+
+def reverse_gradient(x: Tensor, strength: float) -> Tensor:
+    """`x` itself, through which a gradient flows back times -`strength` (Ganin et al., JMLR 2016, section 4.2).
+
+    What follows it learns at full strength, against what comes before it: two players in one backward pass.
+    """
+    return _Reverse.apply(x, strength)
+
+
+class _Reverse(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x: Tensor, strength: float) -> Tensor:
+        context.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> tuple[Tensor, None]:
+        return -context.strength * gradient, None

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from withhold.console import column
 from withhold.evaluation import by_data
 from withhold.runs.run import Run
 
@@ -15,16 +16,6 @@ def compare(runs: Iterable[Run]) -> list[dict[str, Any]]:
     What a run does not have yet is left out.
     """
     return [row for run in runs for row in _rows(run)]
-
-
-def column(result: dict[str, Any]) -> str:
-    """What a row of an evaluation measures, in words: "knn", "lowshot 5/class", "segmentation miou"."""
-    words = [result["protocol"]]
-    if result["metric"] != "accuracy":
-        words.append(result["metric"])
-    if "shots" in result:
-        words.append(f"{result['shots']}/class")
-    return " ".join(words)
 
 
 def losses(row: dict[str, float]) -> dict[str, float]:

@@ -11,13 +11,13 @@ from typing import Any
 
 from withhold import evaluation
 from withhold import methods as registry
-from withhold.console import counted
+from withhold.console import column, counted
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.evaluation import by_data
 from withhold.files import writing
 from withhold.runs import charts, gallery
-from withhold.runs.compare import column, losses
+from withhold.runs.compare import losses
 from withhold.runs.run import Run
 from withhold.training import Row
 
@@ -248,7 +248,9 @@ def _title(result: dict[str, Any]) -> str:
     if "shots" in result:
         return f"{result['shots']} label{'s' if result['shots'] > 1 else ''} a class"
     name = PROTOCOLS.get(result["protocol"], _words(result["protocol"]))
-    return name if result["metric"] == "accuracy" else f"{name}, {result['metric']}"
+    words = [name] if result["metric"] == "accuracy" else [name, result["metric"]]
+    words += [result["pooling"]] if "pooling" in result else []
+    return ", ".join(words + ["whitened"] * result.get("whitened", False))
 
 
 def _listed(values: dict[str, Any]) -> str:

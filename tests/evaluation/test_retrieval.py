@@ -1,0 +1,152 @@
+import math
+
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.metrics import average_precision_score
+from torch.nn import functional as F
+
+from withhold import data
+from withhold.errors import UsageError
+from withhold.evaluation import evaluate
+from withhold.evaluation.protocols import retrieval
+from withhold.evaluation.protocols.retrieval import POOLINGS, average_precision, gem, rmac, whitening
+
+
+def unit(*shape, seed=0):
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=1)
+
+
+@pytest.mark.parametrize("chunk", [2**22, 100, 1])
+def test_average_precision_is_scikit_learns_whatever_the_chunk(chunk, monkeypatch):
+    monkeypatch.setattr(retrieval, "CHUNK", chunk)
+    x, classes = unit(60, 8), torch.randint(4, (60,), generator=torch.Generator().manual_seed(1))
+    precision, first = average_precision(x, classes)
+    similarity = x @ x.T
+    for i in range(60):
+        others = torch.arange(60) != i
+        relevant = (classes == classes[i])[others]
+        assert precision[i].item() == pytest.approx(average_precision_score(relevant, similarity[i, others]), abs=1e-6)
+        assert first[i].item() == relevant[similarity[i, others].argmax()]
+
+
+def test_ties_are_worth_what_they_are_in_scikit_learn():
+    x = F.normalize(torch.randint(0, 2, (40, 3), generator=torch.Generator().manual_seed(0)).float(), dim=1)
+    classes = torch.arange(40) % 3
+    precision, first = average_precision(x, classes)
+    similarity = x @ x.T
+    for i in range(40):
+        others = torch.arange(40) != i
+        relevant, similar = (classes == classes[i])[others], similarity[i, others]
+        assert precision[i].item() == pytest.approx(average_precision_score(relevant, similar), abs=1e-6)
+        assert first[i].item() == pytest.approx(relevant[similar == similar.max()].float().mean().item())
+
+
+def test_an_item_alone_in_its_class_asks_nothing_but_is_in_the_way_of_others():
+    x = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.3]]), dim=1)
+    precision, first = average_precision(x, torch.tensor([0, 1, 0]))
+    assert precision[[0, 2]].tolist() == [0.5, 0.5]
+    assert first[[0, 2]].tolist() == [0.0, 0.0]
+    assert precision[1].isnan()
+    assert first[1].isnan()
+
+
+def test_poolings_place_by_place():
+    maps = torch.randn(3, 5, 4, 4, generator=torch.Generator().manual_seed(0))
+    for n in range(3):
+        for d in range(5):
+            values = maps[n, d].flatten().tolist()
+            assert POOLINGS["average"](maps)[n, d].item() == pytest.approx(sum(values) / 16, abs=1e-6)
+            assert POOLINGS["MAC"](maps)[n, d].item() == max(values)
+            cubes = sum(max(value, 1e-6) ** 3 for value in values) / 16
+            assert gem(maps)[n, d].item() == pytest.approx(cubes ** (1 / 3), rel=1e-4)
+
+
+def test_gem_lies_between_the_mean_and_the_maximum():
+    maps = torch.rand(2, 3, 6, 6) + 0.1
+    assert torch.allclose(gem(maps, 1.0), POOLINGS["average"](maps))
+    assert torch.allclose(gem(maps, 200.0), POOLINGS["MAC"](maps), rtol=0.03)
+
+
+@pytest.mark.parametrize(("grid", "squares"), [(1, 1), (2, 14), (4, 14), (8, 14), (13, 14)])
+def test_rmac_adds_up_the_maxima_of_fourteen_squares(grid, squares):
+    maps = torch.rand(2, 5, grid, grid, generator=torch.Generator().manual_seed(0))
+    expected, count = torch.zeros(2, 5), 0
+    for level in (1, 2, 3):
+        side = math.floor(2 * grid / (level + 1))
+        if side == 0:
+            continue
+        step = (grid - side) / (level - 1) if level > 1 else 0
+        for i in range(level):
+            for j in range(level):
+                top, left = math.floor(i * step), math.floor(j * step)
+                region = F.max_pool2d(maps[:, :, top : top + side, left : left + side], side)[:, :, 0, 0]
+                expected += region / region.norm(dim=1, keepdim=True)
+                count += 1
+    assert count == squares
+    assert torch.allclose(rmac(maps), expected, atol=1e-6)
+
+
+def test_whitened_training_items_have_unit_covariance():
+    mix = torch.randn(6, 6, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(500, 6, generator=torch.Generator().manual_seed(1)) @ mix + 3
+    mean, projection = whitening(x)
+    white = (x - mean) @ projection
+    assert torch.allclose(white.T @ white / 500, torch.eye(6), atol=1e-3)
+    theirs = torch.from_numpy(PCA(whiten=True).fit(x.numpy()).transform(x.numpy())) * (500 / 499) ** 0.5
+    assert torch.allclose(white.flip(1).abs(), theirs.abs(), atol=1e-2)
+
+
+def test_directions_of_rounding_alone_are_left_out():
+    """Where there are more features than items, or copies of features, whitening would blow up what is none."""
+    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    _, projection = whitening(torch.cat([x, x, 2 * x], 1))
+    assert projection.shape == (9, 3)
+    _, projection = whitening(torch.randn(10, 30, generator=torch.Generator().manual_seed(0)))
+    assert projection.shape == (30, 9)
+    _, projection = whitening(torch.full((20, 4), 0.5))
+    assert projection.shape == (4, 0)
+
+
+def test_rows_of_an_encoder_and_of_pixels(encoder, digits, make_task):
+    train, test = data.load("digits", size=32).split(0.2, 0)
+    rows = retrieval.measure(make_task(train.select(range(300)), test.select(range(120)), encoder))
+    assert [(row["pooling"], row["whitened"]) for row in rows] == [
+        (name, white) for name in ("average", "MAC", "R-MAC", "GeM") for white in (False, True)
+    ]
+    assert {row["metric"] for row in rows} == {"mAP"}
+    assert {row["n_queries"] for row in rows} == {120}
+    assert len({row["value"] for row in rows}) == 8
+    assert all(0.1 < row["value"] <= row["recall_at_1"] <= 1 for row in rows)
+    pixels = retrieval.measure(make_task(*digits))
+    assert len(pixels) == 8
+    assert {row["value"] for row in pixels[::2]} == {pixels[0]["value"]}
+    assert {row["value"] for row in pixels[1::2]} == {pixels[1]["value"]}
+    assert pixels[0]["value"] > 0.5
+    assert pixels[0]["recall_at_1"] > 0.95
+
+
+def test_average_pooling_is_the_encoders_own_feature(encoder, digits, make_task):
+    task = make_task(*(samples.select(range(80)) for samples in digits), encoder)
+    rows = retrieval.measure(task)
+    precision, _ = average_precision(F.normalize(task.queries, dim=1), task.answers)
+    assert rows[0]["value"] == pytest.approx(precision.mean().item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_collapsed_features_give_chance_although_the_items_come_by_class(value, make_samples, make_task, monkeypatch):
+    samples = make_samples([0] * 200 + [1] * 200)
+    monkeypatch.setattr(retrieval, "pixels", lambda samples: torch.full((len(samples), 16), value))
+    for row in retrieval.measure(make_task(samples, samples)):
+        assert row["value"] == pytest.approx(0.5, abs=0.03)
+
+
+def test_the_control_stands_beside_each_pooling(encoder, digits):
+    parts = [samples.select(range(60)) for samples in digits]
+    rows = evaluate(encoder, *parts, ("retrieval",))
+    assert [row["encoder"] for row in rows] == ["trained"] * 8 + ["pixels"] * 8
+
+
+def test_nothing_to_ask_for(make_samples, make_task):
+    with pytest.raises(UsageError, match="No two items of zoo are of the same class"):
+        retrieval.measure(make_task(make_samples([0, 1, 2] * 4), make_samples([0, 1, 2])))
