@@ -38,7 +38,7 @@ def test_a_table_breaks_sentences_not_names(capsys):
 
 
 def rows(encoder, *poolings):
-    about = {"encoder": encoder, "n_train": 8, "n_test": 4}
+    about = {"encoder": encoder, "data": "digits", "n_train": 8, "n_test": 4}
     found = [{**about, "protocol": "knn", "metric": "accuracy", "value": 0.5}]
     for pooling in poolings:
         for whitened in (False, True):
@@ -56,7 +56,9 @@ def test_a_column_names_all_that_tells_two_measures_apart():
 
 def test_more_measures_than_encoders_go_down_the_lines(capsys):
     console.print_results([*rows("trained", "GeM", "R-MAC"), *rows("pixels")])
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    *printed, last = capsys.readouterr().out.splitlines()
+    assert last == "Measured on 4 items of digits; 8 others to learn from."
+    lines = [line.split() for line in printed]
     assert lines[0] == ["measure", "trained", "pixels"]
     assert lines[1] == ["knn", "0.500", "0.500"]
     assert lines[2:] == [
@@ -64,6 +66,6 @@ def test_more_measures_than_encoders_go_down_the_lines(capsys):
         ["retrieval", "mAP", "R-MAC", "0.300"], ["retrieval", "mAP", "R-MAC", "whitened", "0.400"],
     ]  # fmt: skip
     console.print_results([*rows("trained"), *rows("pixels")])
-    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+    assert [line.split() for line in capsys.readouterr().out.splitlines()[:-1]] == [
         ["encoder", "knn"], ["trained", "0.500"], ["pixels", "0.500"]
     ]  # fmt: skip
