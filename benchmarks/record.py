@@ -19,7 +19,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 def record(name: str, result: dict[str, Any]) -> Path:
     """Write `result` to results/NAME.json beside its command, date (UTC), commit and machine; gives the file's path.
 
-    The commit ends in "+changes" where tracked files differ from it.
+    The commit ends in "+changes" where code differs from it.
     """
     about = {
         "command": _command(),
@@ -29,15 +29,17 @@ def record(name: str, result: dict[str, Any]) -> Path:
     }
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**about, "result": result}, indent=2) + "\n")
+    text = json.dumps({**about, "result": result}, indent=2)
+    data = os.environ.get("WITHHOLD_DATA")  # data sets lie below this variable, on whatever machine
+    path.write_text((text.replace(data, "$WITHHOLD_DATA") if data else text) + "\n")
     return path
 
 
 def _command() -> str:
-    """The command as anybody can repeat it: what lies in the folder of data sets is named by its variable."""
-    command = shlex.join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])
-    data = os.environ.get("WITHHOLD_DATA")
-    return command.replace(data, "$WITHHOLD_DATA") if data else command
+    """The command as anybody can repeat it; of files elsewhere than among the data sets, the names."""
+    data = os.environ.get("WITHHOLD_DATA", str(ROOT))
+    words = [Path(word).name if os.path.isabs(word) and not word.startswith(data) else word for word in sys.argv[1:]]
+    return shlex.join(["python", os.path.relpath(sys.argv[0], ROOT), *words])
 
 
 def machine() -> dict[str, Any]:
@@ -65,5 +67,6 @@ def _git(*arguments: str) -> str:
         return ""
 
 
-COMMIT = _git("rev-parse", "HEAD") + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
-"""Of the code as it was when the benchmark began."""
+CHANGED = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
+COMMIT = _git("rev-parse", "HEAD") + ("+changes" if CHANGED else "")
+"""Of the code as it was when the benchmark began; the results of those before it do not count as changes."""
