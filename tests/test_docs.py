@@ -27,6 +27,8 @@ def home(tmp_path, photos, monkeypatch):
         folder = tmp_path / "photos" / ("temple" if i % 2 == 0 else "flower")
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(crop).save(folder / f"{i}.png")
+    listed = [f"temple/{i}.png,temple\nflower/{i + 1}.png,flower" for i in range(0, 12, 2)]
+    (tmp_path / "few.csv").write_text("\n".join(["path,label", *listed]))
     from datasets import Dataset
 
     (tmp_path / "cifar").mkdir()

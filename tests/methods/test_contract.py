@@ -40,7 +40,7 @@ def default_encoder(name):
 
 def feed(name, samples, batch_size=32):
     needs = find(name).needs
-    return data.Feeder(dict.fromkeys(needs, samples), needs, max(2, batch_size // len(needs)), 0)
+    return data.Feeder(dict.fromkeys(needs, samples), needs, batch_size, 0)
 
 
 def scored(method, batch, seed=0):
@@ -117,7 +117,7 @@ def test_a_killed_and_resumed_run_ends_bit_for_bit_like_another(name, photo_samp
     whole = run(tmp_path / "whole", feed(name, photo_samples))
     needs = find(name).needs
     with pytest.raises(Killed):
-        run(tmp_path / "killed", Killer(dict.fromkeys(needs, photo_samples), needs, 32 // len(needs), 0))
+        run(tmp_path / "killed", Killer(dict.fromkeys(needs, photo_samples), needs, 32, 0))
     resumed = run(tmp_path / "killed", feed(name, photo_samples))
     assert whole.keys() == resumed.keys()
     for key, value in whole.items():
