@@ -78,3 +78,14 @@ def test_the_picture_puts_guesses_beside_labels():
 def test_a_value_out_of_range_is_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         make(**wrong)
+
+
+def test_the_average_waits_for_no_gpu(monkeypatch):
+    method = SemiSupervised(nets.build("convnet", size=16, channels=3), ("a", "b"), 0.9, 0.0)
+
+    def waits(self):
+        raise AssertionError("reads a number from the device")
+
+    for name in ("item", "tolist", "__float__", "__int__", "__bool__"):
+        monkeypatch.setattr(torch.Tensor, name, waits)
+    method.after_step()

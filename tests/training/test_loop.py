@@ -4,12 +4,14 @@ import signal
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision.amp import MixedPrecision
 from torch import multiprocessing, nn
 
 from tests.training.toys import Rows, Toy
 from withhold.errors import WithholdError
 from withhold.methods import Optimizer
-from withhold.training import Plan, fit
+from withhold.training import Plan, defaults, fit
 
 
 def same(first, second):
@@ -271,3 +273,18 @@ def test_a_loss_that_is_not_finite_on_one_rank_stops_all(ranks):
 
 def test_ranks_stop_together_when_one_is_asked_to(ranks):
     assert [found["stopped"] for found in ranks] == [10, 10]  # the next time that they write to the journal
+
+
+def test_half_precision_with_a_scaled_loss_trains_alike():
+    def weights(**options):
+        method = Toy()
+        fit(method, Rows(), Plan(steps=5), fabric=Fabric(accelerator="cpu", devices=1, **options))
+        return method.head.weight.detach()
+
+    scaled = weights(plugins=[MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=256.0))])
+    torch.testing.assert_close(scaled, weights(), atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("precision", defaults.PRECISIONS)
+def test_it_trains_in_every_precision(precision):
+    assert fit(Toy(), Rows(), Plan(steps=2), fabric=Fabric(accelerator="cpu", devices=1, precision=precision)).finished

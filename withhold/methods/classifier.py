@@ -32,9 +32,9 @@ class Classifier(Method):
 class SemiSupervised(Classifier):
     """A classifier that learns from labelled images and from unlabelled ones, to which it guesses answers.
 
-    Both go through the network in one pass, so that batch normalisation sees one distribution. What it has learned is
-    the moving average of its weights: a plain mean at first, until 1 / (1 - momentum) steps are behind it, so that a
-    short run does not answer with what it started from (Tarvainen & Valpola, 2017).
+    What it learns from goes through the network in one pass, so that batch normalisation sees one distribution. What it
+    has learned is the moving average of its weights: a plain mean at first, until 1 / (1 - momentum) steps are behind
+    it, so that a short run does not answer with what it started from (Tarvainen & Valpola, 2017).
 
     `withhold` gives the views that the network sees, the labelled images' first; and as what is withheld the labels
     [n], or shares of the classes [n, k], the guesses [m, k], and the views [m] that these were made from.
@@ -44,8 +44,6 @@ class SemiSupervised(Classifier):
         flip: probability that a view is a mirror image.
     """
 
-    steps: Tensor
-
     def __init__(self, encoder: Encoder, classes: Sequence[str], momentum: float, flip: float):
         super().__init__(encoder, classes)
         if not 0 <= momentum < 1:
@@ -54,7 +52,7 @@ class SemiSupervised(Classifier):
             raise ValueError(f"flip must be between 0 and 1, not {flip}.")
         self.momentum, self.flip = momentum, flip
         self.teacher = nets.Teacher(self.student())
-        self.register_buffer("steps", torch.tensor(0))
+        self.steps = 0  # a number and no buffer: reading one from a GPU would wait for it in every step
 
     def student(self) -> nn.Module:
         """Images to scores: what is trained, and what the average follows."""
@@ -73,7 +71,13 @@ class SemiSupervised(Classifier):
 
     def after_step(self):
         self.steps += 1
-        self.teacher.update(self.student(), min(self.momentum, 1 - 1 / self.steps.item()))
+        self.teacher.update(self.student(), min(self.momentum, 1 - 1 / self.steps))
+
+    def get_extra_state(self):
+        return torch.tensor(self.steps)
+
+    def set_extra_state(self, state):
+        self.steps = int(state)
 
     def picture(self, seen, withheld, scores=None):
         """Unlabelled images with their guess and the view that it was made from, beside labelled ones."""

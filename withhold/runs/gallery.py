@@ -28,15 +28,21 @@ def picture(method: Method, streams: Sequence[Samples], seed: int) -> list[dict[
     Args:
         streams: what the method needs, in its order, shuffled; without labels where it needs them, there is no picture.
     """
-    batch: dict[str, Any] = {}
+    chosen: dict[str, np.ndarray] = {}
     for (stream, need), samples in zip(method.needs.items(), streams, strict=True):
         if not need.startswith("labelled"):
-            batch[stream] = samples.batch(np.arange(min(BATCH, len(samples))))
+            chosen[stream] = np.arange(len(samples))
         elif samples.labels is None or not (samples.labels >= 0).any():
             return []
         else:
-            known = np.flatnonzero(samples.labels >= 0)[:BATCH]
-            batch[stream] = samples.batch(known), torch.as_tensor(samples.labels[known])
+            chosen[stream] = np.flatnonzero(samples.labels >= 0)
+    count = min(BATCH, *map(len, chosen.values()))  # as many of each stream, as in training
+    batch: dict[str, Any] = {}
+    for (stream, need), samples in zip(method.needs.items(), streams, strict=True):
+        some = chosen[stream][:count]
+        batch[stream] = samples.batch(some)
+        if need.startswith("labelled"):
+            batch[stream] = batch[stream], torch.as_tensor(np.asarray(samples.labels)[some])
     method.seed(seed)
     with torch.inference_mode():
         visible, withheld = method.hide(batch)

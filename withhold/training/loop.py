@@ -115,9 +115,11 @@ def fit(
     optimizers = {
         player: build(modules, recipes[player], peaks[player]) for player, modules in method.players().items()
     }
+    scaling = fabric.strategy.precision  # of the loss, in float16: its gradient is scaled down before a step
     step, steps = 0, plan.steps
     if saved is not None:
         step, steps = _restore(saved, method, optimizers, path)
+        scaling.load_state_dict(saved["scale"])
     module = fabric.setup_module(method)
     module.mark_forward_method("turn")
 
@@ -144,8 +146,9 @@ def fit(
                         value = torch.as_tensor(value, dtype=torch.float32, device=fabric.device).detach()
                         terms[name] = terms.get(name, 0) + value / len(parts)
             if plan.clip:
+                scaling.unscale_gradients(optimizer)
                 clip(optimizer, plan.clip)
-            optimizer.step()
+            fabric.strategy.optimizer_step(optimizer)
             optimizer.zero_grad(set_to_none=True)
         method.after_step()
         return terms
@@ -164,7 +167,8 @@ def fit(
     def save() -> None:
         if path is not None and fabric.is_global_zero:
             state = {"step": step, "steps": steps, "method": method.state_dict()}
-            checkpoint.save(path, state | {"optimizers": {p: o.state_dict() for p, o in optimizers.items()}})
+            state |= {"optimizers": {p: o.state_dict() for p, o in optimizers.items()}, "scale": scaling.state_dict()}
+            checkpoint.save(path, state)
 
     sums: dict[str, torch.Tensor] = {}
     waited, started, saved_at, logged = 0.0, time.perf_counter(), time.perf_counter(), step
