@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import withhold
-from withhold.console import Progress, counted, print_json, print_results, print_table
+from withhold.console import Progress, counted, print_comparison, print_json, print_results, print_table
 from withhold.errors import UsageError, WithholdError, suggestion
 
 Verb = Callable[[argparse.ArgumentParser, list[str]], None]
 VERBS: dict[str, Verb] = {}
-CONTROL = " untrained"
-"""How a column of a comparison ends that holds the control of the one before."""
 # What torch reads once, when it starts. Threads that spin while they wait stand in each other's way on a machine with
-# other work; large tensors in small pages cost a CPU much of its time in page faults (a ResNet-18 trained 1.26 times
-# faster in huge ones).
+# other work; large tensors in small pages cost a CPU much of its time in page faults.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "THP_MEM_ALLOC_ENABLE": "1"}
 
 
@@ -263,10 +260,7 @@ def compare(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     rows = run_compare([withhold.load(folder) for folder in options.runs])
     if options.json:
         return print_json({"runs": rows})
-    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if not name.endswith(CONTROL)]
-    print_table(columns, [[_beside_control(row, name) for name in columns] for row in rows])
-    if any(name.endswith(CONTROL) for row in rows for name in row):
-        print("In brackets: the same encoder untrained.")
+    print_comparison(rows)
 
 
 @verb
@@ -358,15 +352,6 @@ def _split_items(items: list[str]) -> tuple[list[str], dict[str, Any]]:
         else:
             sources.append(item)
     return sources, parameters
-
-
-def _beside_control(row: dict[str, Any], name: str) -> str:
-    shown = [_short(row[key]) for key in (name, name + CONTROL) if key in row]
-    return " (".join(shown) + ")" * (len(shown) - 1)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _overview() -> str:

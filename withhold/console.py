@@ -7,6 +7,8 @@ from typing import Any
 
 WORD = 24
 """Characters up to which a cell of a table is not broken."""
+CONTROL = " untrained"
+"""How a column of a comparison ends that holds the control of another."""
 EVERY = 10.0
 """Seconds between lines where there is no terminal for a bar."""
 
@@ -88,6 +90,21 @@ def print_results(results: list[dict[str, Any]]) -> None:
         print_table(["encoder", *measures], lines)
     train, test = max(row["n_train"] for row in results), results[0]["n_test"]
     print(f"Measured on {counted(test, 'item')} of {results[0]['data']}; {counted(train, 'other')} to learn from.")
+
+
+def print_comparison(rows: list[dict[str, Any]]) -> None:
+    """Runs side by side, a line each; a measure of the untrained control stands in brackets behind the run's own."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = [name for name in names if not name.endswith(CONTROL)]
+
+    def cell(row: dict[str, Any], name: str) -> str:
+        values = [row[key] for key in (name, name + CONTROL) if key in row]
+        shown = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
+        return " (".join(shown) + ")" * (len(shown) - 1)
+
+    print_table(columns, [[cell(row, name) for name in columns] for row in rows])
+    if len(columns) < len(names):
+        print("In brackets: the same encoder untrained.")
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:

@@ -127,7 +127,7 @@ def test_the_picture_names_classes_and_not_the_targets():
     images, labels = method.hide(batch(n=3))
     scores = F.one_hot(torch.tensor([0, 1, 2, 2, 2, 0]), 3).float()
     columns = method.picture(images, labels, (scores, torch.zeros(6)))
-    assert columns["true"] == ["ant", "bee", "cat", "target", "target", "target"]
+    assert columns["told"] == ["ant", "bee", "cat", "target", "target", "target"]
     assert columns["said"] == ["ant", "bee", "cat", "cat", "cat", "ant"]
     assert torch.equal(columns["seen"], images)
 

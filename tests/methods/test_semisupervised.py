@@ -13,7 +13,7 @@ CLASSES = ("red", "green", "blue")
 
 def make(momentum=0.9, flip=0.0):
     torch.manual_seed(0)
-    return SemiSupervised(nets.build("convnet", size=16, channels=3), CLASSES, momentum, flip)
+    return SemiSupervised(nets.build("convnet", size=16, channels=3), CLASSES, 1.0, momentum, flip)
 
 
 def wander(method, steps):
@@ -81,7 +81,7 @@ def test_a_value_out_of_range_is_named(wrong):
 
 
 def test_the_average_waits_for_no_gpu(monkeypatch):
-    method = SemiSupervised(nets.build("convnet", size=16, channels=3), ("a", "b"), 0.9, 0.0)
+    method = SemiSupervised(nets.build("convnet", size=16, channels=3), ("a", "b"), 1.0, 0.9, 0.0)
 
     def waits(self):
         raise AssertionError("reads a number from the device")

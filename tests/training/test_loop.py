@@ -136,6 +136,16 @@ def test_a_checkpoint_of_another_method_is_refused(tmp_path):
         fit(other, Rows(), Plan(steps=2), folder=tmp_path)
 
 
+def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path):
+    fit(Toy(), Rows(), Plan(steps=2), folder=tmp_path)
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    saved = torch.load(path, weights_only=True)
+    del saved["scale"]
+    torch.save(saved, path)
+    with pytest.raises(WithholdError, match="is from another configuration"):
+        fit(Toy(), Rows(), Plan(steps=2), folder=tmp_path)
+
+
 @pytest.mark.parametrize("damage", [b"", b"not a checkpoint", None])
 def test_a_damaged_checkpoint_is_named(tmp_path, damage):
     fit(Toy(), Rows(), Plan(steps=2), folder=tmp_path)

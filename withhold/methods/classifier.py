@@ -40,17 +40,20 @@ class SemiSupervised(Classifier):
     [n], or shares of the classes [n, k], the guesses [m, k], and the views [m] that these were made from.
 
     Args:
+        weight: of what is learned from guesses, beside 1 for the labels.
         momentum: share of itself that the average keeps in a step.
         flip: probability that a view is a mirror image.
     """
 
-    def __init__(self, encoder: Encoder, classes: Sequence[str], momentum: float, flip: float):
+    def __init__(self, encoder: Encoder, classes: Sequence[str], weight: float, momentum: float, flip: float):
         super().__init__(encoder, classes)
+        if weight < 0:
+            raise ValueError(f"weight must be at least 0, not {weight}.")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must be at least 0 and below 1, not {momentum}.")
         if not 0 <= flip <= 1:
             raise ValueError(f"flip must be between 0 and 1, not {flip}.")
-        self.momentum, self.flip = momentum, flip
+        self.weight, self.momentum, self.flip = weight, momentum, flip
         self.teacher = nets.Teacher(self.student())
         self.steps = 0  # a number and no buffer: reading one from a GPU would wait for it in every step
 

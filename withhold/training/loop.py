@@ -118,8 +118,7 @@ def fit(
     scaling = fabric.strategy.precision  # of the loss, in float16: its gradient is scaled down before a step
     step, steps = 0, plan.steps
     if saved is not None:
-        step, steps = _restore(saved, method, optimizers, path)
-        scaling.load_state_dict(saved["scale"])
+        step, steps = _restore(saved, method, optimizers, scaling, path)
     module = fabric.setup_module(method)
     module.mark_forward_method("turn")
 
@@ -223,11 +222,14 @@ def fit(
     return Outcome(step, steps, journal.rows)
 
 
-def _restore(saved: dict[str, Any], method: Method, optimizers: dict, path: Path | None) -> tuple[int, int]:
+def _restore(
+    saved: dict[str, Any], method: Method, optimizers: dict, scaling: Any, path: Path | None
+) -> tuple[int, int]:
     try:
         method.load_state_dict(saved["method"])
         for player, optimizer in optimizers.items():
             optimizer.load_state_dict(saved["optimizers"][player])
+        scaling.load_state_dict(saved["scale"])
         return saved["step"], saved["steps"]
     except (KeyError, RuntimeError, ValueError) as error:
         raise WithholdError(

@@ -48,15 +48,12 @@ def findings(rows: Sequence[Row]) -> list[str]:
             )
         trivial = last.get(player + "trivial")
         if trivial is not None and judged and loss > 0.98 * trivial > 0:
-            found.append(
-                f"{who} is {loss:.3g}, and knowing nothing costs {trivial:.3g}: "
-                + (
-                    "it has diverged; lower --lr."
-                    if loss > 1.5 * trivial
-                    else "it has not begun to learn; raise --lr or train longer, and look at `withhold views` for what "
-                    "it sees."
-                )
+            remedy = (
+                "it has not begun to learn; raise --lr or train longer, and look at `withhold views` for what it sees."
             )
+            if loss > 1.5 * trivial:
+                remedy = "it has diverged; lower --lr."
+            found.append(f"{who} is {loss:.3g}, and knowing nothing costs {trivial:.3g}: {remedy}")
     if not found and not judged:
         return [f"{counted(steps, 'step')} cannot be judged: train longer, with --epochs or --minutes."]
     looks = [row for row in rows if "rank" in row]

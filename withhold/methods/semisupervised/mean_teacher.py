@@ -40,12 +40,12 @@ class MeanTeacher(SemiSupervised):
         momentum: float = 0.99,
         flip: float = 0.5,
     ):
-        super().__init__(encoder, classes, momentum, flip)
-        if min(weight, noise) < 0:
-            raise ValueError(f"weight and noise must be at least 0, not {weight} and {noise}.")
+        super().__init__(encoder, classes, weight, momentum, flip)
+        if noise < 0:
+            raise ValueError(f"noise must be at least 0, not {noise}.")
         if not 0 < ramp <= 1:
             raise ValueError(f"ramp must be above 0 and at most 1, not {ramp}.")
-        self.weight, self.ramp, self.noise = weight, ramp, noise
+        self.ramp, self.noise = ramp, noise
 
     def withhold(self, labelled, unlabelled):
         """A view of every image; the labels, the teacher's answers to other views of all, and these."""

@@ -47,16 +47,14 @@ class MixMatch(SemiSupervised):
         momentum: float = 0.99,
         flip: float = 0.5,
     ):
-        super().__init__(encoder, classes, momentum, flip)
-        if weight < 0:
-            raise ValueError(f"weight must be at least 0, not {weight}.")
+        super().__init__(encoder, classes, weight, momentum, flip)
         if not 0 < ramp <= 1:
             raise ValueError(f"ramp must be above 0 and at most 1, not {ramp}.")
         if copies < 1:
             raise ValueError(f"copies must be at least 1, not {copies}.")
         if min(temperature, alpha) <= 0:
             raise ValueError(f"temperature and alpha must be above 0, not {temperature} and {alpha}.")
-        self.weight, self.ramp, self.copies, self.temperature, self.alpha = weight, ramp, copies, temperature, alpha
+        self.ramp, self.copies, self.temperature, self.alpha = ramp, copies, temperature, alpha
 
     def withhold(self, labelled, unlabelled):
         """Mixed views; the mixed labels [n, k], the mixed guesses [copies * n, k], and the unlabelled views unmixed."""

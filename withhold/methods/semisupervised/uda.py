@@ -46,16 +46,14 @@ class UDA(SemiSupervised):
         momentum: float = 0.99,
         flip: float = 0.5,
     ):
-        super().__init__(encoder, classes, momentum, flip)
-        if weight < 0:
-            raise ValueError(f"weight must be at least 0, not {weight}.")
+        super().__init__(encoder, classes, weight, momentum, flip)
         if temperature <= 0:
             raise ValueError(f"temperature must be above 0, not {temperature}.")
         if not 0 <= confidence < 1:
             raise ValueError(f"confidence must be at least 0 and below 1, not {confidence}.")
         if not 0 <= magnitude <= 30:
             raise ValueError(f"magnitude must be between 0 and 30, not {magnitude}.")
-        self.weight, self.temperature, self.confidence = weight, temperature, confidence
+        self.temperature, self.confidence = temperature, confidence
         self.annealing, self.magnitude = annealing, magnitude
 
     def withhold(self, labelled, unlabelled):

@@ -72,9 +72,9 @@ class DANN(Classifier):
         }
 
     def picture(self, images, labels, predicted=None):
-        """The classes; what the target's are, nobody has told."""
-        true = [self.classes[i] for i in labels.tolist()]
-        columns = {"seen": images, "true": true + ["target"] * (len(images) - len(true))}
+        """The classes that were told, which are the source's; so no answer is marked right or wrong."""
+        told = [self.classes[i] for i in labels.tolist()]
+        columns = {"seen": images, "told": told + ["target"] * (len(images) - len(told))}
         if predicted is not None:
             columns["said"] = [self.classes[i] for i in predicted[0].argmax(1).tolist()]
         return columns
