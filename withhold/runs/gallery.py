@@ -1,20 +1,18 @@
 """What a report shows of single samples: the method's picture, a map of embeddings, nearest neighbours."""
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from markupsafe import Markup
 from torch import Tensor
 
 from withhold.data import Samples
 from withhold.methods import Method
+from withhold.page import cell
 from withhold.runs import charts, embedding, pictures
 
-MOST, BATCH, ROWS, QUERIES, NEIGHBOURS, THUMBNAIL = 1000, 32, 8, 6, 8, 192
+MOST, BATCH, ROWS, QUERIES, NEIGHBOURS = 1000, 32, 8, 6, 8
 
 
 def draw(samples: Samples, seed: int) -> Samples:
@@ -98,12 +96,6 @@ def _item(samples: Samples, index: int) -> dict[str, Any]:
     return {**_cell(image), "name": samples.names[index], "label": label}
 
 
-def _cell(cell: Tensor | str) -> dict[str, Any]:
-    """A caption, or an image inside the page; `crisp` where its pixels are few enough to be seen."""
-    if isinstance(cell, str):
-        return {"caption": cell}
-    image, file = pictures.to_image(cell), io.BytesIO()
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    image.save(file, format="PNG", optimize=True)
-    source = Markup("data:image/png;base64," + base64.b64encode(file.getvalue()).decode())
-    return {"image": source, "crisp": max(image.size) <= 48}
+def _cell(entry: Tensor | str) -> dict[str, Any]:
+    """A caption, or an image inside the page."""
+    return {"caption": entry} if isinstance(entry, str) else cell(pictures.to_image(entry))
