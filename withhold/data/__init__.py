@@ -2,7 +2,11 @@
 
 from withhold.data import cache
 from withhold.data.feeder import Feeder
-from withhold.data.loading import Shape, default_size, each_image, load, measure, open, splits
+from withhold.data.images import thumbnail
+from withhold.data.loading import Shape, address, default_size, each_image, items, load, measure, open, splits
 from withhold.data.samples import Samples
 
-__all__ = ["Feeder", "Samples", "Shape", "cache", "default_size", "each_image", "load", "measure", "open", "splits"]
+__all__ = [
+    "Feeder", "Samples", "Shape", "address", "cache", "default_size", "each_image", "items", "load", "measure", "open",
+    "splits", "thumbnail",
+]  # fmt: skip

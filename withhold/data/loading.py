@@ -85,6 +85,35 @@ def open(source: Any, *, split: str | None = None) -> "datasets.Dataset":
     return hub.as_dataset(found[split], labels, classes, _stamp(found, split))
 
 
+def address(source: Any) -> str | None:
+    """Text that names the source from within any folder; None for what has no name, such as an array."""
+    base, split = _separate(source, None)
+    if not isinstance(base, str | os.PathLike):
+        return None
+    text = os.fspath(base)
+    if text != "digits" and not text.startswith("hf:"):
+        text = os.path.abspath(text)
+    return text if split is None else f"{text}::{split}"
+
+
+def items(source: str | None, names: Sequence[str]) -> list[images.Item | None]:
+    """The undecoded samples that are called `names` in `source`; None for each that is not there any more.
+
+    Without a source, names are paths.
+    """
+    if source is None:
+        return list(names)
+    try:
+        found, split, _ = _tables(source, None)
+    except WithholdError:
+        return [None] * len(names)
+    table = found[split]
+    rows = {name: row for row, name in enumerate(table.names())}
+    there = [name for name in dict.fromkeys(names) if name in rows]
+    known = dict(zip(there, table.images([rows[name] for name in there]), strict=True))
+    return [known.get(name) for name in names]
+
+
 def each_image(source: Any, *, split: str | None = None) -> Iterator[tuple[str, Tensor]]:
     """The name and the pixels, uint8 [c, h, w] at the image's own size, of each sample.
 

@@ -1,6 +1,7 @@
 """A run: the folder that a training leaves behind, and what can be done with it."""
 
 import copy
+import hashlib
 import json
 import logging
 from functools import cached_property
@@ -73,6 +74,11 @@ class Run:
         return (self.folder / "encoder.safetensors").is_file()
 
     @property
+    def digest(self) -> str:
+        """What tells the trained encoder from others, in 32 hexadecimal digits."""
+        return hashlib.blake2b((self.folder / "encoder.safetensors").read_bytes(), digest_size=16).hexdigest()
+
+    @property
     def names_classes(self) -> bool:
         """Whether the method has learned names of classes, which `classify` gives."""
         return issubclass(registry.find(self.config["method"]), Classifier)
@@ -96,7 +102,11 @@ class Run:
         return list(load_streams(cls, config["data"], config["encoder"], labels=config["labels"]).values())
 
     def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
-        """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim]."""
+        """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim].
+
+        Its schema's metadata hold, as JSON under "withhold", the address of the source and a digest of the encoder,
+        by which a search finds the pictures and knows queries of another encoder.
+        """
         samples = self.load_data(source, labels=labels, strict=strict)
         encoder = copy.deepcopy(self.encoder)  # which moves to the device; the run's own stays
         vectors = evaluation.features(encoder, samples, device=defaults.device()).numpy()
@@ -105,7 +115,8 @@ class Run:
             columns["label"] = pyarrow.array([samples.classes[i] if i >= 0 else None for i in samples.labels])
         flat = pyarrow.array(vectors.reshape(-1))
         columns["embedding"] = pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-        return pyarrow.table(columns)
+        about = {"source": data.address(source), "encoder": self.digest}
+        return pyarrow.table(columns).replace_schema_metadata({"withhold": json.dumps(about)})
 
     def classify(self, source: Any, *, strict: bool = False) -> pyarrow.Table:
         """The class of every item of `source`: a table with path, class, probability in [0, 1].
