@@ -203,9 +203,17 @@ def test_embeddings_that_cannot_be_searched(tmp_path):
         with pytest.raises(UsageError, match=sentence):
             search.build(embeddings, tmp_path / "index")
         assert not list(tmp_path.iterdir()), "nothing is left of it"
-    (tmp_path / "no.parquet").write_text("PAR1 no")
-    with pytest.raises(WithholdError, match=r"no\.parquet cannot be read as parquet"):
-        search.build(tmp_path / "no.parquet", tmp_path / "index")
+
+
+def test_a_damaged_file_is_named(vectors, tmp_path):
+    """Whether the damage is where the file is opened or far inside."""
+    pyarrow.parquet.write_table(table(vectors), tmp_path / "no.parquet", compression="zstd")
+    whole = (tmp_path / "no.parquet").read_bytes()
+    for damaged in (b"PAR1 no", whole[:8000] + bytes(20_000) + whole[28_000:]):
+        (tmp_path / "no.parquet").write_bytes(damaged)
+        with pytest.raises(WithholdError, match=r"no\.parquet cannot be read as parquet \(.*\): embed again"):
+            search.build(tmp_path / "no.parquet", tmp_path / "index")
+        assert [path.name for path in tmp_path.iterdir()] == ["no.parquet"]
 
 
 def test_lengths_differ_in_a_later_piece(tmp_path, monkeypatch):

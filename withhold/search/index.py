@@ -109,8 +109,8 @@ class Index:
         Args:
             query: the path of a row, which itself is left out; a table with one row, as `Run.embed` gives it; or a
                 vector [dim].
-            exact: compare all rows, which takes longer. Without it some of the nearest may be missed in a set of more
-                than 20,000 rows; distances are exact in either case.
+            exact: compare all rows, which takes longer. Without it some of the nearest may be missed among
+                20,000 rows or more; distances are exact in either case.
 
         Raises:
             UsageError: there is no such row, or the query has no direction, another length, or another encoder.
@@ -120,7 +120,7 @@ class Index:
         others = None
         if isinstance(query, str):
             quoted = query.replace("'", "''")
-            vector, others = self._stored(query, f"path = '{quoted}'"), f"path != '{quoted}'"
+            vector, others = self._row(query, f"path = '{quoted}'"), f"path != '{quoted}'"
         else:
             vector = self._asked(query)
         with self._whole():
@@ -129,7 +129,7 @@ class Index:
             search = search.bypass_vector_index() if exact else search.nprobes(PROBES).refine_factor(REFINE)
             return search.to_arrow().rename_columns([*self._columns, "distance"])
 
-    def _stored(self, path: str, condition: str) -> np.ndarray:
+    def _row(self, path: str, condition: str) -> np.ndarray:
         """The vector of a row; of several with the same path, of one of them."""
         with self._whole():
             rows = self._table.search().where(condition).limit(1).select(["embedding"]).to_arrow()
@@ -180,11 +180,8 @@ def _opened(embeddings: str | os.PathLike | pyarrow.Table) -> tuple[str, pyarrow
             raise UsageError(
                 f"There is no file {where!r}: write one with `withhold embed RUN DATA --out FILE.parquet`."
             )
-        try:
-            file = pyarrow.parquet.ParquetFile(where)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise WithholdError(f"{where} cannot be read as parquet: {str(error).splitlines()[0]}") from error
-        schema = file.schema_arrow
+        with _parquet(where) as file:
+            schema = file.schema_arrow
     for name in ("path", "embedding"):
         if name not in schema.names:
             raise UsageError(
@@ -198,7 +195,21 @@ def _opened(embeddings: str | os.PathLike | pyarrow.Table) -> tuple[str, pyarrow
     if isinstance(embeddings, pyarrow.Table):
         return where, schema, lambda: iter(embeddings.to_batches(CHUNK))
     columns = [name for name in schema.names if name in ("path", "label", "embedding")]
-    return where, schema, lambda: pyarrow.parquet.ParquetFile(where).iter_batches(CHUNK, columns=columns)
+
+    def pieces() -> Iterator[pyarrow.RecordBatch]:
+        with _parquet(where) as file:
+            yield from file.iter_batches(CHUNK, columns=columns)
+
+    return where, schema, pieces
+
+
+@contextlib.contextmanager
+def _parquet(path: str) -> Iterator[pyarrow.parquet.ParquetFile]:
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            yield file
+    except (pyarrow.ArrowException, OSError) as error:
+        raise WithholdError(f"{path} cannot be read as parquet ({str(error).splitlines()[0]}): embed again.") from error
 
 
 def _directions(where: str, batch: pyarrow.RecordBatch, dim: int = 0) -> np.ndarray:
