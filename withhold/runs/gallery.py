@@ -93,9 +93,11 @@ def neighbours(samples: Samples, features: Tensor) -> list[dict[str, Any]]:
 
 
 def _item(samples: Samples, index: int) -> dict[str, Any]:
-    image = samples.batch(np.array([index]))[0].float() / 255
+    shown: Tensor | str = samples.names[index]
+    if samples.kind in ("image", "video", "video with sound"):
+        shown = samples.of("image").batch(np.array([index]))[0].float() / 255
     label = "" if samples.labels is None or samples.labels[index] < 0 else samples.classes[samples.labels[index]]
-    return {**_cell(image), "name": samples.names[index], "label": label}
+    return {**_cell(shown), "name": samples.names[index], "label": label}
 
 
 def _cell(cell: Tensor | str) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def _cell(cell: Tensor | str) -> dict[str, Any]:
     if isinstance(cell, str):
         return {"caption": cell}
     image, file = pictures.to_image(cell), io.BytesIO()
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.thumbnail((THUMBNAIL * len(cell) if cell.ndim == 4 else THUMBNAIL, THUMBNAIL))
     image.save(file, format="PNG", optimize=True)
     source = Markup("data:image/png;base64," + base64.b64encode(file.getvalue()).decode())
     return {"image": source, "crisp": max(image.size) <= 48}
