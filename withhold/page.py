@@ -26,10 +26,10 @@ def render(path: Path, template: Path, **values: Any) -> Path:
     return path
 
 
-def cell(image: Image.Image) -> dict[str, Any]:
-    """An image inside the page; `crisp` where its pixels are few enough to be seen."""
+def cell(image: Image.Image, width: int = THUMBNAIL) -> dict[str, Any]:
+    """An image inside the page, of `width` pixels at most; `crisp` where its pixels are few enough to be seen."""
     file, small = io.BytesIO(), image.copy()
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    small.thumbnail((width, THUMBNAIL))
     small.save(file, format="PNG", optimize=True)
     source = Markup("data:image/png;base64," + base64.b64encode(file.getvalue()).decode())
     return {"image": source, "crisp": max(small.size) <= 48}

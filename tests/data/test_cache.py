@@ -30,7 +30,11 @@ def python(code: str, **environment: str) -> subprocess.Popen:
 
 def store(key: str, count: int = 10, size: int = 32, value: int = 0) -> None:
     pixels = np.full((count, size, size, 3), value, np.uint8)
-    cache.store(key, [(pixels, [str(i) for i in range(count)], None)], {"source": key, "classes": [], "skipped": []})
+    cache.store(
+        key,
+        [cache.Piece(pixels, np.arange(count), [str(i) for i in range(count)])],
+        {"source": key, "classes": [], "skipped": []},
+    )
 
 
 def age(cache_dir: Path, *keys: str) -> None:
@@ -135,7 +139,7 @@ def test_the_oldest_unused_entries_give_way(cache_dir, monkeypatch):
     assert len(cache.entries()) == 2  # what cannot fit drives nobody out
     assert not cache.has_room(3 * size)
     assert [entry.key for entry in cache.entries()] == ["held"]
-    assert samples.array.sum() == 0
+    assert samples.values.sum() == 0
     monkeypatch.setenv("WITHHOLD_CACHE_LIMIT", "lots")
     with pytest.raises(UsageError, match="WITHHOLD_CACHE_LIMIT is 'lots': give a size such as 20GB"):
         cache.has_room(1)
@@ -154,7 +158,7 @@ def test_an_entry_that_another_process_holds_is_kept():
 def test_a_damaged_entry_is_decoded_again(image_folder, cache_dir):
     folder, _ = image_folder("1.png", "2.png")
     samples = data.load(folder)
-    wanted, path = samples.array.copy(), cache_dir / samples.fingerprint / "images.npy"
+    wanted, path = samples.array.copy(), cache_dir / samples.fingerprint / "values.npy"
     del samples
     path.write_bytes(path.read_bytes()[:1000])
     assert (data.load(folder).array == wanted).all()

@@ -94,8 +94,8 @@ def test_missing_labels_are_refused(labels):
 @pytest.mark.parametrize(
     ("world", "sentence"),
     [
-        (1, r"A batch of 9 images does not go with 8 images: give a batch size from 1 to 8\."),
-        (2, r"A batch of 9 images on each of 2 devices does not go with 8 images: give a batch size from 1 to 4\."),
+        (1, r"A batch of 9 items does not go with 8 items: give a batch size from 1 to 8\."),
+        (2, r"A batch of 9 items on each of 2 devices does not go with 8 items: give a batch size from 1 to 4\."),
     ],
 )
 def test_a_batch_larger_than_the_data_is_refused(world, sentence):

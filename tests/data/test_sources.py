@@ -46,7 +46,7 @@ def test_a_nested_folder_gives_classes_and_names(image_folder):
             ("cat/1.png", "cat/2.png", "dog/1.png", "stray.png"),
             r" \(stray.png lies beside its sub-folders, not in one\)",
         ),
-        (("only/1.png", "only/2.png"), r" \(all its images are in one sub-folder, only\)"),
+        (("only/1.png", "only/2.png"), r" \(all its items are in one sub-folder, only\)"),
         (("1.png", "2.png"), ""),
     ],
 )
@@ -119,7 +119,7 @@ def test_an_archive_is_read_an_image_at_a_time_and_what_is_damaged_is_skipped(im
     content[start : start + 20] = bytes(20)
     path.write_bytes(content)
     (table,) = sources.tables(path).values()
-    assert all(map(callable, table.images(range(3))))
+    assert all(map(callable, table.items(range(3))))
     samples = data.load(path)
     assert samples.names == ["a/1.png", "b/1.png"]
     assert (samples.array == [pixels["a/1.png"], pixels["b/1.png"]]).all()

@@ -7,8 +7,9 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from tests.methods.streams import CLASSES, decoding, streams
 from tests.methods.toys import random_images
-from withhold import data, nets
+from withhold import data, nets, views
 from withhold.errors import UsageError
 from withhold.methods import build, find, names, parameters
 from withhold.nets.adapters import Adapter
@@ -19,16 +20,14 @@ from withhold.training import Plan, defaults, fit
 
 METHODS = names()
 SIZE = 32
-CLASSES = ("0", "1")
-"""Of `photo_samples`."""
 
 
 def make(name, values=None, channels=3, size=SIZE):
     """A method around its default encoder for a CPU, always with the same weights."""
     cls = find(name)
-    config = {
-        "name": default_encoder(name), "size": size, "channels": cls.channels or channels, "pretrained": False,
-    }  # fmt: skip
+    known = decoding(name) | {"size": size, "channels": cls.channels or channels}
+    config = {"name": default_encoder(name), "pretrained": False}
+    config |= {field: known[field] for field in nets.takes(config["name"])}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return build(cls, build_encoder(config, 0), values or {}, CLASSES)
@@ -39,8 +38,12 @@ def default_encoder(name):
 
 
 def feed(name, samples, batch_size=32):
-    needs = find(name).needs
-    return data.Feeder(dict.fromkeys(needs, samples), needs, batch_size, 0)
+    return data.Feeder(streams(name, samples), find(name).needs, batch_size, 0)
+
+
+def of_images(name):
+    """Whether a method learns from images, in whatever size and colour a person has them."""
+    return all(need.endswith("image") for need in find(name).needs.values())
 
 
 def scored(method, batch, seed=0):
@@ -115,9 +118,8 @@ def test_a_killed_and_resumed_run_ends_bit_for_bit_like_another(name, photo_samp
         return method.state_dict()
 
     whole = run(tmp_path / "whole", feed(name, photo_samples))
-    needs = find(name).needs
     with pytest.raises(Killed):
-        run(tmp_path / "killed", Killer(dict.fromkeys(needs, photo_samples), needs, 32, 0))
+        run(tmp_path / "killed", Killer(streams(name, photo_samples), find(name).needs, 32, 0))
     resumed = run(tmp_path / "killed", feed(name, photo_samples))
     assert whole.keys() == resumed.keys()
     for key, value in whole.items():
@@ -133,7 +135,8 @@ def test_it_learns_on_tiny_data(name, photo_samples):
     loss = sum(row[player + "loss"] for row in last) / len(last)
     trivial = [row[player + "trivial"] for row in last if player + "trivial" in row]
     assert loss < (sum(trivial) / len(trivial) if trivial else rows[0][player + "loss"])
-    features = method.encoder.eval()(photo_samples.batch(range(64)).float() / 255)
+    seen = next(iter(feeder.streams.values())).of(method.encoder.kind).batch(range(64))
+    features = method.encoder.eval()(views.to_float(seen))
     assert features.std(0).max() > 1e-4, "the representation has collapsed"
 
 
@@ -163,6 +166,8 @@ def others(parameter):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_it_takes_grey_and_odd_batches_or_says_why_not(name, channels, photo_samples):
+    if not of_images(name) and channels == 1:
+        return
     samples = data.load((photo_samples.array[..., :channels].copy(), photo_samples.labels))
     method = make(name, channels=channels)
     feeder = feed(name, samples, batch_size=7)
@@ -177,7 +182,7 @@ def test_it_takes_grey_and_odd_batches_or_says_why_not(name, channels, photo_sam
 
 def test_a_network_for_colour_learns_from_grey_images(name, photo_samples):
     """What it sees, what is true and what it says have the images' one channel, not the network's three."""
-    if find(name).channels == 1 or default_encoder(name) != "convnet":
+    if find(name).channels == 1 or default_encoder(name) != "convnet" or not of_images(name):
         return
     network = nets.build("convnet", size=SIZE, channels=3)
     encoder = Adapter(network.blocks, SIZE, channels=1, inputs=3, mean=[0.1, 0.2, 0.6])
@@ -210,8 +215,8 @@ def test_it_shows_what_it_does(name, photo_samples):
     assert columns, "a method shows what it sees"
     for entry in columns.values():
         if isinstance(entry, torch.Tensor):
-            assert entry.ndim == 4
-            assert entry.shape[1] in (1, 3)
+            assert entry.ndim in (4, 5)  # images, or clips
+            assert entry.shape[-3] in (1, 3)
             assert entry.min() >= -1e-4
             assert entry.max() <= 1 + 1e-4
     assert grid(columns).width > 50
@@ -220,7 +225,7 @@ def test_it_shows_what_it_does(name, photo_samples):
 
 def test_an_encoder_of_any_size_fits(name, photo_samples):
     """What a person's images are decides the size; a method that cannot take one says so in a sentence."""
-    for size in (28, 64):
+    for size in (28, 64) if of_images(name) else ():
         images, labels = random_images(4, size=size), torch.arange(4) % len(CLASSES)
         needs = find(name).needs
         batch = {stream: (images, labels) if need.startswith("labelled") else images for stream, need in needs.items()}

@@ -30,10 +30,11 @@ def make_run(tmp_path):
     ):
         folder = tmp_path / name
         folder.mkdir()
-        encoder = {"name": "convnet", "size": 32, "channels": channels, "data_channels": channels, "pretrained": False}
+        encoder = {"name": "convnet", "size": 32, "channels": channels, "pretrained": False}
         config = {
             "withhold": "0.1.0", "method": method, "parameters": parameters or {}, "encoder": encoder,
-            "data": ["digits"], "labels": None, "classes": [], "batch_size": 16,
+            "decoding": {"size": 32, "channels": channels}, "data": ["digits"], "labels": None, "classes": [],
+            "batch_size": 16,
             "plan": {"steps": 20, "minutes": None, "seed": 3},
         } | config  # fmt: skip
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")

@@ -149,5 +149,5 @@ def test_streams_of_different_kinds_meet_at_the_largest_size_and_in_colour(folde
     for i in range(40):
         Image.fromarray(rng.integers(0, 256, (40, 44, 3), dtype=np.uint8)).save(folder / "paint" / f"{i}.png")
     run = withhold.train("./toy.py", "digits", "paint", epochs=0.1, out="run")
-    assert (run.config["encoder"]["size"], run.config["encoder"]["data_channels"]) == (40, 3)
+    assert (run.config["encoder"]["size"], run.config["decoding"]["channels"]) == (40, 3)
     assert run.config["classes"] == [str(digit) for digit in range(10)]

@@ -2,11 +2,15 @@
 
 from withhold.data import cache
 from withhold.data.feeder import Feeder
-from withhold.data.images import thumbnail
-from withhold.data.loading import Shape, address, default_size, each_image, items, load, measure, open, splits
+from withhold.data.images import default_size, thumbnail
+from withhold.data.kind import Shape
+from withhold.data.loading import address, each_image, fit_tokenizer, items, load, measure, open, splits, takes
 from withhold.data.samples import Samples
+from withhold.data.series import Pairs, Series
+from withhold.data.sounds import MOST_RATE
+from withhold.data.texts import load_tokenizer
 
 __all__ = [
-    "Feeder", "Samples", "Shape", "address", "cache", "default_size", "each_image", "items", "load", "measure", "open",
-    "splits", "thumbnail",
+    "MOST_RATE", "Feeder", "Pairs", "Samples", "Series", "Shape", "address", "cache", "default_size", "each_image",
+    "fit_tokenizer", "items", "load", "load_tokenizer", "measure", "open", "splits", "takes", "thumbnail",
 ]  # fmt: skip

@@ -25,7 +25,7 @@ class Arrays(Table):
     def __len__(self):
         return len(self.pixels)
 
-    def images(self, indices):
+    def items(self, indices):
         return [self.pixels[index] for index in indices]
 
     def stamp(self):

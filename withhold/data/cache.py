@@ -1,6 +1,7 @@
 """The decode-once cache: one folder an entry, complete from the moment it has its name, mapped into memory when read.
 
-    ROOT/KEY/ images.npy (uint8 [n, h, w, c])  names.npy  labels.npy  entry.json
+    ROOT/KEY/ values.npy (the rows of all items)  ends.npy (where items have several)  names.npy  sources.npy
+              labels.npy  entry.json
 
 ROOT is $WITHHOLD_CACHE or ~/.cache/withhold. Together the entries stay below $WITHHOLD_CACHE_LIMIT ("20GB"; by default
 50 GB or half of the free disk, whichever is less): the ones that were unused for longest give way, never one that a
@@ -23,19 +24,51 @@ from typing import Any, BinaryIO
 import numpy as np
 from filelock import FileLock, Timeout
 
-from withhold.data.samples import Samples
 from withhold.errors import UsageError, WithholdError
 
 GB = 2**30
 RESERVE = GB // 4  # disk that is left free for everything else
 
-# A piece of a data set: images uint8 [m, h, w, c], their names, and their labels if any.
-Piece = tuple[np.ndarray, list[str], np.ndarray | None]
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a data set.
+
+    Attributes:
+        values: the rows of its items, one after another.
+        sources: which items of the table they are, int64 [m].
+        names: of its m items.
+        labels: int64 [m], if any.
+        lengths: rows of each item, int64 [m]; None where each has one.
+    """
+
+    values: np.ndarray
+    sources: np.ndarray
+    names: list[str]
+    labels: np.ndarray | None = None
+    lengths: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an entry holds, mapped and held open.
+
+    Attributes:
+        values: the rows of all items.
+        sources: which items of the source these are, int64 [n].
+        ends: the row behind each item's last, int64 [n]; None where each has one row.
+        about: names, labels and the rest that samples are made with.
+    """
+
+    values: np.ndarray
+    sources: np.ndarray
+    ends: np.ndarray | None
+    about: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A decoded data set: where from, its shape [n, h, w, c], its bytes on disk, its last use in seconds since 1970."""
+    """A decoded data set: where from, its rows' shape, its bytes on disk, its last use in seconds since 1970."""
 
     key: str
     source: str
@@ -84,25 +117,32 @@ def has_room(need: int, folder: str | os.PathLike | None = None) -> bool:
     return total + need <= limit and need <= free
 
 
-def find(key: str, folder: str | os.PathLike | None = None) -> Samples | None:
-    """The entry's samples, mapped and held open; None where there is no such entry, or it is damaged."""
+def find(key: str, folder: str | os.PathLike | None = None) -> Found | None:
+    """What the entry holds, mapped and held open; None where there is no such entry, or it is damaged."""
     path = root(folder) / key
     with contextlib.suppress(OSError, ValueError, KeyError):
         held = _hold(path)
         try:
-            about = json.loads(held.read())
-            images = np.load(path / "images.npy", mmap_mode="r")
-            labels = np.load(path / "labels.npy") if about["labelled"] else None
-            names = np.load(path / "names.npy", mmap_mode="r")
-            if not len(images) == len(names) == about["shape"][0]:
+            entry = json.loads(held.read())
+            values = np.load(path / "values.npy", mmap_mode="r")
+            sources = np.load(path / "sources.npy", mmap_mode="r")
+            ends = np.load(path / "ends.npy") if entry["ended"] else None
+            about = {
+                "names": np.load(path / "names.npy", mmap_mode="r"),
+                "labels": np.load(path / "labels.npy") if entry["labelled"] else None,
+                "classes": tuple(entry["classes"]),
+                "skipped": [(name, reason) for name, reason in entry["skipped"]],
+                "fingerprint": key,
+            }
+            rows = len(values) if ends is None else len(ends)
+            if len(values) != entry["shape"][0] or len(about["names"]) != rows:
                 return None
         except BaseException:
             held.close()
             raise
         os.utime(path / "entry.json")
-        weakref.finalize(images, held.close)  # views of the map keep it alive, and the entry with it
-        skipped = [(name, reason) for name, reason in about["skipped"]]
-        return Samples(images, names, labels, tuple(about["classes"]), skipped, key, about["source"])
+        weakref.finalize(values, held.close)  # views of the map keep it alive, and the entry with it
+        return Found(values, sources, ends, about)
     return None
 
 
@@ -137,14 +177,14 @@ def store(key: str, pieces: Iterable[Piece], about: dict[str, Any], folder: str 
     try:
         base.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f"{key}.", suffix=".partial", dir=base))
-        with (partial / "images.npy").open("wb") as file:
-            names, labels, shape = _write(file, pieces)
+        with (partial / "values.npy").open("wb") as file:
+            names, parts, shape = _write(file, pieces)
         np.save(
             partial / "names.npy", np.array([name.encode("utf-8", "surrogateescape") for name in names], dtype=bytes)
         )
-        if labels is not None:
-            np.save(partial / "labels.npy", labels)
-        about = {**about, "shape": shape, "labelled": labels is not None}
+        for part, array in parts.items():
+            np.save(partial / f"{part}.npy", array)
+        about = {**about, "shape": shape, "labelled": "labels" in parts, "ended": "ends" in parts}
         (partial / "entry.json").write_text(json.dumps(about))
         shutil.rmtree(base / key, ignore_errors=True)  # what stands there under the lock is damaged
         partial.rename(base / key)
@@ -155,26 +195,41 @@ def store(key: str, pieces: Iterable[Piece], about: dict[str, Any], folder: str 
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write(file: BinaryIO, pieces: Iterable[Piece]) -> tuple[list[str], np.ndarray | None, list[int]]:
-    """The images as an .npy file. Plain writes, because a mapped page that finds the disk full kills the process."""
+def _write(file: BinaryIO, pieces: Iterable[Piece]) -> tuple[list[str], dict[str, np.ndarray], list[int]]:
+    """The values as an .npy file. Plain writes, because a mapped page that finds the disk full kills the process.
+
+    Returns:
+        the names, what else is to be saved by its name, and the shape of the values.
+    """
     names: list[str] = []
-    labels: list[np.ndarray] = []
-    shape = [0, 0, 0, 0]
-    _header(file, shape)
-    start = file.tell()
-    for images, piece_names, piece_labels in pieces:
-        file.write(np.ascontiguousarray(images).data)
-        names += piece_names
-        labels += [] if piece_labels is None else [piece_labels]
-        shape = [len(names), *images.shape[1:]]
+    parts: dict[str, list[np.ndarray]] = {"sources": [], "labels": [], "ends": []}
+    start, rows, last = 0, 0, None
+    for piece in pieces:
+        if last is None:
+            _header(file, piece.values, 0)
+            start = file.tell()
+        last = piece.values
+        file.write(np.ascontiguousarray(last).data)
+        names += piece.names
+        parts["sources"].append(piece.sources)
+        if piece.labels is not None:
+            parts["labels"].append(piece.labels)
+        if piece.lengths is not None:
+            parts["ends"].append(rows + np.cumsum(piece.lengths))
+        rows += len(last)
+    assert last is not None, "a data set has a piece at least"
     file.seek(0)
-    _header(file, shape)
+    _header(file, last, rows)
     assert file.tell() == start  # numpy pads the header, so that the length of the first axis can grow
-    return names, np.concatenate(labels) if labels else None, shape
+    return names, {part: np.concatenate(found) for part, found in parts.items() if found}, [rows, *last.shape[1:]]
 
 
-def _header(file: BinaryIO, shape: list[int]) -> None:
-    about = {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)}
+def _header(file: BinaryIO, values: np.ndarray, rows: int) -> None:
+    about = {
+        "descr": np.lib.format.dtype_to_descr(values.dtype),
+        "fortran_order": False,
+        "shape": (rows, *values.shape[1:]),
+    }
     np.lib.format.write_array_header_1_0(file, about)
 
 

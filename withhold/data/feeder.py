@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from withhold.data.samples import Samples
 from withhold.errors import UsageError
@@ -28,10 +29,10 @@ class Feeder:
     On a GPU, data that fit a quarter of its free memory live there; others are gathered in a thread, pinned and sent.
 
     Args:
-        streams: the samples of each stream.
+        streams: the samples of each stream; of what is longer than a window, every window counts as an item.
         needs: what each stream holds, as a method declares it: "image", or "labelled image" for images with their
             labels (samples without a label are left out).
-        batch_size: images of each stream in this rank's batch.
+        batch_size: items of each stream in this rank's batch.
         seed: decides every order.
 
     Raises:
@@ -50,7 +51,7 @@ class Feeder:
     ):
         self.labelled = {name for name, need in needs.items() if need.startswith("labelled")}
         self.streams = {
-            name: streams[name].labelled(f"the stream {name}") if name in self.labelled else streams[name]
+            name: (streams[name].labelled(f"the stream {name}") if name in self.labelled else streams[name]).windows()
             for name in needs
         }
         self.batch_size, self.seed, self.rank, self.world = batch_size, seed, rank, world
@@ -60,14 +61,14 @@ class Feeder:
         if batch_size < 1 or not self.steps_per_epoch:
             ranks = f" on each of {world} devices" if world > 1 else ""
             raise UsageError(
-                f"A batch of {batch_size} images{ranks} does not go with {self.longest} images: "
+                f"A batch of {batch_size} items{ranks} does not go with {self.longest} items: "
                 f"give a batch size from 1 to {self.longest // world}."
             )
         self.resident = self._resident()
         self._order = lru_cache(2 * len(self.streams))(self._shuffled)
 
     def batch(self, step: int) -> dict[str, Any]:
-        """A step's batch on the device: each stream's images uint8 [n, c, h, w], or (images, labels int64 [n])."""
+        """A step's batch on the device: what `Samples.batch` gives of each stream, or that and labels int64 [n]."""
         return self._send(self._gather(step))
 
     def iterate(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
@@ -107,35 +108,33 @@ class Feeder:
         return np.random.default_rng([self.seed, place, epoch]).permutation(len(self.streams[name]))
 
     def _resident(self) -> dict[str, Tensor]:
-        """Every stream's images on the GPU, uint8 [n, h, w, c], if all of them fit."""
-        if self.device.type != "cuda":
+        """Every stream's images on the GPU, uint8 [n, h, w, c], if there is nothing else and all of them fit."""
+        if self.device.type != "cuda" or any(samples.kind != "image" for samples in self.streams.values()):
             return {}
         need = sum(len(samples) * int(np.prod(samples.shape)) for samples in self.streams.values())
         if need > RESIDENT * torch.cuda.mem_get_info(self.device)[0]:
             return {}
         return {name: _upload(samples, self.device) for name, samples in self.streams.items()}
 
-    def _gather(self, step: int) -> dict[str, tuple[Tensor, Tensor | None]]:
-        """Images (their indices, where they are on the GPU already) and labels, pinned for the way to a GPU."""
+    def _gather(self, step: int) -> dict[str, tuple[Any, Tensor | None]]:
+        """Items (their indices, where they are on the GPU already) and labels, pinned for the way to a GPU."""
         parts = {}
         for name, samples in self.streams.items():
             indices = self.indices(name, step)
-            images = torch.from_numpy(indices) if self.resident else samples.batch(indices)
+            items = torch.from_numpy(indices) if self.resident else samples.batch(indices)
             labels = None
             if name in self.labelled and samples.labels is not None:
                 labels = torch.from_numpy(samples.labels[indices])
-            if self.device.type == "cuda":
-                images, labels = images.pin_memory(), None if labels is None else labels.pin_memory()
-            parts[name] = (images, labels)
-        return parts
+            parts[name] = (items, labels)
+        return tree_map_only(Tensor, Tensor.pin_memory, parts) if self.device.type == "cuda" else parts
 
-    def _send(self, parts: dict[str, tuple[Tensor, Tensor | None]]) -> dict[str, Any]:
+    def _send(self, parts: dict[str, tuple[Any, Tensor | None]]) -> dict[str, Any]:
         batch: dict[str, Any] = {}
-        for name, (images, labels) in parts.items():
-            images = images.to(self.device, non_blocking=True)
+        for name, part in parts.items():
+            items, labels = tree_map_only(Tensor, lambda x: x.to(self.device, non_blocking=True), part)
             if self.resident:
-                images = self.resident[name].index_select(0, images).permute(0, 3, 1, 2)
-            batch[name] = images if labels is None else (images, labels.to(self.device, non_blocking=True))
+                items = self.resident[name].index_select(0, items).permute(0, 3, 1, 2)
+            batch[name] = items if labels is None else (items, labels)
         return batch
 
 
@@ -145,5 +144,5 @@ def _upload(samples: Samples, device: torch.device) -> Tensor:
     step = max(SLICE // int(np.prod(samples.shape)), 1)
     for start in range(0, len(samples), step):
         rows = np.arange(start, min(start + step, len(samples)))
-        images[start : start + step] = torch.from_numpy(samples.pixels(rows))
+        images[start : start + step] = torch.from_numpy(samples.read(rows))
     return images

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from withhold.data import images, sources
+from withhold.data.kind import Item, Kind, Unreadable
 from withhold.data.tables import Table
 from withhold.errors import WithholdError
 
@@ -15,20 +16,23 @@ if TYPE_CHECKING:
 
 
 class Hub(Table):
-    """A `datasets.Dataset` with a column of images: the Image feature, bytes, paths or pixels."""
+    """A `datasets.Dataset` with a column of one kind: Hugging Face's feature for it, bytes, paths, pixels or texts."""
 
-    def __init__(self, dataset: "datasets.Dataset"):
+    def __init__(self, dataset: "datasets.Dataset", kind: type[Kind]):
         import datasets
 
         features = dataset.features
-        coloured = [name for name, feature in features.items() if isinstance(feature, datasets.Image)]
+        own = {"image": "Image", "audio": "Audio", "video": "Video"}.get(kind.name, "")
+        typed = [name for name, feature in features.items() if type(feature).__name__ == own]
         classed = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-        self.column = coloured[0] if coloured else sources.image_column("The data set", features)
+        self.column = typed[0] if typed else sources.item_column("The data set", features, kind)
         self.label = sources.label_column(classed) or next(iter(classed), None) or sources.label_column(features)
         self.classes = tuple(features[self.label].names) if self.label in classed else ()
-        if coloured:
-            dataset = dataset.cast_column(self.column, datasets.Image(decode=False))
+        if typed:
+            dataset = dataset.cast_column(self.column, type(features[self.column])(decode=False))
         self.dataset = dataset.with_format(None)
+
+        self.holds_paths = kind.name != "text"
 
     def __len__(self):
         return len(self.dataset)
@@ -38,23 +42,25 @@ class Hub(Table):
         return list(self.dataset[self.label]) if self.label else None
 
     def names(self):
+        if not self.holds_paths:
+            return super().names()
         values = self.dataset.select_columns([self.column])
         paths = (row[self.column]["path"] if isinstance(row[self.column], dict) else row[self.column] for row in values)
         return [path if path and isinstance(path, str) else str(row) for row, path in enumerate(paths)]
 
-    def images(self, indices):
+    def items(self, indices):
         return [_item(value) for value in self.dataset[list(indices)][self.column]]
 
     def stamp(self):
         return f"{self.dataset._fingerprint} {self.column} {self.label}"
 
 
-def tables(found: "datasets.Dataset | datasets.DatasetDict") -> sources.Tables:
+def tables(found: "datasets.Dataset | datasets.DatasetDict", kind: type[Kind]) -> sources.Tables:
     """The tables of a Dataset, or of the splits of a DatasetDict."""
     if not isinstance(found, dict):
-        return {"": Hub(found)}
+        return {"": Hub(found, kind)}
     parts = sources.pair(found) or {"": next(iter(found.values()))}
-    return {split: Hub(part) for split, part in parts.items()}
+    return {split: Hub(part, kind) for split, part in parts.items()}
 
 
 def fetch(name: str) -> "datasets.Dataset | datasets.DatasetDict":
@@ -93,18 +99,18 @@ def as_dataset(table: Table, labels: np.ndarray | None, classes: tuple[str, ...]
     return datasets.Dataset.from_generator(rows, features=datasets.Features(features), fingerprint=stamp)
 
 
-def _struct(item: images.Item, name: str) -> dict[str, Any]:
+def _struct(item: Item, name: str) -> dict[str, Any]:
     if isinstance(item, str):
         return {"bytes": None, "path": item}
     if callable(item):
         try:
             item = item()
-        except images.Unreadable:
+        except Unreadable:
             item = b""
     return {"bytes": images.encode(item) if isinstance(item, np.ndarray) else item, "path": name}
 
 
-def _item(value: Any) -> images.Item:
+def _item(value: Any) -> Item:
     if isinstance(value, dict):
         return value["bytes"] if value["bytes"] is not None else value["path"] or b""
     if isinstance(value, str | bytes):

@@ -2,21 +2,83 @@
 
 import contextlib
 import io
+import math
 import os
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from withhold.data.kind import Item, Kind, Shape, Unreadable
+from withhold.errors import UsageError
+
 DECODER = 1  # part of every cache key: raise it when the pixels that come out of `decode` change
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-
-# An encoded file, what reads one (and raises Unreadable), its path, or pixels uint8 [h, w] or [h, w, c].
-Item = bytes | Callable[[], bytes] | str | np.ndarray
+CHUNK = 2**26  # bytes of pixels that are decoded before they are written
 
 
-class Unreadable(Exception):
-    """An image that cannot be decoded; its text is the reason, in a few words."""
+@dataclass(frozen=True)
+class Images(Kind):
+    """Images as rows uint8 [size, size, channels]; `decode` says how.
+
+    Args:
+        size: height and width in pixels; None takes `default_size` of the median shorter side.
+        channels: 1 or 3; None takes 1 if all images are grey.
+    """
+
+    size: int | None = None
+    channels: int | None = None
+
+    name = noun = "image"
+    endings = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+    columns = ("image", "img", "path", "file", "filename", "file_name", "image_path", "bytes", "jpg", "png", "name")
+
+    def __post_init__(self):
+        if self.size is not None and self.size < 1:
+            raise UsageError(f"Images cannot be {self.size} pixels wide: give a size of 1 or more.")
+        if self.channels not in (None, 1, 3):
+            raise UsageError(f"Images cannot have {self.channels} channels: give 1 (grey) or 3 (colour).")
+
+    @property
+    def key(self):
+        return f"{self.size} {self.channels} {DECODER}"
+
+    @property
+    def row(self) -> tuple[int, int, int]:
+        """The shape of an image."""
+        assert self.size is not None and self.channels is not None
+        return self.size, self.size, self.channels
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of an image."""
+        return math.prod(self.row)
+
+    @property
+    def at_once(self):
+        return min(max(CHUNK // self.row_bytes, 1), 1024)
+
+    def measure(self, item):
+        return {"side": short_side(item), "grey": is_grey(item)}
+
+    def shape(self, table, where):
+        seen = self.probe(table, where)
+        side = int(np.median([image["side"] for image in seen]))
+        return Shape(len(table), side, 1 if all(image["grey"] for image in seen) else 3)
+
+    def suited(self, shape):
+        return replace(self, size=self.size or default_size(shape.size), channels=self.channels or shape.channels)
+
+    def decode(self, item):
+        return decode(item, self.size, self.channels)
+
+
+def default_size(side: int, most: int = 96) -> int:
+    """Pixels of square images, from the shorter side that they have: the same, in 32..most.
+
+    In multiples of 4, and of 16 from 128 on, so that a transformer finds patches that fit.
+    """
+    step = 4 if side <= 128 else 16
+    return min(max(32, -(-side // step) * step), most)
 
 
 def decode(item: Item, size: int, channels: int) -> np.ndarray:
@@ -87,7 +149,7 @@ def _readable(item: Item):
         if isinstance(item, np.ndarray):
             yield _from_pixels(item)
         else:
-            with Image.open(io.BytesIO(item) if isinstance(item, bytes) else item) as image:
+            with Image.open(io.BytesIO(item) if isinstance(item, bytes) else str(item)) as image:
                 yield image
     except Unreadable:
         raise

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,45 +13,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from withhold.data import cache, images, sources
+from withhold.data import cache, images, sources, texts
 from withhold.data.arrays import Arrays
-from withhold.data.images import Unreadable
+from withhold.data.images import Images
+from withhold.data.kind import Item, Kind, Shape, Unreadable
 from withhold.data.labels import attach, number
 from withhold.data.samples import Samples
+from withhold.data.series import Pairs, Series
+from withhold.data.sounds import Sounds
 from withhold.data.streaming import Stream
 from withhold.data.tables import Parquet, Table
+from withhold.data.texts import Texts
+from withhold.data.videos import Videos
 from withhold.errors import UsageError, WithholdError, suggestion
 
 if TYPE_CHECKING:
     import datasets
+    from tokenizers import Tokenizer
 
 log = logging.getLogger("withhold")
 
-PROBES = 256
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Videos, Sounds, Texts)}
+PAIR = Pairs.kind
 MANY = 10_000
-"""Images whose decoding takes long enough to be said."""
-CHUNK = 2**26  # bytes of pixels that are decoded before they are written
+"""Items whose decoding takes long enough to be said."""
 
 
-@dataclass(frozen=True)
-class Shape:
-    """What a probe saw: how many samples, the median shorter side in pixels, and 1 channel if all are grey, else 3."""
-
-    count: int
-    size: int
-    channels: int
-
-
-def default_size(side: int, most: int = 96) -> int:
-    """Pixels of square images, from the shorter side that they have: the same, in 32..most.
-
-    In multiples of 4, and of 16 from 128 on, so that a transformer finds patches that fit.
-    """
-    step = 4 if side <= 128 else 16
-    return min(max(32, -(-side // step) * step), most)
-
-
-def splits(source: Any) -> dict[str, Any]:
+def splits(source: Any, kind: str = "image") -> dict[str, Any]:
     """{"train": ..., "test": ...}, each a source of its own, if `source` holds both; else {}.
 
     A split of something with a name is the text "NAME::train", which can be typed wherever a source can.
@@ -61,15 +49,24 @@ def splits(source: Any) -> dict[str, Any]:
         return {}
     if isinstance(base, dict):  # a DatasetDict
         return sources.pair(base)
-    return {split: f"{os.fspath(base)}::{split}" for split in sources.tables(base) if split}
+    return {split: f"{os.fspath(base)}::{split}" for split in sources.tables(base, _found_as(kind)) if split}
 
 
-def measure(source: Any, *, split: str | None = None) -> Shape:
-    """The shape of a source, from at most 256 of its samples. Raises: WithholdError, if none of them can be read."""
+def measure(source: Any, kind: str = "image", *, split: str | None = None) -> Shape:
+    """The shape of a source, from at most 256 of its items. Raises: WithholdError, if none of them can be read."""
     if isinstance(source, Samples):
-        return Shape(len(source), min(source.shape[:2]), source.shape[2])
-    found, split, name = _tables(source, split)
-    return _probe(found[split], name)
+        return source.measured()
+    if kind == PAIR:
+        seen, heard = (measure(source, part, split=split) for part in ("video", "audio"))
+        return replace(seen, rate=heard.rate)
+    found, split, name = _tables(source, split, _kind(kind))
+    return _kind(kind)().shape(found[split], name)
+
+
+def fit_tokenizer(source: Any, name: str, *, split: str | None = None) -> "Tokenizer":
+    """A tokenizer that has learned its vocabulary from a source of texts: "words", "wordpiece:8000" ..."""
+    found, split, where = _tables(source, split, Texts)
+    return texts.train_tokenizer(found[split], name, where)
 
 
 def open(source: Any, *, split: str | None = None) -> "datasets.Dataset":
@@ -80,7 +77,7 @@ def open(source: Any, *, split: str | None = None) -> "datasets.Dataset":
     """
     from withhold.data import hub
 
-    found, split, _ = _tables(source, split)
+    found, split, _ = _tables(source, split, Images)
     labels, classes = _labels(found, split)
     return hub.as_dataset(found[split], labels, classes, _stamp(found, split))
 
@@ -96,21 +93,21 @@ def address(source: Any) -> str | None:
     return text if split is None else f"{text}::{split}"
 
 
-def items(source: str | None, names: Sequence[str]) -> list[images.Item | None]:
-    """The undecoded samples that are called `names` in `source`; None for each that is not there any more.
+def items(source: str | None, names: Sequence[str]) -> list[Item | None]:
+    """The undecoded images that are called `names` in `source`; None for each that is not there any more.
 
     Without a source, names are paths.
     """
     if source is None:
         return list(names)
     try:
-        found, split, _ = _tables(source, None)
+        found, split, _ = _tables(source, None, Images)
     except WithholdError:
         return [None] * len(names)
     table = found[split]
     rows = {name: row for row, name in enumerate(table.names())}
     there = [name for name in dict.fromkeys(names) if name in rows]
-    known = dict(zip(there, table.images([rows[name] for name in there]), strict=True))
+    known = dict(zip(there, table.items([rows[name] for name in there]), strict=True))
     return [known.get(name) for name in names]
 
 
@@ -119,7 +116,7 @@ def each_image(source: Any, *, split: str | None = None) -> Iterator[tuple[str, 
 
     One that cannot be read is skipped with a warning. Raises: WithholdError, if none of them can be read.
     """
-    found, split, where = _tables(source, split)
+    found, split, where = _tables(source, split, Images)
     table = found[split]
     names, start = table.names(), 0
     skipped = []
@@ -134,33 +131,33 @@ def each_image(source: Any, *, split: str | None = None) -> Iterator[tuple[str, 
             yield name, torch.from_numpy(pixels).permute(2, 0, 1)
         start += len(chunk)
     if len(skipped) == len(table):
-        raise _nothing(table, where, skipped)
+        raise Images().nothing(table, where, skipped)
     if skipped:
         log.warning("Of the %s images in %s, %s could not be read.", f"{len(table):,}", where, f"{len(skipped):,}")
 
 
 def load(
     source: Any,
-    *,
-    size: int | None = None,
-    channels: int | None = None,
     kind: str = "image",
+    *,
     strict: bool = False,
     labels: str | os.PathLike | None = None,
     split: str | None = None,
     cache_dir: str | os.PathLike | None = None,
+    **decoding: Any,
 ) -> Samples:
     """Decoded samples; the first time they are written to the cache, later mapped from it.
 
     Args:
-        source: a folder or zip archive (its sub-folders are the classes if there are several and every image is inside
-            one; folders that wrap all of an archive do not count), a csv, jsonl, parquet, npz, IDX or image file,
+        source: a folder or zip archive (its sub-folders are the classes if there are several and every item is inside
+            one; folders that wrap all of an archive do not count), a csv, jsonl, parquet, npz, IDX or single file,
             "digits", "hf:NAME" (hub or local), any of these with "::train" or "::test" behind it; or an array or tensor
-            uint8 [n, h, w], [n, h, w, c] or [n, c, h, w], a pair (images, labels), a list of paths, a datasets.Dataset,
-            or Samples (given back as they are).
-        size: height and width in pixels; None takes `default_size` of the median shorter side.
-        channels: 1 or 3; None takes 1 if all images are grey.
-        strict: raise at the first sample that cannot be decoded, instead of skipping and listing it.
+            uint8 [n, h, w], [n, h, w, c] or [n, c, h, w], a pair (items, labels), a list of paths (or of texts), a
+            datasets.Dataset, or Samples (given back as they are).
+        kind: "image", "video", "audio", "text" or "video with sound".
+        decoding: what the kind's class takes (`Images`, `Videos`, `Sounds`, `Texts`; of all of them for a video with
+            sound), such as size and channels; what is left out or None takes what suits the data.
+        strict: raise at the first item that cannot be decoded, instead of skipping and listing it.
         labels: a csv or jsonl file of paths or names and labels, which replace the source's; the rest are unlabelled.
         split: "train" or "test" of a source that holds both; None takes "train" there.
         cache_dir: instead of $WITHHOLD_CACHE or ~/.cache/withhold.
@@ -168,79 +165,94 @@ def load(
     Raises:
         UsageError, WithholdError: each with a sentence that names the source and the way out.
     """
-    if kind != "image":
-        raise UsageError(f"There is no kind of data {kind!r}: {suggestion(kind, ['image'])}")
-    samples = source if isinstance(source, Samples) else _load(source, split, size, channels, strict, cache_dir)
+    if isinstance(source, Samples):
+        samples = source
+    elif kind == PAIR:
+        samples = _load_pairs(source, split, decoding, strict, cache_dir)
+    else:
+        found, split, name = _tables(source, split, _kind(kind))
+        samples = _load(found, split, name, _kind(kind)(**decoding), strict, cache_dir)
     if strict and samples.skipped:
         name, reason = samples.skipped[0]
         raise WithholdError(f"{name} in {samples.source} cannot be read: {reason}.")
     return samples if labels is None else attach(samples, Path(labels))
 
 
-def _load(
-    source: Any, split: str | None, size: int | None, channels: int | None, strict: bool, cache_dir: Any
-) -> Samples:
-    if size is not None and size < 1:
-        raise UsageError(f"Images cannot be {size} pixels wide: give a size of 1 or more.")
-    if channels not in (None, 1, 3):
-        raise UsageError(f"Images cannot have {channels} channels: give 1 (grey) or 3 (colour).")
-    found, split, name = _tables(source, split)
-    table = found[split]
-    if size is None or channels is None:
-        shape = _probe(table, name)
-        size = size or default_size(shape.size)
-        channels = channels or shape.channels
-    key = hashlib.blake2b(
-        f"{_stamp(found, split)} {size} {channels} {images.DECODER}".encode(), digest_size=16
-    ).hexdigest()
+def takes(kind: str) -> set[str]:
+    """The names of the decode parameters of a kind."""
+    kinds = (Videos, Sounds) if kind == PAIR else (_kind(kind),)
+    return {field.name for cls in kinds for field in fields(cls)}  # type: ignore[arg-type]
 
-    if isinstance(table, Arrays) and table.pixels.shape[1:] == (size, size, channels):
+
+def _load(found: sources.Tables, split: str, name: str, kind: Kind, strict: bool, cache_dir: Any) -> Samples:
+    table = found[split]
+    if not kind.complete:
+        kind = kind.suited(kind.shape(table, name))
+    key = hashlib.blake2b(f"{_stamp(found, split)} {kind.key}".encode(), digest_size=16).hexdigest()
+
+    if isinstance(table, Arrays) and isinstance(kind, Images) and table.pixels.shape[1:] == kind.row:
         labels, classes = _labels(found, split)
         return Samples(table.pixels, np.array(table.names()), labels, classes, fingerprint=key, source=name)
-    samples = cache.find(key, cache_dir)
-    if samples is None:
+    held = cache.find(key, cache_dir)
+    if held is None:
         with cache.building(key, cache_dir):
-            samples = cache.find(key, cache_dir)  # another process may have been faster
-            if samples is None:
+            held = cache.find(key, cache_dir)  # another process may have been faster
+            if held is None:
                 labels, classes = _labels(found, split)
-                if cache.has_room(len(table) * size * size * channels, cache_dir):
-                    skipped: list[tuple[str, str]] = []
-                    about = {"source": name, "classes": classes, "skipped": skipped}
-                    cache.store(key, _pieces(table, labels, size, channels, skipped, strict, name), about, cache_dir)
-                    samples = cache.find(key, cache_dir)
-                else:
-                    samples = _stream(table, size, channels, labels, classes, key, name, strict)
-    if samples is None:
+                if isinstance(kind, Images) and not cache.has_room(len(table) * kind.row_bytes, cache_dir):
+                    return _stream(table, kind, labels, classes, key, name, strict)
+                skipped: list[tuple[str, str]] = []
+                known = {"source": name, "classes": classes, "skipped": skipped}
+                cache.store(key, _pieces(table, labels, kind, skipped, strict, name), known, cache_dir)
+                held = cache.find(key, cache_dir)
+    if held is None:
         raise WithholdError(f"The cache in {cache.root(cache_dir)} lost what was just written to it: try again.")
-    samples.source, samples.unlabelled = name, table.unlabelled
-    return samples
+    about = {**held.about, "source": name, "unlabelled": table.unlabelled}
+    if held.ends is None or kind.window is None:
+        return Samples(held.values, **about)
+    spans = np.stack([np.concatenate([[0], held.ends[:-1]]), held.ends], axis=1)
+    cache.has_room(0, cache_dir)  # how long items are is known only now: what is beyond the limit gives way
+    return Series(held.values, spans, kind.window, kind.name, kind.rows_a_second, held.sources, **about)
+
+
+def _load_pairs(source: Any, split: str | None, decoding: dict[str, Any], strict: bool, cache_dir: Any) -> Pairs:
+    """The videos of a source with their sounds; what lacks one of the two is left out, and listed."""
+    found, split, name = _tables(source, split, Videos)
+    heard = _tables(source, split or None, Sounds)[0] if found[split].listed else found
+    parts: list[Any] = []
+    for tables, cls in ((found, Videos), (heard, Sounds)):
+        own = {field: value for field, value in decoding.items() if field in takes(cls.name)}
+        parts.append(_load(tables, split, name, cls(**own), strict, cache_dir))
+    frames, sound = parts
+    _, first, second = np.intersect1d(frames.sources, sound.sources, return_indices=True)
+    if not len(first):
+        raise WithholdError(f"No item of {name} has both a picture and a sound that can be read.")
+    return Pairs(frames.select(first), sound.select(second))
 
 
 def _pieces(
     table: Table,
     labels: np.ndarray | None,
-    size: int,
-    channels: int,
+    kind: Kind,
     skipped: list[tuple[str, str]],
     strict: bool,
     where: str,
 ) -> Iterator[cache.Piece]:
-    """Decode everything in order, a chunk at a time, in threads: Pillow works outside the interpreter's lock."""
+    """Decode everything in order, a chunk at a time, in threads: the decoders work outside the interpreter's lock."""
     from tqdm import tqdm
 
-    def attempt(item: images.Item) -> np.ndarray | str:
+    def attempt(item: Any) -> np.ndarray | str:
         try:
-            return images.decode(item, size, channels)
+            return kind.decode(item)
         except Unreadable as error:
             return str(error)
 
     names, start = table.names(), 0
-    step = min(max(CHUNK // (size * size * channels), 1), 1024)
     if len(table) >= MANY:
-        log.info("decoding %s images from %s, once", f"{len(table):,}", where)
-    bar = tqdm(total=len(table), desc=f"decoding {where}", unit=" images", delay=2, disable=None)
+        log.info("decoding %s %ss from %s, once", f"{len(table):,}", kind.noun, where)
+    bar = tqdm(total=len(table), desc=f"decoding {where}", unit=f" {kind.noun}s", delay=2, disable=None)
     with ThreadPoolExecutor(os.cpu_count()) as pool, bar:
-        for chunk in table.chunks(step):
+        for chunk in table.chunks(kind.at_once):
             outcomes = list(pool.map(attempt, chunk))
             good = [row for row, outcome in enumerate(outcomes) if not isinstance(outcome, str)]
             for row, outcome in enumerate(outcomes):
@@ -250,45 +262,41 @@ def _pieces(
                     skipped.append((names[start + row], outcome))
             rows = [start + row for row in good]
             if good:
-                yield (
-                    np.stack([outcomes[row] for row in good]),
+                values = [outcomes[row] for row in good]
+                yield cache.Piece(
+                    np.stack(values) if kind.window is None else np.concatenate(values),
+                    np.array(rows),
                     [names[row] for row in rows],
-                    (None if labels is None else labels[rows]),
+                    None if labels is None else labels[rows],
+                    None if kind.window is None else np.array([len(value) for value in values]),
                 )
             start += len(chunk)
             bar.update(len(chunk))
     if len(skipped) == len(table):
-        raise _nothing(table, where, skipped)
+        raise kind.nothing(table, where, skipped)
 
 
-def _stream(table, size, channels, labels, classes, key, name, strict) -> Samples:
+def _stream(
+    table: Table, kind: Images, labels: np.ndarray | None, classes: tuple[str, ...], key: str, name: str, strict: bool
+) -> Samples:
     if isinstance(table, Parquet):  # which has no quick way to a single row
         from withhold.data import hub
 
-        table = hub.Hub(hub.as_dataset(table, None, (), key))
-    stream = Stream(table, size, channels, labels, strict)
-    return Samples(stream, stream.names, labels, classes, stream.skipped, key, name)
+        table = hub.Hub(hub.as_dataset(table, None, (), key), Images)
+    assert kind.size is not None and kind.channels is not None
+    stream = Stream(table, kind.size, kind.channels, labels, strict)
+    return Samples(stream, stream.names, labels, classes, stream.skipped, key, name, unlabelled=table.unlabelled)
 
 
-def _probe(table: Table, name: str) -> Shape:
-    sides, bad, grey = [], [], True
-    indices = table.probe(PROBES)
-    for index, item in zip(indices, table.images(indices), strict=True):
-        try:
-            sides.append(images.short_side(item))
-            grey = grey and images.is_grey(item)
-        except Unreadable as error:
-            bad.append((index, str(error)))
-    if not sides:
-        raise _nothing(table, name, [(table.names()[index], reason) for index, reason in bad[:1]])
-    return Shape(len(table), int(np.median(sides)), 1 if grey else 3)
+def _found_as(kind: str) -> type[Kind]:
+    """The kind that a source's items are found as: videos, where they are to have sound."""
+    return Videos if kind == PAIR else _kind(kind)
 
 
-def _nothing(table: Table, name: str, skipped: Sequence[tuple[str, str]]) -> WithholdError:
-    if not len(table):
-        return UsageError(f"{name} holds no image.")
-    first, reason = skipped[0]
-    return WithholdError(f"None of the {len(table)} images in {name} can be read ({first}: {reason}).")
+def _kind(name: str) -> type[Kind]:
+    if name not in KINDS:
+        raise UsageError(f"There is no kind of data {name!r}: {suggestion(name, [*KINDS, PAIR])}")
+    return KINDS[name]
 
 
 def _separate(source: Any, split: str | None) -> tuple[Any, str | None]:
@@ -298,11 +306,11 @@ def _separate(source: Any, split: str | None) -> tuple[Any, str | None]:
     return source, split
 
 
-def _tables(source: Any, split: str | None) -> tuple[sources.Tables, str, str]:
+def _tables(source: Any, split: str | None, kind: type[Kind]) -> tuple[sources.Tables, str, str]:
     """The tables of a source, the split that is meant, and what to call it to a person."""
     base, split = _separate(source, split)
     name = os.fspath(base) if isinstance(base, str | os.PathLike) else f"the {type(base).__name__}"
-    found = sources.tables(base)
+    found = sources.tables(base, kind)
     if split is None:
         return found, next(iter(found)), name
     if split not in found:

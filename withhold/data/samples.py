@@ -1,38 +1,41 @@
 """Decoded samples: pixels, labels and names."""
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from withhold.data.kind import Shape
 from withhold.data.streaming import Stream
 from withhold.errors import UsageError
 
 
 class Samples:
-    """Decoded images of one size, with what is known about them.
+    """Decoded items, with what is known about them: images of one size; see `Series` for what has length.
 
     Args:
-        images: uint8 [n, h, w, c]: an array, a memory map, or whatever else gives rows for an array of indices.
+        values: uint8 [n, h, w, c]: an array, a memory map, or whatever else gives rows for an array of indices.
         names: text or UTF-8 bytes [n].
         labels: int64 [n], -1 where unlabelled; None where there are none.
         classes: what the label numbers are called.
         skipped: (name, reason) of each sample that could not be decoded; grows while a stream is read.
         fingerprint: identifies the data and how they were decoded.
         source: what a person called it.
-        rows: the rows of `images` and `names` that belong to this set, int64; None for all.
+        rows: the rows of `values` and `names` that belong to this set, int64; None for all.
         unlabelled: why there are no labels, where a person may have expected some; part of a sentence.
     """
 
     kind = "image"
+    owners: np.ndarray  # of a series: the item that each window was cut of
 
     def __init__(
         self,
-        images: Any,
+        values: Any,
         names: np.ndarray,
         labels: np.ndarray | None = None,
         classes: tuple[str, ...] = (),
@@ -42,29 +45,29 @@ class Samples:
         rows: np.ndarray | None = None,
         unlabelled: str = "",
     ):
-        self.images, self.labels, self.classes, self.rows = images, labels, classes, rows
+        self.values, self.labels, self.classes, self.rows = values, labels, classes, rows
         self.skipped = [] if skipped is None else skipped
         self.fingerprint, self.source, self.unlabelled = fingerprint, source, unlabelled
         self._names = names
 
     def __len__(self) -> int:
-        return len(self.images) if self.rows is None else len(self.rows)
+        return len(self.values) if self.rows is None else len(self.rows)
 
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.labels is not None else ""
-        return f"<{len(self)} images {self.shape[0]}x{self.shape[1]}x{self.shape[2]} from {self.source}{classes}>"
+        return f"<{len(self)} of {self.kind} {'x'.join(map(str, self.shape))} from {self.source}{classes}>"
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels."""
-        return self.images.shape[1:]
+    def shape(self) -> tuple[int, ...]:
+        """Of what a batch holds of an item: height, width and channels."""
+        return self.values.shape[1:]
 
     @property
     def array(self) -> np.ndarray:
         """All images, uint8 [n, h, w, c]: the map itself where the set is whole, else a copy in memory."""
-        if self.rows is None and isinstance(self.images, np.ndarray):
-            return self.images
-        return self.pixels(np.arange(len(self)))
+        if self.rows is None and isinstance(self.values, np.ndarray):
+            return self.values
+        return self.read(np.arange(len(self)))
 
     @cached_property
     def names(self) -> list[str]:
@@ -72,33 +75,34 @@ class Samples:
         names = self._names if self.rows is None else self._names[self.rows]
         return [n.decode("utf-8", "surrogateescape") if isinstance(n, bytes) else str(n) for n in names]
 
-    def pixels(self, indices: np.ndarray) -> np.ndarray:
+    def read(self, indices: np.ndarray) -> np.ndarray:
         """The images at int64 `indices`, copied: uint8 [m, h, w, c]."""
-        return np.asarray(self.images[indices if self.rows is None else self.rows[indices]])
+        return np.asarray(self.values[indices if self.rows is None else self.rows[indices]])
 
-    def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Tensor:
+    def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Any:
         """The images at `indices`: uint8 [m, c, h, w] in channels_last memory format."""
-        return torch.from_numpy(self.pixels(np.asarray(indices, dtype=np.int64))).permute(0, 3, 1, 2)
+        return torch.from_numpy(self.read(np.asarray(indices, dtype=np.int64))).permute(0, 3, 1, 2)
 
-    def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> "Samples":
+    def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> Self:
         """The samples at `indices`, in this order; no pixel is copied."""
         chosen = np.asarray(indices, dtype=np.int64)
         rows = chosen if self.rows is None else self.rows[chosen]
         labels = None if self.labels is None else self.labels[chosen]
-        fingerprint = self._derive(chosen.tobytes())
-        return Samples(
-            self.images,
-            self._names,
-            labels,
-            self.classes,
-            self.skipped,
-            fingerprint,
-            self.source,
-            rows,
-            self.unlabelled,
-        )
+        return self._with(rows=rows, labels=labels, fingerprint=self._derive(chosen.tobytes()))
 
-    def labelled(self, user: str) -> "Samples":
+    def measured(self) -> Shape:
+        """What a probe of these samples would see."""
+        return Shape(len(self), size=min(self.shape[:2]), channels=self.shape[2])
+
+    def windows(self) -> "Samples":
+        """What training steps and encoders get: items that are longer are cut, images stay as they are."""
+        return self
+
+    def of(self, kind: str) -> "Samples":
+        """The part of each item that is of `kind`: where an item has several, as a video has a sound."""
+        return self
+
+    def labelled(self, user: str) -> Self:
         """The samples that have a label. Raises: UsageError, where none has, although `user` needs them."""
         known = np.flatnonzero([] if self.labels is None else self.labels >= 0)
         if not len(known):
@@ -109,13 +113,13 @@ class Samples:
             )
         return self if len(known) == len(self) else self.select(known)
 
-    def with_labels(self, labels: np.ndarray, classes: tuple[str, ...]) -> "Samples":
+    def with_labels(self, labels: np.ndarray, classes: tuple[str, ...]) -> Self:
         """The same samples with other labels, int64 [n]."""
         fingerprint = self._derive(labels.tobytes() + repr(classes).encode())
-        images = self.images.with_labels(labels, self.rows) if isinstance(self.images, Stream) else self.images
-        return Samples(images, self._names, labels, classes, self.skipped, fingerprint, self.source, self.rows)
+        values = self.values.with_labels(labels, self.rows) if isinstance(self.values, Stream) else self.values
+        return self._with(values=values, labels=labels, classes=classes, fingerprint=fingerprint, unlabelled="")
 
-    def split(self, fraction: float, seed: int) -> tuple["Samples", "Samples"]:
+    def split(self, fraction: float, seed: int) -> tuple[Self, Self]:
         """Two disjoint random sets, the second with `fraction` in (0, 1) of the samples, or of each class if labelled.
 
         A class of two or more items has one at least on either side; a single item stays in the first set.
@@ -123,7 +127,7 @@ class Samples:
         if not 0 < fraction < 1:
             raise UsageError(f"A fraction of {fraction} cannot be split off: give one between 0 and 1.")
         if len(self) < 2:
-            raise UsageError(f"{self.source} holds {len(self)} image: splitting needs two at least.")
+            raise UsageError(f"{self.source} holds {len(self)} item: splitting needs two at least.")
         rng = np.random.default_rng(seed)
         strata = np.zeros(len(self), dtype=np.int64) if self.labels is None else self.labels
         held_out = np.zeros(len(self), dtype=bool)
@@ -133,9 +137,16 @@ class Samples:
             held_out[members[:count]] = True
         if not held_out.any():
             raise UsageError(
-                f"Every class in {self.source} has one image only: splitting needs two in one class at least."
+                f"Every class in {self.source} has one item only: splitting needs two in one class at least."
             )
         return self.select(np.flatnonzero(~held_out)), self.select(np.flatnonzero(held_out))
+
+    def _with(self, **changes: Any) -> Self:
+        """The same samples, but for these attributes."""
+        other = copy.copy(self)
+        other.__dict__.pop("names", None)  # which follow from the rows
+        other.__dict__.update(changes)
+        return other
 
     def _derive(self, change: bytes) -> str:
         return hashlib.blake2b(self.fingerprint.encode() + change, digest_size=16).hexdigest()

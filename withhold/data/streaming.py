@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from withhold.data.images import Item, Unreadable, decode
+from withhold.data.images import decode
+from withhold.data.kind import Item, Unreadable
 from withhold.data.tables import Table
 from withhold.errors import WithholdError
 
@@ -30,7 +31,7 @@ class Stream:
         return self.shape[0]
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        outcomes = self.pool.map(self._try, self.table.images(indices.tolist()))
+        outcomes = self.pool.map(self._try, self.table.items(indices.tolist()))
         images = np.empty((len(indices), *self.shape[1:]), dtype=np.uint8)
         for row, (index, outcome) in enumerate(zip(indices.tolist(), outcomes, strict=True)):
             if isinstance(outcome, Unreadable):
@@ -57,7 +58,7 @@ class Stream:
             other = (index + step) % len(self)
             if other in self.bad or (self.labels is not None and self.labels[other] != self.labels[index]):
                 continue
-            outcome = self._try(self.table.images([other])[0])
+            outcome = self._try(self.table.items([other])[0])
             if not isinstance(outcome, Unreadable):
                 return outcome
             self._skip(other, outcome)

@@ -1,9 +1,12 @@
 """Undecoded samples in a row, whatever they came from: what every source turns into before it is decoded."""
 
+import gzip
 import hashlib
+import itertools
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from threading import Lock
@@ -11,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from withhold.data.images import Item, Unreadable
+from withhold.data.kind import Item, Unreadable
+from withhold.errors import WithholdError
 
 
 class Table:
@@ -21,16 +25,18 @@ class Table:
         labels: one value a sample (text or number; None, "" and -1 stand for unlabelled), or None where there are none.
         unlabelled: why there are none, where a person may have expected some; part of a sentence.
         classes: what the label numbers are called, where the source says so.
+        listed: whether a manifest names its items.
     """
 
     labels: Sequence[Any] | None = None
     unlabelled: str = ""
     classes: tuple[str, ...] = ()
+    listed: bool = False
 
     def __len__(self) -> int:
         raise NotImplementedError
 
-    def images(self, indices: Sequence[int]) -> list[Item]:
+    def items(self, indices: Sequence[int]) -> list[Item]:
         """The samples at `indices`."""
         raise NotImplementedError
 
@@ -45,7 +51,7 @@ class Table:
     def chunks(self, size: int) -> Iterator[list[Item]]:
         """All samples in order, `size` at a time."""
         for start in range(0, len(self), size):
-            yield self.images(range(start, min(start + size, len(self))))
+            yield self.items(range(start, min(start + size, len(self))))
 
     def probe(self, count: int) -> list[int]:
         """The indices of at most `count` samples that are cheap to read and stand for the rest."""
@@ -53,7 +59,7 @@ class Table:
 
 
 class Files(Table):
-    """Image files at `names`, relative to the folder `root`."""
+    """Files at `names`, relative to the folder `root`."""
 
     def __init__(self, root: str, names: Sequence[str], labels: Sequence[Any] | None = None):
         self.root, self._names, self.labels = root, names, labels
@@ -64,18 +70,110 @@ class Files(Table):
     def names(self):
         return self._names
 
-    def images(self, indices):
+    def items(self, indices):
         return [os.path.join(self.root, self._names[index]) for index in indices]
 
     def stamp(self):
         total = hashlib.blake2b(repr(self.labels).encode(), digest_size=16)
-        for path in self.images(range(len(self))):
+        for path in self.items(range(len(self))):
             total.update(file_stamp(path).encode("utf-8", "surrogateescape"))
         return total.hexdigest()
 
 
+class Frames(Files):
+    """Videos as images in order: `frames` are the paths of each, relative to `root`."""
+
+    def __init__(self, root: str, names: Sequence[str], frames: Sequence[list[str]]):
+        super().__init__(root, names)
+        self.frames = frames
+
+    def items(self, indices):
+        return [[os.path.join(self.root, name) for name in self.frames[index]] for index in indices]
+
+    def stamp(self):
+        total = hashlib.blake2b(repr(self.labels).encode(), digest_size=16)
+        for video in self.items(range(len(self))):
+            for path in video:
+                total.update(file_stamp(path).encode("utf-8", "surrogateescape"))
+        return total.hexdigest()
+
+
+class Documents(Files):
+    """Text files, a document each."""
+
+    def items(self, indices):
+        return [partial(_contents, path) for path in super().items(indices)]
+
+    def stamp(self):
+        total = hashlib.blake2b(repr(self.labels).encode(), digest_size=16)
+        for path in super().items(range(len(self))):
+            total.update(file_stamp(path).encode("utf-8", "surrogateescape"))
+        return total.hexdigest()
+
+
+class Lines(Table):
+    """Texts that are in memory."""
+
+    def __init__(self, texts: Sequence[str], labels: Sequence[Any] | None = None):
+        self.texts, self.labels = texts, labels
+
+    def __len__(self):
+        return len(self.texts)
+
+    def items(self, indices):
+        return [self.texts[index] for index in indices]
+
+    def stamp(self):
+        total = hashlib.blake2b(repr(self.labels).encode(), digest_size=16)
+        for text in self.texts:
+            total.update(text.encode("utf-8", "surrogateescape") + b"\0")
+        return total.hexdigest()
+
+
+class Paragraphs(Table):
+    """The paragraphs of a text file: what stands between empty lines. They are read when they are asked for."""
+
+    def __init__(self, path: str):
+        self.path = path
+        self.count = sum(map(len, self.chunks(1024)))
+
+    def __len__(self):
+        return self.count
+
+    def items(self, indices):
+        wanted, found = set(indices), {}
+        for row, text in enumerate(text for chunk in self.chunks(1024) for text in chunk):
+            if row in wanted:
+                found[row] = text
+        return [found[index] for index in indices]
+
+    def chunks(self, size):
+        part: list[Any] = []
+        for _, group in itertools.groupby(self._lines(), key=lambda line: not line.strip()):
+            text = "".join(group)
+            if text.strip():
+                part.append(text)
+            if len(part) == size:
+                yield part
+                part = []
+        if part:
+            yield part
+
+    def stamp(self):
+        return file_stamp(self.path)
+
+    def _lines(self) -> Iterator[str]:
+        opened = gzip.open if self.path.endswith(".gz") else open
+        try:
+            with opened(self.path, "rt", encoding="utf-8-sig") as file:
+                yield from file
+        except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
+            reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+            raise WithholdError(f"{self.path} cannot be read: {reason}.") from error
+
+
 class Zip(Table):
-    """Image files in an archive, by name; each is read when it is decoded, and nothing is unpacked to disk."""
+    """Files in an archive, by name; each is read when it is decoded, and nothing is unpacked to disk."""
 
     def __init__(self, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]):
         self.archive, self._names, self.members = archive, list(members), list(members.values())
@@ -87,7 +185,7 @@ class Zip(Table):
     def names(self):
         return self._names
 
-    def images(self, indices):
+    def items(self, indices):
         return [partial(self._read, self.members[index]) for index in indices]
 
     def stamp(self):
@@ -102,7 +200,7 @@ class Zip(Table):
 
 
 class Parquet(Table):
-    """Encoded images in a column of parquet files: bytes, or Hugging Face's struct {bytes, path}."""
+    """A column of parquet files: encoded items as bytes or Hugging Face's struct {bytes, path}, or texts."""
 
     def __init__(self, paths: Sequence[str], column: str, label: str | None):
         import pyarrow.parquet as parquet
@@ -114,7 +212,7 @@ class Parquet(Table):
         counts = [file.metadata.row_group(group).num_rows for file, group in self.groups]
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(int)
         schema = self.files[0].schema_arrow
-        self.nested = not _is_binary(schema.field(column).type)
+        self.nested = str(schema.field(column).type).startswith("struct")
         self.classes = _class_names(schema, label)
 
     def __len__(self):
@@ -132,7 +230,7 @@ class Parquet(Table):
         paths = [row for file in self.files for row in file.read([f"{self.column}.path"]).column(0).to_pylist()]
         return [(path and path["path"]) or str(row) for row, path in enumerate(paths)]
 
-    def images(self, indices):
+    def items(self, indices):
         found = {}
         for group in np.unique(np.searchsorted(self.starts, indices, "right") - 1):
             wanted = {index for index in indices if self.starts[group] <= index < self.starts[group + 1]}
@@ -177,8 +275,13 @@ def file_stamp(path: str) -> str:
     return f"{os.path.abspath(path)} {status.st_size} {status.st_mtime_ns}\n"
 
 
-def _is_binary(kind: Any) -> bool:
-    return str(kind) in ("binary", "large_binary", "binary_view")
+def _contents(path: str) -> bytes:
+    """A text file's bytes, unpacked if its name ends in .gz."""
+    try:
+        with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
+            return file.read()
+    except (OSError, EOFError, zlib.error) as error:
+        raise Unreadable("missing file" if isinstance(error, FileNotFoundError) else str(error)) from error
 
 
 def _class_names(schema: Any, label: str | None) -> tuple[str, ...]:

@@ -21,8 +21,11 @@ def features(
 ) -> Tensor:
     """The encoder's features of every sample, float32 [n, dim] on the CPU, in eval mode and float32 throughout.
 
+    Of an item that is cut into windows they are the mean over these.
+
     Args:
-        encoder: images float [n, c, h, w] in [0, 1] -> [n, dim]. It is moved to `device`; its modes are put back.
+        encoder: what `views.to_float` gives, such as images float [n, c, h, w] in [0, 1] -> [n, dim]. It is
+            moved to `device`; its modes are put back.
 
     Raises:
         WithholdError: features that are not finite.
@@ -50,10 +53,15 @@ def _rows(
     batch_size: int = 256,
 ) -> Tensor:
     module.to(device)
+    windows = samples.windows()
     with frozen(module):
-        batches = _batches(samples, torch.arange(len(samples)), device, batch_size)
-        parts = [function(images).float().cpu() for images in batches]
+        batches = _batches(windows, torch.arange(len(windows)), device, batch_size)
+        parts = [function(items).float().cpu() for items in batches]
     rows = torch.cat(parts)  # outside, so that it can be learned on
+    if windows is not samples:  # an item's features are the mean over its windows
+        owners = torch.from_numpy(windows.owners)
+        sums = rows.new_zeros(len(samples), *rows.shape[1:]).index_add_(0, owners, rows)
+        rows = sums / owners.bincount(minlength=len(samples)).view(-1, *[1] * (rows.ndim - 1))
     bad = int((~rows.flatten(1).isfinite().all(1)).sum())
     if bad:
         raise WithholdError(
@@ -86,7 +94,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 
 def plain_batches(samples: Samples, device: str | torch.device, most: int = 2048) -> Iterator[Tensor]:
-    """At most `most` random samples, whole, as float batches [n, c, h, w] in [0, 1]: for batch statistics."""
+    """At most `most` random items, as networks take them: for batch statistics."""
     chosen = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:most].sort().values
     return _batches(samples, chosen, device)
 

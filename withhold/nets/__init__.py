@@ -7,7 +7,7 @@ from withhold.nets.encoder import Encoder
 from withhold.nets.generator import Generator
 from withhold.nets.heads import ChannelWise, mlp
 from withhold.nets.memory import ImagePool, MemoryBank, Queue
-from withhold.nets.registry import build, names
+from withhold.nets.registry import build, names, takes
 from withhold.nets.resnet import ResNet
 from withhold.nets.statistics import refresh_statistics
 from withhold.nets.teacher import Teacher, cosine_momentum, ema_update
@@ -16,5 +16,5 @@ from withhold.nets.vit import Transformer, ViT, positions
 __all__ = [
     "ChannelWise", "ConvNet", "Decoder", "Discriminator", "Encoder", "Generator", "ImagePool", "MemoryBank", "Queue",
     "ResNet", "Teacher", "Transformer", "ViT", "build", "cosine_momentum", "ema_update", "mlp", "names", "positions",
-    "refresh_statistics",
+    "refresh_statistics", "takes",
 ]  # fmt: skip

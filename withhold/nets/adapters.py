@@ -133,7 +133,7 @@ def timm(name: str, size: int, channels: int, pretrained: bool) -> Encoder:
     return _measured(f"timm:{name}", lambda: Adapter(_ForwardFeatures(model), size, channels, inputs, **scale), size)
 
 
-SOURCES: dict[str, Callable[[str, int, int, bool], Encoder]] = {"hf": transformers, "timm": timm}
+SOURCES: dict[str, Callable[..., Encoder]] = {"hf": transformers, "timm": timm}
 
 
 class _LastHiddenState(nn.Module):

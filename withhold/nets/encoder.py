@@ -1,4 +1,6 @@
-"""The contract of an encoder: images in, one feature vector each out."""
+"""The contract of an encoder: items in, one feature vector each out."""
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +10,8 @@ from withhold import views
 
 class Encoder(nn.Module):
     """Images float [n, c, h, w] in [0, 1] -> features [n, dim].
+
+    Of clips [n, t, c, h, w] it encodes every frame, and gives the mean of their features.
 
     A subclass sets itself up with `super().__init__(dim, channels, size, stride)` and defines `encode`. It normalises
     its own input, so what a view emits, what a person embeds and what ONNX runs are the same plain [0, 1] pixels.
@@ -19,8 +23,14 @@ class Encoder(nn.Module):
         size: height and width in pixels that the encoder is built for; convolutional ones take others too.
         stride: pixels per cell of the feature map.
         mean, std: what the input is normalised with, a channel each; the default maps [0, 1] to [-2, 2].
+
+    Attributes:
+        kind: of the data that it encodes.
+        default: the name of the encoder that a method takes which asks for this class; "" leaves it to the hardware.
     """
 
+    kind: ClassVar[str] = "image"
+    default: ClassVar[str] = ""
     mean: Tensor
     std: Tensor
 
@@ -65,4 +75,6 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images float [n, c, h, w] in [0, 1] -> features [n, dim], the mean over the feature map."""
+        if images.ndim == 5:
+            return self(images.flatten(0, 1)).unflatten(0, images.shape[:2]).mean(1)
         return self.maps(images).mean((2, 3))

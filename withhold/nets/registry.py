@@ -1,19 +1,24 @@
 """Encoders by name."""
 
+import inspect
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
 from withhold.errors import UsageError, suggestion
 from withhold.nets.encoder import Encoder
 
-Builder = Callable[[int, int], Encoder]
+Builder = Callable[..., Encoder]
 
 _BUILDERS: dict[str, Builder] = {}
 
 
 def register(builder: Builder) -> Builder:
-    """Declare `builder(size, channels)` as an encoder of the library; its name is the function's, with hyphens."""
+    """Declare a function as the builder of an encoder of the library; its name is the function's, with hyphens.
+
+    Its arguments are what the encoder must know of its input: (size, channels) of images.
+    """
     _BUILDERS[builder.__name__.replace("_", "-")] = builder
     return builder
 
@@ -23,15 +28,34 @@ def names() -> list[str]:
     return list(_BUILDERS)
 
 
-def build(name: str | nn.Module, *, size: int, channels: int, pretrained: bool = False) -> Encoder:
-    """The encoder called `name`, for images of `size` pixels.
+def takes(name: str) -> tuple[str, ...]:
+    """What the encoder called `name` must know of its input: ("size", "channels") of images.
+
+    Raises:
+        UsageError: there is no such encoder.
+    """
+    from withhold.nets import adapters
+
+    source, _, rest = name.partition(":")
+    if rest and source in adapters.SOURCES:
+        return ("size", "channels")
+    if name not in _BUILDERS:
+        raise UsageError(
+            f"There is no encoder {name!r}: {suggestion(name, names())} Or name one of another library's, as hf:NAME "
+            f"or timm:NAME."
+        )
+    return tuple(inspect.signature(_BUILDERS[name]).parameters)
+
+
+def build(name: str | nn.Module, *, pretrained: bool = False, **inputs: Any) -> Encoder:
+    """The encoder called `name`, for inputs of a certain kind.
 
     Args:
         name: one of `names()`; `hf:NAME` or `timm:NAME`, a model of Transformers or timm (for the former also a local
             folder); or a module with a `dim` that maps images to [n, dim] or [n, dim, h, w].
-        size: height and width of the images in pixels.
-        channels: 1 for lightness, 3 for RGB.
         pretrained: start from published weights, which only `hf:NAME` and `timm:NAME` have.
+        inputs: what `takes(name)` lists: of images size, their height and width in pixels, and channels, 1 for
+            lightness, 3 for RGB.
 
     Raises:
         UsageError: there is no such encoder, or the images are too small for it.
@@ -41,20 +65,16 @@ def build(name: str | nn.Module, *, size: int, channels: int, pretrained: bool =
     if isinstance(name, Encoder):
         return name
     if isinstance(name, nn.Module):
-        return adapters.adapt(name, size, channels)
+        return adapters.adapt(name, **inputs)
+    takes(name)  # which names the right ones where there is no such encoder
     source, _, rest = name.partition(":")
-    if rest and source in adapters.SOURCES:
-        return adapters.SOURCES[source](rest, size, channels, pretrained)
-    if name not in _BUILDERS:
-        raise UsageError(
-            f"There is no encoder {name!r}: {suggestion(name, names())} Or name one of another library's, as hf:NAME "
-            f"or timm:NAME."
-        )
+    if rest:
+        return adapters.SOURCES[source](rest, pretrained=pretrained, **inputs)
     if pretrained:
         raise UsageError(
             f"{name} has no published weights: leave pretrained out, or name a model that has, as hf:NAME."
         )
-    built = _BUILDERS[name](size, channels)
-    if size < built.stride:
-        raise UsageError(f"Images of {size} pixels are too small for {name}: use {built.stride} or more.")
+    built = _BUILDERS[name](**inputs)
+    if "size" in inputs and inputs["size"] < built.stride:
+        raise UsageError(f"Images of {inputs['size']} pixels are too small for {name}: use {built.stride} or more.")
     return built

@@ -26,6 +26,8 @@ class ViT(Encoder):
         UsageError: `size` is below 8, or has no divisor that gives 32 patches a side or fewer.
     """
 
+    default = "vit-tiny"
+
     def __init__(self, dim: int, depth: int, heads: int, size: int, channels: int):
         super().__init__(dim=dim, channels=channels, size=size, stride=patch_size(size))
         self.patch = self.stride

@@ -13,12 +13,26 @@ from withhold.methods import Encoder, Method
 from withhold.training import defaults
 
 
-def choose_encoder(
-    cls: type[Method], sources: Sequence[Any], name: str | None, size: int | None, pretrained: bool = False
-) -> dict[str, Any]:
-    """What describes the encoder in a run's configuration: what is None suits the method, the data and the hardware.
+def kinds(cls: type[Method]) -> dict[str, str]:
+    """The kind of data of each of a method's streams."""
+    return {stream: need.removeprefix("labelled ") for stream, need in cls.needs.items()}
 
-    All streams have the size of the largest images, and colour if one of them has.
+
+def choose(
+    cls: type[Method],
+    sources: Sequence[Any],
+    parameters: dict[str, Any],
+    name: str | None = None,
+    size: int | None = None,
+    pretrained: bool = False,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A run's "encoder" and "decoding": what is None suits the method, the data and the hardware.
+
+    All streams have the size of the largest images, and colour if one of them has. Decode parameters that are the
+    method's own, such as the frames of a clip, are taken from `parameters`. A tokenizer is still to be trained.
+
+    Returns:
+        what describes the encoder, and how the streams are decoded.
 
     Raises:
         UsageError: not one source for each stream.
@@ -26,43 +40,48 @@ def choose_encoder(
     if len(sources) != len(cls.needs):
         wanted = ", ".join(f"{stream} ({kind})" for stream, kind in cls.needs.items())
         raise UsageError(f"{cls.name} learns from {len(cls.needs)} stream(s), {wanted}, but {len(sources)} were given.")
-    shapes = [data.measure(source) for source in sources]
-    channels = max(shape.channels for shape in shapes)
-    return {
-        "name": name or defaults.encoder(cls, defaults.device()),
-        "size": size or defaults.size(max(shape.size for shape in shapes), defaults.device()),
-        "channels": cls.channels or channels,
-        "data_channels": channels,
-        "pretrained": pretrained,
-    }
+    taken = {field for kind in kinds(cls).values() for field in data.takes(kind)}
+    shapes = [data.measure(source, kind) for source, kind in zip(sources, kinds(cls).values(), strict=True)]
+    decoding: dict[str, Any] = {field: parameters[field] for field in sorted(taken) if field in parameters}
+    if "size" in taken:
+        decoding["size"] = size or defaults.size(max(shape.size for shape in shapes), defaults.device())
+        decoding["channels"] = max(shape.channels for shape in shapes)
+    if "rate" in taken:
+        decoding["rate"] = min(max(shape.rate for shape in shapes), data.MOST_RATE)
+    encoder: dict[str, Any] = {"name": name or defaults.encoder(cls, defaults.device()), "pretrained": pretrained}
+    encoder |= {field: decoding[field] for field in nets.takes(encoder["name"]) if field in decoding}
+    if "channels" in encoder:
+        encoder["channels"] = cls.channels or decoding["channels"]
+    return encoder, decoding
+
+
+def load_stream(source: Any, kind: str, decoding: dict[str, Any], **options: Any) -> Samples:
+    """A source of a kind of data, decoded as a run's configuration says."""
+    own = {field: value for field, value in decoding.items() if field in data.takes(kind)}
+    return data.load(source, kind, **own, **options)
 
 
 def load_streams(
     cls: type[Method],
     sources: Sequence[Any],
-    encoder: dict[str, Any],
+    decoding: dict[str, Any],
     *,
     labels: str | None = None,
     strict: bool = False,
 ) -> dict[str, Samples]:
-    """The method's streams, decoded as `encoder` says; `labels` belong to those that are to be labelled, if any are."""
+    """The method's streams; `labels` belong to those that are to be labelled, if any are."""
     taught = [stream for stream, need in cls.needs.items() if need.startswith("labelled")] or list(cls.needs)
     return {
-        stream: data.load(
-            source, size=encoder["size"], channels=encoder["data_channels"], strict=strict,
-            labels=labels if stream in taught else None,
-        )
-        for stream, source in zip(cls.needs, sources, strict=True)
-    }  # fmt: skip
+        stream: load_stream(source, kind, decoding, strict=strict, labels=labels if stream in taught else None)
+        for (stream, kind), source in zip(kinds(cls).items(), sources, strict=True)
+    }
 
 
 def build_encoder(config: dict[str, Any], seed: int) -> Encoder:
     """The encoder that a run's configuration describes, with weights from `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return nets.build(
-            config["name"], size=config["size"], channels=config["channels"], pretrained=config["pretrained"]
-        )
+        return nets.build(**config)
 
 
 def build_method(

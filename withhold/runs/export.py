@@ -34,7 +34,7 @@ def export(run: Run, to: str, path: Path) -> float:
     except ImportError as error:
         raise WithholdError("ONNX needs more packages: pip install 'withhold[onnx]'.") from error
     encoder = run.encoder
-    size, channels = encoder.size, run.config["encoder"]["data_channels"]
+    size, channels = encoder.size, run.config["decoding"]["channels"]
     images = torch.rand(3, channels, size, size, generator=torch.Generator().manual_seed(0))
     other = torch.rand(5, channels, size, size, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from withhold.data import Samples
 from withhold.methods import Method
-from withhold.page import cell
+from withhold.page import THUMBNAIL, cell
 from withhold.runs import charts, embedding, pictures
 
 MOST, BATCH, ROWS, QUERIES, NEIGHBOURS = 1000, 32, 8, 6, 8
@@ -91,11 +91,15 @@ def neighbours(samples: Samples, features: Tensor) -> list[dict[str, Any]]:
 
 
 def _item(samples: Samples, index: int) -> dict[str, Any]:
-    image = samples.batch(np.array([index]))[0].float() / 255
+    shown: Tensor | str = samples.names[index]
+    if samples.kind in ("image", "video", "video with sound"):
+        shown = samples.of("image").batch(np.array([index]))[0].float() / 255
     label = "" if samples.labels is None or samples.labels[index] < 0 else samples.classes[samples.labels[index]]
-    return {**_cell(image), "name": samples.names[index], "label": label}
+    return {**_cell(shown), "name": samples.names[index], "label": label}
 
 
 def _cell(entry: Tensor | str) -> dict[str, Any]:
-    """A caption, or an image inside the page."""
-    return {"caption": entry} if isinstance(entry, str) else cell(pictures.to_image(entry))
+    """A caption, or an image inside the page; frames stand side by side."""
+    if isinstance(entry, str):
+        return {"caption": entry}
+    return cell(pictures.to_image(entry), width=THUMBNAIL * (len(entry) if entry.ndim == 4 else 1))

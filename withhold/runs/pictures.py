@@ -14,21 +14,29 @@ Columns = dict[str, Tensor | list[str]]
 
 PAPER, INK, FAINT = "#ffffff", "#1b1f24", "#6a737d"
 MARGIN, GAP, LINE, CAPTION = 24, 8, 17, 18  # pixels, and letters a line of a caption
+FRAMES = 8
+"""Frames of a clip that are drawn."""
 
 
 def to_image(image: Tensor) -> Image.Image:
-    """A float image [c, h, w] in [0, 1], c = 1 or 3, as a Pillow one of the same size, grey as grey."""
+    """A float image [c, h, w] in [0, 1], c = 1 or 3, as a Pillow one of the same size, grey as grey.
+
+    Of a clip [t, c, h, w], up to eight frames side by side.
+    """
+    if image.ndim == 4:
+        frames = image[torch.linspace(0, len(image) - 1, min(FRAMES, len(image))).round().long()]
+        image = torch.cat(list(frames), dim=2)
     pixels = image.detach().float().nan_to_num(0.0).clamp(0, 1).mul(255).round().to(torch.uint8).cpu()
     return Image.fromarray(pixels[0].numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).numpy())
 
 
 def tile(image: Tensor, side: int = 96) -> Image.Image:
-    """A float image [c, h, w] in [0, 1], drawn about `side` pixels long.
+    """A float image [c, h, w] in [0, 1], or each frame of a clip, drawn about `side` pixels long.
 
     Small images grow by a whole factor without smoothing, so that a pixel stays a square; large ones shrink to `side`.
     """
     picture = to_image(image)
-    longest = max(picture.size)
+    longest = max(image.shape[-2:])
     if longest > side:
         return picture.resize(
             [max(1, round(length * side / longest)) for length in picture.size], Image.Resampling.LANCZOS

@@ -18,7 +18,7 @@ from withhold.evaluation import by_data
 from withhold.page import render
 from withhold.runs import charts, gallery
 from withhold.runs.compare import losses
-from withhold.runs.run import Run
+from withhold.runs.run import Run, inputs
 from withhold.training import Row
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -191,14 +191,13 @@ def facts(run: Run) -> dict[str, str]:
         name: value for name, value in chosen.items() if value not in (None, 0.0) and (name, value) != ("accumulate", 1)
     }
     start = "published weights" if encoder["pretrained"] else "fresh weights"
-    colour = "lightness" if encoder["channels"] == 1 else "colour"
     values = {
         "Data": ", ".join(config["data"]) + (f", {len(classes)} classes" if classes else ""),
         "Parameters": _listed(config["parameters"]) or "none",
         "Encoder": f"{encoder['name']}, {start}",
-        "Input": f"{encoder['size']} × {encoder['size']} px, {colour}",
+        "Input": inputs(config),
         "Budget": counted(plan["steps"], "step") if plan.get("steps") else f"{plan.get('minutes') or 0:g} minutes",
-        "Batch": f"{config['batch_size']:,} images",
+        "Batch": f"{config['batch_size']:,} items",
         "Optimiser": _listed(said) or "the method's own",
         "Seed": str(run.seed),
         "Hardware": ", ".join(str(hardware[name]) for name in ("device", "precision") if hardware.get(name)),
@@ -213,7 +212,9 @@ def command(run: Run) -> str:
     words = ["withhold", "train", config["method"]]
     words += ["DATA" if re.fullmatch(r"\w+ of \d+", source) else source for source in _named(config)]
     words += [f"{name}={value}" for name, value in config["parameters"].items()]
-    words += ["--encoder", config["encoder"]["name"], "--size", str(config["encoder"]["size"])]
+    words += ["--encoder", config["encoder"]["name"]]
+    if "size" in config["decoding"]:
+        words += ["--size", str(config["decoding"]["size"])]
     if config["encoder"]["pretrained"]:
         words.append("--pretrained")
     words += ["--batch-size", str(config["batch_size"]), "--seed", str(run.seed)]

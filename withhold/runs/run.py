@@ -20,7 +20,7 @@ from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
 from withhold.files import writing
 from withhold.methods import Classifier, Encoder, Method
-from withhold.runs.build import build_encoder, build_method, load_streams
+from withhold.runs.build import build_encoder, build_method, kinds, load_stream, load_streams
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
 
@@ -44,6 +44,9 @@ class Run:
             self.config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise WithholdError(f"{path} is damaged ({error}): train this run again.") from error
+        for part in (self.config["encoder"], self.config["decoding"]):
+            if "tokenizer" in part:  # which lies in the folder, wherever that was moved
+                part["tokenizer"] = str(self.folder / "tokenizer.json")
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}: {self.config['method']} on {', '.join(self.config['data'])})"
@@ -87,10 +90,14 @@ class Run:
         """The same encoder with fresh weights from the run's seed: the control."""
         return build_encoder(self.config["encoder"], self.seed)
 
-    def load_data(self, source: Any, **options: Any) -> Samples:
+    @property
+    def kind(self) -> str:
+        """What kind of data its method learns from: "image", "video" ...; of several streams, the first one's."""
+        return next(iter(kinds(registry.find(self.config["method"])).values()))
+
+    def load_data(self, source: Any, kind: str | None = None, **options: Any) -> Samples:
         """`source` decoded as this run's encoder takes it; what cannot be read is left out, and said."""
-        encoder = self.config["encoder"]
-        samples = data.load(source, size=encoder["size"], channels=encoder["data_channels"], **options)
+        samples = load_stream(source, kind or self.kind, self.config["decoding"], **options)
         if samples.skipped:
             name, reason = samples.skipped[0]
             log.warning("%s: %s left out, such as %s (%s)", samples.source, len(samples.skipped), name, reason)
@@ -99,7 +106,7 @@ class Run:
     def streams(self) -> list[Samples]:
         """The data that it was trained on, decoded as then, a stream each."""
         cls, config = registry.find(self.config["method"]), self.config
-        return list(load_streams(cls, config["data"], config["encoder"], labels=config["labels"]).values())
+        return list(load_streams(cls, config["data"], config["decoding"], labels=config["labels"]).values())
 
     def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
         """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim].
@@ -159,7 +166,7 @@ class Run:
             raise UsageError(
                 f"{self.config['method']} has learned no names of classes: leave the protocol classifier out."
             )
-        parts = {"train": source, "test": test} if test is not None else data.splits(source)
+        parts = {"train": source, "test": test} if test is not None else data.splits(source, self.kind)
         if parts:
             bank, queries = (self.load_data(parts[part], labels=labels, strict=strict) for part in ("train", "test"))
         else:
@@ -213,6 +220,22 @@ class Run:
             module.load_state_dict(load_file(path))
         except (SafetensorError, RuntimeError, OSError) as error:
             raise WithholdError(f"{path} is damaged or of another version ({error}): train this run again.") from error
+
+
+def inputs(config: dict[str, Any]) -> str:
+    """What a run's encoder looks at, in words."""
+    decoding = config["decoding"]
+    words = []
+    if "size" in decoding:
+        colour = "lightness" if config["encoder"].get("channels", decoding["channels"]) == 1 else "colour"
+        words.append(f"{decoding['size']} × {decoding['size']} px, {colour}")
+    if "frames" in decoding:
+        words.append(f"{decoding['frames']} frames, {decoding['fps']:g} a second")
+    if "rate" in decoding:
+        words.append(f"{decoding['seconds']:g} s of sound at {decoding['rate']:,} Hz")
+    if "tokens" in decoding:
+        words.append(f"{decoding['tokens']} tokens")
+    return ", ".join(words)
 
 
 def write_json(path: Path, value: Any) -> None:

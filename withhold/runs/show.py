@@ -10,7 +10,7 @@ from withhold import data
 from withhold import methods as registry
 from withhold.errors import UsageError
 from withhold.files import writing
-from withhold.runs.build import build_method, choose_encoder, classes_of, load_streams
+from withhold.runs.build import build_method, choose, classes_of, load_streams
 from withhold.runs.pictures import grid, to_image
 from withhold.runs.run import Run
 
@@ -26,9 +26,10 @@ def picture(
 ) -> None:
     """Render a few samples as `method` would see them, beside what it withholds, to the PNG file `out`."""
     cls = registry.find(method)
-    config = choose_encoder(cls, sources, encoder, size)
-    streams = load_streams(cls, sources, config)
-    learner = build_method(cls, config, parameters, seed, classes_of(cls, streams))
+    parameters = registry.configure(cls, parameters)
+    chosen, decoding = choose(cls, sources, parameters, encoder, size)
+    streams = load_streams(cls, sources, decoding)
+    learner = build_method(cls, chosen, parameters, seed, classes_of(cls, streams))
     feeder = data.Feeder(streams, cls.needs, min(8, *(len(s) for s in streams.values())), seed)
     learner.seed(seed)
     learner.prepare(**streams)

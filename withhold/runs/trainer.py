@@ -18,11 +18,11 @@ from withhold import data, evaluation, nets, training
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, suggestion
-from withhold.files import prepare_folder
+from withhold.files import prepare_folder, writing
 from withhold.methods import Method
-from withhold.runs.build import build_method, choose_encoder, classes_of, load_streams
+from withhold.runs.build import build_method, choose, classes_of, kinds, load_streams
 from withhold.runs.report import write as write_report
-from withhold.runs.run import Run, write_json, write_weights
+from withhold.runs.run import Run, inputs, write_json, write_weights
 from withhold.training import Outcome, Plan, Row, defaults
 
 log = logging.getLogger("withhold")
@@ -99,17 +99,20 @@ def train(
     if begun and not resume:
         raise UsageError(f"The run {folder} exists: add --resume to go on with it, or name another --out.")
 
-    chosen = choose_encoder(cls, sources, encoder, size, pretrained)
+    chosen, decoding = choose(cls, sources, parameters, encoder, size, pretrained)
+    if "tokenizer" in decoding:
+        prepare_folder(folder)
+        chosen["tokenizer"] = decoding["tokenizer"] = _tokenizer(folder, cls, sources, decoding["tokenizer"])
     # A throw-away, so that a wrong name or size is found before anything is decoded.
     build_method(cls, chosen, parameters, seed, classes=("this", "that"))
     prepare_folder(folder)
-    streams = load_streams(cls, sources, chosen, labels=labels, strict=strict)
+    streams = load_streams(cls, sources, decoding, labels=labels, strict=strict)
     classes = classes_of(cls, streams)
     learner = build_method(cls, chosen, parameters, seed, classes)
     fabric = _fabric(learner, devices, nodes, precision)
 
-    longest = max(len(samples) for samples in streams.values())
-    batch_size = batch_size or defaults.batch_size(longest)
+    longest = max(streams.values(), key=lambda samples: len(samples.windows()))
+    batch_size = batch_size or defaults.batch_size(len(longest.windows()), longest.kind)
     feeder = data.Feeder(
         streams, cls.needs, batch_size, seed, device=fabric.device, rank=fabric.global_rank, world=fabric.world_size
     )
@@ -125,6 +128,7 @@ def train(
         "method": method if method.endswith(".py") else cls.name,
         "parameters": parameters,
         "encoder": chosen,
+        "decoding": decoding,
         "data": [_describe(source) for source in sources],
         "labels": None if labels is None else str(labels),
         "classes": list(classes),
@@ -161,6 +165,21 @@ def train(
     return Run(folder)
 
 
+def _tokenizer(folder: Path, cls: type[Method], sources: tuple[Any, ...], name: str) -> str:
+    """The path of the run's tokenizer, trained on the texts among `sources` if it is not there yet."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        if Path(name).is_file():
+            tokenizer = data.load_tokenizer(name)
+        else:
+            texts = [s for s, kind in zip(sources, kinds(cls).values(), strict=True) if kind == "text"]
+            log.info("training a tokenizer, %s", name)
+            tokenizer = data.fit_tokenizer(texts[-1], name)  # of several, the unlabelled one is named last
+        with writing(path) as partial:
+            tokenizer.save(str(partial))
+    return str(path)
+
+
 def _fabric(learner: Method, devices: int, nodes: int, precision: str | None) -> Fabric:
     device = defaults.device()
     ranks = devices * nodes
@@ -187,7 +206,8 @@ def _finish(
         write_weights(folder / "method.safetensors", learner)
     # Methods train on cut, masked or coloured inputs; a person will embed whole images, and so do the controls.
     # Each batch has a part of every stream, as in training, so that what two domains differ in counts as variance.
-    plain = itertools.zip_longest(*(evaluation.plain_batches(s, fabric.device) for s in streams.values()))
+    suited = [s.of(encoder.kind) for s in streams.values()]
+    plain = itertools.zip_longest(*(evaluation.plain_batches(s, fabric.device) for s in suited))
     nets.refresh_statistics(encoder, (torch.cat([part for part in parts if part is not None]) for parts in plain))
     if not fabric.is_global_zero:  # the others were needed for statistics across ranks
         return
@@ -243,7 +263,7 @@ def _look(encoder: nn.Module, watched: tuple[Samples, Samples]) -> Row:
 def _check_same(folder: Path, config: dict[str, Any]) -> None:
     """A run is resumed with its own configuration or not at all."""
     saved = Run(folder).config
-    for part in ("method", "parameters", "encoder", "data", "labels", "batch_size", "plan"):
+    for part in ("method", "parameters", "encoder", "decoding", "data", "labels", "batch_size", "plan"):
         before, now = saved[part], config[part]
         if before == now:
             continue
@@ -268,12 +288,13 @@ def _say(config: dict, streams: dict[str, Samples], feeder: Any, fabric: Fabric)
         return
     plan, encoder = config["plan"], config["encoder"]
     for stream, samples in streams.items():
+        cut = f" in {len(samples.windows()):,} windows" if len(samples.windows()) > len(samples) else ""
         skipped = f", {len(samples.skipped)} skipped" if samples.skipped else ""
         unlabelled = f", no labels ({samples.unlabelled})" if samples.unlabelled else ""
-        log.info("%s: %s items from %s%s%s", stream, f"{len(samples):,}", samples.source, skipped, unlabelled)
+        log.info("%s: %s items%s from %s%s%s", stream, f"{len(samples):,}", cut, samples.source, skipped, unlabelled)
     log.info(
-        "%s: encoder %s at %s px with %s channel(s), batch %s, %s, %s, seed %s",
-        config["method"], encoder["name"], encoder["size"], encoder["channels"], config["batch_size"],
+        "%s: encoder %s for %s, batch %s, %s, %s, seed %s",
+        config["method"], encoder["name"], inputs(config), config["batch_size"],
         f"{plan['steps']} steps" if plan["steps"] else f"{plan['minutes']:g} minutes",
         f"{fabric.device.type} {fabric._precision.precision}", plan["seed"],
     )  # fmt: skip

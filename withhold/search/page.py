@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow
 
 from withhold import data
-from withhold.data.images import Item, Unreadable
+from withhold.data.kind import Item, Unreadable
 from withhold.page import THUMBNAIL, cell, render
 from withhold.search.index import Index
 

@@ -6,7 +6,7 @@ import torch
 
 from withhold import data
 from withhold.methods import Method
-from withhold.nets import ConvNet, Encoder, ViT
+from withhold.nets import ConvNet, Encoder
 
 GPU_SIZE = 224
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
@@ -33,8 +33,9 @@ def precision(device: torch.device, encoder: Encoder) -> str:
 
 def encoder(method: type[Method], device: torch.device) -> str:
     """The encoder that suits the method and the hardware."""
-    if typing.get_type_hints(method.__init__).get("encoder") is ViT:
-        return "vit-tiny"
+    needed = typing.get_type_hints(method.__init__).get("encoder")
+    if isinstance(needed, type) and issubclass(needed, Encoder) and needed.default:
+        return needed.default
     return "convnet" if device.type == "cpu" else "resnet18"
 
 
@@ -43,9 +44,13 @@ def size(measured: int, device: torch.device) -> int:
     return data.default_size(measured) if device.type == "cpu" else data.default_size(measured, most=GPU_SIZE)
 
 
-def batch_size(count: int) -> int:
-    """Images a step: 256, or for small data the largest power of two that leaves about ten steps to an epoch."""
-    return max(2, min(256, 2 ** (max(2, count // 10).bit_length() - 1), count))
+MOST = {"image": 256, "video": 32, "video with sound": 64, "audio": 128, "text": 64}
+"""Items a step, of each kind."""
+
+
+def batch_size(count: int, kind: str) -> int:
+    """Items a step: as `MOST` says, or for small data the largest power of two that leaves ten steps to an epoch."""
+    return max(2, min(MOST[kind], 2 ** (max(2, count // 10).bit_length() - 1), count))
 
 
 def minutes(device: torch.device) -> float:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from lightning_fabric import Fabric
 from torch import nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from withhold.errors import UsageError, WithholdError
 from withhold.losses import gather
@@ -249,13 +250,8 @@ def _cut(batch: Batch, parts: int) -> list[Batch]:
     """A batch as `parts` smaller ones of nearly equal size."""
     if parts == 1:
         return [batch]
-    cut = {
-        name: list(zip(*(part.chunk(parts) for part in value), strict=True))
-        if isinstance(value, tuple)
-        else value.chunk(parts)
-        for name, value in batch.items()
-    }
-    return [dict(zip(cut, part, strict=True)) for part in zip(*cut.values(), strict=True)]
+    leaves, form = tree_flatten(batch)
+    return [tree_unflatten(part, form) for part in zip(*(leaf.chunk(parts) for leaf in leaves), strict=True)]
 
 
 @contextlib.contextmanager

@@ -28,9 +28,17 @@ _DARK = (6 / 29) ** 3
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Images uint8 [n, c, h, w], or float in [0, 1] -> float32 in [0, 1], channels last."""
-    floats = images.to(torch.float32, memory_format=torch.channels_last)
-    return floats / 255 if images.dtype == torch.uint8 else floats
+    """What a batch holds, as networks take it.
+
+    Images uint8 [n, c, h, w] -> float32 in [0, 1], channels last; clips uint8 [n, t, c, h, w] likewise; sounds int16
+    [n, s] -> float32 in [-1, 1]. What is float already keeps its values, and token numbers stay what they are.
+    """
+    if images.dtype in (torch.int32, torch.int64):
+        return images
+    form = torch.channels_last if images.ndim == 4 else torch.preserve_format
+    floats = images.to(torch.float32, memory_format=form)
+    scale = {torch.uint8: 255, torch.int16: 32768}.get(images.dtype)
+    return floats if scale is None else floats / scale
 
 
 def with_channels(images: Tensor, channels: int) -> Tensor:

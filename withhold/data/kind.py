@@ -1,0 +1,119 @@
+"""What a kind of data is: how its files are found, and how an item is decoded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from withhold.errors import UsageError, WithholdError
+
+if TYPE_CHECKING:
+    from withhold.data.tables import Table
+
+PROBES = 256
+
+# An encoded file, what reads one (and raises Unreadable), its path, the paths of a video's frames in order, a text, or
+# an image's pixels uint8 [h, w] or [h, w, c].
+Item = bytes | Callable[[], bytes] | str | list[str] | np.ndarray
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a probe saw.
+
+    Attributes:
+        count: items.
+        size: the median shorter side of images or videos, in pixels.
+        channels: 1 if all that was seen is grey, else 3.
+        rate: the median of sounds, in samples a second.
+    """
+
+    count: int
+    size: int = 0
+    channels: int = 0
+    rate: int = 0
+
+
+class Unreadable(Exception):
+    """An item that cannot be decoded; its text is the reason, in a few words."""
+
+
+class Kind:
+    """A kind of data, and how its items are decoded: a frozen dataclass whose fields are the decode parameters.
+
+    A field that is None takes what suits the data. An item becomes one row of an array, or several where `window` is
+    not None: the frames of a video, the samples of a sound, the tokens of a text.
+
+    Attributes:
+        name: as methods declare it in `needs`.
+        noun: what a person calls an item.
+        endings: of the files that hold one.
+        columns: what the column of a table may be called that holds the items or their paths.
+    """
+
+    name: ClassVar[str]
+    noun: ClassVar[str]
+    endings: ClassVar[tuple[str, ...]]
+    columns: ClassVar[tuple[str, ...]]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to be chosen."""
+        return all(getattr(self, field.name) is not None for field in fields(self))  # type: ignore[arg-type]
+
+    @property
+    def window(self) -> int | None:
+        """Rows of an item that a network sees at once; None where an item is one row."""
+        return None
+
+    @property
+    def key(self) -> str:
+        """Text that changes when `decode` would give other values."""
+        raise NotImplementedError
+
+    @property
+    def at_once(self) -> int:
+        """Items that are decoded before they are written."""
+        raise NotImplementedError
+
+    @property
+    def rows_a_second(self) -> float:
+        """Rows of an item for a second of it, where it has a length in time."""
+        return 1.0
+
+    def measure(self, item: Item) -> dict[str, Any]:
+        """What an item has of its own, quickly: its size, its rate ... Raises: Unreadable."""
+        raise NotImplementedError
+
+    def shape(self, table: "Table", where: str) -> "Shape":
+        """What a probe of the table sees. Raises: WithholdError, if none of its items is readable."""
+        raise NotImplementedError
+
+    def suited(self, shape: "Shape") -> "Kind":
+        """The same kind, where every None has taken what suits the data."""
+        return self
+
+    def decode(self, item: Item) -> np.ndarray:
+        """An item's row, or rows [rows, ...]. Raises: Unreadable."""
+        raise NotImplementedError
+
+    def probe(self, table: "Table", where: str) -> list[dict[str, Any]]:
+        """What `measure` says of at most 256 items. Raises: WithholdError, if none of them is readable."""
+        found, bad = [], []
+        indices = table.probe(PROBES)
+        for index, item in zip(indices, table.items(indices), strict=True):
+            try:
+                found.append(self.measure(item))
+            except Unreadable as error:
+                bad.append((table.names()[index], str(error)))
+        if not found:
+            raise self.nothing(table, where, bad)
+        return found
+
+    def nothing(self, table: "Table", where: str, bad: list[tuple[str, str]]) -> WithholdError:
+        """The error of a table of which no item is readable."""
+        if not len(table):
+            return UsageError(f"{where} holds no {self.noun}.")
+        first, reason = bad[0]
+        return WithholdError(f"None of the {len(table)} {self.noun}s in {where} can be read ({first}: {reason}).")

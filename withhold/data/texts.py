@@ -1,0 +1,144 @@
+"""One document, from text to the numbers of its tokens; and tokenizers, trained on what they will be used for."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from withhold.data.kind import Kind, Shape, Unreadable
+from withhold.errors import UsageError, WithholdError, suggestion
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from withhold.data.tables import Table
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+"""The first tokens of every vocabulary that is trained here; [PAD] is 0, so that zeros pad."""
+TOKENIZERS = ("words", "wordpiece")
+LEAST = 5
+"""Times that a word occurs, to be one of the vocabulary."""
+
+
+@dataclass(frozen=True)
+class Texts(Kind):
+    """Documents as token numbers int32 [l], seen through windows of `tokens`.
+
+    Args:
+        tokenizer: the path of a tokenizer.json.
+        tokens: in a window.
+    """
+
+    tokenizer: str
+    tokens: int = 128
+
+    name, noun = "text", "document"
+    endings = (".txt", ".txt.gz", ".md")
+    columns = ("text", "sentence", "document", "content", "review", "body", "abstract")
+
+    def __post_init__(self):
+        if self.tokens < 1:
+            raise UsageError(f"Texts cannot be seen {self.tokens} tokens at a time: give 1 or more.")
+
+    @property
+    def window(self):
+        return self.tokens
+
+    @property
+    def key(self):
+        return f"text {blake2b(Path(self.tokenizer).read_bytes(), digest_size=16).hexdigest()}"
+
+    @property
+    def at_once(self):
+        return 1024
+
+    def measure(self, item):
+        return {"length": len(read(item))}
+
+    def shape(self, table, where):
+        self.probe(table, where)
+        return Shape(len(table))
+
+    @cached_property
+    def _tokenizer(self) -> "Tokenizer":
+        return load_tokenizer(self.tokenizer)
+
+    def decode(self, item):
+        numbers = np.array(self._tokenizer.encode(read(item), add_special_tokens=False).ids, dtype=np.int32)
+        if not len(numbers):
+            raise Unreadable("no token in it")
+        return numbers
+
+
+def read(item: Any) -> str:
+    """The text of a document. Raises: Unreadable."""
+    item = item() if callable(item) else item
+    if isinstance(item, bytes):
+        try:
+            item = item.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise Unreadable("not UTF-8 text") from error
+    if not isinstance(item, str) or not item.strip():
+        raise Unreadable("empty document")
+    return item
+
+
+def train_tokenizer(table: "Table", name: str, where: str) -> "Tokenizer":
+    """A tokenizer that has learned its vocabulary from a table of documents.
+
+    Args:
+        name: "words" (lower case, all words that occur five times or more), "words:20000" (the commonest of them), or
+            "wordpiece:8000" (lower case, 8,000 pieces of words).
+
+    Raises:
+        UsageError: an unknown name.
+        WithholdError: a vocabulary of fewer than two tokens.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    kind, _, most = name.partition(":")
+    if kind not in TOKENIZERS or (most and not most.isdecimal()):
+        raise UsageError(f"There is no tokenizer {name!r}: {suggestion(kind, TOKENIZERS)}")
+    size = int(most or 0) + len(SPECIAL) * (kind == "words")
+    model = models.WordLevel(unk_token="[UNK]") if kind == "words" else models.WordPiece(unk_token="[UNK]")
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    settings: dict[str, Any] = {"special_tokens": SPECIAL, "show_progress": False}
+    trainer: Any = (
+        trainers.WordLevelTrainer(vocab_size=size if most else 2**31, min_frequency=LEAST, **settings)
+        if kind == "words"
+        else trainers.WordPieceTrainer(vocab_size=size or 8000, **settings)
+    )
+    tokenizer.train_from_iterator(_readable(table), trainer, length=len(table))
+    if tokenizer.get_vocab_size() < len(SPECIAL) + 2:
+        raise WithholdError(
+            f"The vocabulary of {where} has {tokenizer.get_vocab_size() - len(SPECIAL)} words"
+            + (f" that occur {LEAST} times: " if kind == "words" else ": ")
+            + "give it more text."
+        )
+    return tokenizer
+
+
+def load_tokenizer(path: str | os.PathLike) -> "Tokenizer":
+    """The tokenizer in a tokenizer.json. Raises: WithholdError, where there is none."""
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(os.fspath(path))
+    except Exception as error:  # which has no kinds of its own
+        raise WithholdError(f"{path} is no tokenizer: {str(error).rstrip('.')}.") from error
+
+
+def _readable(table: "Table") -> Iterator[str]:
+    for chunk in table.chunks(256):
+        for item in chunk:
+            try:
+                yield read(item)
+            except Unreadable:  # which is said when it is decoded
+                continue
