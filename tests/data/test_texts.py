@@ -41,7 +41,9 @@ EXPECTED = ["the cat sat on the mat .", "a dog sat on the log !", "the cat and t
 
 
 def test_a_folder_of_documents_in_class_folders(read, tmp_path):
-    for row, (name, text) in enumerate(zip(("cat/1.txt", "dog/deep/2.txt.gz", "cat/3.md", "dog/4.TXT"), DOCUMENTS)):
+    for row, (name, text) in enumerate(
+        zip(("cat/1.txt", "dog/deep/2.txt.gz", "cat/3.md", "dog/4.TXT"), DOCUMENTS, strict=True)
+    ):
         path = tmp_path / "texts" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         content = text.encode("utf-8-sig" if row == 0 else "utf-8")
@@ -50,7 +52,7 @@ def test_a_folder_of_documents_in_class_folders(read, tmp_path):
     (tmp_path / "texts" / "cat" / "photo.jpg").write_text("no")
     said, samples = read(tmp_path / "texts")
     assert said == dict(
-        zip(("cat/1.txt", "cat/3.md", "dog/4.TXT", "dog/deep/2.txt.gz"), np.array(EXPECTED)[[0, 2, 3, 1]])
+        zip(("cat/1.txt", "cat/3.md", "dog/4.TXT", "dog/deep/2.txt.gz"), np.array(EXPECTED)[[0, 2, 3, 1]], strict=True)
     )
     assert samples.classes == ("cat", "dog")
     assert samples.labels.tolist() == [0, 0, 1, 1]

@@ -25,6 +25,7 @@ ENCODERS = {
     "trained": "Trained encoder",
     "untrained": "Untrained encoder",
     "pixels": "Raw pixels",
+    "tf-idf": "TF-IDF",
     "supervised": "Supervised network",
 }
 PROTOCOLS = {"knn": "k-NN", "linear": "Linear probe", "lowshot": "Low-shot", "finetune": "Fine-tuned"}
@@ -80,7 +81,7 @@ def section(run: Run, *streams: Samples) -> dict[str, Any]:
         if len(drawn) > 2:
             features = evaluation.features(run.encoder, drawn)
             shown["map"] = gallery.embedding_map(drawn, features, run.seed)
-            shown["neighbours"] = gallery.neighbours(drawn, features)
+            shown["neighbours"] = gallery.neighbours(drawn, features, run.encoder)
     return shown
 
 
