@@ -2,7 +2,9 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from withhold.errors import UsageError, suggestion
 from withhold.nets.encoder import Encoder
 from withhold.nets.registry import register
 from withhold.nets.vit import Transformer
@@ -121,6 +123,37 @@ class WordVectors(TextEncoder):
 
     def counts(self, tokens):
         return self.ordinary[tokens]
+
+    def nearest(self, text: str, most: int = 10) -> list[tuple[str, float]]:
+        """The words nearest to another, or to a sum such as "king - man + woman", and their cosines.
+
+        The sum is one of unit vectors (3CosAdd: Mikolov, Yih & Zweig, NAACL 2013); its own words are left out.
+
+        Raises:
+            UsageError: a word that is none of the vocabulary.
+        """
+        vectors = F.normalize(self.embed.weight, dim=1)
+        asked, total, sign = [], torch.zeros_like(vectors[0]), 1
+        for word in text.split():
+            if word in ("+", "-"):
+                sign = -1 if word == "-" else 1
+            else:
+                asked.append(self.number(word))
+                total, sign = total + sign * vectors[asked[-1]], 1
+        cosines = vectors @ F.normalize(total, dim=0)
+        cosines[~self.ordinary] = cosines[asked] = -torch.inf
+        best = cosines.topk(min(most, int(cosines.isfinite().sum())))
+        words = [str(self.tokenizer.id_to_token(number)) for number in best.indices.tolist()]
+        return list(zip(words, best.values.tolist(), strict=True))
+
+    def number(self, word: str) -> int:
+        """The number of a word. Raises: UsageError, if it is none of the vocabulary."""
+        numbers = self.tokenizer.encode(word, add_special_tokens=False).ids
+        if len(numbers) != 1 or not self.ordinary[numbers[0]]:
+            near = suggestion(word, self.tokenizer.get_vocab())
+            way_out = near if near.startswith("did") else "give one that the training text has several times."
+            raise UsageError(f"The vocabulary has no {word!r}: {way_out}")
+        return numbers[0]
 
 
 @register
