@@ -137,7 +137,7 @@ def train_tokenizer(table: "Table", name: str, where: str) -> "Tokenizer":
 
 def is_elsewhere(name: str) -> bool:
     """Whether a name says where a tokenizer lies, rather than how to train one."""
-    return name.startswith("hf:") or Path(name).exists()
+    return name.partition(":")[0] not in TOKENIZERS and (name.startswith("hf:") or Path(name).exists())
 
 
 def load_tokenizer(name: str | os.PathLike) -> "Tokenizer":

@@ -120,8 +120,10 @@ class Method(nn.Module):
     def after_step(self) -> None:
         """Runs after every optimiser step: moving-average teachers, queues, memory banks."""
 
-    def apply_to(self, images: Tensor) -> dict[str, Tensor]:
+    def apply_to(self, images: Any) -> Any:
         """What the trained method gives a person: images uint8 [n, c, h, w] -> named ones, float in [0, 1].
+
+        A method of texts is given a text, and answers with words and their scores.
 
         (`apply` is taken: every `nn.Module` has one.)
         """

@@ -103,7 +103,7 @@ def _item(samples: Samples, index: int, encoder: Encoder) -> dict[str, Any]:
     if samples.kind in ("image", "video", "video with sound"):
         shown = samples.of("image").batch(np.array([index]))[0].float() / 255
     if isinstance(samples, Series) and isinstance(encoder, TextEncoder):
-        shown = encoder.words(torch.from_numpy(samples.whole(index)[None, :WORDS]))[0]
+        shown = encoder.words(torch.tensor(samples.whole(index)[None, :WORDS]))[0]
     label = "" if samples.labels is None or samples.labels[index] < 0 else samples.classes[samples.labels[index]]
     return {**_cell(shown), "name": samples.names[index], "label": label}
 
