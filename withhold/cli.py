@@ -127,7 +127,7 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--epochs", type=float, help="passes over the data")
     parser.add_argument("--minutes", type=float, help="instead of epochs: how long (default: 10 on a CPU, 30 on a GPU)")
     parser.add_argument("--batch-size", type=int, help="images a step, on each device")
-    parser.add_argument("--optimizer", choices=["adamw", "sgd", "lars"], help="default: the method's own")
+    parser.add_argument("--optimizer", choices=["adamw", "sgd", "lars", "adagrad"], help="default: the method's own")
     parser.add_argument("--lr", type=float, help="peak learning rate at 256 images a step (default: the method's own)")
     parser.add_argument("--weight-decay", type=float)
     parser.add_argument("--clip", type=float, default=0.0, help="largest norm of the gradient (default: no limit)")
@@ -280,14 +280,25 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
 
 @verb
 def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """What a trained method gives beyond embeddings, such as a colourised photo: writes ordinary files."""
+    """What a trained method gives beyond embeddings, such as a colourised photo: writes ordinary files.
+
+    A method of texts takes a text, such as "king - man + woman", and prints its answers.
+    """
     parser.add_argument("run")
-    parser.add_argument("input", help="an image or a folder of images")
-    parser.add_argument("--out", required=True, help="the folder to write to")
+    parser.add_argument("input", help="an image or a folder of images; or a text")
+    parser.add_argument("--out", help="the folder to write to")
     options = parser.parse_intermixed_args(arguments)
     from withhold.runs import apply as run_apply
 
-    written = run_apply(withhold.load(options.run), options.input, Path(options.out))
+    run = withhold.load(options.run)
+    if run.kind == "text" and not run.names_classes:
+        answers = run.apply(options.input)
+        if options.json:
+            return print_json({"answers": [{"word": word, "score": score} for word, score in answers]})
+        return print_table(["word", "score"], [[word, f"{score:.3f}"] for word, score in answers])
+    if options.out is None:
+        raise UsageError("Files are written: give the folder for them, as --out FOLDER.")
+    written = run_apply(run, options.input, Path(options.out))
     if options.json:
         return print_json({"out": options.out, "files": [str(path) for path in written]})
     print(f"{len(written)} file(s) are in {options.out}")

@@ -6,7 +6,7 @@ from torch import nn
 
 from withhold.errors import UsageError
 from withhold.methods import Encoder, Optimizer
-from withhold.training.optimizers import LARS, build, peak_lr, schedule
+from withhold.training.optimizers import LARS, adapt, build, peak_lr, schedule
 
 
 def test_lars_steps_by_its_formula():
@@ -37,6 +37,35 @@ def test_lars_survives_weights_and_gradients_of_zero():
     layer.weight.grad, layer.bias.grad = torch.zeros(2, 2), torch.zeros(2)
     optimizer.step()
     assert torch.isfinite(layer.weight).all()
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+@pytest.mark.parametrize("sparse", [True, False])
+def test_adagrad_steps_as_torchs_does(sparse):
+    """Rows that occur several times in a step count as their sum; those that do not occur stay."""
+    torch.manual_seed(0)
+    tables = [nn.Embedding(6, 3, sparse=sparse) for _ in range(2)]
+    tables[1].load_state_dict(tables[0].state_dict())
+    before = tables[0].weight.detach().clone()
+    ours, theirs = (
+        build([tables[0]], Optimizer("adagrad", weight_decay=0.0), 0.3),
+        torch.optim.Adagrad(tables[1].parameters(), 0.3),
+    )
+    for words in ([0, 2, 2, 5], [2, 4, 2, 2]):
+        for table, optimizer in zip(tables, (ours, theirs), strict=True):
+            optimizer.zero_grad()
+            (table(torch.tensor(words)) ** 2 * torch.arange(1.0, 4)).sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(tables[0].weight, tables[1].weight)
+    assert torch.equal(tables[0].weight[[1, 3]], before[[1, 3]])
+
+
+def test_sparse_gradients_have_one_optimiser():
+    own = Optimizer("adagrad", weight_decay=0.0)
+    assert adapt(own, None, 0.2, None).lr == 0.2
+    for name, decay in (("adamw", None), (None, 0.1)):
+        with pytest.raises(UsageError, match="only adagrad without weight decay takes those: leave --optimizer"):
+            adapt(own, name, None, decay)
 
 
 def test_biases_and_normalisation_are_not_decayed():

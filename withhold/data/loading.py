@@ -64,7 +64,12 @@ def measure(source: Any, kind: str = "image", *, split: str | None = None) -> Sh
 
 
 def fit_tokenizer(source: Any, name: str, *, split: str | None = None) -> "Tokenizer":
-    """A tokenizer that has learned its vocabulary from a source of texts: "words", "wordpiece:8000" ..."""
+    """A tokenizer that has learned its vocabulary from a source of texts: "words", "wordpiece:8000" ...
+
+    Or one that exists: "hf:NAME", a tokenizer.json or a folder that holds one.
+    """
+    if texts.is_elsewhere(name):
+        return texts.load_tokenizer(name)
     found, split, where = _tables(source, split, Texts)
     return texts.train_tokenizer(found[split], name, where)
 

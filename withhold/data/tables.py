@@ -276,11 +276,11 @@ def file_stamp(path: str) -> str:
 
 
 def _contents(path: str) -> bytes:
-    """A text file's bytes, unpacked if its name ends in .gz."""
+    """A file's bytes."""
     try:
-        with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
+        with open(path, "rb") as file:
             return file.read()
-    except (OSError, EOFError, zlib.error) as error:
+    except OSError as error:
         raise Unreadable("missing file" if isinstance(error, FileNotFoundError) else str(error)) from error
 
 

@@ -1,6 +1,8 @@
 """One document, from text to the numbers of its tokens; and tokenizers, trained on what they will be used for."""
 
+import gzip
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +25,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TOKENIZERS = ("words", "wordpiece")
 LEAST = 5
 """Times that a word occurs, to be one of the vocabulary."""
+GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,11 @@ class Texts(Kind):
     """Documents as token numbers int32 [l], seen through windows of `tokens`.
 
     Args:
-        tokenizer: the path of a tokenizer.json.
+        tokenizer: the path of a tokenizer.json; only measuring does without.
         tokens: in a window.
     """
 
-    tokenizer: str
+    tokenizer: str | None = None
     tokens: int = 128
 
     name, noun = "text", "document"
@@ -51,6 +54,7 @@ class Texts(Kind):
 
     @property
     def key(self):
+        assert self.tokenizer is not None
         return f"text {blake2b(Path(self.tokenizer).read_bytes(), digest_size=16).hexdigest()}"
 
     @property
@@ -64,8 +68,12 @@ class Texts(Kind):
         self.probe(table, where)
         return Shape(len(table))
 
+    def suited(self, shape):
+        raise UsageError("Texts are read with a tokenizer: give the path of a tokenizer.json.")
+
     @cached_property
     def _tokenizer(self) -> "Tokenizer":
+        assert self.tokenizer is not None
         return load_tokenizer(self.tokenizer)
 
     def decode(self, item):
@@ -76,13 +84,15 @@ class Texts(Kind):
 
 
 def read(item: Any) -> str:
-    """The text of a document. Raises: Unreadable."""
+    """The text of a document, unpacked where it is gzipped. Raises: Unreadable."""
     item = item() if callable(item) else item
     if isinstance(item, bytes):
         try:
-            item = item.decode("utf-8-sig")
+            item = (gzip.decompress(item) if item.startswith(GZIP) else item).decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise Unreadable("not UTF-8 text") from error
+        except (OSError, EOFError, zlib.error) as error:
+            raise Unreadable(str(error).rstrip(".")) from error
     if not isinstance(item, str) or not item.strip():
         raise Unreadable("empty document")
     return item
@@ -125,14 +135,36 @@ def train_tokenizer(table: "Table", name: str, where: str) -> "Tokenizer":
     return tokenizer
 
 
-def load_tokenizer(path: str | os.PathLike) -> "Tokenizer":
-    """The tokenizer in a tokenizer.json. Raises: WithholdError, where there is none."""
+def is_elsewhere(name: str) -> bool:
+    """Whether a name says where a tokenizer lies, rather than how to train one."""
+    return name.partition(":")[0] not in TOKENIZERS and (name.startswith("hf:") or Path(name).exists())
+
+
+def load_tokenizer(name: str | os.PathLike) -> "Tokenizer":
+    """A tokenizer from a tokenizer.json, a folder that holds one, or "hf:NAME", a model of the hub.
+
+    It neither cuts nor pads what it is given.
+
+    Raises:
+        WithholdError: there is none, or its first token does not pad.
+    """
     from tokenizers import Tokenizer
 
+    name = os.fspath(name)
     try:
-        return Tokenizer.from_file(os.fspath(path))
+        if name.startswith("hf:"):
+            tokenizer = Tokenizer.from_pretrained(name.removeprefix("hf:"))
+        else:
+            tokenizer = Tokenizer.from_file(str(Path(name) / "tokenizer.json" if Path(name).is_dir() else name))
     except Exception as error:  # which has no kinds of its own
-        raise WithholdError(f"{path} is no tokenizer: {str(error).rstrip('.')}.") from error
+        raise WithholdError(f"{name} is no tokenizer: {str(error).rstrip('.')}.") from error
+    lacking = [token for token in SPECIAL if tokenizer.token_to_id(token) is None]
+    if lacking or tokenizer.token_to_id(SPECIAL[0]):
+        reason = f"lacks {lacking[0]}" if lacking else f"has no {SPECIAL[0]} as its first token"
+        raise WithholdError(f"The tokenizer {name} {reason}: take one of BERT's kind, such as hf:bert-base-uncased.")
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def _readable(table: "Table") -> Iterator[str]:

@@ -1,8 +1,10 @@
-"""From samples to feature vectors: an encoder's, or the pixels themselves."""
+"""From samples to feature vectors: an encoder's, or those that nobody has to learn."""
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,6 +16,9 @@ from withhold.methods import Classifier
 from withhold.nets import Encoder
 
 PIXEL_SIDE = 32
+MOST_WORDS = 5000
+RAW = {"text": "tf-idf"}
+"""What the control that learns nothing is called, where it is not "pixels"."""
 
 
 def features(
@@ -78,6 +83,33 @@ def pixels(samples: Samples) -> Tensor:
         side = [min(length, PIXEL_SIDE) for length in images.shape[2:]]
         rows.append(F.interpolate(images, side, mode="area").flatten(1))
     return torch.cat(rows)
+
+
+def tf_idf(samples: Samples, train: Samples) -> Tensor:
+    """The same for texts: how often each token occurs, weighted by how few documents of `train` it occurs in.
+
+    float32 [n, 5000 at most], rows of length 1: the commonest tokens of `train`, as scikit-learn weighs them.
+    """
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    def counts(texts: Any) -> csr_matrix:
+        rows = [texts.whole(row) for row in range(len(texts))]
+        ends, tokens = np.cumsum([0, *map(len, rows)]), np.concatenate(rows)
+        found = csr_matrix((np.ones(len(tokens)), tokens, ends), shape=(len(texts), vocabulary))
+        found.sum_duplicates()
+        return found
+
+    vocabulary = 1 + max(int(part.values.max()) for part in (samples, train))
+    known = counts(train)
+    common = np.sort(np.argsort(-known.sum(0).A1, kind="stable")[:MOST_WORDS])
+    weights = TfidfTransformer().fit(known[:, common])
+    return torch.from_numpy(weights.transform(counts(samples)[:, common]).toarray()).float()
+
+
+def raw(samples: Samples, train: Samples) -> Tensor:
+    """The control that learns nothing, float32 [n, d]; `train` is what it may look at."""
+    return tf_idf(samples, train) if samples.kind == "text" else pixels(samples)
 
 
 @contextlib.contextmanager

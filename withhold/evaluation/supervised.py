@@ -17,13 +17,18 @@ BATCH_SIZE = 128
 
 
 class Supervised(Classifier):
-    """Withholds the label; predicts it from a random crop of the image."""
+    """Withholds the label; predicts it from a random crop of the image, or from all of a text."""
 
     needs = {"labelled": "labelled image"}
 
     def withhold(self, labelled):
-        """Images uint8 [n, c, h, w] and labels [n] -> random crops and flips float [n, c, h, w], labels [n]."""
+        """Images uint8 [n, c, h, w] and labels [n] -> random crops and flips float [n, c, h, w], labels [n].
+
+        Token numbers [n, l] stay what they are.
+        """
         images, labels = labelled
+        if self.encoder.kind == "text":
+            return images, labels
         return views.augment(images, self.rng, crop=(0.4, 1.0)), labels
 
     def predict(self, images):

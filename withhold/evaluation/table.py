@@ -12,7 +12,7 @@ from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.evaluation import protocols as registry
 from withhold.evaluation import supervised as labels_seen
-from withhold.evaluation.features import plain_batches
+from withhold.evaluation.features import RAW, plain_batches
 from withhold.evaluation.task import Task, labelled
 from withhold.methods import Classifier
 from withhold.nets import Encoder
@@ -49,7 +49,8 @@ def evaluate(
 
     A row is {"encoder", "protocol", "metric", "value", "data", "n_train", "n_test", "n_unlabelled"} and what else a
     protocol has to say ("shots", "deviation", "strength"). "encoder" is "trained", "untrained", "supervised" or
-    "pixels"; "data" is what it was measured on; "n_unlabelled" counts the items left out because they have no label.
+    "pixels" ("tf-idf" of texts); "data" is what it was measured on; "n_unlabelled" counts the items left out because
+    they have no label.
 
     Args:
         train, test: samples with labels, decoded as the encoder takes them; classes are matched by name.
@@ -57,7 +58,7 @@ def evaluate(
             set on training images; it is not changed.
         supervised: also train the untrained network on the labels, and measure its features likewise.
         classifier: the method that trained the encoder, where it answers with classes itself.
-        pixels: also measure raw pixels.
+        pixels: also measure raw pixels, or what stands for them.
         budget: images, counted with repeats, that fine-tuning and the supervised network see; by default 30 times the
             training items, at least 20,000 and at most 100,000 on a CPU or 2,000,000 on a GPU.
 
@@ -85,7 +86,7 @@ def evaluate(
         nets.refresh_statistics(taught.encoder, plain_batches(train, device))
         encoders["supervised"], classifiers["supervised"] = taught.encoder, taught
     if pixels:
-        encoders["pixels"] = None
+        encoders[RAW.get(train.kind, "pixels")] = None
     rows = []
     for row, network in encoders.items():
         log.info("measuring: %s, %s", row, ", ".join(measures))

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from withhold.data import Samples
 from withhold.errors import UsageError
-from withhold.evaluation.features import features, pixels
+from withhold.evaluation.features import features, raw
+from withhold.evaluation.logistic import moments
 from withhold.methods import Classifier
 from withhold.nets import Encoder
 
@@ -19,7 +20,7 @@ class Task:
     """Learn from `train`, all of it labelled, to name the classes of `test`. Features are computed when asked for.
 
     Args:
-        encoder: what is measured; None stands for the pixels themselves.
+        encoder: what is measured; None stands for the raw items, such as their pixels.
         train, test: as `labelled` gives them.
         seed: of whatever a protocol draws.
         device: where to compute.
@@ -50,6 +51,17 @@ class Task:
         return self._features(self.test)
 
     @cached_property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """What features are standardised with: the training items' mean [d], and deviation [d].
+
+        How often words occur has one deviation for all of them: its own would make the rarest word the largest.
+        """
+        mean, deviation = moments(self.bank)
+        if self.encoder is None and self.train.kind == "text":
+            deviation = self.bank.var(0).mean().sqrt().expand_as(mean)
+        return mean, deviation
+
+    @cached_property
     def labels(self) -> Tensor:
         """The training items' classes, int64 [n]."""
         return torch.as_tensor(self.train.labels, device=self.device)
@@ -76,7 +88,7 @@ class Task:
         return count
 
     def _features(self, samples: Samples) -> Tensor:
-        rows = pixels(samples) if self.encoder is None else features(self.encoder, samples, device=self.device)
+        rows = raw(samples, self.train) if self.encoder is None else features(self.encoder, samples, device=self.device)
         return rows.to(self.device)
 
 

@@ -18,8 +18,8 @@ class Optimizer:
     """The optimiser that a method's paper would use at small scale.
 
     Args:
-        name: "adamw", "sgd" (momentum 0.9, Nesterov) or "lars".
-        lr: peak learning rate at 256 images a step; scaled with the batch, linearly (sgd, lars) or by its root (adamw).
+        name: "adamw", "sgd" (momentum 0.9, Nesterov), "lars", or for sparse gradients "adagrad" (no weight decay).
+        lr: peak learning rate at 256 images a step; scaled with the batch, linearly (sgd, lars) or by its root.
         weight_decay: not applied to biases and normalisation parameters.
         betas: AdamW's averages.
         encoder: share of the learning rate that the encoder's parameters get; below 1 to fine-tune it.
@@ -120,8 +120,10 @@ class Method(nn.Module):
     def after_step(self) -> None:
         """Runs after every optimiser step: moving-average teachers, queues, memory banks."""
 
-    def apply_to(self, images: Tensor) -> dict[str, Tensor]:
+    def apply_to(self, images: Any) -> Any:
         """What the trained method gives a person: images uint8 [n, c, h, w] -> named ones, float in [0, 1].
+
+        A method of texts is given a text, and answers with words and their scores.
 
         (`apply` is taken: every `nn.Module` has one.)
         """

@@ -59,15 +59,20 @@ class ViT(Encoder):
 
 
 class Transformer(nn.Module):
-    """Blocks of attention and perceptron, normalised before each and at the end: tokens [n, l, dim] -> [n, l, dim]."""
+    """Blocks of attention and perceptron, normalised before each and at the end: tokens [n, l, dim] -> [n, l, dim].
+
+    `seen`, a mask that broadcasts to [n, heads, l, l], is true where a token may attend to another; None for all.
+    """
 
     def __init__(self, dim: int, depth: int, heads: int):
         super().__init__()
         self.blocks = nn.Sequential(*(Block(dim, heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.norm(self.blocks(tokens))
+    def forward(self, tokens: Tensor, seen: Tensor | None = None) -> Tensor:
+        for block in self.blocks:
+            tokens = block(tokens, seen)
+        return self.norm(tokens)
 
 
 class Block(nn.Module):
@@ -84,9 +89,9 @@ class Block(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, seen: Tensor | None = None) -> Tensor:
         query, key, value = self.attend(self.norm1(tokens)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        mixed = F.scaled_dot_product_attention(query, key, value, seen).transpose(1, 2).flatten(2)
         tokens = tokens + self.project(mixed)
         return tokens + self.perceptron(self.norm2(tokens))
 

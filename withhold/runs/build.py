@@ -1,6 +1,8 @@
 """What a run is made of: the encoder that suits, the streams, the method around them."""
 
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,8 +11,11 @@ from withhold import data, nets
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError
+from withhold.files import writing
 from withhold.methods import Encoder, Method
 from withhold.training import defaults
+
+log = logging.getLogger("withhold")
 
 
 def kinds(cls: type[Method]) -> dict[str, str]:
@@ -53,6 +58,25 @@ def choose(
     if "channels" in encoder:
         encoder["channels"] = cls.channels or decoding["channels"]
     return encoder, decoding
+
+
+def make_tokenizer(
+    cls: type[Method], sources: Sequence[Any], encoder: dict[str, Any], decoding: dict[str, Any], folder: Path
+) -> None:
+    """Put the tokenizer that `decoding` names into the folder, and its path into `encoder` and `decoding`.
+
+    One that is to be trained learns from the texts among `sources`; what the folder has already, stays.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        texts = [source for source, kind in zip(sources, kinds(cls).values(), strict=True) if kind == "text"]
+        log.info("making the tokenizer, %s", decoding["tokenizer"])
+        tokenizer = data.fit_tokenizer(texts[-1], decoding["tokenizer"])  # of several, the unlabelled one is named last
+        with writing(path) as partial:
+            tokenizer.save(str(partial))
+    for part in (encoder, decoding):
+        if "tokenizer" in part:
+            part["tokenizer"] = str(path)
 
 
 def load_stream(source: Any, kind: str, decoding: dict[str, Any], **options: Any) -> Samples:

@@ -7,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from withhold.data import Samples
-from withhold.methods import Method
+from withhold.data import Samples, Series
+from withhold.methods import Encoder, Method
+from withhold.nets import TextEncoder
 from withhold.page import THUMBNAIL, cell
 from withhold.runs import charts, embedding, pictures
 
-MOST, BATCH, ROWS, QUERIES, NEIGHBOURS = 1000, 32, 8, 6, 8
+MOST, BATCH, ROWS, QUERIES, NEIGHBOURS, WORDS = 1000, 32, 8, 6, 8, 12
 
 
 def draw(samples: Samples, seed: int) -> Samples:
@@ -73,8 +74,11 @@ def embedding_map(samples: Samples, features: Tensor, seed: int) -> dict[str, An
     return {"svg": charts.points(places, groups, about=about), "legend": legend, "count": len(samples)}
 
 
-def neighbours(samples: Samples, features: Tensor) -> list[dict[str, Any]]:
-    """A few samples, of different classes where there are any, with those whose features are nearest by cosine."""
+def neighbours(samples: Samples, features: Tensor, encoder: Encoder) -> list[dict[str, Any]]:
+    """A few samples, of different classes where there are any, with those whose features are nearest by cosine.
+
+    Of texts the first words are shown, as `encoder` reads them.
+    """
     order = list(range(len(samples)))
     if samples.labels is not None:
         firsts = set(np.unique(samples.labels, return_index=True)[1].tolist())
@@ -83,17 +87,21 @@ def neighbours(samples: Samples, features: Tensor) -> list[dict[str, Any]]:
     cosines, nearest = embedding.neighbours(features, torch.tensor(queries), NEIGHBOURS)
     return [
         {
-            "query": _item(samples, query),
-            "nearest": [_item(samples, i) | {"cosine": f"{value:.2f}"} for i, value in zip(row, values, strict=True)],
+            "query": _item(samples, query, encoder),
+            "nearest": [
+                _item(samples, i, encoder) | {"cosine": f"{value:.2f}"} for i, value in zip(row, values, strict=True)
+            ],
         }
         for query, row, values in zip(queries, nearest.tolist(), cosines.tolist(), strict=True)
     ]
 
 
-def _item(samples: Samples, index: int) -> dict[str, Any]:
+def _item(samples: Samples, index: int, encoder: Encoder) -> dict[str, Any]:
     shown: Tensor | str = samples.names[index]
     if samples.kind in ("image", "video", "video with sound"):
         shown = samples.of("image").batch(np.array([index]))[0].float() / 255
+    if isinstance(samples, Series) and isinstance(encoder, TextEncoder):
+        shown = encoder.words(torch.tensor(samples.whole(index)[None, :WORDS]))[0]
     label = "" if samples.labels is None or samples.labels[index] < 0 else samples.classes[samples.labels[index]]
     return {**_cell(shown), "name": samples.names[index], "label": label}
 

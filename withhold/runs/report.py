@@ -26,6 +26,7 @@ ENCODERS = {
     "trained": "Trained encoder",
     "untrained": "Untrained encoder",
     "pixels": "Raw pixels",
+    "tf-idf": "TF-IDF",
     "supervised": "Supervised network",
 }
 PROTOCOLS = {"knn": "k-NN", "linear": "Linear probe", "lowshot": "Low-shot", "finetune": "Fine-tuned"}
@@ -82,7 +83,7 @@ def section(run: Run, *streams: Samples) -> dict[str, Any]:
         if len(drawn) > 2:
             features = evaluation.features(run.encoder, drawn)
             shown["map"] = gallery.embedding_map(drawn, features, run.seed)
-            shown["neighbours"] = gallery.neighbours(drawn, features)
+            shown["neighbours"] = gallery.neighbours(drawn, features, run.encoder)
     return shown
 
 

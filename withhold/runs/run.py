@@ -180,8 +180,10 @@ class Run:
         write_json(self.folder / "evaluation.json", {"results": kept + rows})
         return rows
 
-    def apply(self, images: Tensor) -> dict[str, Tensor]:
+    def apply(self, images: Tensor | str) -> Any:
         """What the method gives beyond embeddings: images uint8 [n, c, h, w] -> named images float [n, c, h, w].
+
+        Of a method of texts: a text -> [(word, score)], the best first.
 
         Raises:
             UsageError: the method gives embeddings only.

@@ -1,6 +1,7 @@
 """Pictures of what a method sees, and files of what a trained one makes."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow.csv
@@ -10,7 +11,7 @@ from withhold import data
 from withhold import methods as registry
 from withhold.errors import UsageError
 from withhold.files import writing
-from withhold.runs.build import build_method, choose, classes_of, load_streams
+from withhold.runs.build import build_method, choose, classes_of, load_streams, make_tokenizer
 from withhold.runs.pictures import grid, to_image
 from withhold.runs.run import Run
 
@@ -28,8 +29,11 @@ def picture(
     cls = registry.find(method)
     parameters = registry.configure(cls, parameters)
     chosen, decoding = choose(cls, sources, parameters, encoder, size)
-    streams = load_streams(cls, sources, decoding)
-    learner = build_method(cls, chosen, parameters, seed, classes_of(cls, streams))
+    with TemporaryDirectory() as folder:
+        if "tokenizer" in decoding:
+            make_tokenizer(cls, sources, chosen, decoding, Path(folder))
+        streams = load_streams(cls, sources, decoding)
+        learner = build_method(cls, chosen, parameters, seed, classes_of(cls, streams))
     feeder = data.Feeder(streams, cls.needs, min(8, *(len(s) for s in streams.values())), seed)
     learner.seed(seed)
     learner.prepare(**streams)

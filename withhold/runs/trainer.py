@@ -18,9 +18,9 @@ from withhold import data, evaluation, nets, training
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, suggestion
-from withhold.files import prepare_folder, writing
+from withhold.files import prepare_folder
 from withhold.methods import Method
-from withhold.runs.build import build_method, choose, classes_of, kinds, load_streams
+from withhold.runs.build import build_method, choose, classes_of, load_streams, make_tokenizer
 from withhold.runs.report import write as write_report
 from withhold.runs.run import Run, inputs, write_json, write_weights
 from withhold.training import Outcome, Plan, Row, defaults
@@ -102,7 +102,7 @@ def train(
     chosen, decoding = choose(cls, sources, parameters, encoder, size, pretrained)
     if "tokenizer" in decoding:
         prepare_folder(folder)
-        chosen["tokenizer"] = decoding["tokenizer"] = _tokenizer(folder, cls, sources, decoding["tokenizer"])
+        make_tokenizer(cls, sources, chosen, decoding, folder)
     # A throw-away, so that a wrong name or size is found before anything is decoded.
     build_method(cls, chosen, parameters, seed, classes=("this", "that"))
     prepare_folder(folder)
@@ -163,21 +163,6 @@ def train(
         _finish(folder, learner, streams, config, outcome, fabric)
     fabric.barrier()
     return Run(folder)
-
-
-def _tokenizer(folder: Path, cls: type[Method], sources: tuple[Any, ...], name: str) -> str:
-    """The path of the run's tokenizer, trained on the texts among `sources` if it is not there yet."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        if Path(name).is_file():
-            tokenizer = data.load_tokenizer(name)
-        else:
-            texts = [s for s, kind in zip(sources, kinds(cls).values(), strict=True) if kind == "text"]
-            log.info("training a tokenizer, %s", name)
-            tokenizer = data.fit_tokenizer(texts[-1], name)  # of several, the unlabelled one is named last
-        with writing(path) as partial:
-            tokenizer.save(str(partial))
-    return str(path)
 
 
 def _fabric(learner: Method, devices: int, nodes: int, precision: str | None) -> Fabric:

@@ -45,7 +45,7 @@ class Plan:
     Args:
         steps: optimiser steps; None to fill `minutes`.
         minutes: how long, on this machine, by the pace of the first steps.
-        optimizer: "adamw", "sgd" or "lars".
+        optimizer: "adamw", "sgd", "lars" or "adagrad".
         lr: peak learning rate at 256 images a step; scaled with the batch as `Optimizer` says.
         weight_decay: of weights, not of biases and normalisation.
         warmup: share of the steps in which the learning rate rises.

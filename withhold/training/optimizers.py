@@ -11,7 +11,7 @@ from withhold.errors import UsageError, suggestion
 from withhold.methods import Encoder, Optimizer
 
 REFERENCE_BATCH = 256
-USUAL_LR = {"adamw": 1e-3, "sgd": 0.06, "lars": 0.3}
+USUAL_LR = {"adamw": 1e-3, "sgd": 0.06, "lars": 0.3, "adagrad": 0.1}
 """At the reference batch, where a person names another optimiser than the method's own, and no learning rate."""
 
 
@@ -43,8 +43,37 @@ class LARS(torch.optim.SGD):
         return super().step(closure)
 
 
+class Adagrad(torch.optim.Optimizer):
+    """Every number's step is divided by the root of the sum of its squared gradients (Duchi, Hazan & Singer, 2011).
+
+    It takes sparse gradients, whose rows may occur several times, and touches no other row: what tables of words need.
+    """
+
+    def __init__(self, params, lr: float):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in (p for p in group["params"] if p.grad is not None):
+                sums = self.state[parameter].setdefault("sum", torch.zeros_like(parameter))
+                rows, gradient = torch.arange(len(parameter), device=parameter.device), parameter.grad
+                if gradient.is_sparse:
+                    rows, place = gradient._indices()[0].unique(return_inverse=True)
+                    single = gradient._values().new_zeros(len(rows), *gradient.shape[1:])
+                    gradient = single.index_add_(0, place, gradient._values())
+                total = sums[rows].addcmul_(gradient, gradient)
+                sums.index_copy_(0, rows, total)
+                parameter.index_add_(0, rows, gradient / total.sqrt_().add_(1e-10), alpha=-group["lr"])
+
+
 def adapt(own: Optimizer, name: str | None, lr: float | None, weight_decay: float | None) -> Optimizer:
     """The method's `own` optimiser with what a person named instead; another optimiser has its usual learning rate."""
+    if own.name == "adagrad" and (name not in (None, "adagrad") or weight_decay):
+        raise UsageError(
+            "This method's gradients are sparse, and only adagrad without weight decay takes those: "
+            "leave --optimizer and --weight-decay out."
+        )
     usual = own.lr if name in (None, own.name) else USUAL_LR.get(name, own.lr)
     return replace(
         own,
@@ -75,13 +104,15 @@ def build(modules: Iterable[nn.Module], recipe: Optimizer, lr: float) -> torch.o
         return torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True)
     if recipe.name == "lars":
         return LARS([group | {"decay": group["weight_decay"], "weight_decay": 0.0} for group in groups], lr=lr)
-    raise UsageError(f"There is no optimiser {recipe.name!r}: {suggestion(recipe.name, ['adamw', 'sgd', 'lars'])}")
+    if recipe.name == "adagrad":
+        return Adagrad(groups, lr=lr)
+    raise UsageError(f"There is no optimiser {recipe.name!r}: {suggestion(recipe.name, USUAL_LR)}")
 
 
 def peak_lr(recipe: Optimizer, batch_size: int) -> float:
-    """The recipe's learning rate for `batch_size` images a step: linear in it for SGD and LARS, its root for AdamW."""
+    """The recipe's learning rate for `batch_size` images a step: linear in it for SGD and LARS, its root for others."""
     ratio = batch_size / REFERENCE_BATCH
-    return recipe.lr * (math.sqrt(ratio) if recipe.name == "adamw" else ratio)
+    return recipe.lr * (ratio if recipe.name in ("sgd", "lars") else math.sqrt(ratio))
 
 
 def schedule(step: int, steps: int, warmup: int, final: float = 0.001) -> float:

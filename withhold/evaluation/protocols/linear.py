@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from withhold.evaluation.logistic import Linear, fit, moments
+from withhold.evaluation.logistic import Linear, fit
 from withhold.evaluation.task import Task
 
 STRENGTHS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
@@ -15,7 +15,7 @@ def measure(task: Task) -> list[dict]:
     """The strength that a held-out part of the training items likes best; then a fit on all of them."""
     task.smallest(2, "the linear protocol needs two of each, one to choose its strength by")
     kept, held = holdout(task.labels, HELD_OUT, torch.Generator().manual_seed(task.seed))
-    mean, deviation = moments(task.bank)
+    mean, deviation = task.moments
     order = torch.cat([kept, held])  # a part is then a slice, not another copy
     x, labels = task.bank[order].sub_(mean).div_(deviation), task.labels[order]
     cut = len(kept)

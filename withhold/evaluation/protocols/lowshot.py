@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from withhold.evaluation.logistic import fit, moments
+from withhold.evaluation.logistic import fit
 from withhold.evaluation.task import Task
 
 SHOTS = (1, 5, 10)
@@ -17,7 +17,7 @@ def measure(task: Task) -> list[dict]:
     Features are standardised by all training items, because that takes no label.
     """
     smallest = task.smallest(2, "a draw needs something to draw from")
-    mean, deviation = moments(task.bank)
+    mean, deviation = task.moments
     queries = (task.queries - mean) / deviation
     rng = torch.Generator().manual_seed(task.seed)
     rows = []

@@ -1,0 +1,72 @@
+"""A run on texts, from the command line: its folder, its pictures, and what it answers."""
+
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+import withhold
+from tests.methods.streams import documents
+from withhold.cli import main
+from withhold.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with texts in two classes, a book, and a run of skip-gram on it."""
+    folder = tmp_path_factory.mktemp("texts")
+    for row, text in enumerate(documents()):
+        path = folder / "texts" / ("sea", "bread")[row % 2] / f"{row}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (folder / "book.txt").write_text("\n\n".join(documents()))
+    withhold.train("skipgram", folder / "book.txt", epochs=5, out=folder / "run", tokens=16, sample=0.1)
+    return folder
+
+
+def test_a_run_has_its_tokenizer_and_may_be_moved(home, tmp_path):
+    shutil.copytree(home / "run", tmp_path / "moved")
+    run = withhold.load(tmp_path / "moved")
+    assert run.config["decoding"] == {"tokenizer": str(tmp_path / "moved" / "tokenizer.json"), "tokens": 16}
+    assert run.kind == "text"
+    table = run.embed(home / "texts")
+    assert table["path"][0].as_py() == "bread/1.txt"
+    assert table["embedding"].type.list_size == 100
+    rows = run.evaluate(home / "texts", protocols=("knn",))
+    assert {row["encoder"] for row in rows} == {"trained", "untrained", "tf-idf"}
+
+
+def test_a_report_shows_the_first_words(home):
+    page = (home / "run" / "report.html").read_text()
+    first = documents()[0].split()[:4]
+    assert any(" ".join(text.split()[:6]) in page for text in documents()), first
+
+
+def test_words_are_asked_for_on_the_command_line(home, capsys):
+    assert main(["apply", str(home / "run"), "ship - sea + bread"]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == ["word", "score"]
+    assert main(["apply", str(home / "run"), "baker", "--json"]) == 0
+    answers = json.loads(capsys.readouterr().out)["answers"]
+    assert len(answers) == 10
+    assert "baker" not in {answer["word"] for answer in answers}
+    assert main(["apply", str(home / "run"), "backer"]) == 2
+    assert "The vocabulary has no 'backer': did you mean baker" in capsys.readouterr().err
+
+
+def test_pictures_train_a_tokenizer_too(home, tmp_path):
+    assert main(["views", "skipgram", str(home / "book.txt"), "--out", str(tmp_path / "seen.png")]) == 0
+    assert Image.open(tmp_path / "seen.png").width > 100
+
+
+def test_only_methods_of_texts_take_words(make_run):
+    assert main(["apply", str(make_run(method="autoencoder").folder), "photos"]) == 2
+
+
+def test_a_tokenizer_of_another_run_serves(home, tmp_path):
+    run = withhold.train(
+        "skipgram", home / "book.txt", epochs=0.5, out=tmp_path / "run", tokens=16, tokenizer=str(home / "run")
+    )
+    assert (run.folder / "tokenizer.json").read_text() == (home / "run" / "tokenizer.json").read_text()
+    with pytest.raises(UsageError, match="There is no tokenizer 'word'"):
+        withhold.train("skipgram", home / "book.txt", epochs=1, out=tmp_path / "other", tokenizer="word")

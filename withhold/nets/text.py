@@ -1,0 +1,168 @@
+"""Encoders of texts: token numbers in, one feature vector each out."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from withhold.errors import UsageError, suggestion
+from withhold.nets.encoder import Encoder
+from withhold.nets.registry import register
+from withhold.nets.vit import Transformer
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+LIKELY = 3
+"""Tokens that a method may put around and between the texts of a window."""
+
+
+class TextEncoder(Encoder):
+    """Token numbers int [n, l], 0 for padding -> features [n, dim].
+
+    A subclass sets itself up with `super().__init__(dim, tokenizer)` and defines `maps` and `counts`.
+
+    Args:
+        dim: length of a feature vector.
+        tokenizer: the path of a tokenizer.json, whose first token pads.
+
+    Attributes:
+        tokenizer: what texts are numbered by.
+        vocabulary: how many tokens it has.
+        special: the numbers of [PAD], [UNK], [CLS], [SEP] and [MASK].
+        ordinary: bool [vocabulary], which tokens are none of these.
+    """
+
+    kind = "text"
+    default = "text-transformer"
+    ordinary: Tensor
+
+    def __init__(self, dim: int, tokenizer: str):
+        nn.Module.__init__(self)  # what an image encoder knows of its input, this one does not
+        from tokenizers import Tokenizer
+
+        self.dim = dim
+        self.tokenizer = Tokenizer.from_file(tokenizer)
+        self.vocabulary = self.tokenizer.get_vocab_size()
+        self.special = {token: self.tokenizer.token_to_id(token) for token in SPECIAL}
+        self.register_buffer("ordinary", torch.ones(self.vocabulary, dtype=torch.bool), persistent=False)
+        self.ordinary[list(self.special.values())] = False
+
+    def maps(self, tokens: Tensor) -> Tensor:
+        """Token numbers [n, l] -> features of every place [n, dim, l]."""
+        raise NotImplementedError(f"{type(self).__name__} defines no maps(tokens).")
+
+    def counts(self, tokens: Tensor) -> Tensor:
+        """Which places [n, l] a text's features are the mean over."""
+        raise NotImplementedError(f"{type(self).__name__} defines no counts(tokens).")
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Token numbers [n, l] -> features [n, dim]; zero where nothing counts."""
+        weights = self.counts(tokens).to(self.ordinary.device).float()
+        weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
+        return torch.einsum("ndl,nl->nd", self.maps(tokens), weights)
+
+    def words(self, tokens: Tensor) -> list[str]:
+        """Token numbers [n, l] -> what they say, without padding."""
+        rows = [[str(self.tokenizer.id_to_token(number)) for number in row if number] for row in tokens.tolist()]
+        return [" ".join(row).replace(" ##", "") for row in rows]
+
+
+class TextTransformer(TextEncoder):
+    """A transformer over embedded tokens, learned positions and two segments (Devlin et al., 2019); normalised first.
+
+    No token attends to padding. What stands behind the first [SEP] is the second segment.
+
+    Args:
+        dim: length of a token, a multiple of `heads`.
+        depth: how many blocks.
+        heads: attention heads of a block.
+        tokenizer: the path of a tokenizer.json.
+        tokens: in a window; there is room for three more, such as [CLS] and two [SEP].
+    """
+
+    def __init__(self, dim: int, depth: int, heads: int, tokenizer: str, tokens: int):
+        super().__init__(dim, tokenizer)
+        self.tokens = tokens + LIKELY
+        self.embed = nn.Embedding(self.vocabulary, dim)
+        self.positions = nn.Parameter(torch.empty(self.tokens, dim))
+        self.segments = nn.Embedding(2, dim)
+        for weight in (self.embed.weight, self.positions, self.segments.weight):
+            nn.init.normal_(weight, std=0.02)
+        self.norm = nn.LayerNorm(dim)
+        self.transformer = Transformer(dim, depth, heads)
+
+    def maps(self, tokens):
+        if tokens.shape[1] > self.tokens:
+            raise ValueError(f"a window has at most {self.tokens} tokens, not {tokens.shape[1]}: cut it.")
+        ends = (tokens == self.special["[SEP]"]).long()
+        second = (ends.cumsum(1) - ends).clamp(max=1)
+        embedded = self.embed(tokens) + self.positions[: tokens.shape[1]] + self.segments(second)
+        seen = self.counts(tokens)
+        seen = seen | ~seen.any(1, keepdim=True)  # attention to nothing at all is not a number
+        return self.transformer(self.norm(embedded), seen[:, None, None]).transpose(1, 2)
+
+    def counts(self, tokens):
+        return tokens != 0
+
+
+class WordVectors(TextEncoder):
+    """A vector of every word; a text is the mean of those that it knows.
+
+    Args:
+        dim: length of a vector.
+        tokenizer: the path of a tokenizer.json.
+    """
+
+    default = "word-vectors"
+
+    def __init__(self, dim: int, tokenizer: str):
+        super().__init__(dim, tokenizer)
+        self.embed = nn.Embedding(self.vocabulary, dim)
+        nn.init.uniform_(self.embed.weight, -0.5 / dim, 0.5 / dim)
+
+    def maps(self, tokens):
+        return self.embed(tokens).transpose(1, 2)
+
+    def counts(self, tokens):
+        return self.ordinary[tokens]
+
+    def nearest(self, text: str, most: int = 10) -> list[tuple[str, float]]:
+        """The words nearest to another, or to a sum such as "king - man + woman", and their cosines.
+
+        The sum is one of unit vectors (3CosAdd: Mikolov, Yih & Zweig, NAACL 2013); its own words are left out.
+
+        Raises:
+            UsageError: a word that is none of the vocabulary.
+        """
+        vectors = F.normalize(self.embed.weight, dim=1)
+        asked, total, sign = [], torch.zeros_like(vectors[0]), 1
+        for word in text.split():
+            if word in ("+", "-"):
+                sign = -1 if word == "-" else 1
+            else:
+                asked.append(self.number(word))
+                total, sign = total + sign * vectors[asked[-1]], 1
+        cosines = vectors @ F.normalize(total, dim=0)
+        cosines[~self.ordinary] = cosines[asked] = -torch.inf
+        best = cosines.topk(min(most, int(cosines.isfinite().sum())))
+        words = [str(self.tokenizer.id_to_token(number)) for number in best.indices.tolist()]
+        return list(zip(words, best.values.tolist(), strict=True))
+
+    def number(self, word: str) -> int:
+        """The number of a word. Raises: UsageError, if it is none of the vocabulary."""
+        numbers = self.tokenizer.encode(word, add_special_tokens=False).ids
+        if len(numbers) != 1 or not self.ordinary[numbers[0]]:
+            near = suggestion(word, self.tokenizer.get_vocab())
+            way_out = near if near.startswith("did") else "give one that the training text has several times."
+            raise UsageError(f"The vocabulary has no {word!r}: {way_out}")
+        return numbers[0]
+
+
+@register
+def text_transformer(tokenizer: str, tokens: int) -> Encoder:
+    """192 features, four blocks: a CPU can train it."""
+    return TextTransformer(dim=192, depth=4, heads=3, tokenizer=tokenizer, tokens=tokens)
+
+
+@register
+def word_vectors(tokenizer: str) -> Encoder:
+    """100 features."""
+    return WordVectors(dim=100, tokenizer=tokenizer)
