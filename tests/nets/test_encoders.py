@@ -11,13 +11,14 @@ from withhold.errors import UsageError
 from withhold.nets.vit import Block, patch_size
 
 LIGHT = ["convnet", "resnet18", "vit-tiny"]
+IMAGES = ["convnet", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small"]
 
 
 def test_every_kind_has_a_name():
-    assert set(nets.names()) == {"convnet", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small"}
+    assert set(IMAGES) <= set(nets.names())
 
 
-@pytest.mark.parametrize("name", nets.names())
+@pytest.mark.parametrize("name", IMAGES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_features_are_the_mean_of_the_map(name, channels):
     encoder = nets.build(name, size=32, channels=channels).eval()

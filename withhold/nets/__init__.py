@@ -11,10 +11,11 @@ from withhold.nets.registry import build, names, takes
 from withhold.nets.resnet import ResNet
 from withhold.nets.statistics import refresh_statistics
 from withhold.nets.teacher import Teacher, cosine_momentum, ema_update
+from withhold.nets.video import VideoEncoder
 from withhold.nets.vit import Transformer, ViT, positions
 
 __all__ = [
     "ChannelWise", "ConvNet", "Decoder", "Discriminator", "Encoder", "Generator", "ImagePool", "MemoryBank", "Queue",
-    "ResNet", "Teacher", "Transformer", "ViT", "build", "cosine_momentum", "ema_update", "mlp", "names", "positions",
-    "refresh_statistics", "takes",
+    "ResNet", "Teacher", "Transformer", "VideoEncoder", "ViT", "build", "cosine_momentum", "ema_update", "mlp", "names",
+    "positions", "refresh_statistics", "takes",
 ]  # fmt: skip
