@@ -123,6 +123,7 @@ class Method(nn.Module):
     def apply_to(self, images: Tensor) -> dict[str, Tensor]:
         """What the trained method gives a person: images uint8 [n, c, h, w] -> named ones, float in [0, 1].
 
+        Of videos, clips uint8 [1, t, c, h, w] of a whole item each -> named clips or images.
         (`apply` is taken: every `nn.Module` has one.)
         """
         raise UsageError(f"{self.name} gives embeddings only: use `withhold embed`.")

@@ -172,6 +172,8 @@ class Run:
     def apply(self, images: Tensor) -> dict[str, Tensor]:
         """What the method gives beyond embeddings: images uint8 [n, c, h, w] -> named images float [n, c, h, w].
 
+        Clips are uint8 [n, t, c, h, w], and what comes of them float [n, t', c, h, w].
+
         Raises:
             UsageError: the method gives embeddings only.
         """
