@@ -285,7 +285,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     A method of texts takes a text, such as "king - man + woman", and prints its answers.
     """
     parser.add_argument("run")
-    parser.add_argument("input", help="an image or a folder of images; or a text")
+    parser.add_argument("input", help="an image or a video, or a folder of them; or a text")
     parser.add_argument("--out", help="the folder to write to")
     options = parser.parse_intermixed_args(arguments)
     from withhold.runs import apply as run_apply

@@ -157,8 +157,9 @@ def load(
         source: a folder or zip archive (its sub-folders are the classes if there are several and every item is inside
             one; folders that wrap all of an archive do not count), a csv, jsonl, parquet, npz, IDX or single file,
             "digits", "hf:NAME" (hub or local), any of these with "::train" or "::test" behind it; or an array or tensor
-            uint8 [n, h, w], [n, h, w, c] or [n, c, h, w], a pair (items, labels), a list of paths (or of texts), a
-            datasets.Dataset, or Samples (given back as they are).
+            uint8 [n, h, w], [n, h, w, c] or [n, c, h, w] (of videos [n, t, h, w], [n, t, h, w, c] or [n, t, c, h, w],
+            whose frames count as they are, whatever fps says), a pair (items, labels), a list of paths (or of texts),
+            a datasets.Dataset, or Samples (given back as they are).
         kind: "image", "video", "audio", "text" or "video with sound".
         decoding: what the kind's class takes (`Images`, `Videos`, `Sounds`, `Texts`; of all of them for a video with
             sound), such as size and channels; what is left out or None takes what suits the data.
@@ -198,6 +199,14 @@ def _load(found: sources.Tables, split: str, name: str, kind: Kind, strict: bool
     if isinstance(table, Arrays) and isinstance(kind, Images) and table.pixels.shape[1:] == kind.row:
         labels, classes = _labels(found, split)
         return Samples(table.pixels, np.array(table.names()), labels, classes, fingerprint=key, source=name)
+    if isinstance(table, Arrays) and isinstance(kind, Videos) and table.pixels.shape[2:] == kind.row:
+        labels, classes = _labels(found, split)
+        rows = np.arange(len(table))
+        spans = np.stack([rows, rows + 1], axis=1) * table.pixels.shape[1]
+        return Series(
+            table.pixels.reshape(-1, *kind.row), spans, kind.frames, kind.name, kind.fps, rows,
+            names=np.array(table.names()), labels=labels, classes=classes, fingerprint=key, source=name,
+        )  # fmt: skip
     held = cache.find(key, cache_dir)
     if held is None:
         with cache.building(key, cache_dir):

@@ -42,7 +42,7 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
             )
         return {"": Lines(source) if kind is Texts else Files("", [os.fspath(path) for path in source])}
     if hasattr(source, "__array__"):
-        return {"": arrays.Arrays(arrays.as_pixels(source, "the array"))}
+        return {"": arrays.of_kind(kind, source, "the array")}
     text = os.fspath(source)
     if text == "digits" and kind is Images:
         return {"": arrays.digits()}
@@ -167,8 +167,8 @@ def _file(path: Path, kind: type[Kind]) -> Tables:
         return {"": _manifest(path, kind)}
     if path.suffix == ".zip":
         return _zip(path, kind)
-    if kind is Images and path.suffix == ".npz":
-        found = arrays.npz(path)
+    if kind in (Images, Videos) and path.suffix == ".npz":
+        found = arrays.npz(path, kind)
         return pair(found) or {"": next(iter(found.values()))}
     if kind is Images and "idx" in path.name:
         return {"": arrays.idx(path)}
@@ -176,7 +176,7 @@ def _file(path: Path, kind: type[Kind]) -> Tables:
         return {"": Paragraphs(str(path)) if kind is Texts else Files(str(path.parent), [path.name])}
     if kind is Images:
         raise UsageError(f"{path} is no data set: give a folder, an image, or a {', '.join(READABLE)} or IDX file.")
-    ways = ", ".join((*kind.endings, ".csv", ".jsonl", ".parquet"))
+    ways = ", ".join((*kind.endings, ".csv", ".jsonl", ".parquet", *([".npz"] if kind is Videos else [])))
     raise UsageError(f"{path} holds no {kind.noun}: give a folder, or a {ways} or .zip file.")
 
 

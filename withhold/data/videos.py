@@ -58,6 +58,11 @@ class Videos(Kind):
         return self.frames
 
     @property
+    def row(self) -> tuple[int, int, int]:
+        """The shape of a frame."""
+        return Images(self.size, self.channels).row
+
+    @property
     def key(self):
         return f"video {self.size} {self.channels} {self.fps} {DECODER}"
 
@@ -70,9 +75,9 @@ class Videos(Kind):
         return self.fps
 
     def measure(self, item):
-        found: list[np.ndarray] = list(islice(_frames(item, FRAME_RATE, 32, 3), FAR))
-        if not found:
-            raise Unreadable("no frame")
+        if isinstance(item, np.ndarray):
+            return {"side": min(item.shape[1:3]), "grey": item.shape[3] == 1}
+        found, _ = _before_a_break(_frames(item, FRAME_RATE, 32, 3), FAR)
         grey = all(np.ptp(frame.astype(np.int16), axis=2).max() <= 8 for frame in found)  # chroma is rounded
         return {"side": _short_side(item), "grey": grey}
 
@@ -92,26 +97,38 @@ def decode(item: Item, size: int, channels: int, fps: float) -> np.ndarray:
     """A video -> uint8 [t, size, size, channels]: the frame that is shown at each multiple of 1 / fps seconds.
 
     Each is scaled and cropped as an image is: the shorter side to `size`, the centre square kept, upright as the file
-    says. A folder of frames counts as 24 a second. Of a video that breaks off, what comes before is kept.
+    says. A folder of frames counts as 24 a second, an array [t, h, w, c] has the frames wanted. Of a video that
+    breaks off, what comes before is kept.
 
     Raises:
         Unreadable: with the reason.
     """
+    found, reason = _before_a_break(_frames(item, fps, size, channels))
+    if reason:
+        log.warning("%s breaks off after %d frames (%s); these are kept", _called(item), len(found), reason)
+    return np.stack(found)
+
+
+def _before_a_break(frames: Iterator[np.ndarray], most: int | None = None) -> tuple[list[np.ndarray], str]:
+    """The first `most` frames, or those before a break, and why it broke. Raises: Unreadable, if there is none."""
     found: list[np.ndarray] = []
     try:
-        for frame in _frames(item, fps, size, channels):
+        for frame in islice(frames, most):
             found.append(frame)
     except Unreadable as error:
         if not found:
             raise
-        log.warning("%s breaks off after %d frames (%s); these are kept", _called(item), len(found), error)
+        return found, str(error)
     if not found:
         raise Unreadable("no frame")
-    return np.stack(found)
+    return found, ""
 
 
 def _frames(item: Item, fps: float, size: int, channels: int) -> Iterator[np.ndarray]:
     """Frames uint8 [size, size, channels], one for each multiple of 1 / fps seconds. Raises: Unreadable."""
+    if isinstance(item, np.ndarray):
+        yield from (images.decode(frame, size, channels) for frame in item)
+        return
     if isinstance(item, list):
         count = math.ceil(len(item) * fps / FRAME_RATE - 1e-6)
         yield from (images.decode(item[int(k * FRAME_RATE / fps + 1e-6)], size, channels) for k in range(count))
@@ -190,6 +207,8 @@ def _reason(item: Item | None, error: Exception) -> str:
         return "missing file"
     if isinstance(item, str) and os.path.isfile(item) and not os.path.getsize(item):
         return "empty file"
+    if isinstance(error, EOFError):
+        return "it ends before its first frame"
     if isinstance(error, av.InvalidDataError):
         return "it cannot be decoded" if item is None else "no known format"
     return (getattr(error, "strerror", None) or str(error)).strip().rstrip(".") or type(error).__name__

@@ -19,6 +19,7 @@ PIXEL_SIDE = 32
 MOST_WORDS = 5000
 RAW = {"text": "tf-idf"}
 """What the control that learns nothing is called, where it is not "pixels"."""
+FRAMES, FRAME_SIDE = 4, 16
 
 
 def features(
@@ -77,7 +78,13 @@ def _rows(
 
 
 def pixels(samples: Samples) -> Tensor:
-    """The control that learns nothing: pixels in [0, 1] as float32 [n, c*h*w], averaged down to 32 px at most."""
+    """The control that learns nothing: pixels in [0, 1] as float32 [n, c*h*w], averaged down to 32 px at most.
+
+    Of a video, those of a few frames, evenly spread over the whole of it, in a row at 16 px: [n, 4*c*h*w].
+    """
+    if samples.kind.startswith("video"):
+        videos: Any = samples.of("video")
+        return torch.stack([_few_frames(videos.whole(item)) for item in range(len(videos))])
     rows = []
     for images in _batches(samples, torch.arange(len(samples)), "cpu"):
         side = [min(length, PIXEL_SIDE) for length in images.shape[2:]]
@@ -112,6 +119,13 @@ def raw(samples: Samples, train: Samples) -> Tensor:
     return tf_idf(samples, train) if samples.kind == "text" else pixels(samples)
 
 
+def _few_frames(rows: np.ndarray) -> Tensor:
+    """A video uint8 [t, h, w, c] -> `FRAMES` of its frames, small, as one row of pixels in [0, 1]."""
+    places = np.linspace(0, len(rows) - 1, FRAMES).round().astype(int)
+    frames = views.to_float(torch.from_numpy(rows[places]).permute(0, 3, 1, 2))
+    return F.interpolate(frames, [min(length, FRAME_SIDE) for length in frames.shape[2:]], mode="area").flatten()
+
+
 @contextlib.contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
     """Eval mode and no gradient for a while; every part's own mode is put back after."""
@@ -126,11 +140,16 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 
 def plain_batches(samples: Samples, device: str | torch.device, most: int = 2048) -> Iterator[Tensor]:
-    """At most `most` random items, as networks take them: for batch statistics."""
-    chosen = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:most].sort().values
-    return _batches(samples, chosen, device)
+    """At most `most` random items, or clips with so many frames, as networks take them: for batch statistics."""
+    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
+    return _batches(samples, order[: max(1, most // _images(samples))].sort().values, device)
+
+
+def _images(samples: Samples) -> int:
+    """How many images an item stands for: as many as a clip has frames."""
+    return samples.shape[0] if samples.kind.startswith("video") else 1
 
 
 def _batches(samples: Samples, indices: Tensor, device: str | torch.device, batch_size: int = 256) -> Iterator[Tensor]:
-    for part in indices.split(batch_size):
+    for part in indices.split(max(1, batch_size // _images(samples))):
         yield views.to_float(samples.batch(part.numpy()).to(device, non_blocking=True))

@@ -22,7 +22,7 @@ class Supervised(Classifier):
     needs = {"labelled": "labelled image"}
 
     def withhold(self, labelled):
-        """Images uint8 [n, c, h, w] and labels [n] -> random crops and flips float [n, c, h, w], labels [n].
+        """Images or clips uint8 [n, (t,) c, h, w] and labels [n] -> crops and flips of them, labels [n].
 
         Token numbers [n, l] stay what they are.
         """

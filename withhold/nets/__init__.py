@@ -7,15 +7,18 @@ from withhold.nets.encoder import Encoder
 from withhold.nets.generator import Generator
 from withhold.nets.heads import ChannelWise, mlp
 from withhold.nets.memory import ImagePool, MemoryBank, Queue
+from withhold.nets.recurrent import Continuation, Recurrent
 from withhold.nets.registry import build, names, takes
 from withhold.nets.resnet import ResNet
 from withhold.nets.statistics import refresh_statistics
 from withhold.nets.teacher import Teacher, cosine_momentum, ema_update
 from withhold.nets.text import TextEncoder, TextTransformer, WordVectors
+from withhold.nets.video import VideoEncoder
 from withhold.nets.vit import Transformer, ViT, positions
 
 __all__ = [
-    "ChannelWise", "ConvNet", "Decoder", "Discriminator", "Encoder", "Generator", "ImagePool", "MemoryBank",
-    "Queue", "ResNet", "Teacher", "TextEncoder", "TextTransformer", "Transformer", "ViT", "WordVectors", "build",
+    "ChannelWise", "Continuation", "ConvNet", "Decoder", "Discriminator", "Encoder", "Generator", "ImagePool",
+    "MemoryBank", "Queue", "Recurrent", "ResNet", "Teacher", "TextEncoder", "TextTransformer", "Transformer",
+    "VideoEncoder", "ViT", "WordVectors", "build",
     "cosine_momentum", "ema_update", "mlp", "names", "positions", "refresh_statistics", "takes",
 ]  # fmt: skip

@@ -183,7 +183,8 @@ class Run:
     def apply(self, images: Tensor | str) -> Any:
         """What the method gives beyond embeddings: images uint8 [n, c, h, w] -> named images float [n, c, h, w].
 
-        Of a method of texts: a text -> [(word, score)], the best first.
+        Clips are uint8 [n, t, c, h, w], and what comes of them float [n, t', c, h, w]. Of a method of texts: a text ->
+        [(word, score)], the best first.
 
         Raises:
             UsageError: the method gives embeddings only.
