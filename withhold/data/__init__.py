@@ -7,10 +7,11 @@ from withhold.data.kind import Shape
 from withhold.data.loading import each_image, fit_tokenizer, load, measure, open, splits, takes
 from withhold.data.samples import Samples
 from withhold.data.series import Pairs, Series
+from withhold.data.sequences import Sequence, sequence, sequences
 from withhold.data.sounds import MOST_RATE
 from withhold.data.texts import load_tokenizer
 
 __all__ = [
-    "MOST_RATE", "Feeder", "Pairs", "Samples", "Series", "Shape", "cache", "default_size", "each_image",
-    "fit_tokenizer", "load", "load_tokenizer", "measure", "open", "splits", "takes",
+    "MOST_RATE", "Feeder", "Pairs", "Samples", "Sequence", "Series", "Shape", "cache", "default_size", "each_image",
+    "fit_tokenizer", "load", "load_tokenizer", "measure", "open", "sequence", "sequences", "splits", "takes",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from withhold.data import images
 from withhold.data.images import Images, default_size
@@ -130,6 +131,26 @@ def _frames(item: Item, fps: float, size: int, channels: int) -> Iterator[np.nda
         while begin is not None and shown is not None and due / fps < now - begin + step - 1e-6:
             yield shown
             due += 1
+
+
+def whole(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
+    """Every frame of a video, uint8 [h, w, 3], not cropped: its shorter side is `side` pixels, or what it is.
+
+    Raises:
+        Unreadable: with the reason.
+    """
+    if isinstance(item, list):
+        yield from (_scaled(Image.fromarray(np.squeeze(images.whole(frame))), side) for frame in item)
+        return
+    with opened(item, "video") as stream:
+        for frame in decoded(stream):
+            yield _scaled(Image.fromarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))), side)
+
+
+def _scaled(image: Image.Image, side: int | None) -> np.ndarray:
+    scale = 1 if side is None else side / min(image.size)
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    return np.array(image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
 
 
 @contextlib.contextmanager
