@@ -1,5 +1,6 @@
 """Videos as a whole, and the masks that say what is to be followed in them."""
 
+import logging
 import posixpath
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ from PIL import Image
 from withhold.data import sources
 from withhold.data.images import Images
 from withhold.data.kind import Item, Unreadable
-from withhold.data.videos import Videos, whole
+from withhold.data.videos import Videos, each_frame
 from withhold.errors import UsageError, WithholdError
+
+log = logging.getLogger("withhold")
 
 FOLDERS = (("images", "masks"), ("JPEGImages", "Annotations"))
 """What the folders of frames and of masks are called: plainly, and as DAVIS has them."""
@@ -51,10 +54,14 @@ class Sequence:
         Raises:
             WithholdError: they cannot be read, there is one only, or they and the first mask are of different shapes.
         """
+        found: list[np.ndarray] = []
         try:
-            found = list(whole(self.video, side))
+            for frame in each_frame(self.video, side):
+                found.append(frame)
         except Unreadable as error:
-            raise WithholdError(f"{self.name} cannot be read: {error}.") from error
+            if not found:
+                raise WithholdError(f"{self.name} cannot be read: {error}.") from error
+            log.warning("%s breaks off after %d frames (%s); these are kept", self.name, len(found), error)
         if len(found) < 2:
             raise WithholdError(f"{self.name} has {len(found)} frame(s): there is nothing to follow; give two or more.")
         if len({frame.shape for frame in found}) > 1:

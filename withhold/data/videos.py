@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import islice
 from typing import Any
 
@@ -133,7 +134,7 @@ def _frames(item: Item, fps: float, size: int, channels: int) -> Iterator[np.nda
             due += 1
 
 
-def whole(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
+def each_frame(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
     """Every frame of a video, uint8 [h, w, 3], not cropped: its shorter side is `side` pixels, or what it is.
 
     Raises:
@@ -145,6 +146,14 @@ def whole(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
     with opened(item, "video") as stream:
         for frame in decoded(stream):
             yield _scaled(Image.fromarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))), side)
+
+
+def frame_rate(item: Item) -> Fraction:
+    """Frames a second of a video, as it says; 24 of a folder of frames. Raises: Unreadable."""
+    if isinstance(item, list):
+        return Fraction(FRAME_RATE)
+    with opened(item, "video") as stream:
+        return stream.average_rate or Fraction(FRAME_RATE)
 
 
 def _scaled(image: Image.Image, side: int | None) -> np.ndarray:

@@ -12,11 +12,12 @@ from withhold.nets.registry import build, names, takes
 from withhold.nets.resnet import ResNet
 from withhold.nets.statistics import refresh_statistics
 from withhold.nets.teacher import Teacher, cosine_momentum, ema_update
-from withhold.nets.tracking import at_pixels, pointer, propagate, track
+from withhold.nets.tracking import TEMPERATURE, at_pixels, pointer, propagate, track
 from withhold.nets.vit import Transformer, ViT, positions
 
 __all__ = [
-    "ChannelWise", "ConvNet", "Decoder", "Discriminator", "Encoder", "FineConv", "Generator", "ImagePool", "MemoryBank",
-    "Queue", "ResNet", "Teacher", "Transformer", "ViT", "at_pixels", "build", "cosine_momentum", "ema_update", "mlp",
-    "names", "pointer", "positions", "propagate", "refresh_statistics", "takes", "track",
+    "TEMPERATURE", "ChannelWise", "ConvNet", "Decoder", "Discriminator", "Encoder", "FineConv", "Generator",
+    "ImagePool", "MemoryBank", "Queue", "ResNet", "Teacher", "Transformer", "ViT", "at_pixels", "build",
+    "cosine_momentum", "ema_update", "mlp", "names", "pointer", "positions", "propagate", "refresh_statistics", "takes",
+    "track",
 ]  # fmt: skip

@@ -7,9 +7,11 @@ from withhold.nets.registry import register
 
 
 class FineConv(Encoder):
-    """Four 3x3 convolutions with batch normalisation and a linear one: 64 features for every 4 x 4 pixels.
+    """Four 3x3 convolutions and a linear one: 64 features for every 4 x 4 pixels.
 
-    A place sees 47 x 47 pixels. Edges are continued, not filled with zeros, which would tell a place where it is.
+    They vary about zero, so that cosines tell places apart from the start: the last batch normalisation has no ReLU. A
+    place sees 47 x 47 pixels. Edges are continued, not filled with zeros, which would tell a place where it is. At 96
+    pixels it takes 94 million multiply-adds.
     """
 
     default = "fineconv"
@@ -21,7 +23,8 @@ class FineConv(Encoder):
             *block(32, 64, stride=2),
             *block(64, 96, dilation=2),
             *block(96, 96, dilation=3),
-            nn.Conv2d(96, 64, 1),
+            nn.Conv2d(96, 64, 1, bias=False),
+            nn.BatchNorm2d(64),
         )
 
     def encode(self, x: Tensor) -> Tensor:

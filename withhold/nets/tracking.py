@@ -85,12 +85,12 @@ def propagate(
     for now in range(1, t):
         asked = [0, *range(max(1, now - memory), now)]
         keys, values = points[asked].flatten(0, 1), known[asked].flatten(0, 1)
-        size = keys.square().sum(1) / 2
+        half = keys.square().sum(1) / -2
         for part in torch.arange(h * w, device=maps.device).split(max(1, CHUNK // len(keys))):
             hidden = far[part].repeat(1, len(asked))
             hidden[:, : h * w] = False
-            # Up to the query's own length, which the softmax does not see, minus half the squared distance.
-            closeness = (points[now, part] @ keys.T - size).masked_fill_(hidden, -torch.inf)
+            # Minus half the squared distance, but for the query's own length, which the softmax does not see.
+            closeness = torch.addmm(half, points[now, part], keys.T).masked_fill_(hidden, -torch.inf)
             nearest, index = closeness.topk(min(neighbours, len(keys)), dim=1)
             known[now, part] = ((nearest / temperature).softmax(1)[..., None] * values[index]).sum(1)
     return known.mT.unflatten(2, (h, w))

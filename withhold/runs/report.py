@@ -26,6 +26,8 @@ ENCODERS = {
     "untrained": "Untrained encoder",
     "pixels": "Raw pixels",
     "supervised": "Supervised network",
+    "colors": "Raw colours",
+    "identity": "First mask, copied",
 }
 PROTOCOLS = {"knn": "k-NN", "linear": "Linear probe", "lowshot": "Low-shot", "finetune": "Fine-tuned"}
 TERMS = {"knn": "k-NN accuracy", "rank": "Effective rank", "spread": "Spread", "psnr": "PSNR"}

@@ -10,6 +10,7 @@ from withhold import data
 from withhold import methods as registry
 from withhold.errors import UsageError
 from withhold.files import writing
+from withhold.runs import masks
 from withhold.runs.build import build_method, choose, classes_of, load_streams
 from withhold.runs.pictures import grid, to_image
 from withhold.runs.run import Run
@@ -41,11 +42,14 @@ def picture(
         sheet.save(partial, format=kind)
 
 
-def apply(run: Run, source: str, folder: Path) -> list[Path]:
+def apply(run: Run, source: str, folder: Path, mask: str | None = None) -> list[Path]:
     """Give every image of `source` to the trained method, at its own size, and write what comes back to `folder`.
 
     A method that names classes gives one file, classes.csv. An image that cannot be read is skipped with a warning.
+    One that tracks takes one video, and the `mask` of its first frame: see `withhold.runs.masks.follow`.
     """
+    if mask is not None or masks.tracks(run):
+        return masks.follow(run, source, mask, folder)
     if run.names_classes:
         path = folder / "classes.csv"
         with writing(path) as partial:

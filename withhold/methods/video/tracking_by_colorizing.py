@@ -97,7 +97,9 @@ class TrackingByColorizing(Method):
         colours, before, colourful = withheld
         answers = (1 - UNSEEN) * shares + UNSEEN / len(self.palette)
         weight = colourful[:, None, None] / (colourful.sum() * colours[0].numel()).clamp(min=1)
-        wanted = torch.zeros_like(self.palette[:, 0]).index_add_(0, colours.flatten(), weight.expand_as(colours).flatten())
+        wanted = torch.zeros_like(self.palette[:, 0]).index_add_(
+            0, colours.flatten(), weight.expand_as(colours).flatten()
+        )
         return {
             "loss": -(weight * answers.gather(1, colours[:, None])[:, 0].log()).sum(),
             "accuracy": (weight * (shares.argmax(1) == colours)).sum(),
@@ -117,7 +119,7 @@ class TrackingByColorizing(Method):
             mask: labels of its first frame, int64 [h', w'] from 0.
 
         Returns:
-            "shares": the share of each label at every place, float [1, t, k, g, g']; `nets.at_pixels` makes labels of it.
+            "shares": of each label at every place, float [1, t, k, g, g']; `nets.at_pixels` makes labels of them.
         """
         return {"shares": nets.track(self.embed, clips[0], mask, self.encoder.size, self.encoder.stride)[None]}
 
