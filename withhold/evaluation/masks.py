@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 TOLERANCE = 0.008
 """How far off a boundary may be, as a share of the image's diagonal; rounded up to pixels."""
+CHUNK = 1024
+"""Pixels of an outline that are compared with another one at a time."""
 
 
 def region(mask: Tensor, truth: Tensor) -> float:
@@ -35,11 +37,13 @@ def outline(mask: Tensor) -> Tensor:
 
 
 def _within(these: Tensor, those: Tensor, reach: int) -> float:
-    """The share of `these` that have one of `those` no more than `reach` pixels away; 1 where there are none."""
-    count = these.sum().item()
-    if not count:
-        return 1.0
-    span = torch.arange(-reach, reach + 1)
-    disk = (span[:, None] ** 2 + span**2 <= reach**2).float()
-    near = F.conv2d(those[None, None].float(), disk[None, None], padding=reach)[0, 0] > 0.5
-    return (these & near).sum().item() / count
+    """The share of `these` pixels that have one of `those` no more than `reach` away; 1 where there are none."""
+    points, others = these.nonzero().float(), those.nonzero().float()
+    if not len(points) or not len(others):
+        return 0.0 if len(points) else 1.0
+    near = [(_distances(part, others) <= reach).any(1) for part in points.split(CHUNK)]
+    return torch.cat(near).float().mean().item()
+
+
+def _distances(points: Tensor, others: Tensor) -> Tensor:
+    return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")  # which rounds
