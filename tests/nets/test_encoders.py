@@ -10,11 +10,11 @@ from withhold import nets
 from withhold.errors import UsageError
 from withhold.nets.vit import Block, patch_size
 
-LIGHT = ["convnet", "resnet18", "vit-tiny"]
+LIGHT = ["convnet", "fineconv", "resnet18", "vit-tiny"]
 
 
 def test_every_kind_has_a_name():
-    assert set(nets.names()) == {"convnet", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small"}
+    assert set(nets.names()) == {"convnet", "fineconv", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small"}
 
 
 @pytest.mark.parametrize("name", nets.names())
