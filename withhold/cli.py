@@ -177,12 +177,16 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
 @verb
 def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Measure a run's encoder on labelled data, beside an untrained one and raw pixels."""
+    """Measure a run's encoder on labelled data, beside an untrained one and raw pixels.
+
+    With --protocol tracking, DATA is a folder of videos with masks, images/NAME/*.jpg and masks/NAME/*.png: the first
+    mask is carried through the video.
+    """
     parser.add_argument("run")
     parser.add_argument("data")
     parser.add_argument(
-        "--protocol", help="knn, linear, lowshot, retrieval, finetune, classifier, joined by commas (default: "
-        "knn,linear, and classifier where the method has learned to name classes)",
+        "--protocol", help="knn, linear, lowshot, retrieval, finetune, classifier, tracking, joined by commas "
+        "(default: knn,linear, and classifier where the method has learned to name classes)",
     )  # fmt: skip
     parser.add_argument("--labels", help="a csv file with the labels")
     parser.add_argument("--test-fraction", type=float, default=0.2, help="where DATA has no test part of its own")
@@ -287,6 +291,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("run")
     parser.add_argument("input", help="an image or a video, or a folder of them; or a text")
     parser.add_argument("--out", help="the folder to write to")
+    parser.add_argument("--mask", help="a PNG file that marks, by numbers, what to follow from the first frame on")
     options = parser.parse_intermixed_args(arguments)
     from withhold.runs import apply as run_apply
 
@@ -298,7 +303,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         return print_table(["word", "score"], [[word, f"{score:.3f}"] for word, score in answers])
     if options.out is None:
         raise UsageError("Files are written: give the folder for them, as --out FOLDER.")
-    written = run_apply(run, options.input, Path(options.out))
+    written = run_apply(run, options.input, Path(options.out), mask=options.mask)
     if options.json:
         return print_json({"out": options.out, "files": [str(path) for path in written]})
     print(f"{len(written)} file(s) are in {options.out}")

@@ -26,11 +26,20 @@ def make_run(tmp_path):
     """(name, ...) -> a run of rotation on the digits in a folder of its own; its weights are fresh ones."""
 
     def make(
-        name="run", *, method="rotation", rows=ROWS, results=(), finished=True, channels=1, parameters=None, **config
+        name="run",
+        *,
+        method="rotation",
+        rows=ROWS,
+        results=(),
+        finished=True,
+        channels=1,
+        encoder="convnet",
+        parameters=None,
+        **config,
     ):
         folder = tmp_path / name
         folder.mkdir()
-        encoder = {"name": "convnet", "size": 32, "channels": channels, "pretrained": False}
+        encoder = {"name": encoder, "size": 32, "channels": channels, "pretrained": False}
         config = {
             "withhold": "0.1.0", "method": method, "parameters": parameters or {}, "encoder": encoder,
             "decoding": {"size": 32, "channels": channels}, "data": ["digits"], "labels": None, "classes": [],

@@ -150,12 +150,12 @@ def _folder(path: Path, kind: type[Kind]) -> Tables:
 
 def _below(root: Path, kind: type[Kind]) -> Table | None:
     """What lies in a folder and below it; None where there is nothing of this kind. Folders of frames are videos."""
-    names = _walk(root, kind)
+    names = walk(root, kind)
     if names:
         return _in_classes((Documents if kind is Texts else Files)(str(root), names))
     frames: dict[str, list[str]] = {}
     if kind is Videos:
-        for name in _walk(root, Images):
+        for name in walk(root, Images):
             frames.setdefault(posixpath.dirname(name), []).append(name)
     return _in_classes(Frames(str(root), list(frames), list(frames.values()))) if frames else None
 
@@ -221,7 +221,7 @@ def _is(name: str, kind: type[Kind]) -> bool:
     return name.lower().endswith(kind.endings) and not any(part.startswith(".") for part in name.split("/"))
 
 
-def _walk(root: Path, kind: type[Kind]) -> list[str]:
+def walk(root: Path, kind: type[Kind]) -> list[str]:
     """The relative paths of all files of a kind below a folder, in order; hidden files and folders are left out."""
     names, seen = [], set()
     for folder, children, files in os.walk(root, followlinks=True):

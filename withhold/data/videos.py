@@ -7,10 +7,12 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import islice
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from withhold.data import images
 from withhold.data.images import Images, default_size
@@ -147,6 +149,34 @@ def _frames(item: Item, fps: float, size: int, channels: int) -> Iterator[np.nda
         while begin is not None and shown is not None and due / fps < now - begin + step - 1e-6:
             yield shown
             due += 1
+
+
+def each_frame(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
+    """Every frame of a video, uint8 [h, w, 3], not cropped: its shorter side is `side` pixels, or what it is.
+
+    Raises:
+        Unreadable: with the reason.
+    """
+    if isinstance(item, list):
+        yield from (_scaled(Image.fromarray(np.squeeze(images.whole(frame))), side) for frame in item)
+        return
+    with opened(item, "video") as stream:
+        for frame in decoded(stream):
+            yield _scaled(Image.fromarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))), side)
+
+
+def frame_rate(item: Item) -> Fraction:
+    """Frames a second of a video, as it says; 24 of a folder of frames. Raises: Unreadable."""
+    if isinstance(item, list):
+        return Fraction(FRAME_RATE)
+    with opened(item, "video") as stream:
+        return stream.average_rate or Fraction(FRAME_RATE)
+
+
+def _scaled(image: Image.Image, side: int | None) -> np.ndarray:
+    scale = 1 if side is None else side / min(image.size)
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    return np.array(image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
 
 
 @contextlib.contextmanager

@@ -28,6 +28,8 @@ ENCODERS = {
     "pixels": "Raw pixels",
     "tf-idf": "TF-IDF",
     "supervised": "Supervised network",
+    "colors": "Raw colours",
+    "identity": "First mask, copied",
 }
 PROTOCOLS = {"knn": "k-NN", "linear": "Linear probe", "lowshot": "Low-shot", "finetune": "Fine-tuned"}
 TERMS = {"knn": "k-NN accuracy", "rank": "Effective rank", "spread": "Spread", "psnr": "PSNR"}

@@ -150,7 +150,7 @@ class Run:
         supervised: bool = False,
         strict: bool = False,
     ) -> list[dict[str, Any]]:
-        """Measure the encoder on labelled data, beside an untrained one and raw pixels.
+        """Measure the encoder on labelled data, or on videos with masks, beside an untrained one and raw pixels.
 
         The folder keeps the rows beside those of other data and protocols, and replaces those of the same.
         The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
@@ -158,7 +158,7 @@ class Run:
 
         Args:
             protocols: their names; by default "knn" and "linear", and "classifier" before them for a method that has
-                learned to name classes.
+                learned to name classes. "tracking" takes a folder of sequences with masks, and nothing else.
         """
         classifier = cast(Classifier, self.method) if self.names_classes else None
         protocols = protocols or (("classifier",) if classifier else ()) + ("knn", "linear")
@@ -166,6 +166,8 @@ class Run:
             raise UsageError(
                 f"{self.config['method']} has learned no names of classes: leave the protocol classifier out."
             )
+        if any(map(evaluation.takes_sequences, protocols)):
+            return self._keep(self._follow(source, protocols))
         parts = {"train": source, "test": test} if test is not None else data.splits(source, self.kind)
         if parts:
             bank, queries = (self.load_data(parts[part], labels=labels, strict=strict) for part in ("train", "test"))
@@ -175,22 +177,38 @@ class Run:
             self.encoder, bank, queries, protocols, untrained=self.untrained(), supervised=supervised,
             classifier=classifier, seed=self.seed, device=defaults.device(),
         )  # fmt: skip
+        return self._keep(rows)
+
+    def _follow(self, source: Any, protocols: tuple[str, ...]) -> list[dict[str, Any]]:
+        others = [name for name in protocols if not evaluation.takes_sequences(name)]
+        if others:
+            raise UsageError(f"tracking is measured on videos with masks, {others[0]} on labels: do one at a time.")
+        if self.encoder.kind != "image":
+            raise UsageError(
+                f"tracking needs a map of every frame, and {self.config['encoder']['name']} gives none: leave it out."
+            )
+        return evaluation.evaluate_sequences(
+            self.encoder, data.sequences(source), protocols, source=str(source), untrained=self.untrained(),
+            device=defaults.device(),
+        )  # fmt: skip
+
+    def _keep(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The same rows, which the folder now has, instead of those of the same data and protocol."""
         measured = {(row["data"], row["protocol"]) for row in rows}
         kept = [row for row in self.results() if (row["data"], row["protocol"]) not in measured]
         write_json(self.folder / "evaluation.json", {"results": kept + rows})
         return rows
 
-    def apply(self, images: Tensor | str) -> Any:
+    def apply(self, *inputs: Any) -> Any:
         """What the method gives beyond embeddings: images uint8 [n, c, h, w] -> named images float [n, c, h, w].
 
-        Clips are uint8 [n, t, c, h, w], and what comes of them float [n, t', c, h, w]. Of a method of texts: a text ->
-        [(word, score)], the best first.
+        What else a method takes and gives, such as a video and a mask, or a text, its `apply_to` says.
 
         Raises:
             UsageError: the method gives embeddings only.
         """
         with torch.inference_mode():
-            return self.method.apply_to(images)
+            return self.method.apply_to(*inputs)
 
     def rows(self) -> list[Row]:
         """The journal: a row of numbers a logging point."""

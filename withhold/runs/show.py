@@ -14,6 +14,7 @@ from withhold import data
 from withhold import methods as registry
 from withhold.errors import UsageError
 from withhold.files import writing
+from withhold.runs import masks
 from withhold.runs.build import build_method, choose, classes_of, load_streams, make_tokenizer
 from withhold.runs.pictures import grid, save_gif, to_image
 from withhold.runs.run import Run
@@ -48,13 +49,15 @@ def picture(
         sheet.save(partial, format=kind)
 
 
-def apply(run: Run, source: str, folder: Path) -> list[Path]:
+def apply(run: Run, source: str, folder: Path, mask: str | None = None) -> list[Path]:
     """Give every image or video of `source` to the trained method, and write what comes back to `folder`.
 
     An image has its own size, a video the size and frame rate of the run. What comes back as an image becomes a PNG
     file, as a clip a GIF. A method that names classes gives one file, classes.csv. What cannot be read is skipped with
-    a warning.
+    a warning. One that tracks takes one video, and the `mask` of its first frame: see `withhold.runs.masks.follow`.
     """
+    if mask is not None or masks.tracks(run):
+        return masks.follow(run, source, mask, folder)
     if run.names_classes:
         path = folder / "classes.csv"
         with writing(path) as partial:
