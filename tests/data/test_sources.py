@@ -352,7 +352,7 @@ def test_bad_requests_are_refused_in_one_sentence():
         ([], {}, "The list of images is empty"),
         (PIXELS.astype(float), {}, "The images in the array are float64"),
         (PIXELS[0, 0], {}, r"have the shape \[32, 3\]"),
-        ((PIXELS, [1, 2]), {}, "There are 6 images but 2 labels"),
+        ((PIXELS, [1, 2]), {}, "There are 6 items but 2 labels"),
         (PIXELS, {"size": 0}, "give a size of 1 or more"),
         (PIXELS, {"channels": 2}, "cannot have 2 channels"),
         (PIXELS, {"kind": "sound"}, "There is no kind of data 'sound'"),

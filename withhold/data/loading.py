@@ -218,7 +218,8 @@ def _pieces(
         except Unreadable as error:
             return str(error)
 
-    names, start = table.names(), 0
+    names = [name or f"row {row}" for row, name in enumerate(table.names(), 1)]  # of a table with an empty cell
+    start = 0
     if len(table) >= MANY:
         log.info("decoding %s %ss from %s, once", f"{len(table):,}", kind.noun, where)
     bar = tqdm(total=len(table), desc=f"decoding {where}", unit=f" {kind.noun}s", delay=2, disable=None)
