@@ -10,14 +10,15 @@ from withhold import nets
 from withhold.errors import UsageError
 from withhold.nets.vit import Block, patch_size
 
+IMAGES = [name for name in nets.names() if nets.takes(name) == ("size", "channels")]
 LIGHT = ["convnet", "resnet18", "vit-tiny"]
 
 
 def test_every_kind_has_a_name():
-    assert set(nets.names()) == {"convnet", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small"}
+    assert {"convnet", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small"} <= set(IMAGES)
 
 
-@pytest.mark.parametrize("name", nets.names())
+@pytest.mark.parametrize("name", IMAGES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_features_are_the_mean_of_the_map(name, channels):
     encoder = nets.build(name, size=32, channels=channels).eval()

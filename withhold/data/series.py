@@ -139,7 +139,7 @@ class Pairs(Samples):
         return replace(self.frames.measured(), rate=round(self.sound.rate))
 
     def of(self, kind: str) -> Samples:
-        return self.sound if kind == "audio" else self.frames
+        return {"audio": self.sound, self.kind: self}.get(kind, self.frames)
 
 
 def starts(lengths: np.ndarray, counts: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,16 +2,19 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map_only
 
 from withhold import views
-from withhold.data import Samples
+from withhold.data import Pairs, Samples, Series
 from withhold.errors import WithholdError
 from withhold.methods import Classifier
 from withhold.nets import Encoder
+from withhold.nets.sounds import DEVIATION, MEAN
 
 PIXEL_SIDE = 32
 
@@ -71,13 +74,30 @@ def _rows(
     return rows
 
 
+RAW = {"audio": "spectrogram"}
+"""What the control that learns nothing is called, by the kind of data; "pixels" where it is not listed."""
+
+
 def pixels(samples: Samples) -> Tensor:
-    """The control that learns nothing: pixels in [0, 1] as float32 [n, c*h*w], averaged down to 32 px at most."""
+    """The control that learns nothing: pixels in [0, 1] as float32 [n, c*h*w], averaged down to 32 px at most.
+
+    Of sounds, the mean and the deviation over time of each band of the log-mel spectrogram, [n, 2 * 40].
+    """
+    if isinstance(samples, Pairs):
+        return torch.cat([pixels(samples.frames), pixels(samples.sound)], dim=1)
+    if isinstance(samples, Series) and samples.kind == "audio":
+        rate = round(samples.rate)
+        return _rows(nn.Identity(), lambda sounds: _band_statistics(sounds, rate), samples, "cpu")
     rows = []
     for images in _batches(samples, torch.arange(len(samples)), "cpu"):
         side = [min(length, PIXEL_SIDE) for length in images.shape[2:]]
         rows.append(F.interpolate(images, side, mode="area").flatten(1))
     return torch.cat(rows)
+
+
+def _band_statistics(sounds: Tensor, rate: int) -> Tensor:
+    deviation, mean = torch.std_mean((views.log_mel(sounds, rate)[:, 0] - MEAN) / DEVIATION, dim=2)
+    return torch.cat([mean, deviation], dim=1)
 
 
 @contextlib.contextmanager
@@ -93,12 +113,13 @@ def frozen(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-def plain_batches(samples: Samples, device: str | torch.device, most: int = 2048) -> Iterator[Tensor]:
+def plain_batches(samples: Samples, device: str | torch.device, most: int = 2048) -> Iterator[Any]:
     """At most `most` random items, as networks take them: for batch statistics."""
     chosen = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:most].sort().values
     return _batches(samples, chosen, device)
 
 
-def _batches(samples: Samples, indices: Tensor, device: str | torch.device, batch_size: int = 256) -> Iterator[Tensor]:
+def _batches(samples: Samples, indices: Tensor, device: str | torch.device, batch_size: int = 256) -> Iterator[Any]:
     for part in indices.split(batch_size):
-        yield views.to_float(samples.batch(part.numpy()).to(device, non_blocking=True))
+        items = samples.batch(part.numpy())
+        yield views.to_float(tree_map_only(Tensor, lambda x: x.to(device, non_blocking=True), items))

@@ -12,7 +12,7 @@ from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.evaluation import protocols as registry
 from withhold.evaluation import supervised as labels_seen
-from withhold.evaluation.features import plain_batches
+from withhold.evaluation.features import RAW, plain_batches
 from withhold.evaluation.task import Task, labelled
 from withhold.methods import Classifier
 from withhold.nets import Encoder
@@ -48,8 +48,9 @@ def evaluate(
     """Measure frozen features by each protocol, beside the controls: a row for each pair.
 
     A row is {"encoder", "protocol", "metric", "value", "data", "n_train", "n_test", "n_unlabelled"} and what else a
-    protocol has to say ("shots", "deviation", "strength"). "encoder" is "trained", "untrained", "supervised" or
-    "pixels"; "data" is what it was measured on; "n_unlabelled" counts the items left out because they have no label.
+    protocol has to say ("shots", "deviation", "strength"). "encoder" is "trained", "untrained", "supervised", "pixels"
+    or, of sounds, "spectrogram"; "data" is what it was measured on; "n_unlabelled" counts the items left out because
+    they have no label.
 
     Args:
         train, test: samples with labels, decoded as the encoder takes them; classes are matched by name.
@@ -85,7 +86,7 @@ def evaluate(
         nets.refresh_statistics(taught.encoder, plain_batches(train, device))
         encoders["supervised"], classifiers["supervised"] = taught.encoder, taught
     if pixels:
-        encoders["pixels"] = None
+        encoders[RAW.get(test.kind, "pixels")] = None
     rows = []
     for row, network in encoders.items():
         log.info("measuring: %s, %s", row, ", ".join(measures))

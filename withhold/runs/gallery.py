@@ -10,7 +10,8 @@ import torch
 from markupsafe import Markup
 from torch import Tensor
 
-from withhold.data import Samples
+from withhold import views
+from withhold.data import Samples, Series
 from withhold.methods import Method
 from withhold.runs import charts, embedding, pictures
 
@@ -96,6 +97,9 @@ def _item(samples: Samples, index: int) -> dict[str, Any]:
     shown: Tensor | str = samples.names[index]
     if samples.kind in ("image", "video", "video with sound"):
         shown = samples.of("image").batch(np.array([index]))[0].float() / 255
+    if isinstance(samples, Series) and samples.kind == "audio":
+        sound = views.to_float(samples.batch(np.array([index])))
+        shown = views.draw_log_mel(views.log_mel(sound, round(samples.rate)))[0]
     label = "" if samples.labels is None or samples.labels[index] < 0 else samples.classes[samples.labels[index]]
     return {**_cell(shown), "name": samples.names[index], "label": label}
 

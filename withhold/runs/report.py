@@ -25,6 +25,7 @@ ENCODERS = {
     "trained": "Trained encoder",
     "untrained": "Untrained encoder",
     "pixels": "Raw pixels",
+    "spectrogram": "Log-mel spectrogram",
     "supervised": "Supervised network",
 }
 PROTOCOLS = {"knn": "k-NN", "linear": "Linear probe", "lowshot": "Low-shot", "finetune": "Fine-tuned"}

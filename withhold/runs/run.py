@@ -89,9 +89,13 @@ class Run:
         """What kind of data its method learns from: "image", "video" ...; of several streams, the first one's."""
         return next(iter(kinds(registry.find(self.config["method"])).values()))
 
+    def kind_of(self, source: Any) -> str:
+        """What kind `source` is read as: the run's, or where that is a video with sound also one part of it alone."""
+        return data.holds(source) if self.kind == data.Pairs.kind else self.kind
+
     def load_data(self, source: Any, kind: str | None = None, **options: Any) -> Samples:
         """`source` decoded as this run's encoder takes it; what cannot be read is left out, and said."""
-        samples = load_stream(source, kind or self.kind, self.config["decoding"], **options)
+        samples = load_stream(source, kind or self.kind_of(source), self.config["decoding"], **options)
         if samples.skipped:
             name, reason = samples.skipped[0]
             log.warning("%s: %s left out, such as %s (%s)", samples.source, len(samples.skipped), name, reason)
@@ -155,7 +159,7 @@ class Run:
             raise UsageError(
                 f"{self.config['method']} has learned no names of classes: leave the protocol classifier out."
             )
-        parts = {"train": source, "test": test} if test is not None else data.splits(source, self.kind)
+        parts = {"train": source, "test": test} if test is not None else data.splits(source, self.kind_of(source))
         if parts:
             bank, queries = (self.load_data(parts[part], labels=labels, strict=strict) for part in ("train", "test"))
         else:
