@@ -181,8 +181,8 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("run")
     parser.add_argument("data")
     parser.add_argument(
-        "--protocol", help="knn, linear, lowshot, retrieval, finetune, classifier, joined by commas (default: "
-        "knn,linear, and classifier where the method has learned to name classes)",
+        "--protocol", help="knn, linear, lowshot, retrieval, crossmodal, finetune, classifier, joined by commas "
+        "(default: knn,linear, and classifier where the method has learned to name classes)",
     )  # fmt: skip
     parser.add_argument("--labels", help="a csv file with the labels")
     parser.add_argument("--test-fraction", type=float, default=0.2, help="where DATA has no test part of its own")
