@@ -224,7 +224,7 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """What a trained method gives beyond embeddings, such as a colourised photo: writes ordinary files."""
     parser.add_argument("run")
-    parser.add_argument("input", help="an image or a folder of images")
+    parser.add_argument("input", help="an image or a folder of images; what the run learned from")
     parser.add_argument("--out", required=True, help="the folder to write to")
     options = parser.parse_intermixed_args(arguments)
     from withhold.runs import apply as run_apply

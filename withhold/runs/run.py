@@ -173,8 +173,10 @@ class Run:
         write_json(self.folder / "evaluation.json", {"results": kept + rows})
         return rows
 
-    def apply(self, images: Tensor) -> dict[str, Tensor]:
+    def apply(self, images: Any) -> dict[str, Tensor]:
         """What the method gives beyond embeddings: images uint8 [n, c, h, w] -> named images float [n, c, h, w].
+
+        Of a method that learns from videos with sound, pairs: clips uint8 [n, t, c, h, w], sounds int16 [n, s].
 
         Raises:
             UsageError: the method gives embeddings only.

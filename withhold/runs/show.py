@@ -51,6 +51,8 @@ def apply(run: Run, source: str, folder: Path) -> list[Path]:
         with writing(path) as partial:
             pyarrow.csv.write_csv(run.classify(source), partial)
         return [path]
+    if run.kind == data.Pairs.kind:
+        return _apply_to_pairs(run, source, folder)
     written: dict[Path, None] = {}  # a set that keeps its order
     for name, image in data.each_image(source):
         place = Path(name)
@@ -63,3 +65,16 @@ def apply(run: Run, source: str, folder: Path) -> list[Path]:
                 to_image(images[0]).save(partial, format="PNG")
             written[path] = None
     return list(written)
+
+
+def _apply_to_pairs(run: Run, source: str, folder: Path) -> list[Path]:
+    """Give the middle of every video, or picture, and of its sound to the method, and write the images it makes."""
+    pairs, written = run.load_data(source, data.Pairs.kind), []
+    for index, name in enumerate(pairs.names):
+        place = Path(name)
+        inside = folder.joinpath(*(part for part in place.parent.parts if part not in (place.anchor, "..")))
+        for kind, images in run.apply(pairs.batch([index])).items():
+            written.append(inside / f"{place.stem}-{kind}.png")
+            with writing(written[-1]) as partial:
+                to_image(images[0]).save(partial, format="PNG")
+    return written

@@ -1,18 +1,9 @@
-"""Images made of two, and who is whose other."""
+"""Images made of two."""
 
 import torch
 from torch import Tensor
 
 from withhold.views.random import beta
-
-
-def partners(n: int, rng: torch.Generator) -> Tensor:
-    """For each of n items another one, int64 [n]: a random permutation that leaves none in its place (n above 1).
-
-    It is a random one of those that are a single cycle.
-    """
-    order = torch.randperm(n, generator=rng, device=rng.device)
-    return torch.empty_like(order).scatter_(0, order, order.roll(1))
 
 
 def mixup(images: Tensor, targets: Tensor, rng: torch.Generator, alpha: float) -> tuple[Tensor, Tensor]:

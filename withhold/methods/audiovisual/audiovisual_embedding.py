@@ -53,13 +53,10 @@ class AudiovisualEmbedding(Method):
     def withhold(self, clips):
         """Frames uint8 [n, t, c, h, w], sounds int16 [n, s] -> both as floats, changed; each picture's wrong sound [n].
 
-        Frames are cropped, sounds made up to 1 dB louder or softer.
+        See `views.view_pairs`.
         """
-        frames, sounds = clips
-        layers = frames.flatten(1, 2)  # so that all frames of a clip are cropped alike
-        seen = views.augment(layers, self.rng, size=self.encoder.size, crop=(0.6, 1.0), flip=self.flip)
-        heard = views.gain(views.to_float(sounds), self.rng, 1.0)
-        return (seen.unflatten(1, frames.shape[1:3]), heard), views.partners(len(seen), self.rng)
+        seen, heard = views.view_pairs(*clips, self.rng, size=self.encoder.size, flip=self.flip)
+        return (seen, heard), views.partners(len(seen), self.rng)
 
     def predict(self, visible):
         """Embeddings [n, d] of length 1, of what is seen and of what is heard."""
