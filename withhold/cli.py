@@ -185,8 +185,8 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("run")
     parser.add_argument("data")
     parser.add_argument(
-        "--protocol", help="knn, linear, lowshot, retrieval, finetune, classifier, tracking, joined by commas "
-        "(default: knn,linear, and classifier where the method has learned to name classes)",
+        "--protocol", help="knn, linear, lowshot, retrieval, crossmodal, finetune, classifier, tracking, joined by "
+        "commas (default: knn,linear, and classifier where the method has learned to name classes)",
     )  # fmt: skip
     parser.add_argument("--labels", help="a csv file with the labels")
     parser.add_argument("--test-fraction", type=float, default=0.2, help="where DATA has no test part of its own")
@@ -289,7 +289,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     A method of texts takes a text, such as "king - man + woman", and prints its answers.
     """
     parser.add_argument("run")
-    parser.add_argument("input", help="an image or a video, or a folder of them; or a text")
+    parser.add_argument("input", help="what the run learned from: an image or a video, or a folder of them; or a text")
     parser.add_argument("--out", help="the folder to write to")
     parser.add_argument("--mask", help="a PNG file that marks, by numbers, what to follow from the first frame on")
     options = parser.parse_intermixed_args(arguments)

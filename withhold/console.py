@@ -65,6 +65,8 @@ def column(result: dict[str, Any]) -> str:
         words.append(f"{result['shots']}/class")
     if "pooling" in result:
         words.append(result["pooling"])
+    if "direction" in result:
+        words.append(result["direction"])
     if result.get("whitened"):
         words.append("whitened")
     if "sequence" in result:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from withhold.data import sounds
 from withhold.data.images import Images
 from withhold.data.kind import Kind
 from withhold.data.tables import Table
@@ -36,6 +37,44 @@ class Arrays(Table):
         for part in self.pixels:
             total.update(np.ascontiguousarray(part))
         return total.hexdigest()
+
+
+class Waves(Table):
+    """Sounds int16 [s], of any lengths, that are in memory already, `rate` samples a second."""
+
+    def __init__(self, sounds: Sequence[np.ndarray], rate: int):
+        self.sounds, self.rate = sounds, rate
+
+    def __len__(self):
+        return len(self.sounds)
+
+    def items(self, indices):
+        return [sounds.encode(self.sounds[index], self.rate) for index in indices]
+
+    def stamp(self):
+        total = hashlib.blake2b(repr((self.rate, self.labels)).encode(), digest_size=16)
+        for sound in self.sounds:
+            total.update(repr(len(sound)).encode())
+            total.update(np.ascontiguousarray(sound))
+        return total.hexdigest()
+
+
+def as_waves(source: Any) -> Waves:
+    """A dictionary of "array", int16 or float in [-1, 1], [n, s] or a list of [s], and "sampling_rate" -> a table."""
+    if not isinstance(source, dict) or not {"array", "sampling_rate"} <= set(source):
+        raise UsageError(
+            "An array of sounds does not say how fast it is: "
+            "give {'array': sounds, 'sampling_rate': samples a second}, as Hugging Face does."
+        )
+    waves = []
+    for sound in map(np.asarray, source["array"]):
+        if sound.ndim != 1 or not (sound.dtype == np.int16 or np.issubdtype(sound.dtype, np.floating)):
+            raise UsageError(
+                f"A sound in the array is {sound.dtype} {list(sound.shape)}: give int16, or floats in [-1, 1], [n, s]."
+            )
+        whole = sound.dtype == np.int16
+        waves.append(sound if whole else np.rint(sound * 32767).clip(-32768, 32767).astype(np.int16))
+    return Waves(waves, int(source["sampling_rate"]))
 
 
 def as_pixels(images: Any, where: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """From what a person names to decoded samples, through the cache."""
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -61,6 +62,22 @@ def measure(source: Any, kind: str = "image", *, split: str | None = None) -> Sh
         return replace(seen, rate=heard.rate)
     found, split, name = _tables(source, split, _kind(kind))
     return _kind(kind)().shape(found[split], name)
+
+
+def holds(source: Any) -> str:
+    """Which of the kinds that go with a video with sound a source holds: both together, images, sounds or videos.
+
+    Raises:
+        WithholdError: none of them.
+    """
+    if isinstance(source, Samples):
+        return source.kind
+    for kind in (PAIR, "image", "audio", "video"):
+        with contextlib.suppress(WithholdError):
+            measure(source, kind)
+            return kind
+    measure(source, PAIR)  # which says why not
+    return PAIR
 
 
 def fit_tokenizer(source: Any, name: str, *, split: str | None = None) -> "Tokenizer":
@@ -261,7 +278,8 @@ def _pieces(
         except Unreadable as error:
             return str(error)
 
-    names, start = table.names(), 0
+    names = [name or f"row {row}" for row, name in enumerate(table.names(), 1)]  # of a table with an empty cell
+    start = 0
     if len(table) >= MANY:
         log.info("decoding %s %ss from %s, once", f"{len(table):,}", kind.noun, where)
     bar = tqdm(total=len(table), desc=f"decoding {where}", unit=f" {kind.noun}s", delay=2, disable=None)

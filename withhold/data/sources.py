@@ -12,6 +12,7 @@ from typing import Any
 from withhold.data import arrays
 from withhold.data.images import Images
 from withhold.data.kind import Kind
+from withhold.data.sounds import Sounds
 from withhold.data.tables import Documents, Files, Frames, Lines, Paragraphs, Parquet, Table, Zip
 from withhold.data.texts import Texts
 from withhold.data.videos import Videos
@@ -41,6 +42,8 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
                 f"The list of {kind.noun}s is empty: give at least one {'text' if kind is Texts else 'path'}."
             )
         return {"": Lines(source) if kind is Texts else Files("", [os.fspath(path) for path in source])}
+    if kind is Sounds and (isinstance(source, dict) or hasattr(source, "__array__")):
+        return {"": arrays.as_waves(source)}
     if hasattr(source, "__array__"):
         return {"": arrays.of_kind(kind, source, "the array")}
     text = os.fspath(source)

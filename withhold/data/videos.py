@@ -46,7 +46,20 @@ class Videos(Kind):
 
     name = noun = "video"
     endings = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg")
-    columns = ("video", "clip", "path", "file", "filename", "file_name", "video_path", "bytes", "mp4", "name")
+    columns = (
+        "video",
+        "clip",
+        "image",
+        "picture",
+        "path",
+        "file",
+        "filename",
+        "file_name",
+        "video_path",
+        "bytes",
+        "mp4",
+        "name",
+    )
 
     def __post_init__(self):
         Images(self.size, self.channels)  # which checks them
@@ -187,6 +200,8 @@ def opened(item: Item, kind: str) -> Iterator[Any]:
     item = item() if callable(item) else item
     if isinstance(item, bytes) and not item:
         raise Unreadable("empty file")
+    if isinstance(item, str) and os.path.isdir(item):
+        raise Unreadable("no file")
     try:
         container = av.open(io.BytesIO(item) if isinstance(item, bytes) else item)
     except (av.FFmpegError, OSError, ValueError) as error:

@@ -10,9 +10,10 @@ import torch
 from withhold import nets, views
 from withhold.data import Samples, Sequence
 from withhold.errors import UsageError
+from withhold.evaluation import controls
 from withhold.evaluation import protocols as registry
 from withhold.evaluation import supervised as labels_seen
-from withhold.evaluation.features import RAW, plain_batches
+from withhold.evaluation.features import plain_batches
 from withhold.evaluation.task import Task, labelled
 from withhold.evaluation.trackers import Tracker, by_color, by_encoder, copied
 from withhold.methods import Classifier
@@ -52,7 +53,8 @@ def evaluate(
 
     A row is {"encoder", "protocol", "metric", "value", "data", "n_train", "n_test", "n_unlabelled"} and what else a
     protocol has to say ("shots", "deviation", "strength"). "encoder" is "trained", "untrained", "supervised" or
-    "pixels" ("tf-idf" of texts); "data" is what it was measured on; "n_unlabelled" counts the items left out because
+    "pixels" ("tf-idf" of texts, "spectrogram" of sounds); "data" is what it was measured on; "n_unlabelled" counts the
+    items left out because
     they have no label.
 
     Args:
@@ -89,7 +91,7 @@ def evaluate(
         nets.refresh_statistics(taught.encoder, plain_batches(train, device))
         encoders["supervised"], classifiers["supervised"] = taught.encoder, taught
     if pixels:
-        encoders[RAW.get(train.kind, "pixels")] = None
+        encoders[controls.NAMES.get(test.kind, "pixels")] = None
     rows = []
     for row, network in encoders.items():
         log.info("measuring: %s, %s", row, ", ".join(measures))

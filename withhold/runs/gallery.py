@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from withhold import views
 from withhold.data import Samples, Series
 from withhold.methods import Encoder, Method
 from withhold.nets import TextEncoder
@@ -102,6 +103,9 @@ def _item(samples: Samples, index: int, encoder: Encoder) -> dict[str, Any]:
         shown = samples.of("image").batch(np.array([index]))[0].float() / 255
     if isinstance(samples, Series) and isinstance(encoder, TextEncoder):
         shown = encoder.words(torch.tensor(samples.whole(index)[None, :WORDS]))[0]
+    if isinstance(samples, Series) and samples.kind == "audio":
+        sound = views.to_float(samples.batch(np.array([index])))
+        shown = views.draw_log_mel(views.log_mel(sound, round(samples.rate)))[0]
     label = "" if samples.labels is None or samples.labels[index] < 0 else samples.classes[samples.labels[index]]
     return {**_cell(shown), "name": samples.names[index], "label": label}
 

@@ -27,6 +27,7 @@ ENCODERS = {
     "untrained": "Untrained encoder",
     "pixels": "Raw pixels",
     "tf-idf": "TF-IDF",
+    "spectrogram": "Log-mel spectrogram",
     "supervised": "Supervised network",
     "colors": "Raw colours",
     "identity": "First mask, copied",

@@ -12,7 +12,7 @@ import pyarrow
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
 from withhold import data, evaluation
 from withhold import methods as registry
@@ -95,9 +95,13 @@ class Run:
         """What kind of data its method learns from: "image", "video" ...; of several streams, the first one's."""
         return next(iter(kinds(registry.find(self.config["method"])).values()))
 
+    def kind_of(self, source: Any) -> str:
+        """What kind `source` is read as: the run's, or where that is a video with sound also one part of it alone."""
+        return data.holds(source) if self.kind == data.Pairs.kind else self.kind
+
     def load_data(self, source: Any, kind: str | None = None, **options: Any) -> Samples:
         """`source` decoded as this run's encoder takes it; what cannot be read is left out, and said."""
-        samples = load_stream(source, kind or self.kind, self.config["decoding"], **options)
+        samples = load_stream(source, kind or self.kind_of(source), self.config["decoding"], **options)
         if samples.skipped:
             name, reason = samples.skipped[0]
             log.warning("%s: %s left out, such as %s (%s)", samples.source, len(samples.skipped), name, reason)
@@ -168,7 +172,7 @@ class Run:
             )
         if any(map(evaluation.takes_sequences, protocols)):
             return self._keep(self._follow(source, protocols))
-        parts = {"train": source, "test": test} if test is not None else data.splits(source, self.kind)
+        parts = {"train": source, "test": test} if test is not None else data.splits(source, self.kind_of(source))
         if parts:
             bank, queries = (self.load_data(parts[part], labels=labels, strict=strict) for part in ("train", "test"))
         else:
@@ -202,7 +206,8 @@ class Run:
     def apply(self, *inputs: Any) -> Any:
         """What the method gives beyond embeddings: images uint8 [n, c, h, w] -> named images float [n, c, h, w].
 
-        What else a method takes and gives, such as a video and a mask, or a text, its `apply_to` says.
+        What else a method takes and gives, such as a video and a mask, a video and its sound, or a text, its
+        `apply_to` says.
 
         Raises:
             UsageError: the method gives embeddings only.

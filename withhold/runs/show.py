@@ -8,7 +8,6 @@ from typing import Any
 import pyarrow.csv
 import torch
 from PIL import Image
-from torch import Tensor
 
 from withhold import data
 from withhold import methods as registry
@@ -64,10 +63,10 @@ def apply(run: Run, source: str, folder: Path, mask: str | None = None) -> list[
             pyarrow.csv.write_csv(run.classify(source), partial)
         return [path]
     written: dict[Path, None] = {}  # a set that keeps its order
-    for name, item in _items(run, source):
+    for name, inputs in _items(run, source):
         place = Path(name)
         inside = folder.joinpath(*(part for part in place.parent.parts if part not in (place.anchor, "..")))
-        for kind, made in run.apply(item[None]).items():
+        for kind, made in run.apply(*inputs).items():
             ending = "gif" if made.ndim == 5 else "png"
             path = inside / f"{place.stem}-{kind}.{ending}"
             if path in written:  # of another item that differs in its ending only
@@ -81,11 +80,18 @@ def apply(run: Run, source: str, folder: Path, mask: str | None = None) -> list[
     return list(written)
 
 
-def _items(run: Run, source: str) -> Iterator[tuple[str, Tensor]]:
-    """The name of each item, and uint8 [c, h, w] or, of a video, [t, c, h, w]."""
-    if not run.kind.startswith("video"):
-        yield from data.each_image(source)
+def _items(run: Run, source: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """The name of each item, and what `apply_to` takes of it.
+
+    An image uint8 [1, c, h, w], a whole video [1, t, c, h, w]; of videos with sound, the middle of both, as a pair.
+    """
+    if run.kind == "image":
+        for name, image in data.each_image(source):
+            yield name, (image[None],)
         return
-    videos: Any = run.load_data(source).of("video")
-    for index, name in enumerate(videos.names):
-        yield name, torch.from_numpy(videos.whole(index).copy()).permute(0, 3, 1, 2)
+    samples: Any = run.load_data(source, run.kind)
+    for index, name in enumerate(samples.names):
+        if run.kind == data.Pairs.kind:
+            yield name, (samples.batch([index]),)
+        else:
+            yield name, (torch.from_numpy(samples.whole(index).copy()).permute(0, 3, 1, 2)[None],)
