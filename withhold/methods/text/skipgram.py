@@ -30,7 +30,7 @@ class SkipGram(Method):
         tokenizer: what makes words of the text.
     """
 
-    optimizer = Optimizer("adagrad", lr=0.2, weight_decay=0.0)
+    optimizer = Optimizer("adagrad", lr=0.3, weight_decay=0.0)
 
     def __init__(
         self,
@@ -54,11 +54,7 @@ class SkipGram(Method):
         self.register_buffer("counts", encoder.ordinary.float())
 
     def prepare(self, texts):
-        """Count the words."""
-        counts = torch.zeros(len(self.counts), dtype=torch.int64)
-        for part in torch.arange(len(texts)).split(1024):
-            counts += texts.batch(part).flatten().bincount(minlength=len(counts))
-        self.counts.copy_(counts.to(self.counts.device) * self.encoder.ordinary)
+        self.counts.copy_(self.encoder.occurrences(texts))
 
     def withhold(self, texts):
         """Token numbers [n, l] -> (words [b, 32], words near them and noise [b, 64 + 2 * window]), weights of both.
