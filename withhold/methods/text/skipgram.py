@@ -63,7 +63,9 @@ class SkipGram(Method):
         """
         w, device = self.window, texts.device
         near = F.pad(self.thin(texts), (w, w)).unfold(1, BLOCK + 2 * w, BLOCK).flatten(0, 1)
-        near = near[near[:, w] > 0]
+        filled = near[:, w] > 0
+        filled[0] = True  # where no word is left, an empty block
+        near = near[filled]
         words = near[:, w:-w]
         radius = torch.randint(1, w + 1, words.shape, generator=self.rng, device=device)
         distance = (torch.arange(BLOCK, device=device)[:, None] + w - torch.arange(BLOCK + 2 * w, device=device)).abs()
