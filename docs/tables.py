@@ -98,7 +98,22 @@ def training() -> str:
     return parts + "\n\n" + table(["library", "images a second", "peak memory, MB"], speeds)
 
 
-PARTS = {"methods": methods, "claims": claims, "speeds": speeds, "memory": memory, "training": training}
+def search() -> str:
+    """How long the nearest take to find among how many, and how many of them are found."""
+    rows = json.loads((RESULTS / "search.json").read_text())["result"]["rows"]
+    cells = [
+        [r["vectors"], r["search"], f"{r['median_ms']:,}", f"{r['slowest_ms']:,}", f"{r['recall']:.3f}"] for r in rows
+    ]
+    built = [
+        [r["vectors"], f"{r['build_seconds']}", f"{r['index_mb']:,}"] for r in rows if r["search"] == "approximate"
+    ]
+    header = ["vectors", "search", "median, ms", "slowest, ms", "recall@10"]
+    return table(header, cells) + "\n\n" + table(["vectors", "seconds to build", "on disk, MB"], built)
+
+
+PARTS = {
+    "methods": methods, "claims": claims, "speeds": speeds, "memory": memory, "training": training, "search": search,
+}  # fmt: skip
 
 
 def filled(text: str) -> str:

@@ -116,6 +116,51 @@ def test_embed_writes_path_label_embedding(run, pictures, tmp_path, capsys):
     assert vectors.std(0).max() > 0
 
 
+def test_search_finds_what_is_nearest(tmp_path, capsys, monkeypatch):
+    """On the digits: by a row, and by the file of one, which is found again at no distance."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "rotation", "digits", "--epochs", "0.1", "--size", "16", "--out", "run"]) == 0
+    assert main(["embed", "run", "digits", "--out", "emb.parquet"]) == 0
+    assert "withhold search build emb.parquet --out emb.index" in capsys.readouterr().out
+    assert main(["search", "build", "emb.parquet", "--out", "emb.index", "--json"]) == 0
+    assert last_json(capsys) == {"out": "emb.index", "rows": 1797, "dim": 256, "approximate": False}
+    table = pyarrow.parquet.read_table("emb.parquet")
+    vectors = np.stack(table["embedding"].to_numpy()).astype(float)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    distances = 1 - vectors @ vectors[17]
+    order = np.argsort(distances)
+
+    assert main(["search", "query", "emb.index", "17", "-k", "5", "--html", "page.html", "--json"]) == 0
+    said = last_json(capsys)
+    assert [row["path"] for row in said["results"]] == [str(row) for row in order[1:6]]
+    assert [row["distance"] for row in said["results"]] == pytest.approx(distances[order[1:6]], abs=1e-6)
+    assert [row["label"] for row in said["results"]] == [table["label"][int(row)].as_py() for row in order[1:6]]
+    assert (tmp_path / "page.html").read_text().count("data:image/png;base64") == 6
+
+    from sklearn.datasets import load_digits
+
+    Image.fromarray(np.rint(load_digits().images[17] * 255 / 16).astype(np.uint8)).save("seventeen.png")
+    query = ["search", "query", "emb.index", "seventeen.png", "--run", "run", "--html", "page.html"]
+    assert main([*query, "--exact", "--json"]) == 0
+    found = last_json(capsys)["results"]
+    assert [row["path"] for row in found] == [str(row) for row in order[:10]]
+    assert found[0]["distance"] == pytest.approx(0, abs=1e-5)
+    assert (tmp_path / "page.html").read_text().count("data:image/png;base64") == 11
+    assert main(query) == 0
+    assert "The page is page.html" in capsys.readouterr().out
+
+    fails(capsys, ["search", "query", "emb.index", "seventeen.png"], 2, "has no row 'seventeen.png'", "--run")
+    fails(capsys, ["search", "query", "emb.index", "digits", "--run", "run"], 2, "holds 1,797 items", "a single one")
+    fails(capsys, ["search", "query", "run", "17"], 2, "run is no index", "search build")
+    fails(capsys, ["search", "build", "emb.parquet", "--out", "emb.index"], 2, "exists")
+    assert main(["train", "rotation", "digits", "--epochs", "0.1", "--size", "16", "--out", "two", "--seed", "1"]) == 0
+    fails(capsys, [*query[:4], "--run", "two"], 2, "embeddings of another encoder: give the run that made them")
+    for wrong in (["search"], ["search", "find"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(wrong)
+        assert "build,query" in capsys.readouterr().err.replace(", ", ",").replace("'", "")
+
+
 @pytest.mark.parametrize("to", ["onnx", "safetensors"])
 def test_export(run, tmp_path, capsys, to):
     out = tmp_path / f"encoder.{to}"

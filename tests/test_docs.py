@@ -53,7 +53,7 @@ def test_every_command_of_the_readme_runs(home):
         assert words[0] == "withhold", command
         assert main(words[1:]) == 0, command
         ran.append(words[1])
-    assert {"methods", "views", "train", "evaluate", "embed", "export", "doctor"} <= set(ran)
+    assert {"methods", "views", "train", "evaluate", "embed", "search", "export", "doctor"} <= set(ran)
 
 
 def test_the_python_of_the_readme_runs(home):

@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from withhold import methods
+    from withhold import methods, search
     from withhold.errors import UsageError, WithholdError
     from withhold.methods import Encoder, Method
     from withhold.runs import Run, embed, evaluate, load, train
@@ -28,13 +28,13 @@ _HOMES = {
 }
 
 __all__ = [
-    "Encoder", "Method", "Run", "UsageError", "WithholdError", "embed", "evaluate", "load", "methods", "train"
+    "Encoder", "Method", "Run", "UsageError", "WithholdError", "embed", "evaluate", "load", "methods", "search", "train"
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name == "methods":  # a package that can also be called
-        return importlib.import_module("withhold.methods")
+    if name in ("methods", "search"):  # packages; the first can also be called
+        return importlib.import_module(f"withhold.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'withhold' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

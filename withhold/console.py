@@ -57,7 +57,7 @@ def counted(count: float, noun: str) -> str:
 
 
 def column(result: dict[str, Any]) -> str:
-    """What a row of an evaluation measures, in words: "knn", "lowshot 5/class", "retrieval mAP GeM whitened"."""
+    """What a row of an evaluation measures, in words: "knn", "lowshot 5/class", "tracking J bear"."""
     words = [result["protocol"]]
     if result["metric"] != "accuracy":
         words.append(result["metric"])
@@ -65,8 +65,12 @@ def column(result: dict[str, Any]) -> str:
         words.append(f"{result['shots']}/class")
     if "pooling" in result:
         words.append(result["pooling"])
+    if "direction" in result:
+        words.append(result["direction"])
     if result.get("whitened"):
         words.append("whitened")
+    if "sequence" in result:
+        words.append(result["sequence"])
     return " ".join(words)
 
 
@@ -89,7 +93,8 @@ def print_results(results: list[dict[str, Any]]) -> None:
         lines = [[encoder, *(cells.get((encoder, measure), "") for measure in measures)] for encoder in encoders]
         print_table(["encoder", *measures], lines)
     train, test = max(row["n_train"] for row in results), results[0]["n_test"]
-    print(f"Measured on {counted(test, 'item')} of {results[0]['data']}; {counted(train, 'other')} to learn from.")
+    learned = f"; {counted(train, 'other')} to learn from" if train else ""
+    print(f"Measured on {counted(test, 'item')} of {results[0]['data']}{learned}.")
 
 
 def print_comparison(rows: list[dict[str, Any]]) -> None:

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,8 +38,34 @@ def writing(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        reason = error.strerror or error
-        raise WithholdError(f"Could not write {path} ({reason}): free some space or name another --out.") from error
+        raise _unwritten(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+@contextlib.contextmanager
+def writing_folder(path: Path) -> Iterator[Path]:
+    """A new folder to fill under another name, which becomes `path` when all went well; its parents are made.
+
+    Raises:
+        UsageError: `path` exists, or cannot be a folder.
+        WithholdError: it could not be written.
+    """
+    if os.path.lexists(path):
+        raise UsageError(f"{path} exists: name another --out, or delete it.")
+    prepare_folder(path.parent)
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        partial.mkdir()
+        yield partial
+        os.rename(partial, path)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _unwritten(path: Path, error: OSError) -> WithholdError:
+    reason = error.strerror or error
+    return WithholdError(f"Could not write {path} ({reason}): free some space or name another --out.")

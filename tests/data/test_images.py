@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from withhold.data.images import Unreadable, decode, encode, is_grey, short_side, whole
+from withhold.data.images import Unreadable, decode, encode, is_grey, short_side, thumbnail, whole
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200), "grey": (120, 120, 120)}
 
@@ -183,3 +183,20 @@ def bomb() -> bytes:
 def test_damaged_images_say_why(item, reason):
     with pytest.raises(Unreadable, match=reason):
         decode(item, 32, 3)
+
+
+def test_a_thumbnail_fits_and_is_never_enlarged():
+    photo = np.zeros((300, 900, 3), np.uint8)
+    photo[:, 450:] = (250, 10, 10)
+    for kind in ("JPEG", "PNG"):
+        file = io.BytesIO()
+        Image.fromarray(photo).save(file, kind)
+        small = thumbnail(file.getvalue(), 90)
+        assert (small.size, small.mode) == ((90, 30), "RGB")
+        np.testing.assert_allclose(np.asarray(small)[15, [10, 80]], [[0, 0, 0], [250, 10, 10]], atol=4)
+    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8, 1)
+    small = thumbnail(pixels, 90)
+    assert small.mode == "L"
+    assert (np.asarray(small) == pixels[..., 0]).all()
+    with pytest.raises(Unreadable, match="not an image"):
+        thumbnail(b"no", 90)

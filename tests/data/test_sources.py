@@ -352,7 +352,7 @@ def test_bad_requests_are_refused_in_one_sentence():
         ([], {}, "The list of images is empty"),
         (PIXELS.astype(float), {}, "The images in the array are float64"),
         (PIXELS[0, 0], {}, r"have the shape \[32, 3\]"),
-        ((PIXELS, [1, 2]), {}, "There are 6 images but 2 labels"),
+        ((PIXELS, [1, 2]), {}, "There are 6 items but 2 labels"),
         (PIXELS, {"size": 0}, "give a size of 1 or more"),
         (PIXELS, {"channels": 2}, "cannot have 2 channels"),
         (PIXELS, {"kind": "sound"}, "There is no kind of data 'sound'"),
@@ -381,3 +381,33 @@ def test_real_files(real_data):
     assert np.bincount(usps.labels).tolist() == [359, 264, 198, 166, 200, 160, 170, 147, 166, 177]
     assert data.measure(real_data / "pacs") == data.Shape(4115, 96, 3)
     assert data.measure(real_data / "bccd") == data.Shape(364, 480, 3)
+
+
+def test_items_are_found_again_by_source_and_name(image_folder, tmp_path, monkeypatch):
+    """From within another folder too, and without those that are gone."""
+    folder, pixels = image_folder("a/1.png", "a/2.png", "b/1.png", size=(32, 32))
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for name in pixels:
+            archive.write(folder / name, name)
+    (tmp_path / "list.csv").write_text("path\n" + "\n".join(f"photos/{name}" for name in pixels))
+    write_table(tmp_path / "rows.parquet", image=[encode(image) for image in pixels.values()])
+    monkeypatch.chdir(tmp_path)
+    known = {source: data.address(source) for source in ("photos", "photos.zip", "list.csv", "rows.parquet", "digits")}
+    monkeypatch.chdir("/")
+    for source, address in known.items():
+        samples = data.load(address, size=32, channels=3)
+        names = [samples.names[2], "nowhere.png", samples.names[0], samples.names[2]]
+        first, none, second, again = data.items(address, names)
+        assert none is None, source
+        for item, row in ((first, 2), (second, 0), (again, 2)):
+            small = data.thumbnail(item, 32)
+            pixels = data.load("digits", size=8).array[row, ..., 0] if source == "digits" else samples.array[row]
+            assert (np.asarray(small) == pixels).all(), source
+    assert known["digits"] == "digits"
+    assert known["photos"] == str(tmp_path / "photos")
+    assert data.address("photos::test") == "/photos::test"
+    assert data.address(tmp_path) == str(tmp_path)
+    assert data.address("hf:mnist") == "hf:mnist"
+    assert data.address(PIXELS) is None
+    assert data.items(str(tmp_path / "gone"), ["a", "b"]) == [None, None]
+    assert data.items(None, ["a.png"]) == ["a.png"]

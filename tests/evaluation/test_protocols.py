@@ -9,7 +9,9 @@ from withhold.evaluation.protocols import finetune, knn, linear, lowshot
 
 
 def test_names_are_the_files():
-    assert protocols.names() == ["classifier", "finetune", "knn", "linear", "lowshot", "retrieval"]
+    assert protocols.names() == [
+        "classifier", "crossmodal", "finetune", "knn", "linear", "lowshot", "retrieval", "tracking",
+    ]  # fmt: skip
     assert protocols.find("knn") is knn.measure
 
 

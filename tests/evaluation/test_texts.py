@@ -8,7 +8,7 @@ import torch
 
 from tests.methods.streams import texts, tokenizer
 from withhold import evaluation, nets
-from withhold.evaluation.features import raw
+from withhold.evaluation.controls import raw
 from withhold.evaluation.task import Task
 
 

@@ -103,3 +103,15 @@ def test_losses_are_float32_under_autocast(call):
         under = call(z)
     assert under.dtype == torch.float32
     assert torch.equal(under, call(z.float()))
+
+
+def test_symmetric_info_nce_finds_each_partner_among_the_other_side():
+    first, second = (torch.randn(5, 8, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    expected = 0.0
+    for i in range(5):
+        for one, other in ((first, second), (second, first)):
+            cosines = [float(one[i] @ other[j] / one[i].norm() / other[j].norm()) / 0.1 for j in range(5)]
+            expected -= cosines[i] - math.log(sum(math.exp(cosine) for cosine in cosines))
+    found = losses.symmetric_info_nce(first, second, 0.1)
+    assert found.item() == pytest.approx(expected / 10, rel=1e-4)
+    assert losses.symmetric_info_nce(torch.eye(4), torch.eye(4), 0.01).item() == pytest.approx(0, abs=1e-6)

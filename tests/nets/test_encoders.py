@@ -11,11 +11,11 @@ from withhold.errors import UsageError
 from withhold.nets.vit import Block, patch_size
 
 IMAGES = [name for name in nets.names() if nets.takes(name) == ("size", "channels")]
-LIGHT = ["convnet", "resnet18", "vit-tiny"]
+LIGHT = ["convnet", "fineconv", "resnet18", "vit-tiny"]
 
 
 def test_every_kind_has_a_name():
-    assert set(IMAGES) == {"convnet", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small"}
+    assert set(IMAGES) == {"convnet", "fineconv", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small"}
     assert {"text-transformer", "word-vectors"} < set(nets.names())
 
 

@@ -26,11 +26,20 @@ def make_run(tmp_path):
     """(name, ...) -> a run of rotation on the digits in a folder of its own; its weights are fresh ones."""
 
     def make(
-        name="run", *, method="rotation", rows=ROWS, results=(), finished=True, channels=1, parameters=None, **config
+        name="run",
+        *,
+        method="rotation",
+        rows=ROWS,
+        results=(),
+        finished=True,
+        channels=1,
+        encoder="convnet",
+        parameters=None,
+        **config,
     ):
         folder = tmp_path / name
         folder.mkdir()
-        encoder = {"name": "convnet", "size": 32, "channels": channels, "pretrained": False}
+        encoder = {"name": encoder, "size": 32, "channels": channels, "pretrained": False}
         config = {
             "withhold": "0.1.0", "method": method, "parameters": parameters or {}, "encoder": encoder,
             "decoding": {"size": 32, "channels": channels}, "data": ["digits"], "labels": None, "classes": [],
@@ -46,7 +55,7 @@ def make_run(tmp_path):
         if results:
             (folder / "evaluation.json").write_text(json.dumps({"results": list(results)}))
         if finished:
-            learner = registry.build(registry.find(method), build_encoder(encoder, 3), config["parameters"])
+            learner = registry.build(registry.find(method), build_encoder(config["encoder"], 3), config["parameters"])
             write_weights(folder / "method.safetensors", learner)
             write_weights(folder / "encoder.safetensors", learner.encoder)
         return Run(folder)

@@ -86,3 +86,24 @@ def test_the_picture_is_written(photos_folder, tmp_path):
     with Image.open(tmp_path / "new" / "views.png") as image:
         assert image.format == "PNG"
         assert np.asarray(image).std() > 0
+
+
+def test_a_video_comes_back_as_an_animation(make_run, tmp_path, photos):
+    encoder = {"name": "convnet-lstm", "size": 32, "channels": 3, "pretrained": False}
+    decoding = {"size": 32, "channels": 3, "frames": 4, "fps": 5.0}
+    run = make_run(
+        "forecaster", method="frame_prediction", parameters={"frames": 4}, encoder=encoder, decoding=decoding
+    )
+    for number, crop in enumerate(photos[:30]):
+        path = tmp_path / "videos" / "deep" / f"{'ab'[number % 2]}" / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(crop).save(path)
+    written = apply(run, str(tmp_path / "videos"), tmp_path / "out")
+    names = {f"deep/{name}-{kind}.gif" for name in "ab" for kind in ("predicted", "remembered")}
+    assert {path.relative_to(tmp_path / "out").as_posix() for path in written} == names
+    with Image.open(tmp_path / "out" / "deep" / "a-predicted.gif") as animation:
+        assert (animation.n_frames, animation.size, animation.info["duration"]) == (4, (32, 32), 200)
+        given = np.asarray(animation.convert("RGB")).astype(int)
+    true = run.load_data(str(tmp_path / "videos")).whole(0)
+    assert len(true) == 4, "15 frames at 24 a second are 4 at 5 a second"
+    assert np.abs(given - true[-2]).mean() < 12, "the frames that are known come first"

@@ -45,3 +45,14 @@ def test_hardly_anything_is_mixed_with_a_small_alpha():
     mixed, told = views.mixup(images, targets, rng(), 1e-3)
     assert (mixed - images).abs().flatten(1).amax(1).median() < 1e-6
     assert torch.equal(told.argmax(1), torch.arange(50))
+
+
+def test_partners_are_a_permutation_that_leaves_none_in_its_place():
+    rng = torch.Generator().manual_seed(0)
+    counts = torch.zeros(5, 5)
+    for _ in range(2000):
+        others = views.partners(5, rng)
+        assert others.sort().values.tolist() == [0, 1, 2, 3, 4]
+        counts[torch.arange(5), others] += 1
+    assert (counts.diagonal() == 0).all()
+    assert counts[~torch.eye(5, dtype=torch.bool)] == pytest.approx(500, abs=90)  # four deviations

@@ -2,15 +2,18 @@
 
 from withhold.data import cache
 from withhold.data.feeder import Feeder
-from withhold.data.images import default_size
+from withhold.data.images import default_size, thumbnail
 from withhold.data.kind import Shape
-from withhold.data.loading import each_image, fit_tokenizer, load, measure, open, splits, takes
+from withhold.data.loading import address, each_image, fit_tokenizer, holds, items, load, measure, open, splits, takes
 from withhold.data.samples import Samples
+from withhold.data.sequences import Mask, Sequence, sequence, sequences
 from withhold.data.series import Pairs, Series
 from withhold.data.sounds import MOST_RATE
 from withhold.data.texts import load_tokenizer
+from withhold.data.videos import each_frame, frame_rate
 
 __all__ = [
-    "MOST_RATE", "Feeder", "Pairs", "Samples", "Series", "Shape", "cache", "default_size", "each_image",
-    "fit_tokenizer", "load", "load_tokenizer", "measure", "open", "splits", "takes",
+    "MOST_RATE", "Feeder", "Mask", "Pairs", "Samples", "Sequence", "Series", "Shape", "address", "cache",
+    "default_size", "each_frame", "each_image", "fit_tokenizer", "frame_rate", "holds", "items", "load",
+    "load_tokenizer", "measure", "open", "sequence", "sequences", "splits", "takes", "thumbnail",
 ]  # fmt: skip

@@ -11,15 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from withhold.data import sounds
+from withhold.data.images import Images
+from withhold.data.kind import Kind
 from withhold.data.tables import Table
+from withhold.data.videos import Videos
 from withhold.errors import UsageError, WithholdError
 
 
 class Arrays(Table):
-    """Pixels uint8 [n, h, w] or [n, h, w, c] that are in memory already."""
+    """Pixels uint8 [n, h, w], [n, h, w, c] or, of videos, [n, t, h, w, c] that are in memory already."""
 
     def __init__(self, pixels: np.ndarray, labels: Sequence[Any] | None = None):
-        self.pixels = pixels if pixels.ndim == 4 else pixels[..., None]
+        self.pixels = pixels[..., None] if pixels.ndim == 3 else pixels
         self.labels = labels
 
     def __len__(self):
@@ -33,6 +37,44 @@ class Arrays(Table):
         for part in self.pixels:
             total.update(np.ascontiguousarray(part))
         return total.hexdigest()
+
+
+class Waves(Table):
+    """Sounds int16 [s], of any lengths, that are in memory already, `rate` samples a second."""
+
+    def __init__(self, sounds: Sequence[np.ndarray], rate: int):
+        self.sounds, self.rate = sounds, rate
+
+    def __len__(self):
+        return len(self.sounds)
+
+    def items(self, indices):
+        return [sounds.encode(self.sounds[index], self.rate) for index in indices]
+
+    def stamp(self):
+        total = hashlib.blake2b(repr((self.rate, self.labels)).encode(), digest_size=16)
+        for sound in self.sounds:
+            total.update(repr(len(sound)).encode())
+            total.update(np.ascontiguousarray(sound))
+        return total.hexdigest()
+
+
+def as_waves(source: Any) -> Waves:
+    """A dictionary of "array", int16 or float in [-1, 1], [n, s] or a list of [s], and "sampling_rate" -> a table."""
+    if not isinstance(source, dict) or not {"array", "sampling_rate"} <= set(source):
+        raise UsageError(
+            "An array of sounds does not say how fast it is: "
+            "give {'array': sounds, 'sampling_rate': samples a second}, as Hugging Face does."
+        )
+    waves = []
+    for sound in map(np.asarray, source["array"]):
+        if sound.ndim != 1 or not (sound.dtype == np.int16 or np.issubdtype(sound.dtype, np.floating)):
+            raise UsageError(
+                f"A sound in the array is {sound.dtype} {list(sound.shape)}: give int16, or floats in [-1, 1], [n, s]."
+            )
+        whole = sound.dtype == np.int16
+        waves.append(sound if whole else np.rint(sound * 32767).clip(-32768, 32767).astype(np.int16))
+    return Waves(waves, int(source["sampling_rate"]))
 
 
 def as_pixels(images: Any, where: str) -> np.ndarray:
@@ -53,11 +95,25 @@ def as_pixels(images: Any, where: str) -> np.ndarray:
     )
 
 
+def as_clips(videos: Any, where: str) -> np.ndarray:
+    """An array or tensor uint8 [n, t, h, w] or [n, t, h, w, c] (or channels first) -> ndarray uint8 [n, t, h, w, c]."""
+    shape = tuple(np.shape(videos))
+    if len(shape) not in (4, 5):
+        raise UsageError(f"The videos in {where} have the shape {list(shape)}: give [n, t, h, w] or [n, t, h, w, c].")
+    frames = as_pixels(videos.reshape(-1, *shape[2:]), where)
+    return frames.reshape(*shape[:2], *frames.shape[1:])
+
+
+def of_kind(kind: type[Kind], values: Any, where: str) -> Arrays:
+    """An array of images or videos as a table. Raises: UsageError, for values of another type or shape."""
+    return Arrays((as_clips if kind is Videos else as_pixels)(values, where))
+
+
 def labelled(table: Table, labels: Any) -> Table:
     """The table with these labels, one value a sample."""
     values = np.asarray(labels).reshape(-1).tolist()
     if len(values) != len(table):
-        raise UsageError(f"There are {len(table)} images but {len(values)} labels: give one label for each image.")
+        raise UsageError(f"There are {len(table)} items but {len(values)} labels: give one label for each item.")
     table.labels = values
     return table
 
@@ -70,26 +126,27 @@ def digits() -> Table:
     return labelled(Arrays(np.rint(held.images * (255 / 16)).astype(np.uint8)), held.target)
 
 
-def npz(path: Path) -> dict[str, Table]:
+def npz(path: Path, kind: type[Kind] = Images) -> dict[str, Table]:
     """The tables of an npz file by the split ("" without one): images and labels, or x_train and y_train."""
-    kinds = dict.fromkeys(("images", "image", "x", "data", "arr"), 0)
-    kinds |= dict.fromkeys(("labels", "label", "y", "targets"), 1)
+    parts = dict.fromkeys((f"{kind.noun}s", kind.noun, "x", "data", "arr"), 0)
+    parts |= dict.fromkeys(("labels", "label", "y", "targets"), 1)
     found: dict[str, list[Any]] = {}
     try:
         with np.load(path, allow_pickle=False) as file:
             keys = list(file)
             for key in keys:
                 words = key.lower().split("_")
-                kind = next((kinds[word] for word in words if word in kinds), None)
-                if kind is not None:
-                    split = "_".join(word for word in words if word not in kinds and not word.isdecimal())
-                    found.setdefault(split, [None, None])[kind] = file[key]
+                part = next((parts[word] for word in words if word in parts), None)
+                if part is not None:
+                    split = "_".join(word for word in words if word not in parts and not word.isdecimal())
+                    found.setdefault(split, [None, None])[part] = file[key]
     except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise WithholdError(f"{path} cannot be read as npz: {str(error).rstrip('.')}.") from error
     held = {split: part for split, part in found.items() if part[0] is not None}
     if not held:
-        raise UsageError(f"{path} has no array of images (it has {', '.join(keys)}): call one images, x or data.")
-    tables = {split: Arrays(as_pixels(pixels, str(path))) for split, (pixels, _) in held.items()}
+        wanted = f"{kind.noun}s"
+        raise UsageError(f"{path} has no array of {wanted} (it has {', '.join(keys)}): call one {wanted}, x or data.")
+    tables = {split: of_kind(kind, values, str(path)) for split, (values, _) in held.items()}
     return {
         split: table if held[split][1] is None else labelled(table, held[split][1]) for split, table in tables.items()
     }

@@ -109,6 +109,16 @@ def whole(item: Item) -> np.ndarray:
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
+def thumbnail(item: Item, size: int) -> Image.Image:
+    """An image, upright, grey or colour with 8 bits, shrunk to fit into `size` pixels squared. Raises: Unreadable."""
+    with _readable(item) as image:
+        if image.format == "JPEG":
+            image.draft(None, (2 * size, 2 * size))
+        small = _plain(image)
+        small.thumbnail((size, size))
+        return small
+
+
 def short_side(item: Item) -> int:
     """The shorter side of an image in pixels, from its header. Raises: Unreadable."""
     with _readable(item) as image:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PROBES = 256
 
 # An encoded file, what reads one (and raises Unreadable), its path, the paths of a video's frames in order, a text, or
-# an image's pixels uint8 [h, w] or [h, w, c].
+# pixels: an image's uint8 [h, w] or [h, w, c], or a video's [t, h, w, c].
 Item = bytes | Callable[[], bytes] | str | list[str] | np.ndarray
 
 

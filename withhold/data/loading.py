@@ -1,9 +1,10 @@
 """From what a person names to decoded samples, through the cache."""
 
+import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import Tensor
 from withhold.data import cache, images, sources, texts
 from withhold.data.arrays import Arrays
 from withhold.data.images import Images
-from withhold.data.kind import Kind, Shape, Unreadable
+from withhold.data.kind import Item, Kind, Shape, Unreadable
 from withhold.data.labels import attach, number
 from withhold.data.samples import Samples
 from withhold.data.series import Pairs, Series
@@ -63,6 +64,22 @@ def measure(source: Any, kind: str = "image", *, split: str | None = None) -> Sh
     return _kind(kind)().shape(found[split], name)
 
 
+def holds(source: Any) -> str:
+    """Which of the kinds that go with a video with sound a source holds: both together, images, sounds or videos.
+
+    Raises:
+        WithholdError: none of them.
+    """
+    if isinstance(source, Samples):
+        return source.kind
+    for kind in (PAIR, "image", "audio", "video"):
+        with contextlib.suppress(WithholdError):
+            measure(source, kind)
+            return kind
+    measure(source, PAIR)  # which says why not
+    return PAIR
+
+
 def fit_tokenizer(source: Any, name: str, *, split: str | None = None) -> "Tokenizer":
     """A tokenizer that has learned its vocabulary from a source of texts: "words", "wordpiece:8000" ...
 
@@ -85,6 +102,35 @@ def open(source: Any, *, split: str | None = None) -> "datasets.Dataset":
     found, split, _ = _tables(source, split, Images)
     labels, classes = _labels(found, split)
     return hub.as_dataset(found[split], labels, classes, _stamp(found, split))
+
+
+def address(source: Any) -> str | None:
+    """Text that names the source from within any folder; None for what has no name, such as an array."""
+    base, split = _separate(source, None)
+    if not isinstance(base, str | os.PathLike):
+        return None
+    text = os.fspath(base)
+    if text != "digits" and not text.startswith("hf:"):
+        text = os.path.abspath(text)
+    return text if split is None else f"{text}::{split}"
+
+
+def items(source: str | None, names: Sequence[str]) -> list[Item | None]:
+    """The undecoded images that are called `names` in `source`; None for each that is not there any more.
+
+    Without a source, names are paths.
+    """
+    if source is None:
+        return list(names)
+    try:
+        found, split, _ = _tables(source, None, Images)
+    except WithholdError:
+        return [None] * len(names)
+    table = found[split]
+    rows = {name: row for row, name in enumerate(table.names())}
+    there = [name for name in dict.fromkeys(names) if name in rows]
+    known = dict(zip(there, table.items([rows[name] for name in there]), strict=True))
+    return [known.get(name) for name in names]
 
 
 def each_image(source: Any, *, split: str | None = None) -> Iterator[tuple[str, Tensor]]:
@@ -128,8 +174,9 @@ def load(
         source: a folder or zip archive (its sub-folders are the classes if there are several and every item is inside
             one; folders that wrap all of an archive do not count), a csv, jsonl, parquet, npz, IDX or single file,
             "digits", "hf:NAME" (hub or local), any of these with "::train" or "::test" behind it; or an array or tensor
-            uint8 [n, h, w], [n, h, w, c] or [n, c, h, w], a pair (items, labels), a list of paths (or of texts), a
-            datasets.Dataset, or Samples (given back as they are).
+            uint8 [n, h, w], [n, h, w, c] or [n, c, h, w] (of videos [n, t, h, w], [n, t, h, w, c] or [n, t, c, h, w],
+            whose frames count as they are, whatever fps says), a pair (items, labels), a list of paths (or of texts),
+            a datasets.Dataset, or Samples (given back as they are).
         kind: "image", "video", "audio", "text" or "video with sound".
         decoding: what the kind's class takes (`Images`, `Videos`, `Sounds`, `Texts`; of all of them for a video with
             sound), such as size and channels; what is left out or None takes what suits the data.
@@ -169,6 +216,14 @@ def _load(found: sources.Tables, split: str, name: str, kind: Kind, strict: bool
     if isinstance(table, Arrays) and isinstance(kind, Images) and table.pixels.shape[1:] == kind.row:
         labels, classes = _labels(found, split)
         return Samples(table.pixels, np.array(table.names()), labels, classes, fingerprint=key, source=name)
+    if isinstance(table, Arrays) and isinstance(kind, Videos) and table.pixels.shape[2:] == kind.row:
+        labels, classes = _labels(found, split)
+        rows = np.arange(len(table))
+        spans = np.stack([rows, rows + 1], axis=1) * table.pixels.shape[1]
+        return Series(
+            table.pixels.reshape(-1, *kind.row), spans, kind.frames, kind.name, kind.fps, rows,
+            names=np.array(table.names()), labels=labels, classes=classes, fingerprint=key, source=name,
+        )  # fmt: skip
     held = cache.find(key, cache_dir)
     if held is None:
         with cache.building(key, cache_dir):
@@ -223,7 +278,8 @@ def _pieces(
         except Unreadable as error:
             return str(error)
 
-    names, start = table.names(), 0
+    names = [name or f"row {row}" for row, name in enumerate(table.names(), 1)]  # of a table with an empty cell
+    start = 0
     if len(table) >= MANY:
         log.info("decoding %s %ss from %s, once", f"{len(table):,}", kind.noun, where)
     bar = tqdm(total=len(table), desc=f"decoding {where}", unit=f" {kind.noun}s", delay=2, disable=None)

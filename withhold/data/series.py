@@ -121,10 +121,12 @@ class Pairs(Samples):
         return self.frames.batch(indices), self.sound.batch(indices)
 
     def windows(self) -> Self:
-        """Every window of the sounds as an item of its own, with the frames that are shown meanwhile."""
+        """Every window of the sounds as an item of its own, with the frames that are shown in its middle."""
         sound = self.sound.windows()
-        seconds = (sound.spans[:, 0] - self.sound.spans[sound.owners, 0]) / self.sound.rate
-        frames = self.frames.cut(sound.owners, np.round(seconds * self.frames.rate).astype(np.int64))
+        begins = sound.spans[:, 0] - self.sound.spans[sound.owners, 0]
+        middles = (begins + self.sound.window / 2) / self.sound.rate  # in seconds
+        first = np.floor(middles * self.frames.rate - self.frames.window / 2 + 0.5).astype(np.int64)
+        frames = self.frames.cut(sound.owners, np.maximum(first, 0))
         return type(self)(frames, sound)
 
     def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> Self:
@@ -137,7 +139,7 @@ class Pairs(Samples):
         return replace(self.frames.measured(), rate=round(self.sound.rate))
 
     def of(self, kind: str) -> Samples:
-        return self.sound if kind == "audio" else self.frames
+        return {"audio": self.sound, self.kind: self}.get(kind, self.frames)
 
 
 def starts(lengths: np.ndarray, counts: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:

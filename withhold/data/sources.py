@@ -12,6 +12,7 @@ from typing import Any
 from withhold.data import arrays
 from withhold.data.images import Images
 from withhold.data.kind import Kind
+from withhold.data.sounds import Sounds
 from withhold.data.tables import Documents, Files, Frames, Lines, Paragraphs, Parquet, Table, Zip
 from withhold.data.texts import Texts
 from withhold.data.videos import Videos
@@ -41,8 +42,10 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
                 f"The list of {kind.noun}s is empty: give at least one {'text' if kind is Texts else 'path'}."
             )
         return {"": Lines(source) if kind is Texts else Files("", [os.fspath(path) for path in source])}
+    if kind is Sounds and (isinstance(source, dict) or hasattr(source, "__array__")):
+        return {"": arrays.as_waves(source)}
     if hasattr(source, "__array__"):
-        return {"": arrays.Arrays(arrays.as_pixels(source, "the array"))}
+        return {"": arrays.of_kind(kind, source, "the array")}
     text = os.fspath(source)
     if text == "digits" and kind is Images:
         return {"": arrays.digits()}
@@ -150,12 +153,12 @@ def _folder(path: Path, kind: type[Kind]) -> Tables:
 
 def _below(root: Path, kind: type[Kind]) -> Table | None:
     """What lies in a folder and below it; None where there is nothing of this kind. Folders of frames are videos."""
-    names = _walk(root, kind)
+    names = walk(root, kind)
     if names:
         return _in_classes((Documents if kind is Texts else Files)(str(root), names))
     frames: dict[str, list[str]] = {}
     if kind is Videos:
-        for name in _walk(root, Images):
+        for name in walk(root, Images):
             frames.setdefault(posixpath.dirname(name), []).append(name)
     return _in_classes(Frames(str(root), list(frames), list(frames.values()))) if frames else None
 
@@ -167,8 +170,8 @@ def _file(path: Path, kind: type[Kind]) -> Tables:
         return {"": _manifest(path, kind)}
     if path.suffix == ".zip":
         return _zip(path, kind)
-    if kind is Images and path.suffix == ".npz":
-        found = arrays.npz(path)
+    if kind in (Images, Videos) and path.suffix == ".npz":
+        found = arrays.npz(path, kind)
         return pair(found) or {"": next(iter(found.values()))}
     if kind is Images and "idx" in path.name:
         return {"": arrays.idx(path)}
@@ -176,7 +179,7 @@ def _file(path: Path, kind: type[Kind]) -> Tables:
         return {"": Paragraphs(str(path)) if kind is Texts else Files(str(path.parent), [path.name])}
     if kind is Images:
         raise UsageError(f"{path} is no data set: give a folder, an image, or a {', '.join(READABLE)} or IDX file.")
-    ways = ", ".join((*kind.endings, ".csv", ".jsonl", ".parquet"))
+    ways = ", ".join((*kind.endings, ".csv", ".jsonl", ".parquet", *([".npz"] if kind is Videos else [])))
     raise UsageError(f"{path} holds no {kind.noun}: give a folder, or a {ways} or .zip file.")
 
 
@@ -221,7 +224,7 @@ def _is(name: str, kind: type[Kind]) -> bool:
     return name.lower().endswith(kind.endings) and not any(part.startswith(".") for part in name.split("/"))
 
 
-def _walk(root: Path, kind: type[Kind]) -> list[str]:
+def walk(root: Path, kind: type[Kind]) -> list[str]:
     """The relative paths of all files of a kind below a folder, in order; hidden files and folders are left out."""
     names, seen = [], set()
     for folder, children, files in os.walk(root, followlinks=True):

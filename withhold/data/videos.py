@@ -7,10 +7,12 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import islice
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from withhold.data import images
 from withhold.data.images import Images, default_size
@@ -44,7 +46,20 @@ class Videos(Kind):
 
     name = noun = "video"
     endings = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg")
-    columns = ("video", "clip", "path", "file", "filename", "file_name", "video_path", "bytes", "mp4", "name")
+    columns = (
+        "video",
+        "clip",
+        "image",
+        "picture",
+        "path",
+        "file",
+        "filename",
+        "file_name",
+        "video_path",
+        "bytes",
+        "mp4",
+        "name",
+    )
 
     def __post_init__(self):
         Images(self.size, self.channels)  # which checks them
@@ -56,6 +71,11 @@ class Videos(Kind):
     @property
     def window(self):
         return self.frames
+
+    @property
+    def row(self) -> tuple[int, int, int]:
+        """The shape of a frame."""
+        return Images(self.size, self.channels).row
 
     @property
     def key(self):
@@ -70,9 +90,9 @@ class Videos(Kind):
         return self.fps
 
     def measure(self, item):
-        found: list[np.ndarray] = list(islice(_frames(item, FRAME_RATE, 32, 3), FAR))
-        if not found:
-            raise Unreadable("no frame")
+        if isinstance(item, np.ndarray):
+            return {"side": min(item.shape[1:3]), "grey": item.shape[3] == 1}
+        found, _ = _before_a_break(_frames(item, FRAME_RATE, 32, 3), FAR)
         grey = all(np.ptp(frame.astype(np.int16), axis=2).max() <= 8 for frame in found)  # chroma is rounded
         return {"side": _short_side(item), "grey": grey}
 
@@ -92,26 +112,38 @@ def decode(item: Item, size: int, channels: int, fps: float) -> np.ndarray:
     """A video -> uint8 [t, size, size, channels]: the frame that is shown at each multiple of 1 / fps seconds.
 
     Each is scaled and cropped as an image is: the shorter side to `size`, the centre square kept, upright as the file
-    says. A folder of frames counts as 24 a second. Of a video that breaks off, what comes before is kept.
+    says. A folder of frames counts as 24 a second, an array [t, h, w, c] has the frames wanted. Of a video that
+    breaks off, what comes before is kept.
 
     Raises:
         Unreadable: with the reason.
     """
+    found, reason = _before_a_break(_frames(item, fps, size, channels))
+    if reason:
+        log.warning("%s breaks off after %d frames (%s); these are kept", _called(item), len(found), reason)
+    return np.stack(found)
+
+
+def _before_a_break(frames: Iterator[np.ndarray], most: int | None = None) -> tuple[list[np.ndarray], str]:
+    """The first `most` frames, or those before a break, and why it broke. Raises: Unreadable, if there is none."""
     found: list[np.ndarray] = []
     try:
-        for frame in _frames(item, fps, size, channels):
+        for frame in islice(frames, most):
             found.append(frame)
     except Unreadable as error:
         if not found:
             raise
-        log.warning("%s breaks off after %d frames (%s); these are kept", _called(item), len(found), error)
+        return found, str(error)
     if not found:
         raise Unreadable("no frame")
-    return np.stack(found)
+    return found, ""
 
 
 def _frames(item: Item, fps: float, size: int, channels: int) -> Iterator[np.ndarray]:
     """Frames uint8 [size, size, channels], one for each multiple of 1 / fps seconds. Raises: Unreadable."""
+    if isinstance(item, np.ndarray):
+        yield from (images.decode(frame, size, channels) for frame in item)
+        return
     if isinstance(item, list):
         count = math.ceil(len(item) * fps / FRAME_RATE - 1e-6)
         yield from (images.decode(item[int(k * FRAME_RATE / fps + 1e-6)], size, channels) for k in range(count))
@@ -132,6 +164,34 @@ def _frames(item: Item, fps: float, size: int, channels: int) -> Iterator[np.nda
             due += 1
 
 
+def each_frame(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
+    """Every frame of a video, uint8 [h, w, 3], not cropped: its shorter side is `side` pixels, or what it is.
+
+    Raises:
+        Unreadable: with the reason.
+    """
+    if isinstance(item, list):
+        yield from (_scaled(Image.fromarray(np.squeeze(images.whole(frame))), side) for frame in item)
+        return
+    with opened(item, "video") as stream:
+        for frame in decoded(stream):
+            yield _scaled(Image.fromarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))), side)
+
+
+def frame_rate(item: Item) -> Fraction:
+    """Frames a second of a video, as it says; 24 of a folder of frames. Raises: Unreadable."""
+    if isinstance(item, list):
+        return Fraction(FRAME_RATE)
+    with opened(item, "video") as stream:
+        return stream.average_rate or Fraction(FRAME_RATE)
+
+
+def _scaled(image: Image.Image, side: int | None) -> np.ndarray:
+    scale = 1 if side is None else side / min(image.size)
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    return np.array(image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
+
+
 @contextlib.contextmanager
 def opened(item: Item, kind: str) -> Iterator[Any]:
     """The first stream of a file that is of `kind`: "video" or "audio". Raises: Unreadable."""
@@ -140,6 +200,8 @@ def opened(item: Item, kind: str) -> Iterator[Any]:
     item = item() if callable(item) else item
     if isinstance(item, bytes) and not item:
         raise Unreadable("empty file")
+    if isinstance(item, str) and os.path.isdir(item):
+        raise Unreadable("no file")
     try:
         container = av.open(io.BytesIO(item) if isinstance(item, bytes) else item)
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -190,6 +252,8 @@ def _reason(item: Item | None, error: Exception) -> str:
         return "missing file"
     if isinstance(item, str) and os.path.isfile(item) and not os.path.getsize(item):
         return "empty file"
+    if isinstance(error, EOFError):
+        return "it ends before its first frame"
     if isinstance(error, av.InvalidDataError):
         return "it cannot be decoded" if item is None else "no known format"
     return (getattr(error, "strerror", None) or str(error)).strip().rstrip(".") or type(error).__name__

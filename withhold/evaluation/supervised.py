@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from withhold import views
 from withhold.data import Feeder, Samples
 from withhold.methods import Classifier, Encoder, Optimizer, accuracy
+from withhold.nets import AudioEncoder
 from withhold.training import Plan, defaults, fit
 
 BATCH_SIZE = 128
@@ -22,14 +23,21 @@ class Supervised(Classifier):
     needs = {"labelled": "labelled image"}
 
     def withhold(self, labelled):
-        """Images uint8 [n, c, h, w] and labels [n] -> random crops and flips float [n, c, h, w], labels [n].
+        """Images or clips uint8 [n, (t,) c, h, w] and labels [n] -> crops and flips of them, labels [n].
 
-        Token numbers [n, l] stay what they are.
+        Sounds int16 [n, s] become louder or softer, earlier or later; where the encoder is one of sounds alone, also
+        spectrograms with masks. Token numbers [n, l] stay what they are.
         """
-        images, labels = labelled
+        items, labels = labelled
         if self.encoder.kind == "text":
-            return images, labels
-        return views.augment(images, self.rng, crop=(0.4, 1.0)), labels
+            return items, labels
+        return self.sound(items) if items.ndim == 2 else views.augment(items, self.rng, crop=(0.4, 1.0)), labels
+
+    def sound(self, sounds):
+        heard = views.time_shift(views.gain(views.to_float(sounds), self.rng, 6.0), self.rng, 0.1)
+        if not isinstance(self.encoder, AudioEncoder):
+            return heard
+        return views.mask_bands(self.encoder.normalize(heard), self.rng, 0.2, 0.2)
 
     def predict(self, images):
         return self.classify(images)

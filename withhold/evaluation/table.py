@@ -2,18 +2,20 @@
 
 import copy
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
 
-from withhold import nets
-from withhold.data import Samples
+from withhold import nets, views
+from withhold.data import Samples, Sequence
 from withhold.errors import UsageError
+from withhold.evaluation import controls
 from withhold.evaluation import protocols as registry
 from withhold.evaluation import supervised as labels_seen
-from withhold.evaluation.features import RAW, plain_batches
+from withhold.evaluation.features import plain_batches
 from withhold.evaluation.task import Task, labelled
+from withhold.evaluation.trackers import Tracker, by_color, by_encoder, copied
 from withhold.methods import Classifier
 from withhold.nets import Encoder
 
@@ -24,9 +26,11 @@ LEAST_IMAGES, MOST_IMAGES = 20_000, {"cpu": 100_000, "cuda": 2_000_000}
 
 
 def by_data(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Rows of evaluations, apart for each data set that they were measured on."""
+    """Rows of evaluations, apart for each data set that they were measured on; those on a part of one are left out."""
     parts: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
+        if "sequence" in row:
+            continue
         parts.setdefault(row["data"], []).append(row)
     return parts
 
@@ -35,7 +39,7 @@ def evaluate(
     encoder: Encoder,
     train: Samples,
     test: Samples,
-    protocols: Sequence[str] = ("knn", "linear"),
+    protocols: Collection[str] = ("knn", "linear"),
     *,
     untrained: Encoder | None = None,
     supervised: bool = False,
@@ -49,7 +53,8 @@ def evaluate(
 
     A row is {"encoder", "protocol", "metric", "value", "data", "n_train", "n_test", "n_unlabelled"} and what else a
     protocol has to say ("shots", "deviation", "strength"). "encoder" is "trained", "untrained", "supervised" or
-    "pixels" ("tf-idf" of texts); "data" is what it was measured on; "n_unlabelled" counts the items left out because
+    "pixels" ("tf-idf" of texts, "spectrogram" of sounds); "data" is what it was measured on; "n_unlabelled" counts the
+    items left out because
     they have no label.
 
     Args:
@@ -86,7 +91,7 @@ def evaluate(
         nets.refresh_statistics(taught.encoder, plain_batches(train, device))
         encoders["supervised"], classifiers["supervised"] = taught.encoder, taught
     if pixels:
-        encoders[RAW.get(train.kind, "pixels")] = None
+        encoders[controls.NAMES.get(test.kind, "pixels")] = None
     rows = []
     for row, network in encoders.items():
         log.info("measuring: %s, %s", row, ", ".join(measures))
@@ -97,4 +102,40 @@ def evaluate(
         }  # fmt: skip
         for name, measure in measures.items():
             rows += [{"encoder": row, "protocol": name, **about, **part} for part in measure(task)]
+    return rows
+
+
+def evaluate_sequences(
+    encoder: Encoder,
+    sequences: list[Sequence],
+    protocols: Collection[str] = ("tracking",),
+    *,
+    source: str = "sequences",
+    untrained: Encoder | None = None,
+    device: str | torch.device = "cpu",
+) -> list[dict[str, Any]]:
+    """Measure how well masks are carried through videos by an encoder's maps, beside the controls: rows as above.
+
+    "encoder" is "trained", "untrained", "colors" (raw patches) or "identity" (the first mask copied); "sequence" is
+    there where a row is about one of them, not about their mean.
+
+    Args:
+        sequences: with masks; their frames are scaled to the encoder's size, and seen whole.
+        source: what a person called them.
+        untrained: the same architecture with fresh weights; its batch statistics are set on the frames.
+    """
+    device, side = torch.device(device), encoder.size
+    trackers: dict[str, Tracker] = {"trained": by_encoder(copy.deepcopy(encoder), device)}
+    if untrained is not None:
+        control = copy.deepcopy(untrained).to(device)
+        frames = (torch.from_numpy(sequence.frames(side)).permute(0, 3, 1, 2) for sequence in sequences)
+        nets.refresh_statistics(control, (views.to_float(part).to(device) for part in frames))
+        trackers["untrained"] = by_encoder(control, device)
+    trackers |= {"colors": by_color(side), "identity": copied}
+    rows = []
+    for row, tracker in trackers.items():
+        log.info("measuring: %s, %s", row, ", ".join(protocols))
+        for name in protocols:
+            about = {"encoder": row, "protocol": name, "data": source, "n_train": 0}
+            rows += [about | part for part in registry.find(name)(tracker, sequences, side)]
     return rows

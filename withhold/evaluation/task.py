@@ -9,7 +9,8 @@ from torch import Tensor
 
 from withhold.data import Samples
 from withhold.errors import UsageError
-from withhold.evaluation.features import features, raw
+from withhold.evaluation.controls import raw
+from withhold.evaluation.features import features
 from withhold.evaluation.logistic import moments
 from withhold.methods import Classifier
 from withhold.nets import Encoder

@@ -25,6 +25,21 @@ def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) 
 
 
 @float32
+def symmetric_info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of finding each row's partner in the other set, the mean of both ways (CLIP: Radford et al., 2021).
+
+    Args:
+        first, second: [n, d], embeddings of the two sides of this rank's pairs; rows are normalised here. The partners
+            of other ranks' pairs are negatives too.
+        temperature: what cosines are divided by.
+    """
+    first, second = F.normalize(first, dim=1), F.normalize(second, dim=1)
+    own = torch.arange(len(first), device=first.device) + len(first) * rank()
+    forth, back = first @ gather(second).T / temperature, second @ gather(first).T / temperature
+    return (F.cross_entropy(forth, own) + F.cross_entropy(back, own)) / 2
+
+
+@float32
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     """Cross-entropy of finding each embedding's partner among all others (Chen et al., ICML 2020, eq. 1).
 

@@ -123,7 +123,8 @@ class Method(nn.Module):
     def apply_to(self, images: Any) -> Any:
         """What the trained method gives a person: images uint8 [n, c, h, w] -> named ones, float in [0, 1].
 
-        A method of texts is given a text, and answers with words and their scores.
+        Of videos, clips uint8 [1, t, c, h, w] of a whole item each -> named clips or images. A method of texts is given
+        a text, and answers with words and their scores.
 
         (`apply` is taken: every `nn.Module` has one.)
         """

@@ -13,6 +13,7 @@ from typing import Any
 from withhold.errors import UsageError, suggestion
 from withhold.methods.base import Method
 from withhold.methods.classifier import Classifier
+from withhold.nets import Encoder
 
 HERE = Path(__file__).parent
 FAMILIES = (
@@ -87,6 +88,11 @@ def build(cls: type[Method], encoder: Any, values: dict[str, Any], classes: Sequ
         UsageError: a wrong name or value, an encoder of the wrong kind, or too few classes.
     """
     needed = typing.get_type_hints(cls.__init__).get("encoder")
+    if needed is Encoder and isinstance(encoder, Encoder) and encoder.kind != Encoder.kind:
+        raise UsageError(
+            f"{cls.name} needs an encoder of images, and {type(encoder).__name__} is one of {encoder.kind}: "
+            "leave --encoder out, and it takes its default."
+        )
     if isinstance(needed, type) and not isinstance(encoder, needed):
         raise UsageError(
             f"{cls.name} needs a {needed.__name__} encoder, not a {type(encoder).__name__}: "

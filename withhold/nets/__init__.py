@@ -1,21 +1,29 @@
 """Networks: encoders by name, and the parts that methods put around them."""
 
+from withhold.nets.audiovisual import AudioVisualEncoder
 from withhold.nets.convnet import ConvNet
 from withhold.nets.decoder import Decoder
 from withhold.nets.discriminator import Discriminator
 from withhold.nets.encoder import Encoder
+from withhold.nets.fineconv import FineConv
 from withhold.nets.generator import Generator
 from withhold.nets.heads import ChannelWise, mlp
 from withhold.nets.memory import ImagePool, MemoryBank, Queue
+from withhold.nets.recurrent import Continuation, Recurrent
 from withhold.nets.registry import build, names, takes
 from withhold.nets.resnet import ResNet
+from withhold.nets.sounds import AudioEncoder
 from withhold.nets.statistics import refresh_statistics
 from withhold.nets.teacher import Teacher, cosine_momentum, ema_update
 from withhold.nets.text import TextEncoder, TextTransformer, WordVectors
+from withhold.nets.tracking import TEMPERATURE, at_pixels, pointer, propagate, track
+from withhold.nets.video import VideoEncoder
 from withhold.nets.vit import Transformer, ViT, positions
 
 __all__ = [
-    "ChannelWise", "ConvNet", "Decoder", "Discriminator", "Encoder", "Generator", "ImagePool", "MemoryBank",
-    "Queue", "ResNet", "Teacher", "TextEncoder", "TextTransformer", "Transformer", "ViT", "WordVectors", "build",
-    "cosine_momentum", "ema_update", "mlp", "names", "positions", "refresh_statistics", "takes",
+    "TEMPERATURE", "AudioEncoder", "AudioVisualEncoder", "ChannelWise", "Continuation", "ConvNet", "Decoder",
+    "Discriminator", "Encoder", "FineConv", "Generator", "ImagePool", "MemoryBank", "Queue", "Recurrent", "ResNet",
+    "Teacher", "TextEncoder", "TextTransformer", "Transformer", "VideoEncoder", "ViT", "WordVectors", "at_pixels",
+    "build", "cosine_momentum", "ema_update", "mlp", "names", "pointer", "positions", "propagate",
+    "refresh_statistics", "takes", "track",
 ]  # fmt: skip

@@ -11,17 +11,22 @@ class ConvNet(Encoder):
 
     def __init__(self, size: int, channels: int):
         super().__init__(dim=256, channels=channels, size=size, stride=8)
-        self.blocks = nn.Sequential(
-            *block(channels, 32, stride=2),
-            *block(32, 64),
-            nn.MaxPool2d(2, ceil_mode=True),
-            *block(64, 128),
-            nn.MaxPool2d(2, ceil_mode=True),
-            *block(128, 256),
-        )
+        self.blocks = blocks(channels)
 
     def encode(self, x: Tensor) -> Tensor:
         return self.blocks(x)
+
+
+def blocks(channels: int) -> nn.Sequential:
+    """Four convolutions [n, channels, h, w] -> [n, 256, h / 8, w / 8], rounded up."""
+    return nn.Sequential(
+        *block(channels, 32, stride=2),
+        *block(32, 64),
+        nn.MaxPool2d(2, ceil_mode=True),
+        *block(64, 128),
+        nn.MaxPool2d(2, ceil_mode=True),
+        *block(128, 256),
+    )
 
 
 def block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:

@@ -1,21 +1,20 @@
 """What a report shows of single samples: the method's picture, a map of embeddings, nearest neighbours."""
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from markupsafe import Markup
 from torch import Tensor
 
+from withhold import views
 from withhold.data import Samples, Series
 from withhold.methods import Encoder, Method
 from withhold.nets import TextEncoder
+from withhold.page import THUMBNAIL, cell
 from withhold.runs import charts, embedding, pictures
 
-MOST, BATCH, ROWS, QUERIES, NEIGHBOURS, THUMBNAIL, WORDS = 1000, 32, 8, 6, 8, 192, 12
+MOST, BATCH, ROWS, QUERIES, NEIGHBOURS, WORDS = 1000, 32, 8, 6, 8, 12
 
 
 def draw(samples: Samples, seed: int) -> Samples:
@@ -104,16 +103,15 @@ def _item(samples: Samples, index: int, encoder: Encoder) -> dict[str, Any]:
         shown = samples.of("image").batch(np.array([index]))[0].float() / 255
     if isinstance(samples, Series) and isinstance(encoder, TextEncoder):
         shown = encoder.words(torch.tensor(samples.whole(index)[None, :WORDS]))[0]
+    if isinstance(samples, Series) and samples.kind == "audio":
+        sound = views.to_float(samples.batch(np.array([index])))
+        shown = views.draw_log_mel(views.log_mel(sound, round(samples.rate)))[0]
     label = "" if samples.labels is None or samples.labels[index] < 0 else samples.classes[samples.labels[index]]
     return {**_cell(shown), "name": samples.names[index], "label": label}
 
 
-def _cell(cell: Tensor | str) -> dict[str, Any]:
-    """A caption, or an image inside the page; `crisp` where its pixels are few enough to be seen."""
-    if isinstance(cell, str):
-        return {"caption": cell}
-    image, file = pictures.to_image(cell), io.BytesIO()
-    image.thumbnail((THUMBNAIL * len(cell) if cell.ndim == 4 else THUMBNAIL, THUMBNAIL))
-    image.save(file, format="PNG", optimize=True)
-    source = Markup("data:image/png;base64," + base64.b64encode(file.getvalue()).decode())
-    return {"image": source, "crisp": max(image.size) <= 48}
+def _cell(entry: Tensor | str) -> dict[str, Any]:
+    """A caption, or an image inside the page; frames stand side by side."""
+    if isinstance(entry, str):
+        return {"caption": entry}
+    return cell(pictures.to_image(entry), width=THUMBNAIL * (len(entry) if entry.ndim == 4 else 1))

@@ -15,18 +15,22 @@ from withhold.console import column, counted
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.evaluation import by_data
-from withhold.files import writing
+from withhold.page import render
 from withhold.runs import charts, gallery
 from withhold.runs.compare import losses
 from withhold.runs.run import Run, inputs
 from withhold.training import Row
 
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
 ENCODERS = {
     "trained": "Trained encoder",
     "untrained": "Untrained encoder",
     "pixels": "Raw pixels",
     "tf-idf": "TF-IDF",
+    "spectrogram": "Log-mel spectrogram",
     "supervised": "Supervised network",
+    "colors": "Raw colours",
+    "identity": "First mask, copied",
 }
 PROTOCOLS = {"knn": "k-NN", "linear": "Linear probe", "lowshot": "Low-shot", "finetune": "Fine-tuned"}
 TERMS = {"knn": "k-NN accuracy", "rank": "Effective rank", "spread": "Spread", "psnr": "PSNR"}
@@ -41,8 +45,9 @@ def write(run: Run, *streams: Samples) -> Path:
             run's encoder takes them. Without them, or while the training goes on, the report has what there is.
     """
     part = section(run, *streams)
-    return _render(
+    return render(
         run.folder / "report.html",
+        TEMPLATE,
         title=f"{part['name']} on {', '.join(run.config['data'])}",
         runs=[part],
         stats=stats(run),
@@ -64,7 +69,7 @@ def write_demo(results: list[dict[str, Any]], runs: Sequence[Run], path: Path, s
         samples: what to draw each run's picture and map from.
     """
     parts = [section(run, samples) for run in runs]
-    return _render(path, title="Learned without labels", runs=parts, tables=tables(results))
+    return render(path, TEMPLATE, title="Learned without labels", runs=parts, tables=tables(results))
 
 
 def section(run: Run, *streams: Samples) -> dict[str, Any]:
@@ -281,16 +286,3 @@ def _skipped(path: Path) -> int:
         return 0
     with open(path, newline="", encoding="utf-8") as file:
         return max(0, sum(1 for _ in csv.reader(file)) - 1)
-
-
-def _render(path: Path, **values: Any) -> Path:
-    """Fill in the page and write it to `path`, whole or not at all."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined,
-    )  # fmt: skip
-    with writing(path) as partial:
-        partial.write_text(environment.get_template("report.html.jinja").render(values), encoding="utf-8")
-    return path

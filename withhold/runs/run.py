@@ -1,6 +1,7 @@
 """A run: the folder that a training leaves behind, and what can be done with it."""
 
 import copy
+import hashlib
 import json
 import logging
 from functools import cached_property
@@ -11,7 +12,7 @@ import pyarrow
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
 from withhold import data, evaluation
 from withhold import methods as registry
@@ -76,6 +77,11 @@ class Run:
         return (self.folder / "encoder.safetensors").is_file()
 
     @property
+    def digest(self) -> str:
+        """What tells the trained encoder from others, in 32 hexadecimal digits."""
+        return hashlib.blake2b((self.folder / "encoder.safetensors").read_bytes(), digest_size=16).hexdigest()
+
+    @property
     def names_classes(self) -> bool:
         """Whether the method has learned names of classes, which `classify` gives."""
         return issubclass(registry.find(self.config["method"]), Classifier)
@@ -89,9 +95,13 @@ class Run:
         """What kind of data its method learns from: "image", "video" ...; of several streams, the first one's."""
         return next(iter(kinds(registry.find(self.config["method"])).values()))
 
+    def kind_of(self, source: Any) -> str:
+        """What kind `source` is read as: the run's, or where that is a video with sound also one part of it alone."""
+        return data.holds(source) if self.kind == data.Pairs.kind else self.kind
+
     def load_data(self, source: Any, kind: str | None = None, **options: Any) -> Samples:
         """`source` decoded as this run's encoder takes it; what cannot be read is left out, and said."""
-        samples = load_stream(source, kind or self.kind, self.config["decoding"], **options)
+        samples = load_stream(source, kind or self.kind_of(source), self.config["decoding"], **options)
         if samples.skipped:
             name, reason = samples.skipped[0]
             log.warning("%s: %s left out, such as %s (%s)", samples.source, len(samples.skipped), name, reason)
@@ -103,7 +113,11 @@ class Run:
         return list(load_streams(cls, config["data"], config["decoding"], labels=config["labels"]).values())
 
     def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
-        """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim]."""
+        """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim].
+
+        Its schema's metadata hold, as JSON under "withhold", the address of the source and a digest of the encoder,
+        by which a search finds the pictures and knows queries of another encoder.
+        """
         samples = self.load_data(source, labels=labels, strict=strict)
         encoder = copy.deepcopy(self.encoder)  # which moves to the device; the run's own stays
         vectors = evaluation.features(encoder, samples, device=defaults.device()).numpy()
@@ -112,7 +126,8 @@ class Run:
             columns["label"] = pyarrow.array([samples.classes[i] if i >= 0 else None for i in samples.labels])
         flat = pyarrow.array(vectors.reshape(-1))
         columns["embedding"] = pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-        return pyarrow.table(columns)
+        about = {"source": data.address(source), "encoder": self.digest}
+        return pyarrow.table(columns).replace_schema_metadata({"withhold": json.dumps(about)})
 
     def classify(self, source: Any, *, strict: bool = False) -> pyarrow.Table:
         """The class of every item of `source`: a table with path, class, probability in [0, 1].
@@ -139,7 +154,7 @@ class Run:
         supervised: bool = False,
         strict: bool = False,
     ) -> list[dict[str, Any]]:
-        """Measure the encoder on labelled data, beside an untrained one and raw pixels.
+        """Measure the encoder on labelled data, or on videos with masks, beside an untrained one and raw pixels.
 
         The folder keeps the rows beside those of other data and protocols, and replaces those of the same.
         The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
@@ -147,7 +162,7 @@ class Run:
 
         Args:
             protocols: their names; by default "knn" and "linear", and "classifier" before them for a method that has
-                learned to name classes.
+                learned to name classes. "tracking" takes a folder of sequences with masks, and nothing else.
         """
         classifier = cast(Classifier, self.method) if self.names_classes else None
         protocols = protocols or (("classifier",) if classifier else ()) + ("knn", "linear")
@@ -155,7 +170,9 @@ class Run:
             raise UsageError(
                 f"{self.config['method']} has learned no names of classes: leave the protocol classifier out."
             )
-        parts = {"train": source, "test": test} if test is not None else data.splits(source, self.kind)
+        if any(map(evaluation.takes_sequences, protocols)):
+            return self._keep(self._follow(source, protocols))
+        parts = {"train": source, "test": test} if test is not None else data.splits(source, self.kind_of(source))
         if parts:
             bank, queries = (self.load_data(parts[part], labels=labels, strict=strict) for part in ("train", "test"))
         else:
@@ -164,21 +181,39 @@ class Run:
             self.encoder, bank, queries, protocols, untrained=self.untrained(), supervised=supervised,
             classifier=classifier, seed=self.seed, device=defaults.device(),
         )  # fmt: skip
+        return self._keep(rows)
+
+    def _follow(self, source: Any, protocols: tuple[str, ...]) -> list[dict[str, Any]]:
+        others = [name for name in protocols if not evaluation.takes_sequences(name)]
+        if others:
+            raise UsageError(f"tracking is measured on videos with masks, {others[0]} on labels: do one at a time.")
+        if self.encoder.kind != "image":
+            raise UsageError(
+                f"tracking needs a map of every frame, and {self.config['encoder']['name']} gives none: leave it out."
+            )
+        return evaluation.evaluate_sequences(
+            self.encoder, data.sequences(source), protocols, source=str(source), untrained=self.untrained(),
+            device=defaults.device(),
+        )  # fmt: skip
+
+    def _keep(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The same rows, which the folder now has, instead of those of the same data and protocol."""
         measured = {(row["data"], row["protocol"]) for row in rows}
         kept = [row for row in self.results() if (row["data"], row["protocol"]) not in measured]
         write_json(self.folder / "evaluation.json", {"results": kept + rows})
         return rows
 
-    def apply(self, images: Tensor | str) -> Any:
+    def apply(self, *inputs: Any) -> Any:
         """What the method gives beyond embeddings: images uint8 [n, c, h, w] -> named images float [n, c, h, w].
 
-        Of a method of texts: a text -> [(word, score)], the best first.
+        What else a method takes and gives, such as a video and a mask, a video and its sound, or a text, its
+        `apply_to` says.
 
         Raises:
             UsageError: the method gives embeddings only.
         """
         with torch.inference_mode():
-            return self.method.apply_to(images)
+            return self.method.apply_to(*inputs)
 
     def rows(self) -> list[Row]:
         """The journal: a row of numbers a logging point."""

@@ -165,6 +165,11 @@ def train(
     return Run(folder)
 
 
+def _joined(parts: list[Any]) -> Any:
+    """One batch of several, of pairs too."""
+    return tuple(map(torch.cat, zip(*parts, strict=True))) if isinstance(parts[0], tuple) else torch.cat(parts)
+
+
 def _fabric(learner: Method, devices: int, nodes: int, precision: str | None) -> Fabric:
     device = defaults.device()
     ranks = devices * nodes
@@ -193,7 +198,7 @@ def _finish(
     # Each batch has a part of every stream, as in training, so that what two domains differ in counts as variance.
     suited = [s.of(encoder.kind) for s in streams.values()]
     plain = itertools.zip_longest(*(evaluation.plain_batches(s, fabric.device) for s in suited))
-    nets.refresh_statistics(encoder, (torch.cat([part for part in parts if part is not None]) for parts in plain))
+    nets.refresh_statistics(encoder, (_joined([part for part in parts if part is not None]) for parts in plain))
     if not fabric.is_global_zero:  # the others were needed for statistics across ranks
         return
     write_weights(folder / "encoder.safetensors", encoder)

@@ -100,7 +100,10 @@ def fit(
         WithholdError: a loss that is not finite, or a checkpoint that cannot be read or written.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
-    method.to(fabric.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    method.to(fabric.device)
+    for value in (*method.parameters(), *method.buffers()):
+        if value.ndim == 4:  # `Module.to` would refuse a method with kernels in time as well
+            value.data = value.data.contiguous(memory_format=torch.channels_last)
     method.train()
     if fabric.world_size > 1:
         synchronize_batch_norm(method)

@@ -8,12 +8,17 @@ from withhold.views.filters import erase, noise, solarize
 from withhold.views.geometry import affine, flip, shift
 from withhold.views.masks import block_mask, random_mask, shape_mask
 from withhold.views.mixing import mixup
+from withhold.views.motion import motion
+from withhold.views.pairs import overlay, partners, view_pairs
 from withhold.views.patches import patches, standardize, unpatch
+from withhold.views.sounds import draw_log_mel, gain, log_mel, mask_bands, mix, time_shift
 from withhold.views.tiles import board, tiles, windows
 
 __all__ = [
-    "ab_palette", "affine", "augment", "block_mask", "board", "erase", "flip", "lab_to_rgb", "lightness", "mixup",
-    "multi_crop", "noise", "paint", "patches", "rand_augment", "random_mask", "rgb_to_lab", "shape_mask", "shift",
-    "solarize", "split_color", "standardize", "tiles", "to_bins", "to_float", "unpatch", "weak", "windows",
+    "ab_palette", "affine", "augment", "block_mask", "board", "draw_log_mel", "erase", "flip", "gain", "lab_to_rgb",
+    "lightness", "log_mel", "mask_bands", "mix", "mixup", "motion", "multi_crop", "noise", "overlay", "paint",
+    "partners", "patches", "rand_augment", "random_mask", "rgb_to_lab", "shape_mask", "shift", "solarize",
+    "split_color", "standardize", "tiles", "time_shift", "to_bins", "to_float", "unpatch", "view_pairs", "weak",
+    "windows",
     "with_channels",
 ]  # fmt: skip

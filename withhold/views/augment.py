@@ -32,14 +32,15 @@ def augment(
     blur: float = 0.0,
     solarize: float = 0.0,
 ) -> Tensor:
-    """Random views of images, each with its own random numbers.
+    """Random views of images or clips, each with its own random numbers, which all frames of a clip share.
 
     The distribution is that of torchvision's chain of RandomResizedCrop, RandomHorizontalFlip, ColorJitter,
     RandomGrayscale, GaussianBlur and RandomSolarize, except that hue turns in YIQ, not in HSV, and that values are
     clamped once, not after every change.
 
     Args:
-        images: uint8 [n, c, h, w], or float in [0, 1]; c is 1 or 3.
+        images: uint8 [n, c, h, w], or clips [n, t, c, h, w], or float in [0, 1]; c is 1 or 3. Frames that are to differ
+            come as images, `clips.flatten(0, 1)`.
         rng: on the images' device.
         size: height and width of the views in pixels; the images' by default.
         crop: smallest and largest area of the crop, as a share of the image's; the whole image by default.
@@ -52,9 +53,10 @@ def augment(
         solarize: probability that the values above one half are inverted.
 
     Returns:
-        float32 [n, c, size, size] in [0, 1], channels last.
+        float32 [n, c, size, size] in [0, 1], channels last; of clips [n, t, c, size, size].
     """
-    n, c, h, w = images.shape
+    n, frames = len(images), images.shape[1] if images.ndim == 5 else 1
+    c, h, w = images.shape[-3:]
     height, width = (size, size) if size else (h, w)
     whole = [torch.full((n,), float(number), device=images.device) for number in (0, 0, h, w)]
     boxes = draw_crops(n, h, w, crop, aspect, rng) if crop else whole
@@ -63,19 +65,27 @@ def augment(
     matrices = color_matrices(brightness, saturation.where(~chance(n, grey, rng), 0), hue, c)
     sigma = uniform(n, *SIGMA, rng).where(chance(n, blur, rng), 0)
 
-    views = torch.empty(n, height, width, c, device=images.device).permute(0, 3, 1, 2)
-    cached = CACHED * torch.get_num_threads() // (c * max(h * w, height * width))
-    step = max(1, cached) if images.device.type == "cpu" else n
-    for start in range(0, n, step):
+    boxes = [box.repeat_interleave(frames) for box in boxes]
+    mirrored, matrices, contrast, sigma = (
+        drawn.repeat_interleave(frames, 0) for drawn in (mirrored, matrices, contrast, sigma)
+    )
+    pictures = images.reshape(n * frames, c, h, w)
+
+    views = torch.empty(n * frames, height, width, c, device=images.device).permute(0, 3, 1, 2)
+    cached = CACHED * torch.get_num_threads() // (c * frames * max(h * w, height * width))
+    step = max(1, cached) * frames if images.device.type == "cpu" else n * frames
+    for start in range(0, n * frames, step):
         part = slice(start, start + step)
         top, left, tall, wide = (box[part] for box in boxes)
         rows = _axis(top, tall, h, height, sigma[part] if blur else None)
         columns = _axis(left, wide, w, width, sigma[part] if blur else None, mirrored[part])
-        view = _resample(images[part], rows, columns, matrices[part] if jitter or grey else None)
+        view = _resample(pictures[part], rows, columns, matrices[part] if jitter or grey else None)
         if jitter:
-            view = torch.lerp(luma(view.mean((2, 3)))[:, None, None, None], view, contrast[part, None, None, None])
+            middle = view.mean((2, 3)).unflatten(0, (-1, frames)).mean(1).repeat_interleave(frames, 0)
+            view = torch.lerp(luma(middle)[:, None, None, None], view, contrast[part, None, None, None])
         views[part] = view
     views.clamp_(0, 1)
+    views = views.unflatten(0, (n, frames)) if images.ndim == 5 else views
     return invert(views, rng, solarize) if solarize else views
 
 

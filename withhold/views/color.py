@@ -7,6 +7,7 @@ in which a chain applies them matters only through its clamping in between. Here
 
 import functools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,12 +28,15 @@ _FROM_XYZ = _TO_XYZ.inverse()
 _DARK = (6 / 29) ** 3
 
 
-def to_float(images: Tensor) -> Tensor:
+def to_float(images: Any) -> Any:
     """What a batch holds, as networks take it.
 
     Images uint8 [n, c, h, w] -> float32 in [0, 1], channels last; clips uint8 [n, t, c, h, w] likewise; sounds int16
-    [n, s] -> float32 in [-1, 1]. What is float already keeps its values, and token numbers stay what they are.
+    [n, s] -> float32 in [-1, 1]. What is float already keeps its values, token numbers stay what they are, and of a
+    pair, such as clips with their sounds, each is treated so.
     """
+    if isinstance(images, tuple):
+        return tuple(map(to_float, images))
     if images.dtype in (torch.int32, torch.int64):
         return images
     form = torch.channels_last if images.ndim == 4 else torch.preserve_format

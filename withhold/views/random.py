@@ -25,5 +25,5 @@ def beta(n: int, concentration: float, rng: torch.Generator) -> Tensor:
 
 
 def where(mask: Tensor, changed: Tensor, images: Tensor) -> Tensor:
-    """The images [n, c, h, w] of `changed` where `mask` [n] is true, those of `images` elsewhere."""
-    return torch.where(mask[:, None, None, None], changed, images)
+    """The images [n, ...] of `changed` where `mask` [n] is true, those of `images` elsewhere."""
+    return torch.where(mask.view(-1, *[1] * (images.ndim - 1)), changed, images)

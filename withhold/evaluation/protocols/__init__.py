@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from withhold.errors import UsageError, suggestion
-from withhold.evaluation.task import Task
 
 
 def names() -> list[str]:
@@ -14,12 +13,25 @@ def names() -> list[str]:
     return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
 
 
-def find(name: str) -> Callable[[Task], list[dict[str, Any]]]:
-    """The protocol called `name`: a task -> its rows, each with at least "metric" and "value".
+def find(name: str) -> Callable[..., list[dict[str, Any]]]:
+    """The protocol called `name`: a task (see `takes_sequences`) -> its rows, each with at least "metric" and "value".
 
     Raises:
         UsageError: there is none of that name.
     """
+    return _module(name).measure
+
+
+def takes_sequences(name: str) -> bool:
+    """Whether a protocol is about videos with masks, and its measure takes a tracker; else it is about labelled items.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    return getattr(_module(name), "TAKES", "") == "sequences"
+
+
+def _module(name: str) -> Any:
     if name not in names():
         raise UsageError(f"There is no protocol {name!r}: {suggestion(name, names())}")
-    return importlib.import_module(f"withhold.evaluation.protocols.{name}").measure
+    return importlib.import_module(f"withhold.evaluation.protocols.{name}")

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from withhold.data import Samples
 from withhold.errors import UsageError
-from withhold.evaluation.features import pixels, pooled
+from withhold.evaluation.controls import raw
+from withhold.evaluation.features import pooled
 from withhold.evaluation.task import Task
 
 CHUNK = 2**22
@@ -127,7 +128,7 @@ def _sorted(rows: Tensor) -> Tensor:
 def _descriptors(task: Task, samples: Samples) -> Tensor:
     """Float [n, p, d] on the task's device, of length 1: one a pooling; of pixels, a single one."""
     if task.encoder is None:
-        rows = pixels(samples)[:, None]
+        rows = raw(samples)[:, None]
     else:
         rows = pooled(task.encoder, _pool, samples, device=task.device)
     return F.normalize(rows, dim=2).to(task.device)

@@ -1,0 +1,70 @@
+"""Sounds, and pairs of sights and sounds, are measured as images are."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.methods.streams import RATE, sounds, videos
+from withhold import data, evaluation, nets, views
+from withhold.evaluation.supervised import Finetune, Supervised, train
+
+
+@pytest.fixture(scope="module")
+def tones():
+    """128 noisy tones of one or two seconds, low and high."""
+    return sounds(1.0)
+
+
+def test_the_raw_control_is_the_mean_and_deviation_of_each_band(tones):
+    found = evaluation.raw(tones)
+    assert found.shape == (128, 80)
+    for item in (1, 3):  # of one window, and of two
+        windows = tones.whole(item).reshape(-1, RATE)
+        assert len(windows) == 1 + (item % 3 == 0)
+        expected = []
+        for window in windows:
+            bands = (views.log_mel(torch.from_numpy(window)[None] / 32768, RATE)[0, 0].numpy() + 13) / 4
+            expected.append(np.concatenate([bands.mean(1), bands.std(1, ddof=1)]))
+        assert found[item].numpy() == pytest.approx(np.mean(expected, axis=0), abs=1e-4)
+
+
+def test_a_table_names_the_spectrogram_as_the_control(tones):
+    encoder = nets.build("audio-cnn", rate=RATE)
+    train_part, test = tones.select(range(40)), tones.select(range(40, 64))
+    rows = evaluation.evaluate(encoder, train_part, test, ("knn",), untrained=encoder)
+    assert [row["encoder"] for row in rows] == ["trained", "untrained", "spectrogram"]
+    assert rows[-1]["value"] > 0.9, "low and high tones differ in their bands"
+
+
+@pytest.mark.parametrize("cls", [Supervised, Finetune])
+def test_a_network_learns_sounds_with_their_labels(cls, tones):
+    encoder = nets.build("audio-cnn", rate=RATE)
+    learner = train(cls, encoder, tones.select(range(64)), images=640, seed=0, device=torch.device("cpu"))
+    rest = tones.select(range(64, 128))
+    nets.refresh_statistics(learner.encoder, evaluation.plain_batches(rest, "cpu"))
+    said = evaluation.scores(learner, rest).argmax(1)
+    assert (said.numpy() == rest.labels).mean() > 0.9
+
+
+def test_supervision_sees_each_sound_changed_each_time(tones):
+    learner = Supervised(nets.build("audio-cnn", rate=RATE), ("0", "1"))
+    batch = {"labelled": (tones.batch(range(8)), torch.zeros(8, dtype=torch.int64))}
+    first, labels = learner.hide(batch)
+    second, _ = learner.hide(batch)
+    assert first.shape == second.shape == (8, 1, 40, 101)
+    assert (first - second).abs().flatten(1).amax(1).min() > 0.1
+    assert (first == 0).float().mean() > 0.02, "masks are the mean"
+    assert torch.equal(labels, torch.zeros(8, dtype=torch.int64))
+
+
+def test_features_of_pairs_come_from_both(photo_samples):
+    pairs = data.Pairs(videos(photo_samples, 1, 1.0), sounds(1.0))
+    encoder = nets.build("audiovisual", size=32, channels=3, rate=RATE)
+    nets.refresh_statistics(encoder, evaluation.plain_batches(pairs, "cpu"))
+    both, seen, heard = (
+        evaluation.features(encoder, part).numpy() for part in (pairs.select([1, 2]), pairs.frames, pairs.sound)
+    )
+    assert both.shape == (2, 128)
+    mean = seen[1] + heard[1]  # one window of each
+    assert both[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-4)
+    assert evaluation.raw(pairs).shape == (128, evaluation.pixels(pairs.frames).shape[1] + 80)

@@ -1,0 +1,145 @@
+"""Shuffle and learn: which frames it draws, what it must not tell them by, and what it learns."""
+
+import math
+
+import pytest
+import torch
+
+from tests.methods.toys import overfit
+from withhold import nets
+from withhold.methods.video.shuffle_and_learn import ShuffleAndLearn
+
+
+def make(size=32, channels=1, **values):
+    torch.manual_seed(0)
+    return ShuffleAndLearn(nets.build("convnet", size=size, channels=channels), **values)
+
+
+def moving(n=64, t=16, size=32, step=None, seed=0):
+    """A bright bar that moves to the right by one pixel a frame, or by `step` [n, t]: uint8 [n, t, 1, size, size]."""
+    rng = torch.Generator().manual_seed(seed)
+    step = torch.ones(n, t) if step is None else step
+    place = torch.randint(0, size - 22, (n, 1), generator=rng) + step.cumsum(1)
+    column = torch.arange(size)
+    bar = (column >= place[..., None]) & (column < place[..., None] + 5)
+    clips = 40 + 160 * bar[:, :, None, None, :].expand(n, t, 1, size, size)
+    return clips.to(torch.uint8)
+
+
+def test_the_middle_frame_is_between_the_outer_ones_and_the_wrong_one_is_not():
+    method = make(gap=3, span=7)
+    for seed in range(5):
+        method.seed(seed)
+        places, weight = method.draw(moving())
+        first, middle, last, wrong = places.T
+        assert ((first < middle) & (middle < last) & (last - first <= 7)).all()
+        assert ((wrong <= first - 3) | (wrong >= last + 3)).all()
+        assert (places >= 0).all() and (places < 16).all()
+        assert weight.all()
+    assert 0.2 < (wrong < first).float().mean() < 0.8, "from before as well as from after"
+
+
+def test_frames_are_drawn_where_something_moves():
+    """The bar moves in frames 5 to 10 only; it must have moved before the middle frame, and go on after it."""
+    step = torch.zeros(200, 16)
+    step[:, 6:11] = 3
+    places, weight = make(gap=1).draw(moving(200, step=step))
+    first, middle, last, wrong = places.T
+    assert ((middle >= 6) & (middle <= 9)).all()
+    assert ((first < 9) & (last > 6)).all()
+    assert weight.float().mean() > 0.9
+    used = weight > 0
+    alike = (wrong.clamp(5, 10)[:, None] == places[:, :3].clamp(5, 10)).any(1)
+    assert not alike[used].any(), "what looks like one of the others is rejected"
+
+
+def test_clips_that_stand_still_or_only_flicker_weigh_nothing():
+    method = make()
+    clips = moving(8)
+    clips[:3] = clips[:3, :1].clone()
+    clips[3] = clips[3, :1] + torch.tensor([0, 1] * 8).view(16, 1, 1, 1).to(torch.uint8)
+    _, (order, weight) = method.hide({"videos": clips})
+    assert weight.tolist() == [0, 0, 0, 0, 1, 1, 1, 1] * 2
+    scores = torch.randn(16, 2, requires_grad=True)
+    method.loss(scores, (order, weight))["loss"].backward()
+    assert (scores.grad.abs().sum(1) > 0).tolist() == [False] * 4 + [True] * 4 + [False] * 4 + [True] * 4
+    nothing = method.loss(scores, (order, torch.zeros(16)))
+    assert nothing["loss"].item() == 0
+
+
+def test_a_video_that_returns_is_no_lesson():
+    """Frames of a bar that goes back and forth: what is outside in time and alike in place is never the wrong one."""
+    step = torch.tensor([0.0, 4, -4] * 6)[:16].expand(50, 16)
+    places, weight = make(gap=1).draw(moving(50, step=step))
+    where = step[0].cumsum(0)
+    first, middle, last, wrong = (where[place] for place in places.T)
+    right = (wrong != first) & (wrong != middle) & (wrong != last) & (middle != first) & (middle != last)
+    assert (weight.bool() == right).all()
+
+
+def close(seen, place):
+    """Whether a frame is as light as that at a place, but for the jitter."""
+    level = (place * 8 + 40) / 255
+    return abs(seen - level) <= 0.21 * level
+
+
+def test_both_triples_have_the_same_outer_frames_in_either_direction():
+    method = make()
+    method.seed(1)
+    gradient = torch.arange(16, dtype=torch.uint8).view(1, 16, 1, 1, 1) * 8 + 40  # every frame of its own lightness
+    clips = (gradient + torch.zeros(40, 16, 1, 32, 32, dtype=torch.uint8)).clone()
+    places = method.draw(clips)[0]
+    method.seed(1)
+    triples, (order, _) = method.hide({"videos": clips})
+    assert triples.shape == (80, 3, 1, 32, 32)
+    assert order.tolist() == [1] * 40 + [0] * 40
+    forward = set()
+    for i in range(40):
+        first, middle, last, wrong = places[i].tolist()
+        both = triples[[i, 40 + i]].mean((2, 3, 4))
+        assert close(both[0, 1], middle)
+        assert close(both[1, 1], wrong)
+        straight = all(close(pair[0], first) and close(pair[2], last) for pair in both)
+        mirrored = all(close(pair[0], last) and close(pair[2], first) for pair in both)
+        assert straight or mirrored
+        forward |= {straight} if straight != mirrored else set()
+    assert forward == {True, False}
+
+
+def test_frames_of_a_triple_differ_in_colour_and_edges_even_where_nothing_moved():
+    noise = torch.randint(0, 256, (4, 1, 3, 32, 32), dtype=torch.uint8).expand(-1, 16, -1, -1, -1)
+    triples, _ = make(channels=3).hide({"videos": noise})
+    assert (triples.diff(dim=1).abs().mean((2, 3, 4)) > 0.005).float().mean() > 0.9
+
+
+def test_the_loss_is_the_cross_entropy_of_the_two_answers():
+    method, order = make(), torch.tensor([1, 1, 0, 0])
+    scores = torch.randn(4, 2)
+    said = [math.log(1 + math.exp((row[1 - i] - row[i]).item())) for row, i in zip(scores, order, strict=True)]
+    found = method.loss(scores, (order, torch.tensor([1.0, 0, 1, 0])))
+    assert found["loss"].item() == pytest.approx((said[0] + said[2]) / 2, rel=1e-5)
+    assert method.loss(torch.zeros(4, 2), (order, torch.ones(4)))["loss"].item() == pytest.approx(math.log(2))
+    right = torch.tensor([[0.0, 1], [1, 0], [1, 0], [1, 0]])
+    assert method.loss(right, (order, torch.ones(4)))["accuracy"].item() == 0.75
+    assert found["moving"].item() == 0.5
+
+
+def test_triples_of_one_frame_are_judged_alike_in_any_order():
+    method = make().eval()
+    frame = torch.rand(1, 1, 1, 32, 32).expand(2, 3, -1, -1, -1)
+    with torch.no_grad():
+        scores = method.predict(frame)
+        assert torch.equal(scores[0], scores[1])
+
+
+def test_the_order_of_a_moving_bar_is_learned():
+    method = make()
+    terms = overfit(method, {"videos": moving(32)}, seeds=range(50), lr=3e-3)[-8:]
+    assert sum(float(t["loss"]) for t in terms) / 8 < 0.6 * math.log(2)
+
+
+def test_values_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="frames must be at least 5 with a gap of 2, not 4"):
+        make(frames=4)
+    with pytest.raises(ValueError, match="span must be at least 2"):
+        make(span=1)

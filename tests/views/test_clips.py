@@ -1,0 +1,66 @@
+"""Clips: one crop, mirroring and colour for all frames of one, and what moves in it."""
+
+import numpy as np
+import pytest
+import torch
+
+from withhold import views
+
+CHAIN = {
+    "crop": (0.2, 1.0), "jitter": (0.4, 0.4, 0.4, 0.1), "jitter_probability": 1.0, "grey": 0.2, "blur": 0.5,
+    "solarize": 0.3,
+}  # fmt: skip
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def still(photos, n=12, t=3):
+    """Clips whose frames are all the same."""
+    return torch.from_numpy(photos[:n]).permute(0, 3, 1, 2)[:, None].expand(-1, t, -1, -1, -1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_all_frames_of_a_clip_are_changed_alike(photos, channels):
+    seen = views.augment(still(photos)[:, :, :channels], rng(), size=24, **CHAIN)
+    assert seen.shape == (12, 3, channels, 24, 24)
+    assert all(torch.equal(seen[:, 0], seen[:, i]) for i in (1, 2)), "what does not move does not move in a view"
+
+
+def test_clips_are_changed_each_in_its_own_way(photos):
+    same = still(photos, 1).expand(10, -1, -1, -1, -1)
+    assert len({clip.numpy().tobytes() for clip in views.augment(same, rng(), **CHAIN)}) == 10
+
+
+def test_a_clip_is_changed_as_an_image_is_with_the_same_numbers(photos):
+    """Even contrast is about one mean, that of the clip: what stands still keeps its colour while other things move."""
+    clips = torch.from_numpy(photos[:24]).permute(0, 3, 1, 2).unflatten(0, (8, 3))
+    images = clips.transpose(1, 2).flatten(2, 3)  # the frames of a clip, one below the other
+    chain = {"jitter": CHAIN["jitter"], "jitter_probability": 1.0, "grey": 0.2, "solarize": 0.3}
+    tall = views.augment(images, rng(), **chain)
+    expected = tall.unflatten(2, (3, 32)).transpose(1, 2)
+    torch.testing.assert_close(views.augment(clips, rng(), **chain), expected, atol=2e-6, rtol=0)
+
+
+def test_frames_given_as_images_differ_on_purpose(photos):
+    seen = views.augment(still(photos).flatten(0, 1), rng(), **CHAIN).unflatten(0, (12, 3))
+    assert (seen.diff(dim=1).abs().mean((2, 3, 4)) > 0).all()
+
+
+def test_large_batches_do_not_cut_clips(photos, monkeypatch):
+    clips = torch.from_numpy(photos[:24]).permute(0, 3, 1, 2).unflatten(0, (8, 3))
+    whole = views.augment(clips, rng(), **CHAIN)
+    import sys
+
+    monkeypatch.setattr(sys.modules["withhold.views.augment"], "CACHED", 4 * 3 * 32 * 32)  # four frames: one clip
+    torch.testing.assert_close(views.augment(clips, rng(), **CHAIN), whole)
+
+
+def test_motion_is_the_mean_difference_of_following_frames():
+    clips = torch.randint(0, 256, (4, 5, 3, 6, 7), generator=rng(), dtype=torch.uint8)
+    values = clips.numpy().astype(np.float64) / 255
+    expected = [[np.abs(clip[i + 1] - clip[i]).mean() for i in range(4)] for clip in values]
+    np.testing.assert_allclose(views.motion(clips), expected, rtol=1e-5)
+    torch.testing.assert_close(views.motion(clips / 255), views.motion(clips))
+    assert views.motion(torch.full((2, 3, 1, 4, 4), 7, dtype=torch.uint8)).tolist() == [[0, 0], [0, 0]]

@@ -1,0 +1,139 @@
+"""Videos as a whole, and the masks that say what is to be followed in them."""
+
+import logging
+import posixpath
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from withhold.data import sources
+from withhold.data.images import Images
+from withhold.data.kind import Item, Unreadable
+from withhold.data.videos import Videos, each_frame
+from withhold.errors import UsageError, WithholdError
+
+log = logging.getLogger("withhold")
+
+FOLDERS = (("images", "masks"), ("JPEGImages", "Annotations"))
+"""What the folders of frames and of masks are called: plainly, and as DAVIS has them."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What is marked in a frame.
+
+    Args:
+        labels: int64 [h, w], 0 where there is nothing.
+        palette: the colours of the labels as the file has them, [r, g, b, r, g, b ...]; None where it has none.
+    """
+
+    labels: np.ndarray
+    palette: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A video with masks of its frames.
+
+    Args:
+        name: what a person calls it.
+        video: as a source gives it.
+        masks: the masks' files, by the number of their frame; the first frame's is always there.
+    """
+
+    name: str
+    video: Item
+    masks: dict[int, str]
+
+    def frames(self, side: int | None = None) -> np.ndarray:
+        """All frames, whole, uint8 [t, h, w, 3]; their shorter side is `side` pixels, or what it is.
+
+        Raises:
+            WithholdError: they cannot be read, there is one only, or they and the first mask are of different shapes.
+        """
+        found: list[np.ndarray] = []
+        try:
+            for frame in each_frame(self.video, side):
+                found.append(frame)
+        except Unreadable as error:
+            if not found:
+                raise WithholdError(f"{self.name} cannot be read: {error}.") from error
+            log.warning("%s breaks off after %d frames (%s); these are kept", self.name, len(found), error)
+        if len(found) < 2:
+            raise WithholdError(f"{self.name} has {len(found)} frame(s): there is nothing to follow; give two or more.")
+        if len({frame.shape for frame in found}) > 1:
+            raise WithholdError(f"The frames of {self.name} are not all of one size: make them so.")
+        (h, w), (tall, wide) = self.mask(0).labels.shape, found[0].shape[:2]
+        if abs(h * wide - w * tall) > max(h, w, tall, wide):  # more than rounding
+            raise WithholdError(
+                f"{self.masks[0]} has {w} x {h} pixels, and the frames of {self.name} are not of its proportions: "
+                "give a mask of the first frame."
+            )
+        return np.stack(found)
+
+    def mask(self, number: int) -> Mask:
+        """The mask of a frame. Raises: WithholdError, with the reason; for the first frame, that nothing is marked."""
+        mask = read_mask(self.masks[number])
+        if number == 0 and not mask.labels.any():
+            raise WithholdError(f"{self.masks[0]} marks nothing: all its pixels are 0; draw what is to be followed.")
+        return mask
+
+
+def read_mask(path: str) -> Mask:
+    """A mask from a picture: its palette's numbers, or its grey values. Raises: WithholdError, with the reason."""
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("1", "L", "P", "I", "I;16"):
+                raise WithholdError(f"{path} is in colour ({image.mode}), and a mask has numbers: save it as grey.")
+            palette = image.getpalette() if image.mode == "P" else None
+            return Mask(np.array(image).astype(np.int64), palette)
+    except OSError as error:
+        raise WithholdError(f"{path} cannot be read as a mask ({error}): give a PNG file.") from error
+
+
+def sequence(source: Any, mask: str) -> Sequence:
+    """One video, a file or a folder of frames, with a mask of its first frame.
+
+    Raises:
+        UsageError: there is not one video.
+    """
+    table = next(iter(sources.tables(source, Videos).values()))
+    if len(table) != 1:
+        raise UsageError(f"{source} holds {len(table)} videos, and the mask is of one: name that.")
+    return Sequence(str(source), table.items([0])[0], {0: mask})
+
+
+def sequences(source: Any) -> list[Sequence]:
+    """All sequences of a folder: frames in images/NAME/*.jpg, masks of the same names in masks/NAME/*.png.
+
+    Or in JPEGImages and Annotations, as DAVIS has them; NAME may be a path. Frames without a mask are followed through.
+
+    Raises:
+        UsageError: there are no such folders, no sequence, or one whose first frame has no mask.
+    """
+    root = Path(source)
+    pair = next(((root / a, root / b) for a, b in FOLDERS if (root / a).is_dir() and (root / b).is_dir()), None)
+    if pair is None:
+        raise UsageError(
+            f"{source} holds no sequences with masks: give a folder with images/NAME/*.jpg and masks/NAME/*.png."
+        )
+    pictures, masks = ({_stem(name): name for name in sources.walk(part, Images)} for part in pair)
+    folders: dict[str, list[str]] = {}
+    for stem in pictures:
+        folders.setdefault(posixpath.dirname(stem), []).append(stem)
+    found = []
+    for name, stems in folders.items():
+        marked = {number: str(pair[1] / masks[stem]) for number, stem in enumerate(stems) if stem in masks}
+        if 0 not in marked:
+            raise UsageError(f"The first frame of {name} in {source}, {pictures[stems[0]]}, has no mask: draw one.")
+        found.append(Sequence(name, [str(pair[0] / pictures[stem]) for stem in stems], marked))
+    if not found:
+        raise UsageError(f"{pair[0]} holds no frames: give a folder of images for each sequence.")
+    return found
+
+
+def _stem(name: str) -> str:
+    return posixpath.splitext(name)[0]

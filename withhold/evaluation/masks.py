@@ -1,0 +1,49 @@
+"""How well one mask agrees with another, as DAVIS measures it (Perazzi et al., CVPR 2016, section 4)."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+TOLERANCE = 0.008
+"""How far off a boundary may be, as a share of the image's diagonal; rounded up to pixels."""
+CHUNK = 1024
+"""Pixels of an outline that are compared with another one at a time."""
+
+
+def region(mask: Tensor, truth: Tensor) -> float:
+    """J: the intersection of two masks, bool [h, w], by their union; 1 where both are empty."""
+    union = (mask | truth).sum().item()
+    return (mask & truth).sum().item() / union if union else 1.0
+
+
+def boundary(mask: Tensor, truth: Tensor) -> float:
+    """F: the harmonic mean of precision and recall of the boundary of a mask, bool [h, w] both.
+
+    A boundary pixel is right that is no farther from one of the other boundary than the tolerance. Of an empty mask
+    the precision is 1, of an empty truth the recall.
+    """
+    first, second = outline(mask), outline(truth)
+    reach = math.ceil(TOLERANCE * math.hypot(*mask.shape))
+    precision, recall = _within(first, second, reach), _within(second, first, reach)
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def outline(mask: Tensor) -> Tensor:
+    """The pixels of a mask, bool [h, w], that differ from the one on the right, below, or on the right below."""
+    beyond = F.pad(mask[None, None].float(), (0, 1, 0, 1), mode="replicate")[0, 0] > 0
+    return (mask != beyond[:-1, 1:]) | (mask != beyond[1:, :-1]) | (mask != beyond[1:, 1:])
+
+
+def _within(these: Tensor, those: Tensor, reach: int) -> float:
+    """The share of `these` pixels that have one of `those` no more than `reach` away; 1 where there are none."""
+    points, others = these.nonzero().float(), those.nonzero().float()
+    if not len(points) or not len(others):
+        return 0.0 if len(points) else 1.0
+    near = [(_distances(part, others) <= reach).any(1) for part in points.split(CHUNK)]
+    return torch.cat(near).float().mean().item()
+
+
+def _distances(points: Tensor, others: Tensor) -> Tensor:
+    return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")  # which rounds

@@ -1,0 +1,69 @@
+"""Cross-modal retrieval: pictures and sounds ask for pictures and sounds of their class."""
+
+import math
+from itertools import product
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from withhold.data import Pairs
+from withhold.errors import UsageError
+from withhold.evaluation.features import features
+from withhold.evaluation.task import Task
+
+DEPTH = 30
+RECALLS = (1, 10)
+KINDS = {"picture": "video", "sound": "audio"}
+
+
+def measure(task: Task) -> list[dict]:
+    """nDCG@30 by cosine, asking with either half of the test items for either half of them; raw data has no such space.
+
+    An item never finds the half that it asks with; its other half counts like the others of its class. Beside the value
+    stand "recall_at_1" and "recall_at_10", the shares of queries that find one of their class so early, and what a
+    random order is worth: "chance", "chance_at_1", "chance_at_10". The training items are not looked at.
+    """
+    if not isinstance(task.test, Pairs):
+        raise UsageError(f"crossmodal asks pictures for sounds, and {task.test.source} has no pairs of both.")
+    if task.encoder is None:
+        return []
+    halves = {
+        name: F.normalize(features(task.encoder, task.test.of(kind), device=task.device), dim=1)
+        for name, kind in KINDS.items()
+    }
+    classes = task.answers.cpu()
+    order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(task.seed))  # which decides ties
+    rows = []
+    for asks, answers in product(KINDS, repeat=2):
+        similarity = halves[asks] @ halves[answers][order].T
+        relevant = classes[:, None] == classes[order]
+        if asks == answers:  # the others only
+            others = order != torch.arange(len(order))[:, None]
+            similarity, relevant = (x[others].view(len(order), -1) for x in (similarity, relevant))
+        rows.append({"metric": f"nDCG@{DEPTH}", **ranked(similarity, relevant), "direction": f"{asks} to {answers}"})
+    return rows
+
+
+def ranked(similarity: Tensor, relevant: Tensor) -> dict[str, float]:
+    """The measures of rankings by similarity [q, n] of what is relevant, bool [q, n], averaged over the queries.
+
+    nDCG@k = sum over the first k ranks r of relevance / log2(r + 1), divided by the largest such sum that there is
+    (Jarvelin & Kekalainen, TOIS 2002). Queries for which nothing is relevant are left out.
+    """
+    asked = relevant.any(1)
+    similarity, relevant = similarity[asked], relevant[asked]
+    count, there = relevant.shape[1], relevant.sum(1)
+    depth = min(DEPTH, count)
+    first = relevant.gather(1, similarity.topk(depth, dim=1).indices).double()
+    gains = 1 / torch.arange(2, depth + 2, dtype=torch.float64).log2()
+    ideal = gains.cumsum(0)[there.clamp(max=depth) - 1]
+    found = {
+        "value": ((first @ gains) / ideal).mean().item(),
+        "chance": (gains.sum() * there / count / ideal).mean().item(),
+    }
+    for k in RECALLS:
+        missed = [math.comb(count - n, k) / math.comb(count, min(k, count)) for n in there.tolist()]
+        found[f"recall_at_{k}"] = first[:, :k].any(1).double().mean().item()
+        found[f"chance_at_{k}"] = 1 - sum(missed) / len(missed)
+    return found

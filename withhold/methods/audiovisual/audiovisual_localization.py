@@ -1,0 +1,95 @@
+"""AVOL-Net: where in a picture the sound comes from."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from withhold import views
+from withhold.methods import Method, method
+from withhold.nets import AudioVisualEncoder
+
+
+@method(paper="Arandjelovic & Zisserman, ECCV 2018 (AVOL-Net)", needs={"clips": "video with sound"}, family="verify")
+class AudiovisualLocalization(Method):
+    """Withholds which sound belongs to a picture; predicts it from the place in the picture that goes best with it.
+
+    The largest similarity of all places decides: of a pair that matches, one place at least must go with the sound; of
+    one that does not, none may. What learned that can say where. The pairs that do not match are the batch's own, their
+    sounds exchanged, so that nothing but the pair tells the classes apart (as for `audiovisual_embedding`).
+
+    Args:
+        flip: probability that a picture is mirrored; 0 where a mirror image is something else.
+        frames: in a clip; the best place of all its frames counts.
+        fps: frames a second.
+        seconds: of sound, around the frames.
+    """
+
+    encoder: AudioVisualEncoder
+
+    def __init__(
+        self,
+        encoder: AudioVisualEncoder,
+        flip: float = 0.5,
+        frames: int = 1,
+        fps: float = 8.0,
+        seconds: float = 1.0,
+    ):
+        super().__init__(encoder)
+        if not 0 <= flip <= 1:
+            raise ValueError(f"flip must be between 0 and 1, not {flip}.")
+        self.flip = flip
+        self.scale = nn.Parameter(torch.tensor(encoder.dim**-0.5))
+        self.bias = nn.Parameter(torch.tensor(0.0))
+
+    def withhold(self, clips):
+        """Frames uint8 [n, t, c, h, w], sounds int16 [n, s] -> both as floats, changed; each picture's wrong sound [n].
+
+        See `views.view_pairs`.
+        """
+        seen, heard = views.view_pairs(*clips, self.rng, size=self.encoder.size, flip=self.flip)
+        return (seen, heard), views.partners(len(seen), self.rng)
+
+    def predict(self, visible):
+        """The projection of every place [n, t, d, g, g], and of every sound [n, d]."""
+        seen, heard = visible
+        places = self.encoder.places(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
+        return places, self.encoder.heard(heard)
+
+    def loss(self, predicted, others):
+        places, heard = predicted
+        best = torch.cat([self.maps(places, sounds).flatten(1).amax(1) for sounds in (heard, heard[others])])
+        matches = torch.arange(2, device=best.device).flip(0).repeat_interleave(len(heard))
+        return {
+            "loss": F.binary_cross_entropy_with_logits(best, matches.float()),
+            "accuracy": ((best > 0) == matches.bool()).float().mean(),
+            "trivial": math.log(2),
+        }
+
+    def maps(self, places: Tensor, heard: Tensor) -> Tensor:
+        """How well each place [n, t, d, g, g] goes with the sound [n, d]: logits [n, t, g, g]."""
+        return self.scale * torch.einsum("ntdyx,nd->ntyx", places, heard) + self.bias
+
+    def apply_to(self, clips):
+        """Clips with their sounds -> the frame in the middle of each, what is heard, and where it comes from, in red.
+
+        Frames are uint8 [n, t, c, h, w], sounds int16 [n, s]; "place" spreads the map from its least value to its
+        largest, so that it says where, not whether.
+        """
+        seen, heard = views.to_float(clips)
+        middle = seen[:, [seen.shape[1] // 2]]
+        maps = self.maps(*self.predict((middle, heard)))
+        return {"seen": middle[:, 0], "heard": self.draw(heard), "place": views.overlay(middle[:, 0], maps)}
+
+    def draw(self, sounds: Tensor) -> Tensor:
+        return views.draw_log_mel(views.log_mel(sounds, self.encoder.hearing.rate))
+
+    def picture(self, visible, others, predicted=None):
+        seen, heard = visible
+        columns = {"seen": seen[:, 0], "true": self.draw(heard), "another's": self.draw(heard[others])}
+        if predicted is not None:
+            places, sounds = predicted
+            columns["said"] = views.overlay(seen[:, 0], self.maps(places, sounds)[:, :1])
+            columns["said of another's"] = views.overlay(seen[:, 0], self.maps(places, sounds[others])[:, :1])
+        return columns

@@ -1,0 +1,108 @@
+"""Frame prediction (LSTM autoencoder, future predictor, or both)."""
+
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from withhold import views
+from withhold.methods import Method, Optimizer, method
+from withhold.nets import Continuation, Recurrent
+
+
+@method(paper="Srivastava, Mansimov & Salakhutdinov, ICML 2015", needs={"videos": "video"}, family="reconstruct")
+class FramePrediction(Method):
+    """Withholds the second half of a clip, and the first as soon as it is read; predicts both from one short state.
+
+    What is read is an LSTM's last state. From it one decoder predicts the frames that follow, another gives back those
+    that were read, the last one first: a state that only copies knows no future, one that only guesses forgets what
+    moves. Frames are coded and drawn by convolutions, where the paper's LSTMs read and write pixels.
+
+    Args:
+        predicts: what follows ("future"), what was read ("past"), or both with equal weight ("composite").
+        conditional: whether the future's decoder sees the true frame before each in training, and its own after; it
+            then finds most of a frame in the one before, and less in the state.
+        flip: probability that a clip is mirrored.
+        frames: in a clip; half of them are read.
+        fps: frames a second.
+    """
+
+    optimizer = Optimizer(lr=3e-3, weight_decay=0.0)  # 1e-3 at 32 clips a step
+
+    def __init__(
+        self,
+        encoder: Recurrent,
+        predicts: Literal["composite", "future", "past"] = "composite",
+        conditional: bool = False,
+        flip: float = 0.5,
+        frames: int = 20,
+        fps: float = 10.0,
+    ):
+        super().__init__(encoder)
+        if frames < 2 or frames % 2:
+            raise ValueError(f"frames must be even and at least 2, not {frames}.")
+        if not 0 <= flip <= 1:
+            raise ValueError(f"flip must be between 0 and 1, not {flip}.")
+        self.conditional, self.flip, self.steps = conditional, flip, frames // 2
+        branches = ("future", "past") if predicts == "composite" else (predicts,)
+        self.decoders = nn.ModuleDict({branch: Continuation(encoder) for branch in branches})
+
+    def withhold(self, videos):
+        """Clips uint8 [n, t, c, h, w] -> the first half of each; the frames that each decoder is to draw, by its name.
+
+        Where it conditions the future's decoder, what follows is given in training. All are [n, t / 2, c, size, size].
+        """
+        past, future = views.augment(videos, self.rng, size=self.encoder.size, flip=self.flip).chunk(2, 1)
+        withheld = {"future": future, "past": past.flip(1)}
+        given = future if self.conditional and self.training else None
+        return (past, given), {branch: withheld[branch] for branch in self.decoders}
+
+    def predict(self, visible):
+        """Logits of the frames, by decoder."""
+        past, given = visible
+        state = self.encoder.read(past)
+        return {branch: self.unroll(branch, state, past, given) for branch in self.decoders}
+
+    def unroll(self, branch, state, past, given):
+        """A decoder's logits of as many frames as `past` has; where conditional, each hears of the one before."""
+        decoder = self.decoders[branch]
+        if branch == "past" or not self.conditional:
+            return decoder(past.new_zeros(*past.shape[:2], self.encoder.code), state)[0]
+        if given is not None:
+            return decoder(self.encoder.codes(torch.cat([past[:, -1:], given[:, :-1]], 1)), state)[0]
+        frames, last = [], past[:, -1:]
+        for _ in range(past.shape[1]):
+            frame, state = decoder(self.encoder.codes(last), state)
+            frames.append(frame)
+            last = frame.sigmoid()
+        return torch.cat(frames, 1)
+
+    def loss(self, predicted, withheld):
+        """Cross-entropy of pixels, summed over a frame's, for each decoder.
+
+        "trivial" is that of the best image that stands still and is the same for all clips: the batch's mean.
+        """
+        errors, trivial = {}, 0.0
+        for branch, frames in withheld.items():
+            count = frames.shape[0] * frames.shape[1]
+            errors[branch] = F.binary_cross_entropy_with_logits(predicted[branch], frames, reduction="sum") / count
+            mean = frames.mean((0, 1)).expand_as(frames)
+            trivial += F.binary_cross_entropy(mean, frames, reduction="sum") / count
+        return {"loss": sum(errors.values()), **errors, "trivial": trivial}
+
+    def apply_to(self, images):
+        """Clips uint8 [n, t, c, h, w] -> their last frames with those that may follow, or as they are remembered."""
+        past = views.augment(images, self.rng, size=self.encoder.size, flip=0)[:, -self.steps :]
+        said = {branch: frames.float().sigmoid() for branch, frames in self.predict((past, None)).items()}
+        shown = {"remembered": said["past"].flip(1)} if "past" in said else {}
+        return shown | ({"predicted": torch.cat([past, said["future"]], 1)} if "future" in said else {})
+
+    def picture(self, visible, withheld, predicted=None):
+        past, _ = visible
+        columns = {"seen": past, "true": withheld["future"]} if "future" in withheld else {"seen": past}
+        if predicted is not None:
+            said = {branch: frames.float().sigmoid() for branch, frames in predicted.items()}
+            columns |= {"said": said["future"]} if "future" in said else {}
+            columns |= {"remembered": said["past"].flip(1)} if "past" in said else {}
+        return columns

@@ -1,0 +1,103 @@
+"""Shuffle and learn."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from withhold import nets, views
+from withhold.methods import Encoder, Method, method
+
+SMALL = 16
+"""Pixels of the frames in which movement is looked for: what a codec or a sensor does to single pixels is none."""
+STILL = 1 / 255
+"""The mean difference of two frames, on a scale of [0, 1], below which they are alike."""
+
+
+@method(paper="Misra, Zitnick & Hebert, ECCV 2016", needs={"videos": "video"}, family="verify")
+class ShuffleAndLearn(Method):
+    """Withholds whether three frames of a video are in order; predicts it.
+
+    Of five frames a < b < c < d < e, (b, c, d) are in order, (b, a, d) and (b, e, d) are not. The outer ones are the
+    same in both, so the middle one must tell. They are drawn where something moves, and a or e the more often the less
+    it is like the others; a clip in which two of them are alike teaches nothing and is left out. Either direction of
+    time is in order, and both occur alike. A frame's colour and edges stray by themselves, so that neither the light
+    nor what stands still tells neighbours. The paper takes optical flow for movement, three wrong triples for a right
+    one, and 227 pixels; here it is the difference of frames, and one for one.
+
+    Args:
+        span: the longest time between the outer frames, in frames.
+        gap: the shortest time between an outer frame and the wrong one outside of it, in frames.
+        hidden: width of what a frame is told from the others by, and of the layer above.
+        frames: in a clip.
+        fps: frames a second.
+    """
+
+    def __init__(
+        self, encoder: Encoder, span: int = 8, gap: int = 2, hidden: int = 128, frames: int = 16, fps: float = 10.0
+    ):
+        super().__init__(encoder)
+        if span < 2 or gap < 1 or hidden < 1:
+            raise ValueError(f"span must be at least 2, gap and hidden 1, not {span}, {gap} and {hidden}.")
+        if frames < gap + 3:
+            raise ValueError(f"frames must be at least {gap + 3} with a gap of {gap}, not {frames}.")
+        self.span, self.gap = span, gap
+        self.frame = nn.Sequential(nn.Flatten(), nn.Linear(encoder.dim * encoder.grid**2, hidden), nn.ReLU())
+        self.head = nets.mlp((3 * hidden, hidden, 2), norm=False)
+
+    def withhold(self, videos):
+        """Clips uint8 [n, t, c, h, w] -> triples float [2n, 3, c, size, size]; whether they are in order, and weights.
+
+        The first n triples are in order, int64 1; the others are not, 0. A clip without movement weighs 0, others 1.
+        """
+        places, weight = self.draw(videos)
+        rows = torch.arange(len(videos), device=videos.device)
+        seen = views.augment(videos[rows[:, None], places], self.rng, size=self.encoder.size, crop=(0.6, 1.0))
+        triples = torch.cat([seen[:, :3], seen[:, [0, 3, 2]]])
+        mirrored = torch.rand(len(seen), generator=self.rng, device=seen.device).repeat(2) < 0.5
+        triples = torch.where(mirrored[:, None, None, None, None], triples.flip(1), triples)
+        frames = views.augment(triples.flatten(0, 1), self.rng, flip=0, crop=(0.9, 1.0), jitter=(0.2, 0.2, 0.2, 0.05))
+        order = torch.arange(2, device=seen.device).flip(0).repeat_interleave(len(seen))
+        return frames.unflatten(0, triples.shape[:2]), (order, weight.repeat(2))
+
+    def draw(self, videos: Tensor) -> tuple[Tensor, Tensor]:
+        """Clips uint8 [n, t, c, h, w] -> frames b, c, d and a or e of each, int64 [n, 4], and weights 0 or 1 [n]."""
+        t = videos.shape[1]
+        small = F.interpolate(views.to_float(videos).flatten(0, 1), (SMALL, SMALL), mode="area")
+        small = small.unflatten(0, videos.shape[:2])
+        triples = torch.combinations(torch.arange(t, device=videos.device), 3)
+        inside = (triples[:, 0] >= self.gap) | (triples[:, 2] < t - self.gap)  # there is room for a or e
+        triples = triples[inside & (triples[:, 2] - triples[:, 0] <= self.span)]
+        way = F.pad(views.motion(small).cumsum(1), (1, 0))
+        before, first, second, after = way[:, F.pad(F.pad(triples, (1, 0)), (0, 1), value=t - 1)].diff(dim=2).unbind(2)
+        least = torch.minimum(torch.minimum(first, second), torch.maximum(before, after))  # b to c, c to d, and outside
+        chosen = triples[torch.multinomial(least + 1e-6, 1, generator=self.rng)[:, 0]]
+        picked = small[torch.arange(len(small), device=small.device)[:, None], chosen]
+        unlike = (small[:, :, None] - picked[:, None]).abs().mean((3, 4, 5))  # every frame and b, c, d: [n, t, 3]
+        place = torch.arange(t, device=videos.device)
+        outside = (place <= chosen[:, :1] - self.gap) | (place >= chosen[:, 2:] + self.gap)
+        wrong = torch.multinomial((unlike.amin(2) + 1e-6) * outside, 1, generator=self.rng)
+        differ = torch.cat([unlike.amin(2).gather(1, wrong), unlike[:, :, 1].gather(1, chosen[:, ::2])], 1).amin(1)
+        return torch.cat([chosen, wrong], 1), (differ > STILL).float()
+
+    def predict(self, triples):
+        codes = self.frame(self.encoder.maps(triples.flatten(0, 1)))
+        return self.head(codes.unflatten(0, triples.shape[:2]).flatten(1))
+
+    def loss(self, scores, withheld):
+        order, weight = withheld
+        errors = F.cross_entropy(scores, order, reduction="none")
+        return {
+            "loss": (errors * weight).sum() / weight.sum().clamp(min=1),
+            "accuracy": ((scores.argmax(1) == order) * weight).sum() / weight.sum().clamp(min=1),
+            "moving": weight.mean(),
+            "trivial": math.log(2),
+        }
+
+    def picture(self, triples, withheld, scores=None):
+        names = ("shuffled", "in order")
+        columns = {"seen": triples, "true": [names[i] for i in withheld[0].tolist()]}
+        if scores is not None:
+            columns["said"] = [names[i] for i in scores.argmax(1).tolist()]
+        return columns

@@ -1,0 +1,145 @@
+"""Tracking emerges by colorizing videos."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from withhold import nets, views
+from withhold.errors import UsageError
+from withhold.methods import Method, Optimizer, method
+from withhold.nets import FineConv
+
+SURVEYED = 256
+"""Clips from which the colours are taken."""
+COLOURFUL = 5.0
+"""What a or b of CIE Lab must reach somewhere in a clip, so that it has something to teach."""
+PLACES = 50_000
+"""Places of these clips that are clustered."""
+UNSEEN = 0.01
+"""Share of every answer that goes to all colours alike: without it, one that no reference shows costs without end."""
+GREY = "tracking_by_colorizing needs videos in colour, and these are grey: choose another method for them."
+
+
+@method(paper="Vondrick et al., ECCV 2018", needs={"clips": "video"}, family="reconstruct")
+class TrackingByColorizing(Method):
+    """Withholds the colours of a clip's last frame; predicts them by pointing at places of the frames before it.
+
+    The pointer sees lightness only, so that it must find each place again; then it carries any labels through a video.
+    Frames of a clip are cut out alike. Where nothing moves, pointing at the same place is right: the accuracy of that
+    answer is given as "identity". Clips without colour do not count. Unlike the paper, frames are embedded one by one,
+    without 3D convolutions over them, and embeddings have length 1, which asks for another temperature than its 1.
+
+    Args:
+        frames: of a clip; the last is the target, the others are references.
+        fps: frames a second.
+        clusters: how many colours are told apart.
+        temperature: of the softmax over cosines; a lower one points at fewer places.
+    """
+
+    channels = 1
+    optimizer = Optimizer(lr=3e-3)  # the paper's 1e-3 at its batch of 32
+    palette: Tensor
+
+    def __init__(
+        self, encoder: FineConv, frames: int = 4, fps: float = 6.0, clusters: int = 16, temperature: float = 0.07
+    ):
+        super().__init__(encoder)
+        if frames < 2:
+            raise ValueError(f"frames must be at least 2, not {frames}: a target and what it is compared with.")
+        if clusters < 2:
+            raise ValueError(f"clusters must be at least 2, not {clusters}.")
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, not {temperature}.")
+        self.temperature = temperature
+        self.register_buffer("palette", torch.zeros(clusters, 2))
+
+    def prepare(self, clips):
+        """Cluster the colours of some clips by k-means."""
+        from sklearn.cluster import KMeans
+
+        chosen = self.draw(len(clips), SURVEYED)
+        parts = [split(clips.batch(part), self.encoder.stride)[1] for part in chosen.split(16)]
+        colours = torch.cat([part.movedim(2, -1).reshape(-1, 2) for part in parts])
+        if colours.abs().max() <= COLOURFUL:
+            raise UsageError(GREY)
+        some = colours[self.draw(len(colours), PLACES)].numpy()
+        found = KMeans(len(self.palette), n_init=1, random_state=self.rng.initial_seed() % 2**32).fit(some)
+        self.palette.copy_(torch.from_numpy(found.cluster_centers_))
+
+    def draw(self, count: int, most: int) -> Tensor:
+        """Up to `most` random numbers below `count`, each once, int64 on the CPU."""
+        return torch.randperm(count, generator=self.rng, device=self.rng.device)[:most].cpu()
+
+    def withhold(self, clips):
+        """uint8 [n, t, 3, h, w] -> lightness float [n, t, 1, size, size], the colours of all frames but the last.
+
+        Colours are clusters, int64 [n, t - 1, g, g]. Withheld are those of the last frame [n, g, g], and beside them,
+        to compare with, those of the frame before it, and whether a clip has colour at all, bool [n].
+        """
+        # The frames of a clip, as channels of one image, share its box and its mirror.
+        view = views.augment(clips.flatten(1, 2), self.rng, size=self.encoder.size, crop=(0.3, 1.0))
+        lightness, ab = split(view.unflatten(1, clips.shape[1:3]), self.encoder.stride)
+        colours = torch.cdist(ab.movedim(2, -1).flatten(0, 3), self.palette).argmin(1).view(ab[:, :, 0].shape)
+        colourful = ab.flatten(1).abs().amax(1) > COLOURFUL
+        return (lightness, colours[:, :-1]), (colours[:, -1], colours[:, -2], colourful)
+
+    def predict(self, visible):
+        """-> the shares of the colours at every place of the last frame, float [n, clusters, g, g]."""
+        lightness, known = visible
+        maps = self.embed(lightness.flatten(0, 1)).unflatten(0, lightness.shape[:2])
+        keys = maps[:, :-1].transpose(1, 2).flatten(2).mT
+        values = F.one_hot(known.flatten(1), len(self.palette))
+        shares = nets.pointer(maps[:, -1].flatten(2).mT, keys, values, self.temperature)
+        return shares.mT.unflatten(2, maps.shape[3:])
+
+    def loss(self, shares, withheld):
+        """Equation 3 of the paper."""
+        colours, before, colourful = withheld
+        answers = (1 - UNSEEN) * shares + UNSEEN / len(self.palette)
+        weight = colourful[:, None, None] / (colourful.sum() * colours[0].numel()).clamp(min=1)
+        wanted = torch.zeros_like(self.palette[:, 0]).index_add_(
+            0, colours.flatten(), weight.expand_as(colours).flatten()
+        )
+        return {
+            "loss": -(weight * answers.gather(1, colours[:, None])[:, 0].log()).sum(),
+            "accuracy": (weight * (shares.argmax(1) == colours)).sum(),
+            "identity": (weight * (before == colours)).sum(),
+            "trivial": -wanted.xlogy(wanted).sum(),
+        }
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images float [n, c, h, w] in [0, 1] -> embeddings of length 1, [n, dim, h / stride, w / stride]."""
+        return F.normalize(self.encoder.maps(images), dim=1)
+
+    def apply_to(self, clips, mask):
+        """Follow what a mask marks.
+
+        Args:
+            clips: one whole video, uint8 [1, t, c, h, w].
+            mask: labels of its first frame, int64 [h', w'] from 0.
+
+        Returns:
+            "shares": of each label at every place, float [1, t, k, g, g']; `nets.at_pixels` makes labels of them.
+        """
+        return {"shares": nets.track(self.embed, clips[0], mask, self.encoder.size, self.encoder.stride)[None]}
+
+    def picture(self, visible, withheld, shares=None):
+        lightness, known = visible
+        columns = {"seen": lightness, "references": self.paint(lightness[:, :-1], F.one_hot(known, len(self.palette)))}
+        columns["true"] = self.paint(lightness[:, -1:], F.one_hot(withheld[0], len(self.palette))[:, None])[:, 0]
+        if shares is not None:
+            columns["said"] = self.paint(lightness[:, -1:], shares.movedim(1, -1)[:, None])[:, 0]
+        return columns
+
+    def paint(self, lightness: Tensor, shares: Tensor) -> Tensor:
+        """Lightness [n, t, 1, h, w] and shares of the colours [n, t, g, g, k] -> frames float [n, t, 3, h, w]."""
+        ab = (shares.float() @ self.palette).movedim(-1, 2)
+        return views.paint(lightness.flatten(0, 1), ab.flatten(0, 1)).unflatten(0, lightness.shape[:2])
+
+
+def split(clips: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Clips [n, t, 3, h, w] -> lightness / 100 [n, t, 1, h, w], and ab [n, t, 2, g, g] of a pixel in every cell."""
+    if clips.shape[2] != 3:
+        raise UsageError(GREY)
+    lightness, ab = views.split_color(clips.flatten(0, 1), stride)
+    return lightness.unflatten(0, clips.shape[:2]), ab.unflatten(0, clips.shape[:2])

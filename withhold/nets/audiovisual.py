@@ -1,0 +1,64 @@
+"""Encoders of sights and sounds into one space."""
+
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from withhold.nets.convnet import ConvNet
+from withhold.nets.encoder import Encoder
+from withhold.nets.heads import mlp
+from withhold.nets.registry import register
+from withhold.nets.sounds import AudioCNN, AudioEncoder
+
+
+class AudioVisualEncoder(Encoder):
+    """Pictures, clips, sounds, or clips with their sounds -> embeddings [n, dim] of length 1 in one space.
+
+    Each sort has a trunk; the strongest value of each feature over its map is projected by a perceptron of two layers
+    (AVE-Net: Arandjelovic & Zisserman, ECCV 2018, section 3). Of a clip it is the mean over its frames, and of a pair
+    the mean of both, stretched to length 1 again.
+
+    Args:
+        sight: of images.
+        hearing: of sounds.
+        dim: length of an embedding.
+    """
+
+    kind = "video with sound"
+    default = "audiovisual"
+
+    def __init__(self, sight: Encoder, hearing: AudioEncoder, dim: int = 128):
+        super().__init__(dim, sight.channels, sight.size, sight.stride)
+        self.sight, self.hearing = sight, hearing
+        self.see = mlp((sight.dim, 128, dim), norm=False)
+        self.hear = mlp((hearing.dim, 128, dim), norm=False)
+
+    def forward(self, items: Any) -> Tensor:
+        """Images float [n, c, h, w] or clips [n, t, c, h, w] in [0, 1], sounds [n, s] in [-1, 1], or a pair of both."""
+        if isinstance(items, tuple):
+            return F.normalize(sum(self(part) for part in items), dim=1)
+        if items.ndim == 5:
+            return F.normalize(self(items.flatten(0, 1)).unflatten(0, items.shape[:2]).mean(1), dim=1)
+        return F.normalize(self.heard(items) if items.ndim == 2 else self.seen(items), dim=1)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Images float [n, c, h, w] in [0, 1] -> the features of sight at every place [n, features, h', w']."""
+        return self.sight.maps(images)
+
+    def seen(self, images: Tensor) -> Tensor:
+        """Images float [n, c, h, w] in [0, 1] -> projections [n, dim] of any length."""
+        return self.see(self.maps(images).amax((2, 3)))
+
+    def heard(self, sounds: Tensor) -> Tensor:
+        """Sounds float [n, s] in [-1, 1] -> projections [n, dim] of any length."""
+        return self.hear(self.hearing.maps(sounds).amax((2, 3)))
+
+    def places(self, images: Tensor) -> Tensor:
+        """Images float [n, c, h, w] in [0, 1] -> the projection of every place by itself [n, dim, h', w']."""
+        return self.see(self.maps(images).movedim(1, -1)).movedim(-1, 1)
+
+
+@register
+def audiovisual(size: int, channels: int, rate: int) -> Encoder:
+    return AudioVisualEncoder(ConvNet(size, channels), AudioCNN(rate))

@@ -1,0 +1,90 @@
+"""A network that reads a clip frame by frame, and one that goes on from where it is."""
+
+import torch
+from torch import Tensor, nn
+
+from withhold.nets.convnet import block
+from withhold.nets.decoder import Decoder
+from withhold.nets.encoder import Encoder
+from withhold.nets.registry import register
+from withhold.nets.video import VideoEncoder
+
+BLOCK = 4
+"""Pixels of a frame along each axis that are one place of its map: no layer is as large as the frame."""
+
+State = tuple[Tensor, Tensor]
+"""Of an LSTM: hidden values and cells, [1, n, hidden] each."""
+
+
+class LSTM(nn.LSTM):
+    """An LSTM in float32, whatever the autocast: rounding adds up over time, and not every CPU has another one."""
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:  # type: ignore[override]
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.float(), state)
+
+
+class Recurrent(VideoEncoder):
+    """An LSTM over the codes of frames; its features are its last state, hidden values and cells.
+
+    A frame's code is read from the whole of its map, so that it knows where things are. Adapted from Srivastava,
+    Mansimov & Salakhutdinov, ICML 2015, whose LSTM has 2048 cells with peepholes and reads the pixels themselves.
+    """
+
+    default = "convnet-lstm"
+
+    def __init__(self, size: int, channels: int, code: int = 256, hidden: int = 512):
+        super().__init__(dim=2 * hidden, channels=channels, size=size, stride=4 * BLOCK)
+        if size % BLOCK:
+            raise ValueError(f"size must be a multiple of {BLOCK}, not {size}.")
+        self.code = code
+        self.frames = nn.Sequential(
+            nn.PixelUnshuffle(BLOCK),
+            *block(channels * BLOCK**2, 32),
+            *block(32, 64, stride=2),
+            *block(64, 128, stride=2),
+            nn.Flatten(),
+            nn.Linear(128 * self.grid**2, code),
+        )
+        self.lstm = LSTM(code, hidden, batch_first=True)
+
+    def codes(self, clips: Tensor) -> Tensor:
+        """Clips float [n, t, c, h, w] in [0, 1] -> the codes of their frames [n, t, code]."""
+        return self._codes(self.normalize(clips))
+
+    def read(self, clips: Tensor) -> State:
+        """Clips float [n, t, c, h, w] in [0, 1] -> the state after their last frame."""
+        return self.lstm(self.codes(clips))[1]
+
+    def encode(self, x: Tensor) -> Tensor:
+        _, state = self.lstm(self._codes(x))
+        return torch.cat([part[0] for part in state], 1)[..., None, None, None]
+
+    def _codes(self, x: Tensor) -> Tensor:
+        frames = x.transpose(1, 2)
+        return self.frames(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+
+
+class Continuation(nn.Module):
+    """An LSTM that goes on from a Recurrent's state, and draws a frame at each step."""
+
+    def __init__(self, encoder: Recurrent):
+        super().__init__()
+        hidden, grid = encoder.dim // 2, encoder.grid
+        self.lstm = LSTM(encoder.code, hidden, batch_first=True)
+        self.draw = nn.Sequential(
+            nn.Linear(hidden, 128 * grid**2),
+            nn.Unflatten(1, (128, grid, grid)),
+            Decoder(128, encoder.channels * BLOCK**2, grid, encoder.size // BLOCK),
+            nn.PixelShuffle(BLOCK),
+        )
+
+    def forward(self, codes: Tensor, state: State) -> tuple[Tensor, State]:
+        """What is fed at each step [n, t, code], and a state -> frames [n, t, c, h, w] not squashed, and a state."""
+        found, state = self.lstm(codes, state)
+        return self.draw(found.flatten(0, 1)).unflatten(0, found.shape[:2]), state
+
+
+@register
+def convnet_lstm(size: int, channels: int) -> Encoder:
+    return Recurrent(size, channels)

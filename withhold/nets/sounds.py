@@ -1,0 +1,65 @@
+"""Encoders of sounds."""
+
+from torch import Tensor
+
+from withhold import views
+from withhold.nets.convnet import blocks
+from withhold.nets.encoder import Encoder
+from withhold.nets.registry import register
+
+MEAN, DEVIATION = -13.0, 4.0
+"""Of log-mel values: between those of spoken digits, of the ESC-10 sounds and of talking people, which lie within 0.8.
+
+Constants, so that a spectrogram says the same in training, in evaluation and in a batch of one; the batch normalisation
+behind the first convolution does the rest.
+"""
+
+
+class AudioEncoder(Encoder):
+    """Sounds float [n, s] in [-1, 1] -> features [n, dim], by way of their spectrograms, which are images.
+
+    A subclass sets itself up with `super().__init__(dim, rate, stride)` and defines `encode` on spectrograms
+    [n, 1, mels, t]. Spectrograms that `normalize` made are taken as well, so that a method can mask them in between.
+
+    Args:
+        dim: length of a feature vector.
+        rate: samples a second.
+        stride: bands, and hops of 10 ms, per cell of the feature map.
+        mels: bands of the spectrogram.
+    """
+
+    kind = "audio"
+    default = "audio-cnn"
+
+    def __init__(self, dim: int, rate: int, stride: int, mels: int = 40):
+        super().__init__(dim, channels=1, size=mels, stride=stride, mean=MEAN, std=DEVIATION)
+        self.rate = rate
+
+    def normalize(self, sounds: Tensor) -> Tensor:
+        """Sounds float [n, s] in [-1, 1] -> standardised log-mel spectrograms [n, 1, mels, t]; these stay as they are.
+
+        `denormalize` gives what `views.log_mel` had made; zero is the mean.
+        """
+        if sounds.ndim == 4:
+            return sounds
+        if sounds.ndim != 2:
+            raise ValueError(
+                f"an encoder of sounds takes [n, samples], not {list(sounds.shape)}: give a single one as sound[None]."
+            )
+        return (views.log_mel(sounds, self.rate, self.size) - self.mean) / self.std
+
+
+class AudioCNN(AudioEncoder):
+    """Four 3x3 convolutions with batch normalisation: 256 features from 60 million multiply-adds a second of sound."""
+
+    def __init__(self, rate: int):
+        super().__init__(dim=256, rate=rate, stride=8)
+        self.blocks = blocks(1)
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.blocks(x)
+
+
+@register
+def audio_cnn(rate: int) -> Encoder:
+    return AudioCNN(rate)

@@ -1,0 +1,110 @@
+"""Following labels through a video: every place asks earlier frames what it is."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from withhold import views
+
+TEMPERATURE = 0.07
+AT_ONCE = 32
+"""Frames that are embedded at a time."""
+CHUNK = 2**24
+"""Similarities at a time: 64 MB."""
+
+
+def pointer(queries: Tensor, keys: Tensor, values: Tensor, temperature: float = TEMPERATURE) -> Tensor:
+    """What each query points to: the mean of the values, weighted by softmax(query . key / temperature) over all keys.
+
+    Source: Vondrick et al., ECCV 2018, equations 1 and 2.
+
+    Args:
+        queries: [n, q, d].
+        keys: [n, k, d].
+        values: [n, k, v].
+
+    Returns:
+        float32 [n, q, v], whatever the autocast.
+    """
+    with torch.autocast(queries.device.type, enabled=False):
+        parts = (queries.float(), keys.float(), values.float())
+        return F.scaled_dot_product_attention(*parts, scale=1 / temperature)
+
+
+def track(embed: Callable[[Tensor], Tensor], frames: Tensor, mask: Tensor, side: int, stride: int) -> Tensor:
+    """Carry the labels of a video's first frame to all of its frames.
+
+    Args:
+        embed: images float [n, c, h, w] in [0, 1] -> maps [n, d, h / stride, w / stride]; see `propagate`.
+        frames: uint8 [t, c, h, w] or float in [0, 1], of any shape; `embed` sees them whole, scaled.
+        mask: the first frame's labels, int64 [h', w'] from 0, of the frames' proportions.
+        side: pixels to which the shorter side is scaled; both are then rounded to multiples of `stride`.
+
+    Returns:
+        the share of each label at every place, float [t, k, h / stride, w / stride]; `at_pixels` makes labels of it.
+    """
+    maps = torch.cat([embed(fit(views.to_float(part), side, stride)) for part in frames.split(AT_ONCE)])
+    labels = F.one_hot(mask).permute(2, 0, 1)[None].float()
+    return propagate(maps, F.interpolate(labels, maps.shape[2:], mode="area")[0].to(maps.device))
+
+
+def propagate(
+    maps: Tensor,
+    first: Tensor,
+    *,
+    memory: int = 7,
+    radius: float = 0.2,
+    neighbours: int = 10,
+    temperature: float = TEMPERATURE,
+) -> Tensor:
+    """Carry what is known of a first frame through a clip, from place to place.
+
+    Each place takes the mean of its nearest ones in the first frame and in the few before it, weighted by
+    exp(-distance^2 / (2 temperature)): for embeddings of length 1, that is softmax(cosine / temperature).
+    Source: the inference of Jabri, Owens & Efros, NeurIPS 2020, with the memory of Wang, Jabri & Efros, CVPR 2019. The
+    radius is that of the former, 12 cells of 60, whatever the grid.
+
+    Args:
+        maps: embeddings float [t, d, h, w].
+        first: what is known of the first frame, float [k, h, w].
+        memory: frames before the present one that are asked, besides the first.
+        radius: how far away a place of these may be, as a share of the shorter side; the first frame is asked anywhere.
+        neighbours: how many places have a say.
+
+    Returns:
+        float [t, k, h, w]; the first of them is `first`.
+    """
+    t, _, h, w = maps.shape
+    points = maps.flatten(2).mT
+    place = torch.cartesian_prod(torch.arange(h), torch.arange(w)).to(maps.device, torch.float32)
+    far = torch.cdist(place, place) > max(1.0, radius * min(h, w))
+    known = first.new_zeros(t, h * w, len(first))
+    known[0] = first.flatten(1).T
+    for now in range(1, t):
+        asked = [0, *range(max(1, now - memory), now)]
+        keys, values = points[asked].flatten(0, 1), known[asked].flatten(0, 1)
+        half = keys.square().sum(1) / -2
+        for part in torch.arange(h * w, device=maps.device).split(max(1, CHUNK // len(keys))):
+            hidden = far[part].repeat(1, len(asked))
+            hidden[:, : h * w] = False
+            # Minus half the squared distance, but for the query's own length, which the softmax does not see.
+            closeness = torch.addmm(half, points[now, part], keys.T).masked_fill_(hidden, -torch.inf)
+            nearest, index = closeness.topk(min(neighbours, len(keys)), dim=1)
+            known[now, part] = ((nearest / temperature).softmax(1)[..., None] * values[index]).sum(1)
+    return known.mT.unflatten(2, (h, w))
+
+
+def fit(images: Tensor, side: int, stride: int) -> Tensor:
+    """Images float [n, c, h, w] scaled as a whole: the shorter side to `side`, both to multiples of `stride`."""
+    scale = side / min(images.shape[2:])
+    shape = [max(1, round(length * scale / stride)) * stride for length in images.shape[2:]]
+    if list(images.shape[2:]) == shape:
+        return images
+    return F.interpolate(images, shape, mode="bilinear", antialias=True)
+
+
+def at_pixels(shares: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Shares of labels [k, h, w] -> the labels of an image of that shape, int64 [*shape]."""
+    return F.interpolate(shares[None], shape, mode="bilinear")[0].argmax(0)

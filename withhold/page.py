@@ -1,0 +1,35 @@
+"""Pages: one HTML file each that needs nothing else, pictures and all."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from withhold.files import writing
+
+THUMBNAIL = 192
+"""Pixels of a picture's longer side on a page."""
+
+
+def render(path: Path, template: Path, **values: Any) -> Path:
+    """Fill in `template`, which may extend page.html.jinja, and write it to `path`, whole or not at all."""
+    environment = Environment(
+        loader=FileSystemLoader([template.parent, Path(__file__).parent]),
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined,
+    )  # fmt: skip
+    with writing(path) as partial:
+        partial.write_text(environment.get_template(template.name).render(values), encoding="utf-8")
+    return path
+
+
+def cell(image: Image.Image, width: int = THUMBNAIL) -> dict[str, Any]:
+    """An image inside the page, of `width` pixels at most; `crisp` where its pixels are few enough to be seen."""
+    file, small = io.BytesIO(), image.copy()
+    small.thumbnail((width, THUMBNAIL))
+    small.save(file, format="PNG", optimize=True)
+    source = Markup("data:image/png;base64," + base64.b64encode(file.getvalue()).decode())
+    return {"image": source, "crisp": max(small.size) <= 48}

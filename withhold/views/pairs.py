@@ -1,0 +1,47 @@
+"""Pictures that go with sounds: views of both, who is whose other, and maps of one laid over the other."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from withhold.views.augment import augment
+from withhold.views.color import lightness, to_float
+from withhold.views.precision import precise
+from withhold.views.sounds import gain
+
+
+def view_pairs(clips: Tensor, sounds: Tensor, rng: torch.Generator, *, size: int, flip: float) -> tuple[Tensor, Tensor]:
+    """Mildly changed clips with their sounds: crops of 60 % and more, the sound up to 1 dB louder or softer.
+
+    Args:
+        clips: uint8 [n, t, c, h, w]; the frames of a clip are cropped and mirrored alike.
+        sounds: int16 [n, s].
+        size: height and width of the views in pixels.
+        flip: probability of a mirror image.
+
+    Returns:
+        float [n, t, c, size, size] in [0, 1] and float [n, s] in [-1, 1].
+    """
+    seen = augment(clips.flatten(1, 2), rng, size=size, crop=(0.6, 1.0), flip=flip)
+    return seen.unflatten(1, clips.shape[1:3]), gain(to_float(sounds), rng, 1.0)
+
+
+def partners(n: int, rng: torch.Generator) -> Tensor:
+    """For each of n items another one, int64 [n]: a random permutation that leaves none in its place (n above 1).
+
+    It is a random one of those that are a single cycle.
+    """
+    order = torch.randperm(n, generator=rng, device=rng.device)
+    return torch.empty_like(order).scatter_(0, order, order.roll(1))
+
+
+@precise
+def overlay(images: Tensor, maps: Tensor) -> Tensor:
+    """Images float [n, c, h, w] in [0, 1] in grey, and over them in red maps [n, 1, h', w'], each from its least value
+    to its largest -> float [n, 3, h, w] in [0, 1]."""
+    grey = images if images.shape[1] == 1 else lightness(images)
+    heat = F.interpolate(maps.float(), images.shape[2:], mode="bilinear")
+    low, high = heat.aminmax(dim=2, keepdim=True)
+    low, high = low.amin(3, keepdim=True), high.amax(3, keepdim=True)
+    heat = (heat - low) / (high - low).clamp(min=1e-6)
+    return torch.cat([torch.maximum(grey, heat), grey * (1 - heat), grey * (1 - heat)], dim=1)

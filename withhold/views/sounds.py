@@ -1,0 +1,96 @@
+"""Sounds: louder, later, together; spectrograms of them, and masks over these."""
+
+import functools
+import math
+
+import torch
+from torch import Tensor
+
+from withhold.views.precision import precise
+from withhold.views.random import uniform
+
+FLOOR = 1e-8
+"""Power that is added before the logarithm: 80 dB below a sine of amplitude 1."""
+
+
+@functools.lru_cache(maxsize=16)
+def mel_filters(rate: int, size: int, mels: int, device: torch.device) -> Tensor:
+    """Triangles over the frequencies of an FFT of `size` samples: float [mels, size // 2 + 1], each 1 at its middle.
+
+    Their corners lie evenly from 0 to rate / 2 on HTK's mel scale, 2595 log10(1 + f / 700), and each one ends where its
+    neighbours have their middles.
+    """
+    hertz = torch.linspace(0, rate / 2, size // 2 + 1, dtype=torch.float64)
+    top = 2595 * math.log10(1 + rate / 2 / 700)
+    corners = 700 * (10 ** (torch.linspace(0, top, mels + 2, dtype=torch.float64) / 2595) - 1)
+    low, middle, high = corners[:-2, None], corners[1:-1, None], corners[2:, None]
+    rising, falling = (hertz - low) / (middle - low), (high - hertz) / (high - middle)
+    return torch.minimum(rising, falling).clamp(min=0).float().to(device)
+
+
+@precise
+def log_mel(sounds: Tensor, rate: int, mels: int = 40) -> Tensor:
+    """Sounds float [n, s] in [-1, 1] -> logarithms of the power in mel bands, float32 [n, 1, mels, 1 + s // hop].
+
+    Hann windows (periodic) of 25 ms, one every 10 ms, centred on their times, with silence beyond the ends; padded with
+    zeros to a power of two of samples; |FFT|^2, scaled so that a sine of amplitude 1 has power 1; `mel_filters`; the
+    natural logarithm of that + `FLOOR`: from -18.4, which is silence, to about 0.
+
+    Args:
+        rate: samples a second.
+        mels: bands.
+    """
+    length, hop = max(1, round(0.025 * rate)), max(1, round(0.01 * rate))
+    size = 1 << (length - 1).bit_length()
+    window = torch.hann_window(length, device=sounds.device) * (4 / length)  # half its sum becomes 1
+    spectra = torch.stft(
+        sounds.float(), size, hop, length, window, center=True, pad_mode="constant", return_complex=True
+    )
+    power = spectra.real.square() + spectra.imag.square()
+    bands = mel_filters(rate, size, mels, sounds.device) @ power
+    return bands.add_(FLOOR).log_()[:, None]
+
+
+def draw_log_mel(spectrograms: Tensor) -> Tensor:
+    """What `log_mel` gives, [n, 1, f, t] -> pictures [n, 1, f, t] in [0, 1]: silence is black, low tones lie below."""
+    return (1 - spectrograms / math.log(FLOOR)).clamp(0, 1).flip(2)
+
+
+def mask_bands(spectrograms: Tensor, rng: torch.Generator, frequencies: float, times: float) -> Tensor:
+    """Spectrograms [n, c, f, t] with a band of frequencies and a span of time set to zero, in each another one.
+
+    Their widths are uniform from 0 to that share of the axis, and their places uniform (SpecAugment: Park et al.,
+    Interspeech 2019, section 2, without its time warping; one mask of each sort).
+    """
+    n, _, height, width = spectrograms.shape
+    hidden = _spans(n, height, frequencies, rng)[:, None, :, None] | _spans(n, width, times, rng)[:, None, None, :]
+    return spectrograms.masked_fill(hidden, 0.0)
+
+
+def gain(sounds: Tensor, rng: torch.Generator, decibels: float) -> Tensor:
+    """Sounds float [n, s] in [-1, 1], each louder or softer by up to `decibels`; what becomes too loud is cut off."""
+    return (sounds * 10 ** (uniform(len(sounds), -decibels, decibels, rng) / 20)[:, None]).clamp(-1, 1)
+
+
+def time_shift(sounds: Tensor, rng: torch.Generator, share: float) -> Tensor:
+    """Sounds [n, s], each earlier or later by up to `share` of its length; silence comes in at the other end."""
+    length = sounds.shape[1]
+    by = uniform(len(sounds), -share * length, share * length, rng).round().long()
+    place = torch.arange(length, device=sounds.device) - by[:, None]
+    inside = (place >= 0) & (place < length)
+    return sounds.gather(1, place.clamp(0, length - 1)) * inside
+
+
+def mix(sounds: Tensor, others: Tensor, decibels: Tensor) -> Tensor:
+    """Sounds [n, s] and others beneath them, whose energy is `decibels` [n] lower; of silence nothing is scaled."""
+    length, other = sounds.norm(dim=1), others.norm(dim=1)
+    scale = length / other.clamp(min=1e-12) * 10 ** (-decibels / 20)
+    return sounds + scale.where(length > 0, 1.0)[:, None] * others
+
+
+def _spans(n: int, length: int, share: float, rng: torch.Generator) -> Tensor:
+    """bool [n, length], true in one span of up to that share, at a random place."""
+    width = uniform(n, 0, share * length, rng)
+    begin = uniform(n, 0, 1, rng) * (length - width)
+    middle = torch.arange(length, device=rng.device) + 0.5
+    return (middle >= begin[:, None]) & (middle < (begin + width)[:, None])
