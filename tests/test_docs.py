@@ -24,7 +24,8 @@ def blocks(page, language):
 
 @pytest.fixture
 def home(tmp_path, photos, monkeypatch):
-    """A folder with what the README speaks of: photos, and a parquet file of images."""
+    """A folder with what the README speaks of: photos, a parquet file of images, and a book."""
+    (tmp_path / "book.txt").write_text("the king is a man and the queen is a woman\n\n" * 40)
     for i, crop in enumerate(photos[:48]):
         folder = tmp_path / "photos" / ("temple" if i % 2 == 0 else "flower")
         folder.mkdir(parents=True, exist_ok=True)

@@ -145,6 +145,14 @@ def test_a_step_touches_its_own_words_only():
     assert len(method.encoder.embed.weight.grad._indices()[0].unique()) < method.encoder.vocabulary
 
 
+def test_a_batch_without_known_words_teaches_nothing():
+    method = make()
+    terms = method({"texts": torch.tensor([[1, 3, 0]])})
+    terms["loss"].backward()
+    assert terms["loss"] == terms["trivial"] == 0
+    assert method.output.weight.grad.to_dense().abs().sum() == 0
+
+
 def test_words_are_counted_and_special_ones_are_not():
     method, samples = make(), texts("words", 16).windows()
     method.prepare(texts=samples)

@@ -1,5 +1,7 @@
 """Encoders of texts: token numbers in, one feature vector each out."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -58,6 +60,13 @@ class TextEncoder(Encoder):
         weights = self.counts(tokens).to(self.ordinary.device).float()
         weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
         return torch.einsum("ndl,nl->nd", self.maps(tokens), weights)
+
+    def occurrences(self, texts: Any) -> Tensor:
+        """How often each token occurs in a stream, which has a length and gives batches; int64, 0 for special ones."""
+        counts = torch.zeros(self.vocabulary, dtype=torch.int64)
+        for part in torch.arange(len(texts)).split(1024):
+            counts += texts.batch(part).flatten().bincount(minlength=self.vocabulary)
+        return counts.to(self.ordinary.device) * self.ordinary
 
     def words(self, tokens: Tensor) -> list[str]:
         """Token numbers [n, l] -> what they say, without padding."""

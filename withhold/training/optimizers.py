@@ -44,9 +44,10 @@ class LARS(torch.optim.SGD):
 
 
 class Adagrad(torch.optim.Optimizer):
-    """Every number's step is divided by the root of the sum of its squared gradients (Duchi, Hazan & Singer, 2011).
+    """A row's step is divided by the root of its sum of mean squared gradients: for tables of words and the like.
 
-    It takes sparse gradients, whose rows may occur several times, and touches no other row: what tables of words need.
+    Duchi, Hazan & Singer, JMLR 2011, with one sum for a row instead of one for each of its numbers. Gradients may be
+    sparse, and have a row several times; rows that they do not have, stay.
     """
 
     def __init__(self, params, lr: float):
@@ -56,15 +57,16 @@ class Adagrad(torch.optim.Optimizer):
     def step(self, closure=None):
         for group in self.param_groups:
             for parameter in (p for p in group["params"] if p.grad is not None):
-                sums = self.state[parameter].setdefault("sum", torch.zeros_like(parameter))
+                sums = self.state[parameter].setdefault("sum", parameter.new_zeros(len(parameter)))
                 rows, gradient = torch.arange(len(parameter), device=parameter.device), parameter.grad
                 if gradient.is_sparse:
                     rows, place = gradient._indices()[0].unique(return_inverse=True)
                     single = gradient._values().new_zeros(len(rows), *gradient.shape[1:])
                     gradient = single.index_add_(0, place, gradient._values())
-                total = sums[rows].addcmul_(gradient, gradient)
+                total = sums[rows] + gradient.square().flatten(1).mean(1)
                 sums.index_copy_(0, rows, total)
-                parameter.index_add_(0, rows, gradient / total.sqrt_().add_(1e-10), alpha=-group["lr"])
+                scale = total.sqrt_().add_(1e-10).view(-1, *[1] * (gradient.ndim - 1))
+                parameter.index_add_(0, rows, gradient / scale, alpha=-group["lr"])
 
 
 def adapt(own: Optimizer, name: str | None, lr: float | None, weight_decay: float | None) -> Optimizer:

@@ -30,7 +30,7 @@ class SkipGram(Method):
         tokenizer: what makes words of the text.
     """
 
-    optimizer = Optimizer("adagrad", lr=0.2, weight_decay=0.0)
+    optimizer = Optimizer("adagrad", lr=0.3, weight_decay=0.0)
 
     def __init__(
         self,
@@ -54,11 +54,7 @@ class SkipGram(Method):
         self.register_buffer("counts", encoder.ordinary.float())
 
     def prepare(self, texts):
-        """Count the words."""
-        counts = torch.zeros(len(self.counts), dtype=torch.int64)
-        for part in torch.arange(len(texts)).split(1024):
-            counts += texts.batch(part).flatten().bincount(minlength=len(counts))
-        self.counts.copy_(counts.to(self.counts.device) * self.encoder.ordinary)
+        self.counts.copy_(self.encoder.occurrences(texts))
 
     def withhold(self, texts):
         """Token numbers [n, l] -> (words [b, 32], words near them and noise [b, 64 + 2 * window]), weights of both.
@@ -67,7 +63,9 @@ class SkipGram(Method):
         """
         w, device = self.window, texts.device
         near = F.pad(self.thin(texts), (w, w)).unfold(1, BLOCK + 2 * w, BLOCK).flatten(0, 1)
-        near = near[near[:, w] > 0]
+        filled = near[:, w] > 0
+        filled[0] = True  # where no word is left, an empty block
+        near = near[filled]
         words = near[:, w:-w]
         radius = torch.randint(1, w + 1, words.shape, generator=self.rng, device=device)
         distance = (torch.arange(BLOCK, device=device)[:, None] + w - torch.arange(BLOCK + 2 * w, device=device)).abs()
