@@ -22,7 +22,11 @@ def blocks(page, language):
 
 @pytest.fixture
 def home(tmp_path, photos, monkeypatch):
-    """A folder with what the README speaks of: photos, and a parquet file of images."""
+    """A folder with what the README speaks of: photos, a parquet file of images, and videos as folders of frames."""
+    for i, crop in enumerate(photos[:96]):
+        folder = tmp_path / "videos" / str(i % 8)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(crop).save(folder / f"{i:03}.png")
     for i, crop in enumerate(photos[:48]):
         folder = tmp_path / "photos" / ("temple" if i % 2 == 0 else "flower")
         folder.mkdir(parents=True, exist_ok=True)
