@@ -62,7 +62,7 @@ def frame_prediction(source: Path, predicts: str, conditional: bool, seed: int, 
     with tempfile.TemporaryDirectory() as folder:
         began = cpu_minutes()
         run = withhold.train(
-            "frame_prediction", videos["train"], epochs=EPOCHS["frame_prediction"] * share, seed=seed,
+            "frame_prediction", videos["train"], epochs=EPOCHS["frame_prediction"] * share, seed=seed, batch_size=16,
             out=Path(folder) / "run", predicts=predicts, conditional=conditional, flip=0.0,
         )  # fmt: skip
         minutes = cpu_minutes() - began
