@@ -24,7 +24,7 @@ def blocks(page, language):
 
 @pytest.fixture
 def home(tmp_path, photos, monkeypatch):
-    """A folder with what the README speaks of: photos, a parquet file of images, and a book."""
+    """A folder with what the README speaks of: photos, a parquet file of images, a book, and videos."""
     (tmp_path / "book.txt").write_text("the king is a man and the queen is a woman\n\n" * 40)
     for i, crop in enumerate(photos[:48]):
         folder = tmp_path / "photos" / ("temple" if i % 2 == 0 else "flower")
@@ -49,7 +49,7 @@ def film_cats(folder, photos):
     """Two videos, a mask of what a frame has in its middle, and a sequence of frames with such masks."""
     (folder / "videos").mkdir()
     for name, photo in zip(("cat", "dog"), photos, strict=False):
-        frames = [np.roll(photo, 2 * step, 1) for step in range(24)]
+        frames = [np.roll(photo, 2 * step, 1) for step in range(96)]
         with av.open(str(folder / "videos" / f"{name}.mp4"), "w") as container:
             stream = container.add_stream("libx264", rate=24)
             stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
@@ -59,7 +59,7 @@ def film_cats(folder, photos):
     labels = np.zeros((32, 32), dtype=np.uint8)
     labels[8:24, 8:24] = 1
     Image.fromarray(labels).save(folder / "first.png")
-    for part, pictures in (("images", frames), ("masks", [np.roll(labels, 2 * step, 1) for step in range(24)])):
+    for part, pictures in (("images", frames[:24]), ("masks", [np.roll(labels, 2 * step, 1) for step in range(24)])):
         (folder / "davis" / part / "dog").mkdir(parents=True)
         for number, picture in enumerate(pictures):
             Image.fromarray(picture).save(folder / "davis" / part / "dog" / f"{number:05d}.png")

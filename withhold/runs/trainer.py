@@ -229,8 +229,10 @@ def _watched(streams: dict[str, Samples]) -> tuple[Samples, Samples]:
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0)).numpy()
     if samples.labels is not None:
         order = order[samples.labels[order] >= 0]
-    queries = min(500, len(order) // 4)
-    return samples.select(order[queries : queries + 2000]), samples.select(order[:queries])
+    frames = samples.shape[0] if samples.kind.startswith("video") else 1
+    most = max(200, 2000 // frames)  # it is looked at some twenty times a run
+    queries = min(most // 4, len(order) // 4)
+    return samples.select(order[queries : queries + most]), samples.select(order[:queries])
 
 
 def _look(encoder: nn.Module, watched: tuple[Samples, Samples]) -> Row:
