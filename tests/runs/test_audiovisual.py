@@ -1,14 +1,17 @@
 """A run that learned from pairs, from the manifest to embeddings of either half and pictures of where a sound is."""
 
+import shlex
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import withhold
+from tests.conftest import ROOT
 from tests.data.recordings import tone, write_sound, write_video
 from withhold.cli import main
 from withhold.data.images import encode
-from withhold.runs import apply
+from withhold.runs import apply, export
 
 RATE = 4000
 
@@ -69,21 +72,37 @@ def test_videos_are_taken_with_their_sounds_or_without(run, tmp_path):
         run.embed(str(tmp_path / "none"))
 
 
+def test_a_picture_that_goes_with_two_sounds_is_drawn_twice(folder, tmp_path):
+    (folder / "twice.csv").write_text("image,sound\npictures/0.png,sounds/0.wav\npictures/0.png,sounds/1.wav\n")
+    run = withhold.train(
+        "audiovisual_localization", str(folder / "pairs.csv"), epochs=0.1, batch_size=8, out=tmp_path / "run",
+        seconds=0.25,
+    )  # fmt: skip
+    names = {path.name for path in apply(run, str(folder / "twice.csv"), tmp_path / "drawn")}
+    assert names == {f"0{mark}-{kind}.png" for mark in ("", ".png") for kind in ("seen", "heard", "place")}
+
+
+def test_it_leaves_as_safetensors_only(run, tmp_path):
+    with pytest.raises(withhold.errors.UsageError, match="of video with sound: --to safetensors"):
+        export(run, "onnx", tmp_path / "encoder.onnx")
+    assert export(run, "safetensors", tmp_path / "encoder.safetensors") == 0.0
+
+
 def test_it_is_evaluated_across_and_by_each_half(run, folder):
     rows = run.evaluate(str(folder / "pairs.csv"), protocols=("crossmodal", "knn"), test_fraction=0.5)
     assert {row["encoder"] for row in rows if row["protocol"] == "crossmodal"} == {"trained", "untrained"}
     assert {row["encoder"] for row in rows if row["protocol"] == "knn"} == {"trained", "untrained", "pixels"}
 
 
-def test_the_command_line_trains_evaluates_and_draws_where_a_sound_is(folder, capsys):
-    out = str(folder / "where")
-    pairs = str(folder / "pairs.csv")
-    words = ["train", "audiovisual_localization", pairs, "--epochs", "1", "--batch-size", "8", "--out", out]
-    assert main([*words, "seconds=0.25"]) == 0
-    assert main(["evaluate", out, pairs, "--protocol", "crossmodal"]) == 0
-    assert "picture to sound" in capsys.readouterr().out
-    assert main(["views", "audiovisual_localization", pairs, "--out", str(folder / "views.png"), "seconds=0.25"]) == 0
-    written = apply(withhold.load(out), pairs, folder / "drawn")
-    assert len(written) == 24 * 3
+def test_the_commands_of_the_docs_run(folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    page = (ROOT / "docs" / "audiovisual.md").read_text(encoding="utf-8")
+    for line in [line for line in page.splitlines() if line.startswith("withhold ")]:
+        words = shlex.split(line.replace("--minutes 10", "--epochs 1 --batch-size 8"))
+        assert main(words[1:]) == 0, line
+    said = capsys.readouterr().out
+    assert "picture to sound" in said
+    assert "24 embeddings of 128 numbers are in sounds.parquet" in said
+    assert "72 file(s) are in drawn" in said
     drawn = Image.open(folder / "drawn" / "pictures" / "3-place.png")
     assert (drawn.size, drawn.mode) == ((32, 32), "RGB")

@@ -1,9 +1,14 @@
 """What a report shows of methods with several streams."""
 
+import base64
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from tests.methods.streams import RATE, sounds
 from withhold import data, nets
 from withhold.methods import build, find
 from withhold.runs import gallery
@@ -36,3 +41,12 @@ def test_a_guess_stands_beside_an_unlabelled_image_when_those_are_few(name, monk
     images = rng.integers(0, 255, (12, 16, 16, 3), np.uint8)
     gallery.picture(method, [data.load((images, np.arange(12) % 2)), data.load(images[:3])], 0)
     assert {len(column) for column in seen.values()} == {3}
+
+
+def test_a_sound_is_shown_as_its_spectrogram():
+    cell = gallery._item(sounds(1.0), 1, nets.build("audio-cnn", rate=RATE))
+    assert cell["label"] == "1"
+    with Image.open(io.BytesIO(base64.b64decode(cell["image"].split(",")[1]))) as image:
+        assert image.size == (101, 40)
+        bright = np.asarray(image).astype(int).mean(1).argmax()
+    assert 8 < bright < 20, "a tone of about 1,000 Hz of 2,000 lies high in the picture"

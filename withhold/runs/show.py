@@ -63,7 +63,7 @@ def apply(run: Run, source: str, folder: Path, mask: str | None = None) -> list[
             pyarrow.csv.write_csv(run.classify(source), partial)
         return [path]
     written: dict[Path, None] = {}  # a set that keeps its order
-    for name, inputs in _items(run, source):
+    for index, (name, inputs) in enumerate(_items(run, source)):
         place = Path(name)
         inside = folder.joinpath(*(part for part in place.parent.parts if part not in (place.anchor, "..")))
         for kind, made in run.apply(*inputs).items():
@@ -71,6 +71,8 @@ def apply(run: Run, source: str, folder: Path, mask: str | None = None) -> list[
             path = inside / f"{place.stem}-{kind}.{ending}"
             if path in written:  # of another item that differs in its ending only
                 path = inside / f"{place.name}-{kind}.{ending}"
+            if path in written:  # of a picture that goes with several sounds
+                path = inside / f"{place.stem}-{index}-{kind}.{ending}"
             with writing(path) as partial:
                 if made.ndim == 5:
                     save_gif(made[0], partial, run.config["decoding"]["fps"])

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import losses, views
-from withhold.methods import Method, method
+from withhold.methods import Method, Optimizer, method
 from withhold.nets import AudioVisualEncoder
 
 
@@ -29,6 +29,8 @@ class AudiovisualEmbedding(Method):
         fps: frames a second.
         seconds: of sound, around the frames.
     """
+
+    optimizer = Optimizer(lr=2e-3, weight_decay=1e-5)
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import views
-from withhold.methods import Method, method
+from withhold.methods import Method, Optimizer, method
 from withhold.nets import AudioVisualEncoder
 
 
@@ -27,6 +27,7 @@ class AudiovisualLocalization(Method):
     """
 
     encoder: AudioVisualEncoder
+    optimizer = Optimizer(lr=2e-3, weight_decay=1e-5)
 
     def __init__(
         self,
