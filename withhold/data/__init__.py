@@ -4,7 +4,8 @@ from withhold.data import cache
 from withhold.data.feeder import Feeder
 from withhold.data.images import default_size, thumbnail
 from withhold.data.kind import Shape
-from withhold.data.loading import address, each_image, fit_tokenizer, holds, items, load, measure, open, splits, takes
+from withhold.data.loading import load, takes
+from withhold.data.opening import address, each_image, fit_tokenizer, holds, items, measure, open, splits
 from withhold.data.samples import Samples
 from withhold.data.sequences import Mask, Sequence, sequence, sequences
 from withhold.data.series import Pairs, Series

@@ -1,161 +1,34 @@
 """From what a person names to decoded samples, through the cache."""
 
-import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from withhold.data import cache, images, sources, texts
+from withhold.data import cache, sources
 from withhold.data.arrays import Arrays
 from withhold.data.images import Images
-from withhold.data.kind import Item, Kind, Shape, Unreadable
-from withhold.data.labels import attach, number
+from withhold.data.kind import Kind, Unreadable
+from withhold.data.labels import attach
+from withhold.data.opening import PAIR, kind_named, labels_of, stamp, tables_of
 from withhold.data.samples import Samples
 from withhold.data.series import Pairs, Series
 from withhold.data.sounds import Sounds
 from withhold.data.streaming import Stream
 from withhold.data.tables import Parquet, Table
-from withhold.data.texts import Texts
 from withhold.data.videos import Videos
-from withhold.errors import UsageError, WithholdError, suggestion
-
-if TYPE_CHECKING:
-    import datasets
-    from tokenizers import Tokenizer
+from withhold.errors import WithholdError
 
 log = logging.getLogger("withhold")
 
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Videos, Sounds, Texts)}
-PAIR = Pairs.kind
 MANY = 10_000
 """Items whose decoding takes long enough to be said."""
-
-
-def splits(source: Any, kind: str = "image") -> dict[str, Any]:
-    """{"train": ..., "test": ...}, each a source of its own, if `source` holds both; else {}.
-
-    A split of something with a name is the text "NAME::train", which can be typed wherever a source can.
-    """
-    base, split = _separate(source, None)
-    if split is not None or isinstance(base, Samples):
-        return {}
-    if isinstance(base, dict):  # a DatasetDict
-        return sources.pair(base)
-    return {split: f"{os.fspath(base)}::{split}" for split in sources.tables(base, _found_as(kind)) if split}
-
-
-def measure(source: Any, kind: str = "image", *, split: str | None = None) -> Shape:
-    """The shape of a source, from at most 256 of its items. Raises: WithholdError, if none of them can be read."""
-    if isinstance(source, Samples):
-        return source.measured()
-    if kind == PAIR:
-        seen, heard = (measure(source, part, split=split) for part in ("video", "audio"))
-        return replace(seen, rate=heard.rate)
-    found, split, name = _tables(source, split, _kind(kind))
-    return _kind(kind)().shape(found[split], name)
-
-
-def holds(source: Any) -> str:
-    """Which of the kinds that go with a video with sound a source holds: both together, images, sounds or videos.
-
-    Raises:
-        WithholdError: none of them.
-    """
-    if isinstance(source, Samples):
-        return source.kind
-    for kind in (PAIR, "image", "audio", "video"):
-        with contextlib.suppress(WithholdError):
-            measure(source, kind)
-            return kind
-    measure(source, PAIR)  # which says why not
-    return PAIR
-
-
-def fit_tokenizer(source: Any, name: str, *, split: str | None = None) -> "Tokenizer":
-    """A tokenizer that has learned its vocabulary from a source of texts: "words", "wordpiece:8000" ...
-
-    Or one that exists: "hf:NAME", a tokenizer.json or a folder that holds one.
-    """
-    if texts.is_elsewhere(name):
-        return texts.load_tokenizer(name)
-    found, split, where = _tables(source, split, Texts)
-    return texts.train_tokenizer(found[split], name, where)
-
-
-def open(source: Any, *, split: str | None = None) -> "datasets.Dataset":
-    """Any source as a Hugging Face Dataset, nothing decoded.
-
-    Columns: image (a struct of encoded bytes or path), name, and label if any (a ClassLabel, null if unlabelled).
-    A source that holds splits and is asked for none gives "train".
-    """
-    from withhold.data import hub
-
-    found, split, _ = _tables(source, split, Images)
-    labels, classes = _labels(found, split)
-    return hub.as_dataset(found[split], labels, classes, _stamp(found, split))
-
-
-def address(source: Any) -> str | None:
-    """Text that names the source from within any folder; None for what has no name, such as an array."""
-    base, split = _separate(source, None)
-    if not isinstance(base, str | os.PathLike):
-        return None
-    text = os.fspath(base)
-    if text != "digits" and not text.startswith("hf:"):
-        text = os.path.abspath(text)
-    return text if split is None else f"{text}::{split}"
-
-
-def items(source: str | None, names: Sequence[str]) -> list[Item | None]:
-    """The undecoded images that are called `names` in `source`; None for each that is not there any more.
-
-    Without a source, names are paths.
-    """
-    if source is None:
-        return list(names)
-    try:
-        found, split, _ = _tables(source, None, Images)
-    except WithholdError:
-        return [None] * len(names)
-    table = found[split]
-    rows = {name: row for row, name in enumerate(table.names())}
-    there = [name for name in dict.fromkeys(names) if name in rows]
-    known = dict(zip(there, table.items([rows[name] for name in there]), strict=True))
-    return [known.get(name) for name in names]
-
-
-def each_image(source: Any, *, split: str | None = None) -> Iterator[tuple[str, Tensor]]:
-    """The name and the pixels, uint8 [c, h, w] at the image's own size, of each sample.
-
-    One that cannot be read is skipped with a warning. Raises: WithholdError, if none of them can be read.
-    """
-    found, split, where = _tables(source, split, Images)
-    table = found[split]
-    names, start = table.names(), 0
-    skipped = []
-    for chunk in table.chunks(16):
-        for name, item in zip(names[start : start + 16], chunk, strict=True):
-            try:
-                pixels = images.whole(item)
-            except Unreadable as error:
-                log.warning("%s in %s is skipped: %s.", name, where, error)
-                skipped.append((name, str(error)))
-                continue
-            yield name, torch.from_numpy(pixels).permute(2, 0, 1)
-        start += len(chunk)
-    if len(skipped) == len(table):
-        raise Images().nothing(table, where, skipped)
-    if skipped:
-        log.warning("Of the %s images in %s, %s could not be read.", f"{len(table):,}", where, f"{len(skipped):,}")
 
 
 def load(
@@ -193,8 +66,8 @@ def load(
     elif kind == PAIR:
         samples = _load_pairs(source, split, decoding, strict, cache_dir)
     else:
-        found, split, name = _tables(source, split, _kind(kind))
-        samples = _load(found, split, name, _kind(kind)(**decoding), strict, cache_dir)
+        found, split, name = tables_of(source, split, kind_named(kind))
+        samples = _load(found, split, name, kind_named(kind)(**decoding), strict, cache_dir)
     if strict and samples.skipped:
         name, reason = samples.skipped[0]
         raise WithholdError(f"{name} in {samples.source} cannot be read: {reason}.")
@@ -203,7 +76,7 @@ def load(
 
 def takes(kind: str) -> set[str]:
     """The names of the decode parameters of a kind."""
-    kinds = (Videos, Sounds) if kind == PAIR else (_kind(kind),)
+    kinds = (Videos, Sounds) if kind == PAIR else (kind_named(kind),)
     return {field.name for cls in kinds for field in fields(cls)}  # type: ignore[arg-type]
 
 
@@ -211,13 +84,13 @@ def _load(found: sources.Tables, split: str, name: str, kind: Kind, strict: bool
     table = found[split]
     if not kind.complete:
         kind = kind.suited(kind.shape(table, name))
-    key = hashlib.blake2b(f"{_stamp(found, split)} {kind.key}".encode(), digest_size=16).hexdigest()
+    key = hashlib.blake2b(f"{stamp(found, split)} {kind.key}".encode(), digest_size=16).hexdigest()
 
     if isinstance(table, Arrays) and isinstance(kind, Images) and table.pixels.shape[1:] == kind.row:
-        labels, classes = _labels(found, split)
+        labels, classes = labels_of(found, split)
         return Samples(table.pixels, np.array(table.names()), labels, classes, fingerprint=key, source=name)
     if isinstance(table, Arrays) and isinstance(kind, Videos) and table.pixels.shape[2:] == kind.row:
-        labels, classes = _labels(found, split)
+        labels, classes = labels_of(found, split)
         rows = np.arange(len(table))
         spans = np.stack([rows, rows + 1], axis=1) * table.pixels.shape[1]
         return Series(
@@ -229,7 +102,7 @@ def _load(found: sources.Tables, split: str, name: str, kind: Kind, strict: bool
         with cache.building(key, cache_dir):
             held = cache.find(key, cache_dir)  # another process may have been faster
             if held is None:
-                labels, classes = _labels(found, split)
+                labels, classes = labels_of(found, split)
                 if isinstance(kind, Images) and not cache.has_room(len(table) * kind.row_bytes, cache_dir):
                     return _stream(table, kind, labels, classes, key, name, strict)
                 skipped: list[tuple[str, str]] = []
@@ -248,8 +121,8 @@ def _load(found: sources.Tables, split: str, name: str, kind: Kind, strict: bool
 
 def _load_pairs(source: Any, split: str | None, decoding: dict[str, Any], strict: bool, cache_dir: Any) -> Pairs:
     """The videos of a source with their sounds; what lacks one of the two is left out, and listed."""
-    found, split, name = _tables(source, split, Videos)
-    heard = _tables(source, split or None, Sounds)[0] if found[split].listed else found
+    found, split, name = tables_of(source, split, Videos)
+    heard = tables_of(source, split or None, Sounds)[0] if found[split].listed else found
     parts: list[Any] = []
     for tables, cls in ((found, Videos), (heard, Sounds)):
         own = {field: value for field, value in decoding.items() if field in takes(cls.name)}
@@ -318,52 +191,3 @@ def _stream(
     assert kind.size is not None and kind.channels is not None
     stream = Stream(table, kind.size, kind.channels, labels, strict)
     return Samples(stream, stream.names, labels, classes, stream.skipped, key, name, unlabelled=table.unlabelled)
-
-
-def _found_as(kind: str) -> type[Kind]:
-    """The kind that a source's items are found as: videos, where they are to have sound."""
-    return Videos if kind == PAIR else _kind(kind)
-
-
-def _kind(name: str) -> type[Kind]:
-    if name not in KINDS:
-        raise UsageError(f"There is no kind of data {name!r}: {suggestion(name, [*KINDS, PAIR])}")
-    return KINDS[name]
-
-
-def _separate(source: Any, split: str | None) -> tuple[Any, str | None]:
-    if isinstance(source, str) and "::" in source:
-        base, _, named = source.rpartition("::")
-        return base, named
-    return source, split
-
-
-def _tables(source: Any, split: str | None, kind: type[Kind]) -> tuple[sources.Tables, str, str]:
-    """The tables of a source, the split that is meant, and what to call it to a person."""
-    base, split = _separate(source, split)
-    name = os.fspath(base) if isinstance(base, str | os.PathLike) else f"the {type(base).__name__}"
-    found = sources.tables(base, kind)
-    if split is None:
-        return found, next(iter(found)), name
-    if split not in found:
-        known = [known for known in found if known]
-        raise UsageError(
-            f"{name} has no split {split!r}: {suggestion(split, known)}"
-            if known
-            else f"{name} is not split: leave ::{split} out."
-        )
-    return found, split, f"{name}::{split}"
-
-
-def _stamp(found: sources.Tables, split: str) -> str:
-    """Identifies one split's data; all splits count, because a class has the same number in each."""
-    stamps = "\n".join(f"{name}: {table.stamp()}" for name, table in sorted(found.items()))
-    return hashlib.blake2b(f"{split}\n{stamps}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-
-
-def _labels(found: sources.Tables, split: str) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    everywhere = [table.labels for table in found.values()]
-    values = everywhere[list(found).index(split)]
-    if values is None:
-        return None, ()
-    return number(values, [part for part in everywhere if part is not None], found[split].classes)

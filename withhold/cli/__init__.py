@@ -1,0 +1,73 @@
+"""The command line. Heavy imports wait until a verb runs."""
+
+import argparse
+import logging
+import os
+import sys
+
+import withhold
+from withhold.cli import learn, use, watch  # noqa: F401  (what declares the verbs)
+from withhold.cli.verbs import VERBS
+from withhold.errors import UsageError, WithholdError, suggestion
+
+# What libraries read once, when they start. Threads that spin while they wait stand in each other's way on a machine
+# with other work; large tensors in small pages cost a CPU much of its time in page faults; LanceDB tells its insides.
+ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "THP_MEM_ALLOC_ENABLE": "1", "LANCE_LOG": "error"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; gives the exit status: 0 done, 1 the job failed, 2 the request makes no sense."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"withhold {withhold.__version__}")
+        return 0
+    os.environ |= {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+    name, rest = arguments[0], arguments[1:]
+    debug = "--debug" in rest
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    logging.getLogger("withhold").setLevel(logging.INFO)
+    try:
+        if name not in VERBS:
+            raise UsageError(f"There is no verb {name!r}: {suggestion(name, VERBS)}")
+        function = VERBS[name]
+        parser = argparse.ArgumentParser(
+            f"withhold {name}", description=function.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON object for machines, as the last line")
+        parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        function(parser, rest)
+        return 0
+    except WithholdError as error:
+        if debug:
+            raise
+        print(f"withhold: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        print("withhold: stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        sys.stderr.close()
+        return 0
+    except OSError as error:  # a place that cannot be written to
+        if debug or error.filename is None:
+            raise
+        print(f"withhold: {error.filename}: {error.strerror}; name another place.", file=sys.stderr)
+        return 1
+
+
+def _overview() -> str:
+    lines = [
+        f"  withhold {name:<10} {(function.__doc__ or '').strip().splitlines()[0]}" for name, function in VERBS.items()
+    ]
+    return "\n".join(
+        [
+            "withhold: learn from data that nobody labelled.",
+            "",
+            *lines,
+            "",
+            "`withhold VERB --help` lists its options. Start with: withhold demo",
+        ]
+    )

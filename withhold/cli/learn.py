@@ -1,0 +1,154 @@
+"""The verbs that learn, and show what is there to learn with."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import withhold
+from withhold.cli.verbs import verb
+from withhold.console import Progress, counted, print_json, print_results, print_table
+from withhold.errors import UsageError
+
+
+@verb
+def demo(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """The main job on built-in data: learn from handwritten digits without labels, evaluate, write a report."""
+    parser.add_argument("--out", default="runs/demo", help="the folder to write to (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and views (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    from withhold.demo import demo as run_demo
+
+    bar = Progress(options.json)
+    results, page = run_demo(Path(options.out), seed=options.seed, progress=bar)
+    bar.close()
+    if options.json:
+        return print_json({"results": results, "report": str(page)})
+    print_results(results)
+    print(f"\nThe report with pictures is {page}")
+    print("Next: withhold train simclr YOUR_FOLDER --minutes 10")
+
+
+@verb
+def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """The table of methods; or one method's card, with its parameters."""
+    parser.add_argument("name", nargs="?", help="a method's name, or the path of a Python file that declares one")
+    options = parser.parse_args(arguments)
+    from withhold.methods import card, find, names
+
+    cards = [card(find(name)) for name in ([options.name] if options.name else names())]
+    if options.json:
+        return print_json(cards if not options.name else cards[0])
+    if options.name:
+        found = cards[0]
+        print(f"{found['name']}  ({found['family']}; {found['paper']})\n\n{found['about']}\n")
+        print("Streams: " + ", ".join(f"{name} ({kind})" for name, kind in found["needs"].items()))
+        print("Parameters: " + (", ".join(f"{n}={v}" for n, v in found["parameters"].items()) or "none"))
+        data = " ".join(f"{name.upper()}/" for name in found["needs"])
+        print(f"Next: withhold train {options.name} {data}")
+    else:
+        print_table(
+            ["method", "family", "withholds and predicts", "paper"],
+            [[c["name"], c["family"], c["about"].split("\n")[0], c["paper"]] for c in cards],
+        )
+        print("Next: withhold methods NAME")
+
+
+@verb
+def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Render a batch of what the method will see beside what it withholds."""
+    parser.add_argument("method")
+    parser.add_argument("items", nargs="*", metavar="DATA | key=value")
+    parser.add_argument("--out", required=True, help="the PNG file to write")
+    parser.add_argument("--size", type=int, help="pixels of the square input (default: from the images)")
+    parser.add_argument("--encoder", help="the encoder that the method would train")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and views (default: %(default)s)")
+    options = parser.parse_intermixed_args(arguments)
+    sources, parameters = split_items(options.items)
+    from withhold.runs import picture
+
+    picture(
+        options.method, *sources, out=Path(options.out), encoder=options.encoder, size=options.size, seed=options.seed,
+        **parameters,
+    )  # fmt: skip
+    if options.json:
+        return print_json({"out": options.out})
+    print(f"The picture is {options.out}")
+    print(f"Next: withhold train {' '.join([options.method, *options.items])}")
+
+
+@verb
+def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Learn an encoder from data without labels.
+
+    DATA is a folder, a zip archive, a csv, jsonl or parquet file, an IDX or npz file, hf:NAME, or digits; one for each
+    stream of the method, or one for all of them with --labels. key=value sets a parameter of the method, as `withhold
+    methods NAME` lists them. Ctrl-C and SIGTERM save; --resume goes on.
+    """
+    parser.add_argument("method", help="a method's name (see `withhold methods`), or a Python file that declares one")
+    parser.add_argument("items", nargs="*", metavar="DATA | key=value", help="the data, then parameters of the method")
+    parser.add_argument("--encoder", help="convnet, resnet18, vit-tiny, hf:NAME ... (default: what suits the hardware)")
+    parser.add_argument("--pretrained", action="store_true", help="start from the encoder's published weights")
+    parser.add_argument("--size", type=int, help="pixels of the square input (default: from the images)")
+    parser.add_argument("--epochs", type=float, help="passes over the data")
+    parser.add_argument("--minutes", type=float, help="instead of epochs: how long (default: 10 on a CPU, 30 on a GPU)")
+    parser.add_argument("--batch-size", type=int, help="images a step, on each device")
+    parser.add_argument("--optimizer", choices=["adamw", "sgd", "lars", "adagrad"], help="default: the method's own")
+    parser.add_argument("--lr", type=float, help="peak learning rate at 256 images a step (default: the method's own)")
+    parser.add_argument("--weight-decay", type=float, help="default: the method's own")
+    parser.add_argument("--clip", type=float, default=0.0, help="largest norm of the gradient (default: no limit)")
+    parser.add_argument("--accumulate", type=int, default=1, help="cut every batch into so many parts, to save memory")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and views (default: %(default)s)")
+    parser.add_argument("--labels", help="a csv file with the labels of some items")
+    parser.add_argument("--out", help="the run's folder (default: runs/METHOD-DATA)")
+    parser.add_argument("--resume", action="store_true", help="go on where the run in the folder stopped")
+    parser.add_argument("--devices", type=int, default=1, help="processes on this machine")
+    parser.add_argument("--nodes", type=int, default=1, help="machines, started by torchrun or SLURM")
+    parser.add_argument("--precision", help="such as 32-true or bf16-mixed (default: what the hardware is fast at)")
+    parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
+    options = vars(parser.parse_intermixed_args(arguments))
+    machine, _ = options.pop("json"), options.pop("debug")
+    sources, parameters = split_items(options.pop("items"))
+    from withhold.losses import rank
+
+    clash = sorted(set(parameters) & set(options))
+    if clash:
+        raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
+    bar = Progress(machine)
+    run = withhold.train(options.pop("method"), *sources, progress=bar, **options, **parameters)
+    bar.close()
+    if rank() > 0:  # one process speaks for all
+        return
+    if not run.finished:
+        print(f"Stopped. Go on with: withhold train {' '.join(arguments)} --resume", file=sys.stderr)
+        rows = run.rows()
+        if machine:
+            print_json({"run": str(run.folder), "steps": int(rows[-1]["step"]) if rows else 0, "finished": False})
+        return
+    outcome = run.config["outcome"]
+    if machine:
+        print_json({"run": str(run.folder), **outcome, "finished": True})
+        return
+    for finding in run.doctor():
+        print(f"! {finding}")
+    print(
+        f"{counted(outcome['steps'], 'step')} in {outcome['seconds']:.0f} s, "
+        f"{outcome['images_per_second']:.0f} images a second."
+    )
+    print(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
+    print(
+        f"Next: withhold evaluate {run.folder} LABELLED_DATA   or   withhold embed {run.folder} DATA --out emb.parquet"
+    )
+
+
+def split_items(items: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """The data, and the key=value parameters, of a verb that takes both."""
+    sources: list[str] = []
+    parameters: dict[str, Any] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if equals and name.isidentifier():
+            parameters[name] = value
+        else:
+            sources.append(item)
+    return sources, parameters

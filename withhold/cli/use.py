@@ -1,0 +1,158 @@
+"""The verbs that use what was learned."""
+
+import argparse
+from pathlib import Path
+
+import withhold
+from withhold.cli.verbs import verb
+from withhold.console import counted, print_json, print_results, print_table
+from withhold.errors import UsageError
+
+
+@verb
+def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Measure a run's encoder on labelled data, beside an untrained one and raw pixels.
+
+    With --protocol tracking, DATA is a folder of videos with masks, images/NAME/*.jpg and masks/NAME/*.png: the first
+    mask is carried through the video.
+    """
+    parser.add_argument("run", help="the folder that `withhold train` made")
+    parser.add_argument("data", help="as for `withhold train`")
+    parser.add_argument(
+        "--protocol", help="knn, linear, lowshot, retrieval, crossmodal, finetune, classifier, tracking, joined by "
+        "commas (default: knn,linear, and classifier where the method has learned to name classes)",
+    )  # fmt: skip
+    parser.add_argument("--labels", help="a csv file with the labels")
+    parser.add_argument("--test-fraction", type=float, default=0.2, help="where DATA has no test part of its own")
+    parser.add_argument("--supervised", action="store_true", help="train the same network with all labels, to compare")
+    parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
+    options = parser.parse_intermixed_args(arguments)
+    run = withhold.load(options.run)
+    results = run.evaluate(
+        options.data, protocols=tuple(options.protocol.split(",")) if options.protocol else None, labels=options.labels,
+        test_fraction=options.test_fraction, supervised=options.supervised, strict=options.strict,
+    )  # fmt: skip
+    if options.json:
+        return print_json({"run": str(run.folder), "results": results})
+    print_results(results)
+    print(f"The rows are in {run.folder / 'evaluation.json'}")
+    print(f"Next: withhold report {run.folder}")
+
+
+@verb
+def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Write the embedding of every item: a parquet file with path, label if any, embedding."""
+    parser.add_argument("run", help="the folder that `withhold train` made")
+    parser.add_argument("data", help="as for `withhold train`")
+    parser.add_argument("--out", required=True, help="the parquet file to write")
+    parser.add_argument("--labels", help="a csv file with labels")
+    parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
+    options = parser.parse_intermixed_args(arguments)
+    table = withhold.load(options.run).embed(options.data, labels=options.labels, strict=options.strict)
+    from withhold.runs import write_table
+
+    write_table(Path(options.out), table)
+    if options.json:
+        return print_json({"out": options.out, "rows": table.num_rows, "dim": table["embedding"].type.list_size})
+    print(f"{table.num_rows} embeddings of {table['embedding'].type.list_size} numbers are in {options.out}")
+    print(f"Next: withhold search build {options.out} --out {Path(options.out).with_suffix('.index')}")
+
+
+@verb
+def search(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """The nearest items: `search build` makes an index of embeddings, `search query` asks it.
+
+    withhold search build EMB.parquet --out DIR
+    withhold search query DIR QUERY [--run RUN] [-k 10] [--html FILE]
+    """
+    parts = {"build": _search_build, "query": _search_query}
+    if not arguments or arguments[0] not in parts:
+        parser.add_argument("part", choices=parts, help="`withhold search PART --help` lists its options")
+        parser.parse_args(arguments)
+    part = parts[arguments[0]]
+    parser.prog, parser.description = f"{parser.prog} {arguments[0]}", part.__doc__
+    part(parser, arguments[1:])
+
+
+def _search_build(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Make an index of the embeddings that `withhold embed` wrote."""
+    parser.add_argument("embeddings", metavar="EMB.parquet")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to write, which does not exist yet")
+    options = parser.parse_intermixed_args(arguments)
+    index = withhold.search.build(options.embeddings, options.out)
+    if options.json:
+        about = {"out": options.out, "rows": len(index), "dim": index.dim, "approximate": index.approximate}
+        return print_json(about)
+    how = "approximately, or exactly with --exact" if index.approximate else "exactly"
+    print(f"{counted(len(index), 'embedding')} of {index.dim} numbers can be searched {how}: {index.folder}")
+    print(f"Next: withhold search query {index.folder} PATH --html found.html")
+
+
+def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """List the items of an index that are nearest to a query by cosine distance."""
+    parser.add_argument("index", metavar="DIR", help="the folder that `withhold search build` wrote")
+    parser.add_argument("query", help="the path of an item in the index, as it was embedded; with --run, any file")
+    parser.add_argument("--run", help="the run that made the embeddings, to embed the file QUERY with")
+    parser.add_argument("-k", type=int, default=10, help="how many to find (default: %(default)s)")
+    parser.add_argument(
+        "--exact", action="store_true", help="compare all items, also where an approximation is quicker"
+    )
+    parser.add_argument("--html", metavar="FILE", help="write a page with their pictures")
+    options = parser.parse_intermixed_args(arguments)
+    index = withhold.search.Index(options.index)
+    query = withhold.load(options.run).embed(options.query) if options.run else options.query
+    found = index.query(query, options.k, exact=options.exact)
+    if options.html:
+        withhold.search.write_page(Path(options.html), index, options.query, found, of_row=not options.run)
+    if options.json:
+        return print_json({"query": options.query, "results": found.to_pylist(), "html": options.html})
+    print_table(
+        ["distance", *found.column_names[:-1]],
+        [[f"{row.pop('distance'):.4f}", *map(str, row.values())] for row in found.to_pylist()],
+    )
+    if options.html:
+        print(f"The page is {options.html}")
+    else:
+        print("Next: the same with --html found.html, which shows their pictures")
+
+
+@verb
+def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """What a trained method gives beyond embeddings, such as a colourised photo: writes ordinary files.
+
+    A method of texts takes a text, such as "king - man + woman", and prints its answers.
+    """
+    parser.add_argument("run", help="the folder that `withhold train` made")
+    parser.add_argument("input", help="what the run learned from: an image or a video, or a folder of them; or a text")
+    parser.add_argument("--out", help="the folder to write to")
+    parser.add_argument("--mask", help="a PNG file that marks, by numbers, what to follow from the first frame on")
+    options = parser.parse_intermixed_args(arguments)
+    from withhold.runs import apply as run_apply
+
+    run = withhold.load(options.run)
+    if run.kind == "text" and not run.names_classes:
+        answers = run.apply(options.input)
+        if options.json:
+            return print_json({"answers": [{"word": word, "score": score} for word, score in answers]})
+        return print_table(["word", "score"], [[word, f"{score:.3f}"] for word, score in answers])
+    if options.out is None:
+        raise UsageError("Files are written: give the folder for them, as --out FOLDER.")
+    written = run_apply(run, options.input, Path(options.out), mask=options.mask)
+    if options.json:
+        return print_json({"out": options.out, "files": [str(path) for path in written]})
+    print(f"{len(written)} file(s) are in {options.out}")
+
+
+@verb
+def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Write a run's encoder for use elsewhere; it is checked against the trained one before the file appears."""
+    parser.add_argument("run", help="the folder that `withhold train` made")
+    parser.add_argument("--to", choices=["onnx", "safetensors"], default="onnx")
+    parser.add_argument("--out", required=True, help="the file to write")
+    options = parser.parse_intermixed_args(arguments)
+    from withhold.runs import export as run_export
+
+    difference = run_export(withhold.load(options.run), options.to, Path(options.out))
+    if options.json:
+        return print_json({"out": options.out, "largest_difference": difference})
+    print(f"The encoder is in {options.out}; it differs from the trained one by at most {difference:.1e}")

@@ -1,0 +1,76 @@
+"""The verbs that watch over runs and over the cache."""
+
+import argparse
+import time
+
+import withhold
+from withhold.cli.verbs import verb
+from withhold.console import print_comparison, print_json, print_table
+
+
+@verb
+def compare(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Several runs side by side."""
+    parser.add_argument("runs", nargs="+", metavar="RUN")
+    options = parser.parse_intermixed_args(arguments)
+    from withhold.runs import compare as run_compare
+
+    rows = run_compare([withhold.load(folder) for folder in options.runs])
+    if options.json:
+        return print_json({"runs": rows})
+    print_comparison(rows)
+
+
+@verb
+def report(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Write a run's report.html afresh, with its last evaluation."""
+    parser.add_argument("run", help="the folder that `withhold train` made")
+    parser.add_argument("--data", help="take pictures and neighbours from here instead of the training data")
+    options = parser.parse_intermixed_args(arguments)
+    run = withhold.load(options.run)
+    from withhold.runs import write_report
+
+    streams = [run.load_data(options.data)] * len(run.config["data"]) if options.data else run.streams()
+    page = write_report(run, *streams)
+    if options.json:
+        return print_json({"report": str(page)})
+    print(f"The report is {page}")
+
+
+@verb
+def doctor(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """What is wrong with a run, and the remedy."""
+    parser.add_argument("run", help="the folder that `withhold train` made")
+    options = parser.parse_intermixed_args(arguments)
+    found = withhold.load(options.run).doctor()
+    if options.json:
+        return print_json({"findings": found})
+    print(
+        "\n".join(f"! {finding}" for finding in found)
+        or "Nothing wrong: the loss fell, the representation is spread out."
+    )
+
+
+@verb
+def cache(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """List the decoded data that is kept on disk, or clear it."""
+    parser.add_argument("--clear", action="store_true", help="delete all of it; it is decoded again when it is needed")
+    options = parser.parse_args(arguments)
+    from withhold.data import cache as store
+
+    if options.clear:
+        freed = store.clear()
+        if options.json:
+            return print_json({"freed_bytes": freed})
+        print(f"{freed / 1e6:.1f} MB freed in {store.root()}")
+        return None
+    entries = store.entries()
+    if options.json:
+        return print_json({"folder": str(store.root()), "entries": [vars(entry) for entry in entries]})
+    rows = []
+    for entry in entries:
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
+        rows.append([entry.source, "x".join(map(str, entry.shape)), f"{entry.bytes / 1e6:.1f}", used])
+    print_table(["data", "shape", "MB", "last used"], rows)
+    total = sum(entry.bytes for entry in entries)
+    print(f"{total / 1e6:.1f} MB in {store.root()}; `withhold cache --clear` deletes it.")

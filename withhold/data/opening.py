@@ -1,0 +1,200 @@
+"""What a person names, before it is decoded: its tables, splits, shapes and labels."""
+
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from withhold.data import images, sources, texts
+from withhold.data.images import Images
+from withhold.data.kind import Item, Kind, Shape, Unreadable
+from withhold.data.labels import number
+from withhold.data.samples import Samples
+from withhold.data.series import Pairs
+from withhold.data.sounds import Sounds
+from withhold.data.texts import Texts
+from withhold.data.videos import Videos
+from withhold.errors import UsageError, WithholdError, suggestion
+
+if TYPE_CHECKING:
+    import datasets
+    from tokenizers import Tokenizer
+
+log = logging.getLogger("withhold")
+
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Videos, Sounds, Texts)}
+PAIR = Pairs.kind
+
+
+def splits(source: Any, kind: str = "image") -> dict[str, Any]:
+    """{"train": ..., "test": ...}, each a source of its own, if `source` holds both; else {}.
+
+    A split of something with a name is the text "NAME::train", which can be typed wherever a source can.
+    """
+    base, split = _separate(source, None)
+    if split is not None or isinstance(base, Samples):
+        return {}
+    if isinstance(base, dict):  # a DatasetDict
+        return sources.pair(base)
+    return {split: f"{os.fspath(base)}::{split}" for split in sources.tables(base, _found_as(kind)) if split}
+
+
+def measure(source: Any, kind: str = "image", *, split: str | None = None) -> Shape:
+    """The shape of a source, from at most 256 of its items. Raises: WithholdError, if none of them can be read."""
+    if isinstance(source, Samples):
+        return source.measured()
+    if kind == PAIR:
+        seen, heard = (measure(source, part, split=split) for part in ("video", "audio"))
+        return replace(seen, rate=heard.rate)
+    found, split, name = tables_of(source, split, kind_named(kind))
+    return kind_named(kind)().shape(found[split], name)
+
+
+def holds(source: Any) -> str:
+    """Which of the kinds that go with a video with sound a source holds: both together, images, sounds or videos.
+
+    Raises:
+        WithholdError: none of them.
+    """
+    if isinstance(source, Samples):
+        return source.kind
+    for kind in (PAIR, "image", "audio", "video"):
+        with contextlib.suppress(WithholdError):
+            measure(source, kind)
+            return kind
+    measure(source, PAIR)  # which says why not
+    return PAIR
+
+
+def fit_tokenizer(source: Any, name: str, *, split: str | None = None) -> "Tokenizer":
+    """A tokenizer that has learned its vocabulary from a source of texts: "words", "wordpiece:8000" ...
+
+    Or one that exists: "hf:NAME", a tokenizer.json or a folder that holds one.
+    """
+    if texts.is_elsewhere(name):
+        return texts.load_tokenizer(name)
+    found, split, where = tables_of(source, split, Texts)
+    return texts.train_tokenizer(found[split], name, where)
+
+
+def open(source: Any, *, split: str | None = None) -> "datasets.Dataset":
+    """Any source as a Hugging Face Dataset, nothing decoded.
+
+    Columns: image (a struct of encoded bytes or path), name, and label if any (a ClassLabel, null if unlabelled).
+    A source that holds splits and is asked for none gives "train".
+    """
+    from withhold.data import hub
+
+    found, split, _ = tables_of(source, split, Images)
+    labels, classes = labels_of(found, split)
+    return hub.as_dataset(found[split], labels, classes, stamp(found, split))
+
+
+def address(source: Any) -> str | None:
+    """Text that names the source from within any folder; None for what has no name, such as an array."""
+    base, split = _separate(source, None)
+    if not isinstance(base, str | os.PathLike):
+        return None
+    text = os.fspath(base)
+    if text != "digits" and not text.startswith("hf:"):
+        text = os.path.abspath(text)
+    return text if split is None else f"{text}::{split}"
+
+
+def items(source: str | None, names: Sequence[str]) -> list[Item | None]:
+    """The undecoded images that are called `names` in `source`; None for each that is not there any more.
+
+    Without a source, names are paths.
+    """
+    if source is None:
+        return list(names)
+    try:
+        found, split, _ = tables_of(source, None, Images)
+    except WithholdError:
+        return [None] * len(names)
+    table = found[split]
+    rows = {name: row for row, name in enumerate(table.names())}
+    there = [name for name in dict.fromkeys(names) if name in rows]
+    known = dict(zip(there, table.items([rows[name] for name in there]), strict=True))
+    return [known.get(name) for name in names]
+
+
+def each_image(source: Any, *, split: str | None = None) -> Iterator[tuple[str, Tensor]]:
+    """The name and the pixels, uint8 [c, h, w] at the image's own size, of each sample.
+
+    One that cannot be read is skipped with a warning. Raises: WithholdError, if none of them can be read.
+    """
+    found, split, where = tables_of(source, split, Images)
+    table = found[split]
+    names, start = table.names(), 0
+    skipped = []
+    for chunk in table.chunks(16):
+        for name, item in zip(names[start : start + 16], chunk, strict=True):
+            try:
+                pixels = images.whole(item)
+            except Unreadable as error:
+                log.warning("%s in %s is skipped: %s.", name, where, error)
+                skipped.append((name, str(error)))
+                continue
+            yield name, torch.from_numpy(pixels).permute(2, 0, 1)
+        start += len(chunk)
+    if len(skipped) == len(table):
+        raise Images().nothing(table, where, skipped)
+    if skipped:
+        log.warning("Of the %s images in %s, %s could not be read.", f"{len(table):,}", where, f"{len(skipped):,}")
+
+
+def _found_as(kind: str) -> type[Kind]:
+    """The kind that a source's items are found as: videos, where they are to have sound."""
+    return Videos if kind == PAIR else kind_named(kind)
+
+
+def kind_named(name: str) -> type[Kind]:
+    if name not in KINDS:
+        raise UsageError(f"There is no kind of data {name!r}: {suggestion(name, [*KINDS, PAIR])}")
+    return KINDS[name]
+
+
+def _separate(source: Any, split: str | None) -> tuple[Any, str | None]:
+    if isinstance(source, str) and "::" in source:
+        base, _, named = source.rpartition("::")
+        return base, named
+    return source, split
+
+
+def tables_of(source: Any, split: str | None, kind: type[Kind]) -> tuple[sources.Tables, str, str]:
+    """The tables of a source, the split that is meant, and what to call it to a person."""
+    base, split = _separate(source, split)
+    name = os.fspath(base) if isinstance(base, str | os.PathLike) else f"the {type(base).__name__}"
+    found = sources.tables(base, kind)
+    if split is None:
+        return found, next(iter(found)), name
+    if split not in found:
+        known = [known for known in found if known]
+        raise UsageError(
+            f"{name} has no split {split!r}: {suggestion(split, known)}"
+            if known
+            else f"{name} is not split: leave ::{split} out."
+        )
+    return found, split, f"{name}::{split}"
+
+
+def stamp(found: sources.Tables, split: str) -> str:
+    """Identifies one split's data; all splits count, because a class has the same number in each."""
+    stamps = "\n".join(f"{name}: {table.stamp()}" for name, table in sorted(found.items()))
+    return hashlib.blake2b(f"{split}\n{stamps}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def labels_of(found: sources.Tables, split: str) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    everywhere = [table.labels for table in found.values()]
+    values = everywhere[list(found).index(split)]
+    if values is None:
+        return None, ()
+    return number(values, [part for part in everywhere if part is not None], found[split].classes)
