@@ -73,6 +73,10 @@ class Series(Samples):
         counts = np.maximum(1, -(-lengths // self.window))
         return self.cut(*starts(lengths, counts, self.window))
 
+    def middles(self) -> Self:
+        lengths = self.spans[:, 1] - self.spans[:, 0]
+        return self.cut(np.arange(len(self)), np.maximum(0, lengths - self.window) // 2)
+
     def cut(self, owners: np.ndarray, begins: np.ndarray) -> Self:
         """Windows as items: of the items `owners`, from the row `begins` of each on."""
         first, last = self.spans[owners].T
