@@ -150,6 +150,7 @@ def test_windows_cover_a_document_and_short_ones_are_padded(read):
     windows = samples.windows()
     assert windows.owners.tolist() == [0, 0, 0, 1]
     assert windows.batch(range(3)).tolist() == [long[:4].tolist(), long[4:8].tolist(), long[6:10].tolist()]
+    assert samples.middles().windows().batch([0, 1]).tolist() == samples.batch([0, 1]).tolist()
     with pytest.raises(UsageError, match="0 tokens at a time"):
         read(DOCUMENTS, tokens=0)
     with pytest.raises(UsageError, match="give the path of a tokenizer"):

@@ -115,3 +115,16 @@ def test_symmetric_info_nce_finds_each_partner_among_the_other_side():
     found = losses.symmetric_info_nce(first, second, 0.1)
     assert found.item() == pytest.approx(expected / 10, rel=1e-4)
     assert losses.symmetric_info_nce(torch.eye(4), torch.eye(4), 0.01).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_negative_sampling_is_logistic_regression_on_pairs():
+    """Value and gradient, against binary cross-entropy of true pairs and false ones, each with its weight."""
+    torch.manual_seed(0)
+    scores, true = torch.randn(2, 3, 7, dtype=torch.double, requires_grad=True), torch.rand(2, 3, 4).double()
+    weight = torch.cat([true, torch.rand(2, 3, 3).double()], dim=2)
+    loss = losses.negative_sampling(scores, true, weight)
+    target = torch.cat([torch.ones(2, 3, 4), torch.zeros(2, 3, 3)], dim=2).double()
+    expected = F.binary_cross_entropy_with_logits(scores, target, weight, reduction="sum")
+    torch.testing.assert_close(loss, expected)
+    found, wanted = (torch.autograd.grad(3 * value, scores)[0] for value in (loss, expected))
+    torch.testing.assert_close(found, wanted)

@@ -30,7 +30,7 @@ def report(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     run = withhold.load(options.run)
     from withhold.runs import write_report
 
-    streams = [run.load_data(options.data)] * len(run.config["data"]) if options.data else run.streams()
+    streams = [run.load_data(options.data, run.kind)] * len(run.config["data"]) if options.data else run.streams()
     page = write_report(run, *streams)
     if options.json:
         return print_json({"report": str(page)})

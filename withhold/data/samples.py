@@ -98,6 +98,10 @@ class Samples:
         """What training steps and encoders get: items that are longer are cut, images stay as they are."""
         return self
 
+    def middles(self) -> "Samples":
+        """One window of each item, the one in its middle: a quick look, where `windows` gives all."""
+        return self
+
     def of(self, kind: str) -> "Samples":
         """The part of each item that is of `kind`: where an item has several, as a video has a sound."""
         return self

@@ -73,6 +73,10 @@ class Series(Samples):
         counts = np.maximum(1, -(-lengths // self.window))
         return self.cut(*starts(lengths, counts, self.window))
 
+    def middles(self) -> Self:
+        lengths = self.spans[:, 1] - self.spans[:, 0]
+        return self.cut(np.arange(len(self)), np.maximum(0, lengths - self.window) // 2)
+
     def cut(self, owners: np.ndarray, begins: np.ndarray) -> Self:
         """Windows as items: of the items `owners`, from the row `begins` of each on."""
         first, last = self.spans[owners].T
@@ -128,6 +132,9 @@ class Pairs(Samples):
         first = np.floor(middles * self.frames.rate - self.frames.window / 2 + 0.5).astype(np.int64)
         frames = self.frames.cut(sound.owners, np.maximum(first, 0))
         return type(self)(frames, sound)
+
+    def middles(self) -> Self:
+        return type(self)(self.frames.middles(), self.sound.middles())
 
     def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> Self:
         return type(self)(self.frames.select(indices), self.sound.select(indices))

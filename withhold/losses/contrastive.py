@@ -57,3 +57,32 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     scores = torch.cat([first, second]) @ everyone.T / temperature
     scores = scores.scatter(1, own[:, None], float("-inf"))
     return F.cross_entropy(scores, (own + total) % (2 * total))
+
+
+def negative_sampling(scores: Tensor, true: Tensor, weight: Tensor) -> Tensor:
+    """The sum of -log s(x) over true pairs and of -log s(-x) over false ones (Mikolov et al., NIPS 2013, equation 4).
+
+    s is the logistic function. Its gradient is found with the value, in one pass over the scores.
+
+    Args:
+        scores: [b, n, m + k], of n words with m that may be near them and with k that are random.
+        true: [b, n, m], how often each pair occurs; the random ones do not.
+        weight: [b, n, m + k], how often each pair counts, as a true one or as a false one.
+    """
+    return _NegativeSampling.apply(scores, true, weight)
+
+
+class _NegativeSampling(torch.autograd.Function):
+    @staticmethod
+    def forward(context, scores: Tensor, true: Tensor, weight: Tensor) -> Tensor:
+        near = slice(0, true.shape[2])
+        gradient = scores.sigmoid().mul_(weight)
+        gradient[:, :, near] -= true
+        context.save_for_backward(gradient)
+        # -log s(-x) for all of them; and -log s(x) = -log s(-x) - x
+        return F.softplus(scores).mul_(weight).sum() - (true * scores[:, :, near]).sum()
+
+    @staticmethod
+    def backward(context, outer: Tensor):
+        (gradient,) = context.saved_tensors
+        return gradient * outer, None, None

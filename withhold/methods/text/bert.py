@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from withhold import views
 from withhold.errors import UsageError
 from withhold.methods import Method, Optimizer, method
 from withhold.nets import TextTransformer
@@ -52,16 +53,9 @@ class BERT(Method):
         (these tokens [m], whether B follows A [n]).
         """
         whole, follows = self.pairs(texts)
-        ordinary, special = self.encoder.ordinary, self.encoder.special
-        known = ordinary[whole]
-        ranks = self.random(whole.shape).masked_fill(~known, 2).argsort(1).argsort(1)
-        count = known.sum(1, keepdim=True)
-        chosen = ranks < (self.share * count).round().clamp(min=1).minimum(count)
-        others = ordinary.nonzero()[:, 0]
-        drawn = others[torch.randint(len(others), whole.shape, generator=self.rng, device=whole.device)]
-        way = self.random(whole.shape)
-        changed = torch.where(way < 0.9, drawn, whole).masked_fill(way < 0.8, special["[MASK]"])
-        return (changed.where(chosen, whole), chosen), (whole[chosen], follows)
+        mask = self.encoder.special["[MASK]"]
+        seen, chosen = views.mask_tokens(whole, self.encoder.ordinary, mask, self.share, self.rng)
+        return (seen, chosen), (whole[chosen], follows)
 
     def pairs(self, texts):
         """Token numbers [n, l] -> [CLS] A [SEP] B [SEP], [n, m], and whether B is the second half to A [n].
@@ -74,7 +68,7 @@ class BERT(Method):
         # Another row for each: those of a ring in random order have the next one.
         ring = torch.randperm(n, generator=self.rng, device=device)
         other = torch.empty_like(ring).scatter(0, ring, ring.roll(1))
-        follows = (self.random((n,)) < 0.5) | (other == torch.arange(n, device=device))
+        follows = (torch.rand(n, generator=self.rng, device=device) < 0.5) | (other == torch.arange(n, device=device))
         second = (held - first).minimum((held - first)[other])
         source = torch.where(follows, torch.arange(n, device=device), other)
 
@@ -87,9 +81,6 @@ class BERT(Method):
         special = self.encoder.special
         whole = whole.masked_fill((place == end) | (place == last), special["[SEP]"])
         return whole.masked_fill(place == 0, special["[CLS]"]), follows
-
-    def random(self, shape):
-        return torch.rand(shape, generator=self.rng, device=self.rng.device)
 
     def predict(self, visible):
         """-> scores of all tokens at the chosen places [m, vocabulary], and of B following A [n]."""

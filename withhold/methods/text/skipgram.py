@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from withhold import losses
 from withhold.methods import Method, Optimizer, method
 from withhold.nets import WordVectors
 
@@ -99,12 +100,11 @@ class SkipGram(Method):
     def loss(self, predicted, withheld):
         """-log s(u.v) of pairs and -log s(-u.v) of negatives, a mean over pairs (equation 4 of the paper)."""
         vectors, others = predicted
-        scores, weights = vectors @ others.mT, torch.cat(withheld, dim=2)
-        pairs = withheld[0].sum().clamp(min=1)
-        true = (withheld[0] * scores[:, :, : withheld[0].shape[2]]).sum()
+        true, weight = withheld[0], torch.cat(withheld, dim=2)
+        pairs = true.sum().clamp(min=1)
         return {
-            "loss": ((weights * F.softplus(scores)).sum() - true) / pairs,
-            "trivial": math.log(2) * weights.sum() / pairs,
+            "loss": losses.negative_sampling(vectors @ others.mT, true, weight) / pairs,
+            "trivial": math.log(2) * weight.sum() / pairs,
         }
 
     def apply_to(self, text):
