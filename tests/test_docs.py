@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -22,7 +24,7 @@ def blocks(page, language):
 
 @pytest.fixture
 def home(tmp_path, photos, monkeypatch):
-    """A folder with what the README speaks of: photos, a parquet file of images, and a book."""
+    """A folder with what the README speaks of: photos, a parquet file of images, a book, and videos."""
     (tmp_path / "book.txt").write_text("the king is a man and the queen is a woman\n\n" * 40)
     for i, crop in enumerate(photos[:48]):
         folder = tmp_path / "photos" / ("temple" if i % 2 == 0 else "flower")
@@ -38,8 +40,29 @@ def home(tmp_path, photos, monkeypatch):
     Dataset.from_dict({"image": images, "label": [i % 2 for i in range(48)]}).to_parquet(
         tmp_path / "cifar" / "train.parquet"
     )
+    film_cats(tmp_path, photos)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def film_cats(folder, photos):
+    """Two videos, a mask of what a frame has in its middle, and a sequence of frames with such masks."""
+    (folder / "videos").mkdir()
+    for name, photo in zip(("cat", "dog"), photos, strict=False):
+        frames = [np.roll(photo, 2 * step, 1) for step in range(96)]
+        with av.open(str(folder / "videos" / f"{name}.mp4"), "w") as container:
+            stream = container.add_stream("libx264", rate=24)
+            stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+            for frame in frames:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode())
+    labels = np.zeros((32, 32), dtype=np.uint8)
+    labels[8:24, 8:24] = 1
+    Image.fromarray(labels).save(folder / "first.png")
+    for part, pictures in (("images", frames[:24]), ("masks", [np.roll(labels, 2 * step, 1) for step in range(24)])):
+        (folder / "davis" / part / "dog").mkdir(parents=True)
+        for number, picture in enumerate(pictures):
+            Image.fromarray(picture).save(folder / "davis" / part / "dog" / f"{number:05d}.png")
 
 
 def test_every_command_of_the_readme_runs(home):

@@ -63,6 +63,15 @@ def test_frames_are_whole_and_scaled(folder):
     assert np.array_equal(small[1], expected)
 
 
+def test_grey_frames_have_three_channels(folder):
+    bear, _ = data.sequences(folder)
+    for path in bear.video:
+        Image.open(path).convert("L").save(path)
+    frames = bear.frames(20)
+    assert frames.shape == (3, 20, 30, 3)
+    assert (frames == frames[..., :1]).all()
+
+
 def test_a_file_gives_every_frame(tmp_path, photos):
     film(tmp_path / "a.mp4", list(photos[:5]))
     Image.fromarray(np.eye(32, dtype=np.uint8)).save(tmp_path / "first.png")

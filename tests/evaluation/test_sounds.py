@@ -67,4 +67,4 @@ def test_features_of_pairs_come_from_both(photo_samples):
     assert both.shape == (2, 128)
     mean = seen[1] + heard[1]  # one window of each
     assert both[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-4)
-    assert evaluation.raw(pairs).shape == (128, evaluation.pixels(pairs.frames).shape[1] + 80)
+    assert evaluation.raw(pairs).shape == (128, evaluation.raw(pairs.frames).shape[1] + 80)

@@ -91,6 +91,13 @@ def test_frames_without_a_mask_are_followed_through(moving):
     assert [row["n_test"] for row in measure(trackers.copied, data.sequences(moving), 48)] == [9, 9, 5, 5, 4, 4]
 
 
+def test_one_mask_is_nothing_to_compare_with(moving):
+    for number in range(1, 6):
+        (moving / "masks" / "red" / f"{number}.png").unlink()
+    with pytest.raises(WithholdError, match="red has no mask but the first: draw one of another frame to compare with"):
+        measure(trackers.copied, data.sequences(moving), 48)
+
+
 def test_masks_of_several_sizes_are_refused(moving):
     Image.new("L", (60, 48)).save(moving / "masks" / "red" / "3.png")
     with pytest.raises(WithholdError, match=r"red/3\.png is not of the first mask's size: make all masks so"):

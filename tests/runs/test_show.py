@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from withhold.errors import UsageError, WithholdError
-from withhold.runs import apply, picture
+from withhold.runs import apply, export, picture
 
 
 @pytest.fixture
@@ -88,22 +88,32 @@ def test_the_picture_is_written(photos_folder, tmp_path):
         assert np.asarray(image).std() > 0
 
 
-def test_a_video_comes_back_as_an_animation(make_run, tmp_path, photos):
+@pytest.fixture
+def forecaster(make_run):
     encoder = {"name": "convnet-lstm", "size": 32, "channels": 3, "pretrained": False}
     decoding = {"size": 32, "channels": 3, "frames": 4, "fps": 5.0}
-    run = make_run(
+    return make_run(
         "forecaster", method="frame_prediction", parameters={"frames": 4}, encoder=encoder, decoding=decoding
     )
+
+
+def test_a_network_of_clips_is_not_written_as_onnx(forecaster, tmp_path):
+    with pytest.raises(UsageError, match="of encoders of images, and this one is of video: --to safetensors"):
+        export(forecaster, "onnx", tmp_path / "encoder.onnx")
+    assert export(forecaster, "safetensors", tmp_path / "encoder.safetensors") == 0.0
+
+
+def test_a_video_comes_back_as_an_animation(forecaster, tmp_path, photos):
     for number, crop in enumerate(photos[:30]):
         path = tmp_path / "videos" / "deep" / f"{'ab'[number % 2]}" / f"{number:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(crop).save(path)
-    written = apply(run, str(tmp_path / "videos"), tmp_path / "out")
+    written = apply(forecaster, str(tmp_path / "videos"), tmp_path / "out")
     names = {f"deep/{name}-{kind}.gif" for name in "ab" for kind in ("predicted", "remembered")}
     assert {path.relative_to(tmp_path / "out").as_posix() for path in written} == names
     with Image.open(tmp_path / "out" / "deep" / "a-predicted.gif") as animation:
         assert (animation.n_frames, animation.size, animation.info["duration"]) == (4, (32, 32), 200)
         given = np.asarray(animation.convert("RGB")).astype(int)
-    true = run.load_data(str(tmp_path / "videos")).whole(0)
+    true = forecaster.load_data(str(tmp_path / "videos")).whole(0)
     assert len(true) == 4, "15 frames at 24 a second are 4 at 5 a second"
     assert np.abs(given - true[-2]).mean() < 12, "the frames that are known come first"

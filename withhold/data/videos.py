@@ -171,11 +171,11 @@ def each_frame(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
         Unreadable: with the reason.
     """
     if isinstance(item, list):
-        yield from (_scaled(Image.fromarray(np.squeeze(images.whole(frame))), side) for frame in item)
+        yield from (_scaled(images.whole(frame), side) for frame in item)
         return
     with opened(item, "video") as stream:
         for frame in decoded(stream):
-            yield _scaled(Image.fromarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))), side)
+            yield _scaled(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)), side)
 
 
 def frame_rate(item: Item) -> Fraction:
@@ -186,10 +186,12 @@ def frame_rate(item: Item) -> Fraction:
         return stream.average_rate or Fraction(FRAME_RATE)
 
 
-def _scaled(image: Image.Image, side: int | None) -> np.ndarray:
+def _scaled(pixels: np.ndarray, side: int | None) -> np.ndarray:
+    """Pixels uint8 [h, w, 1 or 3] -> [h', w', 3], their shorter side `side` pixels."""
+    image = Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))))
     scale = 1 if side is None else side / min(image.size)
     width, height = (max(1, round(length * scale)) for length in image.size)
-    return np.array(image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
+    return np.array(image.resize((width, height), Image.Resampling.LANCZOS))
 
 
 @contextlib.contextmanager

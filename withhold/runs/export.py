@@ -21,6 +21,7 @@ def export(run: Run, to: str, path: Path) -> float:
     Gives the largest difference to the trained encoder's features, in units of their deviation.
 
     Raises:
+        UsageError: an unknown format, or ONNX of an encoder that is not of images.
         WithholdError: the written encoder does not agree with the trained one, or the packages for ONNX are missing.
     """
     if to == "safetensors":
@@ -34,6 +35,8 @@ def export(run: Run, to: str, path: Path) -> float:
     except ImportError as error:
         raise WithholdError("ONNX needs more packages: pip install 'withhold[onnx]'.") from error
     encoder = run.encoder
+    if encoder.kind != "image":
+        raise UsageError(f"ONNX is written of encoders of images, and this one is of {encoder.kind}: --to safetensors.")
     size, channels = encoder.size, run.config["decoding"]["channels"]
     images = torch.rand(3, channels, size, size, generator=torch.Generator().manual_seed(0))
     other = torch.rand(5, channels, size, size, generator=torch.Generator().manual_seed(1))

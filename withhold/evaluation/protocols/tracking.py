@@ -37,7 +37,7 @@ def _follow(tracker: Tracker, sequence: Sequence, side: int) -> np.ndarray:
     """Each metric in each frame after the first that has a mask, mean over objects: float [frames, metrics]."""
     frames = torch.from_numpy(sequence.frames(side)).permute(0, 3, 1, 2)
     values, first = np.unique(sequence.mask(0).labels, return_inverse=True)
-    objects = [number for number, value in enumerate(values) if value]
+    objects = np.flatnonzero(values).tolist()
     rows = []
     for number, labels in enumerate(tracker(frames, torch.from_numpy(first))):
         if number not in sequence.masks or not number:
@@ -45,6 +45,8 @@ def _follow(tracker: Tracker, sequence: Sequence, side: int) -> np.ndarray:
         truth = torch.from_numpy(sequence.mask(number).labels)
         if truth.shape != labels.shape:
             raise WithholdError(f"{sequence.masks[number]} is not of the first mask's size: make all masks so.")
-        pairs = [(labels == number, truth == values[number].item()) for number in objects]
+        pairs = [(labels == thing, truth == values[thing].item()) for thing in objects]
         rows.append([np.mean([compare(*pair) for pair in pairs]) for compare in METRICS.values()])
+    if not rows:
+        raise WithholdError(f"{sequence.name} has no mask but the first: draw one of another frame to compare with.")
     return np.array(rows)

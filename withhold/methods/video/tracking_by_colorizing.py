@@ -33,7 +33,8 @@ class TrackingByColorizing(Method):
         frames: of a clip; the last is the target, the others are references.
         fps: frames a second.
         clusters: how many colours are told apart.
-        temperature: of the softmax over cosines; a lower one points at fewer places.
+        temperature: of the softmax over cosines in training; a lower one points at fewer places. What follows a mask
+            takes 0.07, whatever the encoder.
     """
 
     channels = 1

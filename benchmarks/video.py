@@ -1,0 +1,51 @@
+"""How fast videos are decoded into the cache and read from it: frames a second, and milliseconds a batch.
+
+    python benchmarks/video.py DATA [--rounds 5]     DATA: a folder of videos
+
+Cold: every file of DATA is decoded at 112 pixels into an empty cache. From the cache: batches of 32 clips of 8 frames,
+drawn anew each time, as a training step draws them. The target is a batch in less than 50 milliseconds.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from record import record
+
+from withhold import data
+
+SIZE, FRAMES, CLIPS, TARGET = 112, 8, 32, 50.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        samples = data.load(options.data, "video", size=SIZE, channels=3, frames=FRAMES, fps=15.0, cache_dir=folder)
+        cold = len(samples.values) / (time.perf_counter() - began)
+        windows, rng = samples.windows(), np.random.default_rng(0)
+        spent = []
+        for _ in range(20 * options.rounds):
+            chosen = rng.integers(len(windows), size=CLIPS)
+            began = time.perf_counter()
+            batch = windows.batch(chosen)
+            spent.append(1000 * (time.perf_counter() - began))
+        assert batch.shape == (CLIPS, FRAMES, 3, SIZE, SIZE)
+    middle, worst = statistics.median(spent), float(np.quantile(spent, 0.95))
+    found = {
+        "data": options.data.name, "videos": len(samples), "frames": len(samples.values),
+        "frames_per_second_cold": round(cold), "frames_per_second_cached": round(CLIPS * FRAMES * 1000 / middle),
+        "milliseconds_a_batch": round(middle, 2), "of_95_in_100_batches_at_most": round(worst, 2), "target": TARGET,
+    }  # fmt: skip
+    print(found)
+    print(record("video", found))
+
+
+if __name__ == "__main__":
+    main()
