@@ -29,6 +29,9 @@ from record import record
 import withhold
 from withhold.evaluation.protocols.lowshot import DRAWS, SHOTS, draw
 
+LABELLED = 4000
+"""Training texts among which labels are drawn."""
+
 
 def paragraphs(file: Path) -> list[str]:
     """WikiText's paragraphs without headings; its unknown words are those of our tokenizers."""
@@ -57,10 +60,10 @@ def perplexity(run: withhold.Run, texts: list[str], seed: int) -> dict:
     }  # fmt: skip
 
 
-def tf_idf(train: tuple[list, list], test: tuple[list, list], seed: int) -> list[dict]:
-    """Logistic regression on the words' TF-IDF, from the same draws of labels as the protocol's."""
-    vectorizer = TfidfVectorizer(sublinear_tf=True)
-    known, asked = vectorizer.fit_transform(train[0]), vectorizer.transform(test[0])
+def tf_idf(texts: list[str], train: tuple[list, list], test: tuple[list, list], seed: int) -> list[dict]:
+    """Logistic regression on TF-IDF of the words of all `texts`, from the same draws of labels as the protocol's."""
+    vectorizer = TfidfVectorizer(sublinear_tf=True).fit(texts)
+    known, asked = vectorizer.transform(train[0]), vectorizer.transform(test[0])
     labels, rng, rows = torch.tensor(train[1]), torch.Generator().manual_seed(seed), []
     for shots in SHOTS:
         values = []
@@ -98,8 +101,9 @@ def main() -> None:
         if options.task == "wikitext":
             found |= perplexity(run, parts["test"], seed)
         else:
-            rows = run.evaluate(parts["train"], parts["test"], protocols=("lowshot",))
-            found["results"] = rows + tf_idf(parts["train"], parts["test"], seed)
+            labelled = tuple(column[:LABELLED] for column in parts["train"])
+            rows = run.evaluate(labelled, parts["test"], protocols=("lowshot",))
+            found["results"] = rows + tf_idf(texts, labelled, parts["test"], seed)
     record(f"bert/{options.task}-{seed}", found)
     print(json.dumps(found, indent=2))
 

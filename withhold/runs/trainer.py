@@ -27,9 +27,6 @@ from withhold.training import Outcome, Plan, Row, defaults
 
 log = logging.getLogger("withhold")
 
-LOOKED = 2000
-"""Images that the monitor compares others with."""
-
 
 def train(
     method: str,
@@ -226,17 +223,14 @@ def _finish(
 
 
 def _watched(streams: dict[str, Samples]) -> tuple[Samples, Samples]:
-    """A bank and queries for the monitor: labelled items where there are any, and of long ones the middle.
-
-    It looks twenty times in a run, which must not cost more than a small part of it: fewer items where they are large.
-    """
+    """A bank and queries for the monitor: labelled items where there are any, of long ones the middle."""
     known = [s for s in streams.values() if s.labels is not None and (s.labels >= 0).any()]
     samples = (known or list(streams.values()))[0]
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0)).numpy()
     if samples.labels is not None:
         order = order[samples.labels[order] >= 0]
-    frames = samples.shape[0] if samples.kind.startswith("video") else 1
-    most = max(LOOKED // 10, (LOOKED if samples.kind == "image" else LOOKED // 4) // frames)
+    images = samples.shape[0] if samples.kind.startswith("video") else 4 if samples.kind == "text" else 1
+    most = max(200, 2000 // images)  # it is looked at some twenty times a run
     queries = min(most // 4, len(order) // 4)
     return samples.select(order[queries : queries + most]).middles(), samples.select(order[:queries]).middles()
 

@@ -31,7 +31,7 @@ class SkipGram(Method):
         tokenizer: what makes words of the text.
     """
 
-    optimizer = Optimizer("adagrad", lr=0.3, weight_decay=0.0)
+    optimizer = Optimizer("adagrad", lr=0.6, weight_decay=0.0)
 
     def __init__(
         self,
