@@ -384,6 +384,8 @@ def test_killed_and_terminated_processes_resume_to_the_same_weights(tmp_path):
             "train",
             "moco",
             "digits",
+            "--size",
+            "16",
             "--epochs",
             "6",
             "--batch-size",

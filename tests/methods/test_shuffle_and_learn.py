@@ -135,7 +135,7 @@ def test_triples_of_one_frame_are_judged_alike_in_any_order():
 def test_the_order_of_a_moving_bar_is_learned():
     method = make()
     terms = overfit(method, {"videos": moving(32)}, seeds=range(50), lr=3e-3)[-8:]
-    assert sum(float(t["loss"]) for t in terms) / 8 < 0.6 * math.log(2)
+    assert sum(t["loss"].item() for t in terms) / 8 < 0.6 * math.log(2)
 
 
 def test_values_that_make_no_sense_are_refused():

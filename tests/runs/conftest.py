@@ -33,18 +33,18 @@ def make_run(tmp_path):
         results=(),
         finished=True,
         channels=1,
-        encoder="convnet",
+        encoder=None,
+        decoding=None,
         parameters=None,
         **config,
     ):
         folder = tmp_path / name
         folder.mkdir()
-        encoder = {"name": encoder, "size": 32, "channels": channels, "pretrained": False}
+        encoder = encoder or {"name": "convnet", "size": 32, "channels": channels, "pretrained": False}
         config = {
             "withhold": "0.1.0", "method": method, "parameters": parameters or {}, "encoder": encoder,
-            "decoding": {"size": 32, "channels": channels}, "data": ["digits"], "labels": None, "classes": [],
-            "batch_size": 16,
-            "plan": {"steps": 20, "minutes": None, "seed": 3},
+            "decoding": decoding or {"size": 32, "channels": channels}, "data": ["digits"], "labels": None,
+            "classes": [], "batch_size": 16, "plan": {"steps": 20, "minutes": None, "seed": 3},
         } | config  # fmt: skip
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
         if rows:

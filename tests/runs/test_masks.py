@@ -16,7 +16,8 @@ PALETTE = [0, 0, 0, 250, 10, 10, 10, 250, 10]
 @pytest.fixture
 def run(make_run):
     decoding = {"size": 32, "channels": 3, "frames": 4, "fps": 6.0}
-    return make_run("tracker", method="tracking_by_colorizing", encoder="fineconv", decoding=decoding)
+    encoder = {"name": "fineconv", "size": 32, "channels": 1, "pretrained": False}
+    return make_run("tracker", method="tracking_by_colorizing", encoder=encoder, decoding=decoding)
 
 
 @pytest.fixture
