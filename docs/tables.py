@@ -111,8 +111,22 @@ def search() -> str:
     return table(header, cells) + "\n\n" + table(["vectors", "seconds to build", "on disk, MB"], built)
 
 
+def words() -> str:
+    """Word vectors beside gensim's, of the same text with the same settings."""
+    result = json.loads((RESULTS / "words" / "wiki-sample-0.json").read_text())["result"]
+    cells = []
+    for name in ("withhold", "gensim", "untrained"):
+        found = result[name]
+        speed = f"{found['words_per_second']:,}" if "words_per_second" in found else ""
+        close = [f"{found[data]['spearman']:.3f}" for data in ("wordsim353", "simlex999")]
+        right = [f"{100 * found[kind]['accuracy']:.1f}" if kind in found else "" for kind in ("semantic", "syntactic")]
+        cells.append([name, speed, *close, *right])
+    return table(["vectors of", "words a second", "WordSim-353", "SimLex-999", "semantic", "syntactic"], cells)
+
+
 PARTS = {
-    "methods": methods, "claims": claims, "speeds": speeds, "memory": memory, "training": training, "search": search,
+    "methods": methods, "claims": claims, "words": words, "speeds": speeds, "memory": memory, "training": training,
+    "search": search,
 }  # fmt: skip
 
 
