@@ -19,6 +19,21 @@ def test_every_kind_has_a_name():
     assert set(IMAGES + OTHERS) == set(nets.names())
 
 
+@pytest.mark.parametrize(
+    ("name", "inputs", "lacking"),
+    [
+        ("audio-cnn", {"size": 32, "channels": 3}, "no rate"),
+        ("convnet", {"tokenizer": "tokenizer.json", "tokens": 64}, "no size and no channels"),
+        ("hf:some/model", {"rate": 16_000}, "no size and no channels"),
+    ],
+)
+def test_an_encoder_for_other_data_is_refused(name, inputs, lacking):
+    with pytest.raises(
+        UsageError, match=f"^{name} is an encoder for other data: these have {lacking}. Leave --encoder"
+    ):
+        nets.build(name, **inputs)
+
+
 @pytest.mark.parametrize("name", IMAGES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_features_are_the_mean_of_the_map(name, channels):

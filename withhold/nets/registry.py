@@ -66,7 +66,12 @@ def build(name: str | nn.Module, *, pretrained: bool = False, **inputs: Any) -> 
         return name
     if isinstance(name, nn.Module):
         return adapters.adapt(name, **inputs)
-    takes(name)  # which names the right ones where there is no such encoder
+    lacking = [field for field in takes(name) if field not in inputs]
+    if lacking:
+        raise UsageError(
+            f"{name} is an encoder for other data: these have no {' and no '.join(lacking)}. Leave --encoder out, and "
+            "the method takes its default."
+        )
     source, _, rest = name.partition(":")
     if rest:
         return adapters.SOURCES[source](rest, pretrained=pretrained, **inputs)
