@@ -4,9 +4,11 @@ import datetime
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ def record(name: str, result: dict[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**about, "result": result}, indent=2)
+    text = re.sub(rf"{re.escape(tempfile.gettempdir())}/[^/\"]+", "FOLDER", text)  # what was made for this run alone
     data = os.environ.get("WITHHOLD_DATA")  # data sets lie below this variable, on whatever machine
     path.write_text((text.replace(data, "$WITHHOLD_DATA") if data else text) + "\n")
     return path

@@ -57,7 +57,7 @@ def recordings(source: Path) -> dict[str, dict[int, list[bytes]]]:
 def write_pairs(source: Path, folder: Path, part: str, count: int, seed: int, digits: int = 1) -> np.ndarray:
     """Write `count` pairs and their manifest; gives the upper left corner of each pair's spoken digit, int [n, 2]."""
     rng = np.random.default_rng([seed, part == "test"])
-    pictures = data.load(str(source / "mnist"), split=part, size=28)
+    pictures = data.load(f"{source / 'mnist'}::{part}", size=28)
     of_digit = [np.flatnonzero(pictures.labels == digit) for digit in range(10)]
     spoken = recordings(source)[part]
     target = folder / part

@@ -81,13 +81,13 @@ def controls(source: Path, seed: int) -> None:
     images = round(EPOCHS["supervised"] * len(train))
     learner = train_supervised(Supervised, encoder, train, images=images, seed=seed, device=device)
     minutes = cpu_minutes() - began
-    nets.refresh_statistics(learner.encoder, plain_batches(train, device))
+    nets.refresh_statistics(learner.encoder, plain_batches([train], device))
     rows = evaluation.evaluate(learner.encoder, train, test, PROTOCOLS, seed=seed)
     write("supervised", seed, "convnet", [row for row in rows if row["encoder"] == "trained"], minutes)
     write("pixels", seed, "none", [row for row in rows if row["encoder"] == "pixels"])
     for name, channels in (("convnet", 3), ("convnet", 1), ("vit-tiny", 3)):
         encoder = build_encoder({"name": name, "size": 32, "channels": channels, "pretrained": False}, seed)
-        nets.refresh_statistics(encoder, plain_batches(train, device))
+        nets.refresh_statistics(encoder, plain_batches([train], device))
         rows = evaluation.evaluate(encoder, train, test, PROTOCOLS, pixels=False, seed=seed)
         write("untrained" if channels == 3 else "untrained-lightness", seed, name, rows)
 

@@ -41,7 +41,7 @@ def test_a_network_learns_sounds_with_their_labels(cls, tones):
     encoder = nets.build("audio-cnn", rate=RATE)
     learner = train(cls, encoder, tones.select(range(64)), images=640, seed=0, device=torch.device("cpu"))
     rest = tones.select(range(64, 128))
-    nets.refresh_statistics(learner.encoder, evaluation.plain_batches(rest, "cpu"))
+    nets.refresh_statistics(learner.encoder, evaluation.plain_batches([rest], "cpu"))
     said = evaluation.scores(learner, rest).argmax(1)
     assert (said.numpy() == rest.labels).mean() > 0.9
 
@@ -60,7 +60,7 @@ def test_supervision_sees_each_sound_changed_each_time(tones):
 def test_features_of_pairs_come_from_both(photo_samples):
     pairs = data.Pairs(videos(photo_samples, 1, 1.0), sounds(1.0))
     encoder = nets.build("audiovisual", size=32, channels=3, rate=RATE)
-    nets.refresh_statistics(encoder, evaluation.plain_batches(pairs, "cpu"))
+    nets.refresh_statistics(encoder, evaluation.plain_batches([pairs], "cpu"))
     both, seen, heard = (
         evaluation.features(encoder, part).numpy() for part in (pairs.select([1, 2]), pairs.frames, pairs.sound)
     )

@@ -92,9 +92,9 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--size", type=int, help="pixels of the square input (default: from the images)")
     parser.add_argument("--epochs", type=float, help="passes over the data")
     parser.add_argument("--minutes", type=float, help="instead of epochs: how long (default: 10 on a CPU, 30 on a GPU)")
-    parser.add_argument("--batch-size", type=int, help="images a step, on each device")
+    parser.add_argument("--batch-size", type=int, help="items a step, on each device")
     parser.add_argument("--optimizer", choices=["adamw", "sgd", "lars", "adagrad"], help="default: the method's own")
-    parser.add_argument("--lr", type=float, help="peak learning rate at 256 images a step (default: the method's own)")
+    parser.add_argument("--lr", type=float, help="peak learning rate at 256 items a step (default: the method's own)")
     parser.add_argument("--weight-decay", type=float, help="default: the method's own")
     parser.add_argument("--clip", type=float, default=0.0, help="largest norm of the gradient (default: no limit)")
     parser.add_argument("--accumulate", type=int, default=1, help="cut every batch into so many parts, to save memory")
@@ -133,7 +133,7 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print(f"! {finding}")
     print(
         f"{counted(outcome['steps'], 'step')} in {outcome['seconds']:.0f} s, "
-        f"{outcome['images_per_second']:.0f} images a second."
+        f"{outcome['items_per_second']:.0f} items a second."
     )
     print(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
     print(

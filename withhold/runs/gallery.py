@@ -98,14 +98,14 @@ def neighbours(samples: Samples, features: Tensor, encoder: Encoder) -> list[dic
 
 
 def _item(samples: Samples, index: int, encoder: Encoder) -> dict[str, Any]:
-    shown: Tensor | str = samples.names[index]
-    if samples.kind in ("image", "video", "video with sound"):
-        shown = samples.of("image").batch(np.array([index]))[0].float() / 255
+    shown: Tensor | str
     if isinstance(samples, Series) and isinstance(encoder, TextEncoder):
         shown = encoder.words(torch.tensor(samples.whole(index)[None, :WORDS]))[0]
-    if isinstance(samples, Series) and samples.kind == "audio":
-        sound = views.to_float(samples.batch(np.array([index])))
-        shown = views.draw_log_mel(views.log_mel(sound, round(samples.rate)))[0]
+    elif samples.kind == "audio":
+        sound = views.to_float(samples.batch([index]))
+        shown = views.draw_log_mel(views.log_mel(sound, samples.measured().rate))[0]
+    else:
+        shown = views.to_float(samples.of("image").batch([index]))[0]
     label = "" if samples.labels is None or samples.labels[index] < 0 else samples.classes[samples.labels[index]]
     return {**_cell(shown), "name": samples.names[index], "label": label}
 

@@ -46,7 +46,7 @@ class Plan:
         steps: optimiser steps; None to fill `minutes`.
         minutes: how long, on this machine, by the pace of the first steps.
         optimizer: "adamw", "sgd", "lars" or "adagrad".
-        lr: peak learning rate at 256 images a step; scaled with the batch as `Optimizer` says.
+        lr: peak learning rate at 256 items a step; scaled with the batch as `Optimizer` says.
         weight_decay: of weights, not of biases and normalisation.
         warmup: share of the steps in which the learning rate rises.
         clip: largest joint norm of a player's gradients; 0 for no limit.
@@ -197,10 +197,10 @@ def fit(
                 means = dict(zip(sums, averages, strict=True))
                 elapsed = time.perf_counter() - started
                 seconds += elapsed
-                images = (step - logged) * batches.batch_size * fabric.world_size
+                items = (step - logged) * batches.batch_size * fabric.world_size
                 row = {
                     "step": step, "epoch": step / batches.steps_per_epoch, "seconds": round(seconds, 3), **means,
-                    "images_per_second": images / elapsed, "waiting": waited / elapsed,
+                    "items_per_second": items / elapsed, "waiting": waited / elapsed,
                     "lr": next(iter(optimizers.values())).param_groups[0]["lr"],
                 }  # fmt: skip
                 bad = [name for name, value in means.items() if name.endswith("loss") and not math.isfinite(value)]

@@ -112,7 +112,7 @@ def build(modules: Iterable[nn.Module], recipe: Optimizer, lr: float) -> torch.o
 
 
 def peak_lr(recipe: Optimizer, batch_size: int) -> float:
-    """The recipe's learning rate for `batch_size` images a step: linear in it for SGD and LARS, its root for others."""
+    """The recipe's learning rate for `batch_size` items a step: linear in it for SGD and LARS, its root for others."""
     ratio = batch_size / REFERENCE_BATCH
     return recipe.lr * (ratio if recipe.name in ("sgd", "lars") else math.sqrt(ratio))
 
