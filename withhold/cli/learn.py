@@ -56,8 +56,8 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
 @verb
 def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Render a batch of what the method will see beside what it withholds."""
-    parser.add_argument("method")
+    """Render a batch of what the method will see beside what it withholds; of a run, what it says too."""
+    parser.add_argument("method", help="a method's name or file; or a run's folder, which has its own data")
     parser.add_argument("items", nargs="*", metavar="DATA | key=value")
     parser.add_argument("--out", required=True, help="the PNG file to write")
     parser.add_argument("--size", type=int, help="pixels of the square input (default: from the images)")
@@ -74,7 +74,8 @@ def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     if options.json:
         return print_json({"out": options.out})
     print(f"The picture is {options.out}")
-    print(f"Next: withhold train {' '.join([options.method, *options.items])}")
+    if options.items:
+        print(f"Next: withhold train {' '.join([options.method, *options.items])}")
 
 
 @verb

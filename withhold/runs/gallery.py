@@ -22,8 +22,8 @@ def draw(samples: Samples, seed: int) -> Samples:
     return samples.select(torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:MOST].numpy())
 
 
-def picture(method: Method, streams: Sequence[Samples], seed: int) -> list[dict[str, Any]]:
-    """What the method saw, said and what was true of a few samples: rows of cells; none where it has no picture.
+def columns(method: Method, streams: Sequence[Samples], seed: int) -> pictures.Columns:
+    """What the method saw, said and what was true of a few samples; {} where it has no picture.
 
     Args:
         streams: what the method needs, in its order, shuffled; without labels where it needs them, there is no picture.
@@ -33,7 +33,7 @@ def picture(method: Method, streams: Sequence[Samples], seed: int) -> list[dict[
         if not need.startswith("labelled"):
             chosen[stream] = np.arange(len(samples))
         elif samples.labels is None or not (samples.labels >= 0).any():
-            return []
+            return {}
         else:
             chosen[stream] = np.flatnonzero(samples.labels >= 0)
     count = min(BATCH, *map(len, chosen.values()))  # as many of each stream, as in training
@@ -47,10 +47,14 @@ def picture(method: Method, streams: Sequence[Samples], seed: int) -> list[dict[
     with torch.inference_mode():
         visible, withheld = method.hide(batch)
         says = type(method).predict is not Method.predict
-        columns = pictures.select(method.picture(visible, withheld, method.predict(visible) if says else None), ROWS)
-    said, true = columns.get("said"), columns.get("true")
+        return pictures.select(method.picture(visible, withheld, method.predict(visible) if says else None), ROWS)
+
+
+def picture(shown: pictures.Columns) -> list[dict[str, Any]]:
+    """What `columns` gives, for a page: rows of cells, which say of each answer whether it is right."""
+    said, true = shown.get("said"), shown.get("true")
     rows = []
-    for title, column in columns.items():
+    for title, column in shown.items():
         cells = [_cell(entry) for entry in column]
         if title == "said" and isinstance(said, list) and isinstance(true, list):
             cells = [cell | {"right": answer == truth} for cell, answer, truth in zip(cells, said, true, strict=True)]
