@@ -14,14 +14,18 @@ from typing import Any
 
 import torch
 
+import withhold
+from withhold.runs import picture
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
 
-def record(name: str, result: dict[str, Any]) -> Path:
+def record(name: str, result: dict[str, Any], run: withhold.Run | None = None, *streams: Any) -> Path:
     """Write `result` to results/NAME.json beside its command, date (UTC), commit and machine; gives the file's path.
 
-    The commit ends in "+changes" where code differs from it.
+    The commit ends in "+changes" where code differs from it. Of a run, what it saw and said of its `streams` (by
+    default those of its training) is drawn to results/NAME.webp.
     """
     about = {
         "command": _command(),
@@ -31,6 +35,8 @@ def record(name: str, result: dict[str, Any]) -> Path:
     }
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    if run is not None:
+        picture(str(run.folder), *streams, out=path.with_suffix(".webp"))
     text = json.dumps({**about, "result": result}, indent=2)
     text = re.sub(rf"{re.escape(tempfile.gettempdir())}/[^/\"]+", "FOLDER", text)  # what was made for this run alone
     data = os.environ.get("WITHHOLD_DATA")  # data sets lie below this variable, on whatever machine

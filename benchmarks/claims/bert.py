@@ -104,7 +104,7 @@ def main() -> None:
             labelled = tuple(column[:LABELLED] for column in parts["train"])
             rows = run.evaluate(labelled, parts["test"], protocols=("lowshot",))
             found["results"] = rows + tf_idf(texts, labelled, parts["test"], seed)
-    record(f"bert/{options.task}-{seed}", found)
+        record(f"bert/{options.task}-{seed}", found, run, texts)
     print(json.dumps(found, indent=2))
 
 

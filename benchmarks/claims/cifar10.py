@@ -40,7 +40,9 @@ def cpu_minutes() -> float:
     return (used.ru_utime + used.ru_stime) / 60
 
 
-def write(name: str, seed: int, encoder: str, rows: list[dict], minutes: float = 0.0, **more) -> None:
+def write(
+    name: str, seed: int, encoder: str, rows: list[dict], minutes: float = 0.0, run: withhold.Run | None = None, **more
+) -> None:
     epochs = EPOCHS.get(name, 0)
     found = {
         "method": name,
@@ -49,7 +51,7 @@ def write(name: str, seed: int, encoder: str, rows: list[dict], minutes: float =
         "epochs": epochs,
         "training_cpu_minutes": round(minutes, 2),
     }
-    record(f"claims/{name}-{encoder}-{seed}", found | more | {"results": rows})
+    record(f"claims/{name}-{encoder}-{seed}", found | more | {"results": rows}, run)
     print(name, encoder, seed, {f"{r['protocol']}{r.get('shots', '')}": round(r["value"], 4) for r in rows}, flush=True)
 
 
@@ -69,7 +71,16 @@ def claim(method: str, source: Path, seed: int) -> None:
         minutes = cpu_minutes() - began
         train, test = (run.load_data(source / f"{part}.parquet") for part in ("train", "test"))
         rows = evaluation.evaluate(run.encoder, train, test, PROTOCOLS, pixels=False, seed=seed)
-        write(method, seed, encoder, rows, minutes, training=run.config["outcome"], batch_size=run.config["batch_size"])
+        write(
+            method,
+            seed,
+            encoder,
+            rows,
+            minutes,
+            run,
+            training=run.config["outcome"],
+            batch_size=run.config["batch_size"],
+        )
 
 
 def controls(source: Path, seed: int) -> None:

@@ -44,12 +44,13 @@ def claim(method: str, source: Path, count: int, epochs: float, seed: int, flip:
             )  # fmt: skip
             minutes = cpu_minutes() - began
             rows = run.evaluate(labelled, test, protocols=("classifier", "linear"))
-        found = {
-            "method": name, "as": method, "data": source.name, "labels": count, "seed": seed, "epochs": epochs,
-            "parameters": run.config["parameters"], "training_cpu_minutes": round(minutes, 2), "results": rows,
-        }  # fmt: skip
-        ending = "" if not parameters else "-alone"
-        record(f"fewlabels/{source.name}-{count}-{method}{ending}-{seed}", found)
+            found = {
+                "method": name, "as": method, "data": source.name, "labels": count, "seed": seed, "epochs": epochs,
+                "parameters": run.config["parameters"], "training_cpu_minutes": round(minutes, 2), "results": rows,
+            }  # fmt: skip
+            drawn = (run, labelled, train) if not parameters else ()
+            ending = "" if not parameters else "-alone"
+            record(f"fewlabels/{source.name}-{count}-{method}{ending}-{seed}", found, *drawn)
         shown = {f"{row['encoder']} {row['protocol']}": round(row["value"], 4) for row in rows}
         print(name, method, count, f"{minutes:.1f} min", shown, flush=True)
 

@@ -43,7 +43,7 @@ def claim(source: Path, name: str, seed: int, epochs: float | None) -> None:
             "epochs": epochs or chosen["epochs"], "parameters": run.config["parameters"], "batch_size": BATCH,
             "training": run.config["outcome"], "training_cpu_minutes": round(minutes, 2), "results": rows,
         }  # fmt: skip
-    record(f"tracking/{name}-{seed}", found)
+        record(f"tracking/{name}-{seed}", found, run)
     means = {f"{row['encoder']} {row['metric']}": round(row["value"], 4) for row in rows if "sequence" not in row}
     print(name, seed, f"{minutes:.1f} min", means, flush=True)
 

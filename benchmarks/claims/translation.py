@@ -83,7 +83,7 @@ def main() -> None:
             "cycle error": [rows[0]["generators/cycle"], rows[-1]["generators/cycle"]],
             "change": rows[-1]["generators/change"],
         }  # fmt: skip
-    record(f"translation/mnist-usps-{options.seed}", found)
+        record(f"translation/mnist-usps-{options.seed}", found, run, some, second)
     print(found, flush=True)
 
 

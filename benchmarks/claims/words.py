@@ -103,7 +103,7 @@ def main() -> None:
             command = [*options.gensim, str(corpus), "--epochs", str(round(options.epochs)), *sets]
             said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             found["gensim"] = json.loads(said.splitlines()[-1])
-    record(f"words/wiki-sample-{options.seed}", found)
+        record(f"words/wiki-sample-{options.seed}", found, run, texts)
     print(json.dumps(found, indent=2))
 
 

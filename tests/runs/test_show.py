@@ -125,5 +125,9 @@ def test_the_picture_of_a_run_has_what_it_says(make_run, tmp_path):
     picture(run, out=tmp_path / "said.png")
     seen, said = (Image.open(tmp_path / f"{name}.png") for name in ("seen", "said"))
     assert said.width > seen.width  # a column more
-    with pytest.raises(UsageError, match="is a run, which has its data, encoder and parameters: give --out and --seed"):
-        picture(run, "digits", out=tmp_path / "said.png")
+    picture(run, "digits", out=tmp_path / "again.png")
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "said.png").read_bytes()
+    with pytest.raises(UsageError, match="is a run, which has its encoder, size and parameters: leave them out"):
+        picture(run, out=tmp_path / "said.png", size=32)
+    with pytest.raises(UsageError, match=r"rotation learns from 1 stream\(s\), images \(image\), but 2 were given"):
+        picture(run, "digits", "digits", out=tmp_path / "said.png")

@@ -57,7 +57,7 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 @verb
 def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """Render a batch of what the method will see beside what it withholds; of a run, what it says too."""
-    parser.add_argument("method", help="a method's name or file; or a run's folder, which has its own data")
+    parser.add_argument("method", help="a method's name or file; or a run's folder, whose own data need not be named")
     parser.add_argument("items", nargs="*", metavar="DATA | key=value")
     parser.add_argument("--out", required=True, help="the PNG file to write")
     parser.add_argument("--size", type=int, help="pixels of the square input (default: from the images)")
@@ -74,7 +74,7 @@ def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     if options.json:
         return print_json({"out": options.out})
     print(f"The picture is {options.out}")
-    if options.items:
+    if not Path(options.method).is_dir():
         print(f"Next: withhold train {' '.join([options.method, *options.items])}")
 
 

@@ -30,15 +30,14 @@ def picture(
 ) -> None:
     """Render a few samples as `method` would see them, beside what it withholds, to the PNG file `out`.
 
-    Where `method` is the folder of a run, it is of what that was trained on, and shows what the run says too.
+    Where `method` is the folder of a run, the picture shows what that says too. Without `sources` it is of what the
+    run was trained on.
     """
     if (Path(method) / "config.json").is_file():
-        if sources or parameters or encoder or size:
-            raise UsageError(
-                f"{method} is a run, which has its data, encoder and parameters: give --out and --seed alone."
-            )
+        if parameters or encoder or size:
+            raise UsageError(f"{method} is a run, which has its encoder, size and parameters: leave them out.")
         run = Run(method)
-        _save(gallery.columns(run.method, [gallery.draw(samples, seed) for samples in run.streams()], seed), out)
+        _save(gallery.columns(run.method, [gallery.draw(part, seed) for part in run.streams(*sources)], seed), out)
         return
     cls = registry.find(method)
     parameters = registry.configure(cls, parameters)
