@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import resource
 import shlex
 import subprocess
 import sys
@@ -42,6 +43,12 @@ def record(name: str, result: dict[str, Any], run: withhold.Run | None = None, *
     data = os.environ.get("WITHHOLD_DATA")  # data sets lie below this variable, on whatever machine
     path.write_text((text.replace(data, "$WITHHOLD_DATA") if data else text) + "\n")
     return path
+
+
+def cpu_minutes() -> float:
+    """What this process has used of processors so far; unlike the clock, others that are busy do not change it."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return (used.ru_utime + used.ru_stime) / 60
 
 
 def _command() -> str:

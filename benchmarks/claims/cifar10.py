@@ -9,7 +9,6 @@ CPU minutes: `EPOCHS` fixes how often it sees them, so that a run can be repeate
 """
 
 import argparse
-import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from record import record
+from record import cpu_minutes, record
 
 import withhold
 from withhold import data, evaluation, nets
@@ -33,11 +32,6 @@ EPOCHS = {
     "supervised": 10,
 }  # fmt: skip
 TRANSFORMERS = ("mae",)
-
-
-def cpu_minutes() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return (used.ru_utime + used.ru_stime) / 60
 
 
 def write(

@@ -20,9 +20,8 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from cifar10 import cpu_minutes
 from moving_mnist import clips
-from record import record
+from record import cpu_minutes, record
 
 import withhold
 from withhold import data, evaluation
