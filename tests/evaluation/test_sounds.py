@@ -36,6 +36,15 @@ def test_a_table_names_the_spectrogram_as_the_control(tones):
     assert rows[-1]["value"] > 0.9, "low and high tones differ in their bands"
 
 
+def test_what_has_no_map_is_found_by_its_features(tones):
+    encoder = nets.build("audio-cnn", rate=RATE)
+    rows = evaluation.evaluate(encoder, tones.select(range(40)), tones.select(range(40, 64)), ("retrieval",))
+    assert [(row["encoder"], row["pooling"], row["whitened"]) for row in rows] == [
+        (name, "embedding", white) for name in ("trained", "spectrogram") for white in (False, True)
+    ]
+    assert rows[2]["value"] > 0.8, "low tones are nearer to low ones"
+
+
 @pytest.mark.parametrize("cls", [Supervised, Finetune])
 def test_a_network_learns_sounds_with_their_labels(cls, tones):
     encoder = nets.build("audio-cnn", rate=RATE)
