@@ -79,7 +79,7 @@ def test_train_says_what_it_chose_and_what_is_next(pictures, tmp_path, capsys):
     said = last_json(capsys)
     assert said["run"] == str(tmp_path / "r")
     assert said["steps"] >= 1
-    assert said["items_per_second"] > 0
+    assert said["images_per_second"] > 0
     assert 0 <= said["metrics"]["accuracy"] <= 1
 
 

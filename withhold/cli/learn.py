@@ -134,7 +134,7 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print(f"! {finding}")
     print(
         f"{counted(outcome['steps'], 'step')} in {outcome['seconds']:.0f} s, "
-        f"{outcome['items_per_second']:.0f} items a second."
+        f"{outcome['images_per_second']:.0f} items a second."
     )
     print(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
     print(

@@ -34,7 +34,7 @@ ENCODERS = {
 }
 PROTOCOLS = {"knn": "k-NN", "linear": "Linear probe", "lowshot": "Low-shot", "finetune": "Fine-tuned"}
 TERMS = {"knn": "k-NN accuracy", "rank": "Effective rank", "spread": "Spread", "psnr": "PSNR"}
-HOUSEKEEPING = {"step", "epoch", "seconds", "items_per_second", "waiting", "lr"}
+HOUSEKEEPING = {"step", "epoch", "seconds", "images_per_second", "waiting", "lr"}
 
 
 def write(run: Run, *streams: Samples) -> Path:
@@ -119,7 +119,7 @@ def stats(run: Run) -> list[dict[str, str]]:
             {"value": _duration(last["seconds"]), "name": "Training time", "note": counted(last["step"], "step")}
         )
         outcome = run.config.get("outcome", {})
-        speed = outcome.get("items_per_second", last.get("items_per_second"))
+        speed = outcome.get("images_per_second", last.get("images_per_second"))
         if speed is not None:
             note = run.config.get("hardware", {}).get("device", "")
             shown.append({"value": f"{speed:,.0f}", "name": "Images a second", "note": note})

@@ -207,7 +207,7 @@ def _finish(
     config["outcome"] = {
         "steps": outcome.steps,
         "seconds": last["seconds"],
-        "items_per_second": outcome.steps * config["batch_size"] * fabric.world_size / max(last["seconds"], 1e-9),
+        "images_per_second": outcome.steps * config["batch_size"] * fabric.world_size / max(last["seconds"], 1e-9),
         "metrics": {name: value for name, value in last.items() if name not in ("step", "seconds", "waiting", "lr")},
     }
     write_json(folder / "config.json", config)
