@@ -6,7 +6,7 @@ from torch import nn
 
 from withhold.errors import UsageError
 from withhold.methods import Encoder, Optimizer
-from withhold.training.optimizers import LARS, adapt, build, peak_lr, schedule
+from withhold.training.optimizers import LARS, adapt, build, clip, peak_lr, schedule
 
 
 def test_lars_steps_by_its_formula():
@@ -77,6 +77,25 @@ def test_sparse_gradients_have_one_optimiser():
     for name, decay in (("adamw", None), (None, 0.1)):
         with pytest.raises(UsageError, match="only adagrad without weight decay takes those: leave --optimizer"):
             adapt(own, name, None, decay)
+
+
+@pytest.mark.parametrize("norm", [0.1, 1e6])
+def test_sparse_gradients_are_clipped_as_dense_ones_are(norm):
+    """A row that occurs several times in a step counts as their sum."""
+    found = []
+    for sparse in (True, False):
+        torch.manual_seed(0)
+        net = nn.ModuleDict(
+            {"table": nn.Embedding(6, 3, sparse=sparse), "head": nn.Linear(3, 1), "idle": nn.Linear(1, 1)}
+        )
+        net["head"](net["table"](torch.tensor([0, 2, 2, 5, 2]))).square().sum().backward()
+        optimizer = build([net], Optimizer("adagrad", weight_decay=0.0), 0.3)
+        before = clip(optimizer, norm)
+        found.append([before, *(p.grad.to_dense() for p in net.parameters() if p.grad is not None)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    joint = torch.cat([gradient.flatten() for gradient in found[0][1:]]).norm().item()
+    assert joint == pytest.approx(min(norm, found[0][0].item()), rel=1e-4)
 
 
 def test_biases_and_normalisation_are_not_decayed():

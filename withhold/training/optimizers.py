@@ -127,4 +127,11 @@ def schedule(step: int, steps: int, warmup: int, final: float = 0.001) -> float:
 
 def clip(optimizer: torch.optim.Optimizer, norm: float) -> Tensor:
     """Scale the optimiser's gradients down to a joint norm of at most `norm`; gives their norm before."""
-    return nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], norm)
+    gradients = []
+    for parameter in (p for group in optimizer.param_groups for p in group["params"] if p.grad is not None):
+        if parameter.grad.is_sparse:  # a row that it has several times is their sum
+            parameter.grad = parameter.grad.coalesce()
+        gradients.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
+    before = nn.utils.get_total_norm(gradients)
+    torch._foreach_mul_(gradients, (norm / (before + 1e-6)).clamp(max=1))
+    return before
