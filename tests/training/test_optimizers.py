@@ -57,16 +57,18 @@ def test_adagrad_steps_rows_by_its_formula(sparse):
     torch.testing.assert_close(table.weight.detach(), weight)
 
 
-def test_adagrad_of_rows_of_one_number_is_torchs():
-    ours, theirs = (nn.Parameter(torch.ones(4, 1)) for _ in range(2))
+@pytest.mark.parametrize("shape", [(4, 1), (4,), ()])
+def test_adagrad_of_rows_of_one_number_is_torchs(shape):
+    """And of what has no rows, as biases: other methods may be trained with it too."""
+    ours, theirs = (nn.Parameter(torch.ones(shape)) for _ in range(2))
     optimizers = (
         build([nn.ParameterList([ours])], Optimizer("adagrad", weight_decay=0.0), 0.3),
         torch.optim.Adagrad([theirs], 0.3),
     )
-    for scale in (1.0, -3.0, 0.5):
+    for scale in (0.0, 1.0, -3.0, 0.5):
         for table, optimizer in zip((ours, theirs), optimizers, strict=True):
             optimizer.zero_grad()
-            (table[:, 0] ** 2 * torch.arange(4) * scale).sum().backward()
+            (table.flatten() ** 2 * torch.arange(1.0, table.numel() + 1) * scale).sum().backward()
             optimizer.step()
     torch.testing.assert_close(ours, theirs)
 
