@@ -21,7 +21,7 @@ from withhold.methods import Batch, Method
 from withhold.training import checkpoint
 from withhold.training.journal import Journal, Row
 from withhold.training.optimizers import adapt, build, clip, peak_lr, schedule
-from withhold.training.ranks import synchronize_batch_norm
+from withhold.training.ranks import dense_gradients, synchronize_batch_norm
 from withhold.training.signals import termination
 
 log = logging.getLogger("withhold")
@@ -107,6 +107,7 @@ def fit(
     method.train()
     if fabric.world_size > 1:
         synchronize_batch_norm(method)
+        dense_gradients(method)
     path = folder / "checkpoints" / "last.ckpt" if folder is not None else None
     saved = checkpoint.load(path) if path is not None and path.exists() else None
 
