@@ -283,7 +283,12 @@ def test_wrong_words(pictures, capsys, tmp_path):
     data = str(pictures)
     fails(capsys, ["train", "rotatoin", data], 2, "no method 'rotatoin'", "did you mean rotation")
     fails(capsys, ["train", "./no.py", data], 2, "no method file './no.py'")
-    fails(capsys, ["train", "rotation"], 2, "learns from 1 stream(s), images (image), but 0 were given")
+    fails(
+        capsys,
+        ["train", "rotation"],
+        2,
+        "rotation learns from images (image); it was given 0 sources: name one source for each",
+    )
     fails(capsys, ["train", "moco", data, "quue=3"], 2, "moco has no parameter 'quue'", "did you mean queue")
     fails(capsys, ["train", "moco", data, "queue=many"], 2, "moco: queue=many is not a whole number")
     fails(capsys, ["train", "moco", data, "temperature=0"], 2, "temperature must be above 0")

@@ -85,6 +85,8 @@ def print_results(results: list[dict[str, Any]]) -> None:
         encoder = f"{row['method']}" if row["encoder"] == "trained" and "method" in row else row["encoder"]
         shown = f"{row['value']:.3f}" + (f" ±{row['deviation']:.3f}" if "deviation" in row else "")
         cells[encoder, column(row)] = shown
+        if "chance" in row:
+            cells["chance", column(row)] = f"{row['chance']:.3f}"
     encoders, measures = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
     if len(measures) > len(encoders):
         lines = [[measure, *(cells.get((encoder, measure), "") for encoder in encoders)] for measure in measures]

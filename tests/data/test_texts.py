@@ -131,12 +131,12 @@ def test_what_holds_no_text_is_left_out_and_named(read, tmp_path):
     assert said == {"a.txt": "the cat"}
     reasons = dict(samples.skipped)
     assert reasons["empty.txt"] == reasons["blank.txt"] == "empty document"
-    assert reasons["latin.txt"] == "not UTF-8 text"
+    assert reasons["latin.txt"] == "not UTF-8 text; save it as that"
     assert "ended" in reasons["torn.txt.gz"]
     with pytest.raises(WithholdError, match=r"blank\.txt in .*texts cannot be read: empty document\."):
         read(folder, strict=True)
     (tmp_path / "latin.txt").write_bytes(contents["latin.txt"])
-    with pytest.raises(WithholdError, match=r"latin\.txt cannot be read: not UTF-8 text\."):
+    with pytest.raises(WithholdError, match=r"latin\.txt cannot be read: not UTF-8 text; save it as that\."):
         read(tmp_path / "latin.txt")
     with pytest.raises(WithholdError, match="None of the 2 documents in the list can be read"):
         read(["", " "])

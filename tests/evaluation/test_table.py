@@ -66,7 +66,7 @@ def test_the_default_budget_follows_the_data(encoder, make_samples, monkeypatch)
     monkeypatch.setattr(table.registry, "find", lambda name: lambda task: budgets.append(task.budget) or [])
     for count in (10, 500, 2000):
         samples = make_samples([0, 1] * count)
-        evaluation.evaluate(encoder, samples, samples, pixels=False, protocols=("toy",))
+        evaluation.evaluate(encoder, samples, samples, pixels=False, protocols=("knn",))
     assert budgets == [20_000, 30_000, 100_000]
 
 

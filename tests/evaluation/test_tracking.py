@@ -124,4 +124,4 @@ def test_an_encoder_stands_beside_its_controls(moving):
 
 
 def test_only_tracking_takes_sequences():
-    assert [name for name in evaluation.names() if evaluation.takes_sequences(name)] == ["tracking"]
+    assert [name for name in evaluation.names() if evaluation.takes(name) == "sequences"] == ["tracking"]

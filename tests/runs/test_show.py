@@ -129,5 +129,5 @@ def test_the_picture_of_a_run_has_what_it_says(make_run, tmp_path):
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "said.png").read_bytes()
     with pytest.raises(UsageError, match="is a run, which has its encoder, size and parameters: leave them out"):
         picture(run, out=tmp_path / "said.png", size=32)
-    with pytest.raises(UsageError, match=r"rotation learns from 1 stream\(s\), images \(image\), but 2 were given"):
+    with pytest.raises(UsageError, match=r"rotation learns from images \(image\); it was given 2 sources"):
         picture(run, "digits", "digits", out=tmp_path / "said.png")

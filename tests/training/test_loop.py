@@ -100,10 +100,16 @@ def test_resuming_takes_up_the_journal_and_sees_only_the_rest(tmp_path):
 
 
 class Signalled(Rows):
+    number = signal.SIGTERM
+
     def batch(self, step):
         if step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), self.number)
         return super().batch(step)
+
+
+class Interrupted(Signalled):
+    number = signal.SIGINT
 
 
 def test_termination_saves_and_returns(tmp_path):
@@ -112,6 +118,14 @@ def test_termination_saves_and_returns(tmp_path):
     assert outcome.step == 4
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_an_interrupt_saves_and_stops_what_was_to_follow(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(Toy(), Interrupted(), Plan(steps=1000), folder=tmp_path)
+    assert (tmp_path / "checkpoints" / "last.ckpt").exists()
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    assert fit(Toy(), Rows(), Plan(steps=1000), folder=tmp_path).finished
 
 
 class Exploding(Toy):

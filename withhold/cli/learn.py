@@ -1,6 +1,7 @@
 """The verbs that learn, and show what is there to learn with."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -116,12 +117,18 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     if clash:
         raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
     bar = Progress(machine)
-    run = withhold.train(options.pop("method"), *sources, progress=bar, **options, **parameters)
-    bar.close()
+    go_on = f"Stopped. Go on with: withhold train {shlex.join(arguments)} --resume"
+    try:
+        run = withhold.train(options.pop("method"), *sources, progress=bar, **options, **parameters)
+    except KeyboardInterrupt:
+        print(go_on, file=sys.stderr)
+        raise
+    finally:
+        bar.close()
     if rank() > 0:  # one process speaks for all
         return
     if not run.finished:
-        print(f"Stopped. Go on with: withhold train {' '.join(arguments)} --resume", file=sys.stderr)
+        print(go_on, file=sys.stderr)
         rows = run.rows()
         if machine:
             print_json({"run": str(run.folder), "steps": int(rows[-1]["step"]) if rows else 0, "finished": False})

@@ -20,7 +20,8 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("data", help="as for `withhold train`")
     parser.add_argument(
         "--protocol", help="knn, linear, lowshot, retrieval, crossmodal, finetune, classifier, tracking, joined by "
-        "commas (default: knn,linear, and classifier where the method has learned to name classes)",
+        "commas (default: knn,linear, and classifier where the method has learned to name classes; tracking where DATA "
+        "has masks)",
     )  # fmt: skip
     parser.add_argument("--labels", help="a csv file with the labels")
     parser.add_argument("--test-fraction", type=float, default=0.2, help="where DATA has no test part of its own")
@@ -131,6 +132,8 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
     run = withhold.load(options.run)
     if run.kind == "text" and not run.names_classes:
+        if options.mask is not None or not options.input.strip():
+            raise UsageError(f"{run.config['method']} answers a text: give one, and nothing else.")
         answers = run.apply(options.input)
         if options.json:
             return print_json({"answers": [{"word": word, "score": score} for word, score in answers]})

@@ -59,6 +59,10 @@ class Feeder:
         self.longest = max(map(len, self.streams.values()))
         self.steps_per_epoch = self.longest // (batch_size * world)
         if batch_size < 1 or not self.steps_per_epoch:
+            if self.longest < 2:
+                raise UsageError(
+                    f"There is one item to learn from, {next(iter(self.streams.values())).names[0]}: give more."
+                )
             ranks = f" on each of {world} devices" if world > 1 else ""
             raise UsageError(
                 f"A batch of {batch_size} items{ranks} does not go with {self.longest} items: "

@@ -1,5 +1,6 @@
 """Label values of any kind -> numbers and the classes' names; and labels from a file of their own."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 from withhold.data.samples import Samples
 from withhold.data.sources import read_manifest
 from withhold.errors import UsageError, WithholdError
+
+log = logging.getLogger("withhold")
 
 
 def number(
@@ -63,18 +66,25 @@ def attach(samples: Samples, path: Path) -> Samples:
     tails = Counter(name.split("/")[-1] for name in rows)
     alone = {tail: row for name, row in rows.items() if tails[tail := name.split("/")[-1]] == 1}
     given: list[Any] = [None] * len(samples)
-    found = 0
+    lost, by = [], {}
     for name, value in zip(listed, values, strict=True):
         parts = name.split("/")
         ends = ["/".join(parts[start:]) for start in range(len(parts))]
         place = next((rows[end] for end in ends if end in rows), alone.get(name))
-        if place is not None:
-            given[place] = value
-            found += 1
-    if not found:
+        if place is None:
+            lost.append(name)
+        elif place in by and _text(given[place]) != _text(value):
+            other = f"{_text(given[place])!r} and {_text(value)!r}"
+            raise UsageError(f"{path} gives {samples.names[place]} two labels, {other} (as {name}): keep one.")
+        else:
+            given[place], by[place] = value, name
+    if not by:
         raise UsageError(
             f"{path} labels nothing in {samples.source}: it says {listed[0]!r}, the data say {samples.names[0]!r}."
         )
+    log.info("%s labels %s of %s items in %s", path, f"{len(by):,}", f"{len(samples):,}", samples.source)
+    if lost:
+        log.warning("%s of its rows match nothing there, such as %s", f"{len(lost):,}", lost[0])
     known = {str(value) for value in values} - {"", "-1", "None"}
     if known <= set(samples.classes):
         number_of = {name: row for row, name in enumerate(samples.classes)}

@@ -52,7 +52,12 @@ def measure(source: Any, kind: str = "image") -> Shape:
     if isinstance(source, Samples):
         return source.measured()
     if kind == PAIR:
-        seen, heard = (measure(source, part) for part in ("video", "audio"))
+        try:
+            seen, heard = (measure(source, part) for part in ("video", "audio"))
+        except UsageError as error:
+            raise UsageError(
+                f"{error} Pictures and sounds go together in videos, or in a csv file with columns image and sound."
+            ) from error
         return replace(seen, rate=heard.rate)
     part = part_of(source, kind_named(kind))
     return kind_named(kind)().shape(part.table, part.name)

@@ -1,6 +1,7 @@
 """Videos as a whole, and the masks that say what is to be followed in them."""
 
 import logging
+import os
 import posixpath
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,13 @@ log = logging.getLogger("withhold")
 
 FOLDERS = (("images", "masks"), ("JPEGImages", "Annotations"))
 """What the folders of frames and of masks are called: plainly, and as DAVIS has them."""
+
+
+def has_masks(source: Any) -> bool:
+    """Whether a source is a folder of frames and one of masks beside it."""
+    if not isinstance(source, str | os.PathLike):
+        return False
+    return any(all((Path(source) / name).is_dir() for name in names) for names in FOLDERS)
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,8 @@ def read_mask(path: str) -> Mask:
             palette = image.getpalette() if image.mode == "P" else None
             return Mask(np.array(image).astype(np.int64), palette)
     except OSError as error:
-        raise WithholdError(f"{path} cannot be read as a mask ({error}): give a PNG file.") from error
+        reason = error.strerror or error  # of a file that is not there, or of one that is no picture
+        raise WithholdError(f"{path} cannot be read as a mask ({reason}): give a PNG file.") from error
 
 
 def sequence(source: Any, mask: str) -> Sequence:

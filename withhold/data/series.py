@@ -59,6 +59,11 @@ class Series(Samples):
         found = torch.from_numpy(self.read(np.asarray(indices, dtype=np.int64)))
         return found.permute(0, 1, 4, 2, 3) if self.kind == "video" else found
 
+    @property
+    def longest(self) -> int:
+        """Rows of the longest item."""
+        return int((self.spans[:, 1] - self.spans[:, 0]).max(initial=0))
+
     def whole(self, index: int) -> np.ndarray:
         """All rows of an item."""
         begin, end = self.spans[index].tolist()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import posixpath
 import zipfile
@@ -17,6 +18,8 @@ from withhold.data.tables import Documents, Files, Frames, Lines, Paragraphs, Pa
 from withhold.data.texts import Texts
 from withhold.data.videos import Videos
 from withhold.errors import UsageError, WithholdError, suggestion
+
+log = logging.getLogger("withhold")
 
 LABEL_COLUMNS = ("label", "labels", "class", "target", "fine_label")
 READABLE = (".csv", ".jsonl", ".parquet", ".npz", ".zip")
@@ -160,7 +163,10 @@ def _below(root: Path, kind: type[Kind]) -> Table | None:
     if kind is Videos:
         for name in walk(root, Images):
             frames.setdefault(posixpath.dirname(name), []).append(name)
-    return _in_classes(Frames(str(root), list(frames), list(frames.values()))) if frames else None
+    if not frames:
+        return None
+    log.info("%s: the images of each folder are read as the frames of a video, %s in all", root, f"{len(frames):,}")
+    return _in_classes(Frames(str(root), list(frames), list(frames.values())))
 
 
 def _file(path: Path, kind: type[Kind]) -> Tables:

@@ -156,7 +156,7 @@ class Paragraphs(Table):
             with opened(self.path, "rt", encoding="utf-8-sig") as file:
                 yield from file
         except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
-            reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+            reason = "not UTF-8 text; save it as that" if isinstance(error, UnicodeDecodeError) else str(error)
             raise WithholdError(f"{self.path} cannot be read: {reason}.") from error
 
 

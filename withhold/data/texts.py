@@ -1,6 +1,7 @@
 """One document, from text to the numbers of its tokens; and tokenizers, trained on what they will be used for."""
 
 import gzip
+import logging
 import os
 import zlib
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TOKENIZERS = ("words", "wordpiece")
 LEAST = 5
 """Times that a word occurs, to be one of the vocabulary."""
+log = logging.getLogger("withhold")
+
 GZIP = b"\x1f\x8b"
 
 
@@ -91,7 +94,7 @@ def read(item: Any) -> str:
         try:
             item = (gzip.decompress(item) if item.startswith(GZIP) else item).decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise Unreadable("not UTF-8 text") from error
+            raise Unreadable("not UTF-8 text; save it as that") from error
         except (OSError, EOFError, zlib.error) as error:
             raise Unreadable(str(error).rstrip(".")) from error
     if not isinstance(item, str) or not item.strip():
@@ -126,7 +129,13 @@ def train_tokenizer(table: "Table", name: str, where: str) -> "Tokenizer":
         if kind == "words"
         else trainers.WordPieceTrainer(vocab_size=size or 8000, **settings)
     )
+    log.info("making the tokenizer, %s", name)
     tokenizer.train_from_iterator(_readable(table), trainer, length=len(table))
+    if kind == "wordpiece" and tokenizer.get_vocab_size() > size:
+        raise UsageError(
+            f"{name} is too few for {where}: its characters alone make {tokenizer.get_vocab_size()} pieces, so take "
+            f"wordpiece:{2 * tokenizer.get_vocab_size()} or more."
+        )
     if tokenizer.get_vocab_size() < len(SPECIAL) + 2:
         raise WithholdError(
             f"The vocabulary of {where} has {tokenizer.get_vocab_size() - len(SPECIAL)} words"

@@ -51,7 +51,7 @@ class Videos(Pictures):
         super().__post_init__()
         if self.fps <= 0 or self.frames < 1:
             raise UsageError(
-                f"A video of {self.frames} frames, {self.fps} a second, cannot be: give more than 0 of both."
+                f"A video of frames={self.frames}, fps={self.fps} a second, cannot be: give more than 0 of both."
             )
 
     @property

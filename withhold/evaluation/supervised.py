@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch.nn import functional as F
+from tqdm import tqdm
 
 from withhold import views
 from withhold.data import Feeder, Samples
@@ -70,7 +71,11 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # of the head's weights
         learner = cls(copy.deepcopy(encoder), samples.classes)
-        outcome = fit(learner, feeder, Plan(steps=max(1, images // feeder.batch_size), seed=seed), fabric=fabric)
+        plan = Plan(steps=max(1, images // feeder.batch_size), seed=seed)
+        with tqdm(total=plan.steps, desc="training with labels", unit=" steps", delay=2, disable=None) as bar:
+            outcome = fit(
+                learner, feeder, plan, fabric=fabric, report=lambda row, _: bar.update(int(row["step"]) - bar.n)
+            )
     if not outcome.finished:  # half a training would be measured as if it were whole
         raise KeyboardInterrupt
     return learner

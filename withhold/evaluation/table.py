@@ -73,7 +73,9 @@ def evaluate(
     if supervised and untrained is None:
         raise UsageError("A supervised network starts from fresh weights: give the untrained encoder as well.")
     n_items = len(train) + len(test)
-    train, test = labelled(train, test)
+    asked = {registry.takes(name) for name in protocols}
+    if asked != {"pairs"} or test.labels is not None:
+        train, test = labelled(train, test)
     device = torch.device(device)
     budget = budget or min(max(REPEATS * len(train), LEAST_IMAGES), MOST_IMAGES[device.type])
 
@@ -89,7 +91,7 @@ def evaluate(
         taught = labels_seen.train(learner, untrained, train, images=budget, seed=seed, device=device)
         nets.refresh_statistics(taught.encoder, plain_batches([train], device))
         encoders["supervised"], classifiers["supervised"] = taught.encoder, taught
-    if pixels:
+    if pixels and asked != {"pairs"}:  # whose halves have no space in common
         encoders[controls.NAMES.get(test.kind, "pixels")] = None
     rows = []
     for row, network in encoders.items():

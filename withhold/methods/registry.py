@@ -96,7 +96,7 @@ def build(cls: type[Method], encoder: Any, values: dict[str, Any], classes: Sequ
     if isinstance(needed, type) and not isinstance(encoder, needed):
         raise UsageError(
             f"{cls.name} needs a {needed.__name__} encoder, not a {type(encoder).__name__}: "
-            f"leave --encoder out, and it takes its default."
+            "leave --encoder out, and it takes its default."
         )
     if issubclass(cls, Classifier) and len(classes) < 2:
         raise UsageError(

@@ -9,6 +9,7 @@ import torch
 
 from withhold import data, nets
 from withhold import methods as registry
+from withhold.console import counted
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.files import writing
@@ -27,7 +28,9 @@ def check_count(cls: type[Method], sources: Sequence[Any]) -> None:
     """Raises: UsageError, unless there is one source for each stream that the method needs."""
     if len(sources) != len(cls.needs):
         wanted = ", ".join(f"{stream} ({kind})" for stream, kind in cls.needs.items())
-        raise UsageError(f"{cls.name} learns from {len(cls.needs)} stream(s), {wanted}, but {len(sources)} were given.")
+        taught = any(need.startswith("labelled") for need in cls.needs.values())
+        way_out = "name one source, with --labels FILE, or one for each" if taught else "name one source for each"
+        raise UsageError(f"{cls.name} learns from {wanted}; it was given {counted(len(sources), 'source')}: {way_out}.")
 
 
 def choose(
@@ -70,12 +73,12 @@ def make_tokenizer(
 ) -> None:
     """Put the tokenizer that `decoding` names into the folder, and its path into `encoder` and `decoding`.
 
-    One that is to be trained learns from the texts among `sources`; what the folder has already, stays.
+    One that is to be trained learns from the texts among `sources`. That of a run that has begun stays; any other that
+    the folder holds is left over from one that never did.
     """
     path = folder / "tokenizer.json"
-    if not path.is_file():
+    if not (folder / "config.json").is_file():
         texts = [source for source, kind in zip(sources, kinds(cls).values(), strict=True) if kind == "text"]
-        log.info("making the tokenizer, %s", decoding["tokenizer"])
         tokenizer = data.fit_tokenizer(texts[-1], decoding["tokenizer"])  # of several, the unlabelled one is named last
         with writing(path) as partial:
             tokenizer.save(str(partial))

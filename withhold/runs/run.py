@@ -169,15 +169,18 @@ class Run:
 
         Args:
             protocols: their names; by default "knn" and "linear", and "classifier" before them for a method that has
-                learned to name classes. "tracking" takes a folder of sequences with masks, and nothing else.
+                learned to name classes. "tracking" takes a folder of sequences with masks, and nothing else; it is the
+                default there.
         """
         classifier = cast(Classifier, self.method) if self.names_classes else None
+        if protocols is None and data.has_masks(source):
+            protocols = ("tracking",)
         protocols = protocols or (("classifier",) if classifier else ()) + ("knn", "linear")
         if "classifier" in protocols and classifier is None:
             raise UsageError(
                 f"{self.config['method']} has learned no names of classes: leave the protocol classifier out."
             )
-        if any(map(evaluation.takes_sequences, protocols)):
+        if "sequences" in map(evaluation.takes, protocols):
             return self._keep(self._follow(source, protocols))
         parts = {"train": source, "test": test} if test is not None else data.splits(source, self.kind_of(source))
         if parts:
@@ -191,12 +194,13 @@ class Run:
         return self._keep(rows)
 
     def _follow(self, source: Any, protocols: tuple[str, ...]) -> list[dict[str, Any]]:
-        others = [name for name in protocols if not evaluation.takes_sequences(name)]
+        others = [name for name in protocols if evaluation.takes(name) != "sequences"]
         if others:
             raise UsageError(f"tracking is measured on videos with masks, {others[0]} on labels: do one at a time.")
         if self.encoder.kind != "image":
             raise UsageError(
-                f"tracking needs a map of every frame, and {self.config['encoder']['name']} gives none: leave it out."
+                f"tracking needs a map of every frame, and {self.config['encoder']['name']} gives none: take a run of "
+                "a method of images, or of tracking_by_colorizing."
             )
         return evaluation.evaluate_sequences(
             self.encoder, data.sequences(source), protocols, source=str(source), untrained=self.untrained(),

@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 import withhold
 from withhold import data, evaluation, nets, training
 from withhold import methods as registry
-from withhold.data import Samples
+from withhold.data import Samples, Series
 from withhold.errors import UsageError, suggestion
 from withhold.files import prepare_folder
 from withhold.methods import Method
@@ -100,7 +100,6 @@ def train(
 
     chosen, decoding = choose(cls, sources, parameters, encoder, size, pretrained)
     if "tokenizer" in decoding:
-        prepare_folder(folder)
         make_tokenizer(cls, sources, chosen, decoding, folder)
     # A throw-away, so that a wrong name or size is found before anything is decoded.
     build_method(cls, chosen, parameters, seed, classes=("this", "that"))
@@ -159,6 +158,7 @@ def train(
         report=progress,
     )  # fmt: skip
     if outcome.finished:
+        log.info("measuring what it sees, and drawing the report")
         _finish(folder, learner, streams, config, outcome, fabric)
     fabric.barrier()
     return Run(folder)
@@ -246,6 +246,12 @@ def _say(config: dict, streams: dict[str, Samples], feeder: Any, fabric: Fabric)
         skipped = f", {len(samples.skipped)} skipped" if samples.skipped else ""
         unlabelled = f", no labels ({samples.unlabelled})" if samples.unlabelled else ""
         log.info("%s: %s items%s from %s%s%s", stream, f"{len(samples):,}", cut, samples.source, skipped, unlabelled)
+        if isinstance(samples, Series) and samples.longest <= samples.window / 2:
+            rows = {"video": "frames", "text": "tokens"}.get(samples.kind, "samples")
+            log.warning(
+                "the longest has %s of the %s %s that a window holds; the rest is filled: a shorter window learns more",
+                f"{samples.longest:,}", f"{samples.window:,}", rows,
+            )  # fmt: skip
     log.info(
         "%s: encoder %s for %s, batch %s, %s, %s, seed %s",
         config["method"], encoder["name"], inputs(config), config["batch_size"],

@@ -8,8 +8,12 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def termination() -> Iterator[threading.Event]:
-    """An event that SIGTERM and the first Ctrl-C set, so that the loop saves and ends; a second Ctrl-C ends at once."""
-    asked = threading.Event()
+    """An event that SIGTERM and the first Ctrl-C set, so that the loop saves and ends; a second Ctrl-C ends at once.
+
+    Raises:
+        KeyboardInterrupt: at the end, if it was Ctrl-C, so that what was to follow does not.
+    """
+    asked, interrupted = threading.Event(), threading.Event()
     if threading.current_thread() is not threading.main_thread():  # signals belong to the main thread
         yield asked
         return
@@ -18,6 +22,8 @@ def termination() -> Iterator[threading.Event]:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
+        if signum == signal.SIGINT:
+            interrupted.set()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -25,3 +31,5 @@ def termination() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if interrupted.is_set():
+        raise KeyboardInterrupt

@@ -14,7 +14,7 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Callable[..., list[dict[str, Any]]]:
-    """The protocol called `name`: a task (see `takes_sequences`) -> its rows, each with at least "metric" and "value".
+    """The protocol called `name`: a task (see `takes`) -> its rows, each with at least "metric" and "value".
 
     Raises:
         UsageError: there is none of that name.
@@ -22,13 +22,15 @@ def find(name: str) -> Callable[..., list[dict[str, Any]]]:
     return _module(name).measure
 
 
-def takes_sequences(name: str) -> bool:
-    """Whether a protocol is about videos with masks, and its measure takes a tracker; else it is about labelled items.
+def takes(name: str) -> str:
+    """What a protocol is about: "labelled" items, "pairs", labelled or not, or "sequences": videos with masks.
+
+    Of sequences its measure takes a tracker.
 
     Raises:
         UsageError: there is none of that name.
     """
-    return getattr(_module(name), "TAKES", "") == "sequences"
+    return getattr(_module(name), "TAKES", "labelled")
 
 
 def _module(name: str) -> Any:

@@ -12,6 +12,7 @@ from withhold.errors import UsageError
 from withhold.evaluation.features import features
 from withhold.evaluation.task import Task
 
+TAKES = "pairs"
 DEPTH = 30
 RECALLS = (1, 10)
 KINDS = {"picture": "video", "sound": "audio"}
@@ -20,22 +21,30 @@ KINDS = {"picture": "video", "sound": "audio"}
 def measure(task: Task) -> list[dict]:
     """nDCG@30 by cosine, asking with either half of the test items for either half of them; raw data has no such space.
 
+    Of pairs without labels, each half asks for its own other half alone.
+
     An item never finds the half that it asks with; its other half counts like the others of its class. Beside the value
     stand "recall_at_1" and "recall_at_10", the shares of queries that find one of their class so early, and what a
     random order is worth: "chance", "chance_at_1", "chance_at_10". The training items are not looked at.
     """
     if not isinstance(task.test, Pairs):
-        raise UsageError(f"crossmodal asks pictures for sounds, and {task.test.source} has no pairs of both.")
+        raise UsageError(
+            f"crossmodal asks pictures for sounds, and {task.test.source} has no pairs of both: take a run that "
+            "learned from videos with sound, and such videos or a csv file with the columns image and sound."
+        )
     if task.encoder is None:
         return []
     halves = {
         name: F.normalize(features(task.encoder, task.test.of(kind), device=task.device), dim=1)
         for name, kind in KINDS.items()
     }
-    classes = task.answers.cpu()
+    labelled = task.test.labels is not None
+    classes = task.answers.cpu() if labelled else torch.arange(len(task.test))
     order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(task.seed))  # which decides ties
     rows = []
     for asks, answers in product(KINDS, repeat=2):
+        if asks == answers and not labelled:
+            continue
         similarity = halves[asks] @ halves[answers][order].T
         relevant = classes[:, None] == classes[order]
         if asks == answers:  # the others only
