@@ -244,3 +244,8 @@ def test_documents_are_labelled_by_a_file(read, tmp_path):
     (tmp_path / "few.csv").write_text("path,label\n0,cat\n1,dog\n")
     _, samples = read(DOCUMENTS, labels=tmp_path / "few.csv")
     assert samples.labels.tolist() == [0, 1, -1, -1]
+
+
+def test_fewer_pieces_than_characters_are_refused():
+    with pytest.raises(UsageError, match=r"wordpiece:7 is too few for here: its characters alone make \d+ pieces"):
+        train_tokenizer(Lines(DOCUMENTS), "wordpiece:7", "here")

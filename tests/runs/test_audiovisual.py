@@ -106,3 +106,21 @@ def test_the_commands_of_the_docs_run(folder, capsys, monkeypatch):
     assert "72 file(s) are in drawn" in said
     drawn = Image.open(folder / "drawn" / "pictures" / "3-place.png")
     assert (drawn.size, drawn.mode) == ((32, 32), "RGB")
+
+
+def test_pairs_without_labels_ask_for_each_other(run, folder, capsys):
+    rows = [line.rpartition(",")[0] for line in (folder / "pairs.csv").read_text().splitlines()]
+    (folder / "bare.csv").write_text("\n".join(rows))
+    assert main(["evaluate", str(run.folder), str(folder / "bare.csv"), "--protocol", "crossmodal"]) == 0
+    said = capsys.readouterr().out
+    assert "chance" in said
+    assert "picture to sound" in said
+    assert "picture to picture" not in said
+    rows = [row for row in run.results() if row["data"].endswith("bare.csv")]
+    assert {row["n_test"] for row in rows} == {5}
+    assert all(0 < row["chance_at_1"] <= 0.2 + 1e-9 for row in rows)
+
+
+def test_sounds_alone_are_no_pairs(folder):
+    with pytest.raises(withhold.errors.UsageError, match=r"holds no video.*csv file with columns image and sound\."):
+        withhold.train("audiovisual_embedding", str(folder / "sounds"), out=folder / "none")

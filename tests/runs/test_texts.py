@@ -70,3 +70,17 @@ def test_a_tokenizer_of_another_run_serves(home, tmp_path):
     assert (run.folder / "tokenizer.json").read_text() == (home / "run" / "tokenizer.json").read_text()
     with pytest.raises(UsageError, match="There is no tokenizer 'word'"):
         withhold.train("skipgram", home / "book.txt", epochs=1, out=tmp_path / "other", tokenizer="word")
+
+
+def test_the_tokenizer_of_a_run_that_never_began_is_not_taken(home, tmp_path):
+    with pytest.raises(UsageError, match="window"):
+        withhold.train("skipgram", ["a film about a film " * 9] * 9, out=tmp_path / "run", window=0)
+    run = withhold.train("skipgram", home / "book.txt", epochs=1, out=tmp_path / "run", tokens=16)
+    assert run.encoder.tokenizer.token_to_id("ship") is not None
+    assert run.encoder.tokenizer.token_to_id("film") is None
+
+
+@pytest.mark.parametrize("words", [[""], ["ship", "--mask", "m.png"]])
+def test_a_text_is_answered_and_nothing_else(words, home, capsys):
+    assert main(["apply", str(home / "run"), *words]) == 2
+    assert "skipgram answers a text: give one, and nothing else." in capsys.readouterr().err
