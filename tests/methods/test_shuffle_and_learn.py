@@ -67,6 +67,15 @@ def test_clips_that_stand_still_or_only_flicker_weigh_nothing():
     assert nothing["loss"].item() == 0
 
 
+def test_light_that_fades_over_a_still_clip_is_no_movement():
+    """Else how light the middle frame is would tell: by more than the frames' own jitter, if it fades by a third."""
+    still, fade = moving(6)[:, :1].float(), torch.linspace(0.6, 1.2, 16).view(1, 16, 1, 1, 1)
+    assert make().draw((still * fade).to(torch.uint8))[1].sum() == 0
+    assert make().draw((moving(6) * fade).to(torch.uint8))[1].sum() == 6, "what moves meanwhile does count"
+    black = torch.zeros(6, 16, 1, 32, 32, dtype=torch.uint8)
+    assert make().draw(black)[1].sum() == 0
+
+
 def test_a_video_that_returns_is_no_lesson():
     """A bar that jumps between three places: where two of the four frames look alike, the clip does not count."""
     where = torch.randint(0, 3, (200, 16), generator=torch.Generator().manual_seed(0)) * 6
