@@ -145,7 +145,7 @@ def localization(source: Path, folder: Path, minutes: float, seed: int) -> Measu
             others.append(method.maps(places, sounds.roll(1, 0))[:, 0])
             bright.append(F.avg_pool2d(seen[:, 0].mean(1), 9, 1, 4))
             _, silence = method.predict((seen, torch.zeros_like(heard)))
-            silent.append(method.maps(places, silence).flatten(1).amax(1) > 0)
+            silent.append(method.judge(places, silence).diagonal() > 0)
     peaks, moved = peaks_of(torch.cat(maps)), peaks_of(torch.cat(others))
     middle = np.full((len(test), 2), CANVAS / 2)
     found = {

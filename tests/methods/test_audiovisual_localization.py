@@ -34,39 +34,57 @@ def pairs(n=16, seed=0, both=False):
     return batch, quarters[torch.arange(n), sounding]
 
 
-def test_the_best_place_decides():
+def test_the_loss_is_binary_cross_entropy_of_every_picture_with_every_sound():
     method = make()
     rng = torch.Generator().manual_seed(0)
     places, heard = torch.randn(3, 2, 128, 4, 4, generator=rng), torch.randn(3, 128, generator=rng)
     method.scale.data.fill_(0.1)
     method.bias.data.fill_(-0.5)
-    others = torch.tensor([2, 0, 1])
-    expected, right = 0.0, 0
+    expected, right = 0.0, 0.0
     for i in range(3):
-        for j, match in ((i, True), (int(others[i]), False)):
+        for j in range(3):
             products = [
                 0.1 * sum(float(a) * float(b) for a, b in zip(places[i, t, :, y, x], heard[j], strict=True)) - 0.5
                 for t in range(2)
                 for y in range(4)
                 for x in range(4)
             ]
-            best = max(products)
-            expected += math.log1p(math.exp(-best if match else best))
-            right += (best > 0) == match
-    terms = method.loss((places, heard), others)
-    assert terms["loss"].item() == pytest.approx(expected / 6, rel=1e-4)
-    assert terms["accuracy"].item() == pytest.approx(right / 6)
+            score = math.log(sum(map(math.exp, products)) / 32)
+            assert min(products) < score < max(products)
+            share = 1 / 6 if i == j else 1 / 12  # half of the weight each
+            expected += share * math.log1p(math.exp(-score if i == j else score))
+            right += share * ((score > 0) == (i == j))
+    terms = method.loss((places, heard), None)
+    assert terms["loss"].item() == pytest.approx(expected, rel=1e-4)
+    assert terms["accuracy"].item() == pytest.approx(right)
     assert terms["trivial"] == math.log(2)
+    assert method.loss((0 * places, heard + method.bias), None)["loss"].item() == pytest.approx(
+        (math.log1p(math.exp(0.5)) + math.log1p(math.exp(-0.5))) / 2
+    )
+    assert method.loss((places[:1], heard[:1]), None)["loss"].isfinite(), "a batch of one has no wrong sound"
 
 
-def test_one_place_of_a_picture_and_nothing_else_gets_the_gradient():
+def test_one_good_place_is_enough_when_similarities_have_grown():
     method = make()
-    places = torch.randn(1, 1, 128, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    heard = torch.randn(1, 128, generator=torch.Generator().manual_seed(1))
-    method.maps(places, heard).flatten(1).amax(1).sum().backward()
-    touched = (places.grad[0, 0] != 0).any(0)
-    assert touched.sum() == 1
-    assert touched.flatten().nonzero().item() == method.maps(places, heard).argmax().item()
+    method.scale.data.fill_(1.0)
+    places, heard = torch.zeros(1, 1, 128, 4, 4), torch.zeros(1, 128)
+    heard[0, 0], places[0, 0, 0] = 1.0, -20.0
+    assert method.judge(places, heard) == -20
+    places[0, 0, 0, 1, 2] = 20.0
+    assert method.judge(places, heard).item() == pytest.approx(20 - math.log(16))
+
+
+def test_an_empty_place_that_goes_best_with_everything_stops_no_other_from_learning():
+    """Were the largest similarity alone to count, none but the empty place would hear of the loss."""
+    method = make()
+    rng = torch.Generator().manual_seed(0)
+    heard = torch.randn(4, 128, generator=rng)
+    places = torch.randn(4, 1, 128, 4, 4, generator=rng)
+    places[:, 0, :, 0, 0] = 2 * heard.mean(0)
+    places.requires_grad_()
+    assert (method.maps(places, heard).flatten(1).argmax(1) == 0).all()
+    method.loss((places, heard), torch.tensor([1, 2, 3, 0]))["loss"].backward()
+    assert (places.grad.abs().sum(2) > 1e-6).all()
 
 
 def test_it_learns_where_a_sound_comes_from_and_another_sound_moves_the_place():
@@ -84,7 +102,8 @@ def test_it_learns_where_a_sound_comes_from_and_another_sound_moves_the_place():
         best = maps.flatten(1).argmax(1)
         return 2 * (best // 4 // 2) + best % 4 // 2
 
-    assert (quarter(method.maps(places, sounds)) == quarters).float().mean() > 0.8
+    # A place sees 37 pixels, so that the peak may lie just beyond the square's quarter.
+    assert (quarter(method.maps(places, sounds)) == quarters).float().mean() > 0.6
     swapped = quarter(method.maps(places, sounds.roll(1, 0)))  # low for high
     assert (swapped == quarters).float().mean() < 0.2
 

@@ -67,14 +67,32 @@ def test_clips_that_stand_still_or_only_flicker_weigh_nothing():
     assert nothing["loss"].item() == 0
 
 
+def test_light_that_fades_over_a_still_clip_is_no_movement():
+    """Else how light the middle frame is would tell: by more than the frames' own jitter, if it fades by a third."""
+    still, fade = moving(6)[:, :1].float(), torch.linspace(0.6, 1.2, 16).view(1, 16, 1, 1, 1)
+    assert make().draw((still * fade).to(torch.uint8))[1].sum() == 0
+    assert make().draw((moving(6) * fade).to(torch.uint8))[1].sum() == 6, "what moves meanwhile does count"
+    black = torch.zeros(6, 16, 1, 32, 32, dtype=torch.uint8)
+    assert make().draw(black)[1].sum() == 0
+
+
 def test_a_video_that_returns_is_no_lesson():
-    """Frames of a bar that goes back and forth: what is outside in time and alike in place is never the wrong one."""
-    step = torch.tensor([0.0, 4, -4] * 6)[:16].expand(50, 16)
-    places, weight = make(gap=1).draw(moving(50, step=step))
-    where = step[0].cumsum(0)
-    first, middle, last, wrong = (where[place] for place in places.T)
+    """A bar that jumps between three places: where two of the four frames look alike, the clip does not count."""
+    where = torch.randint(0, 3, (200, 16), generator=torch.Generator().manual_seed(0)) * 6
+    step = where.diff(dim=1, prepend=torch.zeros(200, 1, dtype=torch.int64)).float()
+    places, weight = make(gap=1).draw(moving(200, step=step))
+    first, middle, last, wrong = where.gather(1, places).T
     right = (wrong != first) & (wrong != middle) & (wrong != last) & (middle != first) & (middle != last)
     assert (weight.bool() == right).all()
+    assert 0.1 < weight.mean() < 0.9
+
+
+def test_triples_at_either_end_of_a_clip_are_drawn_too():
+    """There the wrong frame can come from one side alone."""
+    first, _, last, wrong = make().draw(moving(500))[0].T
+    for at_end, side in ((first < 2, wrong > last), (last > 13, wrong < first)):
+        assert at_end.any() and side[at_end].all()
+    assert (first == 0).any() and (last == 15).any()
 
 
 def close(seen, place):

@@ -15,9 +15,14 @@ from withhold.nets import AudioVisualEncoder
 class AudiovisualLocalization(Method):
     """Withholds which sound belongs to a picture; predicts it from the place in the picture that goes best with it.
 
-    The largest similarity of all places decides: of a pair that matches, one place at least must go with the sound; of
-    one that does not, none may. What learned that can say where. The pairs that do not match are the batch's own, their
-    sounds exchanged, so that nothing but the pair tells the classes apart (as for `audiovisual_embedding`).
+    The best place decides: of a pair that matches, one place at least must go with the sound; of one that does not,
+    none may. What learned that can say where. The pairs that do not match are the batch's own, their sounds exchanged,
+    so that nothing but the pair tells the classes apart (as for `audiovisual_embedding`).
+
+    The paper takes the largest similarity of all places; here it is the logarithm of the mean of their exponentials,
+    which comes near to it as similarities grow. The largest alone teaches one place of a picture: an empty one, which
+    looks the same in all pictures, wins by chance, has nothing to learn, and is never overtaken. Where the paper draws
+    one wrong sound for each picture, the loss is the mean over all others of the batch.
 
     Args:
         flip: probability that a picture is mirrored; 0 where a mirror image is something else.
@@ -45,9 +50,9 @@ class AudiovisualLocalization(Method):
         self.bias = nn.Parameter(torch.tensor(0.0))
 
     def withhold(self, clips):
-        """Frames uint8 [n, t, c, h, w], sounds int16 [n, s] -> both as floats, changed; each picture's wrong sound [n].
+        """Frames uint8 [n, t, c, h, w], sounds int16 [n, s] -> both as floats, changed; another's sound for each [n].
 
-        See `views.view_pairs`.
+        See `views.view_pairs`. The loss compares with all others; `picture` shows that one.
         """
         seen, heard = views.view_pairs(*clips, self.rng, size=self.encoder.size, flip=self.flip)
         return (seen, heard), views.partners(len(seen), self.rng)
@@ -59,14 +64,20 @@ class AudiovisualLocalization(Method):
         return places, self.encoder.heard(heard)
 
     def loss(self, predicted, others):
-        places, heard = predicted
-        best = torch.cat([self.maps(places, sounds).flatten(1).amax(1) for sounds in (heard, heard[others])])
-        matches = torch.arange(2, device=best.device).flip(0).repeat_interleave(len(heard))
+        scores = self.judge(*predicted)
+        n = len(scores)
+        matches = torch.eye(n, dtype=torch.bool, device=scores.device)
+        weight = torch.where(matches, 0.5 / n, 0.5 / max(1, n * (n - 1)))  # right pairs count as much as wrong ones
         return {
-            "loss": F.binary_cross_entropy_with_logits(best, matches.float()),
-            "accuracy": ((best > 0) == matches.bool()).float().mean(),
+            "loss": F.binary_cross_entropy_with_logits(scores, matches.float(), weight, reduction="sum"),
+            "accuracy": (weight * ((scores > 0) == matches)).sum(),
             "trivial": math.log(2),
         }
+
+    def judge(self, places: Tensor, heard: Tensor) -> Tensor:
+        """Whether each clip of places [n, t, d, g, g] goes with each sound [m, d]: logits [n, m]."""
+        maps = self.scale * torch.einsum("ntdyx,md->nmtyx", places, heard).flatten(2) + self.bias
+        return maps.logsumexp(2) - math.log(maps.shape[2])
 
     def maps(self, places: Tensor, heard: Tensor) -> Tensor:
         """How well each place [n, t, d, g, g] goes with the sound [n, d]: logits [n, t, g, g]."""

@@ -23,8 +23,9 @@ class ShuffleAndLearn(Method):
     same in both, so the middle one must tell. They are drawn where something moves, and a or e the more often the less
     it is like the others; a clip in which two of them are alike teaches nothing and is left out. Either direction of
     time is in order, and both occur alike. A frame's colour and edges stray by themselves, so that neither the light
-    nor what stands still tells neighbours. The paper takes optical flow for movement, three wrong triples for a right
-    one, and 227 pixels; here it is the difference of frames, and one for one.
+    nor what stands still tells neighbours; how light a frame is as a whole does not count as movement. The paper takes
+    optical flow for movement, three wrong triples for a right one, and 227 pixels; here it is the difference of frames,
+    and one for one.
 
     Args:
         span: the longest time between the outer frames, in frames.
@@ -66,6 +67,8 @@ class ShuffleAndLearn(Method):
         t = videos.shape[1]
         small = F.interpolate(views.to_float(videos).flatten(0, 1), (SMALL, SMALL), mode="area")
         small = small.unflatten(0, videos.shape[:2])
+        light = small.mean((2, 3, 4), keepdim=True)  # which may fade, and is no movement
+        small = small * (light.mean(1, keepdim=True) / light.clamp(min=1e-6)).clamp(max=2)  # no noise for black frames
         triples = torch.combinations(torch.arange(t, device=videos.device), 3)
         inside = (triples[:, 0] >= self.gap) | (triples[:, 2] < t - self.gap)  # there is room for a or e
         triples = triples[inside & (triples[:, 2] - triples[:, 0] <= self.span)]
