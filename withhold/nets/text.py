@@ -68,6 +68,15 @@ class TextEncoder(Encoder):
             counts += texts.batch(part).flatten().bincount(minlength=self.vocabulary)
         return counts.to(self.ordinary.device) * self.ordinary
 
+    def spread(self, texts: Any) -> Tensor:
+        """In how many items of a stream each token occurs, likewise."""
+        counts = torch.zeros(self.vocabulary, dtype=torch.int64)
+        for part in torch.arange(len(texts)).split(1024):
+            tokens = texts.batch(part).sort(1).values
+            first = F.pad(tokens[:, 1:] != tokens[:, :-1], (1, 0), value=True)
+            counts += tokens[first].bincount(minlength=self.vocabulary)
+        return counts.to(self.ordinary.device) * self.ordinary
+
     def words(self, tokens: Tensor) -> list[str]:
         """Token numbers [n, l] -> what they say, without padding."""
         rows = [[str(self.tokenizer.id_to_token(number)) for number in row if number] for row in tokens.tolist()]
