@@ -24,7 +24,7 @@ def blocks(page, language):
 
 @pytest.fixture
 def home(tmp_path, photos, monkeypatch):
-    """A folder with what the README speaks of: photos, a parquet file of images, a book, and videos."""
+    """A folder with what the README speaks of: photos, a parquet file of images, a book, reviews, and videos."""
     (tmp_path / "book.txt").write_text("the king is a man and the queen is a woman\n\n" * 40)
     for i, crop in enumerate(photos[:48]):
         folder = tmp_path / "photos" / ("temple" if i % 2 == 0 else "flower")
@@ -41,6 +41,10 @@ def home(tmp_path, photos, monkeypatch):
         tmp_path / "cifar" / "train.parquet"
     )
     film_cats(tmp_path, photos)
+    (tmp_path / "reviews").mkdir()
+    for i in range(40):
+        (tmp_path / "reviews" / f"{i}.txt").write_text(f"it was {('bad', 'good')[i % 2]} and the film was long " * 4)
+    (tmp_path / "stars.csv").write_text("\n".join(["path,label", *(f"{i}.txt,{(1, 5)[i % 2]}" for i in range(8))]))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

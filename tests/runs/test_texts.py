@@ -70,3 +70,21 @@ def test_a_tokenizer_of_another_run_serves(home, tmp_path):
     assert (run.folder / "tokenizer.json").read_text() == (home / "run" / "tokenizer.json").read_text()
     with pytest.raises(UsageError, match="There is no tokenizer 'word'"):
         withhold.train("skipgram", home / "book.txt", epochs=1, out=tmp_path / "other", tokenizer="word")
+
+
+def test_a_few_labels_name_the_topics_of_a_folder(home, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    known = [f"{path.parent.name}/{path.name},{path.parent.name}" for path in sorted((home / "texts").rglob("?.txt"))]
+    (tmp_path / "few.csv").write_text("\n".join(["path,label", *known]))
+    options = ["--encoder", "word-vectors", "--lr", "0.05", "--epochs", "20", "tokens=16"]
+    assert main(["train", "uda_text", str(home / "texts"), "--labels", "few.csv", "--out", "run", *options]) == 0
+    assert withhold.load("run").config["classes"] == ["bread", "sea"]
+    assert "guessed from" in (tmp_path / "run" / "report.html").read_text()
+    capsys.readouterr()
+    assert main(["evaluate", "run", str(home / "texts"), "--protocol", "classifier", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out.splitlines()[-1])["results"]
+    assert row["value"] > 0.9
+    assert main(["apply", "run", str(home / "texts"), "--out", "named"]) == 0
+    lines = (tmp_path / "named" / "classes.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(documents())
+    assert lines[1].startswith('"bread/1.txt","bread",')

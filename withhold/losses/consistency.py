@@ -26,7 +26,6 @@ def divergence(target: Tensor, scores: Tensor) -> Tensor:
     return F.kl_div(scores.log_softmax(1), target, reduction="none").sum(1)
 
 
-@float32
 def sure_divergence(answers: Tensor, scores: Tensor, temperature: float, confidence: float) -> tuple[Tensor, Tensor]:
     """KL(sharpened answer || softmax(scores)), where an answer is sure (Xie et al., NeurIPS 2020, section 2 and 2.3).
 

@@ -85,7 +85,7 @@ class SemiSupervised(Classifier):
         self.steps = int(state)
 
     def picture(self, seen, withheld, scores=None):
-        """Unlabelled items, images or captions, with their guess and the view that it was made from, beside labelled ones."""
+        """Unlabelled images, or captions, with their guess and the view it was made from, beside labelled ones."""
         labels, guesses, others = withheld
         n = len(labels)
         columns = {
