@@ -27,7 +27,7 @@ def divergence(target: Tensor, scores: Tensor) -> Tensor:
 
 
 def sure_divergence(answers: Tensor, scores: Tensor, temperature: float, confidence: float) -> tuple[Tensor, Tensor]:
-    """KL(sharpened answer || softmax(scores)), where an answer is sure (Xie et al., NeurIPS 2020, section 2 and 2.3).
+    """KL(sharpened answer || softmax(scores)), where an answer is sure (Xie et al., NeurIPS 2020).
 
     Args:
         answers: shares of the classes [n, k]; sure where the largest is above `confidence`, before it is sharpened.
@@ -45,7 +45,7 @@ def sure_divergence(answers: Tensor, scores: Tensor, temperature: float, confide
 def annealed_cross_entropy(scores: Tensor, labels: Tensor, known: float) -> Tensor:
     """Mean cross-entropy of the rows [n, k] that give their label a share of `known` at most; 0 where none does.
 
-    Source: training signal annealing, Xie et al., NeurIPS 2020, appendix.
+    Source: training signal annealing, Xie et al., NeurIPS 2020.
     """
     kept = scores.detach().softmax(1).gather(1, labels[:, None])[:, 0] <= known
     return (F.cross_entropy(scores, labels, reduction="none") * kept).sum() / kept.sum().clamp(min=1)

@@ -25,8 +25,9 @@ class Classifier(Method):
         self.head = nn.Linear(encoder.dim, len(self.classes))
 
     def classify(self, items: Tensor) -> Tensor:
-        """What the encoder takes, images float [n, c, h, w] in [0, 1] or token numbers [n, l] -> scores of the classes
-        [n, k]: what the trained method says.
+        """What the encoder takes -> the scores of the classes [n, k]: what the trained method says.
+
+        Images are float [n, c, h, w] in [0, 1], texts token numbers [n, l].
         """
         return self.head(self.encoder(items))
 

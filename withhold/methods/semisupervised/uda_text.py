@@ -20,24 +20,21 @@ class UDAText(SemiSupervised):
     """Withholds the label, or the network's own answer to a text; predicts it from the text with other words in it.
 
     Words that say little of what a text is about give way to others that say as little, by their TF-IDF: what remains
-    is what the answer must rest on. Answers are sharpened, and count only where the network is sure. With few labels,
-    these are learned by heart long before the rest is understood: annealing leaves out those that are known well for
-    the time. The paper's translations into French and back, which need a translator, are left out.
+    is what the answer must rest on. With few labels, these are learned by heart long before the rest is understood:
+    annealing leaves out those that are known well for the time. Defaults are the authors' for film reviews. Their
+    translations into French and back, which need a translator, are left out; a text is what a window holds.
 
     Args:
         share: of a text's words that are replaced (0.7 in the paper on DBPedia).
         weight: of the divergence from the answers to whole texts, a mean over all unlabelled texts.
         temperature: of the sharpening; 1 leaves answers as they are.
-        confidence: how sure an answer must be, before sharpening, to count; above 0, it keeps early guesses out.
+        confidence: how sure an answer must be, before sharpening, to count; 0 lets all of them.
         annealing: how the confidence at which a labelled text is left out rises from chance to 1; "exp" for very few
             labels, "log" for many, "none" to leave none out.
         momentum: share of itself that the average of the weights keeps in a step.
         tokens: in a window.
         tokenizer: what makes words of the text.
     """
-
-    frequencies: torch.Tensor
-    idf: torch.Tensor
 
     def __init__(
         self,
