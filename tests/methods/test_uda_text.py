@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from tests.methods.streams import CLASSES, TOPICS, texts, tokenizer
 from tests.methods.toys import overfit
@@ -51,10 +52,14 @@ def test_words_are_counted_and_so_are_the_texts_that_have_them():
 
 def test_only_the_unlabelled_texts_are_changed_and_answers_are_to_them_unchanged():
     method, batch = prepared(), streams()
+    method.seed(0)
     seen, (labels, answers, unchanged) = method.hide(batch)
     assert torch.equal(seen[:4], batch["labelled"][0])
     assert torch.equal(labels, batch["labelled"][1])
     assert torch.equal(unchanged, batch["unlabelled"])
+    padded = {"labelled": (F.pad(batch["labelled"][0], (0, 9)), labels), "unlabelled": F.pad(unchanged, (0, 9))}
+    method.seed(0)
+    assert torch.equal(method.hide(padded)[0], seen), "what all end in is cut off"
     torch.testing.assert_close(answers, method.predict(batch["unlabelled"]).softmax(1))
     assert not answers.requires_grad
     words = batch["unlabelled"] > 4

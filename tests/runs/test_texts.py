@@ -76,7 +76,7 @@ def test_a_few_labels_name_the_topics_of_a_folder(home, tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     known = [f"{path.parent.name}/{path.name},{path.parent.name}" for path in sorted((home / "texts").rglob("?.txt"))]
     (tmp_path / "few.csv").write_text("\n".join(["path,label", *known]))
-    options = ["--encoder", "word-vectors", "--lr", "0.05", "--epochs", "20", "tokens=16"]
+    options = ["--lr", "0.05", "--epochs", "20", "tokens=16"]
     assert main(["train", "uda_text", str(home / "texts"), "--labels", "few.csv", "--out", "run", *options]) == 0
     assert withhold.load("run").config["classes"] == ["bread", "sea"]
     assert "guessed from" in (tmp_path / "run" / "report.html").read_text()

@@ -33,7 +33,7 @@ class TextEncoder(Encoder):
     """
 
     kind = "text"
-    default = "text-transformer"
+    default = "word-vectors"  # which learns on a CPU, and from few texts
     ordinary: Tensor
 
     def __init__(self, dim: int, tokenizer: str):
@@ -96,6 +96,8 @@ class TextTransformer(TextEncoder):
         tokens: in a window; there is room for three more, such as [CLS] and two [SEP].
     """
 
+    default = "text-transformer"
+
     def __init__(self, dim: int, depth: int, heads: int, tokenizer: str, tokens: int):
         super().__init__(dim, tokenizer)
         self.tokens = tokens + LIKELY
@@ -128,8 +130,6 @@ class WordVectors(TextEncoder):
         dim: length of a vector.
         tokenizer: the path of a tokenizer.json.
     """
-
-    default = "word-vectors"
 
     def __init__(self, dim: int, tokenizer: str):
         super().__init__(dim, tokenizer)

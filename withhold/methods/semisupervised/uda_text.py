@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from withhold import losses, views
-from withhold.methods import SemiSupervised, accuracy, method
+from withhold.methods import Optimizer, SemiSupervised, accuracy, method
 from withhold.nets import TextEncoder
 
 SHOWN = 24  # tokens of a picture
@@ -35,6 +35,8 @@ class UDAText(SemiSupervised):
         tokens: in a window.
         tokenizer: what makes words of the text.
     """
+
+    optimizer = Optimizer(lr=1e-2)  # of word vectors; a transformer wants a tenth of it
 
     def __init__(
         self,
@@ -66,8 +68,13 @@ class UDAText(SemiSupervised):
         self.idf.copy_((len(unlabelled) / self.encoder.spread(unlabelled).clamp(min=1)).log())
 
     def withhold(self, labelled, unlabelled):
-        """The labelled texts and the changed unlabelled ones; labels, answers to these unchanged, and they."""
+        """The labelled texts and the changed unlabelled ones; labels, answers to these unchanged, and they.
+
+        Padding that all texts end in is cut off.
+        """
         texts, labels = labelled
+        length = int((torch.cat([texts, unlabelled]) != 0).sum(1).max())
+        texts, unlabelled = texts[:, :length], unlabelled[:, :length]
         answers = self.predict(unlabelled).float().softmax(1)
         changed = views.replace_words(unlabelled, self.frequencies, self.idf, self.share, self.rng)
         return torch.cat([texts, changed]), (labels, answers, unlabelled)
