@@ -4,22 +4,29 @@ import datetime
 import json
 import os
 import platform
+import re
+import resource
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+import withhold
+from withhold.runs import picture
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
 
-def record(name: str, result: dict[str, Any]) -> Path:
+def record(name: str, result: dict[str, Any], run: withhold.Run | None = None, *streams: Any) -> Path:
     """Write `result` to results/NAME.json beside its command, date (UTC), commit and machine; gives the file's path.
 
-    The commit ends in "+changes" where code differs from it.
+    The commit ends in "+changes" where code differs from it. Of a run, what it saw and said of its `streams` (by
+    default those of its training) is drawn to results/NAME.webp.
     """
     about = {
         "command": _command(),
@@ -29,10 +36,19 @@ def record(name: str, result: dict[str, Any]) -> Path:
     }
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
+    if run is not None:
+        picture(str(run.folder), *streams, out=path.with_suffix(".webp"))
     text = json.dumps({**about, "result": result}, indent=2)
+    text = re.sub(rf"{re.escape(tempfile.gettempdir())}/[^/\"]+", "FOLDER", text)  # what was made for this run alone
     data = os.environ.get("WITHHOLD_DATA")  # data sets lie below this variable, on whatever machine
     path.write_text((text.replace(data, "$WITHHOLD_DATA") if data else text) + "\n")
     return path
+
+
+def cpu_minutes() -> float:
+    """What this process has used of processors so far; unlike the clock, others that are busy do not change it."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return (used.ru_utime + used.ru_stime) / 60
 
 
 def _command() -> str:

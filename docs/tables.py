@@ -1,4 +1,4 @@
-"""Write the generated parts of README.md and docs/benchmarks.md from the code and from benchmarks/results.
+"""Write the generated parts of README.md and of the pages in docs from the code and from benchmarks/results.
 
 python docs/tables.py            write them
 python docs/tables.py --check    fail where they are out of date
@@ -124,9 +124,168 @@ def words() -> str:
     return table(["vectors of", "words a second", "WordSim-353", "SimLex-999", "semantic", "syntactic"], cells)
 
 
+def results(pattern: str) -> list[dict]:
+    """What the claims of a pattern found, in the order of their names."""
+    return [json.loads(path.read_text())["result"] for path in sorted(RESULTS.glob(f"{pattern}.json"))]
+
+
+def percent(value: float | None, deviation: float | None = None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.1f}" + (f" ± {100 * deviation:.1f}" if deviation is not None else "")
+
+
+def values(rows: list[dict], *keys: str) -> dict[tuple, float]:
+    """The values of rows by what their `keys` are."""
+    return {tuple(row.get(key) for key in keys): row["value"] for row in rows}
+
+
+def order() -> str:
+    """What the order of frames taught about what moves, beside fresh weights and raw frames."""
+    cells = []
+    for found in results("video/fights-*") + results("video/words-*"):
+        by = values(found["results"], "encoder", "protocol")
+        for encoder in dict.fromkeys(row["encoder"] for row in found["results"]):
+            scores = [percent(by.get((encoder, protocol))) for protocol in ("knn", "linear")]
+            cells.append([f"`{found['data']}`", str(found["seed"]), encoder, *scores, percent(found["chance"])])
+    return table(["videos", "seed", "features", "k-NN", "linear", "largest class"], cells)
+
+
+def tracking() -> str:
+    """J and F of the DAVIS sequences by what carries the masks."""
+    cells = []
+    for found in results("tracking/*"):
+        means = [row for row in found["results"] if "sequence" not in row]
+        by = values(means, "encoder", "metric")
+        for encoder in dict.fromkeys(row["encoder"] for row in means):
+            cells.append([
+                f"`{found['trained on']}`", str(found["seed"]), encoder, percent(by[encoder, "J"]),
+                percent(by[encoder, "F"]),
+            ])  # fmt: skip
+    return table(["trained on", "seed", "masks carried by", "J", "F"], cells)
+
+
+def frames() -> str:
+    """Errors of predicted frames, a row a predictor."""
+    cells = []
+    for found in results("video/moving-mnist-*"):
+        name = found["parameters"]["predicts"] + (", conditional" if found["parameters"]["conditional"] else "")
+        for row in found["results"]:
+            if row["predictor"] == "network" or name == "composite":
+                said = f"network, {name}" if row["predictor"] == "network" else row["predictor"]
+                cells.append([said, f"{row['squared_error']:.1f}", f"{row['cross_entropy']:.1f}"])
+    return table(["predictor", "squared error", "cross-entropy, nats"], cells)
+
+
+def crossmodal() -> str:
+    """How well pictures find sounds, and the other way."""
+    cells = []
+    for found in results("audiovisual/embedding-*") + results("audiovisual/contrastive-*"):
+        for row in found["results"]:
+            if row["direction"] in ("picture to sound", "sound to picture"):
+                cells.append([
+                    found["claim"], str(found["seed"]), row["encoder"], row["direction"], f"{row['value']:.3f}",
+                    f"{row['chance']:.3f}", percent(row["recall_at_1"]), percent(row["chance_at_1"]),
+                ])  # fmt: skip
+    return table(["claim", "seed", "encoder", "direction", "nDCG@30", "chance", "recall@1", "chance at 1"], cells)
+
+
+def localization() -> str:
+    """Where the spoken digit is, beside guesses."""
+    shown = (
+        "pointing",
+        "with another's sound",
+        "random place",
+        "random digit",
+        "middle",
+        "brightest",
+        "match_accuracy",
+    )
+    cells = [[str(found["seed"]), *(percent(found[name]) for name in shown)] for found in results("audiovisual/local*")]
+    return table(["seed", *(name.replace("_", " ") for name in shown)], cells)
+
+
+def masked() -> str:
+    """The perplexity of masked tokens, beside that of knowing how often each occurs."""
+    cells = [
+        [str(found["seed"]), f"{found['perplexity']:.0f}", f"{found['unigram_perplexity']:.0f}",
+         percent(found["next_accuracy"])]
+        for found in results("bert/wikitext-*")
+    ]  # fmt: skip
+    return table(["seed", "perplexity", "of frequencies", "halves told apart"], cells)
+
+
+def topics() -> str:
+    """Topics of news from a few labels."""
+    cells = []
+    for found in results("bert/ag_news-*"):
+        rows = {(row["encoder"], row["shots"]): row for row in found["results"] if row["protocol"] == "lowshot"}
+        for encoder in dict.fromkeys(encoder for encoder, _ in rows):
+            scores = [percent(rows[encoder, n]["value"], rows[encoder, n]["deviation"]) for n in (1, 5, 10)]
+            cells.append([str(found["seed"]), encoder, *scores])
+    return table(["seed", "features", "1 label a class", "5", "10"], cells)
+
+
+def translation() -> str:
+    """What a reader of USPS makes of digits."""
+    shown = ("translated", "source as it is", "translated, untrained", "true images of the target")
+    cells = [
+        [str(found["seed"]), *(percent(found[name]) for name in shown),
+         " to ".join(f"{error:.3f}" for error in found["cycle error"])]
+        for found in results("translation/*")
+    ]  # fmt: skip
+    return table(["seed", *shown, "cycle error"], cells)
+
+
+def fewlabels() -> str:
+    """Accuracy from few labels with and without the unlabelled rest."""
+    alone = {}
+    for found in results("fewlabels/*-alone-*"):
+        alone[found["data"], found["labels"], found["as"], found["seed"]] = found
+    cells = []
+    for found in results("fewlabels/*"):
+        if found["method"] != "labels alone":
+            key = found["data"], found["labels"], found["as"], found["seed"]
+            by = [values(each["results"], "encoder", "protocol") for each in (found, alone.get(key, {"results": []}))]
+            scores = [percent(each.get(("trained", "classifier"))) for each in by]
+            cells.append([
+                f"`{found['data']}`", str(found["labels"]), f"`{found['as']}`", str(found["seed"]), *scores,
+                f"{found['training_cpu_minutes']:.0f}",
+            ])  # fmt: skip
+    return table(["data", "labels", "method", "seed", "with the rest", "labels alone", "CPU minutes"], cells)
+
+
+def domains() -> str:
+    """Accuracy in the target domain."""
+    cells: dict[tuple, dict] = {}
+    for found in results("domains/*"):
+        by = values(found["results"], "encoder", "protocol")
+        cells.setdefault((found["pair"], found["seed"]), {})[found["method"]] = by["trained", "classifier"]
+    shown = ("source only", "dann", "target's labels")
+    rows = [
+        [pair.replace("-", " to "), str(seed), *(percent(by.get(n)) for n in shown)]
+        for (pair, seed), by in cells.items()
+    ]
+    return table(["domains", "seed", "source's labels alone", "`dann`", "target's labels"], rows)
+
+
+def retrieval() -> str:
+    """Mean average precision of each pooling, plain and whitened."""
+    cells = []
+    for found in results("retrieval/*"):
+        by = values(found["results"], "encoder", "pooling", "whitened")
+        for encoder, pooling in dict.fromkeys((row["encoder"], row["pooling"]) for row in found["results"]):
+            scores = [percent(by[encoder, pooling, white]) for white in (False, True)]
+            cells.append([f"`{found['data']}`", str(found["seed"]), encoder, pooling, *scores])
+    return table(["data", "seed", "features", "pooling", "mAP", "whitened"], cells)
+
+
 PARTS = {
-    "methods": methods, "claims": claims, "words": words, "speeds": speeds, "memory": memory, "training": training,
-    "search": search,
+    part.__name__: part
+    for part in (
+        methods, claims, words, speeds, memory, training, search, order, tracking, frames, crossmodal, localization,
+        masked, topics, translation, fewlabels, domains, retrieval,
+    )
 }  # fmt: skip
 
 
@@ -141,7 +300,7 @@ def filled(text: str) -> str:
 
 def main() -> int:
     stale = False
-    for path in (ROOT / "README.md", ROOT / "docs" / "benchmarks.md"):
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         before = path.read_text(encoding="utf-8")
         after = filled(before)
         if before != after and "--check" in sys.argv:

@@ -14,7 +14,7 @@ def test_without_a_terminal_a_line_comes_now_and_then(capsys, monkeypatch):
         told({"step": step, "loss": 1 / step, "lr": 0.1, "images_per_second": 50.2}, 40)
     told.close()
     said = capsys.readouterr()
-    assert said.err.splitlines() == [f"step {step}/40  loss {1 / step:.3g}  50 images/s" for step in (10, 20, 30, 40)]
+    assert said.err.splitlines() == [f"step {step}/40  loss {1 / step:.3g}  50 items/s" for step in (10, 20, 30, 40)]
     assert said.out == ""
 
 

@@ -30,12 +30,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from cifar10 import cpu_minutes
-from record import record
+from record import cpu_minutes, record
 
 import withhold
 from withhold import data, views
 
+Measured = tuple[dict, withhold.Run, data.Samples]
+"""What was found, by which run, and the pairs to draw it on."""
 TEST_TAKES = range(5)
 TRAIN, TEST = 6000, 300  # every test recording once
 CANVAS, DIGITS, SIDE = 64, 3, 28  # a canvas of 64 pixels with three digits of 28
@@ -57,7 +58,7 @@ def recordings(source: Path) -> dict[str, dict[int, list[bytes]]]:
 def write_pairs(source: Path, folder: Path, part: str, count: int, seed: int, digits: int = 1) -> np.ndarray:
     """Write `count` pairs and their manifest; gives the upper left corner of each pair's spoken digit, int [n, 2]."""
     rng = np.random.default_rng([seed, part == "test"])
-    pictures = data.load(str(source / "mnist"), split=part, size=28)
+    pictures = data.load(f"{source / 'mnist'}::{part}", size=28)
     of_digit = [np.flatnonzero(pictures.labels == digit) for digit in range(10)]
     spoken = recordings(source)[part]
     target = folder / part
@@ -100,7 +101,7 @@ def matched(run: withhold.Run, pairs: data.Pairs) -> float:
     return float(np.mean(right))
 
 
-def embedding(source: Path, folder: Path, minutes: float, seed: int, objective: str) -> dict:
+def embedding(source: Path, folder: Path, minutes: float, seed: int, objective: str) -> Measured:
     for part, count in (("train", TRAIN), ("test", TEST)):
         write_pairs(source, folder, part, count, seed)
     run = withhold.train(
@@ -114,7 +115,7 @@ def embedding(source: Path, folder: Path, minutes: float, seed: int, objective: 
         for half, kind in (("picture", "video"), ("sound", "audio"))
     }
     found = {"results": rows, "linear": alone, "training": run.config["outcome"]}
-    return found | ({"match_accuracy": matched(run, test)} if objective == "distance" else {})
+    return found | ({"match_accuracy": matched(run, test)} if objective == "distance" else {}), run, test
 
 
 def pointing(peaks: np.ndarray, corners: np.ndarray) -> float:
@@ -128,7 +129,7 @@ def peaks_of(maps: Tensor) -> np.ndarray:
     return (np.stack([x, y], 1) + 0.5) * CANVAS / maps.shape[2]
 
 
-def localization(source: Path, folder: Path, minutes: float, seed: int) -> dict:
+def localization(source: Path, folder: Path, minutes: float, seed: int) -> Measured:
     corners = [write_pairs(source, folder, part, n, seed, DIGITS) for part, n in (("train", TRAIN), ("test", TEST))][1]
     run = withhold.train(
         "audiovisual_localization", str(folder / "train" / "pairs.csv"), minutes=minutes, seed=seed,
@@ -147,7 +148,7 @@ def localization(source: Path, folder: Path, minutes: float, seed: int) -> dict:
             silent.append(method.maps(places, silence).flatten(1).amax(1) > 0)
     peaks, moved = peaks_of(torch.cat(maps)), peaks_of(torch.cat(others))
     middle = np.full((len(test), 2), CANVAS / 2)
-    return {
+    found = {
         "pointing": pointing(peaks, corners),
         "random place": (SIDE / CANVAS) ** 2,
         "random digit": 1 / DIGITS,
@@ -158,14 +159,16 @@ def localization(source: Path, folder: Path, minutes: float, seed: int) -> dict:
         "match_accuracy": matched(run, test),
         "training": run.config["outcome"],
     }
+    return found, run, test
 
 
-def clips(source: Path, folder: Path, minutes: float, seed: int) -> dict:
+def clips(source: Path, folder: Path, minutes: float, seed: int) -> Measured:
     run = withhold.train(
         "audiovisual_embedding", str(source / "av-clips"), minutes=minutes, seed=seed, out=folder / "run"
     )
-    table = run.embed(str(source / "av-clips"))
-    return {"training": run.config["outcome"], "journal": run.rows()[-1], "embedded": table.num_rows}
+    pairs = run.load_data(str(source / "av-clips"))
+    found = {"training": run.config["outcome"], "journal": run.rows()[-1], "embedded": run.embed(pairs).num_rows}
+    return found, run, pairs
 
 
 def main() -> None:
@@ -179,13 +182,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         given = (options.data, Path(name), options.minutes, options.seed)
         if options.claim == "clips":
-            found = clips(*given)
+            found, run, shown = clips(*given)
         elif options.claim == "localization":
-            found = localization(*given)
+            found, run, shown = localization(*given)
         else:
-            found = embedding(*given, "distance" if options.claim == "embedding" else "contrastive")
-    found |= {"claim": options.claim, "seed": options.seed, "cpu_minutes": round(cpu_minutes() - began, 2)}
-    print(record(f"audiovisual/{options.claim}-{options.seed}", found))
+            found, run, shown = embedding(*given, "distance" if options.claim == "embedding" else "contrastive")
+        found |= {"claim": options.claim, "seed": options.seed, "cpu_minutes": round(cpu_minutes() - began, 2)}
+        print(record(f"audiovisual/{options.claim}-{options.seed}", found, run, shown))
     for row in found.get("results", []):
         print({key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()})
     print({key: value for key, value in found.items() if key not in ("results", "linear", "training")})

@@ -24,8 +24,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from cifar10 import cpu_minutes
-from record import record
+from record import cpu_minutes, record
 
 import withhold
 from withhold.evaluation.protocols.lowshot import DRAWS, SHOTS, draw
@@ -112,7 +111,7 @@ def main() -> None:
             labelled = tuple(column[:LABELLED] for column in parts["train"])
             rows = run.evaluate(labelled, parts["test"], protocols=("lowshot",))
             found["results"] = rows + lowshot(texts, labelled, parts["test"], seed)
-    record(f"bert/{options.task}-{seed}", found)
+        record(f"bert/{options.task}-{seed}", found, run, texts)
     print(json.dumps(found, indent=2))
 
 

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from cifar10 import cpu_minutes
-from record import record
+from record import cpu_minutes, record
 
 import withhold
 from withhold import data
@@ -57,11 +56,12 @@ def claim(pair: str, root: Path, epochs: float, seed: int) -> None:
             )
             minutes = cpu_minutes() - began
             rows = run.evaluate(streams[0], test, protocols=("classifier",))
-        found = {
-            "method": name, "pair": pair, "seed": seed, "epochs": epochs, "steps": run.config["outcome"]["steps"],
-            "training_cpu_minutes": round(minutes, 2), "results": rows,
-        }  # fmt: skip
-        record(f"domains/{pair}-{name.replace(' ', '-')}-{seed}", found)
+            found = {
+                "method": name, "pair": pair, "seed": seed, "epochs": epochs, "steps": run.config["outcome"]["steps"],
+                "training_cpu_minutes": round(minutes, 2), "results": rows,
+            }  # fmt: skip
+            shown = (run, labelled, unlabelled) if weight else ()
+            record(f"domains/{pair}-{name.replace(' ', '-')}-{seed}", found, *shown)
         shown = {f"{row['encoder']} {row['protocol']}": round(row["value"], 4) for row in rows}
         print(pair, name, f"{minutes:.1f} min", shown, flush=True)
 

@@ -22,8 +22,7 @@ import pyarrow.parquet
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from bert import logistic, tf_idf
-from cifar10 import cpu_minutes
-from record import record
+from record import cpu_minutes, record
 
 import withhold
 from withhold import data, methods
@@ -79,12 +78,13 @@ def claim(method: str, source: Path, count: int, epochs: float | None, seed: int
             minutes = cpu_minutes() - began
             protocols = ("classifier",) if kind == "text" else ("classifier", "linear")
             rows = run.evaluate(labelled, test, protocols=protocols) + beside
-        found = {
-            "method": name, "as": method, "data": source.name, "labels": count, "seed": seed, "epochs": epochs,
-            "parameters": run.config["parameters"], "training_cpu_minutes": round(minutes, 2), "results": rows,
-        }  # fmt: skip
-        ending = "" if not parameters else "-alone"
-        record(f"fewlabels/{source.name}-{count}-{method}{ending}-{seed}", found)
+            found = {
+                "method": name, "as": method, "data": source.name, "labels": count, "seed": seed, "epochs": epochs,
+                "parameters": run.config["parameters"], "training_cpu_minutes": round(minutes, 2), "results": rows,
+            }  # fmt: skip
+            drawn = (run, labelled, unlabelled) if not parameters else ()
+            ending = "" if not parameters else "-alone"
+            record(f"fewlabels/{source.name}-{count}-{method}{ending}-{seed}", found, *drawn)
         shown = {f"{row['encoder']} {row['protocol']}": round(row["value"], 4) for row in rows}
         print(name, method, count, f"{minutes:.1f} min", shown, flush=True)
 

@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from cifar10 import cpu_minutes
-from record import record
+from record import cpu_minutes, record
 
 import withhold
 from withhold import data
@@ -42,8 +41,8 @@ def claim(name: str, root: Path, epochs: float, seed: int) -> None:
         run = withhold.train("simclr", learned, encoder="convnet", epochs=epochs, seed=seed, out=Path(folder) / "run")
         minutes = cpu_minutes() - began
         rows = run.evaluate(learned, asked, protocols=("retrieval",))
-    about = {"data": name, "seed": seed, "epochs": epochs, "training_cpu_minutes": round(minutes, 2)}
-    record(f"retrieval/{name}-{seed}", about | {"results": rows})
+        about = {"data": name, "seed": seed, "epochs": epochs, "training_cpu_minutes": round(minutes, 2)}
+        record(f"retrieval/{name}-{seed}", about | {"results": rows}, run, learned)
     for row in rows:
         print(name, row["encoder"], row["pooling"], "whitened" if row["whitened"] else "plain", round(row["value"], 4))
 

@@ -15,8 +15,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from cifar10 import cpu_minutes
-from record import record
+from record import cpu_minutes, record
 
 import withhold
 
@@ -43,7 +42,7 @@ def claim(source: Path, name: str, seed: int, epochs: float | None) -> None:
             "epochs": epochs or chosen["epochs"], "parameters": run.config["parameters"], "batch_size": BATCH,
             "training": run.config["outcome"], "training_cpu_minutes": round(minutes, 2), "results": rows,
         }  # fmt: skip
-    record(f"tracking/{name}-{seed}", found)
+        record(f"tracking/{name}-{seed}", found, run)
     means = {f"{row['encoder']} {row['metric']}": round(row["value"], 4) for row in rows if "sequence" not in row}
     print(name, seed, f"{minutes:.1f} min", means, flush=True)
 

@@ -16,8 +16,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from cifar10 import cpu_minutes
-from record import record
+from record import cpu_minutes, record
 
 import withhold
 from withhold import data, methods, views
@@ -83,7 +82,7 @@ def main() -> None:
             "cycle error": [rows[0]["generators/cycle"], rows[-1]["generators/cycle"]],
             "change": rows[-1]["generators/change"],
         }  # fmt: skip
-    record(f"translation/mnist-usps-{options.seed}", found)
+        record(f"translation/mnist-usps-{options.seed}", found, run, some, second)
     print(found, flush=True)
 
 

@@ -20,9 +20,8 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from cifar10 import cpu_minutes
 from moving_mnist import clips
-from record import record
+from record import cpu_minutes, record
 
 import withhold
 from withhold import data, evaluation
@@ -67,29 +66,29 @@ def frame_prediction(source: Path, predicts: str, conditional: bool, seed: int, 
         )  # fmt: skip
         minutes = cpu_minutes() - began
         method, said = run.method, []
-    with torch.inference_mode():
-        for part in torch.from_numpy(videos["test"])[:, :, None].split(50):
-            predicted = method.predict(method.hide({"videos": part})[0])
-            said.append(predicted["future"][:, :, 0].sigmoid())
-    test = videos["test"].astype(np.float32) / 255
-    half = test.shape[1] // 2
-    true = test[:, half:]
-    mean = videos["train"][:, half:].mean((0, 1))[None, None] / 255
-    rows = [
-        {"predictor": "network", **errors(torch.cat(said).numpy(), true)},
-        {"predictor": "last frame", **errors(test[:, half - 1 : half], true)},
-        {"predictor": "mean image", **errors(mean, true)},
-        {"predictor": "nothing", **errors(np.zeros((1, 1, 1, 1)), true)},
-    ]
-    name = predicts + ("-conditional" if conditional else "")
-    found = {
-        "method": "frame_prediction", "seed": seed, "training_cpu_minutes": round(minutes, 2), "results": rows,
-        "parameters": run.config["parameters"], "training": run.config["outcome"], "n_test": len(test),
-        "n_train": len(videos["train"]), "epochs": EPOCHS["frame_prediction"] * share,
-    }  # fmt: skip
-    print(f"{minutes:.1f} CPU minutes", *rows, sep="\n", flush=True)
-    if share == 1:
-        record(f"video/moving-mnist-{name}-{seed}", found)
+        with torch.inference_mode():
+            for part in torch.from_numpy(videos["test"])[:, :, None].split(50):
+                predicted = method.predict(method.hide({"videos": part})[0])
+                said.append(predicted["future"][:, :, 0].sigmoid())
+        test = videos["test"].astype(np.float32) / 255
+        half = test.shape[1] // 2
+        true = test[:, half:]
+        mean = videos["train"][:, half:].mean((0, 1))[None, None] / 255
+        rows = [
+            {"predictor": "network", **errors(torch.cat(said).numpy(), true)},
+            {"predictor": "last frame", **errors(test[:, half - 1 : half], true)},
+            {"predictor": "mean image", **errors(mean, true)},
+            {"predictor": "nothing", **errors(np.zeros((1, 1, 1, 1)), true)},
+        ]
+        name = predicts + ("-conditional" if conditional else "")
+        found = {
+            "method": "frame_prediction", "seed": seed, "training_cpu_minutes": round(minutes, 2), "results": rows,
+            "parameters": run.config["parameters"], "training": run.config["outcome"], "n_test": len(test),
+            "n_train": len(videos["train"]), "epochs": EPOCHS["frame_prediction"] * share,
+        }  # fmt: skip
+        print(f"{minutes:.1f} CPU minutes", *rows, sep="\n", flush=True)
+        if share == 1:
+            record(f"video/moving-mnist-{name}-{seed}", found, run, videos["test"])
 
 
 def places(samples: Samples) -> np.ndarray:
@@ -131,17 +130,18 @@ def shuffle_and_learn(source: Path, on: str, seed: int, share: float) -> None:
         )  # fmt: skip
         minutes = cpu_minutes() - began
         rows = evaluation.evaluate(run.encoder, train, test, ("knn", "linear"), untrained=run.untrained(), seed=seed)
-    labels = test.labels
-    found = {
-        "method": "shuffle_and_learn", "data": FOLDERS[on], "groups": len(np.unique(groups)), "seed": seed,
-        "training_cpu_minutes": round(minutes, 2), "epochs": EPOCHS[on] * share, "results": rows,
-        "parameters": run.config["parameters"], "training": run.config["outcome"],
-        "chance": float(np.bincount(labels).max() / len(labels)),
-    }  # fmt: skip
-    shown = {f"{row['encoder']} {row['protocol']}": round(row["value"], 4) for row in rows}
-    print(on, f"{minutes:.1f} CPU minutes", f"largest class {found['chance']:.3f}", shown, found["training"]["metrics"])
-    if share == 1:
-        record(f"video/{on}-{seed}", found)
+        labels = test.labels
+        found = {
+            "method": "shuffle_and_learn", "data": FOLDERS[on], "groups": len(np.unique(groups)), "seed": seed,
+            "training_cpu_minutes": round(minutes, 2), "epochs": EPOCHS[on] * share, "results": rows,
+            "parameters": run.config["parameters"], "training": run.config["outcome"],
+            "chance": float(np.bincount(labels).max() / len(labels)),
+        }  # fmt: skip
+        shown = {f"{row['encoder']} {row['protocol']}": round(row["value"], 4) for row in rows}
+        chance = f"largest class {found['chance']:.3f}"
+        print(on, f"{minutes:.1f} CPU minutes", chance, shown, found["training"]["metrics"])
+        if share == 1:
+            record(f"video/{on}-{seed}", found, run, test)
 
 
 def main() -> None:

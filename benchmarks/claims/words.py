@@ -25,8 +25,7 @@ from scipy.stats import spearmanr
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from cifar10 import cpu_minutes
-from record import record
+from record import cpu_minutes, record
 
 import withhold
 
@@ -103,7 +102,7 @@ def main() -> None:
             command = [*options.gensim, str(corpus), "--epochs", str(round(options.epochs)), *sets]
             said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             found["gensim"] = json.loads(said.splitlines()[-1])
-    record(f"words/wiki-sample-{options.seed}", found)
+        record(f"words/wiki-sample-{options.seed}", found, run, texts)
     print(json.dumps(found, indent=2))
 
 

@@ -98,7 +98,7 @@ def test_an_archive_is_like_the_folder_that_was_packed(image_folder, wrapper, li
     (folder / "dog" / "broken.png").write_text("no")
     path = zipped(folder, wrapper)
     expected = data.load(folder)
-    assert data.measure(path) == data.Shape(4, 40, 3)
+    assert data.measure(path) == data.Shape(40, 3)
     monkeypatch.setenv("WITHHOLD_CACHE_LIMIT", limit)
     samples = data.load(path)
     rows = [samples.names.index(name) for name in expected.names]
@@ -182,7 +182,7 @@ def test_a_folder_of_parquet_files(tmp_path):
     assert train.classes == test.classes == ("c0", "c1", "c2")
     assert test.labels.tolist() == [1, 2]
     with pytest.raises(UsageError, match="is not split"):
-        data.load(tmp_path / "test.parquet", split="test")
+        data.load(f"{tmp_path / 'test.parquet'}::test")
 
 
 def write_idx(path, values):
@@ -274,8 +274,8 @@ def test_anything_opens_as_a_hugging_face_data_set(image_folder, hub_cache):
 
 def test_measure(image_folder):
     folder, _ = image_folder("1.png", "2.png", "3.png", size=(50, 70))
-    assert data.measure(folder) == data.Shape(3, 50, 3)
-    assert data.measure("digits") == data.Shape(1797, 8, 1)
+    assert data.measure(folder) == data.Shape(50, 3)
+    assert data.measure("digits") == data.Shape(8, 1)
     assert data.load(folder).shape == (52, 52, 3)  # a multiple of four
     assert data.load(folder, size=20, channels=1).shape == (20, 20, 1)
     assert data.load("digits").shape == (32, 32, 1)  # never below 32
@@ -376,11 +376,11 @@ def test_real_files(real_data):
     assert len(test) == 10_000
     assert np.bincount(test.labels).tolist() == [1000] * 10
     assert test.classes[6] == "frog"
-    assert data.measure(real_data / "mnist") == data.Shape(60_000, 28, 1)
+    assert data.measure(real_data / "mnist") == data.Shape(28, 1)
     usps = data.load(f"{real_data / 'usps' / 'usps.npz'}::test", size=16)
     assert np.bincount(usps.labels).tolist() == [359, 264, 198, 166, 200, 160, 170, 147, 166, 177]
-    assert data.measure(real_data / "pacs") == data.Shape(4115, 96, 3)
-    assert data.measure(real_data / "bccd") == data.Shape(364, 480, 3)
+    assert data.measure(real_data / "pacs") == data.Shape(96, 3)
+    assert data.measure(real_data / "bccd") == data.Shape(480, 3)
 
 
 def test_items_are_found_again_by_source_and_name(image_folder, tmp_path, monkeypatch):

@@ -102,7 +102,7 @@ def test_a_table_has_a_document_in_each_line(read, tmp_path, name, write):
     assert list(said.values()) == EXPECTED
     assert samples.classes == ("a", "b")
     assert samples.labels.tolist() == [0, 1, 0, 1]
-    assert data.measure(tmp_path / name, "text") == data.Shape(4)
+    assert data.measure(tmp_path / name, "text") == data.Shape()
 
 
 def test_files_called_train_and_test_are_splits(read, tmp_path):

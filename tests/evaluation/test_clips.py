@@ -35,7 +35,7 @@ def test_pixels_are_of_a_few_frames_of_the_whole_video(clips):
 
 
 def test_batches_hold_as_many_frames_as_they_hold_images(clips):
-    assert [len(part) for part in plain_batches(clips, "cpu", most=12)] == [3]
+    assert [len(part) for part in plain_batches([clips], "cpu", most=12)] == [3]
 
 
 def test_the_supervised_control_sees_one_crop_of_a_clip(photos):

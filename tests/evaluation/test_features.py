@@ -64,7 +64,14 @@ def test_pixels_of_large_images_are_block_means(photos):
 
 def test_plain_batches_are_distinct_whole_images(make_samples):
     samples = make_samples([0] * 600)
-    found = torch.cat(list(plain_batches(samples, "cpu", most=500)))
+    found = torch.cat(list(plain_batches([samples], "cpu", most=500)))
     assert len(found.flatten(1).unique(dim=0)) == 500
     everything = {row.numpy().tobytes() for row in views.to_float(samples.batch(range(600)))}
     assert all(row.numpy().tobytes() in everything for row in found)
+
+
+def test_plain_batches_of_two_streams_have_a_part_of_each_until_one_ends(make_samples):
+    streams = [make_samples([0] * count) for count in (300, 600)]
+    parts = list(plain_batches(streams, "cpu"))
+    assert [len(part) for part in parts] == [512, 300, 88]
+    assert sum(map(len, parts)) == 900

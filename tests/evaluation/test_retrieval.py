@@ -136,7 +136,7 @@ def test_average_pooling_is_the_encoders_own_feature(encoder, digits, make_task)
 @pytest.mark.parametrize("value", [0.0, 0.3])
 def test_collapsed_features_give_chance_although_the_items_come_by_class(value, make_samples, make_task, monkeypatch):
     samples = make_samples([0] * 200 + [1] * 200)
-    monkeypatch.setattr(retrieval, "raw", lambda samples: torch.full((len(samples), 16), value))
+    monkeypatch.setattr(retrieval, "raw", lambda samples, train: torch.full((len(samples), 16), value))
     for row in retrieval.measure(make_task(samples, samples)):
         assert row["value"] == pytest.approx(0.5, abs=0.03)
 

@@ -36,12 +36,21 @@ def test_a_table_names_the_spectrogram_as_the_control(tones):
     assert rows[-1]["value"] > 0.9, "low and high tones differ in their bands"
 
 
+def test_what_has_no_map_is_found_by_its_features(tones):
+    encoder = nets.build("audio-cnn", rate=RATE)
+    rows = evaluation.evaluate(encoder, tones.select(range(40)), tones.select(range(40, 64)), ("retrieval",))
+    assert [(row["encoder"], row["pooling"], row["whitened"]) for row in rows] == [
+        (name, "embedding", white) for name in ("trained", "spectrogram") for white in (False, True)
+    ]
+    assert rows[2]["value"] > 0.8, "low tones are nearer to low ones"
+
+
 @pytest.mark.parametrize("cls", [Supervised, Finetune])
 def test_a_network_learns_sounds_with_their_labels(cls, tones):
     encoder = nets.build("audio-cnn", rate=RATE)
     learner = train(cls, encoder, tones.select(range(64)), images=640, seed=0, device=torch.device("cpu"))
     rest = tones.select(range(64, 128))
-    nets.refresh_statistics(learner.encoder, evaluation.plain_batches(rest, "cpu"))
+    nets.refresh_statistics(learner.encoder, evaluation.plain_batches([rest], "cpu"))
     said = evaluation.scores(learner, rest).argmax(1)
     assert (said.numpy() == rest.labels).mean() > 0.9
 
@@ -60,7 +69,7 @@ def test_supervision_sees_each_sound_changed_each_time(tones):
 def test_features_of_pairs_come_from_both(photo_samples):
     pairs = data.Pairs(videos(photo_samples, 1, 1.0), sounds(1.0))
     encoder = nets.build("audiovisual", size=32, channels=3, rate=RATE)
-    nets.refresh_statistics(encoder, evaluation.plain_batches(pairs, "cpu"))
+    nets.refresh_statistics(encoder, evaluation.plain_batches([pairs], "cpu"))
     both, seen, heard = (
         evaluation.features(encoder, part).numpy() for part in (pairs.select([1, 2]), pairs.frames, pairs.sound)
     )

@@ -28,7 +28,7 @@ def test_rows_and_controls(encoder, digits):
 def test_the_untrained_encoder_is_measured_with_refreshed_statistics(encoder, digits):
     """Its row is that of an encoder whose statistics were set by hand on training images."""
     refreshed = copy.deepcopy(encoder)
-    nets.refresh_statistics(refreshed, plain_batches(digits[0], "cpu"))
+    nets.refresh_statistics(refreshed, plain_batches([digits[0]], "cpu"))
     rows = evaluation.evaluate(refreshed, *digits, ("knn",), untrained=encoder, pixels=False)
     assert [row["encoder"] for row in rows] == ["trained", "untrained"]
     assert rows[0]["value"] == rows[1]["value"]

@@ -43,11 +43,11 @@ def test_the_second_half_is_the_next_or_anothers_and_its_length_does_not_tell():
         whole, follows = method.pairs(words)
         assert whole.shape == (64, 3 + int((words > 0).sum(1).max()))
         texts = [[number for number in row if number] for row in words.tolist()]
-        tails = [text[len(text) // 2 :] for text in texts]
         for row in range(64):
             first, second = halves(whole[row])
-            assert first == texts[row][: len(texts[row]) // 2]
-            starts = [other for other, tail in enumerate(tails) if tail[: len(second)] == second]
+            middle, end = len(first), len(first) + len(second)
+            assert middle == end // 2 and first == texts[row][:middle]
+            starts = [other for other, text in enumerate(texts) if text[middle:end] == second]
             assert (row in starts) if follows[row] else starts != [row]
             told.append((len(first), len(second), bool(follows[row])))
     lengths = torch.tensor([(b - a, b) for a, b, _ in told]).float()
@@ -55,6 +55,22 @@ def test_the_second_half_is_the_next_or_anothers_and_its_length_does_not_tell():
     assert follows.float().mean().item() == pytest.approx(0.5, abs=0.03)
     for column in lengths.T:  # neither the lengths nor their difference differ between the two
         assert abs((column[follows].mean() - column[~follows].mean()).item()) < 0.15
+
+
+def test_how_a_text_ends_does_not_tell_either():
+    """Of texts whose tokens have nothing to do with each other, but that the last one is always the same."""
+    method, seen = make(), {}
+    for seed in range(150):
+        words = rows(shortest=4, seed=seed)
+        words[words == 5] = 6
+        words.scatter_(1, (words > 0).sum(1, keepdim=True) - 1, 5)
+        method.seed(seed)
+        whole, follows = method.pairs(words)
+        for row, yes in zip(whole, follows.tolist(), strict=True):
+            first, second = halves(row)
+            seen.setdefault((len(first), len(second), second[-1] == 5), []).append(yes)
+    best = sum(max(sum(told), len(told) - sum(told)) for told in seen.values()) / sum(map(len, seen.values()))
+    assert best < 0.55
 
 
 def test_no_row_is_its_own_other():

@@ -41,11 +41,6 @@ def feed(name, samples, batch_size=32):
     return data.Feeder(streams(name, samples), find(name).needs, batch_size, 0)
 
 
-def of_images(name):
-    """Whether a method learns from images, in whatever size and colour a person has them."""
-    return all(need.endswith("image") for need in find(name).needs.values())
-
-
 def scored(method, batch, seed=0):
     """Each player's terms on `batch`."""
     method.seed(seed)
@@ -55,6 +50,10 @@ def scored(method, batch, seed=0):
 @pytest.fixture(params=METHODS)
 def name(request):
     return request.param
+
+
+OF_IMAGES = [name for name in METHODS if all(need.endswith("image") for need in find(name).needs.values())]
+"""What learns from images, in whatever size and colour a person has them."""
 
 
 def test_its_card_is_whole(name):
@@ -164,26 +163,29 @@ def others(parameter):
     return []
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_it_takes_grey_and_odd_batches_or_says_why_not(name, channels, photo_samples):
-    if not of_images(name) and channels == 1:
-        return
-    samples = data.load((photo_samples.array[..., :channels].copy(), photo_samples.labels))
-    method = make(name, channels=channels)
-    feeder = feed(name, samples, batch_size=7)
-    if channels == 1 and find(name).channels == 1:  # it withholds what grey images do not have
+def test_it_takes_odd_batches(name, photo_samples):
+    method, feeder = make(name), feed(name, photo_samples, batch_size=7)
+    method.prepare(**feeder.streams)
+    assert all(torch.isfinite(terms["loss"]) for terms in scored(method, feeder.batch(0)).values())
+
+
+@pytest.mark.parametrize("name", OF_IMAGES)
+def test_it_takes_grey_images_or_says_why_not(name, photo_samples):
+    samples = data.load((photo_samples.array[..., :1].copy(), photo_samples.labels))
+    method, feeder = make(name, channels=1), feed(name, samples)
+    if find(name).channels == 1:  # it withholds what grey images do not have
         with pytest.raises(UsageError, match="colour"):
             method.prepare(**feeder.streams)
         return
     method.prepare(**feeder.streams)
-    terms = scored(method, feeder.batch(0))
-    assert all(torch.isfinite(t["loss"]) for t in terms.values())
+    assert all(torch.isfinite(terms["loss"]) for terms in scored(method, feeder.batch(0)).values())
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in OF_IMAGES if find(name).channels != 1 and default_encoder(name) == "convnet"]
+)
 def test_a_network_for_colour_learns_from_grey_images(name, photo_samples):
     """What it sees, what is true and what it says have the images' one channel, not the network's three."""
-    if find(name).channels == 1 or default_encoder(name) != "convnet" or not of_images(name):
-        return
     network = nets.build("convnet", size=SIZE, channels=3)
     encoder = Adapter(network.blocks, SIZE, channels=1, inputs=3, mean=[0.1, 0.2, 0.6])
     samples = data.load((photo_samples.array[..., :1].copy(), photo_samples.labels))
@@ -223,9 +225,10 @@ def test_it_shows_what_it_does(name, photo_samples):
     assert grid(method.picture(visible, withheld)).width > 50
 
 
-def test_an_encoder_of_any_size_fits(name, photo_samples):
+@pytest.mark.parametrize("name", OF_IMAGES)
+def test_an_encoder_of_any_size_fits(name):
     """What a person's images are decides the size; a method that cannot take one says so in a sentence."""
-    for size in (28, 64) if of_images(name) else ():
+    for size in (28, 64):
         images, labels = random_images(4, size=size), torch.arange(4) % len(CLASSES)
         needs = find(name).needs
         batch = {stream: (images, labels) if need.startswith("labelled") else images for stream, need in needs.items()}

@@ -26,7 +26,7 @@ def test_each_image_is_translated_out_of_its_own_domain_whatever_the_domains_siz
     seen = {}
     monkeypatch.setattr(gallery.pictures, "select", lambda columns, rows: seen.update(columns) or {})
     dark, bright = np.zeros((first, 16, 16, 3), np.uint8), np.full((second, 16, 16, 3), 255, np.uint8)
-    gallery.picture(method, [data.load(dark), data.load(bright)], 0)
+    gallery.columns(method, [data.load(dark), data.load(bright)], 0)
     is_first = seen["seen"].mean((1, 2, 3)) < 0.5
     assert 0 < is_first.sum() < len(is_first)
     assert torch.equal(seen["translated"].mean((1, 2, 3)) == 0.5, is_first)
@@ -39,7 +39,7 @@ def test_a_guess_stands_beside_an_unlabelled_image_when_those_are_few(name, monk
     monkeypatch.setattr(gallery.pictures, "select", lambda columns, rows: seen.update(columns) or {})
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (12, 16, 16, 3), np.uint8)
-    gallery.picture(method, [data.load((images, np.arange(12) % 2)), data.load(images[:3])], 0)
+    gallery.columns(method, [data.load((images, np.arange(12) % 2)), data.load(images[:3])], 0)
     assert {len(column) for column in seen.values()} == {3}
 
 

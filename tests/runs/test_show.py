@@ -117,3 +117,17 @@ def test_a_video_comes_back_as_an_animation(forecaster, tmp_path, photos):
     true = forecaster.load_data(str(tmp_path / "videos")).whole(0)
     assert len(true) == 4, "15 frames at 24 a second are 4 at 5 a second"
     assert np.abs(given - true[-2]).mean() < 12, "the frames that are known come first"
+
+
+def test_the_picture_of_a_run_has_what_it_says(make_run, tmp_path):
+    run = str(make_run("turned").folder)
+    picture("rotation", "digits", out=tmp_path / "seen.png")
+    picture(run, out=tmp_path / "said.png")
+    seen, said = (Image.open(tmp_path / f"{name}.png") for name in ("seen", "said"))
+    assert said.width > seen.width  # a column more
+    picture(run, "digits", out=tmp_path / "again.png")
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "said.png").read_bytes()
+    with pytest.raises(UsageError, match="is a run, which has its encoder, size and parameters: leave them out"):
+        picture(run, out=tmp_path / "said.png", size=32)
+    with pytest.raises(UsageError, match=r"rotation learns from 1 stream\(s\), images \(image\), but 2 were given"):
+        picture(run, "digits", "digits", out=tmp_path / "said.png")

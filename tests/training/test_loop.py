@@ -230,6 +230,20 @@ class Normed(Toy):
         self.encoder.layers[1] = OwnNorm(8)
 
 
+class Tabled(Toy):
+    """With a table of rows, of which a step touches a few."""
+
+    optimizer = Optimizer("adagrad", lr=0.3, weight_decay=0.0)
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(5, 1, sparse=True)
+
+    def predict(self, visible):
+        self.dense = not self.table.sparse
+        return super().predict(visible) + self.table((visible[:, 0] > 0).long())
+
+
 def _train_in_rank(rank, world, path):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29541", "RANK": str(rank), "LOCAL_RANK": str(rank)}
     os.environ |= {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
@@ -239,11 +253,12 @@ def _train_in_rank(rank, world, path):
     fabric = Fabric(accelerator="cpu", devices=world, strategy="ddp_find_unused_parameters_true")
     fabric.launch()
     found = {}
-    for kind in (Toy, Game, Normed):
+    for kind in (Toy, Game, Normed, Tabled):
         method = kind()
         method.noise = 0.0
         rows = fit(method, Rows(16 // world, rank, world), Plan(steps=8), fabric=fabric).rows
         found[kind.__name__] = method.state_dict(), losses(rows)
+    found["dense"] = method.dense
     with pytest.raises(WithholdError) as error:
         fit(Exploding() if rank == 1 else Toy(), Rows(), Plan(steps=4), fabric=fabric)
     found["error"] = str(error.value)
@@ -263,7 +278,7 @@ def ranks(tmp_path_factory):
     return [torch.load(path / f"{rank}.pt") for rank in range(2)]
 
 
-@pytest.mark.parametrize("kind", [Toy, Game, Normed])
+@pytest.mark.parametrize("kind", [Toy, Game, Normed, Tabled])
 def test_two_processes_do_what_one_does_with_twice_the_batch(ranks, kind):
     """Batch normalisation, gradients and games across ranks: rows are split between them, nothing else differs."""
     method = kind()
@@ -273,6 +288,13 @@ def test_two_processes_do_what_one_does_with_twice_the_batch(ranks, kind):
         assert journal == pytest.approx(losses(rows), abs=1e-4)
         for key, value in state.items():
             assert torch.allclose(value.float(), method.state_dict()[key].float(), atol=1e-5), key
+
+
+def test_gradients_of_tables_are_sparse_in_one_process_only(ranks):
+    """NCCL does not add sparse ones."""
+    alone = Tabled()
+    fit(alone, Rows(), Plan(steps=1))
+    assert [alone.dense, *(found["dense"] for found in ranks)] == [False, True, True]
 
 
 def test_a_loss_that_is_not_finite_on_one_rank_stops_all(ranks):

@@ -6,7 +6,7 @@ from torch import nn
 
 from withhold.errors import UsageError
 from withhold.methods import Encoder, Optimizer
-from withhold.training.optimizers import LARS, adapt, build, peak_lr, schedule
+from withhold.training.optimizers import LARS, adapt, build, clip, peak_lr, schedule
 
 
 def test_lars_steps_by_its_formula():
@@ -57,16 +57,18 @@ def test_adagrad_steps_rows_by_its_formula(sparse):
     torch.testing.assert_close(table.weight.detach(), weight)
 
 
-def test_adagrad_of_rows_of_one_number_is_torchs():
-    ours, theirs = (nn.Parameter(torch.ones(4, 1)) for _ in range(2))
+@pytest.mark.parametrize("shape", [(4, 1), (4,), ()])
+def test_adagrad_of_rows_of_one_number_is_torchs(shape):
+    """And of what has no rows, as biases: other methods may be trained with it too."""
+    ours, theirs = (nn.Parameter(torch.ones(shape)) for _ in range(2))
     optimizers = (
         build([nn.ParameterList([ours])], Optimizer("adagrad", weight_decay=0.0), 0.3),
         torch.optim.Adagrad([theirs], 0.3),
     )
-    for scale in (1.0, -3.0, 0.5):
+    for scale in (0.0, 1.0, -3.0, 0.5):
         for table, optimizer in zip((ours, theirs), optimizers, strict=True):
             optimizer.zero_grad()
-            (table[:, 0] ** 2 * torch.arange(4) * scale).sum().backward()
+            (table.flatten() ** 2 * torch.arange(1.0, table.numel() + 1) * scale).sum().backward()
             optimizer.step()
     torch.testing.assert_close(ours, theirs)
 
@@ -77,6 +79,25 @@ def test_sparse_gradients_have_one_optimiser():
     for name, decay in (("adamw", None), (None, 0.1)):
         with pytest.raises(UsageError, match="only adagrad without weight decay takes those: leave --optimizer"):
             adapt(own, name, None, decay)
+
+
+@pytest.mark.parametrize("norm", [0.1, 1e6])
+def test_sparse_gradients_are_clipped_as_dense_ones_are(norm):
+    """A row that occurs several times in a step counts as their sum."""
+    found = []
+    for sparse in (True, False):
+        torch.manual_seed(0)
+        net = nn.ModuleDict(
+            {"table": nn.Embedding(6, 3, sparse=sparse), "head": nn.Linear(3, 1), "idle": nn.Linear(1, 1)}
+        )
+        net["head"](net["table"](torch.tensor([0, 2, 2, 5, 2]))).square().sum().backward()
+        optimizer = build([net], Optimizer("adagrad", weight_decay=0.0), 0.3)
+        before = clip(optimizer, norm)
+        found.append([before, *(p.grad.to_dense() for p in net.parameters() if p.grad is not None)])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    joint = torch.cat([gradient.flatten() for gradient in found[0][1:]]).norm().item()
+    assert joint == pytest.approx(min(norm, found[0][0].item()), rel=1e-4)
 
 
 def test_biases_and_normalisation_are_not_decayed():

@@ -56,8 +56,8 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
 @verb
 def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Render a batch of what the method will see beside what it withholds."""
-    parser.add_argument("method")
+    """Render a batch of what the method will see beside what it withholds; of a run, what it says too."""
+    parser.add_argument("method", help="a method's name or file; or a run's folder, whose own data need not be named")
     parser.add_argument("items", nargs="*", metavar="DATA | key=value")
     parser.add_argument("--out", required=True, help="the PNG file to write")
     parser.add_argument("--size", type=int, help="pixels of the square input (default: from the images)")
@@ -74,7 +74,8 @@ def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     if options.json:
         return print_json({"out": options.out})
     print(f"The picture is {options.out}")
-    print(f"Next: withhold train {' '.join([options.method, *options.items])}")
+    if not Path(options.method).is_dir():
+        print(f"Next: withhold train {' '.join([options.method, *options.items])}")
 
 
 @verb
@@ -92,9 +93,9 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--size", type=int, help="pixels of the square input (default: from the images)")
     parser.add_argument("--epochs", type=float, help="passes over the data")
     parser.add_argument("--minutes", type=float, help="instead of epochs: how long (default: 10 on a CPU, 30 on a GPU)")
-    parser.add_argument("--batch-size", type=int, help="images a step, on each device")
+    parser.add_argument("--batch-size", type=int, help="items a step, on each device")
     parser.add_argument("--optimizer", choices=["adamw", "sgd", "lars", "adagrad"], help="default: the method's own")
-    parser.add_argument("--lr", type=float, help="peak learning rate at 256 images a step (default: the method's own)")
+    parser.add_argument("--lr", type=float, help="peak learning rate at 256 items a step (default: the method's own)")
     parser.add_argument("--weight-decay", type=float, help="default: the method's own")
     parser.add_argument("--clip", type=float, default=0.0, help="largest norm of the gradient (default: no limit)")
     parser.add_argument("--accumulate", type=int, default=1, help="cut every batch into so many parts, to save memory")
@@ -133,7 +134,7 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print(f"! {finding}")
     print(
         f"{counted(outcome['steps'], 'step')} in {outcome['seconds']:.0f} s, "
-        f"{outcome['images_per_second']:.0f} images a second."
+        f"{outcome['images_per_second']:.0f} items a second."
     )
     print(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
     print(

@@ -3,13 +3,12 @@
 import contextlib
 import io
 import math
-import os
 from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from withhold.data.kind import Item, Kind, Shape, Unreadable
+from withhold.data.kind import Item, Kind, Shape, Unreadable, nothing_in
 from withhold.errors import UsageError
 
 DECODER = 1  # part of every cache key: raise it when the pixels that come out of `decode` change
@@ -17,30 +16,17 @@ CHUNK = 2**26  # bytes of pixels that are decoded before they are written
 
 
 @dataclass(frozen=True)
-class Images(Kind):
-    """Images as rows uint8 [size, size, channels]; `decode` says how.
-
-    Args:
-        size: height and width in pixels; None takes `default_size` of the median shorter side.
-        channels: 1 or 3; None takes 1 if all images are grey.
-    """
+class Pictures(Kind):
+    """What is seen: images, or the frames of videos, as rows uint8 [size, size, channels]."""
 
     size: int | None = None
     channels: int | None = None
-
-    name = noun = "image"
-    endings = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-    columns = ("image", "img", "path", "file", "filename", "file_name", "image_path", "bytes", "jpg", "png", "name")
 
     def __post_init__(self):
         if self.size is not None and self.size < 1:
             raise UsageError(f"Images cannot be {self.size} pixels wide: give a size of 1 or more.")
         if self.channels not in (None, 1, 3):
             raise UsageError(f"Images cannot have {self.channels} channels: give 1 (grey) or 3 (colour).")
-
-    @property
-    def key(self):
-        return f"{self.size} {self.channels} {DECODER}"
 
     @property
     def row(self) -> tuple[int, int, int]:
@@ -53,20 +39,38 @@ class Images(Kind):
         """Bytes of an image."""
         return math.prod(self.row)
 
+    def shape(self, table, where):
+        seen = self.probe(table, where)
+        side = int(np.median([picture["side"] for picture in seen]))
+        return Shape(side, 1 if all(picture["grey"] for picture in seen) else 3)
+
+    def suited(self, shape):
+        return replace(self, size=self.size or default_size(shape.size), channels=self.channels or shape.channels)
+
+
+@dataclass(frozen=True)
+class Images(Pictures):
+    """Images as rows uint8 [size, size, channels]; `decode` says how.
+
+    Args:
+        size: height and width in pixels; None takes `default_size` of the median shorter side.
+        channels: 1 or 3; None takes 1 if all images are grey.
+    """
+
+    name = noun = "image"
+    endings = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+    columns = ("image", "img", "path", "file", "filename", "file_name", "image_path", "bytes", "jpg", "png", "name")
+
+    @property
+    def key(self):
+        return f"{self.size} {self.channels} {DECODER}"
+
     @property
     def at_once(self):
         return min(max(CHUNK // self.row_bytes, 1), 1024)
 
     def measure(self, item):
         return {"side": short_side(item), "grey": is_grey(item)}
-
-    def shape(self, table, where):
-        seen = self.probe(table, where)
-        side = int(np.median([image["side"] for image in seen]))
-        return Shape(len(table), side, 1 if all(image["grey"] for image in seen) else 3)
-
-    def suited(self, shape):
-        return replace(self, size=self.size or default_size(shape.size), channels=self.channels or shape.channels)
 
     def decode(self, item):
         return decode(item, self.size, self.channels)
@@ -158,12 +162,8 @@ def _readable(item: Item):
 
 
 def _reason(item: Item, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "missing file"
-    if (isinstance(item, bytes) and not item) or (
-        isinstance(item, str) and os.path.isfile(item) and not os.path.getsize(item)
-    ):
-        return "empty file"
+    if lacking := nothing_in(item, error):
+        return lacking
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     if isinstance(error, Image.DecompressionBombError):

@@ -1,5 +1,6 @@
 """What a kind of data is: how its files are found, and how an item is decoded."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -23,13 +24,11 @@ class Shape:
     """What a probe saw.
 
     Attributes:
-        count: items.
         size: the median shorter side of images or videos, in pixels.
         channels: 1 if all that was seen is grey, else 3.
         rate: the median of sounds, in samples a second.
     """
 
-    count: int
     size: int = 0
     channels: int = 0
     rate: int = 0
@@ -37,6 +36,18 @@ class Shape:
 
 class Unreadable(Exception):
     """An item that cannot be decoded; its text is the reason, in a few words."""
+
+
+def nothing_in(item: Item | None, error: Exception) -> str:
+    """Why there was nothing to decode, where that is what the error means; else ""."""
+    if isinstance(error, FileNotFoundError):
+        return "missing file"
+    empty = (
+        not item
+        if isinstance(item, bytes)
+        else (isinstance(item, str) and os.path.isfile(item) and not os.path.getsize(item))
+    )
+    return "empty file" if empty else ""
 
 
 class Kind:

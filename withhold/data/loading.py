@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from withhold.data import cache, sources
+from withhold.data import cache
 from withhold.data.arrays import Arrays
-from withhold.data.images import Images
+from withhold.data.images import Images, Pictures
 from withhold.data.kind import Kind, Unreadable
 from withhold.data.labels import attach
-from withhold.data.opening import PAIR, kind_named, labels_of, stamp, tables_of
+from withhold.data.opening import PAIR, Part, kind_named, part_of
 from withhold.data.samples import Samples
 from withhold.data.series import Pairs, Series
 from withhold.data.sounds import Sounds
@@ -37,7 +37,6 @@ def load(
     *,
     strict: bool = False,
     labels: str | os.PathLike | None = None,
-    split: str | None = None,
     cache_dir: str | os.PathLike | None = None,
     **decoding: Any,
 ) -> Samples:
@@ -55,7 +54,6 @@ def load(
             sound), such as size and channels; what is left out or None takes what suits the data.
         strict: raise at the first item that cannot be decoded, instead of skipping and listing it.
         labels: a csv or jsonl file of paths or names and labels, which replace the source's; the rest are unlabelled.
-        split: "train" or "test" of a source that holds both; None takes "train" there.
         cache_dir: instead of $WITHHOLD_CACHE or ~/.cache/withhold.
 
     Raises:
@@ -64,10 +62,9 @@ def load(
     if isinstance(source, Samples):
         samples = source
     elif kind == PAIR:
-        samples = _load_pairs(source, split, decoding, strict, cache_dir)
+        samples = _load_pairs(source, decoding, strict, cache_dir)
     else:
-        found, split, name = tables_of(source, split, kind_named(kind))
-        samples = _load(found, split, name, kind_named(kind)(**decoding), strict, cache_dir)
+        samples = _load(part_of(source, kind_named(kind)), kind_named(kind)(**decoding), strict, cache_dir)
     if strict and samples.skipped:
         name, reason = samples.skipped[0]
         raise WithholdError(f"{name} in {samples.source} cannot be read: {reason}.")
@@ -80,29 +77,20 @@ def takes(kind: str) -> set[str]:
     return {field.name for cls in kinds for field in fields(cls)}  # type: ignore[arg-type]
 
 
-def _load(found: sources.Tables, split: str, name: str, kind: Kind, strict: bool, cache_dir: Any) -> Samples:
-    table = found[split]
+def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any) -> Samples:
+    table, name = part.table, part.name
     if not kind.complete:
         kind = kind.suited(kind.shape(table, name))
-    key = hashlib.blake2b(f"{stamp(found, split)} {kind.key}".encode(), digest_size=16).hexdigest()
+    key = hashlib.blake2b(f"{part.stamp} {kind.key}".encode(), digest_size=16).hexdigest()
 
-    if isinstance(table, Arrays) and isinstance(kind, Images) and table.pixels.shape[1:] == kind.row:
-        labels, classes = labels_of(found, split)
-        return Samples(table.pixels, np.array(table.names()), labels, classes, fingerprint=key, source=name)
-    if isinstance(table, Arrays) and isinstance(kind, Videos) and table.pixels.shape[2:] == kind.row:
-        labels, classes = labels_of(found, split)
-        rows = np.arange(len(table))
-        spans = np.stack([rows, rows + 1], axis=1) * table.pixels.shape[1]
-        return Series(
-            table.pixels.reshape(-1, *kind.row), spans, kind.frames, kind.name, kind.fps, rows,
-            names=np.array(table.names()), labels=labels, classes=classes, fingerprint=key, source=name,
-        )  # fmt: skip
+    if isinstance(table, Arrays) and isinstance(kind, Pictures) and table.pixels.shape[-3:] == kind.row:
+        return _as_it_is(table.pixels, kind, part, key)
     held = cache.find(key, cache_dir)
     if held is None:
         with cache.building(key, cache_dir):
             held = cache.find(key, cache_dir)  # another process may have been faster
             if held is None:
-                labels, classes = labels_of(found, split)
+                labels, classes = part.labels()
                 if isinstance(kind, Images) and not cache.has_room(len(table) * kind.row_bytes, cache_dir):
                     return _stream(table, kind, labels, classes, key, name, strict)
                 skipped: list[tuple[str, str]] = []
@@ -119,18 +107,32 @@ def _load(found: sources.Tables, split: str, name: str, kind: Kind, strict: bool
     return Series(held.values, spans, kind.window, kind.name, kind.rows_a_second, held.sources, **about)
 
 
-def _load_pairs(source: Any, split: str | None, decoding: dict[str, Any], strict: bool, cache_dir: Any) -> Pairs:
+def _as_it_is(pixels: np.ndarray, kind: Pictures, part: Part, key: str) -> Samples:
+    """Images [n, h, w, c] or videos [n, t, h, w, c] that lie in memory in the size that is wanted."""
+    rows = np.arange(len(pixels))
+    labels, classes = part.labels()
+    about: dict[str, Any] = {
+        "names": np.array(part.table.names()), "labels": labels, "classes": classes, "fingerprint": key,
+        "source": part.name,
+    }  # fmt: skip
+    if not isinstance(kind, Videos):
+        return Samples(pixels, **about)
+    spans = np.stack([rows, rows + 1], axis=1) * pixels.shape[1]
+    return Series(pixels.reshape(-1, *kind.row), spans, kind.frames, kind.name, kind.fps, rows, **about)
+
+
+def _load_pairs(source: Any, decoding: dict[str, Any], strict: bool, cache_dir: Any) -> Pairs:
     """The videos of a source with their sounds; what lacks one of the two is left out, and listed."""
-    found, split, name = tables_of(source, split, Videos)
-    heard = tables_of(source, split or None, Sounds)[0] if found[split].listed else found
-    parts: list[Any] = []
-    for tables, cls in ((found, Videos), (heard, Sounds)):
+    seen = part_of(source, Videos)
+    heard = part_of(source, Sounds) if seen.table.listed else seen
+    loaded: list[Any] = []
+    for part, cls in ((seen, Videos), (heard, Sounds)):
         own = {field: value for field, value in decoding.items() if field in takes(cls.name)}
-        parts.append(_load(tables, split, name, cls(**own), strict, cache_dir))
-    frames, sound = parts
+        loaded.append(_load(part, cls(**own), strict, cache_dir))
+    frames, sound = loaded
     _, first, second = np.intersect1d(frames.sources, sound.sources, return_indices=True)
     if not len(first):
-        raise WithholdError(f"No item of {name} has both a picture and a sound that can be read.")
+        raise WithholdError(f"No item of {seen.name} has both a picture and a sound that can be read.")
     return Pairs(frames.select(first), sound.select(second))
 
 

@@ -5,7 +5,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from withhold.data.labels import number
 from withhold.data.samples import Samples
 from withhold.data.series import Pairs
 from withhold.data.sounds import Sounds
+from withhold.data.tables import Table
 from withhold.data.texts import Texts
 from withhold.data.videos import Videos
 from withhold.errors import UsageError, WithholdError, suggestion
@@ -38,7 +39,7 @@ def splits(source: Any, kind: str = "image") -> dict[str, Any]:
 
     A split of something with a name is the text "NAME::train", which can be typed wherever a source can.
     """
-    base, split = _separate(source, None)
+    base, split = _separate(source)
     if split is not None or isinstance(base, Samples):
         return {}
     if isinstance(base, dict):  # a DatasetDict
@@ -46,15 +47,15 @@ def splits(source: Any, kind: str = "image") -> dict[str, Any]:
     return {split: f"{os.fspath(base)}::{split}" for split in sources.tables(base, _found_as(kind)) if split}
 
 
-def measure(source: Any, kind: str = "image", *, split: str | None = None) -> Shape:
+def measure(source: Any, kind: str = "image") -> Shape:
     """The shape of a source, from at most 256 of its items. Raises: WithholdError, if none of them can be read."""
     if isinstance(source, Samples):
         return source.measured()
     if kind == PAIR:
-        seen, heard = (measure(source, part, split=split) for part in ("video", "audio"))
+        seen, heard = (measure(source, part) for part in ("video", "audio"))
         return replace(seen, rate=heard.rate)
-    found, split, name = tables_of(source, split, kind_named(kind))
-    return kind_named(kind)().shape(found[split], name)
+    part = part_of(source, kind_named(kind))
+    return kind_named(kind)().shape(part.table, part.name)
 
 
 def holds(source: Any) -> str:
@@ -73,18 +74,18 @@ def holds(source: Any) -> str:
     return PAIR
 
 
-def fit_tokenizer(source: Any, name: str, *, split: str | None = None) -> "Tokenizer":
+def fit_tokenizer(source: Any, name: str) -> "Tokenizer":
     """A tokenizer that has learned its vocabulary from a source of texts: "words", "wordpiece:8000" ...
 
     Or one that exists: "hf:NAME", a tokenizer.json or a folder that holds one.
     """
     if texts.is_elsewhere(name):
         return texts.load_tokenizer(name)
-    found, split, where = tables_of(source, split, Texts)
-    return texts.train_tokenizer(found[split], name, where)
+    part = part_of(source, Texts)
+    return texts.train_tokenizer(part.table, name, part.name)
 
 
-def open(source: Any, *, split: str | None = None) -> "datasets.Dataset":
+def open(source: Any) -> "datasets.Dataset":
     """Any source as a Hugging Face Dataset, nothing decoded.
 
     Columns: image (a struct of encoded bytes or path), name, and label if any (a ClassLabel, null if unlabelled).
@@ -92,14 +93,13 @@ def open(source: Any, *, split: str | None = None) -> "datasets.Dataset":
     """
     from withhold.data import hub
 
-    found, split, _ = tables_of(source, split, Images)
-    labels, classes = labels_of(found, split)
-    return hub.as_dataset(found[split], labels, classes, stamp(found, split))
+    part = part_of(source, Images)
+    return hub.as_dataset(part.table, *part.labels(), part.stamp)
 
 
 def address(source: Any) -> str | None:
     """Text that names the source from within any folder; None for what has no name, such as an array."""
-    base, split = _separate(source, None)
+    base, split = _separate(source)
     if not isinstance(base, str | os.PathLike):
         return None
     text = os.fspath(base)
@@ -116,23 +116,22 @@ def items(source: str | None, names: Sequence[str]) -> list[Item | None]:
     if source is None:
         return list(names)
     try:
-        found, split, _ = tables_of(source, None, Images)
+        table = part_of(source, Images).table
     except WithholdError:
         return [None] * len(names)
-    table = found[split]
     rows = {name: row for row, name in enumerate(table.names())}
     there = [name for name in dict.fromkeys(names) if name in rows]
     known = dict(zip(there, table.items([rows[name] for name in there]), strict=True))
     return [known.get(name) for name in names]
 
 
-def each_image(source: Any, *, split: str | None = None) -> Iterator[tuple[str, Tensor]]:
+def each_image(source: Any) -> Iterator[tuple[str, Tensor]]:
     """The name and the pixels, uint8 [c, h, w] at the image's own size, of each sample.
 
     One that cannot be read is skipped with a warning. Raises: WithholdError, if none of them can be read.
     """
-    found, split, where = tables_of(source, split, Images)
-    table = found[split]
+    part = part_of(source, Images)
+    table, where = part.table, part.name
     names, start = table.names(), 0
     skipped = []
     for chunk in table.chunks(16):
@@ -162,20 +161,54 @@ def kind_named(name: str) -> type[Kind]:
     return KINDS[name]
 
 
-def _separate(source: Any, split: str | None) -> tuple[Any, str | None]:
+def _separate(source: Any) -> tuple[Any, str | None]:
+    """What is before the "::" of a source, and the split that is named behind it."""
     if isinstance(source, str) and "::" in source:
-        base, _, named = source.rpartition("::")
-        return base, named
-    return source, split
+        base, _, split = source.rpartition("::")
+        return base, split
+    return source, None
 
 
-def tables_of(source: Any, split: str | None, kind: type[Kind]) -> tuple[sources.Tables, str, str]:
-    """The tables of a source, the split that is meant, and what to call it to a person."""
-    base, split = _separate(source, split)
+@dataclass(frozen=True)
+class Part:
+    """The split of a source that is meant.
+
+    Attributes:
+        tables: of all splits of the source.
+        split: one of them; "" where there is only one.
+        name: what to call it to a person.
+    """
+
+    tables: sources.Tables
+    split: str
+    name: str
+
+    @property
+    def table(self) -> Table:
+        return self.tables[self.split]
+
+    @property
+    def stamp(self) -> str:
+        """Identifies the data; all splits count, because a class has the same number in each."""
+        stamps = "\n".join(f"{name}: {table.stamp()}" for name, table in sorted(self.tables.items()))
+        return hashlib.blake2b(f"{self.split}\n{stamps}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+    def labels(self) -> tuple[np.ndarray | None, tuple[str, ...]]:
+        """The numbers of the classes that the items belong to, and the names of the classes."""
+        everywhere = {split: table.labels for split, table in self.tables.items()}
+        values = everywhere[self.split]
+        if values is None:
+            return None, ()
+        return number(values, [part for part in everywhere.values() if part is not None], self.table.classes)
+
+
+def part_of(source: Any, kind: type[Kind]) -> Part:
+    """What a person means by `source`: of one that holds splits and is asked for none, the first."""
+    base, split = _separate(source)
     name = os.fspath(base) if isinstance(base, str | os.PathLike) else f"the {type(base).__name__}"
     found = sources.tables(base, kind)
     if split is None:
-        return found, next(iter(found)), name
+        return Part(found, next(iter(found)), name)
     if split not in found:
         known = [known for known in found if known]
         raise UsageError(
@@ -183,18 +216,4 @@ def tables_of(source: Any, split: str | None, kind: type[Kind]) -> tuple[sources
             if known
             else f"{name} is not split: leave ::{split} out."
         )
-    return found, split, f"{name}::{split}"
-
-
-def stamp(found: sources.Tables, split: str) -> str:
-    """Identifies one split's data; all splits count, because a class has the same number in each."""
-    stamps = "\n".join(f"{name}: {table.stamp()}" for name, table in sorted(found.items()))
-    return hashlib.blake2b(f"{split}\n{stamps}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-
-
-def labels_of(found: sources.Tables, split: str) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    everywhere = [table.labels for table in found.values()]
-    values = everywhere[list(found).index(split)]
-    if values is None:
-        return None, ()
-    return number(values, [part for part in everywhere if part is not None], found[split].classes)
+    return Part(found, split, f"{name}::{split}")

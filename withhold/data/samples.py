@@ -92,7 +92,7 @@ class Samples:
 
     def measured(self) -> Shape:
         """What a probe of these samples would see."""
-        return Shape(len(self), size=min(self.shape[:2]), channels=self.shape[2])
+        return Shape(size=min(self.shape[:2]), channels=self.shape[2])
 
     def windows(self) -> "Samples":
         """What training steps and encoders get: items that are longer are cut, images stay as they are."""

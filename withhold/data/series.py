@@ -91,8 +91,8 @@ class Series(Samples):
 
     def measured(self) -> Shape:
         if self.kind == "video":
-            return Shape(len(self), size=self.values.shape[1], channels=self.values.shape[3])
-        return Shape(len(self), rate=round(self.rate))
+            return Shape(size=self.values.shape[1], channels=self.values.shape[3])
+        return Shape(rate=round(self.rate))
 
 
 class Pairs(Samples):

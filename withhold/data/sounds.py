@@ -33,21 +33,8 @@ class Sounds(Kind):
 
     name, noun = "audio", "sound"
     endings = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", *Videos.endings)
-    columns = (
-        "audio",
-        "sound",
-        "speech",
-        "path",
-        "file",
-        "filename",
-        "file_name",
-        "audio_path",
-        "bytes",
-        "wav",
-        "video",
-        "clip",
-        "name",
-    )
+    columns = ("audio", "sound", "speech", "path", "file", "filename", "file_name", "audio_path", "bytes", "wav",
+               "video", "clip", "name")  # fmt: skip
 
     def __post_init__(self):
         if self.rate is not None and self.rate < 1:
@@ -77,7 +64,7 @@ class Sounds(Kind):
             return {"rate": stream.rate}
 
     def shape(self, table, where):
-        return Shape(len(table), rate=int(np.median([sound["rate"] for sound in self.probe(table, where)])))
+        return Shape(rate=int(np.median([sound["rate"] for sound in self.probe(table, where)])))
 
     def suited(self, shape):
         return replace(self, rate=self.rate or min(shape.rate, MOST_RATE))

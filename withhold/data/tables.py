@@ -7,7 +7,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from threading import Lock
 from typing import Any
@@ -71,13 +71,14 @@ class Files(Table):
         return self._names
 
     def items(self, indices):
-        return [os.path.join(self.root, self._names[index]) for index in indices]
+        return [self.paths(index)[0] for index in indices]
+
+    def paths(self, index: int) -> list[str]:
+        """The files that sample `index` lies in."""
+        return [os.path.join(self.root, self._names[index])]
 
     def stamp(self):
-        total = hashlib.blake2b(repr(self.labels).encode(), digest_size=16)
-        for path in self.items(range(len(self))):
-            total.update(file_stamp(path).encode("utf-8", "surrogateescape"))
-        return total.hexdigest()
+        return _digest(self.labels, (file_stamp(path) for index in range(len(self)) for path in self.paths(index)))
 
 
 class Frames(Files):
@@ -88,14 +89,10 @@ class Frames(Files):
         self.frames = frames
 
     def items(self, indices):
-        return [[os.path.join(self.root, name) for name in self.frames[index]] for index in indices]
+        return list(map(self.paths, indices))
 
-    def stamp(self):
-        total = hashlib.blake2b(repr(self.labels).encode(), digest_size=16)
-        for video in self.items(range(len(self))):
-            for path in video:
-                total.update(file_stamp(path).encode("utf-8", "surrogateescape"))
-        return total.hexdigest()
+    def paths(self, index):
+        return [os.path.join(self.root, name) for name in self.frames[index]]
 
 
 class Documents(Files):
@@ -103,12 +100,6 @@ class Documents(Files):
 
     def items(self, indices):
         return [partial(_contents, path) for path in super().items(indices)]
-
-    def stamp(self):
-        total = hashlib.blake2b(repr(self.labels).encode(), digest_size=16)
-        for path in super().items(range(len(self))):
-            total.update(file_stamp(path).encode("utf-8", "surrogateescape"))
-        return total.hexdigest()
 
 
 class Lines(Table):
@@ -124,10 +115,7 @@ class Lines(Table):
         return [self.texts[index] for index in indices]
 
     def stamp(self):
-        total = hashlib.blake2b(repr(self.labels).encode(), digest_size=16)
-        for text in self.texts:
-            total.update(text.encode("utf-8", "surrogateescape") + b"\0")
-        return total.hexdigest()
+        return _digest(self.labels, (text + "\0" for text in self.texts))
 
 
 class Paragraphs(Table):
@@ -273,6 +261,14 @@ def file_stamp(path: str) -> str:
     except OSError:
         return f"{path} missing\n"
     return f"{os.path.abspath(path)} {status.st_size} {status.st_mtime_ns}\n"
+
+
+def _digest(labels: Sequence[Any] | None, parts: Iterable[str]) -> str:
+    """A digest of labels and of what they belong to."""
+    total = hashlib.blake2b(repr(labels).encode(), digest_size=16)
+    for part in parts:
+        total.update(part.encode("utf-8", "surrogateescape"))
+    return total.hexdigest()
 
 
 def _contents(path: str) -> bytes:

@@ -62,11 +62,12 @@ class Texts(Kind):
         return 1024
 
     def measure(self, item):
-        return {"length": len(read(item))}
+        read(item)
+        return {}
 
     def shape(self, table, where):
         self.probe(table, where)
-        return Shape(len(table))
+        return Shape()
 
     def suited(self, shape):
         raise UsageError("Texts are read with a tokenizer: give the path of a tokenizer.json.")

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from typing import Any
@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from withhold.data import images
-from withhold.data.images import Images, default_size
-from withhold.data.kind import Item, Kind, Shape, Unreadable
+from withhold.data.images import Pictures
+from withhold.data.kind import Item, Unreadable, nothing_in
 from withhold.errors import UsageError
 
 DECODER = 1  # part of every cache key: raise it when the frames that come out of `decode` change
@@ -29,7 +29,7 @@ log = logging.getLogger("withhold")
 
 
 @dataclass(frozen=True)
-class Videos(Kind):
+class Videos(Pictures):
     """Videos as frames uint8 [t, size, size, channels], seen through windows of `frames`.
 
     Args:
@@ -39,30 +39,16 @@ class Videos(Kind):
         frames: in a window.
     """
 
-    size: int | None = None
-    channels: int | None = None
     fps: float = 8.0
     frames: int = 16
 
     name = noun = "video"
     endings = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg")
-    columns = (
-        "video",
-        "clip",
-        "image",
-        "picture",
-        "path",
-        "file",
-        "filename",
-        "file_name",
-        "video_path",
-        "bytes",
-        "mp4",
-        "name",
-    )
+    columns = ("video", "clip", "image", "picture", "path", "file", "filename", "file_name", "video_path", "bytes",
+               "mp4", "name")  # fmt: skip
 
     def __post_init__(self):
-        Images(self.size, self.channels)  # which checks them
+        super().__post_init__()
         if self.fps <= 0 or self.frames < 1:
             raise UsageError(
                 f"A video of {self.frames} frames, {self.fps} a second, cannot be: give more than 0 of both."
@@ -71,11 +57,6 @@ class Videos(Kind):
     @property
     def window(self):
         return self.frames
-
-    @property
-    def row(self) -> tuple[int, int, int]:
-        """The shape of a frame."""
-        return Images(self.size, self.channels).row
 
     @property
     def key(self):
@@ -95,14 +76,6 @@ class Videos(Kind):
         found, _ = _before_a_break(_frames(item, FRAME_RATE, 32, 3), FAR)
         grey = all(np.ptp(frame.astype(np.int16), axis=2).max() <= 8 for frame in found)  # chroma is rounded
         return {"side": _short_side(item), "grey": grey}
-
-    def shape(self, table, where):
-        seen = self.probe(table, where)
-        side = int(np.median([video["side"] for video in seen]))
-        return Shape(len(table), side, 1 if all(video["grey"] for video in seen) else 3)
-
-    def suited(self, shape):
-        return replace(self, size=self.size or default_size(shape.size), channels=self.channels or shape.channels)
 
     def decode(self, item):
         return decode(item, self.size, self.channels, self.fps)
@@ -250,10 +223,8 @@ def _called(item: Item) -> str:
 def _reason(item: Item | None, error: Exception) -> str:
     import av
 
-    if isinstance(error, FileNotFoundError):
-        return "missing file"
-    if isinstance(item, str) and os.path.isfile(item) and not os.path.getsize(item):
-        return "empty file"
+    if lacking := nothing_in(item, error):
+        return lacking
     if isinstance(error, EOFError):
         return "it ends before its first frame"
     if isinstance(error, av.InvalidDataError):

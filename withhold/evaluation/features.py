@@ -1,12 +1,13 @@
 """From samples to feature vectors: an encoder's features of every item."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_map, tree_map_only
 
 from withhold import views
 from withhold.data import Samples
@@ -85,10 +86,18 @@ def frozen(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-def plain_batches(samples: Samples, device: str | torch.device, most: int = 2048) -> Iterator[Any]:
-    """At most `most` random items, or clips with so many frames, as networks take them: for batch statistics."""
-    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
-    return batches(samples, order[: max(1, most // _images(samples))].sort().values, device)
+def plain_batches(streams: Sequence[Samples], device: str | torch.device, most: int = 2048) -> Iterator[Any]:
+    """At most `most` random items of each stream, or clips with so many frames, as networks take them.
+
+    Each batch has a part of every stream, as in training, so that in batch statistics what two domains differ in
+    counts as variance.
+    """
+    drawn = []
+    for samples in streams:
+        order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
+        drawn.append(batches(samples, order[: max(1, most // _images(samples))].sort().values, device))
+    for parts in zip_longest(*drawn):
+        yield tree_map(lambda *parts: torch.cat(parts), *(part for part in parts if part is not None))
 
 
 def _images(samples: Samples) -> int:

@@ -54,8 +54,7 @@ def evaluate(
     A row is {"encoder", "protocol", "metric", "value", "data", "n_train", "n_test", "n_unlabelled"} and what else a
     protocol has to say ("shots", "deviation", "strength"). "encoder" is "trained", "untrained", "supervised" or
     "pixels" ("tf-idf" of texts, "spectrogram" of sounds); "data" is what it was measured on; "n_unlabelled" counts the
-    items left out because
-    they have no label.
+    items left out because they have no label.
 
     Args:
         train, test: samples with labels, decoded as the encoder takes them; classes are matched by name.
@@ -82,13 +81,13 @@ def evaluate(
     classifiers = {"trained": classifier}
     if untrained is not None:
         control = copy.deepcopy(untrained).to(device)
-        nets.refresh_statistics(control, plain_batches(train, device))
+        nets.refresh_statistics(control, plain_batches([train], device))
         encoders["untrained"] = control
     if supervised and untrained is not None:
         log.info("training a supervised network on %s labels", f"{len(train):,}")
         learner = labels_seen.Supervised
         taught = labels_seen.train(learner, untrained, train, images=budget, seed=seed, device=device)
-        nets.refresh_statistics(taught.encoder, plain_batches(train, device))
+        nets.refresh_statistics(taught.encoder, plain_batches([train], device))
         encoders["supervised"], classifiers["supervised"] = taught.encoder, taught
     if pixels:
         encoders[controls.NAMES.get(test.kind, "pixels")] = None

@@ -19,7 +19,7 @@ class Optimizer:
 
     Args:
         name: "adamw", "sgd" (momentum 0.9, Nesterov), "lars", or for sparse gradients "adagrad" (no weight decay).
-        lr: peak learning rate at 256 images a step; scaled with the batch, linearly (sgd, lars) or by its root.
+        lr: peak learning rate at 256 items a step; scaled with the batch, linearly (sgd, lars) or by its root.
         weight_decay: not applied to biases and normalisation parameters.
         betas: AdamW's averages.
         encoder: share of the learning rate that the encoder's parameters get; below 1 to fine-tune it.

@@ -23,6 +23,13 @@ def kinds(cls: type[Method]) -> dict[str, str]:
     return {stream: need.removeprefix("labelled ") for stream, need in cls.needs.items()}
 
 
+def check_count(cls: type[Method], sources: Sequence[Any]) -> None:
+    """Raises: UsageError, unless there is one source for each stream that the method needs."""
+    if len(sources) != len(cls.needs):
+        wanted = ", ".join(f"{stream} ({kind})" for stream, kind in cls.needs.items())
+        raise UsageError(f"{cls.name} learns from {len(cls.needs)} stream(s), {wanted}, but {len(sources)} were given.")
+
+
 def choose(
     cls: type[Method],
     sources: Sequence[Any],
@@ -42,9 +49,7 @@ def choose(
     Raises:
         UsageError: not one source for each stream.
     """
-    if len(sources) != len(cls.needs):
-        wanted = ", ".join(f"{stream} ({kind})" for stream, kind in cls.needs.items())
-        raise UsageError(f"{cls.name} learns from {len(cls.needs)} stream(s), {wanted}, but {len(sources)} were given.")
+    check_count(cls, sources)
     taken = {field for kind in kinds(cls).values() for field in data.takes(kind)}
     shapes = [data.measure(source, kind) for source, kind in zip(sources, kinds(cls).values(), strict=True)]
     decoding: dict[str, Any] = {field: parameters[field] for field in sorted(taken) if field in parameters}

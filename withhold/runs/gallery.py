@@ -22,8 +22,8 @@ def draw(samples: Samples, seed: int) -> Samples:
     return samples.select(torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:MOST].numpy())
 
 
-def picture(method: Method, streams: Sequence[Samples], seed: int) -> list[dict[str, Any]]:
-    """What the method saw, said and what was true of a few samples: rows of cells; none where it has no picture.
+def columns(method: Method, streams: Sequence[Samples], seed: int) -> pictures.Columns:
+    """What the method saw, said and what was true of a few samples; {} where it has no picture.
 
     Args:
         streams: what the method needs, in its order, shuffled; without labels where it needs them, there is no picture.
@@ -33,7 +33,7 @@ def picture(method: Method, streams: Sequence[Samples], seed: int) -> list[dict[
         if not need.startswith("labelled"):
             chosen[stream] = np.arange(len(samples))
         elif samples.labels is None or not (samples.labels >= 0).any():
-            return []
+            return {}
         else:
             chosen[stream] = np.flatnonzero(samples.labels >= 0)
     count = min(BATCH, *map(len, chosen.values()))  # as many of each stream, as in training
@@ -47,10 +47,14 @@ def picture(method: Method, streams: Sequence[Samples], seed: int) -> list[dict[
     with torch.inference_mode():
         visible, withheld = method.hide(batch)
         says = type(method).predict is not Method.predict
-        columns = pictures.select(method.picture(visible, withheld, method.predict(visible) if says else None), ROWS)
-    said, true = columns.get("said"), columns.get("true")
+        return pictures.select(method.picture(visible, withheld, method.predict(visible) if says else None), ROWS)
+
+
+def picture(shown: pictures.Columns) -> list[dict[str, Any]]:
+    """What `columns` gives, for a page: rows of cells, which say of each answer whether it is right."""
+    said, true = shown.get("said"), shown.get("true")
     rows = []
-    for title, column in columns.items():
+    for title, column in shown.items():
         cells = [_cell(entry) for entry in column]
         if title == "said" and isinstance(said, list) and isinstance(true, list):
             cells = [cell | {"right": answer == truth} for cell, answer, truth in zip(cells, said, true, strict=True)]
@@ -98,14 +102,14 @@ def neighbours(samples: Samples, features: Tensor, encoder: Encoder) -> list[dic
 
 
 def _item(samples: Samples, index: int, encoder: Encoder) -> dict[str, Any]:
-    shown: Tensor | str = samples.names[index]
-    if samples.kind in ("image", "video", "video with sound"):
-        shown = samples.of("image").batch(np.array([index]))[0].float() / 255
+    shown: Tensor | str
     if isinstance(samples, Series) and isinstance(encoder, TextEncoder):
         shown = encoder.words(torch.tensor(samples.whole(index)[None, :WORDS]))[0]
-    if isinstance(samples, Series) and samples.kind == "audio":
-        sound = views.to_float(samples.batch(np.array([index])))
-        shown = views.draw_log_mel(views.log_mel(sound, round(samples.rate)))[0]
+    elif samples.kind == "audio":
+        sound = views.to_float(samples.batch([index]))
+        shown = views.draw_log_mel(views.log_mel(sound, samples.measured().rate))[0]
+    else:
+        shown = views.to_float(samples.of("image").batch([index]))[0]
     label = "" if samples.labels is None or samples.labels[index] < 0 else samples.classes[samples.labels[index]]
     return {**_cell(shown), "name": samples.names[index], "label": label}
 

@@ -81,7 +81,7 @@ def section(run: Run, *streams: Samples) -> dict[str, Any]:
     shown |= {"picture": [], "map": None, "neighbours": []}
     if run.finished and streams and all(map(len, streams)):
         parts = [gallery.draw(samples, run.seed) for samples in streams]
-        shown["picture"] = gallery.picture(run.method, parts, run.seed)
+        shown["picture"] = gallery.picture(gallery.columns(run.method, parts, run.seed))
         drawn = max(parts, key=len)
         if len(drawn) > 2:
             features = evaluation.features(run.encoder, drawn)

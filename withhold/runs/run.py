@@ -20,7 +20,7 @@ from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
 from withhold.files import writing
 from withhold.methods import Classifier, Encoder, Method
-from withhold.runs.build import build_encoder, build_method, kinds, load_stream, load_streams
+from withhold.runs.build import build_encoder, build_method, check_count, kinds, load_stream, load_streams
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
 
@@ -107,10 +107,17 @@ class Run:
             log.warning("%s: %s left out, such as %s (%s)", samples.source, len(samples.skipped), name, reason)
         return samples
 
-    def streams(self) -> list[Samples]:
-        """The data that it was trained on, decoded as then, a stream each."""
+    def streams(self, *sources: Any) -> list[Samples]:
+        """`sources`, or else the data that it was trained on, decoded as then, a stream each.
+
+        Raises:
+            UsageError: not one source for each stream.
+        """
         cls, config = registry.find(self.config["method"]), self.config
-        return list(load_streams(cls, config["data"], config["decoding"], labels=config["labels"]).values())
+        given = sources or config["data"]
+        check_count(cls, given)
+        labels = None if sources else config["labels"]
+        return list(load_streams(cls, given, config["decoding"], labels=labels).values())
 
     def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
         """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim].

@@ -13,9 +13,9 @@ from withhold import data
 from withhold import methods as registry
 from withhold.errors import UsageError
 from withhold.files import writing
-from withhold.runs import masks
+from withhold.runs import gallery, masks
 from withhold.runs.build import build_method, choose, classes_of, load_streams, make_tokenizer
-from withhold.runs.pictures import grid, save_gif, to_image
+from withhold.runs.pictures import Columns, grid, save_gif, to_image
 from withhold.runs.run import Run
 
 
@@ -28,7 +28,17 @@ def picture(
     seed: int = 0,
     **parameters: Any,
 ) -> None:
-    """Render a few samples as `method` would see them, beside what it withholds, to the PNG file `out`."""
+    """Render a few samples as `method` would see them, beside what it withholds, to the PNG file `out`.
+
+    Where `method` is the folder of a run, the picture shows what that says too. Without `sources` it is of what the
+    run was trained on.
+    """
+    if (Path(method) / "config.json").is_file():
+        if parameters or encoder or size:
+            raise UsageError(f"{method} is a run, which has its encoder, size and parameters: leave them out.")
+        run = Run(method)
+        _save(gallery.columns(run.method, [gallery.draw(part, seed) for part in run.streams(*sources)], seed), out)
+        return
     cls = registry.find(method)
     parameters = registry.configure(cls, parameters)
     chosen, decoding = choose(cls, sources, parameters, encoder, size)
@@ -40,7 +50,11 @@ def picture(
     feeder = data.Feeder(streams, cls.needs, min(8, *(len(s) for s in streams.values())), seed)
     learner.seed(seed)
     learner.prepare(**streams)
-    sheet = grid(learner.picture(*learner.hide(feeder.batch(0))))
+    _save(learner.picture(*learner.hide(feeder.batch(0))), out)
+
+
+def _save(columns: Columns, out: Path) -> None:
+    sheet = grid(columns)
     kind = Image.registered_extensions().get(out.suffix.lower())
     if kind is None:
         raise UsageError(f"{out} is the name of no picture: let it end in .png.")

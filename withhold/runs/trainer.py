@@ -1,7 +1,6 @@
 """Training from data to a finished run folder."""
 
 import csv
-import itertools
 import logging
 import platform
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 
 import withhold
 from withhold import data, evaluation, nets, training
@@ -20,6 +18,7 @@ from withhold.data import Samples
 from withhold.errors import UsageError, suggestion
 from withhold.files import prepare_folder
 from withhold.methods import Method
+from withhold.runs import watch
 from withhold.runs.build import build_method, choose, classes_of, load_streams, make_tokenizer
 from withhold.runs.report import write as write_report
 from withhold.runs.run import Run, inputs, write_json, write_weights
@@ -63,7 +62,7 @@ def train(
         encoder: `resnet18`, `hf:NAME`, `timm:NAME` ...; see `withhold.nets.names()`.
         size: pixels of the square input.
         epochs, minutes: the budget, one of the two; 10 minutes on a CPU and 30 on a GPU where neither is named.
-        batch_size: images a step, on each device.
+        batch_size: items a step, on each device.
         optimizer, lr, weight_decay, clip, accumulate, seed: as `withhold.training.Plan` says.
         labels: a csv file with the labels of some items, for the k-NN that watches and for methods that use labels.
         out: the run's folder; `runs/METHOD-DATA` where it is not named.
@@ -150,24 +149,19 @@ def train(
             write_json(folder / "config.json", config)
         _write_skipped(folder / "skipped.csv", streams)
     _say(config, streams, feeder, fabric)
-    watched = _watched(streams)
+    watched = watch.choose(streams)
     if fabric.device.type == "cuda":
         for part in learner.modules():
             if isinstance(part, nets.Encoder):
                 part.compile()
     outcome = training.fit(
-        learner, feeder, plan, fabric=fabric, folder=folder, look=lambda encoder: _look(encoder, watched),
+        learner, feeder, plan, fabric=fabric, folder=folder, look=lambda encoder: watch.look(encoder, *watched),
         report=progress,
     )  # fmt: skip
     if outcome.finished:
         _finish(folder, learner, streams, config, outcome, fabric)
     fabric.barrier()
     return Run(folder)
-
-
-def _joined(parts: list[Any]) -> Any:
-    """One batch of several, of pairs too."""
-    return tuple(map(torch.cat, zip(*parts, strict=True))) if isinstance(parts[0], tuple) else torch.cat(parts)
 
 
 def _fabric(learner: Method, devices: int, nodes: int, precision: str | None) -> Fabric:
@@ -195,10 +189,8 @@ def _finish(
     if fabric.is_global_zero:
         write_weights(folder / "method.safetensors", learner)
     # Methods train on cut, masked or coloured inputs; a person will embed whole images, and so do the controls.
-    # Each batch has a part of every stream, as in training, so that what two domains differ in counts as variance.
-    suited = [s.of(encoder.kind) for s in streams.values()]
-    plain = itertools.zip_longest(*(evaluation.plain_batches(s, fabric.device) for s in suited))
-    nets.refresh_statistics(encoder, (_joined([part for part in parts if part is not None]) for parts in plain))
+    plain = evaluation.plain_batches([samples.of(encoder.kind) for samples in streams.values()], fabric.device)
+    nets.refresh_statistics(encoder, plain)
     if not fabric.is_global_zero:  # the others were needed for statistics across ranks
         return
     write_weights(folder / "encoder.safetensors", encoder)
@@ -220,36 +212,6 @@ def _finish(
     }
     write_json(folder / "config.json", config)
     write_report(Run(folder), *streams.values())
-
-
-def _watched(streams: dict[str, Samples]) -> tuple[Samples, Samples]:
-    """A bank and queries for the monitor: labelled items where there are any, of long ones the middle."""
-    known = [s for s in streams.values() if s.labels is not None and (s.labels >= 0).any()]
-    samples = (known or list(streams.values()))[0]
-    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0)).numpy()
-    if samples.labels is not None:
-        order = order[samples.labels[order] >= 0]
-    images = samples.shape[0] if samples.kind.startswith("video") else 4 if samples.kind == "text" else 1
-    most = max(200, 2000 // images)  # it is looked at some twenty times a run
-    queries = min(most // 4, len(order) // 4)
-    return samples.select(order[queries : queries + most]).middles(), samples.select(order[:queries]).middles()
-
-
-def _look(encoder: nn.Module, watched: tuple[Samples, Samples]) -> Row:
-    """The monitor's numbers: rank, spread, and k-NN accuracy where there are labels."""
-    bank, queries = watched
-    device = next(encoder.parameters()).device
-    features = evaluation.features(encoder, bank, device=device)
-    row = {"rank": training.rank(features), "spread": training.spread(features)}
-    if bank.labels is not None and len(bank.classes) > 1 and len(queries):
-        found = evaluation.knn(
-            features,
-            torch.as_tensor(bank.labels),
-            evaluation.features(encoder, queries, device=device),
-            len(bank.classes),
-        )
-        row["knn"] = (found == torch.as_tensor(queries.labels)).float().mean().item()
-    return row
 
 
 def _check_same(folder: Path, config: dict[str, Any]) -> None:

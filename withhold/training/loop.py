@@ -21,7 +21,7 @@ from withhold.methods import Batch, Method
 from withhold.training import checkpoint
 from withhold.training.journal import Journal, Row
 from withhold.training.optimizers import adapt, build, clip, peak_lr, schedule
-from withhold.training.ranks import synchronize_batch_norm
+from withhold.training.ranks import dense_gradients, synchronize_batch_norm
 from withhold.training.signals import termination
 
 log = logging.getLogger("withhold")
@@ -46,7 +46,7 @@ class Plan:
         steps: optimiser steps; None to fill `minutes`.
         minutes: how long, on this machine, by the pace of the first steps.
         optimizer: "adamw", "sgd", "lars" or "adagrad".
-        lr: peak learning rate at 256 images a step; scaled with the batch as `Optimizer` says.
+        lr: peak learning rate at 256 items a step; scaled with the batch as `Optimizer` says.
         weight_decay: of weights, not of biases and normalisation.
         warmup: share of the steps in which the learning rate rises.
         clip: largest joint norm of a player's gradients; 0 for no limit.
@@ -107,6 +107,7 @@ def fit(
     method.train()
     if fabric.world_size > 1:
         synchronize_batch_norm(method)
+        dense_gradients(method)
     path = folder / "checkpoints" / "last.ckpt" if folder is not None else None
     saved = checkpoint.load(path) if path is not None and path.exists() else None
 

@@ -57,16 +57,17 @@ class Adagrad(torch.optim.Optimizer):
     def step(self, closure=None):
         for group in self.param_groups:
             for parameter in (p for p in group["params"] if p.grad is not None):
-                sums = self.state[parameter].setdefault("sum", parameter.new_zeros(len(parameter)))
-                rows, gradient = torch.arange(len(parameter), device=parameter.device), parameter.grad
+                table, gradient = torch.atleast_1d(parameter), torch.atleast_1d(parameter.grad)
+                sums = self.state[parameter].setdefault("sum", table.new_zeros(len(table)))
+                rows = torch.arange(len(table), device=table.device)
                 if gradient.is_sparse:
                     rows, place = gradient._indices()[0].unique(return_inverse=True)
                     single = gradient._values().new_zeros(len(rows), *gradient.shape[1:])
                     gradient = single.index_add_(0, place, gradient._values())
-                total = sums[rows] + gradient.square().flatten(1).mean(1)
+                total = sums[rows] + gradient.square().reshape(len(rows), -1).mean(1)
                 sums.index_copy_(0, rows, total)
                 scale = total.sqrt_().add_(1e-10).view(-1, *[1] * (gradient.ndim - 1))
-                parameter.index_add_(0, rows, gradient / scale, alpha=-group["lr"])
+                table.index_add_(0, rows, gradient / scale, alpha=-group["lr"])
 
 
 def adapt(own: Optimizer, name: str | None, lr: float | None, weight_decay: float | None) -> Optimizer:
@@ -112,7 +113,7 @@ def build(modules: Iterable[nn.Module], recipe: Optimizer, lr: float) -> torch.o
 
 
 def peak_lr(recipe: Optimizer, batch_size: int) -> float:
-    """The recipe's learning rate for `batch_size` images a step: linear in it for SGD and LARS, its root for others."""
+    """The recipe's learning rate for `batch_size` items a step: linear in it for SGD and LARS, its root for others."""
     ratio = batch_size / REFERENCE_BATCH
     return recipe.lr * (ratio if recipe.name in ("sgd", "lars") else math.sqrt(ratio))
 
@@ -127,4 +128,11 @@ def schedule(step: int, steps: int, warmup: int, final: float = 0.001) -> float:
 
 def clip(optimizer: torch.optim.Optimizer, norm: float) -> Tensor:
     """Scale the optimiser's gradients down to a joint norm of at most `norm`; gives their norm before."""
-    return nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], norm)
+    gradients = []
+    for parameter in (p for group in optimizer.param_groups for p in group["params"] if p.grad is not None):
+        if parameter.grad.is_sparse:  # a row that it has several times is their sum
+            parameter.grad = parameter.grad.coalesce()
+        gradients.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
+    before = nn.utils.get_total_norm(gradients)
+    torch._foreach_mul_(gradients, (norm / (before + 1e-6)).clamp(max=1))
+    return before

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.evaluation.controls import raw
-from withhold.evaluation.features import pooled
+from withhold.evaluation.features import features, pooled
 from withhold.evaluation.task import Task
 
 CHUNK = 2**22
@@ -59,6 +59,7 @@ POOLINGS = {"average": average, "MAC": mac, "R-MAC": rmac, "GeM": gem}
 def measure(task: Task) -> list[dict]:
     """The mean average precision of each pooling of the encoder's maps, plain and whitened, by cosine.
 
+    What is no image has no map, and is asked for by the encoder's features: the pooling "embedding".
     Beside it stand "recall_at_1", the share of queries whose nearest item is right, and "n_queries", because an item
     without another one of its class asks for nothing. The training items, without their labels, teach the whitening; it
     is applied to the whole descriptor, also of R-MAC, of which Tolias et al. whiten every region.
@@ -77,9 +78,10 @@ def measure(task: Task) -> list[dict]:
             precision, first = average_precision(x, task.answers)
             row = {"value": precision.nanmean().item(), "recall_at_1": first.nanmean().item()}
             rows.append({"metric": "mAP", **row, "n_queries": int(precision.isfinite().sum())})
+    poolings = list(POOLINGS) if task.test.kind == "image" else ["embedding"]
     if task.encoder is None:  # an image as a map of a single place, which every pooling leaves as it is
-        rows *= len(POOLINGS)
-    names = itertools.product(POOLINGS, (False, True))
+        rows *= len(poolings)
+    names = itertools.product(poolings, (False, True))
     return [row | {"pooling": name, "whitened": white} for row, (name, white) in zip(rows, names, strict=True)]
 
 
@@ -126,9 +128,11 @@ def _sorted(rows: Tensor) -> Tensor:
 
 
 def _descriptors(task: Task, samples: Samples) -> Tensor:
-    """Float [n, p, d] on the task's device, of length 1: one a pooling; of pixels, a single one."""
+    """Float [n, p, d] on the task's device, of length 1: one a pooling; of raw data, and of what has no map, one."""
     if task.encoder is None:
-        rows = raw(samples)[:, None]
+        rows = raw(samples, task.train)[:, None]
+    elif samples.kind != "image":
+        rows = features(task.encoder, samples, device=task.device)[:, None]
     else:
         rows = pooled(task.encoder, _pool, samples, device=task.device)
     return F.normalize(rows, dim=2).to(task.device)

@@ -19,8 +19,8 @@ class BERT(Method):
     """Withholds some tokens of two half windows, and whether the second one follows the first; predicts both.
 
     Most of what is withheld is masked; some stays and some is replaced at random, so that the network cannot rely on
-    what it sees. Half of the second halves are another window's. How long they are would tell which: all second halves
-    are cut to the shorter one of their own and the other's.
+    what it sees. Half of the second halves are another window's. How long they are, or whether they end where a text
+    does, would tell which: both windows are cut to the length of the shorter one, and then halved.
 
     Args:
         share: of the tokens that are predicted.
@@ -64,19 +64,21 @@ class BERT(Method):
         """
         held = (texts != 0).sum(1)
         texts = texts[:, : int(held.max())].long()
-        (n, length), device, first = texts.shape, texts.device, held // 2
+        (n, length), device = texts.shape, texts.device
         # Another row for each: those of a ring in random order have the next one.
         ring = torch.randperm(n, generator=self.rng, device=device)
         other = torch.empty_like(ring).scatter(0, ring, ring.roll(1))
         follows = (torch.rand(n, generator=self.rng, device=device) < 0.5) | (other == torch.arange(n, device=device))
-        second = (held - first).minimum((held - first)[other])
         source = torch.where(follows, torch.arange(n, device=device), other)
+        # A row and its other are halved alike, so that B looks as if it were of either where A is not looked at.
+        shorter = held.minimum(held[other])
+        first = shorter // 2
 
         place = torch.arange(length + 3, device=device).expand(n, -1)
         end = first[:, None] + 1  # of A, where the first [SEP] is
-        last = end + 1 + second[:, None]
+        last = shorter[:, None] + 2
         a = texts.gather(1, (place - 1).clamp(0, length - 1))
-        b = texts[source].gather(1, (place - end - 1 + first[source, None]).clamp(0, length - 1))
+        b = texts[source].gather(1, (place - 2).clamp(0, length - 1))
         whole = a.where(place < end, b).masked_fill(place > last, 0)
         special = self.encoder.special
         whole = whole.masked_fill((place == end) | (place == last), special["[SEP]"])

@@ -1,7 +1,5 @@
 """Skip-gram with negative sampling (word2vec)."""
 
-import math
-
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -20,7 +18,7 @@ class SkipGram(Method):
 
     Frequent words are left out at random before there are windows, which widens them. A window is narrower at random,
     so that near words count more. The negatives of a word are those of its whole block, with the weight that makes
-    their expected gradient that of `negatives` drawn for every pair, anew where one is the word to be predicted.
+    their expected gradient that of `negatives` drawn for every pair, of which those that are its word do not count.
 
     Args:
         window: words to each side that are predicted at most; how many is drawn from 1 to this, evenly.
@@ -98,13 +96,17 @@ class SkipGram(Method):
         return self.encoder.embed(words), self.output(others)
 
     def loss(self, predicted, withheld):
-        """-log s(u.v) of pairs and -log s(-u.v) of negatives, a mean over pairs (equation 4 of the paper)."""
+        """-log s(u.v) of pairs and -log s(-u.v) of negatives, a mean over pairs (equation 4 of the paper).
+
+        It starts at (negatives + 1) log 2. Knowing nothing is knowing which share of all that is scored are pairs.
+        """
         vectors, others = predicted
         true, weight = withheld[0], torch.cat(withheld, dim=2)
         pairs = true.sum().clamp(min=1)
+        share = true.sum() / weight.sum().clamp(min=1)
         return {
             "loss": losses.negative_sampling(vectors @ others.mT, true, weight) / pairs,
-            "trivial": math.log(2) * weight.sum() / pairs,
+            "trivial": (torch.special.entr(share) + torch.special.entr(1 - share)) * weight.sum() / pairs,
         }
 
     def apply_to(self, text):
