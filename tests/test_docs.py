@@ -26,7 +26,7 @@ def blocks(page, language):
 
 @pytest.fixture
 def home(tmp_path, photos, monkeypatch):
-    """A folder with what the pages speak of: photos, a parquet file of images, a book, videos, pictures with sounds."""
+    """What the pages speak of: photos, a parquet file of images, a book, reviews, videos, pictures with sounds."""
     (tmp_path / "book.txt").write_text("the king is a man and the queen is a woman\n\n" * 40)
     for i, crop in enumerate(photos[:48]):
         folder = tmp_path / "photos" / ("temple" if i % 2 == 0 else "flower")
@@ -43,6 +43,10 @@ def home(tmp_path, photos, monkeypatch):
         tmp_path / "cifar" / "train.parquet"
     )
     film_cats(tmp_path, photos)
+    (tmp_path / "reviews").mkdir()
+    for i in range(40):
+        (tmp_path / "reviews" / f"{i}.txt").write_text(f"it was {('bad', 'good')[i % 2]} and the film was long " * 4)
+    (tmp_path / "stars.csv").write_text("\n".join(["path,label", *(f"{i}.txt,{(1, 5)[i % 2]}" for i in range(8))]))
     rng = np.random.default_rng(0)
     for i in range(24):
         (tmp_path / f"{i}.wav").write_bytes(encode((8000 * rng.standard_normal(4000)).astype(np.int16), 8000))

@@ -16,6 +16,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet
 import torch
@@ -59,17 +60,24 @@ def perplexity(run: withhold.Run, texts: list[str], seed: int) -> dict:
     }  # fmt: skip
 
 
-def tf_idf(texts: list[str], train: tuple[list, list], test: tuple[list, list], seed: int) -> list[dict]:
-    """Logistic regression on TF-IDF of the words of all `texts`, from the same draws of labels as the protocol's."""
+def tf_idf(texts: list[str], *parts: list[str]) -> list:
+    """TF-IDF of the words of each of the `parts`, a matrix each; `texts` are what the words are counted in."""
     vectorizer = TfidfVectorizer(sublinear_tf=True).fit(texts)
-    known, asked = vectorizer.transform(train[0]), vectorizer.transform(test[0])
+    return [vectorizer.transform(part) for part in parts]
+
+
+def logistic(known: Any, labels: Any, asked: Any, answers: Any) -> float:
+    """The accuracy of scikit-learn's logistic regression on such matrices."""
+    return LogisticRegression(C=10, max_iter=1000).fit(known, labels).score(asked, answers)
+
+
+def lowshot(texts: list[str], train: tuple[list, list], test: tuple[list, list], seed: int) -> list[dict]:
+    """The same from the draws of labels that the protocol makes."""
+    known, asked = tf_idf(texts, train[0], test[0])
     labels, rng, rows = torch.tensor(train[1]), torch.Generator().manual_seed(seed), []
     for shots in SHOTS:
-        values = []
-        for _ in range(DRAWS):
-            drawn = draw(labels, shots, rng).numpy()
-            classifier = LogisticRegression(C=10, max_iter=1000).fit(known[drawn], labels[drawn].numpy())
-            values.append(classifier.score(asked, test[1]))
+        draws = [draw(labels, shots, rng).numpy() for _ in range(DRAWS)]
+        values = [logistic(known[drawn], labels[drawn].numpy(), asked, test[1]) for drawn in draws]
         spread, middle = torch.std_mean(torch.tensor(values))
         rows.append({"encoder": "tf-idf of words", "protocol": "lowshot", "shots": shots, "value": middle.item(),
                      "deviation": spread.item()})  # fmt: skip
@@ -102,7 +110,7 @@ def main() -> None:
         else:
             labelled = tuple(column[:LABELLED] for column in parts["train"])
             rows = run.evaluate(labelled, parts["test"], protocols=("lowshot",))
-            found["results"] = rows + tf_idf(texts, labelled, parts["test"], seed)
+            found["results"] = rows + lowshot(texts, labelled, parts["test"], seed)
         record(f"bert/{options.task}-{seed}", found, run, texts)
     print(json.dumps(found, indent=2))
 

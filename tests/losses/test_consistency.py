@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy import stats
@@ -38,3 +39,39 @@ def test_divergence_is_the_relative_entropy_of_every_row():
 @pytest.mark.parametrize(("progress", "exponent"), [(0, -5), (0.1, -3.2), (0.25, -1.25), (0.5, 0), (0.6, 0), (1, 0)])
 def test_the_ramp_rises_like_half_a_gaussian_and_stays(progress, exponent):
     assert losses.ramp_up(progress, 0.5) == pytest.approx(math.exp(exponent))
+
+
+@pytest.mark.parametrize("confidence", [0.0, 0.6, 0.9])
+def test_what_is_not_sure_before_it_is_sharpened_counts_as_nothing(confidence):
+    answers, scores = random(40, 3).mul(2).softmax(1), random(40, 3, seed=1)
+    sure = [max(answer) > confidence for answer in answers.tolist()]
+    assert any(sure) and (confidence == 0 or not all(sure))
+    expected = sum(
+        stats.entropy(np.sqrt(answer) / np.sqrt(answer).sum(), said)
+        for answer, said, counts in zip(answers.numpy(), scores.softmax(1).numpy(), sure, strict=True)
+        if counts
+    )
+    found, share = losses.sure_divergence(answers, scores, 2.0, confidence)
+    assert found.item() == pytest.approx(expected / 40, rel=1e-4)
+    assert share.item() == pytest.approx(sum(sure) / 40)
+
+
+def test_labels_that_are_known_well_are_left_out_of_the_mean():
+    scores, labels = random(50, 3).mul(2), torch.arange(50) % 3
+    shares = [row[label] for row, label in zip(scores.softmax(1).tolist(), labels.tolist(), strict=True)]
+    for known in (0.4, 0.7, 1.0):
+        kept = [-math.log(share) for share in shares if share <= known]
+        found = losses.annealed_cross_entropy(scores, labels, known)
+        assert found.item() == pytest.approx(sum(kept) / len(kept), rel=1e-4)
+    scores = scores.requires_grad_()
+    found = losses.annealed_cross_entropy(scores, labels, 0.0)
+    found.backward()
+    assert found == 0 and (scores.grad == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("way", "half"), [("none", 1.0), ("log", 1 - math.exp(-2.5)), ("linear", 0.5), ("exp", math.exp(-2.5))]
+)
+def test_annealing_rises_from_chance_to_one(way, half):
+    found = [losses.annealing(way, progress, 3) for progress in (0.0, 0.5, 1.0)]
+    assert found == pytest.approx([1.0 if way == "none" else 1 / 3, 1 / 3 + half * 2 / 3, 1.0], abs=0.01)

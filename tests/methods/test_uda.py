@@ -46,19 +46,6 @@ def test_only_sure_answers_teach_and_only_the_strong_view_learns():
     assert not (answers.requires_grad or others.requires_grad)
 
 
-@pytest.mark.parametrize(
-    ("annealing", "half"), [("none", 1.0), ("log", 1 - math.exp(-2.5)), ("linear", 0.5), ("exp", math.exp(-2.5))]
-)
-def test_annealing_rises_from_chance_to_one(annealing, half):
-    method = make(annealing=annealing)
-    found = []
-    for progress in (0.0, 0.5, 1.0):
-        method.progress = progress
-        found.append(method.known())
-    first = 1.0 if annealing == "none" else 1 / 3
-    assert found == pytest.approx([first, 1 / 3 + half * 2 / 3, 1.0], abs=0.01)
-
-
 def test_labelled_images_that_are_known_well_are_left_out_for_the_time():
     method = make(annealing="linear", weight=0.0)
     said = SCORES.softmax(1)

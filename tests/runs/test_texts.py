@@ -84,3 +84,21 @@ def test_the_tokenizer_of_a_run_that_never_began_is_not_taken(home, tmp_path):
 def test_a_text_is_answered_and_nothing_else(words, home, capsys):
     assert main(["apply", str(home / "run"), *words]) == 2
     assert "skipgram answers a text: give one, and nothing else." in capsys.readouterr().err
+
+
+def test_a_few_labels_name_the_topics_of_a_folder(home, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    known = [f"{path.parent.name}/{path.name},{path.parent.name}" for path in sorted((home / "texts").rglob("?.txt"))]
+    (tmp_path / "few.csv").write_text("\n".join(["path,label", *known]))
+    options = ["--lr", "0.05", "--epochs", "20", "tokens=16"]
+    assert main(["train", "uda_text", str(home / "texts"), "--labels", "few.csv", "--out", "run", *options]) == 0
+    assert withhold.load("run").config["classes"] == ["bread", "sea"]
+    assert "guessed from" in (tmp_path / "run" / "report.html").read_text()
+    capsys.readouterr()
+    assert main(["evaluate", "run", str(home / "texts"), "--protocol", "classifier", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out.splitlines()[-1])["results"]
+    assert row["value"] > 0.9
+    assert main(["apply", "run", str(home / "texts"), "--out", "named"]) == 0
+    lines = (tmp_path / "named" / "classes.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(documents())
+    assert lines[1].startswith('"bread/1.txt","bread",')

@@ -7,7 +7,15 @@ from withhold.losses.adversarial import (
     least_squares_generator_loss,
     reverse_gradient,
 )
-from withhold.losses.consistency import divergence, ramp_up, sharpen
+from withhold.losses.consistency import (
+    Annealing,
+    annealed_cross_entropy,
+    annealing,
+    divergence,
+    ramp_up,
+    sharpen,
+    sure_divergence,
+)
 from withhold.losses.contrastive import info_nce, negative_sampling, nt_xent, symmetric_info_nce
 from withhold.losses.distributed import gather, rank, ranks
 from withhold.losses.reconstruction import psnr, squared_error
@@ -15,7 +23,8 @@ from withhold.losses.regression import regression
 from withhold.losses.sigreg import sigreg, sigreg_of_noise
 
 __all__ = [
-    "discriminator_loss", "divergence", "gather", "generator_loss", "info_nce", "least_squares_discriminator_loss",
-    "least_squares_generator_loss", "negative_sampling", "nt_xent", "psnr", "ramp_up", "rank", "ranks",
-    "regression", "reverse_gradient", "sharpen", "sigreg", "sigreg_of_noise", "squared_error", "symmetric_info_nce",
+    "Annealing", "annealed_cross_entropy", "annealing", "discriminator_loss", "divergence", "gather",
+    "generator_loss", "info_nce", "least_squares_discriminator_loss", "least_squares_generator_loss",
+    "negative_sampling", "nt_xent", "psnr", "ramp_up", "rank", "ranks", "regression", "reverse_gradient", "sharpen",
+    "sigreg", "sigreg_of_noise", "squared_error", "sure_divergence", "symmetric_info_nce",
 ]  # fmt: skip

@@ -1,11 +1,14 @@
-"""Saying the same of the same image."""
+"""Saying the same of the same image or text."""
 
 import math
+from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional as F
 
 from withhold.losses.precision import float32
+
+Annealing = Literal["none", "log", "linear", "exp"]
 
 
 @float32
@@ -21,6 +24,38 @@ def sharpen(shares: Tensor, temperature: float) -> Tensor:
 def divergence(target: Tensor, scores: Tensor) -> Tensor:
     """KL(target || softmax(scores)) of every row [n], from shares of the classes [n, k] and scores [n, k]."""
     return F.kl_div(scores.log_softmax(1), target, reduction="none").sum(1)
+
+
+def sure_divergence(answers: Tensor, scores: Tensor, temperature: float, confidence: float) -> tuple[Tensor, Tensor]:
+    """KL(sharpened answer || softmax(scores)), where an answer is sure (Xie et al., NeurIPS 2020).
+
+    Args:
+        answers: shares of the classes [n, k]; sure where the largest is above `confidence`, before it is sharpened.
+        scores: [n, k].
+        temperature: of the sharpening.
+
+    Returns:
+        the mean over all rows, those that are not sure being 0; and the share of those that are.
+    """
+    sure = (answers.amax(1) > confidence).float()
+    return (sure * divergence(sharpen(answers, temperature), scores)).mean(), sure.mean()
+
+
+@float32
+def annealed_cross_entropy(scores: Tensor, labels: Tensor, known: float) -> Tensor:
+    """Mean cross-entropy of the rows [n, k] that give their label a share of `known` at most; 0 where none does.
+
+    Source: training signal annealing, Xie et al., NeurIPS 2020.
+    """
+    kept = scores.detach().softmax(1).gather(1, labels[:, None])[:, 0] <= known
+    return (F.cross_entropy(scores, labels, reduction="none") * kept).sum() / kept.sum().clamp(min=1)
+
+
+def annealing(way: Annealing, progress: float, classes: int) -> float:
+    """The `known` of `annealed_cross_entropy`: from 1 / `classes` to 1 as `progress` goes from 0 to 1."""
+    t = progress
+    risen = {"none": 1.0, "log": 1 - math.exp(-5 * t), "linear": t, "exp": math.exp(5 * (t - 1))}[way]
+    return risen * (1 - 1 / classes) + 1 / classes
 
 
 def ramp_up(progress: float, share: float) -> float:

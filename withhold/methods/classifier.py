@@ -13,7 +13,7 @@ from withhold.nets import Encoder
 class Classifier(Method):
     """A method with a linear head over its encoder, that answers with a class.
 
-    One of its streams is of labelled images, whose classes it is told when it is made: they are no parameter.
+    One of its streams is of labelled images or texts, whose classes it is told when it is made: they are no parameter.
 
     Args:
         classes: the names of the classes, in the order of their numbers.
@@ -24,28 +24,31 @@ class Classifier(Method):
         self.classes = tuple(classes)
         self.head = nn.Linear(encoder.dim, len(self.classes))
 
-    def classify(self, images: Tensor) -> Tensor:
-        """Images float [n, c, h, w] in [0, 1] -> the scores of the classes [n, k]: what the trained method says."""
-        return self.head(self.encoder(images))
+    def classify(self, items: Tensor) -> Tensor:
+        """What the encoder takes -> the scores of the classes [n, k]: what the trained method says.
+
+        Images are float [n, c, h, w] in [0, 1], texts token numbers [n, l].
+        """
+        return self.head(self.encoder(items))
 
 
 class SemiSupervised(Classifier):
-    """A classifier that learns from labelled images and from unlabelled ones, to which it guesses answers.
+    """A classifier that learns from labelled images or texts and from unlabelled ones, to which it guesses answers.
 
     What it learns from goes through the network in one pass, so that batch normalisation sees one distribution. What it
     has learned is the moving average of its weights: a plain mean at first, until 1 / (1 - momentum) steps are behind
     it, so that a short run does not answer with what it started from (Tarvainen & Valpola, 2017).
 
-    `withhold` gives the views that the network sees, the labelled images' first; and as what is withheld the labels
+    `withhold` gives the views that the network sees, the labelled items' first; and as what is withheld the labels
     [n], or shares of the classes [n, k], the guesses [m, k], and the views [m] that these were made from.
 
     Args:
         weight: of what is learned from guesses, beside 1 for the labels.
         momentum: share of itself that the average keeps in a step.
-        flip: probability that a view is a mirror image.
+        flip: probability that a view of an image is a mirror image.
     """
 
-    def __init__(self, encoder: Encoder, classes: Sequence[str], weight: float, momentum: float, flip: float):
+    def __init__(self, encoder: Encoder, classes: Sequence[str], weight: float, momentum: float, flip: float = 0.0):
         super().__init__(encoder, classes)
         if weight < 0:
             raise ValueError(f"weight must be at least 0, not {weight}.")
@@ -58,7 +61,7 @@ class SemiSupervised(Classifier):
         self.steps = 0  # a number and no buffer: reading one from a GPU would wait for it in every step
 
     def student(self) -> nn.Module:
-        """Images to scores: what is trained, and what the average follows."""
+        """From items to scores: what is trained, and what the average follows."""
         return nn.Sequential(self.encoder, self.head)
 
     def weak(self, images: Tensor) -> Tensor:
@@ -68,9 +71,9 @@ class SemiSupervised(Classifier):
     def predict(self, seen):
         return self.student()(seen)
 
-    def classify(self, images):
+    def classify(self, items):
         """The answers of the averaged weights."""
-        return self.teacher(images)
+        return self.teacher(items)
 
     def after_step(self):
         self.steps += 1
@@ -83,7 +86,7 @@ class SemiSupervised(Classifier):
         self.steps = int(state)
 
     def picture(self, seen, withheld, scores=None):
-        """Unlabelled images with their guess and the view that it was made from, beside labelled ones."""
+        """Unlabelled images, or captions, with their guess and the view it was made from, beside labelled ones."""
         labels, guesses, others = withheld
         n = len(labels)
         columns = {

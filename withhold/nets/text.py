@@ -33,7 +33,7 @@ class TextEncoder(Encoder):
     """
 
     kind = "text"
-    default = "text-transformer"
+    default = "word-vectors"  # which learns on a CPU, and from few texts
     ordinary: Tensor
 
     def __init__(self, dim: int, tokenizer: str):
@@ -68,6 +68,15 @@ class TextEncoder(Encoder):
             counts += texts.batch(part).flatten().bincount(minlength=self.vocabulary)
         return counts.to(self.ordinary.device) * self.ordinary
 
+    def spread(self, texts: Any) -> Tensor:
+        """In how many items of a stream each token occurs, likewise."""
+        counts = torch.zeros(self.vocabulary, dtype=torch.int64)
+        for part in torch.arange(len(texts)).split(1024):
+            tokens = texts.batch(part).sort(1).values
+            first = F.pad(tokens[:, 1:] != tokens[:, :-1], (1, 0), value=True)
+            counts += tokens[first].bincount(minlength=self.vocabulary)
+        return counts.to(self.ordinary.device) * self.ordinary
+
     def words(self, tokens: Tensor) -> list[str]:
         """Token numbers [n, l] -> what they say, without padding."""
         rows = [[str(self.tokenizer.id_to_token(number)) for number in row if number] for row in tokens.tolist()]
@@ -86,6 +95,8 @@ class TextTransformer(TextEncoder):
         tokenizer: the path of a tokenizer.json.
         tokens: in a window; there is room for three more, such as [CLS] and two [SEP].
     """
+
+    default = "text-transformer"
 
     def __init__(self, dim: int, depth: int, heads: int, tokenizer: str, tokens: int):
         super().__init__(dim, tokenizer)
@@ -119,8 +130,6 @@ class WordVectors(TextEncoder):
         dim: length of a vector.
         tokenizer: the path of a tokenizer.json.
     """
-
-    default = "word-vectors"
 
     def __init__(self, dim: int, tokenizer: str):
         super().__init__(dim, tokenizer)

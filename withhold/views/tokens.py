@@ -29,3 +29,37 @@ def mask_tokens(
     drawn = others[torch.randint(len(others), tokens.shape, generator=rng, device=tokens.device)]
     changed = torch.where(way < 0.9, drawn, tokens).masked_fill(way < 0.8, mask)
     return torch.where(chosen, changed, tokens), chosen
+
+
+def replace_words(tokens: Tensor, frequencies: Tensor, idf: Tensor, share: float, rng: torch.Generator) -> Tensor:
+    """Put others in the place of words that say little of what a text is about (Xie et al., NeurIPS 2020, appendix).
+
+    With t the TF-IDF of a text's words, C the largest t and Z the mean of C - t, a word is replaced with probability
+    min(share * (C - t) / Z, 1). It gives way to a word of the vocabulary with probability in proportion to max S - S,
+    where S is frequency times IDF: keywords neither go nor come.
+
+    Args:
+        tokens: int [n, l].
+        frequencies: [vocabulary], how often each token occurs, on any scale; what does not, such as a special token,
+            is neither replaced nor drawn.
+        idf: float [vocabulary], the logarithm of texts over texts with the token.
+        share: of the words that are replaced, in [0, 1].
+
+    Returns:
+        the changed tokens [n, l].
+    """
+    known = frequencies > 0
+    words = known[tokens]
+    length = words.sum(1, keepdim=True).clamp(min=1)
+    occurs = (tokens[:, :, None] == tokens[:, None]).sum(2, dtype=torch.int32)
+    spare = (occurs / length * idf[tokens]).masked_fill(~words, 0)
+    spare = (spare.amax(1, keepdim=True) - spare).masked_fill(~words, 0)
+    mean = spare.sum(1, keepdim=True) / length  # 0 where all words count alike: none of them goes
+    chance = share * spare / mean.clamp(min=torch.finfo(spare.dtype).tiny)
+
+    score = frequencies * idf
+    odds = (score.max() - score) * known
+    odds = torch.where(odds.any(), odds, known.float())
+    drawn = torch.multinomial(odds, tokens.numel(), replacement=True, generator=rng).view_as(tokens)
+    replaced = torch.rand(tokens.shape, generator=rng, device=tokens.device) < chance
+    return torch.where(replaced, drawn.to(tokens.dtype), tokens)

@@ -1,11 +1,8 @@
 """UDA: unsupervised data augmentation."""
 
-import math
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
-from torch.nn import functional as F
 
 from withhold import losses, views
 from withhold.methods import Encoder, SemiSupervised, accuracy, method
@@ -41,7 +38,7 @@ class UDA(SemiSupervised):
         weight: float = 1.0,
         temperature: float = 0.4,
         confidence: float = 0.8,
-        annealing: Literal["none", "log", "linear", "exp"] = "none",
+        annealing: losses.Annealing = "none",
         magnitude: float = 15.0,
         momentum: float = 0.99,
         flip: float = 0.5,
@@ -72,20 +69,13 @@ class UDA(SemiSupervised):
         """Cross-entropy of the labelled that are not known well, and the divergence of the unlabelled that are sure."""
         labels, answers, _ = withheld
         named, rest = scores.tensor_split([len(labels)])
-        kept = named.detach().softmax(1).gather(1, labels[:, None])[:, 0] <= self.known()
-        supervised = (F.cross_entropy(named, labels, reduction="none") * kept).sum() / kept.sum().clamp(min=1)
-        sure = (answers.amax(1) > self.confidence).float()
-        consistency = (sure * losses.divergence(losses.sharpen(answers, self.temperature), rest)).mean()
+        known = losses.annealing(self.annealing, self.progress, len(self.classes))
+        supervised = losses.annealed_cross_entropy(named, labels, known)
+        consistency, sure = losses.sure_divergence(answers, rest, self.temperature, self.confidence)
         return {
             "loss": supervised + self.weight * consistency,
             "supervised": supervised,
             "consistency": consistency,
             "accuracy": accuracy(named, labels),
-            "sure": sure.mean(),
+            "sure": sure,
         }
-
-    def known(self) -> float:
-        """The probability of its label above which a labelled image is left out, from 1 / k to 1 (section 3.2)."""
-        t = self.progress
-        risen = {"none": 1.0, "log": 1 - math.exp(-5 * t), "linear": t, "exp": math.exp(5 * (t - 1))}[self.annealing]
-        return risen * (1 - 1 / len(self.classes)) + 1 / len(self.classes)

@@ -1,0 +1,101 @@
+"""UDA: unsupervised data augmentation, of texts."""
+
+from collections.abc import Sequence
+
+import torch
+
+from withhold import losses, views
+from withhold.methods import Optimizer, SemiSupervised, accuracy, method
+from withhold.nets import TextEncoder
+
+SHOWN = 24  # tokens of a picture
+
+
+@method(
+    paper="Xie, Dai, Hovy, Luong & Le, NeurIPS 2020",
+    needs={"labelled": "labelled text", "unlabelled": "text"},
+    family="consistency",
+)
+class UDAText(SemiSupervised):
+    """Withholds the label, or the network's own answer to a text; predicts it from the text with other words in it.
+
+    Words that say little of what a text is about give way to others that say as little, by their TF-IDF: what remains
+    is what the answer must rest on. With few labels, these are learned by heart long before the rest is understood:
+    annealing leaves out those that are known well for the time. Defaults are the authors' for film reviews. Their
+    translations into French and back, which need a translator, are left out; a text is what a window holds.
+
+    Args:
+        share: of a text's words that are replaced (0.7 in the paper on DBPedia).
+        weight: of the divergence from the answers to whole texts, a mean over all unlabelled texts.
+        temperature: of the sharpening; 1 leaves answers as they are.
+        confidence: how sure an answer must be, before sharpening, to count; 0 lets all of them.
+        annealing: how the confidence at which a labelled text is left out rises from chance to 1; "exp" for very few
+            labels, "log" for many, "none" to leave none out.
+        momentum: share of itself that the average of the weights keeps in a step.
+        tokens: in a window.
+        tokenizer: what makes words of the text.
+    """
+
+    optimizer = Optimizer(lr=1e-2)  # of word vectors; a transformer wants a tenth of it
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        classes: Sequence[str],
+        share: float = 0.7,
+        weight: float = 1.0,
+        temperature: float = 0.85,
+        confidence: float = 0.0,
+        annealing: losses.Annealing = "linear",
+        momentum: float = 0.99,
+        tokens: int = 128,
+        tokenizer: str = "words:20000",
+    ):
+        super().__init__(encoder, classes, weight, momentum)
+        if not 0 <= share <= 1:
+            raise ValueError(f"share must be between 0 and 1, not {share}.")
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, not {temperature}.")
+        if not 0 <= confidence < 1:
+            raise ValueError(f"confidence must be at least 0 and below 1, not {confidence}.")
+        self.share, self.temperature, self.confidence, self.annealing = share, temperature, confidence, annealing
+        self.register_buffer("frequencies", encoder.ordinary.float())
+        self.register_buffer("idf", torch.zeros(encoder.vocabulary))
+
+    def prepare(self, labelled, unlabelled):
+        """How often words occur in the unlabelled texts, and in how few of them."""
+        self.frequencies.copy_(self.encoder.occurrences(unlabelled))
+        self.idf.copy_((len(unlabelled) / self.encoder.spread(unlabelled).clamp(min=1)).log())
+
+    def withhold(self, labelled, unlabelled):
+        """The labelled texts and the changed unlabelled ones; labels, answers to these unchanged, and they.
+
+        Padding that all texts end in is cut off.
+        """
+        texts, labels = labelled
+        length = int((torch.cat([texts, unlabelled]) != 0).sum(1).max())
+        texts, unlabelled = texts[:, :length], unlabelled[:, :length]
+        answers = self.predict(unlabelled).float().softmax(1)
+        changed = views.replace_words(unlabelled, self.frequencies, self.idf, self.share, self.rng)
+        return torch.cat([texts, changed]), (labels, answers, unlabelled)
+
+    def loss(self, scores, withheld):
+        """Cross-entropy of the labelled that are not known well, and the divergence of the unlabelled that are sure."""
+        labels, answers, _ = withheld
+        named, rest = scores.tensor_split([len(labels)])
+        known = losses.annealing(self.annealing, self.progress, len(self.classes))
+        supervised = losses.annealed_cross_entropy(named, labels, known)
+        consistency, sure = losses.sure_divergence(answers, rest, self.temperature, self.confidence)
+        return {
+            "loss": supervised + self.weight * consistency,
+            "supervised": supervised,
+            "consistency": consistency,
+            "accuracy": accuracy(named, labels),
+            "sure": sure,
+        }
+
+    def picture(self, seen, withheld, scores=None):
+        """The first words of what was seen, and of what the guesses were made from."""
+        labels, answers, texts = withheld
+        seen, texts = (self.encoder.words(part[:, :SHOWN]) for part in (seen, texts))
+        return super().picture(seen, (labels, answers, texts), scores)
