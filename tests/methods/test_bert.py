@@ -200,3 +200,11 @@ def test_padding_neither_sees_nor_is_seen():
         method.predict((wider[kept], more[kept]))[0], method.predict((seen[kept], chosen[kept]))[0]
     )
     assert scores.isfinite().all()
+
+
+def test_a_batch_of_unknown_words_has_nothing_to_guess_and_no_infinite_loss():
+    method = make()
+    method.seed(0)
+    terms = method({"texts": torch.ones(4, 16, dtype=torch.int32)})
+    assert terms["masked"] == 0
+    assert all(torch.isfinite(torch.as_tensor(value)) for value in terms.values())

@@ -95,15 +95,16 @@ class BERT(Method):
     def loss(self, predicted, withheld):
         """Both mean cross-entropies; knowing nothing is knowing how often each token occurs."""
         (scores, says), (tokens, follows) = predicted, withheld
-        masked = F.cross_entropy(scores, tokens)
+        count = max(1, len(tokens))  # of a batch of unknown words, none
+        masked = F.cross_entropy(scores, tokens, reduction="sum") / count
         following = F.binary_cross_entropy_with_logits(says, follows.float())
         return {
             "loss": masked + following,
             "masked": masked,
             "perplexity": masked.detach().exp(),
-            "accuracy": (scores.argmax(1) == tokens).float().mean(),
+            "accuracy": (scores.argmax(1) == tokens).float().sum() / count,
             "next_accuracy": ((says > 0) == follows).float().mean(),
-            "trivial": math.log(2) - self.known[tokens].mean(),
+            "trivial": math.log(2) - self.known[tokens].sum() / count,
         }
 
     def apply_to(self, text):
