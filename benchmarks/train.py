@@ -2,8 +2,10 @@
 
     python benchmarks/train.py DATA                        DATA: CIFAR-10 as parquet, for instance
     python benchmarks/train.py DATA --peer PYTHON SCRIPT   the same step as SCRIPT (run by PYTHON) makes it
+    python benchmarks/train.py DATA --method uda --encoder convnet --batch-size 64     another method of images
 
-SimCLR with ResNet-18 at 32 px, batch 256. The loop is the library's own, timed from outside. A peer's script takes
+SimCLR with ResNet-18 at 32 px, batch 256, unless said otherwise. What networks compute while views are made, such as
+guesses, counts as forward. The loop is the library's own, timed from outside. A peer's script takes
 --data, --images, --batch-size and prints a JSON object with `images_per_second` and `peak_rss_mb`; it runs after ours,
 as its users would run it; ours has the environment that the command line gives itself.
 """
@@ -35,41 +37,45 @@ from withhold.training import Plan, defaults, fit
 
 
 class Clock:
-    """Adds up the seconds from `start(part)` to `stop(part)`; waits for the device, so that they are the part's own."""
+    """Adds up the seconds from `start(part)` to its `stop()`, without those of parts inside it; waits for the device."""
 
     def __init__(self, device: torch.device):
-        self.device, self.seconds, self.started = device, defaultdict(float), {}
+        self.device, self.seconds, self.open, self.since = device, defaultdict(float), [], 0.0
 
     def start(self, part: str) -> None:
-        self._wait()
-        self.started[part] = time.perf_counter()
+        self._count()
+        self.open.append(part)
 
-    def stop(self, part: str) -> None:
-        self._wait()
-        self.seconds[part] += time.perf_counter() - self.started[part]
+    def stop(self) -> None:
+        self._count()
+        self.open.pop()
 
-    def _wait(self) -> None:
+    def _count(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
+        now = time.perf_counter()
+        if self.open:
+            self.seconds[self.open[-1]] += now - self.since
+        self.since = now
 
     def around(self, part: str, function):
         def timed(*arguments, **options):
             self.start(part)
             result = function(*arguments, **options)
-            self.stop(part)
+            self.stop()
             return result
 
         return timed
 
 
-def measure(source: str, encoder: str, batch_size: int, steps: int, count: int) -> dict:
+def measure(source: str, name: str, encoder: str, batch_size: int, steps: int, count: int) -> dict:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = data.load(source, size=32)
     samples = samples.select(range(min(count, len(samples))))
-    method = build(find("simclr"), nets.build(encoder, size=32, channels=3), {})
+    method = build(find(name), nets.build(encoder, size=32, channels=3), {}, samples.classes)
     if device.type == "cuda":
         method.encoder.compile()
-    feeder = data.Feeder({"images": samples}, {"images": "image"}, batch_size, 0, device=device)
+    feeder = data.Feeder(dict.fromkeys(method.needs, samples), method.needs, batch_size, 0, device=device)
     precision = defaults.precision(device, method.encoder)
     fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
     fit(method, feeder, Plan(steps=max(3, steps // 5)), fabric=fabric)  # warms up
@@ -79,6 +85,8 @@ def measure(source: str, encoder: str, batch_size: int, steps: int, count: int) 
     method.hide = clock.around("views", method.hide)
     method.predict = clock.around("forward", method.predict)
     method.loss = clock.around("forward", method.loss)
+    for network in method.children():
+        network.forward = clock.around("forward", network.forward)
     method.after_step = clock.around("after_step", method.after_step)
     fabric.backward = clock.around("backward", fabric.backward)
     iterate = feeder.iterate
@@ -88,13 +96,13 @@ def measure(source: str, encoder: str, batch_size: int, steps: int, count: int) 
         for _ in range(start, stop):
             clock.start("data")
             batch = next(batches)
-            clock.stop("data")
+            clock.stop()
             yield batch
 
     feeder.iterate = timed_batches
     hooks = [
         register_optimizer_step_pre_hook(lambda *_: clock.start("optimizer")),
-        register_optimizer_step_post_hook(lambda *_: clock.stop("optimizer")),
+        register_optimizer_step_post_hook(lambda *_: clock.stop()),
     ]
     whole = _timed(lambda: fit(method, feeder, Plan(steps=steps), fabric=fabric), device)
     for hook in hooks:
@@ -102,7 +110,7 @@ def measure(source: str, encoder: str, batch_size: int, steps: int, count: int) 
     shares = {part: round(seconds / whole, 4) for part, seconds in clock.seconds.items()}
     shares["rest"] = round(1 - sum(shares.values()), 4)
     return {
-        "encoder": encoder, "batch_size": batch_size, "precision": precision,
+        "method": name, "encoder": encoder, "batch_size": batch_size, "precision": precision,
         "images_per_second": round(steps * batch_size / plain, 1), "shares": shares,
         "outside_forward_and_backward": round(1 - shares["forward"] - shares["backward"], 4),
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
@@ -120,13 +128,15 @@ def _timed(function, device: torch.device) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
+    parser.add_argument("--method", default="simclr")
     parser.add_argument("--encoder", default="resnet18")
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--peer", nargs=2, metavar=("PYTHON", "SCRIPT"))
     options = parser.parse_args()
-    result = {"withhold": measure(options.data, options.encoder, options.batch_size, options.steps, options.images)}
+    asked = (options.data, options.method, options.encoder, options.batch_size, options.steps, options.images)
+    result = {"withhold": measure(*asked)}
     if options.peer:
         folder = Path(options.data).parent if Path(options.data).is_file() else Path(options.data)
         command = [*options.peer, "--data", str(folder), "--images", str(options.images)]
@@ -136,7 +146,7 @@ def main() -> None:
         result["peer"] = json.loads(said.stdout.splitlines()[-1])
         result["times_faster"] = round(result["withhold"]["images_per_second"] / result["peer"]["images_per_second"], 2)
     print(json.dumps(result, indent=2))
-    record("train", result)
+    record("train" if options.method == "simclr" else f"train-{options.method}", result)
 
 
 if __name__ == "__main__":

@@ -98,6 +98,21 @@ def training() -> str:
     return parts + "\n\n" + table(["library", "images a second", "peak memory, MB"], speeds)
 
 
+def steps() -> str:
+    """The parts of other methods' steps."""
+    found = [one["withhold"] for one in results("train-*")]
+    parts = ("data", "views", "forward", "backward", "optimizer", "after_step", "rest", "outside_forward_and_backward")
+    cells = [
+        [
+            f"`{one['method']}`",
+            one.get("encoder", ""),
+            *(f"{100 * one.get('shares', {}).get(part, one.get(part, 0)):.1f}" for part in parts),
+        ]
+        for one in found
+    ]
+    return table(["method", "encoder", *(part.replace("_", " ") for part in parts)], cells)
+
+
 def search() -> str:
     """How long the nearest take to find among how many, and how many of them are found."""
     rows = json.loads((RESULTS / "search.json").read_text())["result"]["rows"]
@@ -283,7 +298,7 @@ def retrieval() -> str:
 PARTS = {
     part.__name__: part
     for part in (
-        methods, claims, words, speeds, memory, training, search, order, tracking, frames, crossmodal, localization,
+        methods, claims, words, speeds, memory, training, steps, search, order, tracking, frames, crossmodal, localization,
         masked, topics, translation, fewlabels, domains, retrieval,
     )
 }  # fmt: skip
