@@ -37,7 +37,7 @@ from withhold.training import Plan, defaults, fit
 
 
 class Clock:
-    """Adds up the seconds from `start(part)` to its `stop()`, without those of parts inside it; waits for the device."""
+    """Adds up the seconds from `start(part)` to its `stop()`, without parts inside it; waits for the device."""
 
     def __init__(self, device: torch.device):
         self.device, self.seconds, self.open, self.since = device, defaultdict(float), [], 0.0

@@ -298,8 +298,8 @@ def retrieval() -> str:
 PARTS = {
     part.__name__: part
     for part in (
-        methods, claims, words, speeds, memory, training, steps, search, order, tracking, frames, crossmodal, localization,
-        masked, topics, translation, fewlabels, domains, retrieval,
+        methods, claims, words, speeds, memory, training, steps, search, order, tracking, frames, crossmodal,
+        localization, masked, topics, translation, fewlabels, domains, retrieval,
     )
 }  # fmt: skip
 
