@@ -43,11 +43,13 @@ class Method(nn.Module):
         progress: the share of the training that is done, in [0, 1]; for schedules such as a teacher's momentum.
         channels: 1 where the encoder must see lightness only; None where it sees what the data has.
         optimizer: what trains it by default, or one for each player.
+        batch_size: items a step by default, at most; None takes as many as suit their kind.
         refresh: whether `prepare` runs again before every epoch.
     """
 
     channels: ClassVar[int | None] = None
     optimizer: ClassVar[Optimizer | dict[str, Optimizer]] = Optimizer()
+    batch_size: ClassVar[int | None] = None
     refresh: ClassVar[bool] = False
 
     # Set by the `method` decorator.

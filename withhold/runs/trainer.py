@@ -110,7 +110,7 @@ def train(
     fabric = _fabric(learner, devices, nodes, precision)
 
     longest = max(streams.values(), key=lambda samples: len(samples.windows()))
-    batch_size = batch_size or defaults.batch_size(len(longest.windows()), longest.kind)
+    batch_size = batch_size or defaults.batch_size(cls, len(longest.windows()), longest.kind)
     feeder = data.Feeder(
         streams, cls.needs, batch_size, seed, device=fabric.device, rank=fabric.global_rank, world=fabric.world_size
     )

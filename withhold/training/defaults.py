@@ -48,9 +48,9 @@ MOST = {"image": 256, "video": 32, "video with sound": 64, "audio": 128, "text":
 """Items a step, of each kind."""
 
 
-def batch_size(count: int, kind: str) -> int:
-    """Items a step: as `MOST` says, or for small data the largest power of two that leaves ten steps to an epoch."""
-    return max(2, min(MOST[kind], 2 ** (max(2, count // 10).bit_length() - 1), count))
+def batch_size(method: type[Method], count: int, kind: str) -> int:
+    """Items a step: as the method or `MOST` says, or for small data the largest power of two for ten steps an epoch."""
+    return max(2, min(method.batch_size or MOST[kind], 2 ** (max(2, count // 10).bit_length() - 1), count))
 
 
 def minutes(device: torch.device) -> float:

@@ -18,7 +18,8 @@ class CycleGAN(Method):
     hide what true and made images differ in, so they are judged in one batch.
 
     Copying closes the cycle, and only the discriminators forbid it: `change` says how far translations are from their
-    originals. The learning rate is the paper's at 16 images a step, but falls along a cosine after a warm-up.
+    originals. A game is learned move by move: steps are many and small, of one image in the paper and of 16 here, and
+    the learning rate is the paper's at that, but falls along a cosine after a warm-up.
 
     Args:
         cycle: weight of the cycle's absolute error (of values in [-1, 1]), beside 1 for the discriminators' verdict.
@@ -29,6 +30,7 @@ class CycleGAN(Method):
     """
 
     optimizer = Optimizer(lr=8e-4, weight_decay=0.0, betas=(0.5, 0.999))
+    batch_size = 16
 
     def __init__(
         self, encoder: Encoder, cycle: float = 10.0, identity: float = 0.5,

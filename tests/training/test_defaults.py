@@ -1,0 +1,21 @@
+"""What is chosen where nobody chooses."""
+
+import pytest
+
+from withhold.methods import find
+from withhold.training import defaults
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "kind", "expected"),
+    [
+        ("rotation", 50_000, "image", 256),
+        ("rotation", 1000, "image", 64),  # ten steps an epoch
+        ("rotation", 3, "image", 2),
+        ("cyclegan", 50_000, "image", 16),  # a game is learned in small steps
+        ("cyclegan", 100, "image", 8),
+        ("skipgram", 50_000, "text", 64),
+    ],
+)
+def test_the_batch_follows_the_data_and_the_method(name, count, kind, expected):
+    assert defaults.batch_size(find(name), count, kind) == expected
