@@ -113,6 +113,21 @@ def steps() -> str:
     return table(["method", "encoder", *(part.replace("_", " ") for part in parts)], cells)
 
 
+def videos() -> str:
+    """How fast videos are decoded, and read from the cache."""
+    found = json.loads((RESULTS / "video.json").read_text())["result"]
+    speeds = [f"{found[name]:,}" for name in ("frames_per_second_cold", "frames_per_second_cached")]
+    header = ["frames a second, cold", "from the cache", "ms a batch", "of 95 in 100 batches at most"]
+    return table(header, [[*speeds, f"{found['milliseconds_a_batch']}", f"{found['of_95_in_100_batches_at_most']}"]])
+
+
+def sounds() -> str:
+    """How long spectrograms take, beside scipy's."""
+    rows = json.loads((RESULTS / "audio.json").read_text())["result"]["rows"]
+    cells = [[r["contender"], str(r["threads"]), f"{r['milliseconds']:.1f}", f"{r['best']:.1f}"] for r in rows]
+    return table(["library", "threads", "median, ms", "best, ms"], cells)
+
+
 def search() -> str:
     """How long the nearest take to find among how many, and how many of them are found."""
     rows = json.loads((RESULTS / "search.json").read_text())["result"]["rows"]
@@ -298,7 +313,7 @@ def retrieval() -> str:
 PARTS = {
     part.__name__: part
     for part in (
-        methods, claims, words, speeds, memory, training, steps, search, order, tracking, frames, crossmodal,
+        methods, claims, words, speeds, memory, training, steps, videos, sounds, search, order, tracking, frames, crossmodal,
         localization, masked, topics, translation, fewlabels, domains, retrieval,
     )
 }  # fmt: skip
