@@ -313,8 +313,8 @@ def retrieval() -> str:
 PARTS = {
     part.__name__: part
     for part in (
-        methods, claims, words, speeds, memory, training, steps, videos, sounds, search, order, tracking, frames, crossmodal,
-        localization, masked, topics, translation, fewlabels, domains, retrieval,
+        methods, claims, words, speeds, memory, training, steps, videos, sounds, search, order, tracking, frames,
+        crossmodal, localization, masked, topics, translation, fewlabels, domains, retrieval,
     )
 }  # fmt: skip
 
