@@ -51,8 +51,15 @@ def claim(pair: str, root: Path, epochs: float, seed: int) -> None:
     ):
         with tempfile.TemporaryDirectory() as folder:
             began = cpu_minutes()
+            longest = max(map(len, streams))  # as many steps for each: an epoch is one of the longest stream
             run = withhold.train(
-                "dann", *streams, encoder="convnet", epochs=epochs, seed=seed, out=Path(folder) / "run", weight=weight
+                "dann",
+                *streams,
+                encoder="convnet",
+                epochs=epochs * max(len(labelled), len(unlabelled)) / longest,
+                seed=seed,
+                out=Path(folder) / "run",
+                weight=weight,
             )
             minutes = cpu_minutes() - began
             rows = run.evaluate(streams[0], test, protocols=("classifier",))
