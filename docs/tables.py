@@ -290,13 +290,15 @@ def domains() -> str:
     cells: dict[tuple, dict] = {}
     for found in results("domains/*"):
         by = values(found["results"], "encoder", "protocol")
-        cells.setdefault((found["pair"], found["seed"]), {})[found["method"]] = by["trained", "classifier"]
-    shown = ("source only", "dann", "target's labels")
+        cells.setdefault((found["pair"], found["seed"], found["epochs"]), {})[found["method"]] = by[
+            "trained", "classifier"
+        ]
+    shown = ("source only", "statistics only", "dann", "target labels")
     rows = [
-        [pair.replace("-", " to "), str(seed), *(percent(by.get(n)) for n in shown)]
-        for (pair, seed), by in cells.items()
+        [pair.replace("-", " to "), str(seed), f"{epochs:g}", *(percent(by.get(n)) for n in shown)]
+        for (pair, seed, epochs), by in cells.items()
     ]
-    return table(["domains", "seed", "source's labels alone", "`dann`", "target's labels"], rows)
+    return table(["domains", "seed", "epochs", "source only", "statistics only", "`dann`", "target's labels"], rows)
 
 
 def retrieval() -> str:
