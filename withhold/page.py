@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from withhold.console import counted
 from withhold.files import writing
 
 THUMBNAIL = 192
@@ -21,6 +22,7 @@ def render(path: Path, template: Path, **values: Any) -> Path:
         loader=FileSystemLoader([template.parent, Path(__file__).parent]),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined,
     )  # fmt: skip
+    environment.filters["counted"] = counted
     with writing(path) as partial:
         partial.write_text(environment.get_template(template.name).render(values), encoding="utf-8")
     return path

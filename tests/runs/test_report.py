@@ -78,6 +78,12 @@ def test_each_data_set_has_a_table_of_its_own(make_run):
     assert "on photos" in page.text  # the headline is of the last one
 
 
+def test_one_of_anything_is_no_plural(make_run):
+    page = Page(report.write(make_run(results=[{**RESULTS[0], "n_train": 1, "n_test": 1}], batch_size=1)))
+    assert "Percent of 1 held-out item of digits named rightly; 1 other to learn from" in page.text
+    assert "Batch 1 item " in page.text
+
+
 def test_the_report_needs_nothing_else(make_run, make_samples):
     page = Page(report.write(make_run(results=RESULTS), make_samples()))
     assert all(address.startswith(("data:image/png;base64,", "#")) for address in page.addresses)

@@ -54,7 +54,8 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     write_table(Path(options.out), table)
     if options.json:
         return print_json({"out": options.out, "rows": table.num_rows, "dim": table["embedding"].type.list_size})
-    print(f"{table.num_rows} embeddings of {table['embedding'].type.list_size} numbers are in {options.out}")
+    dim = table["embedding"].type.list_size
+    print(f"Wrote {counted(table.num_rows, 'embedding')} of {counted(dim, 'number')} to {options.out}")
     print(f"Next: withhold search build {options.out} --out {Path(options.out).with_suffix('.index')}")
 
 
@@ -84,7 +85,7 @@ def _search_build(parser: argparse.ArgumentParser, arguments: list[str]) -> None
         about = {"out": options.out, "rows": len(index), "dim": index.dim, "approximate": index.approximate}
         return print_json(about)
     how = "approximately, or exactly with --exact" if index.approximate else "exactly"
-    print(f"{counted(len(index), 'embedding')} of {index.dim} numbers can be searched {how}: {index.folder}")
+    print(f"{counted(len(index), 'embedding')} of {counted(index.dim, 'number')} can be searched {how}: {index.folder}")
     print(f"Next: withhold search query {index.folder} PATH --html found.html")
 
 
@@ -140,7 +141,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     written = run_apply(run, options.input, Path(options.out), mask=options.mask)
     if options.json:
         return print_json({"out": options.out, "files": [str(path) for path in written]})
-    print(f"{len(written)} file(s) are in {options.out}")
+    print(f"Wrote {counted(len(written), 'file')} to {options.out}")
 
 
 @verb

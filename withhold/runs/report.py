@@ -201,7 +201,7 @@ def facts(run: Run) -> dict[str, str]:
         "Encoder": f"{encoder['name']}, {start}",
         "Input": inputs(config),
         "Budget": counted(plan["steps"], "step") if plan.get("steps") else f"{plan.get('minutes') or 0:g} minutes",
-        "Batch": f"{config['batch_size']:,} items",
+        "Batch": counted(config["batch_size"], "item"),
         "Optimiser": _listed(said) or "the method's own",
         "Seed": str(run.seed),
         "Hardware": ", ".join(str(hardware[name]) for name in ("device", "precision") if hardware.get(name)),

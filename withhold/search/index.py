@@ -12,6 +12,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
+from withhold.console import counted
 from withhold.errors import UsageError, WithholdError
 from withhold.files import writing_folder
 
@@ -99,7 +100,7 @@ class Index:
         return self._table.count_rows()
 
     def __repr__(self) -> str:
-        return f"<{len(self)} embeddings of {self.dim} numbers in {self.folder}>"
+        return f"<{counted(len(self), 'embedding')} of {counted(self.dim, 'number')} in {self.folder}>"
 
     def query(self, query: str | pyarrow.Table | np.ndarray, k: int = 10, *, exact: bool = False) -> pyarrow.Table:
         """The `k` nearest rows, or all if there are fewer, as a table: path, label (if any), distance; nearest first.
