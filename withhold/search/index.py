@@ -135,11 +135,19 @@ class Index:
         with self._whole():
             rows = self._table.search().where(condition).limit(1).select(["embedding"]).to_arrow()
         if not rows.num_rows:
-            raise UsageError(
-                f"{self.folder} has no row {path!r}: give the path of a row as it was embedded, "
-                "or with --run the run that embeds a file."
-            )
+            near = self._ending_like(path)
+            embed = "give the path of a row as it was embedded, or with --run the run that embeds a file."
+            raise UsageError(f"{self.folder} has no row {path!r}: " + (f"did you mean {near!r}?" if near else embed))
         return rows["embedding"].combine_chunks().flatten().to_numpy()
+
+    def _ending_like(self, path: str) -> str | None:
+        """The row of the same file name whose path has the longest end in common with `path`, if there is one."""
+        path = path.rstrip("/")
+        name = os.path.basename(path)
+        with self._whole():
+            rows = self._table.search().select(["path"]).limit(len(self)).to_arrow()["path"].to_pylist()
+        alike = [row for row in rows if row == name or row.endswith(f"/{name}")]
+        return max(alike, key=lambda row: len(os.path.commonprefix([row[::-1], path[::-1]])), default=None)
 
     def _asked(self, query: Any) -> np.ndarray:
         """The direction of what a person asks with."""
