@@ -28,6 +28,15 @@ def render(path: Path, template: Path, **values: Any) -> Path:
     return path
 
 
+def excerpt(text: str, length: int) -> str:
+    """The beginning of a text in one line, of up to `length` characters, and between two words if it has words."""
+    line = " ".join(text.split())
+    if len(line) <= length:
+        return line
+    end = line.rfind(" ", 0, length)
+    return line[: end if end > 0 else length - 1] + "…"
+
+
 def cell(image: Image.Image, width: int = THUMBNAIL) -> dict[str, Any]:
     """An image inside the page, of `width` pixels at most; `crisp` where its pixels are few enough to be seen."""
     file, small = io.BytesIO(), image.copy()

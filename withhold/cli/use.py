@@ -92,21 +92,26 @@ def _search_build(parser: argparse.ArgumentParser, arguments: list[str]) -> None
 def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """List the items of an index that are nearest to a query by cosine distance."""
     parser.add_argument("index", metavar="DIR", help="the folder that `withhold search build` wrote")
-    parser.add_argument("query", help="the path of an item in the index, as it was embedded; with --run, any file")
+    parser.add_argument(
+        "query", help="the path of an item in the index, as it was embedded; with --run, any file, or a text"
+    )
     parser.add_argument("--run", help="the run that made the embeddings, to embed the file QUERY with")
     parser.add_argument("-k", type=int, default=10, help="how many to find (default: %(default)s)")
     parser.add_argument(
         "--exact", action="store_true", help="compare all items, also where an approximation is quicker"
     )
-    parser.add_argument("--html", metavar="FILE", help="write a page with their pictures")
+    parser.add_argument("--html", metavar="FILE", help="write a page that shows them")
     options = parser.parse_intermixed_args(arguments)
     index = withhold.search.Index(options.index)
-    query = withhold.load(options.run).embed(options.query) if options.run else options.query
-    found = index.query(query, options.k, exact=options.exact)
+    query = options.query
+    asked = withhold.load(options.run).embed(query) if options.run else None
+    found = index.query(query if asked is None else asked, options.k, exact=options.exact)
     if options.html:
-        withhold.search.write_page(Path(options.html), index, options.query, found, of_row=not options.run)
+        withhold.search.write_page(Path(options.html), index, query, found, asked=asked)
     if options.json:
         return print_json({"query": options.query, "results": found.to_pylist(), "html": options.html})
+    if index.kind == "text":
+        found = found.add_column(1, "text", [withhold.search.beginnings(index, found)])
     print_table(
         ["distance", *found.column_names[:-1]],
         [[f"{row.pop('distance'):.4f}", *map(str, row.values())] for row in found.to_pylist()],
@@ -114,7 +119,7 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
     if options.html:
         print(f"The page is {options.html}")
     else:
-        print("Next: the same with --html found.html, which shows their pictures")
+        print("Next: the same with --html found.html, which shows them")
 
 
 @verb

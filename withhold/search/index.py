@@ -75,6 +75,7 @@ class Index:
     Attributes:
         folder: where it is.
         source: the data that were embedded, as `withhold.data.load` takes them; None where nobody knows.
+        kind: what the data are: "image", "video", "audio", "text" or "video with sound".
         encoder: the digest of the encoder that embedded them; None where nobody knows.
         dim: the length of its vectors.
 
@@ -92,8 +93,9 @@ class Index:
             self._columns = [name for name in self._table.schema.names if name != "embedding"]
             self.dim: int = self._table.schema.field("embedding").type.list_size
             self.approximate = bool(self._table.list_indices())
-        about = _about(self._table.schema)
+        about = about_of(self._table.schema)
         self.source: str | None = about.get("source")
+        self.kind: str = about["kind"]
         self.encoder: str | None = about.get("encoder")
 
     def __len__(self) -> int:
@@ -147,14 +149,14 @@ class Index:
         with self._whole():
             rows = self._table.search().select(["path"]).limit(len(self)).to_arrow()["path"].to_pylist()
         alike = [row for row in rows if row == name or row.endswith(f"/{name}")]
-        return max(alike, key=lambda row: len(os.path.commonprefix([row[::-1], path[::-1]])), default=None)
+        return max(alike, key=lambda row: len(os.path.commonpath([row[::-1], path[::-1]])), default=None)
 
     def _asked(self, query: Any) -> np.ndarray:
         """The direction of what a person asks with."""
         if isinstance(query, pyarrow.Table):
             if query.num_rows != 1:
                 raise UsageError(f"The query holds {query.num_rows:,} items: give the path of a single one.")
-            encoder = _about(query.schema).get("encoder")
+            encoder = about_of(query.schema).get("encoder")
             if None not in (encoder, self.encoder) and encoder != self.encoder:
                 raise UsageError(f"{self.folder} holds embeddings of another encoder: give the run that made them.")
         else:
@@ -256,9 +258,9 @@ def _stored(where: str, batch: pyarrow.RecordBatch, schema: pyarrow.Schema) -> p
     )  # fmt: skip
 
 
-def _about(schema: pyarrow.Schema) -> dict[str, Any]:
-    """What `Run.embed` wrote beside the columns."""
-    return json.loads((schema.metadata or {}).get(b"withhold", b"{}"))
+def about_of(schema: pyarrow.Schema) -> dict[str, Any]:
+    """What `Run.embed` wrote beside the columns; items of which nothing is known are taken for images."""
+    return {"kind": "image"} | json.loads((schema.metadata or {}).get(b"withhold", b"{}"))
 
 
 @contextlib.contextmanager
