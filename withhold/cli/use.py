@@ -1,7 +1,9 @@
 """The verbs that use what was learned."""
 
 import argparse
+import os
 from pathlib import Path
+from typing import Any
 
 import withhold
 from withhold.cli.verbs import verb
@@ -95,16 +97,25 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
     parser.add_argument(
         "query", help="the path of an item in the index, as it was embedded; with --run, any file, or a text"
     )
-    parser.add_argument("--run", help="the run that made the embeddings, to embed the file QUERY with")
+    parser.add_argument("--run", help="the run that made the embeddings, to embed QUERY with")
     parser.add_argument("-k", type=int, default=10, help="how many to find (default: %(default)s)")
     parser.add_argument(
         "--exact", action="store_true", help="compare all items, also where an approximation is quicker"
     )
     parser.add_argument("--html", metavar="FILE", help="write a page that shows them")
     options = parser.parse_intermixed_args(arguments)
+    if not options.query.strip():
+        raise UsageError("The query is empty: give the path of an item in the index, or with --run a file or a text.")
     index = withhold.search.Index(options.index)
-    query = options.query
-    asked = withhold.load(options.run).embed(query) if options.run else None
+    query: Any = options.query
+    asked = None
+    if options.run:
+        run = withhold.load(options.run)
+        if run.kind == "text" and not os.path.isfile(query):
+            query = [query]  # a text itself
+        asked = run.embed(query)
+        if run.kind == "text" and not any(asked["embedding"][0].as_py()):
+            raise UsageError(f"The vocabulary of {options.run} has no word of the query: ask with other words.")
     found = index.query(query if asked is None else asked, options.k, exact=options.exact)
     if options.html:
         withhold.search.write_page(Path(options.html), index, query, found, asked=asked)

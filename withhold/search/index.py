@@ -138,7 +138,7 @@ class Index:
             rows = self._table.search().where(condition).limit(1).select(["embedding"]).to_arrow()
         if not rows.num_rows:
             near = self._ending_like(path)
-            embed = "give the path of a row as it was embedded, or with --run the run that embeds a file."
+            embed = "give the path of a row as it was embedded, or with --run the run that embeds a file or a text."
             raise UsageError(f"{self.folder} has no row {path!r}: " + (f"did you mean {near!r}?" if near else embed))
         return rows["embedding"].combine_chunks().flatten().to_numpy()
 
