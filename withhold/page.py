@@ -37,10 +37,10 @@ def excerpt(text: str, length: int) -> str:
     return line[: end if end > 0 else length - 1] + "…"
 
 
-def cell(image: Image.Image, width: int = THUMBNAIL) -> dict[str, Any]:
-    """An image inside the page, of `width` pixels at most; `crisp` where its pixels are few enough to be seen."""
+def cell(image: Image.Image, frames: int = 1) -> dict[str, Any]:
+    """An image inside the page, or `frames` side by side; `crisp` where its pixels are few enough to be seen."""
     file, small = io.BytesIO(), image.copy()
-    small.thumbnail((width, THUMBNAIL))
+    small.thumbnail((THUMBNAIL * frames, THUMBNAIL))
     small.save(file, format="PNG", optimize=True)
     source = Markup("data:image/png;base64," + base64.b64encode(file.getvalue()).decode())
-    return {"image": source, "crisp": max(small.size) <= 48}
+    return {"image": source, "crisp": max(small.width / frames, small.height) <= 48, "strip": frames > 1}

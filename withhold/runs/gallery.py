@@ -11,10 +11,10 @@ from withhold import views
 from withhold.data import Samples, Series
 from withhold.methods import Encoder, Method
 from withhold.nets import TextEncoder
-from withhold.page import THUMBNAIL, cell
+from withhold.page import cell
 from withhold.runs import charts, embedding, pictures
 
-MOST, BATCH, ROWS, QUERIES, NEIGHBOURS, WORDS = 1000, 32, 8, 6, 8, 12
+MOST, BATCH, ROWS, CLIPS, QUERIES, NEIGHBOURS, WORDS = 1000, 32, 8, 3, 6, 8, 12
 
 
 def draw(samples: Samples, seed: int) -> Samples:
@@ -50,8 +50,20 @@ def columns(method: Method, streams: Sequence[Samples], seed: int) -> pictures.C
         return pictures.select(method.picture(visible, withheld, method.predict(visible) if says else None), ROWS)
 
 
-def picture(shown: pictures.Columns) -> list[dict[str, Any]]:
-    """What `columns` gives, for a page: rows of cells, which say of each answer whether it is right."""
+def picture(shown: pictures.Columns) -> list[list[dict[str, Any]]]:
+    """What `columns` gives, for a page: rows of cells, which say of each answer whether it is right.
+
+    All samples stand side by side in one group of rows; but clips take a row's whole width, and a few samples a group
+    each.
+    """
+    if any(isinstance(column, Tensor) and column.ndim == 5 and column.shape[1] > 1 for column in shown.values()):
+        few = pictures.select(shown, CLIPS)
+        count = len(next(iter(few.values())))
+        return [_rows({title: column[index : index + 1] for title, column in few.items()}) for index in range(count)]
+    return [_rows(shown)] if shown else []
+
+
+def _rows(shown: pictures.Columns) -> list[dict[str, Any]]:
     said, true = shown.get("said"), shown.get("true")
     rows = []
     for title, column in shown.items():
@@ -109,7 +121,8 @@ def _item(samples: Samples, index: int, encoder: Encoder) -> dict[str, Any]:
         sound = views.to_float(samples.batch([index]))
         shown = views.draw_log_mel(views.log_mel(sound, samples.measured().rate))[0]
     else:
-        shown = views.to_float(samples.of("image").batch([index]))[0]
+        images = samples.of("image").batch([index])
+        shown = views.to_float(images[:, images.shape[1] // 2] if images.ndim == 5 else images)[0]  # a clip's middle
     label = "" if samples.labels is None or samples.labels[index] < 0 else samples.classes[samples.labels[index]]
     return {**_cell(shown), "name": samples.names[index], "label": label}
 
@@ -118,4 +131,4 @@ def _cell(entry: Tensor | str) -> dict[str, Any]:
     """A caption, or an image inside the page; frames stand side by side."""
     if isinstance(entry, str):
         return {"caption": entry}
-    return cell(pictures.to_image(entry), width=THUMBNAIL * (len(entry) if entry.ndim == 4 else 1))
+    return cell(pictures.to_image(entry), min(len(entry), pictures.FRAMES) if entry.ndim == 4 else 1)
