@@ -61,8 +61,8 @@ def test_the_report_says_all_there_is_to_say(make_run, make_samples):
         "Rotation", "Withholds which way is up", "Gidaris", "75.0%", "on digits, untrained: 50.0%",
         "20 held-out items of digits", "knowing nothing: 1.386",
         "found nothing wrong", "Untrained encoder", "Raw pixels", "Supervised network", "5 labels a class", "±3.1",
-        "k-NN accuracy", "Effective rank", "Spread", "seen", "said", "true", "12 items in the plane", "2 items",
-        "withhold train rotation digits", "--epochs 2", "--seed 3",
+        "k-NN accuracy", "Effective rank", "Spread", "Items a second", "seen", "said", "true",
+        "12 items in the plane", "2 items", "withhold train rotation digits", "--epochs 2", "--seed 3",
     ]:  # fmt: skip
         assert said in page.text, said
     assert "skipped.csv" in page.addresses

@@ -122,7 +122,7 @@ def stats(run: Run) -> list[dict[str, str]]:
         speed = outcome.get("images_per_second", last.get("images_per_second"))
         if speed is not None:
             note = run.config.get("hardware", {}).get("device", "")
-            shown.append({"value": f"{speed:,.0f}", "name": "Images a second", "note": note})
+            shown.append({"value": f"{speed:,.0f}", "name": "Items a second", "note": note})
     return shown
 
 
