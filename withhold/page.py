@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from withhold.console import counted
 from withhold.files import writing
 
 THUMBNAIL = 192
@@ -21,15 +22,25 @@ def render(path: Path, template: Path, **values: Any) -> Path:
         loader=FileSystemLoader([template.parent, Path(__file__).parent]),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined,
     )  # fmt: skip
+    environment.filters["counted"] = counted
     with writing(path) as partial:
         partial.write_text(environment.get_template(template.name).render(values), encoding="utf-8")
     return path
 
 
-def cell(image: Image.Image, width: int = THUMBNAIL) -> dict[str, Any]:
-    """An image inside the page, of `width` pixels at most; `crisp` where its pixels are few enough to be seen."""
+def excerpt(text: str, length: int) -> str:
+    """The beginning of a text in one line, of up to `length` characters, and between two words if it has words."""
+    line = " ".join(text.split())
+    if len(line) <= length:
+        return line
+    end = line.rfind(" ", 0, length)
+    return line[: end if end > 0 else length - 1] + "…"
+
+
+def cell(image: Image.Image, frames: int = 1) -> dict[str, Any]:
+    """An image inside the page, or `frames` side by side; `crisp` where its pixels are few enough to be seen."""
     file, small = io.BytesIO(), image.copy()
-    small.thumbnail((width, THUMBNAIL))
+    small.thumbnail((THUMBNAIL * frames, THUMBNAIL))
     small.save(file, format="PNG", optimize=True)
     source = Markup("data:image/png;base64," + base64.b64encode(file.getvalue()).decode())
-    return {"image": source, "crisp": max(small.size) <= 48}
+    return {"image": source, "crisp": max(small.width / frames, small.height) <= 48, "strip": frames > 1}

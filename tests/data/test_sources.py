@@ -411,3 +411,16 @@ def test_items_are_found_again_by_source_and_name(image_folder, tmp_path, monkey
     assert data.address(PIXELS) is None
     assert data.items(str(tmp_path / "gone"), ["a", "b"]) == [None, None]
     assert data.items(None, ["a.png"]) == ["a.png"]
+
+
+def test_items_of_every_kind_are_found_again(tmp_path):
+    for name in ("a.mp4", "c.wav", "d.txt"):
+        (tmp_path / name).write_bytes(name.encode())
+    assert data.items(tmp_path, ["a.mp4", "c.wav"], "video") == [str(tmp_path / "a.mp4"), None]
+    assert data.items(tmp_path, ["a.mp4"], "video with sound") == [str(tmp_path / "a.mp4")]
+    assert data.items(tmp_path, ["a.mp4", "c.wav"], "audio") == [str(tmp_path / "a.mp4"), str(tmp_path / "c.wav")]
+    (text,) = data.items(tmp_path, ["d.txt"], "text")
+    assert text() == b"d.txt"
+    assert data.items(["one", "two"], ["1"], "text") == ["two"]
+    assert data.items(None, ["a.wav"], "audio") == ["a.wav"]
+    assert data.items(None, ["1"], "text") == [None]

@@ -164,6 +164,26 @@ def test_a_batch_without_known_words_teaches_nothing():
     assert method.output.weight.grad.to_dense().abs().sum() == 0
 
 
+def test_the_picture_says_as_many_words_as_there_are():
+    """The best scored ones of the pairs and the noise, in their order; never padding, nor the word itself."""
+    method = make(window=2)
+    torch.nn.init.normal_(method.output.weight)
+    method.output.weight.data[0] = 100 * method.encoder.embed.weight.mean(0)
+    visible, withheld = method.hide({"texts": rows()})
+    shown = method.picture(visible, withheld, method.predict(visible))
+    (words, others), (true, chance) = visible, withheld
+    for block, (seen, said, near) in enumerate(zip(shown["seen"], shown["said"], shown["true"], strict=True)):
+        word = int(words[block, 0])
+        places = [p for p in range(36) if true[block, 0, p] > 0] + [
+            36 + p for p in range(32) if chance[block, 0, p] > 0
+        ]
+        score = {p: (method.encoder.embed.weight[word] @ method.output.weight[others[block, p]]).item() for p in places}
+        best = sorted(sorted(places, key=lambda p: -score[p])[: len(near.split())])
+        assert method.encoder.number(seen) == word
+        assert said == " ".join(method.encoder.words(others[block, best][:, None]))
+    assert max(len(near.split()) for near in shown["true"]) == 2
+
+
 def test_words_are_counted_and_special_ones_are_not():
     method, samples = make(), texts("words", 16).windows()
     method.prepare(texts=samples)

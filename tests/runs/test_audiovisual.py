@@ -102,8 +102,8 @@ def test_the_commands_of_the_docs_run(folder, capsys, monkeypatch):
         assert main(words[1:]) == 0, line
     said = capsys.readouterr().out
     assert "picture to sound" in said
-    assert "24 embeddings of 128 numbers are in sounds.parquet" in said
-    assert "72 file(s) are in drawn" in said
+    assert "Wrote 24 embeddings of 128 numbers to sounds.parquet" in said
+    assert "Wrote 72 files to drawn" in said
     drawn = Image.open(folder / "drawn" / "pictures" / "3-place.png")
     assert (drawn.size, drawn.mode) == ((32, 32), "RGB")
 

@@ -2,13 +2,14 @@
 
 import base64
 import io
+import json
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from tests.methods.streams import RATE, sounds
+from tests.methods.streams import RATE, sounds, tokenizer, videos
 from withhold import data, nets
 from withhold.methods import build, find
 from withhold.runs import gallery
@@ -43,8 +44,50 @@ def test_a_guess_stands_beside_an_unlabelled_image_when_those_are_few(name, monk
     assert {len(column) for column in seen.values()} == {3}
 
 
+def test_a_clip_has_a_row_of_its_own_as_high_as_its_frames():
+    clips = torch.rand(8, 10, 3, 24, 32)
+    shown = {"seen": clips, "said": list("abcdefgh"), "true": list("ebcdefgh"), "image": clips[:, 0]}
+    groups = gallery.picture(shown)
+    assert len(groups) == gallery.CLIPS
+    for group, sample in zip(groups, (0, 4, 7), strict=True):
+        assert [row["title"] for row in group] == ["seen", "said", "true", "image"]
+        ((strip,), (said,), _, (image,)) = (row["cells"] for row in group)
+        assert picture_of(strip).size == (8 * 32, 24)
+        assert strip["strip"] and strip["crisp"] and not image["strip"]
+        first = np.asarray(picture_of(strip))[:, :32].transpose(2, 0, 1)
+        assert np.abs(first - clips[sample, 0].numpy() * 255).max() <= 0.51
+        assert said["right"] == (sample > 0)
+    (((stills,),),) = [gallery.picture({"seen": clips[:, :1]})]
+    assert len(stills["cells"]) == 8
+    assert gallery.picture({}) == []
+
+
+def test_the_neighbour_of_a_video_is_the_frame_in_its_middle(photo_samples):
+    samples = videos(photo_samples, 4, 8)
+    (cell,) = gallery._items(samples, [1], nets.build("convnet", size=32, channels=3))
+    assert (np.asarray(picture_of(cell)) == samples.read(np.array([1]))[0, 2]).all()
+
+
+def test_a_text_begins_as_in_its_source_or_else_as_it_was_read(tmp_path):
+    texts = ["Unheard-of: don't", *[f"{'the ship sails the sea ' * 5} {row}" for row in range(5)]]
+    (tmp_path / "texts.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    coder = tokenizer("words")
+    encoder = nets.build("word-vectors", tokenizer=coder)
+    for source, first in ((tmp_path / "texts.jsonl", "Unheard-of: don't"), (texts, "… … … … … … …")):
+        samples = data.load(source, "text", tokenizer=coder, tokens=16)
+        cells = gallery._items(samples, [0, 3], encoder)
+        assert [cell["caption"] for cell in cells] == [
+            first,
+            "the ship sails the sea the ship sails the sea the ship…",
+        ]
+
+
+def picture_of(cell):
+    return Image.open(io.BytesIO(base64.b64decode(cell["image"].split(",")[1])))
+
+
 def test_a_sound_is_shown_as_its_spectrogram():
-    cell = gallery._item(sounds(1.0), 1, nets.build("audio-cnn", rate=RATE))
+    (cell,) = gallery._items(sounds(1.0), [1], nets.build("audio-cnn", rate=RATE))
     assert cell["label"] == "1"
     with Image.open(io.BytesIO(base64.b64decode(cell["image"].split(",")[1]))) as image:
         assert image.size == (101, 40)

@@ -97,7 +97,7 @@ def test_the_command_line_takes_a_mask(run, video, tmp_path, capsys):
         str(tmp_path / "out"),
     ]
     assert main(words) == 0
-    assert "5 file(s) are in" in capsys.readouterr().out
+    assert "Wrote 5 files to" in capsys.readouterr().out
 
 
 def test_a_mask_and_a_tracker_belong_together(run, make_run, video, tmp_path):

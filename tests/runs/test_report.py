@@ -61,8 +61,8 @@ def test_the_report_says_all_there_is_to_say(make_run, make_samples):
         "Rotation", "Withholds which way is up", "Gidaris", "75.0%", "on digits, untrained: 50.0%",
         "20 held-out items of digits", "knowing nothing: 1.386",
         "found nothing wrong", "Untrained encoder", "Raw pixels", "Supervised network", "5 labels a class", "±3.1",
-        "k-NN accuracy", "Effective rank", "Spread", "seen", "said", "true", "12 items in the plane", "2 items",
-        "withhold train rotation digits", "--epochs 2", "--seed 3",
+        "k-NN accuracy", "Effective rank", "Spread", "Items a second", "seen", "said", "true",
+        "12 items in the plane", "2 items", "withhold train rotation digits", "--epochs 2", "--seed 3",
     ]:  # fmt: skip
         assert said in page.text, said
     assert "skipped.csv" in page.addresses
@@ -76,6 +76,12 @@ def test_each_data_set_has_a_table_of_its_own(make_run):
     assert page.source.count('aria-label="Evaluation"') == 2
     assert "7 held-out items of photos" in page.text
     assert "on photos" in page.text  # the headline is of the last one
+
+
+def test_one_of_anything_is_no_plural(make_run):
+    page = Page(report.write(make_run(results=[{**RESULTS[0], "n_train": 1, "n_test": 1}], batch_size=1)))
+    assert "Percent of 1 held-out item of digits named rightly; 1 other to learn from" in page.text
+    assert "Batch 1 item " in page.text
 
 
 def test_the_report_needs_nothing_else(make_run, make_samples):

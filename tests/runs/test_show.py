@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from withhold.cli import main
 from withhold.errors import UsageError, WithholdError
 from withhold.runs import apply, export, picture
 
@@ -23,6 +24,17 @@ def photos_folder(tmp_path, photos):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(crop).save(folder / name)
     return folder
+
+
+def test_one_of_anything_is_no_plural(run, photos_folder, tmp_path, capsys):
+    photo, table, index = str(photos_folder / "a.jpg"), str(tmp_path / "emb.parquet"), str(tmp_path / "index")
+    assert main(["embed", str(run.folder), photo, "--out", table]) == 0
+    assert main(["search", "build", table, "--out", index]) == 0
+    assert main(["apply", str(run.folder), photo, "--out", str(tmp_path / "made")]) == 0
+    embedded, _, built, _, made = capsys.readouterr().out.splitlines()
+    assert embedded == f"Wrote 1 embedding of 256 numbers to {table}"
+    assert built.startswith("1 embedding of 256 numbers can be")
+    assert made == f"Wrote 2 files to {tmp_path / 'made'}"
 
 
 def test_a_picture_is_what_its_name_says(photos_folder, tmp_path):

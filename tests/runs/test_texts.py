@@ -1,6 +1,7 @@
 """A run on texts, from the command line: its folder, its pictures, and what it answers."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -52,6 +53,39 @@ def test_words_are_asked_for_on_the_command_line(home, capsys):
     assert "baker" not in {answer["word"] for answer in answers}
     assert main(["apply", str(home / "run"), "backer"]) == 2
     assert "The vocabulary has no 'backer': did you mean baker" in capsys.readouterr().err
+
+
+def test_a_sentence_is_searched_for(home, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = str(home / "run")
+    assert main(["embed", run, str(home / "texts"), "--out", "emb.parquet"]) == 0
+    assert main(["search", "build", "emb.parquet", "--out", "emb.index"]) == 0
+    query = ["search", "query", "emb.index", "--run", run, "-k", "12"]
+    (tmp_path / "bread").mkdir()  # a folder of that name is not what is meant
+    for text, folder in (("the ship sails the sea", "sea/"), ("bread", "bread/")):
+        assert main([*query, text, "--json"]) == 0
+        found = [row["path"] for row in json.loads(capsys.readouterr().out.splitlines()[-1])["results"]]
+        assert all(path.startswith(folder) for path in found), text
+    assert main([*query, "the ship sails the sea", "--html", "page.html"]) == 0
+    said = capsys.readouterr().out
+    for path in re.findall(r"sea/\d+.txt", said):
+        assert " ".join((home / "texts" / path).read_text().split())[:20] in said
+    assert "Nearest to the ship sails the sea" in (tmp_path / "page.html").read_text()
+    (tmp_path / "asked.txt").write_text("warm bread")
+    assert main([*query, "asked.txt", "--html", "page.html"]) == 0
+    assert '<span class="text">warm bread</span>' in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("run", [True, False])
+def test_a_query_that_says_nothing_is_named(run, home, tmp_path, capsys):
+    index = str(tmp_path / "emb.index")
+    withhold.search.build(withhold.load(home / "run").embed(home / "texts"), index)
+    for query in ("", " "):
+        assert main(["search", "query", index, query, *(["--run", str(home / "run")] if run else [])]) == 2
+        assert "The query is empty: give the path of an item in the index, or with --run" in capsys.readouterr().err
+    if run:
+        assert main(["search", "query", index, "qwertyuiop", "--run", str(home / "run")]) == 2
+        assert "has no word of the query: ask with other words" in capsys.readouterr().err
 
 
 def test_pictures_train_a_tokenizer_too(home, tmp_path):

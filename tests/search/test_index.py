@@ -88,6 +88,21 @@ def test_a_row_asks_for_the_others(small, vectors):
         small.query("photo.png")
 
 
+def test_a_row_that_ends_alike_is_suggested(tmp_path):
+    names = ["fight/fi004.mp4", "other/fi004.mp4", "fight/i004.mp4", "a b.mp4"]
+    index = search.build(table(np.eye(4), names), tmp_path / "index")
+    for asked, meant in (
+        ("vids/fight/fi004.mp4", "fight/fi004.mp4"),
+        ("other/fi004.mp4/", "other/fi004.mp4"),
+        ("./a b.mp4", "a b.mp4"),
+        ("i004.mp4", "fight/i004.mp4"),
+    ):
+        with pytest.raises(UsageError, match=f"has no row '{asked}': did you mean '{meant}'"):
+            index.query(asked)
+    with pytest.raises(UsageError, match=r"has no row 'fight/004\.mp4': give the path of a row"):
+        index.query("fight/004.mp4")
+
+
 def test_names_of_any_kind(tmp_path):
     names = ["it's.png", 'a "b" %_\\.png', "näh/ж.png", "", "a\nb", "'; --"]
     vectors = np.eye(6) + 0.1 * np.arange(6)[:, None]

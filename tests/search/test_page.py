@@ -2,13 +2,17 @@
 
 import base64
 import io
+import json
 import re
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow
 import pytest
 from PIL import Image
 
+from tests.data.recordings import tone, write_sound, write_video
 from withhold import search
 
 
@@ -28,12 +32,13 @@ def album(tmp_path, photos):
 
 def pictures(page):
     """The images inside a page, in order."""
-    found = re.findall(r'<img src="data:image/png;base64,([^"]+)"', page.read_text(encoding="utf-8"))
+    text = page if isinstance(page, str) else page.read_text(encoding="utf-8")
+    found = re.findall(r'<img src="data:image/png;base64,([^"]+)"', text)
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) for text in found]
 
 
 def test_the_page_shows_the_query_and_what_is_nearest(album, photos, tmp_path):
-    page = search.write_page(tmp_path / "new" / "found.html", album, "0.png", album.query("0.png", 5), of_row=True)
+    page = search.write_page(tmp_path / "new" / "found.html", album, "0.png", album.query("0.png", 5))
     shown = pictures(page)
     assert len(shown) == 6
     assert all((image == photos[i]).all() for i, image in enumerate(shown))
@@ -41,17 +46,19 @@ def test_the_page_shows_the_query_and_what_is_nearest(album, photos, tmp_path):
     assert [float(d) for d in re.findall(r"<p><b>([\d.]+)</b>", text)] == pytest.approx(
         [1 - np.cos(i / 10) for i in range(1, 6)], abs=6e-4
     )
+    assert "0 is the same direction, 1 a right angle, 2 the opposite one" in text
     assert "http" not in text.replace("http://www.w3.org", ""), "it needs nothing else"
     assert "any more" not in text
-    page = search.write_page(tmp_path / "other.html", album, "3.png", album.query("3.png", 5), of_row=True)
+    page = search.write_page(tmp_path / "other.html", album, "3.png", album.query("3.png", 5))
     assert "&lt;b&gt;" in page.read_text(encoding="utf-8")
     assert "None" not in page.read_text(encoding="utf-8")
 
 
 def test_a_file_that_is_no_row_is_shown(album, photos, tmp_path):
     Image.fromarray(photos[9]).save(tmp_path / "asked.jpg", quality=100)
-    found = album.query(np.array([1.0, 0]), 2)
-    page = search.write_page(tmp_path / "found.html", album, str(tmp_path / "asked.jpg"), found, of_row=False)
+    asked = pyarrow.table({"path": ["asked.jpg"], "embedding": [[1.0, 0.0]]})
+    found = album.query(asked, 2)
+    page = search.write_page(tmp_path / "found.html", album, str(tmp_path / "asked.jpg"), found, asked=asked)
     asked, *rest = pictures(page)
     assert np.abs(asked.astype(int) - photos[9]).mean() < 3
     assert len(rest) == 2
@@ -60,16 +67,90 @@ def test_a_file_that_is_no_row_is_shown(album, photos, tmp_path):
 def test_names_stand_where_there_is_no_picture(album, tmp_path):
     (tmp_path / "1.png").unlink()
     (tmp_path / "2.png").write_text("no image")
-    page = search.write_page(tmp_path / "found.html", album, "0.png", album.query("0.png", 5), of_row=True)
+    page = search.write_page(tmp_path / "found.html", album, "0.png", album.query("0.png", 5))
     assert len(pictures(page)) == 4
     text = page.read_text(encoding="utf-8")
     assert '<span class="name">1.png</span>' in text
     assert '<span class="name">2.png</span>' in text
+    assert text.count("2.png") == 1
     assert f"is not in {tmp_path} any more" in text
 
 
 def test_nobody_knows_where_the_pictures_are(tmp_path):
     index = search.build(pyarrow.table({"path": ["x", "y"], "embedding": [[1.0], [2.0]]}), tmp_path / "index")
-    page = search.write_page(tmp_path / "found.html", index, "x", index.query("x"), of_row=True)
+    page = search.write_page(tmp_path / "found.html", index, "x", index.query("x"))
     assert pictures(page) == []
     assert '<span class="name">y</span>' in page.read_text(encoding="utf-8")
+
+
+# What is shown of items that are no images.
+
+
+def shown(folder, kind, names, asked=None):
+    """The page of a query by the first of `names` (or by `asked`, a source and its table) that finds the others."""
+    angles = np.arange(len(names)) / 10
+    about = {"withhold": json.dumps({"source": str(folder), "kind": kind})}
+    table = pyarrow.table({"path": names, "embedding": list(np.stack([np.cos(angles), np.sin(angles)], 1))})
+    with tempfile.TemporaryDirectory() as place:
+        index = search.build(table.replace_schema_metadata(about), f"{place}/index")
+        query, row = (names[0], None) if asked is None else asked
+        found = index.query(query if row is None else row)
+        return search.write_page(Path(place) / "found.html", index, query, found, asked=row).read_text("utf-8"), index
+
+
+def test_a_video_shows_the_frame_in_its_middle(tmp_path):
+    frames = np.stack([np.full((16, 24, 3), 10 * number, np.uint8) for number in range(20)])
+    for number, name in enumerate(("a.mkv", "fight/b.mkv")):
+        write_video(tmp_path / name, frames[:: number + 1], 10)
+    page, _ = shown(tmp_path, "video", ["a.mkv", "fight/b.mkv"])
+    assert [image[0, 0, 0] for image in pictures(page)] == [100, 100]
+    assert "any more" not in page
+
+
+def test_a_pair_shows_its_picture(tmp_path, photos):
+    for name in "ab":
+        Image.fromarray(photos[ord(name)]).save(tmp_path / f"{name}.png")
+    (tmp_path / "pairs.csv").write_text("image,sound\na.png,a.wav\nb.png,b.wav\n")
+    page, _ = shown(tmp_path / "pairs.csv", "video with sound", ["a.png", "b.png"])
+    assert all((image == photos[ord(name)]).all() for image, name in zip(pictures(page), "ab", strict=True))
+
+
+def test_a_sound_is_drawn_and_a_small_file_is_heard(tmp_path):
+    for name, seconds in (("short.wav", 0.5), ("long.wav", 4)):
+        write_sound(tmp_path / name, tone(3000, seconds, 44100), 44100)
+    page, _ = shown(tmp_path, "audio", ["short.wav", "long.wav"])
+    for image in pictures(page):
+        assert image.shape == (96, 192)
+        assert 20 < image.mean(1).argmax() < 60, "a tone of 3 kHz of 8 lies in the middle of the mel scale"
+    (heard,) = re.findall(r'<audio controls src="data:audio/x-wav;base64,([^"]+)">', page)
+    assert base64.b64decode(heard) == (tmp_path / "short.wav").read_bytes()
+    assert page.count("long.wav") == 3
+
+
+def test_a_text_shows_its_beginning(tmp_path):
+    texts = ["a <b> bold\nclaim", "word " * 60, "長" * 200]
+    (tmp_path / "list.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    page, index = shown(tmp_path / "list.jsonl", "text", ["0", "1", "2"])
+    assert '<span class="text">a &lt;b&gt; bold claim</span>' in page
+    assert "word " * 29 + "word…" in page
+    assert "長" * 149 + "…" in page
+    rows = pyarrow.table({"path": ["2", "0", "gone"]})
+    assert search.beginnings(index, rows) == ["長" * 149 + "…", "a <b> bold claim", ""]
+
+
+def test_a_query_may_be_of_another_kind_or_a_text(tmp_path, photos):
+    write_sound(tmp_path / "a.wav", tone(300, 0.5, 8000), 8000)
+    Image.fromarray(photos[0]).save(tmp_path / "asked.png")
+    row = pyarrow.table({"path": ["asked.png"], "embedding": [[1.0, 0.0]]})
+    asked = row.replace_schema_metadata({"withhold": '{"kind": "image"}'})
+    page, _ = shown(tmp_path, "audio", ["a.wav"], (str(tmp_path / "asked.png"), asked))
+    first, second = pictures(page)
+    assert (first == photos[0]).all()
+    assert second.shape == (96, 192)
+
+    (tmp_path / "a.txt").write_text("what is found")
+    row = pyarrow.table({"path": ["0"], "embedding": [[1.0, 0.0]]})
+    asked = row.replace_schema_metadata({"withhold": '{"kind": "text"}'})
+    page, _ = shown(tmp_path / "a.txt", "text", ["0"], (["what is asked"], asked))
+    assert re.findall(r'class="text">(.*?)<', page) == ["what is asked", "what is found"]
+    assert "<h1>Nearest to what is asked</h1>" in page

@@ -1,7 +1,9 @@
 """The verbs that use what was learned."""
 
 import argparse
+import os
 from pathlib import Path
+from typing import Any
 
 import withhold
 from withhold.cli.verbs import verb
@@ -55,7 +57,8 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     write_table(Path(options.out), table)
     if options.json:
         return print_json({"out": options.out, "rows": table.num_rows, "dim": table["embedding"].type.list_size})
-    print(f"{table.num_rows} embeddings of {table['embedding'].type.list_size} numbers are in {options.out}")
+    dim = table["embedding"].type.list_size
+    print(f"Wrote {counted(table.num_rows, 'embedding')} of {counted(dim, 'number')} to {options.out}")
     print(f"Next: withhold search build {options.out} --out {Path(options.out).with_suffix('.index')}")
 
 
@@ -85,28 +88,42 @@ def _search_build(parser: argparse.ArgumentParser, arguments: list[str]) -> None
         about = {"out": options.out, "rows": len(index), "dim": index.dim, "approximate": index.approximate}
         return print_json(about)
     how = "approximately, or exactly with --exact" if index.approximate else "exactly"
-    print(f"{counted(len(index), 'embedding')} of {index.dim} numbers can be searched {how}: {index.folder}")
+    print(f"{counted(len(index), 'embedding')} of {counted(index.dim, 'number')} can be searched {how}: {index.folder}")
     print(f"Next: withhold search query {index.folder} PATH --html found.html")
 
 
 def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """List the items of an index that are nearest to a query by cosine distance."""
     parser.add_argument("index", metavar="DIR", help="the folder that `withhold search build` wrote")
-    parser.add_argument("query", help="the path of an item in the index, as it was embedded; with --run, any file")
-    parser.add_argument("--run", help="the run that made the embeddings, to embed the file QUERY with")
+    parser.add_argument(
+        "query", help="the path of an item in the index, as it was embedded; with --run, any file, or a text"
+    )
+    parser.add_argument("--run", help="the run that made the embeddings, to embed QUERY with")
     parser.add_argument("-k", type=int, default=10, help="how many to find (default: %(default)s)")
     parser.add_argument(
         "--exact", action="store_true", help="compare all items, also where an approximation is quicker"
     )
-    parser.add_argument("--html", metavar="FILE", help="write a page with their pictures")
+    parser.add_argument("--html", metavar="FILE", help="write a page that shows them")
     options = parser.parse_intermixed_args(arguments)
+    if not options.query.strip():
+        raise UsageError("The query is empty: give the path of an item in the index, or with --run a file or a text.")
     index = withhold.search.Index(options.index)
-    query = withhold.load(options.run).embed(options.query) if options.run else options.query
-    found = index.query(query, options.k, exact=options.exact)
+    query: Any = options.query
+    asked = None
+    if options.run:
+        run = withhold.load(options.run)
+        if run.kind == "text" and not os.path.isfile(query):
+            query = [query]  # a text itself
+        asked = run.embed(query)
+        if run.kind == "text" and not any(asked["embedding"][0].as_py()):
+            raise UsageError(f"The vocabulary of {options.run} has no word of the query: ask with other words.")
+    found = index.query(query if asked is None else asked, options.k, exact=options.exact)
     if options.html:
-        withhold.search.write_page(Path(options.html), index, options.query, found, of_row=not options.run)
+        withhold.search.write_page(Path(options.html), index, query, found, asked=asked)
     if options.json:
         return print_json({"query": options.query, "results": found.to_pylist(), "html": options.html})
+    if index.kind == "text":
+        found = found.add_column(1, "text", [withhold.search.beginnings(index, found)])
     print_table(
         ["distance", *found.column_names[:-1]],
         [[f"{row.pop('distance'):.4f}", *map(str, row.values())] for row in found.to_pylist()],
@@ -114,7 +131,7 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
     if options.html:
         print(f"The page is {options.html}")
     else:
-        print("Next: the same with --html found.html, which shows their pictures")
+        print("Next: the same with --html found.html, which shows them")
 
 
 @verb
@@ -143,7 +160,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     written = run_apply(run, options.input, Path(options.out), mask=options.mask)
     if options.json:
         return print_json({"out": options.out, "files": [str(path) for path in written]})
-    print(f"{len(written)} file(s) are in {options.out}")
+    print(f"Wrote {counted(len(written), 'file')} to {options.out}")
 
 
 @verb

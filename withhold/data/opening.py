@@ -113,15 +113,16 @@ def address(source: Any) -> str | None:
     return text if split is None else f"{text}::{split}"
 
 
-def items(source: str | None, names: Sequence[str]) -> list[Item | None]:
-    """The undecoded images that are called `names` in `source`; None for each that is not there any more.
+def items(source: Any, names: Sequence[str], kind: str = "image") -> list[Item | None]:
+    """The undecoded items that are called `names` in `source`; None for each that is not there any more.
 
-    Without a source, names are paths.
+    Without a source, names are paths, but for those of texts, which are no more than numbers. Of a video with sound,
+    the item is the video, or the picture that stands for one.
     """
     if source is None:
-        return list(names)
+        return [None if kind == Texts.name else name for name in names]
     try:
-        table = part_of(source, Images).table
+        table = part_of(source, _found_as(kind)).table
     except WithholdError:
         return [None] * len(names)
     rows = {name: row for row, name in enumerate(table.names())}

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from withhold import views
-from withhold.data import Samples, Series
+from withhold.data import Samples, Series, items, texts
+from withhold.data.kind import Unreadable
 from withhold.methods import Encoder, Method
 from withhold.nets import TextEncoder
-from withhold.page import THUMBNAIL, cell
+from withhold.page import cell, excerpt
 from withhold.runs import charts, embedding, pictures
 
-MOST, BATCH, ROWS, QUERIES, NEIGHBOURS, WORDS = 1000, 32, 8, 6, 8, 12
+MOST, BATCH, ROWS, CLIPS, QUERIES, NEIGHBOURS, LETTERS = 1000, 32, 8, 3, 6, 8, 60
 
 
 def draw(samples: Samples, seed: int) -> Samples:
@@ -50,8 +51,20 @@ def columns(method: Method, streams: Sequence[Samples], seed: int) -> pictures.C
         return pictures.select(method.picture(visible, withheld, method.predict(visible) if says else None), ROWS)
 
 
-def picture(shown: pictures.Columns) -> list[dict[str, Any]]:
-    """What `columns` gives, for a page: rows of cells, which say of each answer whether it is right."""
+def picture(shown: pictures.Columns) -> list[list[dict[str, Any]]]:
+    """What `columns` gives, for a page: rows of cells, which say of each answer whether it is right.
+
+    All samples stand side by side in one group of rows; but clips take a row's whole width, and a few samples a group
+    each.
+    """
+    if any(isinstance(column, Tensor) and column.ndim == 5 and column.shape[1] > 1 for column in shown.values()):
+        few = pictures.select(shown, CLIPS)
+        count = len(next(iter(few.values())))
+        return [_rows({title: column[index : index + 1] for title, column in few.items()}) for index in range(count)]
+    return [_rows(shown)] if shown else []
+
+
+def _rows(shown: pictures.Columns) -> list[dict[str, Any]]:
     said, true = shown.get("said"), shown.get("true")
     rows = []
     for title, column in shown.items():
@@ -82,7 +95,7 @@ def embedding_map(samples: Samples, features: Tensor, seed: int) -> dict[str, An
 def neighbours(samples: Samples, features: Tensor, encoder: Encoder) -> list[dict[str, Any]]:
     """A few samples, of different classes where there are any, with those whose features are nearest by cosine.
 
-    Of texts the first words are shown, as `encoder` reads them.
+    Of texts the beginning is shown, of videos the middle.
     """
     order = list(range(len(samples)))
     if samples.labels is not None:
@@ -90,32 +103,52 @@ def neighbours(samples: Samples, features: Tensor, encoder: Encoder) -> list[dic
         order.sort(key=lambda index: index not in firsts)
     queries = order[:QUERIES]
     cosines, nearest = embedding.neighbours(features, torch.tensor(queries), NEIGHBOURS)
+    wanted = sorted({*queries, *nearest.flatten().tolist()})
+    cells = dict(zip(wanted, _items(samples, wanted, encoder), strict=True))
     return [
         {
-            "query": _item(samples, query, encoder),
-            "nearest": [
-                _item(samples, i, encoder) | {"cosine": f"{value:.2f}"} for i, value in zip(row, values, strict=True)
-            ],
+            "query": cells[query],
+            "nearest": [cells[i] | {"cosine": f"{value:.2f}"} for i, value in zip(row, values, strict=True)],
         }
         for query, row, values in zip(queries, nearest.tolist(), cosines.tolist(), strict=True)
     ]
 
 
-def _item(samples: Samples, index: int, encoder: Encoder) -> dict[str, Any]:
-    shown: Tensor | str
+def _items(samples: Samples, indices: Sequence[int], encoder: Encoder) -> list[dict[str, Any]]:
+    shown: Tensor | list[str]
     if isinstance(samples, Series) and isinstance(encoder, TextEncoder):
-        shown = encoder.words(torch.tensor(samples.whole(index)[None, :WORDS]))[0]
+        shown = _beginnings(samples, indices, encoder)
     elif samples.kind == "audio":
-        sound = views.to_float(samples.batch([index]))
-        shown = views.draw_log_mel(views.log_mel(sound, samples.measured().rate))[0]
+        sounds = views.to_float(samples.batch(indices))
+        shown = views.draw_log_mel(views.log_mel(sounds, samples.measured().rate))
     else:
-        shown = views.to_float(samples.of("image").batch([index]))[0]
-    label = "" if samples.labels is None or samples.labels[index] < 0 else samples.classes[samples.labels[index]]
-    return {**_cell(shown), "name": samples.names[index], "label": label}
+        images = samples.of("image").batch(indices)
+        shown = views.to_float(images[:, images.shape[1] // 2] if images.ndim == 5 else images)  # a clip's middle
+    labels = [
+        "" if samples.labels is None or samples.labels[i] < 0 else samples.classes[samples.labels[i]] for i in indices
+    ]
+    return [
+        {**_cell(entry), "name": samples.names[i], "label": label}
+        for i, entry, label in zip(indices, shown, labels, strict=True)
+    ]
+
+
+def _beginnings(samples: Series, indices: Sequence[int], encoder: TextEncoder) -> list[str]:
+    """How texts begin: in their source, or where that is not to be found again, as the encoder reads them."""
+    begun = []
+    for i, item in zip(
+        indices, items(samples.source or None, [samples.names[i] for i in indices], "text"), strict=True
+    ):
+        try:
+            text = texts.read(item)
+        except Unreadable:
+            text = encoder.words(torch.tensor(samples.whole(i)[None, :LETTERS]))[0].replace("[UNK]", "…")
+        begun.append(excerpt(text, LETTERS))
+    return begun
 
 
 def _cell(entry: Tensor | str) -> dict[str, Any]:
     """A caption, or an image inside the page; frames stand side by side."""
     if isinstance(entry, str):
         return {"caption": entry}
-    return cell(pictures.to_image(entry), width=THUMBNAIL * (len(entry) if entry.ndim == 4 else 1))
+    return cell(pictures.to_image(entry), min(len(entry), pictures.FRAMES) if entry.ndim == 4 else 1)

@@ -122,7 +122,7 @@ def stats(run: Run) -> list[dict[str, str]]:
         speed = outcome.get("images_per_second", last.get("images_per_second"))
         if speed is not None:
             note = run.config.get("hardware", {}).get("device", "")
-            shown.append({"value": f"{speed:,.0f}", "name": "Images a second", "note": note})
+            shown.append({"value": f"{speed:,.0f}", "name": "Items a second", "note": note})
     return shown
 
 
@@ -201,7 +201,7 @@ def facts(run: Run) -> dict[str, str]:
         "Encoder": f"{encoder['name']}, {start}",
         "Input": inputs(config),
         "Budget": counted(plan["steps"], "step") if plan.get("steps") else f"{plan.get('minutes') or 0:g} minutes",
-        "Batch": f"{config['batch_size']:,} items",
+        "Batch": counted(config["batch_size"], "item"),
         "Optimiser": _listed(said) or "the method's own",
         "Seed": str(run.seed),
         "Hardware": ", ".join(str(hardware[name]) for name in ("device", "precision") if hardware.get(name)),

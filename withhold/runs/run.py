@@ -122,8 +122,8 @@ class Run:
     def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
         """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim].
 
-        Its schema's metadata hold, as JSON under "withhold", the address of the source and a digest of the encoder,
-        by which a search finds the pictures and knows queries of another encoder.
+        Its schema's metadata hold, as JSON under "withhold", the address of the source, the kind of its items and a
+        digest of the encoder, by which a search finds the pictures and knows queries of another encoder.
         """
         samples = self.load_data(source, labels=labels, strict=strict)
         encoder = copy.deepcopy(self.encoder)  # which moves to the device; the run's own stays
@@ -133,7 +133,7 @@ class Run:
             columns["label"] = pyarrow.array([samples.classes[i] if i >= 0 else None for i in samples.labels])
         flat = pyarrow.array(vectors.reshape(-1))
         columns["embedding"] = pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
-        about = {"source": data.address(source), "encoder": self.digest}
+        about = {"source": data.address(source), "kind": samples.kind, "encoder": self.digest}
         return pyarrow.table(columns).replace_schema_metadata({"withhold": json.dumps(about)})
 
     def classify(self, source: Any, *, strict: bool = False) -> pyarrow.Table:

@@ -12,6 +12,7 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet
 
+from withhold.console import counted
 from withhold.errors import UsageError, WithholdError
 from withhold.files import writing_folder
 
@@ -74,6 +75,7 @@ class Index:
     Attributes:
         folder: where it is.
         source: the data that were embedded, as `withhold.data.load` takes them; None where nobody knows.
+        kind: what the data are: "image", "video", "audio", "text" or "video with sound".
         encoder: the digest of the encoder that embedded them; None where nobody knows.
         dim: the length of its vectors.
 
@@ -91,15 +93,16 @@ class Index:
             self._columns = [name for name in self._table.schema.names if name != "embedding"]
             self.dim: int = self._table.schema.field("embedding").type.list_size
             self.approximate = bool(self._table.list_indices())
-        about = _about(self._table.schema)
+        about = about_of(self._table.schema)
         self.source: str | None = about.get("source")
+        self.kind: str = about["kind"]
         self.encoder: str | None = about.get("encoder")
 
     def __len__(self) -> int:
         return self._table.count_rows()
 
     def __repr__(self) -> str:
-        return f"<{len(self)} embeddings of {self.dim} numbers in {self.folder}>"
+        return f"<{counted(len(self), 'embedding')} of {counted(self.dim, 'number')} in {self.folder}>"
 
     def query(self, query: str | pyarrow.Table | np.ndarray, k: int = 10, *, exact: bool = False) -> pyarrow.Table:
         """The `k` nearest rows, or all if there are fewer, as a table: path, label (if any), distance; nearest first.
@@ -134,18 +137,26 @@ class Index:
         with self._whole():
             rows = self._table.search().where(condition).limit(1).select(["embedding"]).to_arrow()
         if not rows.num_rows:
-            raise UsageError(
-                f"{self.folder} has no row {path!r}: give the path of a row as it was embedded, "
-                "or with --run the run that embeds a file."
-            )
+            near = self._ending_like(path)
+            embed = "give the path of a row as it was embedded, or with --run the run that embeds a file or a text."
+            raise UsageError(f"{self.folder} has no row {path!r}: " + (f"did you mean {near!r}?" if near else embed))
         return rows["embedding"].combine_chunks().flatten().to_numpy()
+
+    def _ending_like(self, path: str) -> str | None:
+        """The row of the same file name whose path has the longest end in common with `path`, if there is one."""
+        path = path.rstrip("/")
+        name = os.path.basename(path)
+        with self._whole():
+            rows = self._table.search().select(["path"]).limit(len(self)).to_arrow()["path"].to_pylist()
+        alike = [row for row in rows if row == name or row.endswith(f"/{name}")]
+        return max(alike, key=lambda row: len(os.path.commonpath([row[::-1], path[::-1]])), default=None)
 
     def _asked(self, query: Any) -> np.ndarray:
         """The direction of what a person asks with."""
         if isinstance(query, pyarrow.Table):
             if query.num_rows != 1:
                 raise UsageError(f"The query holds {query.num_rows:,} items: give the path of a single one.")
-            encoder = _about(query.schema).get("encoder")
+            encoder = about_of(query.schema).get("encoder")
             if None not in (encoder, self.encoder) and encoder != self.encoder:
                 raise UsageError(f"{self.folder} holds embeddings of another encoder: give the run that made them.")
         else:
@@ -247,9 +258,9 @@ def _stored(where: str, batch: pyarrow.RecordBatch, schema: pyarrow.Schema) -> p
     )  # fmt: skip
 
 
-def _about(schema: pyarrow.Schema) -> dict[str, Any]:
-    """What `Run.embed` wrote beside the columns."""
-    return json.loads((schema.metadata or {}).get(b"withhold", b"{}"))
+def about_of(schema: pyarrow.Schema) -> dict[str, Any]:
+    """What `Run.embed` wrote beside the columns; items of which nothing is known are taken for images."""
+    return {"kind": "image"} | json.loads((schema.metadata or {}).get(b"withhold", b"{}"))
 
 
 @contextlib.contextmanager

@@ -114,15 +114,16 @@ class SkipGram(Method):
         return self.encoder.nearest(text)
 
     def picture(self, visible, withheld, predicted=None):
-        """The first word of each block, the words around it, and those of both kinds that it is said to go with."""
+        """The first word of each block, the words around it, and as many of these and of noise that go best with it."""
         words, others = visible
-        true, _ = withheld
-        near = others[:, : true.shape[2]]
+        true, chance = (weight[:, 0] > 0 for weight in withheld)
         columns = {
             "seen": self.encoder.words(words[:, :1]),
-            "true": self.encoder.words(near * (true[:, 0] > 0)),
+            "true": self.encoder.words(others[:, : true.shape[1]] * true),
         }
         if predicted is not None:
-            best = (predicted[0][:, :1] @ predicted[1].mT)[:, 0].topk(5).indices
-            columns["said"] = self.encoder.words(others.gather(1, best))
+            apart = ~torch.cat([true, chance], dim=1)  # what it is not scored against: far words, padding, itself
+            scores = (predicted[0][:, :1] @ predicted[1].mT)[:, 0].masked_fill(apart, -torch.inf)
+            best = scores.argsort(1, descending=True).argsort(1) < true.sum(1, keepdim=True)
+            columns["said"] = self.encoder.words(others * best)
         return columns

@@ -1,0 +1,34 @@
+"""A video as one picture of it."""
+
+import contextlib
+
+import numpy as np
+
+from withhold.data.kind import Item, Unreadable
+from withhold.data.videos import decoded, opened
+
+
+def middle(item: Item) -> Item:
+    """The frame in the middle of a video, an image that may be undecoded; the last one, where it breaks off before.
+
+    Raises:
+        Unreadable: with the reason.
+    """
+    import av
+
+    if isinstance(item, list | np.ndarray):
+        return item[len(item) // 2]
+    with opened(item, "video") as stream:
+        container, frame = stream.container, None
+        begin = container.start_time or 0
+        wanted = begin + (container.duration or 0) // 2  # in microseconds
+        for start in (wanted, begin):  # from the start, if nothing can be read from the middle on
+            with contextlib.suppress(av.FFmpegError):
+                container.seek(start)
+            with contextlib.suppress(Unreadable):
+                for frame in decoded(stream):
+                    if frame.time is None or frame.time * av.time_base >= wanted:
+                        break
+            if frame is not None:
+                return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
+    raise Unreadable("no frame")
