@@ -70,6 +70,7 @@ def film_cats(folder, photos):
     labels = np.zeros((32, 32), dtype=np.uint8)
     labels[8:24, 8:24] = 1
     Image.fromarray(labels).save(folder / "first.png")
+    (folder / "points.csv").write_text("name,x,y\nnose,10,12\npaw,20,25\n")
     for part, pictures in (("images", frames[:24]), ("masks", [np.roll(labels, 2 * step, 1) for step in range(24)])):
         (folder / "davis" / part / "dog").mkdir(parents=True)
         for number, picture in enumerate(pictures):

@@ -108,3 +108,27 @@ def test_large_videos_are_embedded_in_parts(monkeypatch):
 
     nets.track(embed, torch.zeros(5, 3, 40, 60, dtype=torch.uint8), torch.eye(40, 60).long(), 16, 4)
     assert seen == [(2, 3, 16, 24), (2, 3, 16, 24), (1, 3, 16, 24)]
+
+
+def test_a_bump_is_a_bell_around_its_point_and_its_centre_is_found():
+    points = torch.tensor([[10.0, 4.0], [3.5, 9.5]])
+    maps = tracking.bumps(points, (16, 24), 2.0)
+    for k, (x, y) in enumerate(points.tolist()):
+        for row, column in ((4, 10), (0, 0), (15, 23)):
+            away = (column + 0.5 - x) ** 2 + (row + 0.5 - y) ** 2
+            assert maps[k, row, column].item() == pytest.approx(math.exp(-away / 8), abs=1e-6)
+    found = tracking.centres(maps) * torch.tensor([24.0, 16.0])
+    assert torch.allclose(found, points, atol=0.51)
+    assert torch.isfinite(tracking.centres(torch.zeros(1, 3, 3))).all()
+
+
+def test_what_is_known_may_be_a_map():
+    """Of labels as one-hot maps, the same comes out as of the labels."""
+    frames = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    labels = (torch.arange(16) > 7).long().expand(16, 16)
+
+    def embed(images):
+        return F.normalize(F.avg_pool2d(images, 4) - 0.5, dim=1)
+
+    maps = F.one_hot(labels).permute(2, 0, 1).float()
+    assert torch.equal(tracking.track(embed, frames, labels, 16, 4), tracking.track(embed, frames, maps, 16, 4))

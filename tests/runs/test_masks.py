@@ -133,3 +133,39 @@ def test_a_run_is_measured_on_sequences_alone(run, make_run, video, tmp_path, ca
     assert "named rightly" not in page
     with pytest.raises(UsageError, match="tracking is measured on videos with masks, knn on labels: do one at a time"):
         run.evaluate(source, protocols=("tracking", "knn"))
+
+
+def test_points_are_followed_and_drawn(run, video, tmp_path):
+    (tmp_path / "points.csv").write_text("name,x,y\nnose,10,12\npaw,40.5,20\n")
+    table, film = apply(run, str(video), tmp_path / "out", mask=str(tmp_path / "points.csv"))
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    assert rows[:3] == [["frame", "name", "x", "y"], ["0", "nose", "10.0", "12.0"], ["0", "paw", "40.5", "20.0"]]
+    assert [row[:2] for row in rows[1:]] == [[str(frame), name] for frame in range(4) for name in ("nose", "paw")]
+    for row in rows[3:]:
+        start = {"nose": (10, 12), "paw": (40.5, 20)}[row[1]]
+        assert max(abs(float(row[2 + axis]) - start[axis]) for axis in (0, 1)) < 12
+    with av.open(str(film)) as container:
+        frame = next(container.decode(video=0)).to_ndarray(format="rgb24").astype(float)
+    assert np.abs(frame[12, 10] - COLOURS[0]).mean() < 60
+    assert np.abs(frame[20, 40] - COLOURS[1]).mean() < 60
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "name,x\nnose,10\n",
+            r"cannot be read as points \(it has no column 'y'\): give a csv file with the columns name",
+        ),
+        ("name,x,y\nnose,ten,1\n", "cannot be read as points .*could not convert"),
+        ("name,x,y\nnose,47,1\n", "puts nose at 47, 1, outside of the 47 x 32 pixels of a frame"),
+        ("name,x,y\n", "marks nothing: give a line with name, x, y"),
+    ],
+)
+def test_points_that_make_no_sense_are_refused(text, sentence, run, video, tmp_path):
+    (tmp_path / "points.csv").write_text(text)
+    with pytest.raises(UsageError, match=sentence):
+        apply(run, str(video), tmp_path / "out", mask=str(tmp_path / "points.csv"))
+    with pytest.raises(UsageError, match=r"none\.csv cannot be read as points \(No such file"):
+        apply(run, str(video), tmp_path / "out", mask=str(tmp_path / "none.csv"))
+    assert not (tmp_path / "out").exists()

@@ -143,7 +143,10 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("run", help="the folder that `withhold train` made")
     parser.add_argument("input", help="what the run learned from: an image or a video, or a folder of them; or a text")
     parser.add_argument("--out", help="the folder to write to")
-    parser.add_argument("--mask", help="a PNG file that marks, by numbers, what to follow from the first frame on")
+    parser.add_argument(
+        "--mask",
+        help="what to follow from the first frame on: a PNG file of numbers, or a csv file of points (name, x, y)",
+    )
     options = parser.parse_intermixed_args(arguments)
     from withhold.runs import apply as run_apply
 

@@ -1,5 +1,6 @@
 """Videos as a whole, and the masks that say what is to be followed in them."""
 
+import csv
 import logging
 import os
 import posixpath
@@ -49,7 +50,7 @@ class Sequence:
     Args:
         name: what a person calls it.
         video: as a source gives it.
-        masks: the masks' files, by the number of their frame; the first frame's is always there.
+        masks: the masks' files, by the number of their frame; the first frame's is there, unless points are followed.
     """
 
     name: str
@@ -74,6 +75,8 @@ class Sequence:
             raise WithholdError(f"{self.name} has {len(found)} frame(s): there is nothing to follow; give two or more.")
         if len({frame.shape for frame in found}) > 1:
             raise WithholdError(f"The frames of {self.name} are not all of one size: make them so.")
+        if not self.masks:
+            return np.stack(found)
         (h, w), (tall, wide) = self.mask(0).labels.shape, found[0].shape[:2]
         if abs(h * wide - w * tall) > max(h, w, tall, wide):  # more than rounding
             raise WithholdError(
@@ -103,8 +106,8 @@ def read_mask(path: str) -> Mask:
         raise WithholdError(f"{path} cannot be read as a mask ({reason}): give a PNG file.") from error
 
 
-def sequence(source: Any, mask: str) -> Sequence:
-    """One video, a file or a folder of frames, with a mask of its first frame.
+def sequence(source: Any, mask: str | None) -> Sequence:
+    """One video, a file or a folder of frames, with a mask of its first frame, or without one.
 
     Raises:
         UsageError: there is not one video.
@@ -112,7 +115,26 @@ def sequence(source: Any, mask: str) -> Sequence:
     table = next(iter(sources.tables(source, Videos).values()))
     if len(table) != 1:
         raise UsageError(f"{source} holds {len(table)} videos, and the mask is of one: name that.")
-    return Sequence(str(source), table.items([0])[0], {0: mask})
+    return Sequence(str(source), table.items([0])[0], {} if mask is None else {0: mask})
+
+
+def read_points(path: str) -> tuple[list[str], np.ndarray]:
+    """The names and the places (x, y), float [k, 2] in pixels from the upper left corner, in a csv file.
+
+    Raises:
+        UsageError: there is no such file, a column is missing, or a value is no number.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        return [row["name"] for row in rows], np.array([[float(row["x"]), float(row["y"])] for row in rows])
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        reason = (
+            f"it has no column {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
+        )
+        raise UsageError(
+            f"{path} cannot be read as points ({reason}): give a csv file with the columns name, x, y."
+        ) from error
 
 
 def sequences(source: Any) -> list[Sequence]:

@@ -16,7 +16,7 @@ from withhold.nets.sounds import AudioEncoder
 from withhold.nets.statistics import refresh_statistics
 from withhold.nets.teacher import Teacher, cosine_momentum, ema_update
 from withhold.nets.text import TextEncoder, TextTransformer, WordVectors
-from withhold.nets.tracking import TEMPERATURE, at_pixels, pointer, propagate, track
+from withhold.nets.tracking import TEMPERATURE, at_pixels, bumps, centres, pointer, propagate, track
 from withhold.nets.video import VideoEncoder
 from withhold.nets.vit import Transformer, ViT, positions
 
@@ -24,6 +24,6 @@ __all__ = [
     "TEMPERATURE", "AudioEncoder", "AudioVisualEncoder", "ChannelWise", "Continuation", "ConvNet", "Decoder",
     "Discriminator", "Encoder", "FineConv", "Generator", "ImagePool", "MemoryBank", "Queue", "Recurrent", "ResNet",
     "Teacher", "TextEncoder", "TextTransformer", "Transformer", "VideoEncoder", "ViT", "WordVectors", "at_pixels",
-    "build", "cosine_momentum", "ema_update", "mlp", "names", "pointer", "positions", "propagate",
+    "build", "bumps", "centres", "cosine_momentum", "ema_update", "mlp", "names", "pointer", "positions", "propagate",
     "refresh_statistics", "takes", "track",
 ]  # fmt: skip

@@ -39,15 +39,16 @@ def track(embed: Callable[[Tensor], Tensor], frames: Tensor, mask: Tensor, side:
     Args:
         embed: images float [n, c, h, w] in [0, 1] -> maps [n, d, h / stride, w / stride]; see `propagate`.
         frames: uint8 [t, c, h, w] or float in [0, 1], of any shape; `embed` sees them whole, scaled.
-        mask: the first frame's labels, int64 [h', w'] from 0, of the frames' proportions.
+        mask: the first frame's labels, int64 [h', w'] from 0, of the frames' proportions; or how much of each label is
+            where, float [k, h', w'].
         side: pixels to which the shorter side is scaled; both are then rounded to multiples of `stride`.
 
     Returns:
         the share of each label at every place, float [t, k, h / stride, w / stride]; `at_pixels` makes labels of it.
     """
     maps = torch.cat([embed(fit(views.to_float(part), side, stride)) for part in frames.split(AT_ONCE)])
-    labels = F.one_hot(mask).permute(2, 0, 1)[None].float()
-    return propagate(maps, F.interpolate(labels, maps.shape[2:], mode="area")[0].to(maps.device))
+    labels = mask if mask.is_floating_point() else F.one_hot(mask).permute(2, 0, 1).float()
+    return propagate(maps, F.interpolate(labels[None], maps.shape[2:], mode="area")[0].to(maps.device))
 
 
 def propagate(
@@ -108,3 +109,22 @@ def fit(images: Tensor, side: int, stride: int) -> Tensor:
 def at_pixels(shares: Tensor, shape: tuple[int, int]) -> Tensor:
     """Shares of labels [k, h, w] -> the labels of an image of that shape, int64 [*shape]."""
     return F.interpolate(shares[None], shape, mode="bilinear")[0].argmax(0)
+
+
+def bumps(points: Tensor, shape: tuple[int, int], width: float) -> Tensor:
+    """Points (x, y) in pixels [k, 2] -> a bell around each, `width` its deviation in pixels: float [k, *shape]."""
+    y, x = (torch.arange(length) + 0.5 for length in shape)
+    away = (x - points[:, :1])[:, None, :].square() + (y - points[:, 1:])[:, :, None].square()
+    return (away / (-2 * width**2)).exp()
+
+
+def centres(shares: Tensor) -> Tensor:
+    """Maps [k, h, w] -> where each is largest, (x, y) as shares of width and height [k, 2].
+
+    It is the weighted mean of the five largest values, as in the inference of Jabri, Owens & Efros (NeurIPS 2020).
+    """
+    h, w = shares.shape[1:]
+    values, places = shares.flatten(1).topk(min(5, h * w), dim=1)
+    at = torch.stack([(places % w + 0.5) / w, (places // w + 0.5) / h], dim=2)
+    weights = values / values.sum(1, keepdim=True).clamp(min=1e-12)
+    return (weights[..., None] * at).sum(1)

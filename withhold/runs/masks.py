@@ -1,11 +1,13 @@
-"""Masks that a trained method carries through a video, and the video with them drawn in."""
+"""Masks or points that a trained method carries through a video, and the video with them drawn in."""
 
+import csv
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from withhold import data, nets
 from withhold import methods as registry
@@ -17,6 +19,8 @@ from withhold.runs.run import Run
 COLOURS = ((230, 60, 60), (60, 160, 230), (80, 200, 90), (240, 180, 40), (170, 90, 210), (60, 200, 200))
 COVER = 0.5
 """How much of a pixel's colour is its label's, in the overlay."""
+DOT = 0.015
+"""The radius of a point that is drawn, as a share of the shorter side."""
 
 
 def tracks(run: Run) -> bool:
@@ -25,14 +29,15 @@ def tracks(run: Run) -> bool:
 
 
 def follow(run: Run, source: str, mask: str | None, folder: Path) -> list[Path]:
-    """Carry the mask of a video's first frame through it, and write masks/00000.png ... and overlay.mp4.
+    """Carry what marks a video's first frame through it, and write masks/00000.png ... or points.csv; and overlay.mp4.
 
     The method sees every frame whole, scaled to the encoder's size. The masks have the shape, the numbers and the
-    palette of the first one, the overlay the video's own shape and pace.
+    palette of the first one, the overlay the video's own shape and pace; points are in pixels of the video.
 
     Args:
         source: a video, as a file or as a folder of its frames.
-        mask: a PNG file with a palette or in grey, of the proportions of the video; 0 is what is not followed.
+        mask: a PNG file with a palette or in grey, of the proportions of the video; 0 is what is not followed. Or a
+            csv file of points: name, x, y.
 
     Raises:
         UsageError, WithholdError: each with a sentence that says what is wrong with the video or the mask.
@@ -41,6 +46,8 @@ def follow(run: Run, source: str, mask: str | None, folder: Path) -> list[Path]:
         raise UsageError(f"{run.config['method']} follows nothing: leave --mask out, or take a method that tracks.")
     if mask is None:
         raise UsageError(f"{run.config['method']} follows what a mask marks: give --mask FIRST.png.")
+    if mask.lower().endswith(".csv"):
+        return _follow_points(run, data.sequence(source, None), mask, folder)
     sequence = data.sequence(source, mask)
     first = sequence.mask(0)
     values, labels = np.unique(first.labels, return_inverse=True)
@@ -53,10 +60,47 @@ def follow(run: Run, source: str, mask: str | None, folder: Path) -> list[Path]:
         with writing(path) as partial:
             _picture(values[found], first).save(partial, format="PNG")
         written.append(path)
-    path = folder / "overlay.mp4"
-    with writing(path) as partial:
-        _film(partial, sequence, written, first)
-    return [*written, path]
+
+    def draw(number: int, frame: np.ndarray) -> np.ndarray:
+        with Image.open(written[number]) as picture:
+            numbers = np.array(picture.resize((frame.shape[1], frame.shape[0]), Image.Resampling.NEAREST))
+        return _drawn(frame, numbers, first)
+
+    return [*written, _film(folder / "overlay.mp4", sequence, len(written), draw)]
+
+
+def _follow_points(run: Run, sequence: Sequence, path: str, folder: Path) -> list[Path]:
+    names, first = data.read_points(path)
+    height, width = next(data.each_frame(sequence.video)).shape[:2]
+    for name, (x, y) in zip(names, first.tolist(), strict=True):
+        if not (0 <= x < width and 0 <= y < height):
+            raise UsageError(
+                f"{path} puts {name} at {x:g}, {y:g}, outside of the {width} x {height} pixels of a frame."
+            )
+    if not names:
+        raise UsageError(f"{path} marks nothing: give a line with name, x, y for each point.")
+    frames = sequence.frames(run.encoder.size)
+    scale = np.array([width / frames.shape[2], height / frames.shape[1]])
+    places = torch.from_numpy(first / scale).float()
+    marked = nets.bumps(places, frames.shape[1:3], run.encoder.stride)
+    shares = run.apply(torch.from_numpy(frames).permute(0, 3, 1, 2)[None], marked)["shares"][0]
+    found = [first, *(nets.centres(part).numpy() * (width, height) for part in shares[1:])]
+    table = folder / "points.csv"
+    with writing(table) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["frame", "name", "x", "y"])
+        for number, points in enumerate(found):
+            writer.writerows([number, name, f"{x:.1f}", f"{y:.1f}"] for name, (x, y) in zip(names, points, strict=True))
+    radius = max(2, round(DOT * min(height, width)))
+
+    def draw(number: int, frame: np.ndarray) -> np.ndarray:
+        picture = Image.fromarray(frame)
+        pen = ImageDraw.Draw(picture)
+        for row, (x, y) in enumerate(found[number].tolist()):
+            pen.ellipse((x - radius, y - radius, x + radius, y + radius), COLOURS[row % len(COLOURS)], "white")
+        return np.array(picture)
+
+    return [table, _film(folder / "overlay.mp4", sequence, len(found), draw)]
 
 
 def _picture(labels: np.ndarray, like: Mask) -> Image.Image:
@@ -67,23 +111,26 @@ def _picture(labels: np.ndarray, like: Mask) -> Image.Image:
     return picture
 
 
-def _film(path: Path, sequence: Sequence, masks: list[Path], like: Mask) -> None:
-    """Write the video, at its own shape and pace, with the masks drawn in."""
+def _film(path: Path, sequence: Sequence, count: int, draw: Callable[[int, np.ndarray], np.ndarray]) -> Path:
+    """Write the first `count` frames of the video, at its own shape and pace, as `draw` gives them of number and frame.
+
+    Returns:
+        `path`.
+    """
     import av
 
-    with av.open(str(path), "w", format="mp4") as container:
+    with writing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         stream = None
-        for mask, frame in zip(masks, data.each_frame(sequence.video), strict=False):  # a broken end has no mask
-            with Image.open(mask) as picture:
-                numbers = np.array(picture.resize((frame.shape[1], frame.shape[0]), Image.Resampling.NEAREST))
+        for number, frame in zip(range(count), data.each_frame(sequence.video), strict=False):
             # What plays everywhere has an even number of rows and columns.
-            drawn = _drawn(frame, numbers, like)[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2]
+            drawn = draw(number, frame)[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2]
             if stream is None:
                 stream = container.add_stream("libx264", rate=data.frame_rate(sequence.video))
                 stream.height, stream.width, stream.pix_fmt = *drawn.shape[:2], "yuv420p"
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(drawn), format="rgb24")))
         if stream is not None:
             container.mux(stream.encode())
+    return path
 
 
 def _drawn(frame: np.ndarray, numbers: np.ndarray, like: Mask) -> np.ndarray:

@@ -117,7 +117,7 @@ class TrackingByColorizing(Method):
 
         Args:
             clips: one whole video, uint8 [1, t, c, h, w].
-            mask: labels of its first frame, int64 [h', w'] from 0.
+            mask: labels of its first frame, int64 [h', w'] from 0; or float [k, h', w'], see `nets.track`.
 
         Returns:
             "shares": of each label at every place, float [1, t, k, g, g']; `nets.at_pixels` makes labels of them.
