@@ -278,11 +278,12 @@ def fewlabels() -> str:
             key = found["data"], found["labels"], found["as"], found["seed"]
             by = [values(each["results"], "encoder", "protocol") for each in (found, alone.get(key, {"results": []}))]
             scores = [percent(each.get(("trained", "classifier"))) for each in by]
+            scores.append(percent(by[0].get(("tf-idf of words", "logistic"))))
             cells.append([
                 f"`{found['data']}`", str(found["labels"]), f"`{found['as']}`", str(found["seed"]), *scores,
                 f"{found['training_cpu_minutes']:.0f}",
             ])  # fmt: skip
-    return table(["data", "labels", "method", "seed", "with the rest", "labels alone", "CPU minutes"], cells)
+    return table(["data", "labels", "method", "seed", "with the rest", "labels alone", "TF-IDF", "CPU minutes"], cells)
 
 
 def domains() -> str:
