@@ -19,6 +19,22 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
 
+def results(pattern: str) -> list[dict]:
+    """What the claims of a pattern found, in the order of their names."""
+    return [json.loads(path.read_text())["result"] for path in sorted(RESULTS.glob(f"{pattern}.json"))]
+
+
+def percent(value: float | None, deviation: float | None = None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.1f}" + (f" ± {100 * deviation:.1f}" if deviation is not None else "")
+
+
+def values(rows: list[dict], *keys: str) -> dict[tuple, float]:
+    """The values of rows by what their `keys` are."""
+    return {tuple(row.get(key) for key in keys): row["value"] for row in rows}
+
+
 def methods() -> str:
     rows = [
         [f"`{card['name']}`", card["family"], card["about"].split("\n")[0], card["paper"]]
@@ -29,9 +45,7 @@ def methods() -> str:
 
 def claims() -> str:
     """One line a claim, best first; each beside the controls of the same encoder."""
-    found = [json.loads(path.read_text()) for path in sorted((RESULTS / "claims").glob("*.json"))]
-    found = [claim["result"] for claim in found]
-    rows = []
+    found, rows = results("claims/*"), []
     for encoder in sorted({claim["encoder"] for claim in found}):
         of_encoder = [claim for claim in found if claim["encoder"] == encoder]
         of_encoder.sort(key=lambda claim: -value(claim, "linear"))
@@ -59,12 +73,12 @@ def shown(claim: dict, protocol: str, shots: int | None) -> str:
     rows = [r for r in claim["results"] if r["protocol"] == protocol and r.get("shots") == shots]
     if not rows:
         return ""
-    return f"{100 * rows[0]['value']:.1f}" + (f" ± {100 * rows[0]['deviation']:.1f}" if "deviation" in rows[0] else "")
+    return percent(rows[0]["value"], rows[0].get("deviation"))
 
 
 def speeds() -> str:
     """SimCLR's views a second beside the peers', by size and threads."""
-    rows = json.loads((RESULTS / "views.json").read_text())["result"]["rows"]
+    rows = results("views")[0]["rows"]
     cells = [
         [
             f"{r['size']}",
@@ -79,7 +93,7 @@ def speeds() -> str:
 
 
 def memory() -> str:
-    rows = json.loads((RESULTS / "memory.json").read_text())["result"]["walks"]
+    rows = results("memory")[0]["walks"]
     cells = [
         [f"{r['images']:,}", f"{r['private_mb']}", f"{r['mapped_mb']}", f"{r['first_batch_seconds']:.3f}"] for r in rows
     ]
@@ -88,7 +102,7 @@ def memory() -> str:
 
 def training() -> str:
     """A training step's parts, and its speed and memory beside the peer's."""
-    result = json.loads((RESULTS / "train.json").read_text())["result"]
+    result = results("train")[0]
     shares = result["withhold"]["shares"]
     parts = table(list(shares), [[f"{100 * share:.1f} %" for share in shares.values()]])
     speeds = [
@@ -100,22 +114,19 @@ def training() -> str:
 
 def steps() -> str:
     """The parts of other methods' steps."""
-    found = [one["withhold"] for one in results("train-*")]
-    parts = ("data", "views", "forward", "backward", "optimizer", "after_step", "rest", "outside_forward_and_backward")
-    cells = [
-        [
-            f"`{one['method']}`",
-            one.get("encoder", ""),
-            *(f"{100 * one.get('shares', {}).get(part, one.get(part, 0)):.1f}" for part in parts),
-        ]
-        for one in found
-    ]
-    return table(["method", "encoder", *(part.replace("_", " ") for part in parts)], cells)
+    parts = ("data", "views", "forward", "backward", "optimizer", "after_step", "rest")
+    cells = []
+    for found in (result["withhold"] for result in results("train-*")):
+        outside = percent(found["outside_forward_and_backward"])
+        shares = [percent(found["shares"][part]) for part in parts]
+        cells.append([f"`{found['method']}`", found["encoder"], *shares, outside])
+    header = ["method", "encoder", *(part.replace("_", " ") for part in parts), "outside forward and backward"]
+    return table(header, cells)
 
 
 def videos() -> str:
     """How fast videos are decoded, and read from the cache."""
-    found = json.loads((RESULTS / "video.json").read_text())["result"]
+    found = results("video")[0]
     speeds = [f"{found[name]:,}" for name in ("frames_per_second_cold", "frames_per_second_cached")]
     header = ["frames a second, cold", "from the cache", "ms a batch", "of 95 in 100 batches at most"]
     return table(header, [[*speeds, f"{found['milliseconds_a_batch']}", f"{found['of_95_in_100_batches_at_most']}"]])
@@ -123,14 +134,14 @@ def videos() -> str:
 
 def sounds() -> str:
     """How long spectrograms take, beside scipy's."""
-    rows = json.loads((RESULTS / "audio.json").read_text())["result"]["rows"]
+    rows = results("audio")[0]["rows"]
     cells = [[r["contender"], str(r["threads"]), f"{r['milliseconds']:.1f}", f"{r['best']:.1f}"] for r in rows]
     return table(["library", "threads", "median, ms", "best, ms"], cells)
 
 
 def search() -> str:
     """How long the nearest take to find among how many, and how many of them are found."""
-    rows = json.loads((RESULTS / "search.json").read_text())["result"]["rows"]
+    rows = results("search")[0]["rows"]
     cells = [
         [r["vectors"], r["search"], f"{r['median_ms']:,}", f"{r['slowest_ms']:,}", f"{r['recall']:.3f}"] for r in rows
     ]
@@ -143,7 +154,7 @@ def search() -> str:
 
 def words() -> str:
     """Word vectors beside gensim's, of the same text with the same settings."""
-    result = json.loads((RESULTS / "words" / "wiki-sample-0.json").read_text())["result"]
+    result = results("words/wiki-sample-0")[0]
     cells = []
     for name in ("withhold", "gensim", "untrained"):
         found = result[name]
@@ -152,22 +163,6 @@ def words() -> str:
         right = [f"{100 * found[kind]['accuracy']:.1f}" if kind in found else "" for kind in ("semantic", "syntactic")]
         cells.append([name, speed, *close, *right])
     return table(["vectors of", "words a second", "WordSim-353", "SimLex-999", "semantic", "syntactic"], cells)
-
-
-def results(pattern: str) -> list[dict]:
-    """What the claims of a pattern found, in the order of their names."""
-    return [json.loads(path.read_text())["result"] for path in sorted(RESULTS.glob(f"{pattern}.json"))]
-
-
-def percent(value: float | None, deviation: float | None = None) -> str:
-    if value is None:
-        return ""
-    return f"{100 * value:.1f}" + (f" ± {100 * deviation:.1f}" if deviation is not None else "")
-
-
-def values(rows: list[dict], *keys: str) -> dict[tuple, float]:
-    """The values of rows by what their `keys` are."""
-    return {tuple(row.get(key) for key in keys): row["value"] for row in rows}
 
 
 def order() -> str:
@@ -291,9 +286,8 @@ def domains() -> str:
     cells: dict[tuple, dict] = {}
     for found in results("domains/*"):
         by = values(found["results"], "encoder", "protocol")
-        cells.setdefault((found["pair"], found["seed"], found["epochs"]), {})[found["method"]] = by[
-            "trained", "classifier"
-        ]
+        row = cells.setdefault((found["pair"], found["seed"], found["epochs"]), {})
+        row[found["method"]] = by["trained", "classifier"]
     shown = ("source only", "statistics only", "dann", "target labels")
     rows = [
         [pair.replace("-", " to "), str(seed), f"{epochs:g}", *(percent(by.get(n)) for n in shown)]

@@ -169,3 +169,11 @@ def test_points_that_make_no_sense_are_refused(text, sentence, run, video, tmp_p
     with pytest.raises(UsageError, match=r"none\.csv cannot be read as points \(No such file"):
         apply(run, str(video), tmp_path / "out", mask=str(tmp_path / "none.csv"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_video_that_cannot_be_read_is_named_with_points_too(run, tmp_path):
+    (tmp_path / "points.csv").write_text("name,x,y\nnose,10,12\n")
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with pytest.raises(WithholdError, match=r"broken\.mp4 cannot be read: no known format"):
+        apply(run, str(tmp_path / "broken.mp4"), tmp_path / "out", mask=str(tmp_path / "points.csv"))
+    assert not (tmp_path / "out").exists()

@@ -60,9 +60,8 @@ class Feeder:
         self.steps_per_epoch = self.longest // (batch_size * world)
         if batch_size < 1 or not self.steps_per_epoch:
             if self.longest < 2:
-                raise UsageError(
-                    f"There is one item to learn from, {next(iter(self.streams.values())).names[0]}: give more."
-                )
+                source = next(iter(self.streams.values())).source
+                raise UsageError(f"{source} holds one item at most, and there is nothing to learn from one: give more.")
             ranks = f" on each of {world} devices" if world > 1 else ""
             raise UsageError(
                 f"A batch of {batch_size} items{ranks} does not go with {self.longest} items: "

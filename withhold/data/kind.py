@@ -42,12 +42,8 @@ def nothing_in(item: Item | None, error: Exception) -> str:
     """Why there was nothing to decode, where that is what the error means; else ""."""
     if isinstance(error, FileNotFoundError):
         return "missing file"
-    empty = (
-        not item
-        if isinstance(item, bytes)
-        else (isinstance(item, str) and os.path.isfile(item) and not os.path.getsize(item))
-    )
-    return "empty file" if empty else ""
+    empty_file = isinstance(item, str) and os.path.isfile(item) and not os.path.getsize(item)
+    return "empty file" if empty_file or (isinstance(item, bytes) and not item) else ""
 
 
 class Kind:

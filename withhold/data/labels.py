@@ -66,23 +66,24 @@ def attach(samples: Samples, path: Path) -> Samples:
     tails = Counter(name.split("/")[-1] for name in rows)
     alone = {tail: row for name, row in rows.items() if tails[tail := name.split("/")[-1]] == 1}
     given: list[Any] = [None] * len(samples)
-    lost, by = [], {}
+    lost, found = [], set()
     for name, value in zip(listed, values, strict=True):
         parts = name.split("/")
         ends = ["/".join(parts[start:]) for start in range(len(parts))]
         place = next((rows[end] for end in ends if end in rows), alone.get(name))
         if place is None:
             lost.append(name)
-        elif place in by and _text(given[place]) != _text(value):
+        elif place in found and _text(given[place]) != _text(value):
             other = f"{_text(given[place])!r} and {_text(value)!r}"
             raise UsageError(f"{path} gives {samples.names[place]} two labels, {other} (as {name}): keep one.")
         else:
-            given[place], by[place] = value, name
-    if not by:
+            given[place] = value
+            found.add(place)
+    if not found:
         raise UsageError(
             f"{path} labels nothing in {samples.source}: it says {listed[0]!r}, the data say {samples.names[0]!r}."
         )
-    log.info("%s labels %s of %s items in %s", path, f"{len(by):,}", f"{len(samples):,}", samples.source)
+    log.info("%s labels %s of %s items in %s", path, f"{len(found):,}", f"{len(samples):,}", samples.source)
     if lost:
         log.warning("%s of its rows match nothing there, such as %s", f"{len(lost):,}", lost[0])
     known = {str(value) for value in values} - {"", "-1", "None"}

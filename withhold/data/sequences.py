@@ -24,10 +24,13 @@ FOLDERS = (("images", "masks"), ("JPEGImages", "Annotations"))
 
 
 def has_masks(source: Any) -> bool:
-    """Whether a source is a folder of frames and one of masks beside it."""
-    if not isinstance(source, str | os.PathLike):
-        return False
-    return any(all((Path(source) / name).is_dir() for name in names) for names in FOLDERS)
+    """Whether a source holds a folder of frames and one of masks beside it."""
+    return isinstance(source, str | os.PathLike) and _folders(Path(source)) is not None
+
+
+def _folders(root: Path) -> tuple[Path, Path] | None:
+    pairs = ((root / frames, root / masks) for frames, masks in FOLDERS)
+    return next((pair for pair in pairs if all(folder.is_dir() for folder in pair)), None)
 
 
 @dataclass(frozen=True)
@@ -145,8 +148,7 @@ def sequences(source: Any) -> list[Sequence]:
     Raises:
         UsageError: there are no such folders, no sequence, or one whose first frame has no mask.
     """
-    root = Path(source)
-    pair = next(((root / a, root / b) for a, b in FOLDERS if (root / a).is_dir() and (root / b).is_dir()), None)
+    pair = _folders(Path(source))
     if pair is None:
         raise UsageError(
             f"{source} holds no sequences with masks: give a folder with images/NAME/*.jpg and masks/NAME/*.png."

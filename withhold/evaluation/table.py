@@ -57,7 +57,7 @@ def evaluate(
     items left out because they have no label.
 
     Args:
-        train, test: samples with labels, decoded as the encoder takes them; classes are matched by name.
+        train, test: samples with labels, or pairs, decoded as the encoder takes them; classes are matched by name.
         untrained: the same architecture with fresh weights: the control, measured after its batch statistics have been
             set on training images; it is not changed.
         supervised: also train the untrained network on the labels, and measure its features likewise.

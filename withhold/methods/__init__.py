@@ -5,13 +5,13 @@ import types
 from typing import Any
 
 from withhold.methods.base import Batch, Method, Optimizer, accuracy
-from withhold.methods.classifier import Classifier, SemiSupervised
+from withhold.methods.classifier import Classifier, ConsistencyTraining, SemiSupervised
 from withhold.methods.registry import build, card, configure, find, method, names, parameters
 from withhold.nets import Encoder
 
 __all__ = [
-    "Batch", "Classifier", "Encoder", "Method", "Optimizer", "SemiSupervised", "accuracy", "build", "card", "configure",
-    "find", "method", "names", "parameters",
+    "Batch", "Classifier", "ConsistencyTraining", "Encoder", "Method", "Optimizer", "SemiSupervised", "accuracy",
+    "build", "card", "configure", "find", "method", "names", "parameters",
 ]  # fmt: skip
 
 

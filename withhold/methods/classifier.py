@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from withhold import nets, views
-from withhold.methods.base import Method
+from withhold import losses, nets, views
+from withhold.methods.base import Method, accuracy
 from withhold.nets import Encoder
 
 
@@ -106,3 +106,48 @@ class SemiSupervised(Classifier):
             return [self.classes[number] for number in answers.tolist()]
         shares, numbers = answers.max(1)
         return [f"{self.classes[i]} {share:.0%}" for i, share in zip(numbers.tolist(), shares.tolist(), strict=True)]
+
+
+class ConsistencyTraining(SemiSupervised):
+    """What UDA learns from, whatever an item is: what was withheld are labels [n], its own answers [m, k], and views.
+
+    Source: Xie, Dai, Hovy, Luong & Le, NeurIPS 2020.
+
+    Args:
+        temperature: of the sharpening; 1 leaves answers as they are.
+        confidence: how sure an answer must be, before sharpening, to count.
+        annealing: how the confidence at which a labelled item is left out rises; see `losses.annealing`.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        classes: Sequence[str],
+        weight: float,
+        temperature: float,
+        confidence: float,
+        annealing: losses.Annealing,
+        momentum: float,
+        flip: float = 0.0,
+    ):
+        super().__init__(encoder, classes, weight, momentum, flip)
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, not {temperature}.")
+        if not 0 <= confidence < 1:
+            raise ValueError(f"confidence must be at least 0 and below 1, not {confidence}.")
+        self.temperature, self.confidence, self.annealing = temperature, confidence, annealing
+
+    def loss(self, scores, withheld):
+        """Cross-entropy of the labelled that are not known well, and the divergence of the unlabelled that are sure."""
+        labels, answers, _ = withheld
+        named, rest = scores.tensor_split([len(labels)])
+        known = losses.annealing(self.annealing, self.progress, len(self.classes))
+        supervised = losses.annealed_cross_entropy(named, labels, known)
+        consistency, sure = losses.sure_divergence(answers, rest, self.temperature, self.confidence)
+        return {
+            "loss": supervised + self.weight * consistency,
+            "supervised": supervised,
+            "consistency": consistency,
+            "accuracy": accuracy(named, labels),
+            "sure": sure,
+        }

@@ -71,6 +71,7 @@ def follow(run: Run, source: str, mask: str | None, folder: Path) -> list[Path]:
 
 def _follow_points(run: Run, sequence: Sequence, path: str, folder: Path) -> list[Path]:
     names, first = data.read_points(path)
+    frames = sequence.frames(run.encoder.size)
     height, width = next(data.each_frame(sequence.video)).shape[:2]
     for name, (x, y) in zip(names, first.tolist(), strict=True):
         if not (0 <= x < width and 0 <= y < height):
@@ -79,7 +80,6 @@ def _follow_points(run: Run, sequence: Sequence, path: str, folder: Path) -> lis
             )
     if not names:
         raise UsageError(f"{path} marks nothing: give a line with name, x, y for each point.")
-    frames = sequence.frames(run.encoder.size)
     scale = np.array([width / frames.shape[2], height / frames.shape[1]])
     places = torch.from_numpy(first / scale).float()
     marked = nets.bumps(places, frames.shape[1:3], run.encoder.stride)

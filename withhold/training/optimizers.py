@@ -134,5 +134,7 @@ def clip(optimizer: torch.optim.Optimizer, norm: float) -> Tensor:
             parameter.grad = parameter.grad.coalesce()
         gradients.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
     before = nn.utils.get_total_norm(gradients)
-    torch._foreach_mul_(gradients, (norm / (before + 1e-6)).clamp(max=1))
+    share = (norm / (before + 1e-6)).clamp(max=1)
+    for gradient in gradients:
+        gradient.mul_(share)
     return before

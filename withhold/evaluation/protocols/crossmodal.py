@@ -21,9 +21,8 @@ KINDS = {"picture": "video", "sound": "audio"}
 def measure(task: Task) -> list[dict]:
     """nDCG@30 by cosine, asking with either half of the test items for either half of them; raw data has no such space.
 
-    Of pairs without labels, each half asks for its own other half alone.
-
-    An item never finds the half that it asks with; its other half counts like the others of its class. Beside the value
+    An item never finds the half that it asks with; its other half counts like the others of its class. Of pairs without
+    labels, each half asks for its own other half alone. Beside the value
     stand "recall_at_1" and "recall_at_10", the shares of queries that find one of their class so early, and what a
     random order is worth: "chance", "chance_at_1", "chance_at_10". The training items are not looked at.
     """

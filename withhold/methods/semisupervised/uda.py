@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from withhold import losses, views
-from withhold.methods import Encoder, SemiSupervised, accuracy, method
+from withhold.methods import ConsistencyTraining, Encoder, method
 
 
 @method(
@@ -13,7 +13,7 @@ from withhold.methods import Encoder, SemiSupervised, accuracy, method
     needs={"labelled": "labelled image", "unlabelled": "image"},
     family="consistency",
 )
-class UDA(SemiSupervised):
+class UDA(ConsistencyTraining):
     """Withholds the label, or the network's own answer to a weak view; predicts it from a strongly changed one.
 
     The answer is sharpened, and counts only where the network is sure, so that early guesses do not confirm themselves.
@@ -43,15 +43,10 @@ class UDA(SemiSupervised):
         momentum: float = 0.99,
         flip: float = 0.5,
     ):
-        super().__init__(encoder, classes, weight, momentum, flip)
-        if temperature <= 0:
-            raise ValueError(f"temperature must be above 0, not {temperature}.")
-        if not 0 <= confidence < 1:
-            raise ValueError(f"confidence must be at least 0 and below 1, not {confidence}.")
+        super().__init__(encoder, classes, weight, temperature, confidence, annealing, momentum, flip)
         if not 0 <= magnitude <= 30:
             raise ValueError(f"magnitude must be between 0 and 30, not {magnitude}.")
-        self.temperature, self.confidence = temperature, confidence
-        self.annealing, self.magnitude = annealing, magnitude
+        self.magnitude = magnitude
 
     def withhold(self, labelled, unlabelled):
         """Weak views of the labelled, strong ones of the unlabelled; labels, answers to weak views, and these."""
@@ -64,18 +59,3 @@ class UDA(SemiSupervised):
         """uint8 [n, c, h, w] -> a strongly changed view of each, float [n, c, size, size]."""
         changed = views.rand_augment(self.weak(images), self.rng, magnitude=self.magnitude)
         return views.erase(changed, self.rng, probability=1.0, area=(0.25, 0.25), aspect=(1.0, 1.0))
-
-    def loss(self, scores, withheld):
-        """Cross-entropy of the labelled that are not known well, and the divergence of the unlabelled that are sure."""
-        labels, answers, _ = withheld
-        named, rest = scores.tensor_split([len(labels)])
-        known = losses.annealing(self.annealing, self.progress, len(self.classes))
-        supervised = losses.annealed_cross_entropy(named, labels, known)
-        consistency, sure = losses.sure_divergence(answers, rest, self.temperature, self.confidence)
-        return {
-            "loss": supervised + self.weight * consistency,
-            "supervised": supervised,
-            "consistency": consistency,
-            "accuracy": accuracy(named, labels),
-            "sure": sure,
-        }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from withhold import losses, views
-from withhold.methods import Optimizer, SemiSupervised, accuracy, method
+from withhold.methods import ConsistencyTraining, Optimizer, method
 from withhold.nets import TextEncoder
 
 SHOWN = 24  # tokens of a picture
@@ -16,7 +16,7 @@ SHOWN = 24  # tokens of a picture
     needs={"labelled": "labelled text", "unlabelled": "text"},
     family="consistency",
 )
-class UDAText(SemiSupervised):
+class UDAText(ConsistencyTraining):
     """Withholds the label, or the network's own answer to a text; predicts it from the text with other words in it.
 
     Words that say little of what a text is about give way to others that say as little, by their TF-IDF: what remains
@@ -51,14 +51,10 @@ class UDAText(SemiSupervised):
         tokens: int = 128,
         tokenizer: str = "words:20000",
     ):
-        super().__init__(encoder, classes, weight, momentum)
+        super().__init__(encoder, classes, weight, temperature, confidence, annealing, momentum)
         if not 0 <= share <= 1:
             raise ValueError(f"share must be between 0 and 1, not {share}.")
-        if temperature <= 0:
-            raise ValueError(f"temperature must be above 0, not {temperature}.")
-        if not 0 <= confidence < 1:
-            raise ValueError(f"confidence must be at least 0 and below 1, not {confidence}.")
-        self.share, self.temperature, self.confidence, self.annealing = share, temperature, confidence, annealing
+        self.share = share
         self.register_buffer("frequencies", encoder.ordinary.float())
         self.register_buffer("idf", torch.zeros(encoder.vocabulary))
 
@@ -78,21 +74,6 @@ class UDAText(SemiSupervised):
         answers = self.predict(unlabelled).float().softmax(1)
         changed = views.replace_words(unlabelled, self.frequencies, self.idf, self.share, self.rng)
         return torch.cat([texts, changed]), (labels, answers, unlabelled)
-
-    def loss(self, scores, withheld):
-        """Cross-entropy of the labelled that are not known well, and the divergence of the unlabelled that are sure."""
-        labels, answers, _ = withheld
-        named, rest = scores.tensor_split([len(labels)])
-        known = losses.annealing(self.annealing, self.progress, len(self.classes))
-        supervised = losses.annealed_cross_entropy(named, labels, known)
-        consistency, sure = losses.sure_divergence(answers, rest, self.temperature, self.confidence)
-        return {
-            "loss": supervised + self.weight * consistency,
-            "supervised": supervised,
-            "consistency": consistency,
-            "accuracy": accuracy(named, labels),
-            "sure": sure,
-        }
 
     def picture(self, seen, withheld, scores=None):
         """The first words of what was seen, and of what the guesses were made from."""
