@@ -286,14 +286,15 @@ def domains() -> str:
     cells: dict[tuple, dict] = {}
     for found in results("domains/*"):
         by = values(found["results"], "encoder", "protocol")
-        row = cells.setdefault((found["pair"], found["seed"], found["epochs"]), {})
+        row = cells.setdefault((found["pair"], found["encoder"], found["seed"], found["epochs"]), {})
         row[found["method"]] = by["trained", "classifier"]
     shown = ("source only", "statistics only", "dann", "target labels")
     rows = [
-        [pair.replace("-", " to "), str(seed), f"{epochs:g}", *(percent(by.get(n)) for n in shown)]
-        for (pair, seed, epochs), by in cells.items()
+        [pair.replace("-", " to "), f"`{encoder}`", str(seed), f"{epochs:g}", *(percent(by.get(n)) for n in shown)]
+        for (pair, encoder, seed, epochs), by in cells.items()
     ]
-    return table(["domains", "seed", "epochs", "source only", "statistics only", "`dann`", "target's labels"], rows)
+    header = ["domains", "encoder", "seed", "epochs", "source only", "statistics only", "`dann`", "target's labels"]
+    return table(header, rows)
 
 
 def retrieval() -> str:

@@ -19,6 +19,8 @@ class Classifier(Method):
         classes: the names of the classes, in the order of their numbers.
     """
 
+    batch_size = 64  # of each stream, as the papers have it: a small step for a few labels, and many of them
+
     def __init__(self, encoder: Encoder, classes: Sequence[str]):
         super().__init__(encoder)
         self.classes = tuple(classes)

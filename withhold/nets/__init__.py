@@ -8,6 +8,7 @@ from withhold.nets.encoder import Encoder
 from withhold.nets.fineconv import FineConv
 from withhold.nets.generator import Generator
 from withhold.nets.heads import ChannelWise, mlp
+from withhold.nets.lenet import LeNet
 from withhold.nets.memory import ImagePool, MemoryBank, Queue
 from withhold.nets.recurrent import Continuation, Recurrent
 from withhold.nets.registry import build, names, takes
@@ -22,8 +23,8 @@ from withhold.nets.vit import Transformer, ViT, positions
 
 __all__ = [
     "TEMPERATURE", "AudioEncoder", "AudioVisualEncoder", "ChannelWise", "Continuation", "ConvNet", "Decoder",
-    "Discriminator", "Encoder", "FineConv", "Generator", "ImagePool", "MemoryBank", "Queue", "Recurrent", "ResNet",
-    "Teacher", "TextEncoder", "TextTransformer", "Transformer", "VideoEncoder", "ViT", "WordVectors", "at_pixels",
-    "build", "bumps", "centres", "cosine_momentum", "ema_update", "mlp", "names", "pointer", "positions", "propagate",
-    "refresh_statistics", "takes", "track",
+    "Discriminator", "Encoder", "FineConv", "Generator", "ImagePool", "LeNet", "MemoryBank", "Queue", "Recurrent",
+    "ResNet", "Teacher", "TextEncoder", "TextTransformer", "Transformer", "VideoEncoder", "ViT", "WordVectors",
+    "at_pixels", "build", "bumps", "centres", "cosine_momentum", "ema_update", "mlp", "names", "pointer", "positions",
+    "propagate", "refresh_statistics", "takes", "track",
 ]  # fmt: skip

@@ -26,7 +26,8 @@ class DANN(Classifier):
     below one half, because the features of the domains change places instead of mixing.
 
     Both domains get the same kind of views and go through the encoder as one batch: normalised by statistics of their
-    own, they would look alike in training only. Views are not mirrored, which would turn digits into none.
+    own, they would look alike in training only. Common statistics fit neither of two very different domains; there an
+    encoder without batch normalisation (`lenet`) is better. Views are not mirrored, which would turn digits into none.
 
     Args:
         weight: how strongly the encoder hides the domain in the end; 0 is the control that learns from the source only.
