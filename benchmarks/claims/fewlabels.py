@@ -1,6 +1,6 @@
 """Claim: with few labels, what learns from unlabelled items too names more test items rightly than labels alone do.
 
-    python benchmarks/claims/fewlabels.py DATA METHOD... --labels 250 [--epochs 3] [--seed 0]
+    python benchmarks/claims/fewlabels.py DATA METHOD... --labels 250 [--epochs 1.5] [--seed 0]
     python benchmarks/claims/fewlabels.py IMDB uda_text --labels 100 [--epochs 4] [--seed 0]
 
 DATA holds a train and a test part, such as CIFAR-10 (parquet) or Fashion-MNIST (IDX). As many labels of each class are
@@ -27,7 +27,7 @@ from record import cpu_minutes, record
 import withhold
 from withhold import data, methods
 
-EPOCHS = {"image": 3.0, "text": 4.0}
+EPOCHS = {"image": 1.5, "text": 4.0}
 
 
 def draw(labels: np.ndarray, classes: int, count: int, seed: int) -> np.ndarray:

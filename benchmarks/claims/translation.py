@@ -61,7 +61,7 @@ def main() -> None:
         some = first.select(torch.randperm(len(first), generator=torch.Generator().manual_seed(0))[: len(second)])
         began = cpu_minutes()
         run = withhold.train(
-            "cyclegan", some, second, encoder="convnet", epochs=options.epochs, seed=options.seed,
+            "cyclegan", some, second, encoder="convnet", epochs=options.epochs, seed=options.seed, flip=0.0,
             out=Path(folder) / "run",
         )  # fmt: skip
         minutes = cpu_minutes() - began

@@ -29,8 +29,9 @@ def gradients(method, player):
     return [p.grad for module in method.players()[player] for p in module.parameters()]
 
 
-def test_a_view_is_a_window_of_256_in_286_pixels_or_its_mirror_image():
-    method, batch = make(), domains(size=36)
+@pytest.mark.parametrize(("flip", "ways"), [(0.5, {False, True}), (0.0, {False})])
+def test_a_view_is_a_window_of_256_in_286_pixels_or_its_mirror_image(flip, ways):
+    method, batch = make(flip=flip), domains(size=36)
     both, again = method.hide(batch)
     assert both is again
     found = set()
@@ -45,6 +46,7 @@ def test_a_view_is_a_window_of_256_in_286_pixels_or_its_mirror_image():
         assert len(places) == 1
         found |= set(places)
     assert len(found) > 6
+    assert {mirrored for *_, mirrored in found} == ways
     assert round(36 * 256 / 286) == 32
 
 
@@ -219,7 +221,9 @@ def test_a_few_images_are_translated():
     assert (shown["back"] - shown["seen"]).abs().mean() < 0.1
 
 
-@pytest.mark.parametrize("wrong", [{"cycle": -1.0}, {"identity": -0.5}, {"pool": 0}, {"width": 0}, {"blocks": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"cycle": -1.0}, {"identity": -0.5}, {"pool": 0}, {"width": 0}, {"blocks": 0}, {"flip": 1.5}]
+)
 def test_a_value_out_of_range_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         find("cyclegan")(nets.build("convnet", size=32, channels=3), **wrong)

@@ -27,6 +27,7 @@ class CycleGAN(Method):
         pool: how many earlier translations into each domain may be shown to its discriminator again.
         width: channels of a generator at full size; the paper has 64.
         blocks: residual blocks of a generator; the paper has 6 for 128 pixels, 9 for 256.
+        flip: probability that a view is a mirror image; 0 for digits and letters.
     """
 
     optimizer = Optimizer(lr=8e-4, weight_decay=0.0, betas=(0.5, 0.999))
@@ -34,13 +35,15 @@ class CycleGAN(Method):
 
     def __init__(
         self, encoder: Encoder, cycle: float = 10.0, identity: float = 0.5,
-        pool: int = 50, width: int = 16, blocks: int = 2,
+        pool: int = 50, width: int = 16, blocks: int = 2, flip: float = 0.5,
     ):  # fmt: skip
         super().__init__(encoder)
         if min(cycle, identity) < 0 or min(pool, width, blocks) < 1:
             given = f"{cycle}, {identity}, {pool}, {width} and {blocks}"
             raise ValueError(f"cycle and identity must be at least 0, pool, width and blocks at least 1, not {given}.")
-        self.cycle, self.identity = cycle, identity
+        if not 0 <= flip <= 1:
+            raise ValueError(f"flip must be between 0 and 1, not {flip}.")
+        self.cycle, self.identity, self.flip = cycle, identity, flip
         self.to_first, self.to_second = (Generator(encoder.channels, width, blocks) for _ in range(2))
         self.head = nn.Conv2d(encoder.dim, 2, 1)
         self.pools = nn.ModuleList(ImagePool(pool, encoder.channels, encoder.size) for _ in range(2))
@@ -49,7 +52,7 @@ class CycleGAN(Method):
     def withhold(self, first, second):
         """uint8 [n, c, h, w] of each domain -> squares of 256/286 of their side, float [2n, c, size, size]; again."""
         both = torch.cat([first, second])
-        both = views.augment(both, self.rng, size=self.encoder.size, crop=(0.8, 0.8), aspect=(1, 1))
+        both = views.augment(both, self.rng, size=self.encoder.size, crop=(0.8, 0.8), aspect=(1, 1), flip=self.flip)
         both = views.with_channels(both, self.encoder.channels)
         return both, both
 

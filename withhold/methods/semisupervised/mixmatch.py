@@ -25,7 +25,8 @@ class MixMatch(SemiSupervised):
     Args:
         weight: of the squared error of the unlabelled images, a mean over classes and images (75 in the paper on
             CIFAR-10, 250 on SVHN).
-        ramp: share of the training in which that weight rises from 0 (16,000 steps in the paper).
+        ramp: steps in which that weight rises from 0. In many fewer than these, guesses know too little for their full
+            weight, which would teach the same answer to all.
         copies: how many weak views of an unlabelled image are seen, and averaged over for its guess.
         temperature: of the sharpening; 1 leaves guesses as they are.
         alpha: of the Beta(alpha, alpha) that shares are drawn from; the smaller, the less is mixed.
@@ -40,7 +41,7 @@ class MixMatch(SemiSupervised):
         encoder: Encoder,
         classes: Sequence[str],
         weight: float = 75.0,
-        ramp: float = 0.25,
+        ramp: int = 16_000,
         copies: int = 2,
         temperature: float = 0.5,
         alpha: float = 0.75,
@@ -48,10 +49,8 @@ class MixMatch(SemiSupervised):
         flip: float = 0.5,
     ):
         super().__init__(encoder, classes, weight, momentum, flip)
-        if not 0 < ramp <= 1:
-            raise ValueError(f"ramp must be above 0 and at most 1, not {ramp}.")
-        if copies < 1:
-            raise ValueError(f"copies must be at least 1, not {copies}.")
+        if min(ramp, copies) < 1:
+            raise ValueError(f"ramp and copies must be at least 1, not {ramp} and {copies}.")
         if min(temperature, alpha) <= 0:
             raise ValueError(f"temperature and alpha must be above 0, not {temperature} and {alpha}.")
         self.ramp, self.copies, self.temperature, self.alpha = ramp, copies, temperature, alpha
@@ -72,7 +71,7 @@ class MixMatch(SemiSupervised):
         named, rest = scores.tensor_split([len(labels)])
         supervised = F.cross_entropy(named, labels)
         consistency = losses.squared_error(rest.softmax(1), guesses)
-        weight = self.weight * min(1.0, self.progress / self.ramp)
+        weight = self.weight * min(1.0, self.steps / self.ramp)
         return {
             "loss": supervised + weight * consistency,
             "supervised": supervised,
