@@ -81,6 +81,7 @@ def main() -> None:
             "translated, untrained": read(reader, fresh, labels),
             "cycle error": [rows[0]["generators/cycle"], rows[-1]["generators/cycle"]],
             "change": rows[-1]["generators/change"],
+            "discriminators' accuracy": rows[-1]["discriminators/accuracy"],
         }  # fmt: skip
         record(f"translation/mnist-usps-{options.seed}", found, run, some, second)
     print(found, flush=True)
