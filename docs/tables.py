@@ -288,12 +288,12 @@ def domains() -> str:
         by = values(found["results"], "encoder", "protocol")
         row = cells.setdefault((found["pair"], found["encoder"], found["seed"], found["epochs"]), {})
         row[found["method"]] = by["trained", "classifier"]
-    shown = ("source only", "statistics only", "dann", "target labels")
+    shown = ("source only", "dann", "target labels")
     rows = [
         [pair.replace("-", " to "), f"`{encoder}`", str(seed), f"{epochs:g}", *(percent(by.get(n)) for n in shown)]
         for (pair, encoder, seed, epochs), by in cells.items()
     ]
-    header = ["domains", "encoder", "seed", "epochs", "source only", "statistics only", "`dann`", "target's labels"]
+    header = ["domains", "encoder", "seed", "epochs", "source only", "`dann`", "target's labels"]
     return table(header, rows)
 
 

@@ -95,8 +95,8 @@ def test_all_images_go_through_the_network_in_one_pass():
 
 
 def test_guesses_take_no_gradient():
-    method = make()
-    method.progress = 1.0
+    method = make(ramp=1)
+    method.steps = 1
     _, (labels, guesses, others) = method.hide(streams())
     assert not (labels.requires_grad or guesses.requires_grad or others.requires_grad)
     method(streams())["loss"].backward()
@@ -105,8 +105,8 @@ def test_guesses_take_no_gradient():
 
 
 def test_unlabelled_images_are_named_after_a_few_steps():
-    method = make(weight=10.0, flip=0.0)
-    method.progress = 1.0
+    method = make(weight=10.0, flip=0.0, ramp=1)
+    method.steps = 1
     terms = overfit(method, streams(), seeds=range(60))
     assert terms[-1]["loss"] < terms[-1]["trivial"]
     new, labels = tinted_images(20, seed=2)

@@ -104,6 +104,25 @@ def test_bfloat16_autocast_changes_little(name):
     assert (found - expected).abs().max() < 0.1 * expected.abs().max()
 
 
+def test_lenet_is_the_paper_s_network_of_digits():
+    """Ganin et al., 2016, figure 4a: conv5-32, pool, conv5-48, pool, and 768 numbers for 28 pixels."""
+    encoder = nets.build("lenet", size=28, channels=3)
+    first, second = (module for module in encoder.modules() if isinstance(module, nn.Conv2d))
+    assert [tuple(module.weight.shape) for module in (first, second)] == [(32, 3, 5, 5), (48, 32, 5, 5)]
+    x = encoder.normalize(images(2, 3, 28))
+    for convolution in (first, second):
+        x = nn.functional.max_pool2d(convolution(x).relu(), 2)
+    assert x.shape == (2, 48, 4, 4)
+    torch.testing.assert_close(encoder(images(2, 3, 28)), x.flatten(1))
+
+
+def test_lenet_refuses_parts_that_are_too_small():
+    with pytest.raises(
+        UsageError, match="parts of images, of 16 pixels or more, not of 9: use larger ones, or another"
+    ):
+        nets.build("lenet", size=28, channels=1)(images(1, 1, 9))
+
+
 @pytest.mark.parametrize(
     ("name", "published"), [("resnet18", 11_689_512 - 513_000), ("resnet50", 25_557_032 - 2_049_000)]
 )
@@ -183,7 +202,7 @@ def test_patches_follow_the_size(size, patch):
     ("name", "size", "sentence"),
     [
         ("resnet81", 32, "There is no encoder 'resnet81': did you mean resnet18"),
-        ("lenet", 15, "Images of 15 pixels are too small for lenet: use 16 or more."),
+        ("lenet", 15, "lenet takes images, and parts of images, of 16 pixels or more, not of 15: use larger ones, or"),
         ("resnet18", 4, "Images of 4 pixels are too small for resnet18: use 8 or more."),
         ("vit-tiny", 7, "Images of 7 pixels are too small for a ViT: use 8 or more."),
         ("vit-tiny", 97, "cannot be cut into 8 to 32 patches a side: use a size of 96 or 108."),

@@ -18,8 +18,7 @@ class LeNet(Encoder):
     """
 
     def __init__(self, size: int, channels: int):
-        if size < SMALLEST:
-            raise UsageError(f"Images of {size} pixels are too small for lenet: use {SMALLEST} or more.")
+        _check(size)
         super().__init__(dim=48 * CELLS**2, channels=channels, size=size, stride=size)
         self.blocks = nn.Sequential(
             nn.Conv2d(channels, 32, 5),
@@ -33,7 +32,16 @@ class LeNet(Encoder):
         )
 
     def encode(self, x: Tensor) -> Tensor:
+        _check(min(x.shape[2:]))
         return self.blocks(x)[:, :, None, None]
+
+
+def _check(pixels: int) -> None:
+    if pixels < SMALLEST:
+        raise UsageError(
+            f"lenet takes images, and parts of images, of {SMALLEST} pixels or more, not of {pixels}: use larger ones, "
+            "or another encoder."
+        )
 
 
 @register
