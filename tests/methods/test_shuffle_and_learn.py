@@ -39,11 +39,12 @@ def test_the_middle_frame_is_between_the_outer_ones_and_the_wrong_one_is_not():
     assert 0.2 < (wrong < first).float().mean() < 0.8, "from before as well as from after"
 
 
-def test_frames_are_drawn_where_something_moves():
+@pytest.mark.parametrize("motion", ["differences", "flow"])
+def test_frames_are_drawn_where_something_moves(motion):
     """The bar moves in frames 5 to 10 only; it must have moved before the middle frame, and go on after it."""
     step = torch.zeros(200, 16)
     step[:, 6:11] = 3
-    places, weight = make(gap=1).draw(moving(200, step=step))
+    places, weight = make(gap=1, motion=motion).draw(moving(200, step=step))
     first, middle, last, wrong = places.T
     assert ((middle >= 6) & (middle <= 9)).all()
     assert ((first < 9) & (last > 6)).all()

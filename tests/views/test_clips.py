@@ -64,3 +64,40 @@ def test_motion_is_the_mean_difference_of_following_frames():
     np.testing.assert_allclose(views.motion(clips), expected, rtol=1e-5)
     torch.testing.assert_close(views.motion(clips / 255), views.motion(clips))
     assert views.motion(torch.full((2, 3, 1, 4, 4), 7, dtype=torch.uint8)).tolist() == [[0, 0], [0, 0]]
+
+
+def smooth(n, size, seed=0):
+    """Images float [n, 1, size, size] in [0, 1], without edges."""
+    coarse = torch.rand(n, 1, size // 8, size // 8, generator=rng(seed))
+    return torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic").clamp(0, 1)
+
+
+@pytest.mark.parametrize("move", [(1, 0), (0, 2), (3, -2), (-4, 0)])
+def test_flow_says_where_each_point_went(move):
+    right, down = move
+    scene = smooth(4, 64)
+    clips = torch.stack(
+        [scene[:, :, 10 - i * down : 58 - i * down, 10 - i * right : 58 - i * right] for i in (0, 1)], 1
+    )
+    inner = views.flow(clips)[:, 0, :, 8:-8, 8:-8]
+    for found, expected in zip(inner.unbind(1), move, strict=True):
+        assert (found - expected).abs().median() < 0.2
+        assert (found - expected).abs().mean() < 0.6
+
+
+def test_flow_is_nought_where_nothing_moves_and_follows_halves_that_part():
+    scene = smooth(6, 64)
+    still = scene[:, None].expand(-1, 3, -1, -1, -1)
+    assert views.flow(still).shape == (6, 2, 2, 64, 64)
+    assert views.flow(still).abs().max() < 1e-5
+    assert views.flow(torch.full((1, 2, 3, 9, 11), 7, dtype=torch.uint8)).abs().max() == 0
+    left, right = scene[..., :24], scene[..., 32:56]
+    apart = [torch.cat([left[..., i : i + 20], right[..., 2 - i : 22 - i]], 3) for i in (0, 2)]
+    across = views.flow(torch.stack(apart, 1))[:, 0, 0, 8:-8]
+    assert across[..., 6:14].median() == pytest.approx(-2, abs=0.2)
+    assert across[..., 26:34].median() == pytest.approx(2, abs=0.2)
+
+
+def test_flow_sees_bytes_as_it_sees_shares_of_one():
+    clips = torch.randint(0, 256, (2, 3, 3, 20, 24), generator=rng(), dtype=torch.uint8)
+    torch.testing.assert_close(views.flow(clips), views.flow(clips / 255))

@@ -1,6 +1,7 @@
 """Shuffle and learn."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,11 @@ STILL = 1 / 255
 """The mean difference of two frames, on a scale of [0, 1], below which they are alike."""
 
 
+def lengths(clips: Tensor) -> Tensor:
+    """Clips float [n, t, c, h, w] -> how far points go on average between following frames [n, t - 1], in pixels."""
+    return views.flow(clips).norm(dim=2).mean((2, 3))
+
+
 @method(paper="Misra, Zitnick & Hebert, ECCV 2016", needs={"videos": "video"}, family="verify")
 class ShuffleAndLearn(Method):
     """Withholds whether three frames of a video are in order; predicts it.
@@ -25,18 +31,26 @@ class ShuffleAndLearn(Method):
     time is in order, and both occur alike. A frame's colour and edges stray by themselves, so that neither the light
     nor what stands still tells neighbours; how light a frame is as a whole does not count as movement. The paper takes
     optical flow for movement, three wrong triples for a right one, and 227 pixels; here it is the difference of frames,
-    and one for one.
+    unless `motion` says otherwise, and one for one.
 
     Args:
         span: the longest time between the outer frames, in frames.
         gap: the shortest time between an outer frame and the wrong one outside of it, in frames.
+        motion: what counts as movement: the difference of frames ("differences"), or how far points go ("flow").
         hidden: width of what a frame is told from the others by, and of the layer above.
         frames: in a clip.
         fps: frames a second.
     """
 
     def __init__(
-        self, encoder: Encoder, span: int = 8, gap: int = 2, hidden: int = 128, frames: int = 16, fps: float = 10.0
+        self,
+        encoder: Encoder,
+        span: int = 8,
+        gap: int = 2,
+        motion: Literal["differences", "flow"] = "differences",
+        hidden: int = 128,
+        frames: int = 16,
+        fps: float = 10.0,
     ):
         super().__init__(encoder)
         if span < 2 or gap < 1 or hidden < 1:
@@ -44,6 +58,7 @@ class ShuffleAndLearn(Method):
         if frames < gap + 3:
             raise ValueError(f"frames must be at least {gap + 3} with a gap of {gap}, not {frames}.")
         self.span, self.gap = span, gap
+        self.moves = {"differences": views.motion, "flow": lengths}[motion]
         self.frame = nn.Sequential(nn.Flatten(), nn.Linear(encoder.dim * encoder.grid**2, hidden), nn.ReLU())
         self.head = nets.mlp((3 * hidden, hidden, 2), norm=False)
 
@@ -72,7 +87,7 @@ class ShuffleAndLearn(Method):
         triples = torch.combinations(torch.arange(t, device=videos.device), 3)
         inside = (triples[:, 0] >= self.gap) | (triples[:, 2] < t - self.gap)  # there is room for a or e
         triples = triples[inside & (triples[:, 2] - triples[:, 0] <= self.span)]
-        way = F.pad(views.motion(small).cumsum(1), (1, 0))
+        way = F.pad(self.moves(small).cumsum(1), (1, 0))
         before, first, second, after = way[:, F.pad(F.pad(triples, (1, 0)), (0, 1), value=t - 1)].diff(dim=2).unbind(2)
         least = torch.minimum(torch.minimum(first, second), torch.maximum(before, after))  # b to c, c to d, and outside
         chosen = triples[torch.multinomial(least + 1e-6, 1, generator=self.rng)[:, 0]]
