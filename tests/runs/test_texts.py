@@ -4,13 +4,17 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
+from tokenizers import Tokenizer
 
 import withhold
 from tests.methods.streams import documents
 from withhold.cli import main
 from withhold.errors import UsageError
+from withhold.runs import export
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +28,17 @@ def home(tmp_path_factory):
     (folder / "book.txt").write_text("\n\n".join(documents()))
     withhold.train("skipgram", folder / "book.txt", epochs=5, out=folder / "run", tokens=16, sample=0.1)
     return folder
+
+
+def test_an_encoder_of_texts_is_written_as_onnx(home, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    run, out = withhold.load(home / "run"), tmp_path / "encoder.onnx"
+    assert export(run, "onnx", out) < 1e-3
+    tokens = np.zeros((1, 16), dtype=np.int64)
+    tokens[0, :3] = Tokenizer.from_file(str(home / "run" / "tokenizer.json")).encode("bread and salt").ids[:3]
+    (found,) = onnxruntime.InferenceSession(out).run(["features"], {"texts": tokens})
+    with torch.inference_mode():
+        np.testing.assert_allclose(found, run.encoder(torch.from_numpy(tokens)), atol=1e-5)
 
 
 def test_a_run_has_its_tokenizer_and_may_be_moved(home, tmp_path):

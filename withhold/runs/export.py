@@ -7,21 +7,31 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import torch
+from torch import Tensor
 
 from withhold.errors import UsageError, WithholdError, suggestion
 from withhold.files import writing
+from withhold.nets import TextEncoder
 from withhold.runs.run import Run, write_weights
 
 TOLERANCE = 1e-3
+INPUTS = {
+    "image": ("images", ("channels", "size", "size")),
+    "video": ("videos", ("frames", "channels", "size", "size")),
+    "text": ("texts", ("tokens",)),
+}
+"""What the input of an ONNX encoder is called, and the shape of one item in it."""
 
 
 def export(run: Run, to: str, path: Path) -> float:
-    """Write the run's encoder to `path` as "onnx" (input float [n, c, h, w] in [0, 1]) or "safetensors".
+    """Write the run's encoder to `path` as "onnx" or "safetensors".
 
-    Gives the largest difference to the trained encoder's features, in units of their deviation.
+    ONNX takes any number of items at once, each as long and as large as the run's: images float [n, c, h, w] in [0, 1],
+    videos [n, t, c, h, w], or texts int64 [n, l], the numbers of their tokens in the run's tokenizer.json, 0 behind the
+    end. Gives the largest difference to the trained encoder's features, in units of their deviation.
 
     Raises:
-        UsageError: an unknown format, or ONNX of an encoder that is not of images.
+        UsageError: an unknown format, or ONNX of an encoder of two kinds of data.
         WithholdError: the written encoder does not agree with the trained one, or the packages for ONNX are missing.
     """
     if to == "safetensors":
@@ -35,11 +45,10 @@ def export(run: Run, to: str, path: Path) -> float:
     except ImportError as error:
         raise WithholdError("ONNX needs more packages: pip install 'withhold[onnx]'.") from error
     encoder = run.encoder
-    if encoder.kind != "image":
-        raise UsageError(f"ONNX is written of encoders of images, and this one is of {encoder.kind}: --to safetensors.")
-    size, channels = encoder.size, run.config["decoding"]["channels"]
-    images = torch.rand(3, channels, size, size, generator=torch.Generator().manual_seed(0))
-    other = torch.rand(5, channels, size, size, generator=torch.Generator().manual_seed(1))
+    if encoder.kind not in INPUTS:
+        raise UsageError(f"ONNX is written of one network, and this run has two, of {encoder.kind}: --to safetensors.")
+    name, _ = INPUTS[encoder.kind]
+    items, other = noise(run, 3), noise(run, 5)
     with torch.inference_mode():
         expected = encoder(other)
     with writing(path) as partial:
@@ -47,17 +56,26 @@ def export(run: Run, to: str, path: Path) -> float:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                encoder, (images,), str(partial), input_names=["images"], output_names=["features"],
+                encoder, (items,), str(partial), input_names=[name], output_names=["features"],
                 dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, external_data=False, verbose=False,
             )  # fmt: skip
         session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
-        found = torch.from_numpy(session.run(None, {"images": other.numpy()})[0])
+        found = torch.from_numpy(session.run(None, {name: other.numpy()})[0])
         difference = ((found - expected).abs().max() / expected.std().clamp_min(1e-12)).item()
         if not difference < TOLERANCE:
             raise WithholdError(
                 f"The ONNX encoder differs from the trained one by {difference:.1e} deviations: nothing was written."
             )
     return difference
+
+
+def noise(run: Run, n: int) -> Tensor:
+    """What looks like `n` items to the run's encoder."""
+    rng = torch.Generator().manual_seed(n)
+    shape = [n, *(run.config["decoding"][length] for length in INPUTS[run.encoder.kind][1])]
+    if isinstance(run.encoder, TextEncoder):
+        return torch.randint(run.encoder.vocabulary, shape, generator=rng)
+    return torch.rand(shape, generator=rng)
 
 
 def write_table(path: Path, table: pyarrow.Table) -> None:
