@@ -85,6 +85,16 @@ def test_flow_says_where_each_point_went(move):
         assert (found - expected).abs().mean() < 0.6
 
 
+def test_flow_of_frames_that_have_nothing_in_common_stays_within_them():
+    """A cut, or what comes into a frame, has no flow; a correction too bold would send points ten frames away."""
+    scenes = smooth(20, 16).unflatten(0, (5, 4))
+    assert views.flow(scenes).norm(dim=2).max() < 16
+    fast = smooth(16, 64)
+    clips = torch.stack([fast[:, :, 16:48, 16:48], fast[:, :, 16:48, 20:52]], 1)  # 4 pixels to the left
+    wrong = (views.flow(clips)[:, 0] - torch.tensor([-4.0, 0])[:, None, None]).norm(dim=1)
+    assert wrong.mean() < 1.5, "also where points leave the frame"
+
+
 def test_flow_is_nought_where_nothing_moves_and_follows_halves_that_part():
     scene = smooth(6, 64)
     still = scene[:, None].expand(-1, 3, -1, -1, -1)

@@ -15,6 +15,8 @@ COARSE = 8
 """Pixels of the smallest frames in which moves are looked for."""
 STEPS = 3
 """How often the moves are corrected in frames of one size."""
+FARTHEST = 0.5
+"""Pixels, right or down, that a correction goes at most: slopes tell no more, and what cannot be found flies away."""
 
 
 def motion(clips: Tensor) -> Tensor:
@@ -31,6 +33,7 @@ def flow(clips: Tensor) -> Tensor:
 
     Where each point of a frame is in the next one: from frames of 8 pixels on, each twice as fine as the last, the move
     that explains best, by least squares, how a small square around the point changed (Lucas & Kanade, IJCAI 1981).
+    Moves farther than a quarter of a frame, either way, are not found.
     """
     grey = to_float(clips).mean(2, keepdim=True)
     pyramid = [(grey[:, :-1].flatten(0, 1), grey[:, 1:].flatten(0, 1))]
@@ -47,7 +50,8 @@ def flow(clips: Tensor) -> Tensor:
         for _ in range(STEPS):
             change = _fetch(second, moved) - first
             x, y = _near(right * change), _near(down * change)
-            moved = moved + torch.cat((xy * y - yy * x, xy * x - xx * y), 1) / (xx * yy - xy**2)
+            correction = torch.cat((xy * y - yy * x, xy * x - xx * y), 1) / (xx * yy - xy**2)
+            moved = moved + correction.clamp(-FARTHEST, FARTHEST)
     return moved.unflatten(0, (len(clips), -1))
 
 
