@@ -7,7 +7,7 @@ import torch
 
 from tests.methods.toys import overfit
 from withhold import nets
-from withhold.methods.video.shuffle_and_learn import ShuffleAndLearn
+from withhold.methods.video.shuffle_and_learn import ShuffleAndLearn, lengths
 
 
 def make(size=32, channels=1, **values):
@@ -52,6 +52,19 @@ def test_frames_are_drawn_where_something_moves(motion):
     used = weight > 0
     alike = (wrong.clamp(5, 10)[:, None] == places[:, :3].clamp(5, 10)).any(1)
     assert not alike[used].any(), "what looks like one of the others is rejected"
+
+
+def test_flow_is_how_far_points_go_and_differences_how_much_they_change():
+    """A bright bar goes a pixel a frame, then a faint one three."""
+    step = torch.tensor([1.0] * 8 + [3.0] * 8).expand(500, -1)
+    clips = moving(500, step=step).float()
+    clips[:, 8:] = 40 + (clips[:, 8:] - 40) / 10
+    clips = clips.to(torch.uint8)
+    late = {motion: make(motion=motion).draw(clips)[0][:, 1] > 7 for motion in ("differences", "flow")}
+    assert late["differences"].float().mean() < 0.4
+    assert late["flow"].float().mean() > 0.5
+    still = clips[:2, :1].expand(-1, 16, -1, -1, -1)
+    assert lengths(still).shape == (2, 15) and lengths(still).abs().max() < 1e-5
 
 
 def test_clips_that_stand_still_or_only_flicker_weigh_nothing():
