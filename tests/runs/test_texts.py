@@ -13,7 +13,8 @@ from tokenizers import Tokenizer
 import withhold
 from tests.methods.streams import documents
 from withhold.cli import main
-from withhold.errors import UsageError
+from withhold.errors import UsageError, WithholdError
+from withhold.nets.text import WordVectors
 from withhold.runs import export
 
 
@@ -39,6 +40,20 @@ def test_an_encoder_of_texts_is_written_as_onnx(home, tmp_path):
     (found,) = onnxruntime.InferenceSession(out).run(["features"], {"texts": tokens})
     with torch.inference_mode():
         np.testing.assert_allclose(found, run.encoder(torch.from_numpy(tokens)), atol=1e-5)
+
+
+def test_onnx_that_differs_where_texts_are_padded_is_refused(home, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    run, right = withhold.load(home / "run"), WordVectors.counts
+
+    def counts(self, tokens):
+        """Padding at the end is a word, but in the trained encoder."""
+        return right(self, tokens) | (torch.compiler.is_exporting() & (tokens == 0) & (tokens[:, -1:] == 0))
+
+    monkeypatch.setattr(WordVectors, "counts", counts)
+    with pytest.raises(WithholdError, match="differs from the trained one by .* deviations: nothing was written"):
+        export(run, "onnx", tmp_path / "encoder.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_has_its_tokenizer_and_may_be_moved(home, tmp_path):

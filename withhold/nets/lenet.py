@@ -14,7 +14,8 @@ class LeNet(Encoder):
     """Two 5x5 convolutions without any normalisation: 768 features that keep where in the image something is.
 
     For domains that differ in colour and background: batch statistics of one do not fit the other. Source: Ganin et
-    al., JMLR 2016, whose network for MNIST this is at 28 pixels; at other sizes the map is averaged to as many cells.
+    al., JMLR 2016, figure 4a, whose feature extractor for MNIST this is at 28 pixels (three more layers name the
+    classes there); at other sizes the map is averaged to as many cells.
     """
 
     def __init__(self, size: int, channels: int):

@@ -70,11 +70,12 @@ def export(run: Run, to: str, path: Path) -> float:
 
 
 def noise(run: Run, n: int) -> Tensor:
-    """What looks like `n` items to the run's encoder."""
+    """What looks like `n` items to the run's encoder: texts are of any length, from a whole window to none."""
     rng = torch.Generator().manual_seed(n)
     shape = [n, *(run.config["decoding"][length] for length in INPUTS[run.encoder.kind][1])]
     if isinstance(run.encoder, TextEncoder):
-        return torch.randint(run.encoder.vocabulary, shape, generator=rng)
+        ends = torch.linspace(shape[1], 0, n)[:, None]  # what padding does is a part of the network
+        return torch.randint(1, run.encoder.vocabulary, shape, generator=rng) * (torch.arange(shape[1]) < ends)
     return torch.rand(shape, generator=rng)
 
 
