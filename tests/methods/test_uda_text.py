@@ -52,6 +52,8 @@ def test_words_are_counted_and_so_are_the_texts_that_have_them():
 
 def test_only_the_unlabelled_texts_are_changed_and_answers_are_to_them_unchanged():
     method, batch = prepared(), streams()
+    with torch.no_grad():
+        method.teacher.network[1].bias.add_(torch.tensor([3.0, 0]))  # whose answers they are not
     method.seed(0)
     seen, (labels, answers, unchanged) = method.hide(batch)
     assert torch.equal(seen[:4], batch["labelled"][0])

@@ -51,7 +51,7 @@ def test_onnx_that_differs_where_texts_are_padded_is_refused(home, tmp_path, mon
         return right(self, tokens) | (torch.compiler.is_exporting() & (tokens == 0) & (tokens[:, -1:] == 0))
 
     monkeypatch.setattr(WordVectors, "counts", counts)
-    with pytest.raises(WithholdError, match="differs from the trained one by .* deviations: nothing was written"):
+    with pytest.raises(WithholdError, match=r"differs from the trained one by .* deviations: nothing was written"):
         export(run, "onnx", tmp_path / "encoder.onnx")
     assert not list(tmp_path.iterdir())
 

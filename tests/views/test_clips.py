@@ -85,6 +85,13 @@ def test_flow_says_where_each_point_went(move):
         assert (found - expected).abs().mean() < 0.6
 
 
+def test_flow_of_stripes_is_across_them():
+    """Along them nothing is seen to move: of 0.4 pixels to the right, diagonal ones show 0.2 right and 0.2 down."""
+    rows, columns = torch.arange(32.0)[:, None], torch.arange(32.0)
+    clips = torch.stack([0.5 + 0.4 * ((rows + columns - moved) * 0.4).sin() for moved in (0, 0.4)])[None, :, None]
+    assert (views.flow(clips)[0, 0, :, 4:-4, 4:-4] - 0.2).abs().max() < 0.05
+
+
 def test_flow_of_frames_that_have_nothing_in_common_stays_within_them():
     """A cut, or what comes into a frame, has no flow; a correction too bold would send points ten frames away."""
     scenes = smooth(20, 16).unflatten(0, (5, 4))

@@ -9,7 +9,7 @@ from withhold.views.precision import precise
 
 NEAR = 5
 """Pixels of the square whose points move alike."""
-FLAT = 1e-4
+FLAT = 1e-3
 """Slopes (squared) that say no more of where a point went than noise does: such a point is taken to stay."""
 COARSE = 8
 """Pixels of the smallest frames in which moves are looked for."""
@@ -33,7 +33,7 @@ def flow(clips: Tensor) -> Tensor:
 
     Where each point of a frame is in the next one: from frames of 8 pixels on, each twice as fine as the last, the move
     that explains best, by least squares, how a small square around the point changed (Lucas & Kanade, IJCAI 1981).
-    Moves farther than a quarter of a frame, either way, are not found.
+    Found are moves of a tenth of a frame at least, and of more than a quarter where it halves to 8 pixels.
     """
     grey = to_float(clips).mean(2, keepdim=True)
     pyramid = [(grey[:, :-1].flatten(0, 1), grey[:, 1:].flatten(0, 1))]
@@ -45,7 +45,7 @@ def flow(clips: Tensor) -> Tensor:
     for first, second in reversed(pyramid):
         if first is not coarsest:
             moved = 2 * F.interpolate(moved, first.shape[2:], mode="bilinear")
-        down, right = torch.gradient(first, dim=(2, 3))
+        down, right = _slopes(first)
         xx, xy, yy = _near(right**2) + FLAT, _near(right * down), _near(down**2) + FLAT
         for _ in range(STEPS):
             change = _fetch(second, moved) - first
@@ -53,6 +53,13 @@ def flow(clips: Tensor) -> Tensor:
             correction = torch.cat((xy * y - yy * x, xy * x - xx * y), 1) / (xx * yy - xy**2)
             moved = moved + correction.clamp(-FARTHEST, FARTHEST)
     return moved.unflatten(0, (len(clips), -1))
+
+
+def _slopes(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Of images [n, c, h, w], down and right, a pixel; none at the rim, where one of the sides is not known."""
+    down = images[:, :, 2:, 1:-1] - images[:, :, :-2, 1:-1]
+    right = images[:, :, 1:-1, 2:] - images[:, :, 1:-1, :-2]
+    return F.pad(down / 2, (1, 1, 1, 1)), F.pad(right / 2, (1, 1, 1, 1))
 
 
 def _near(x: Tensor) -> Tensor:
