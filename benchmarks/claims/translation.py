@@ -1,11 +1,12 @@
 """Claim: CycleGAN's translations of digits are read rightly by a classifier that knows only the domain they are now of.
 
-    python benchmarks/claims/translation.py DATA [--epochs 8] [--seed 0]
+    python benchmarks/claims/translation.py DATA [--epochs 6] [--seed 0]
 
-DATA holds the folders mnist and usps. The two domains are shown without labels and without pairs. A classifier that was
-trained on USPS with labels then reads the test images of MNIST, as they are and translated; beside them stand what
-translations of an untrained generator are worth, and the true test images of USPS. The error of the cycle is given at
-its beginning and end. Results go to benchmarks/results/translation.
+DATA holds the folders mnist and usps. The two domains are shown without labels and without pairs. USPS's digits, which
+fill their images, are given the margins of MNIST's: another size is what CycleGAN does not learn (Zhu et al., ICCV
+2017, under limitations). A classifier that was trained on USPS with labels then reads the test images of MNIST, as they
+are and translated; beside them stand what translations of an untrained generator are worth, and the true test images of
+USPS. The error of the cycle is given at its beginning and end. Results go to benchmarks/results/translation.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -23,6 +25,14 @@ from withhold import data, methods, views
 from withhold.evaluation.features import frozen
 
 SIZE, MOST = 32, 2000
+
+
+def load(root: Path, domain: str, part: str) -> data.Samples:
+    if domain == "mnist":
+        return data.load(f"{root / domain}::{part}", size=SIZE, channels=1)
+    digits = data.load(f"{root / domain / 'usps.npz'}::{part}", size=16, channels=1)
+    framed = np.pad(digits.array, ((0, 0), (3, 3), (3, 3), (0, 0)))  # 16 of 22 pixels, as MNIST's have 20 of 28
+    return data.load((framed, digits.labels), size=SIZE, channels=1)
 
 
 def read(classifier: methods.Classifier, images: torch.Tensor, labels: torch.Tensor) -> float:
@@ -40,12 +50,11 @@ def asking(samples: data.Samples) -> tuple[torch.Tensor, torch.Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--epochs", type=float, default=8)
+    parser.add_argument("--epochs", type=float, default=6)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    mnist, usps = options.data / "mnist", options.data / "usps" / "usps.npz"
     first, second, asked, known = (
-        data.load(f"{source}::{part}", size=SIZE, channels=1) for part in ("train", "test") for source in (mnist, usps)
+        load(options.data, domain, part) for part in ("train", "test") for domain in ("mnist", "usps")
     )
     with tempfile.TemporaryDirectory() as folder:
         teacher = withhold.train(
