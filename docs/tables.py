@@ -191,7 +191,7 @@ def tracking() -> str:
 
 
 def frames() -> str:
-    """Errors of predicted frames, a row a predictor."""
+    """Errors of predicted frames, a row a predictor, the best first."""
     cells = []
     for found in results("video/moving-mnist-*"):
         name = found["parameters"]["predicts"] + (", conditional" if found["parameters"]["conditional"] else "")
@@ -199,6 +199,7 @@ def frames() -> str:
             if row["predictor"] == "network" or name == "composite":
                 said = f"network, {name}" if row["predictor"] == "network" else row["predictor"]
                 cells.append([said, f"{row['squared_error']:.1f}", f"{row['cross_entropy']:.1f}"])
+    cells.sort(key=lambda row: float(row[1]))
     return table(["predictor", "squared error", "cross-entropy, nats"], cells)
 
 
