@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from tests.methods.toys import overfit
 from withhold import nets
@@ -162,6 +163,16 @@ def test_triples_of_one_frame_are_judged_alike_in_any_order():
     with torch.no_grad():
         scores = method.predict(frame)
         assert torch.equal(scores[0], scores[1])
+
+
+def test_what_all_three_frames_share_has_no_say(monkeypatch):
+    method = make(hidden=4)
+    method.frame = nn.Flatten()
+    monkeypatch.setattr(method.encoder, "maps", lambda images: images[:, :, :2, :2])  # codes of four numbers
+    triples, scene = torch.rand(5, 3, 1, 32, 32), torch.rand(5, 1, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(method.predict(triples + 9 * scene), method.predict(triples), atol=1e-5, rtol=1e-5)
+        assert (method.predict(triples.flip(1)) - method.predict(triples)).abs().max() > 1e-3
 
 
 def test_the_order_of_a_moving_bar_is_learned():

@@ -31,7 +31,8 @@ class ShuffleAndLearn(Method):
     time is in order, and both occur alike. A frame's colour and edges stray by themselves, so that neither the light
     nor what stands still tells neighbours; how light a frame is as a whole does not count as movement. The paper takes
     optical flow for movement, three wrong triples for a right one, and 227 pixels; here it is the difference of frames,
-    unless `motion` says otherwise, and one for one.
+    unless `motion` says otherwise, and one for one. What the codes of all three frames have in common, the scene, is
+    taken away before they are compared.
 
     Args:
         span: the longest time between the outer frames, in frames.
@@ -100,8 +101,8 @@ class ShuffleAndLearn(Method):
         return torch.cat([chosen, wrong], 1), (differ > STILL).float()
 
     def predict(self, triples):
-        codes = self.frame(self.encoder.maps(triples.flatten(0, 1)))
-        return self.head(codes.unflatten(0, triples.shape[:2]).flatten(1))
+        codes = self.frame(self.encoder.maps(triples.flatten(0, 1))).unflatten(0, triples.shape[:2])
+        return self.head((codes - codes.mean(1, keepdim=True)).flatten(1))  # the scene, in all three, drowns the rest
 
     def loss(self, scores, withheld):
         order, weight = withheld
