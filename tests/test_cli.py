@@ -9,6 +9,7 @@ import sys
 import time
 
 import numpy as np
+import onnx
 import pyarrow.parquet
 import pytest
 import torch
@@ -168,6 +169,13 @@ def test_export(run, tmp_path, capsys, to):
     assert last_json(capsys)["largest_difference"] < 1e-3
     assert out.stat().st_size > 1000
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_export_says_what_the_encoder_takes(run, tmp_path, capsys):
+    assert main(["export", str(run), "--out", str(tmp_path / "encoder.onnx")]) == 0
+    shape = onnx.load(tmp_path / "encoder.onnx").graph.input[0].type.tensor_type.shape.dim
+    lengths = ", ".join(str(length.dim_value) for length in shape[1:])
+    assert f"It takes images [n, {lengths}], numbers from 0 to 1, and gives features [n, " in capsys.readouterr().out
 
 
 def test_compare_report_doctor_views_methods_cache(run, pictures, tmp_path, capsys):

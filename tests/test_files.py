@@ -35,7 +35,7 @@ def test_places_where_nothing_can_be_written(tmp_path, monkeypatch):
             prepare_folder(folder)
         with pytest.raises(UsageError, match=sentence), writing(folder / "x.txt"):
             pass
-    with pytest.raises(UsageError, match=r"is a folder, and a file is needed: name another --out\."), writing(tmp_path):
+    with pytest.raises(UsageError, match=r"is a folder, and a file is needed: name one in it\."), writing(tmp_path):
         pass
     with (
         pytest.raises(WithholdError, match=r"Could not write /proc/foo.png \(No such file or directory\): free"),

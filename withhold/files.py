@@ -31,7 +31,7 @@ def writing(path: Path) -> Iterator[Path]:
         WithholdError: it could not be written.
     """
     if os.path.isdir(path):
-        raise UsageError(f"{path} is a folder, and a file is needed: name another --out.")
+        raise UsageError(f"{path} is a folder, and a file is needed: name one in it.")
     prepare_folder(path.parent)
     partial = path.with_name(path.name + ".partial")
     try:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from withhold import data
+from withhold.data.images import encode
 from withhold.errors import UsageError
 
 
@@ -101,6 +102,13 @@ def test_missing_labels_are_refused(labels):
 def test_a_batch_larger_than_the_data_is_refused(world, sentence):
     with pytest.raises(UsageError, match=sentence):
         feed({"images": numbered(8)}, batch_size=9, world=world)
+
+
+def test_what_is_left_out_is_named_where_nothing_else_is_left(tmp_path):
+    (tmp_path / "good.png").write_bytes(encode(np.zeros((32, 32), np.uint8)))
+    (tmp_path / "broken.png").write_text("no")
+    with pytest.raises(UsageError, match=r"learn from one: give more \(broken\.png is left out: not an image\)\."):
+        feed({"images": data.load(tmp_path)})
 
 
 def test_an_abandoned_iteration_ends_its_thread():

@@ -1,5 +1,6 @@
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -234,6 +235,9 @@ def test_sums_of_words_have_neighbours():
     assert [cosine for _, cosine in found] == sorted((cosine for _, cosine in found), reverse=True)
     with pytest.raises(UsageError, match=r"The vocabulary has no 'saillor': did you mean sailor"):
         method.apply_to("ship - saillor")
+    for text in ("", "ship -", "ship + - bread"):
+        with pytest.raises(UsageError, match=f"'{re.escape(text)}' is no sum of words: write one as in 'king"):
+            method.apply_to(text)
     with pytest.raises(UsageError, match=r"has no '\[MASK\]'"):
         method.apply_to("[MASK]")
     with pytest.raises(UsageError, match=r"has no 'qqqq': give one that the training text has several times"):

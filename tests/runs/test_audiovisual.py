@@ -48,9 +48,11 @@ def test_what_has_no_partner_is_listed_in_the_run(run):
     assert (run.folder / "report.html").is_file()
 
 
-def test_pictures_sounds_and_pairs_are_embedded_in_one_space(run, folder):
+def test_pictures_sounds_and_pairs_are_embedded_in_one_space(run, folder, caplog):
+    caplog.set_level("INFO", "withhold")
     tables = {name: run.embed(str(folder / name)) for name in ("pictures", "sounds", "pairs.csv")}
     assert [table.num_rows for table in tables.values()] == [24, 24, 24]
+    assert not any("frames of one video" in line for line in caplog.messages)
     vectors = {name: np.array(table["embedding"].to_pylist()) for name, table in tables.items()}
     for found in vectors.values():
         assert found.shape == (24, 128)

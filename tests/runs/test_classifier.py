@@ -99,12 +99,16 @@ def test_applied_to_a_folder_it_names_the_classes(folder):
     assert measured["value"] == pytest.approx(right, abs=0.05)
 
 
-def test_labels_of_the_first_folder_say_nothing_of_the_second(folder):
+def test_labels_of_the_first_folder_say_nothing_of_the_second(folder, caplog):
+    caplog.set_level("INFO", "withhold")
     run = withhold.train(
         "./toy.py", "pictures", "pictures", labels="few.csv", epochs=0.3, size=16, out="run", scale=0.5
     )
     assert run.config["parameters"] == {"scale": 0.5}
     assert len(run.config["classes"]) == 10
+    assert "labelled: 500 items from pictures, 100 of them with a label" in caplog.messages
+    run.evaluate("pictures", labels="all.csv", protocols=("classifier",))
+    assert [line for line in caplog.messages if line.startswith("measuring:")] == ["measuring: trained, classifier"]
 
 
 def test_a_run_says_whether_it_goes_on_or_starts(folder, caplog):

@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_is_one_sentence(run, photos_folder, tmp_path):
         with pytest.raises(UsageError, match=sentence):
             picture("rotation", photos_folder, out=tmp_path / out / "views.png")
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(UsageError, match=r"folder\.png is a folder, and a file is needed: name another --out"):
+    with pytest.raises(UsageError, match=r"folder\.png is a folder, and a file is needed: name one in it"):
         picture("rotation", photos_folder, out=tmp_path / "folder.png")
 
 

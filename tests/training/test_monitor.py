@@ -39,13 +39,18 @@ def test_spread_is_one_for_noise_and_nothing_for_a_point():
         ({"loss": 250.0, "trivial": 1.3863}, "costs 1.39: it has diverged; lower --lr"),
         ({"loss": 0.5, "rank": 1.1, "spread": 0.5}, "has collapsed (rank 1.1"),
         ({"loss": 0.5, "waiting": 0.4}, "waits for data 40% of the time"),
-        ({"judge/loss": float("inf"), "forger/loss": 1.0}, "The judge's loss is not finite"),
+        ({"judge/loss": float("inf"), "forger/loss": 1.0}, "The loss of the judge is not finite"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_remedy(row, words):
     found = findings([{"step": step, **row} for step in range(20, 41)])
     assert len(found) == 1
     assert words in found[0]
+
+
+def test_a_loss_that_falls_from_far_above_has_not_diverged():
+    found = findings([{"step": step, "loss": 60.0 - step, "trivial": 8.0} for step in range(20, 41)])
+    assert len(found) == 1 and "costs 8: it has not begun to learn" in found[0]
 
 
 def test_a_healthy_run_is_left_in_peace():

@@ -89,7 +89,9 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """
     parser.add_argument("method", help="a method's name (see `withhold methods`), or a Python file that declares one")
     parser.add_argument("items", nargs="*", metavar="DATA | key=value", help="the data, then parameters of the method")
-    parser.add_argument("--encoder", help="convnet, resnet18, vit-tiny, hf:NAME ... (default: what suits the hardware)")
+    parser.add_argument(
+        "--encoder", help="convnet, lenet, resnet18, vit-tiny, hf:NAME ... (default: what suits the hardware)"
+    )
     parser.add_argument("--pretrained", action="store_true", help="start from the encoder's published weights")
     parser.add_argument("--size", type=int, help="pixels of the square input (default: from the images)")
     parser.add_argument("--epochs", type=float, help="passes over the data")

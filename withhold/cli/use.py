@@ -170,12 +170,16 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """Write a run's encoder for use elsewhere; it is checked against the trained one before the file appears."""
     parser.add_argument("run", help="the folder that `withhold train` made")
-    parser.add_argument("--to", choices=["onnx", "safetensors"], default="onnx")
+    parser.add_argument("--to", choices=["onnx", "safetensors"], default="onnx", help="(default: %(default)s)")
     parser.add_argument("--out", required=True, help="the file to write")
     options = parser.parse_intermixed_args(arguments)
     from withhold.runs import export as run_export
+    from withhold.runs.export import inputs
 
-    difference = run_export(withhold.load(options.run), options.to, Path(options.out))
+    run = withhold.load(options.run)
+    difference = run_export(run, options.to, Path(options.out))
     if options.json:
         return print_json({"out": options.out, "largest_difference": difference})
     print(f"The encoder is in {options.out}; it differs from the trained one by at most {difference:.1e}")
+    if options.to == "onnx":
+        print(f"It takes {inputs(run)}, and gives features [n, {run.encoder.dim}]")

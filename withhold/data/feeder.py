@@ -60,8 +60,11 @@ class Feeder:
         self.steps_per_epoch = self.longest // (batch_size * world)
         if batch_size < 1 or not self.steps_per_epoch:
             if self.longest < 2:
-                source = next(iter(self.streams.values())).source
-                raise UsageError(f"{source} holds one item at most, and there is nothing to learn from one: give more.")
+                samples = next(iter(self.streams.values()))
+                lost = "".join(f" ({name} is left out: {reason})" for name, reason in samples.skipped[:1])
+                raise UsageError(
+                    f"{samples.source} holds one item at most, and there is nothing to learn from one: give more{lost}."
+                )
             ranks = f" on each of {world} devices" if world > 1 else ""
             raise UsageError(
                 f"A batch of {batch_size} items{ranks} does not go with {self.longest} items: "

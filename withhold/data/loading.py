@@ -21,7 +21,7 @@ from withhold.data.samples import Samples
 from withhold.data.series import Pairs, Series
 from withhold.data.sounds import Sounds
 from withhold.data.streaming import Stream
-from withhold.data.tables import Parquet, Table
+from withhold.data.tables import Frames, Parquet, Table
 from withhold.data.videos import Videos
 from withhold.errors import WithholdError
 
@@ -79,6 +79,8 @@ def takes(kind: str) -> set[str]:
 
 def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any) -> Samples:
     table, name = part.table, part.name
+    if isinstance(table, Frames) and max(map(len, table.frames)) > 1:
+        log.info("%s: the images of a folder are read as the frames of one video, %s in all", name, f"{len(table):,}")
     if not kind.complete:
         kind = kind.suited(kind.shape(table, name))
     key = hashlib.blake2b(f"{part.stamp} {kind.key}".encode(), digest_size=16).hexdigest()

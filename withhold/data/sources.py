@@ -165,7 +165,6 @@ def _below(root: Path, kind: type[Kind]) -> Table | None:
             frames.setdefault(posixpath.dirname(name), []).append(name)
     if not frames:
         return None
-    log.info("%s: the images of each folder are read as the frames of a video, %s in all", root, f"{len(frames):,}")
     return _in_classes(Frames(str(root), list(frames), list(frames.values())))
 
 

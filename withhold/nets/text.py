@@ -1,5 +1,6 @@
 """Encoders of texts: token numbers in, one feature vector each out."""
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from withhold.nets.registry import register
 from withhold.nets.vit import Transformer
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SIGNS = ("+", "-")
 LIKELY = 3
 """Tokens that a method may put around and between the texts of a window."""
 
@@ -148,12 +150,15 @@ class WordVectors(TextEncoder):
         The sum is one of unit vectors (3CosAdd: Mikolov, Yih & Zweig, NAACL 2013); its own words are left out.
 
         Raises:
-            UsageError: a word that is none of the vocabulary.
+            UsageError: a word that is none of the vocabulary, or a sign that no word follows.
         """
+        signs = [part in SIGNS for part in text.split()]
+        if not signs or signs[-1] or any(first and second for first, second in pairwise(signs)):
+            raise UsageError(f"{text!r} is no sum of words: write one as in 'king - man + woman'.")
         vectors = F.normalize(self.embed.weight, dim=1)
         asked, total, sign = [], torch.zeros_like(vectors[0]), 1
         for word in text.split():
-            if word in ("+", "-"):
+            if word in SIGNS:
                 sign = -1 if word == "-" else 1
             else:
                 asked.append(self.number(word))

@@ -27,7 +27,7 @@ def line(series: Series, level: Series | None, *, until: float, about: str, perc
     Values that are not finite leave a gap. `about` is read aloud in the drawing's place.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     figure = Figure(figsize=(330 / PIXELS_AN_INCH, 190 / PIXELS_AN_INCH))
     axes = figure.subplots()
@@ -39,7 +39,7 @@ def line(series: Series, level: Series | None, *, until: float, about: str, perc
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     if percent:
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g}%"))
     axes.grid(axis="y", color=RULE, linewidth=1)
     axes.tick_params(length=0, pad=6, labelcolor=FAINT, labelsize=11)
     axes.spines[["top", "right", "left"]].set_visible(False)

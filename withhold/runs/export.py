@@ -16,11 +16,11 @@ from withhold.runs.run import Run, write_weights
 
 TOLERANCE = 1e-3
 INPUTS = {
-    "image": ("images", ("channels", "size", "size")),
-    "video": ("videos", ("frames", "channels", "size", "size")),
-    "text": ("texts", ("tokens",)),
+    "image": ("images", ("channels", "size", "size"), "numbers from 0 to 1"),
+    "video": ("videos", ("frames", "channels", "size", "size"), "numbers from 0 to 1"),
+    "text": ("texts", ("tokens",), "numbers of tokens by the run's tokenizer.json, int64, 0 behind the end"),
 }
-"""What the input of an ONNX encoder is called, and the shape of one item in it."""
+"""What the input of an ONNX encoder is called, the shape of one item in it, and what it is made of."""
 
 
 def export(run: Run, to: str, path: Path) -> float:
@@ -47,7 +47,7 @@ def export(run: Run, to: str, path: Path) -> float:
     encoder = run.encoder
     if encoder.kind not in INPUTS:
         raise UsageError(f"ONNX is written of one network, and this run has two, of {encoder.kind}: --to safetensors.")
-    name, _ = INPUTS[encoder.kind]
+    name = INPUTS[encoder.kind][0]
     items, other = noise(run, 3), noise(run, 5)
     with torch.inference_mode():
         expected = encoder(other)
@@ -67,6 +67,13 @@ def export(run: Run, to: str, path: Path) -> float:
                 f"The ONNX encoder differs from the trained one by {difference:.1e} deviations: nothing was written."
             )
     return difference
+
+
+def inputs(run: Run) -> str:
+    """What an ONNX encoder takes, in words."""
+    name, lengths, content = INPUTS[run.encoder.kind]
+    shape = ", ".join(str(run.config["decoding"][length]) for length in lengths)
+    return f"{name} [n, {shape}], {content}"
 
 
 def noise(run: Run, n: int) -> Tensor:

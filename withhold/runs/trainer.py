@@ -244,13 +244,26 @@ def _say(config: dict, streams: dict[str, Samples], feeder: Any, fabric: Fabric)
     for stream, samples in streams.items():
         cut = f" in {len(samples.windows()):,} windows" if len(samples.windows()) > len(samples) else ""
         skipped = f", {len(samples.skipped)} skipped" if samples.skipped else ""
+        known = 0 if samples.labels is None else int((samples.labels >= 0).sum())
+        labelled = f", {known:,} of them with a label" if 0 < known < len(samples) else ""
         unlabelled = f", no labels ({samples.unlabelled})" if samples.unlabelled else ""
-        log.info("%s: %s items%s from %s%s%s", stream, f"{len(samples):,}", cut, samples.source, skipped, unlabelled)
+        log.info(
+            "%s: %s items%s from %s%s%s",
+            stream,
+            f"{len(samples):,}",
+            cut,
+            samples.source,
+            skipped,
+            labelled + unlabelled,
+        )
         if isinstance(samples, Series) and samples.longest <= samples.window / 2:
             rows = {"video": "frames", "text": "tokens"}.get(samples.kind, "samples")
+            fitting = (
+                f"{rows}={samples.longest}" if rows != "samples" else f"seconds={samples.longest / samples.rate:.2g}"
+            )
             log.warning(
-                "the longest has %s of the %s %s that a window holds; the rest is filled: a shorter window learns more",
-                f"{samples.longest:,}", f"{samples.window:,}", rows,
+                "the longest has %s of the %s %s that a window holds; the rest is filled: %s learns more",
+                f"{samples.longest:,}", f"{samples.window:,}", rows, fitting,
             )  # fmt: skip
     log.info(
         "%s: encoder %s for %s, batch %s, %s, %s, seed %s",

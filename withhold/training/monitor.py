@@ -40,7 +40,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
     steps, judged = last["step"], last["step"] >= FEW
     for player in {name.removesuffix("loss") for name in last if name.endswith("loss")}:
         loss = last[player + "loss"]
-        who = f"The {player.removesuffix('/')}'s loss" if player else "The loss"
+        who = f"The loss of the {player.removesuffix('/')}" if player else "The loss"
         if not math.isfinite(loss):
             found.append(
                 f"{who} is not finite at step {steps:.0f}: lower --lr, or use --precision 32-true; "
@@ -51,7 +51,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
             remedy = (
                 "it has not begun to learn; raise --lr or train longer, and look at `withhold views` for what it sees."
             )
-            if loss > 1.5 * trivial:
+            if loss > 1.5 * trivial and loss >= rows[0].get(player + "loss", 0):  # else it is on its way
                 remedy = "it has diverged; lower --lr."
             found.append(f"{who} is {loss:.3g}, and knowing nothing costs {trivial:.3g}: {remedy}")
     if not found and not judged:

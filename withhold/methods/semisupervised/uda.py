@@ -24,8 +24,8 @@ class UDA(ConsistencyTraining):
         weight: of the divergence from the answers to weak views, a mean over all unlabelled images.
         temperature: of the sharpening; 1 leaves answers as they are.
         confidence: how sure an answer must be, before sharpening, to count.
-        annealing: how the confidence at which a labelled image is left out rises from chance to 1; "exp" for very few
-            labels, "log" for many, "none" to leave none out.
+        annealing: how the confidence at which a labelled image is left out rises from chance to 1: evenly ("linear"),
+            late ("exp", for very few labels), early ("log", for many), or not at all ("none").
         magnitude: of RandAugment's operations, from 0 to 30 (uniform up to 27 in the paper, and half of them left out).
         momentum: share of itself that the average keeps in a step; 0.9999 suits runs of 500,000 steps.
         flip: probability that a view is a mirror image; 0 for digits and letters.

@@ -29,8 +29,8 @@ class UDAText(ConsistencyTraining):
         weight: of the divergence from the answers to whole texts, a mean over all unlabelled texts.
         temperature: of the sharpening; 1 leaves answers as they are.
         confidence: how sure an answer must be, before sharpening, to count; 0 lets all of them.
-        annealing: how the confidence at which a labelled text is left out rises from chance to 1; "exp" for very few
-            labels, "log" for many, "none" to leave none out.
+        annealing: how the confidence at which a labelled text is left out rises from chance to 1: evenly ("linear"),
+            late ("exp", for very few labels), early ("log", for many), or not at all ("none").
         momentum: share of itself that the average of the weights keeps in a step.
         tokens: in a window.
         tokenizer: what makes words of the text.
