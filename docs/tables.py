@@ -276,10 +276,11 @@ def fewlabels() -> str:
             scores = [percent(each.get(("trained", "classifier"))) for each in by]
             scores.append(percent(by[0].get(("tf-idf of words", "logistic"))))
             cells.append([
-                f"`{found['data']}`", str(found["labels"]), f"`{found['as']}`", str(found["seed"]), *scores,
-                f"{found['training_cpu_minutes']:.0f}",
+                f"`{found['data']}`", str(found["labels"]), f"`{found['as']}`", str(found["seed"]),
+                f"{found['epochs']:g}", *scores, f"{found['training_cpu_minutes']:.0f}",
             ])  # fmt: skip
-    return table(["data", "labels", "method", "seed", "with the rest", "labels alone", "TF-IDF", "CPU minutes"], cells)
+    header = ["data", "labels", "method", "seed", "epochs", "with the rest", "labels alone", "TF-IDF", "CPU minutes"]
+    return table(header, cells)
 
 
 def domains() -> str:

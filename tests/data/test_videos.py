@@ -123,7 +123,8 @@ def test_what_comes_before_a_broken_end_is_kept(tmp_path, caplog):
     assert 4 <= len(found) < 40
 
 
-def test_folders_of_frames_are_videos_of_24_frames_a_second(tmp_path):
+def test_folders_of_frames_are_videos_of_24_frames_a_second(tmp_path, caplog):
+    caplog.set_level("INFO", "withhold")
     for video, count in (("run/a", 12), ("walk/b", 6)):
         for frame in range(count):
             picture(tmp_path / video / f"{frame:03}.png", (frame + 2) * STEP)
@@ -132,6 +133,7 @@ def test_folders_of_frames_are_videos_of_24_frames_a_second(tmp_path):
     assert found.classes == ("run", "walk")
     assert levels(found.whole(0)) == [0, 2, 4, 6, 8, 10]
     assert levels(found.whole(1)) == [0, 2, 4]
+    assert f"{tmp_path}: the images of a folder are read as the frames of one video; videos: 2" in caplog.messages
 
 
 def test_a_damaged_frame_ends_a_folder(tmp_path):

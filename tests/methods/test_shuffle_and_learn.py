@@ -157,14 +157,6 @@ def test_the_loss_is_the_cross_entropy_of_the_two_answers():
     assert found["moving"].item() == 0.5
 
 
-def test_triples_of_one_frame_are_judged_alike_in_any_order():
-    method = make().eval()
-    frame = torch.rand(1, 1, 1, 32, 32).expand(2, 3, -1, -1, -1)
-    with torch.no_grad():
-        scores = method.predict(frame)
-        assert torch.equal(scores[0], scores[1])
-
-
 def test_what_all_three_frames_share_has_no_say(monkeypatch):
     method = make(hidden=4)
     method.frame = nn.Flatten()

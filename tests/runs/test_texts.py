@@ -31,6 +31,15 @@ def home(tmp_path_factory):
     return folder
 
 
+def test_a_window_that_no_text_fills_is_said_with_one_that_fits(home, tmp_path, caplog):
+    withhold.train("skipgram", home / "texts", epochs=1, out=tmp_path / "run", tokens=500)
+    (said,) = [line for line in caplog.messages if "a window holds" in line]
+    longest = int(said.split()[3])
+    assert said.startswith(f"the longest has {longest} of the 500 tokens that a window holds; the rest is filled")
+    assert said.endswith(f": tokens={longest} learns more")
+    assert 5 < longest < 250
+
+
 def test_an_encoder_of_texts_is_written_as_onnx(home, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     run, out = withhold.load(home / "run"), tmp_path / "encoder.onnx"

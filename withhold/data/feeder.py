@@ -61,7 +61,7 @@ class Feeder:
         if batch_size < 1 or not self.steps_per_epoch:
             if self.longest < 2:
                 samples = next(iter(self.streams.values()))
-                lost = "".join(f" ({name} is left out: {reason})" for name, reason in samples.skipped[:1])
+                lost = " ({} is left out: {})".format(*samples.skipped[0]) if samples.skipped else ""
                 raise UsageError(
                     f"{samples.source} holds one item at most, and there is nothing to learn from one: give more{lost}."
                 )

@@ -79,8 +79,8 @@ def takes(kind: str) -> set[str]:
 
 def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any) -> Samples:
     table, name = part.table, part.name
-    if isinstance(table, Frames) and max(map(len, table.frames)) > 1:
-        log.info("%s: the images of a folder are read as the frames of one video, %s in all", name, f"{len(table):,}")
+    if isinstance(table, Frames) and any(len(frames) > 1 for frames in table.frames):
+        log.info("%s: the images of a folder are read as the frames of one video; videos: %s", name, f"{len(table):,}")
     if not kind.complete:
         kind = kind.suited(kind.shape(table, name))
     key = hashlib.blake2b(f"{part.stamp} {kind.key}".encode(), digest_size=16).hexdigest()

@@ -152,12 +152,13 @@ class WordVectors(TextEncoder):
         Raises:
             UsageError: a word that is none of the vocabulary, or a sign that no word follows.
         """
-        signs = [part in SIGNS for part in text.split()]
+        parts = text.split()
+        signs = [part in SIGNS for part in parts]
         if not signs or signs[-1] or any(first and second for first, second in pairwise(signs)):
             raise UsageError(f"{text!r} is no sum of words: write one as in 'king - man + woman'.")
         vectors = F.normalize(self.embed.weight, dim=1)
         asked, total, sign = [], torch.zeros_like(vectors[0]), 1
-        for word in text.split():
+        for word in parts:
             if word in SIGNS:
                 sign = -1 if word == "-" else 1
             else:

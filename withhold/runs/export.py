@@ -31,7 +31,7 @@ def export(run: Run, to: str, path: Path) -> float:
     end. Gives the largest difference to the trained encoder's features, in units of their deviation.
 
     Raises:
-        UsageError: an unknown format, or ONNX of an encoder of two kinds of data.
+        UsageError: an unknown format, or ONNX of an encoder of other data.
         WithholdError: the written encoder does not agree with the trained one, or the packages for ONNX are missing.
     """
     if to == "safetensors":
@@ -46,7 +46,7 @@ def export(run: Run, to: str, path: Path) -> float:
         raise WithholdError("ONNX needs more packages: pip install 'withhold[onnx]'.") from error
     encoder = run.encoder
     if encoder.kind not in INPUTS:
-        raise UsageError(f"ONNX is written of one network, and this run has two, of {encoder.kind}: --to safetensors.")
+        raise UsageError(f"ONNX is not written of encoders of {encoder.kind}: --to safetensors.")
     name = INPUTS[encoder.kind][0]
     items, other = noise(run, 3), noise(run, 5)
     with torch.inference_mode():

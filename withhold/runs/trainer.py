@@ -245,25 +245,16 @@ def _say(config: dict, streams: dict[str, Samples], feeder: Any, fabric: Fabric)
         cut = f" in {len(samples.windows()):,} windows" if len(samples.windows()) > len(samples) else ""
         skipped = f", {len(samples.skipped)} skipped" if samples.skipped else ""
         known = 0 if samples.labels is None else int((samples.labels >= 0).sum())
-        labelled = f", {known:,} of them with a label" if 0 < known < len(samples) else ""
-        unlabelled = f", no labels ({samples.unlabelled})" if samples.unlabelled else ""
-        log.info(
-            "%s: %s items%s from %s%s%s",
-            stream,
-            f"{len(samples):,}",
-            cut,
-            samples.source,
-            skipped,
-            labelled + unlabelled,
-        )
+        labels = f", {known:,} of them with a label" if 0 < known < len(samples) else ""
+        labels += f", no labels ({samples.unlabelled})" if samples.unlabelled else ""
+        log.info("%s: %s items%s from %s%s%s", stream, f"{len(samples):,}", cut, samples.source, skipped, labels)
         if isinstance(samples, Series) and samples.longest <= samples.window / 2:
+            seconds = f"seconds={samples.longest / samples.rate:.2g}"
             rows = {"video": "frames", "text": "tokens"}.get(samples.kind, "samples")
-            fitting = (
-                f"{rows}={samples.longest}" if rows != "samples" else f"seconds={samples.longest / samples.rate:.2g}"
-            )
             log.warning(
                 "the longest has %s of the %s %s that a window holds; the rest is filled: %s learns more",
-                f"{samples.longest:,}", f"{samples.window:,}", rows, fitting,
+                f"{samples.longest:,}", f"{samples.window:,}", rows,
+                seconds if rows == "samples" else f"{rows}={samples.longest}",
             )  # fmt: skip
     log.info(
         "%s: encoder %s for %s, batch %s, %s, %s, seed %s",
