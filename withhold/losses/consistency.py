@@ -58,6 +58,6 @@ def annealing(way: Annealing, progress: float, classes: int) -> float:
     return risen * (1 - 1 / classes) + 1 / classes
 
 
-def ramp_up(progress: float, share: float) -> float:
-    """exp(-5 (1 - t)^2), where t goes from 0 to 1 over the first `share` of the training, and stays (Laine & Aila)."""
-    return math.exp(-5 * (1 - min(1.0, progress / share)) ** 2)
+def ramp_up(step: int, steps: int) -> float:
+    """exp(-5 (1 - t)^2), where t goes from 0 to 1 over the first `steps` steps, and stays (Laine & Aila, ICLR 2017)."""
+    return math.exp(-5 * (1 - min(1.0, step / steps)) ** 2)
