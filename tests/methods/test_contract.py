@@ -126,14 +126,25 @@ def test_a_killed_and_resumed_run_ends_bit_for_bit_like_another(name, photo_samp
 
 
 def test_it_learns_on_tiny_data(name, photo_samples):
-    """The loss falls below that of the best predictor that looks at nothing, or else below its first."""
+    """Within 100 steps the loss falls below that of the best predictor that looks at nothing, or else below its first.
+
+    By two in a hundred, the monitor's own measure, over ten steps; training ends there, since every method costs time.
+    """
     method, feeder = make(name), feed(name, photo_samples)
-    rows = fit(method, feeder, Plan(steps=100), look=lambda encoder: {}).rows
     player = next(iter(method.players())) + "/" if len(method.players()) > 1 else ""
-    last = rows[-10:]
-    loss = sum(row[player + "loss"] for row in last) / len(last)
-    trivial = [row[player + "trivial"] for row in last if player + "trivial" in row]
-    assert loss < (sum(trivial) / len(trivial) if trivial else rows[0][player + "loss"])
+    losses, bars = [], []
+
+    class Learned(Exception):
+        pass
+
+    def report(row, steps):
+        losses.append(row[player + "loss"])
+        bars.append(row.get(player + "trivial", losses[0]))
+        if len(losses) >= 30 and sum(losses[-10:]) < 0.98 * sum(bars[-10:]):
+            raise Learned
+
+    with pytest.raises(Learned):
+        fit(method, feeder, Plan(steps=100), report=report)
     seen = next(iter(feeder.streams.values())).of(method.encoder.kind).batch(range(64))
     features = method.encoder.eval()(views.to_float(seen))
     assert features.std(0).max() > 1e-4, "the representation has collapsed"
