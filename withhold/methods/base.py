@@ -103,6 +103,10 @@ class Method(nn.Module):
         """Start the random numbers afresh from `seed`."""
         self.rng.manual_seed(seed)
 
+    def some(self, count: int, most: int) -> Tensor:
+        """Up to `most` random numbers below `count`, each once, int64 on the CPU: what `prepare` may look at."""
+        return torch.randperm(count, generator=self.rng, device=self.rng.device)[:most].cpu()
+
     # The hooks.
 
     def prepare(self, **streams: Any) -> None:

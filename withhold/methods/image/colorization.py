@@ -44,8 +44,8 @@ class Colorization(Method):
     def prepare(self, images):
         """Weigh the bins by how rare they are in the data (equation 4)."""
         frequency = torch.zeros_like(self.weight)
-        for part in torch.randperm(len(images), generator=self.rng, device=self.rng.device)[:SURVEYED].split(256):
-            _, ab = split(images.batch(part.cpu()).to(frequency.device))
+        for part in self.some(len(images), SURVEYED).split(256):
+            _, ab = split(images.batch(part).to(frequency.device))
             bins, shares = views.to_bins(ab, self.palette)
             frequency.index_add_(0, bins.flatten(), shares.flatten())
         frequency /= frequency.sum()

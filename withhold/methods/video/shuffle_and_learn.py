@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import nets, views
+from withhold.errors import UsageError
 from withhold.methods import Encoder, Method, method
 
+SURVEYED = 256
 SMALL = 16
 """Pixels of the frames in which movement is looked for: what a codec or a sensor does to single pixels is none."""
 STILL = 1 / 255
@@ -63,6 +65,12 @@ class ShuffleAndLearn(Method):
         self.frame = nn.Sequential(nn.Flatten(), nn.Linear(encoder.dim * encoder.grid**2, hidden), nn.ReLU())
         self.head = nets.mlp((3 * hidden, hidden, 2), norm=False)
 
+    def prepare(self, videos):
+        """See to it that anything moves."""
+        parts = self.some(len(videos), SURVEYED).split(16)
+        if not any(self.draw(videos.batch(part).to(self.rng.device))[1].any() for part in parts):
+            raise UsageError("Nothing moves in these videos, so no order can be told: lower fps, or learn from images.")
+
     def withhold(self, videos):
         """Clips uint8 [n, t, c, h, w] -> triples float [2n, 3, c, size, size]; whether they are in order, and weights.
 
@@ -111,7 +119,7 @@ class ShuffleAndLearn(Method):
             "loss": (errors * weight).sum() / weight.sum().clamp(min=1),
             "accuracy": ((scores.argmax(1) == order) * weight).sum() / weight.sum().clamp(min=1),
             "moving": weight.mean(),
-            "trivial": math.log(2),
+            "trivial": math.log(2) * weight.max(),
         }
 
     def picture(self, triples, withheld, scores=None):

@@ -58,18 +58,14 @@ class TrackingByColorizing(Method):
         """Cluster the colours of some clips by k-means."""
         from sklearn.cluster import KMeans
 
-        chosen = self.draw(len(clips), SURVEYED)
-        parts = [split(clips.batch(part), self.encoder.stride)[1] for part in chosen.split(16)]
+        chosen = self.some(len(clips), SURVEYED).split(16)
+        parts = [split(clips.batch(part), self.encoder.stride)[1] for part in chosen]
         colours = torch.cat([part.movedim(2, -1).reshape(-1, 2) for part in parts])
         if colours.abs().max() <= COLOURFUL:
             raise UsageError(GREY)
-        some = colours[self.draw(len(colours), PLACES)].numpy()
+        some = colours[self.some(len(colours), PLACES)].numpy()
         found = KMeans(len(self.palette), n_init=1, random_state=self.rng.initial_seed() % 2**32).fit(some)
         self.palette.copy_(torch.from_numpy(found.cluster_centers_))
-
-    def draw(self, count: int, most: int) -> Tensor:
-        """Up to `most` random numbers below `count`, each once, int64 on the CPU."""
-        return torch.randperm(count, generator=self.rng, device=self.rng.device)[:most].cpu()
 
     def withhold(self, clips):
         """uint8 [n, t, 3, h, w] -> lightness float [n, t, 1, size, size], the colours of all frames but the last.
