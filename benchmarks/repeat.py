@@ -1,0 +1,93 @@
+"""Repeat what was measured: the results as they stand, what changed since, and their commands once more.
+
+    python benchmarks/repeat.py                      lists each command that wrote results, the oldest first
+    python benchmarks/repeat.py "uda --labels 4000"  runs those that contain one of the given texts, one after another
+
+"lines" are those changed since in what decides numbers: the package without its command line, pages and reports, and
+without methods that the command does not name. A command runs in a fresh clone of HEAD, so that work can go on
+meanwhile and the result names a commit without changes; what it writes is copied into benchmarks/results, pictures only
+over pictures. WITHHOLD_DATA must name the folder of data sets.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+DECIDES = ("data", "views", "nets", "losses", "methods", "training", "evaluation", "search", "runs/build.py")
+
+
+def git(root: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout
+
+
+def recorded(root: Path) -> dict[str, dict[str, str]]:
+    """The commands that wrote results, those of the oldest first, each with its "commit" and "date"."""
+    files = (json.loads(path.read_text()) for path in (root / "benchmarks" / "results").rglob("*.json"))
+    return {about["command"]: about for about in sorted(files, key=lambda about: about["date"])}
+
+
+def changed(root: Path, commit: str, command: str) -> int | None:
+    """Lines of what decides the numbers of `command` that changed from `commit` to HEAD; None of a commit not there."""
+    paths = [f"withhold/{part}" for part in DECIDES] + [word for word in shlex.split(command) if word.endswith(".py")]
+    try:
+        table = git(root, "diff", "--numstat", commit.removesuffix("+changes"), "HEAD", "--", *paths)
+    except subprocess.CalledProcessError:
+        return None
+    lines = 0
+    for row in table.splitlines():
+        added, _, name = row.split("\t")
+        path = Path(name)
+        other = path.parts[:2] == ("withhold", "methods") and len(path.parts) > 3 and path.stem not in command
+        lines += 0 if other or added == "-" else int(added)
+    return lines
+
+
+def repeat(root: Path, command: str) -> int:
+    """Run `command` in a fresh clone, and copy the results it wrote to `root`; gives its exit status."""
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "withhold"
+        git(root, "clone", "--quiet", str(root), str(clone))
+        words = [os.path.expandvars(word) for word in shlex.split(command)]
+        environment = {**os.environ, "PYTHONPATH": str(clone)}
+        status = subprocess.run([sys.executable, *words[1:]], cwd=clone, env=environment).returncode
+        for line in git(clone, "status", "--porcelain", "-uall", "--", "benchmarks/results").splitlines():
+            name = line[3:]
+            if name.endswith(".json") or (root / name).exists():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(clone / name, root / name)
+    return status
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="run the commands that contain it")
+    options = parser.parse_args()
+    known = recorded(ROOT)
+    if not options.texts:
+        for command, about in known.items():
+            lines = changed(ROOT, about["commit"], command)
+            print(f"{about['date'][:10]} {'?' if lines is None else lines:>6} lines  {command}")
+        return
+    chosen = [command for command in known if any(text in command for text in options.texts)]
+    if not chosen:
+        sys.exit(f"No recorded command contains {' or '.join(map(repr, options.texts))}: list them without a text.")
+    if "WITHHOLD_DATA" not in os.environ and any("$WITHHOLD_DATA" in command for command in chosen):
+        sys.exit("Set WITHHOLD_DATA to the folder of data sets.")
+    failed = []
+    for command in chosen:
+        print(f"== {command}", flush=True)
+        if repeat(ROOT, command):
+            failed.append(command)
+    if failed:
+        sys.exit("Failed: " + "; ".join(failed))
+
+
+if __name__ == "__main__":
+    main()
