@@ -17,6 +17,8 @@ from PIL import Image
 import withhold
 from tests.conftest import ROOT
 from withhold.cli import main
+from withhold.errors import UsageError
+from withhold.methods import find
 
 FAST = ["--epochs", "1", "--size", "32", "--encoder", "convnet"]
 
@@ -340,6 +342,25 @@ def test_a_run_that_exists_is_not_overwritten(run, pictures, capsys):
     fails(capsys, [*arguments, "--resume", "--seed", "7"], 2, "was trained with", "seed 0, not 7")
     assert (run / "encoder.safetensors").read_bytes() == before
     assert main([*arguments, "--resume"]) == 0  # there is nothing left to do
+
+
+def test_data_that_do_not_suit_the_method_leave_no_run_behind(pictures, tmp_path, capsys, monkeypatch):
+    def prepare(self, images):
+        raise UsageError("These images are of no use.")
+
+    monkeypatch.setattr(find("rotation"), "prepare", prepare)
+    arguments = ["train", "rotation", str(pictures), *FAST, "--out", str(tmp_path / "refused")]
+    for _ in range(2):
+        fails(capsys, arguments, 2, "of no use")
+
+
+def test_what_goes_on_is_said_once(monkeypatch, capsys):
+    def interrupted(*sources, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(withhold, "train", interrupted)
+    main(["train", "rotation", "digits", "--resume", "--seed", "3"])
+    assert "withhold train rotation digits --seed 3 --resume\n" in capsys.readouterr().err
 
 
 def test_damaged_runs_are_named(run, pictures, tmp_path, capsys):

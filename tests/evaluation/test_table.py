@@ -117,3 +117,13 @@ def test_a_supervised_network_needs_fresh_weights(encoder, make_samples):
     assert sentence(encoder, samples, samples, supervised=True) == (
         "A supervised network starts from fresh weights: give the untrained encoder as well."
     )
+
+
+def test_rows_on_another_number_of_items_are_a_table_of_their_own():
+    def row(data, n_test):
+        return {"data": data, "n_test": n_test}
+
+    rows = [row("photos", 12), row("photos", 1018), row("cifar", 12), row("photos", 12), {"data": "x", "sequence": "y"}]
+    assert evaluation.by_data(rows) == {
+        "photos (12 items)": [rows[0], rows[3]], "photos (1,018 items)": [rows[1]], "cifar": [rows[2]],
+    }  # fmt: skip

@@ -84,6 +84,17 @@ def test_one_folder_and_a_few_labels_make_a_classifier(folder, capsys):
     assert ("untrained", "knn") in measured
 
 
+def test_items_whose_labels_it_was_told_are_no_test(folder):
+    run = withhold.train("./toy.py", "pictures", labels="few.csv", epochs=0.1, size=16, out="run")
+    (measured,) = run.evaluate("pictures", labels="all.csv", protocols=("classifier",), test_fraction=0.5)
+    tested = run.load_data("pictures", labels="all.csv").split(0.5, run.seed)[1].names
+    with open(folder / "few.csv", newline="") as file:
+        told = {row["path"] for row in csv.DictReader(file)}
+    assert 0 < measured["n_test"] == len(set(tested) - told) < 250
+    with pytest.raises(UsageError, match="told the labels of all items of pictures"):
+        run.evaluate("pictures", labels="few.csv", protocols=("classifier",))
+
+
 def test_applied_to_a_folder_it_names_the_classes(folder):
     run = withhold.train("./toy.py", "pictures", labels="few.csv", epochs=8, size=16, out="run")
     (folder / "pictures" / "broken.png").write_text("no")

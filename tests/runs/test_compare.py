@@ -5,7 +5,7 @@ from withhold.runs.compare import column, compare
 
 def test_a_row_holds_what_the_run_is_and_what_came_out(make_run):
     results = [
-        {"encoder": encoder, "protocol": "knn", "metric": "accuracy", "value": value, "data": "digits", "n_train": 8}
+        {"encoder": encoder, "protocol": "knn", "metric": "accuracy", "value": value, "data": "digits", "n_test": 8}
         for encoder, value in [("trained", 0.75), ("untrained", 0.5), ("pixels", 0.25)]
     ]
     results.append({**results[0], "protocol": "lowshot", "shots": 5, "value": 0.4, "deviation": 0.1})
@@ -25,7 +25,7 @@ def test_a_row_holds_what_the_run_is_and_what_came_out(make_run):
 
 def test_the_doctor_looks_at_the_control(make_run):
     rows = [
-        {"encoder": encoder, "protocol": "linear", "metric": "accuracy", "value": value, "data": "digits"}
+        {"encoder": encoder, "protocol": "linear", "metric": "accuracy", "value": value, "data": "digits", "n_test": 8}
         for encoder, value in [("trained", 0.5), ("untrained", 0.5)]
     ]
     (found,) = make_run("low", results=rows).doctor()

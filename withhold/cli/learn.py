@@ -85,7 +85,7 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
     DATA is a folder, a zip archive, a csv, jsonl or parquet file, an IDX or npz file, hf:NAME, or digits; one for each
     stream of the method, or one for all of them with --labels. key=value sets a parameter of the method, as `withhold
-    methods NAME` lists them. Ctrl-C and SIGTERM save; --resume goes on.
+    methods NAME` lists them. The state is saved every minute, and by Ctrl-C and SIGTERM; --resume goes on from there.
     """
     parser.add_argument("method", help="a method's name (see `withhold methods`), or a Python file that declares one")
     parser.add_argument("items", nargs="*", metavar="DATA | key=value", help="the data, then parameters of the method")
@@ -119,7 +119,8 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     if clash:
         raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
     bar = Progress(machine)
-    go_on = f"Stopped. Go on with: withhold train {shlex.join(arguments)} --resume"
+    again = shlex.join(argument for argument in arguments if argument != "--resume")
+    go_on = f"Stopped. Go on with: withhold train {again} --resume"
     try:
         run = withhold.train(options.pop("method"), *sources, progress=bar, **options, **parameters)
     except KeyboardInterrupt:

@@ -2,12 +2,14 @@
 
 import copy
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any
 
 import torch
 
 from withhold import nets, views
+from withhold.console import counted
 from withhold.data import Samples, Sequence
 from withhold.errors import UsageError
 from withhold.evaluation import controls
@@ -26,13 +28,19 @@ LEAST_IMAGES, MOST_IMAGES = 20_000, {"cpu": 100_000, "cuda": 2_000_000}
 
 
 def by_data(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Rows of evaluations, apart for each data set that they were measured on; those on a part of one are left out."""
-    parts: dict[str, list[dict[str, Any]]] = {}
+    """Rows of evaluations, apart for each data set, and number of its items, that they were measured on.
+
+    Rows on one sequence of a data set are left out.
+    """
+    parts: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in rows:
-        if "sequence" in row:
-            continue
-        parts.setdefault(row["data"], []).append(row)
-    return parts
+        if "sequence" not in row:
+            parts.setdefault((row["data"], row["n_test"]), []).append(row)
+    splits = Counter(name for name, _ in parts)
+    return {
+        name if splits[name] == 1 else f"{name} ({counted(n_test, 'item')})": part
+        for (name, n_test), part in parts.items()
+    }
 
 
 def evaluate(

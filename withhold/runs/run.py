@@ -165,7 +165,8 @@ class Run:
 
         The folder keeps the rows beside those of other data and protocols, and replaces those of the same.
         The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
-        part, or is split: `test_fraction` of it is for testing, by the run's seed.
+        part, or is split: `test_fraction` of it is for testing, by the run's seed, without those items whose labels the
+        training was told.
 
         Args:
             protocols: their names; by default "knn" and "linear", and "classifier" before them for a method that has
@@ -187,11 +188,27 @@ class Run:
             bank, queries = (self.load_data(parts[part], labels=labels, strict=strict) for part in ("train", "test"))
         else:
             bank, queries = self.load_data(source, labels=labels, strict=strict).split(test_fraction, self.seed)
+            queries = self._without_told(source, queries)
         rows = evaluation.evaluate(
             self.encoder, bank, queries, protocols, untrained=self.untrained(), supervised=supervised,
             classifier=classifier, seed=self.seed, device=defaults.device(),
         )  # fmt: skip
         return self._keep(rows)
+
+    def _without_told(self, source: Any, test: Samples) -> Samples:
+        """`test`, a part of `source`, without the items whose labels the training was told. Raises: UsageError: all."""
+        needs = registry.find(self.config["method"]).needs.values()
+        data_of = zip(self.config["data"], needs, strict=True)
+        if str(source) not in [given for given, need in data_of if need.startswith("labelled")]:
+            return test
+        learned = load_stream(source, self.kind_of(source), self.config["decoding"], labels=self.config["labels"])
+        told = set(learned.labelled("the method").names)
+        others = [row for row, name in enumerate(test.names) if name not in told]
+        if test.labels is not None and (test.labels >= 0).any() and not (test.labels[others] >= 0).any():
+            raise UsageError(
+                f"The training was told the labels of all items of {source} to be measured on: give labels of others."
+            )
+        return test.select(others)
 
     def _follow(self, source: Any, protocols: tuple[str, ...]) -> list[dict[str, Any]]:
         others = [name for name in protocols if evaluation.takes(name) != "sequences"]

@@ -153,10 +153,15 @@ def train(
         for part in learner.modules():
             if isinstance(part, nets.Encoder):
                 part.compile()
-    outcome = training.fit(
-        learner, feeder, plan, fabric=fabric, folder=folder, look=lambda encoder: watch.look(encoder, *watched),
-        report=progress,
-    )  # fmt: skip
+    try:
+        outcome = training.fit(
+            learner, feeder, plan, fabric=fabric, folder=folder, look=lambda encoder: watch.look(encoder, *watched),
+            report=progress,
+        )  # fmt: skip
+    except UsageError:
+        if not begun:  # data that do not suit the method leave nothing that could be gone on with
+            (folder / "config.json").unlink(missing_ok=True)
+        raise
     if outcome.finished:
         log.info("measuring what it sees, and drawing the report")
         _finish(folder, learner, streams, config, outcome, fabric)
