@@ -1,6 +1,7 @@
 """What tests share: small real data that a dependency carries, and where the larger sets are, if anywhere."""
 
 import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,13 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parent.parent
+
+
+def free_port() -> int:
+    """A port on which processes can find each other."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 @pytest.fixture(autouse=True, scope="session")

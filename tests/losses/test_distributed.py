@@ -1,11 +1,10 @@
 """Two processes give the loss and the gradient of one that has both batches."""
 
-import socket
-
 import torch
 from torch import distributed, multiprocessing
 from torch.nn import functional as F
 
+from tests.conftest import free_port
 from withhold import losses, nets
 
 
@@ -20,7 +19,7 @@ def loss(weight, first, second):
 
 def work(rank, port, answers):
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", f"tcp://localhost:{port}", rank=rank, world_size=2)
+    distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     first, second = (x.chunk(2)[rank] for x in embeddings())
     weight = torch.eye(4, requires_grad=True)
     value = loss(weight, first, second)
@@ -41,11 +40,8 @@ def work(rank, port, answers):
 
 
 def test_two_processes_are_one_with_twice_the_batch():
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
     answers = multiprocessing.get_context("spawn").Manager().dict()
-    multiprocessing.spawn(work, (port, answers), nprocs=2)
+    multiprocessing.spawn(work, (free_port(), answers), nprocs=2)
     first, second = embeddings()
     weight = torch.eye(4, requires_grad=True)
     expected = loss(weight, first, second)

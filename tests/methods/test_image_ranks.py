@@ -1,13 +1,13 @@
 """Two processes with half of the batch each compute what one computes with all of it."""
 
 import os
-import socket
 
 import pytest
 import torch
 from torch import distributed, multiprocessing
 from torch.nn import functional as F
 
+from tests.conftest import free_port
 from withhold import nets
 from withhold.methods import find
 
@@ -48,10 +48,7 @@ def _in_rank(rank, port, folder):
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    multiprocessing.start_processes(_in_rank, (port, folder), nprocs=2, start_method="spawn")
+    multiprocessing.start_processes(_in_rank, (free_port(), folder), nprocs=2, start_method="spawn")
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 

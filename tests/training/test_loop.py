@@ -8,6 +8,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision.amp import MixedPrecision
 from torch import multiprocessing, nn
 
+from tests.conftest import free_port
 from tests.training.toys import Rows, Toy
 from withhold.errors import WithholdError
 from withhold.methods import Optimizer
@@ -259,8 +260,8 @@ class Tabled(Toy):
         return super().predict(visible) + self.table((visible[:, 0] > 0).long())
 
 
-def _train_in_rank(rank, world, path):
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29541", "RANK": str(rank), "LOCAL_RANK": str(rank)}
+def _train_in_rank(rank, world, port, path):
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": str(rank), "LOCAL_RANK": str(rank)}
     os.environ |= {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
     torch.set_num_threads(1)
     from lightning_fabric import Fabric
@@ -279,6 +280,7 @@ def _train_in_rank(rank, world, path):
     found["error"] = str(error.value)
     found["stopped"] = fit(Toy(), Signalled() if rank == 1 else Rows(), Plan(steps=1000), fabric=fabric).step
     torch.save(found, path / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
 
 
 def losses(rows):
@@ -289,7 +291,7 @@ def losses(rows):
 def ranks(tmp_path_factory):
     """What two processes that train together found, each."""
     path = tmp_path_factory.mktemp("ranks")
-    multiprocessing.start_processes(_train_in_rank, (2, path), nprocs=2, start_method="spawn")
+    multiprocessing.start_processes(_train_in_rank, (2, str(free_port()), path), nprocs=2, start_method="spawn")
     return [torch.load(path / f"{rank}.pt") for rank in range(2)]
 
 

@@ -1,5 +1,6 @@
 """Training from data to a finished run folder."""
 
+import atexit
 import csv
 import logging
 import platform
@@ -183,7 +184,14 @@ def _fabric(learner: Method, devices: int, nodes: int, precision: str | None) ->
     )
     if ranks > 1:
         fabric.launch()
+        atexit.register(_part)
     return fabric
+
+
+def _part() -> None:
+    """Leave the other processes; the threads that speak to them would abort an interpreter that ends before them."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _finish(
