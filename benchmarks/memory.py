@@ -37,7 +37,8 @@ def build(count: int) -> None:
     def pieces():
         for start in range(0, count, PIECE):
             pixels = rng.integers(0, 256, (PIECE, SIZE, SIZE, 3), dtype=np.uint8)
-            yield pixels, [f"folder/{row:08d}.jpg" for row in range(start, start + PIECE)], np.arange(PIECE) % 10
+            rows = np.arange(start, start + PIECE)
+            yield cache.Piece(pixels, rows, [f"folder/{row:08d}.jpg" for row in rows], rows % 10)
 
     cache.store(str(count), pieces(), {"source": "random", "classes": [str(c) for c in range(10)], "skipped": []})
 
@@ -54,7 +55,8 @@ def walk(count: int) -> dict[str, float]:
     before = memory()
     peak = dict(before)
     start = time.perf_counter()
-    samples = cache.find(str(count))
+    held = cache.find(str(count))
+    samples = data.Samples(held.values, **held.about)
     feeder = data.Feeder({"images": samples}, {"images": "image"}, BATCH, seed=0)
     first = None
     images = 0
@@ -84,7 +86,7 @@ def memory() -> dict[str, float]:
 def fresh(task: str, count: int) -> str:
     """Run a task of this script in a process of its own; gives what it printed."""
     command = [sys.executable, __file__, task, str(count)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def main() -> None:
