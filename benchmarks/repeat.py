@@ -4,14 +4,15 @@
     python benchmarks/repeat.py "uda --labels 4000"  runs those that contain one of the given texts, one after another
 
 "lines" are those changed since in what decides numbers: the package without its command line, pages and reports, and
-without methods that the command does not name. A command runs in a fresh clone of HEAD, so that work can go on
-meanwhile and the result names a commit without changes; what it writes is copied into benchmarks/results, pictures only
-over pictures. WITHHOLD_DATA must name the folder of data sets.
+without methods that neither the command names nor, where it names none, its script. A command runs in a fresh clone of
+HEAD, so that work can go on meanwhile and the result names a commit without changes; what it writes is copied into
+benchmarks/results, pictures only over pictures. WITHHOLD_DATA must name the folder of data sets.
 """
 
 import argparse
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -40,12 +41,15 @@ def changed(root: Path, commit: str, command: str) -> int | None:
         table = git(root, "diff", "--numstat", commit.removesuffix("+changes"), "HEAD", "--", *paths)
     except subprocess.CalledProcessError:
         return None
+    methods = {path.stem for path in root.glob("withhold/methods/*/*.py")}
+    script = (root / shlex.split(command)[1]).read_text()
+    used = methods & set(re.findall(r"\w+", command)) or methods & set(re.findall(r"\w+", script))
     lines = 0
     for row in table.splitlines():
-        added, _, name = row.split("\t")
+        added, deleted, name = row.split("\t")
         path = Path(name)
-        other = path.parts[:2] == ("withhold", "methods") and len(path.parts) > 3 and path.stem not in command
-        lines += 0 if other or added == "-" else int(added)
+        other = path.stem in methods - used and path.parts[:2] == ("withhold", "methods")
+        lines += 0 if other or added == "-" else max(int(added), int(deleted))
     return lines
 
 

@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import repeat
 
-SCRIPT = """
+SCRIPT = """# measures simclr and moco
 import json, pathlib, subprocess, sys
 if sys.argv[1] == "fails":
     sys.exit(3)
@@ -63,6 +63,7 @@ def test_lines_count_where_they_decide_the_numbers(project):
     commit(project)
     assert repeat.changed(project, about["commit"], command) == 2 + 16
     assert repeat.changed(project, about["commit"] + "+changes", command) == 2 + 16
+    assert repeat.changed(project, about["commit"], "python benchmarks/run.py other") == 2 + 4 + 16
     assert repeat.changed(project, "HEAD", command) == 0
     assert repeat.changed(project, "f" * 40, command) is None
 

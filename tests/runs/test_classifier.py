@@ -91,8 +91,8 @@ def test_items_whose_labels_it_was_told_are_no_test(folder):
     with open(folder / "few.csv", newline="") as file:
         told = {row["path"] for row in csv.DictReader(file)}
     assert 0 < measured["n_test"] == len(set(tested) - told) < 250
-    with pytest.raises(UsageError, match="told the labels of all items of pictures"):
-        run.evaluate("pictures", labels="few.csv", protocols=("classifier",))
+    with pytest.raises(UsageError, match=r"told the labels of all items of \./pictures/"):
+        run.evaluate("./pictures/", labels="few.csv", protocols=("classifier",))
 
 
 def test_applied_to_a_folder_it_names_the_classes(folder):

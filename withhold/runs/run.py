@@ -198,8 +198,8 @@ class Run:
     def _without_told(self, source: Any, test: Samples) -> Samples:
         """`test`, a part of `source`, without the items whose labels the training was told. Raises: UsageError: all."""
         needs = registry.find(self.config["method"]).needs.values()
-        data_of = zip(self.config["data"], needs, strict=True)
-        if str(source) not in [given for given, need in data_of if need.startswith("labelled")]:
+        streams = zip(self.config["data"], needs, strict=True)
+        if data.address(source) not in [data.address(given) for given, need in streams if need.startswith("labelled")]:
             return test
         learned = load_stream(source, self.kind_of(source), self.config["decoding"], labels=self.config["labels"])
         told = set(learned.labelled("the method").names)

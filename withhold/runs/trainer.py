@@ -160,7 +160,7 @@ def train(
             report=progress,
         )  # fmt: skip
     except UsageError:
-        if not begun:  # data that do not suit the method leave nothing that could be gone on with
+        if not begun and not (folder / "checkpoints").exists():  # data that do not suit leave nothing to go on with
             (folder / "config.json").unlink(missing_ok=True)
         raise
     if outcome.finished:
