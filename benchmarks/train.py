@@ -74,6 +74,7 @@ def measure(source: str, name: str, encoder: str, batch_size: int, steps: int, c
     samples = samples.select(range(min(count, len(samples))))
     method = build(find(name), nets.build(encoder, size=32, channels=3), {}, samples.classes)
     if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
         method.encoder.compile()
     feeder = data.Feeder(dict.fromkeys(method.needs, samples), method.needs, batch_size, 0, device=device)
     precision = defaults.precision(device, method.encoder)
@@ -86,7 +87,9 @@ def measure(source: str, name: str, encoder: str, batch_size: int, steps: int, c
     method.predict = clock.around("forward", method.predict)
     method.loss = clock.around("forward", method.loss)
     for network in method.children():
-        network.forward = clock.around("forward", network.forward)
+        compiled = network._compiled_call_impl is not None  # what is traced when it is compiled stays as it is
+        call = "_compiled_call_impl" if compiled else "forward"
+        setattr(network, call, clock.around("forward", getattr(network, call)))
     method.after_step = clock.around("after_step", method.after_step)
     fabric.backward = clock.around("backward", fabric.backward)
     iterate = feeder.iterate
@@ -146,7 +149,8 @@ def main() -> None:
         result["peer"] = json.loads(said.stdout.splitlines()[-1])
         result["times_faster"] = round(result["withhold"]["images_per_second"] / result["peer"]["images_per_second"], 2)
     print(json.dumps(result, indent=2))
-    record("train" if options.method == "simclr" else f"train-{options.method}", result)
+    name = "train" if options.method == "simclr" else f"train-{options.method}"
+    record(f"{name}-gpu" if torch.cuda.is_available() else name, result)
 
 
 if __name__ == "__main__":

@@ -151,6 +151,7 @@ def train(
     _say(config, streams, feeder, fabric)
     watched = watch.choose(streams)
     if fabric.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # shapes stay: the fastest algorithms are worth a search
         for part in learner.modules():
             if isinstance(part, nets.Encoder):
                 part.compile()
