@@ -47,17 +47,18 @@ def walk(count: int) -> dict[str, float]:
     """Two epochs through the feeder; memory in MB, times in seconds."""
     from withhold import data
     from withhold.data import cache
+    from withhold.needs import parse
 
     # A feeder of the same batches on few images, so that what any first batch allocates is there already.
     warm = data.load(np.zeros((2 * BATCH, SIZE, SIZE, 3), np.uint8))
-    for _ in data.Feeder({"images": warm}, {"images": "image"}, BATCH, seed=0).iterate(0, 20):
+    for _ in data.Feeder({"images": warm}, {"images": parse("image")}, BATCH, seed=0).iterate(0, 20):
         pass
     before = memory()
     peak = dict(before)
     start = time.perf_counter()
     held = cache.find(str(count))
     samples = data.Samples(held.values, **held.about)
-    feeder = data.Feeder({"images": samples}, {"images": "image"}, BATCH, seed=0)
+    feeder = data.Feeder({"images": samples}, {"images": parse("image")}, BATCH, seed=0)
     first = None
     images = 0
     for batch in feeder.iterate(0, EPOCHS * feeder.steps_per_epoch):

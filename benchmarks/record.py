@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 import withhold
-from withhold.runs import picture
+from withhold.runs import preview
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -37,7 +37,7 @@ def record(name: str, result: dict[str, Any], run: withhold.Run | None = None, *
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     if run is not None:
-        picture(str(run.folder), *streams, out=path.with_suffix(".webp"))
+        preview(str(run.folder), *streams, out=path.with_suffix(".webp"))
     text = json.dumps({**about, "result": result}, indent=2)
     text = re.sub(rf"{re.escape(tempfile.gettempdir())}/[^/\"]+", "FOLDER", text)  # what was made for this run alone
     data = os.environ.get("WITHHOLD_DATA")  # data sets lie below this variable, on whatever machine

@@ -106,7 +106,7 @@ def training() -> str:
     shares = result["withhold"]["shares"]
     parts = table(list(shares), [[f"{100 * share:.1f} %" for share in shares.values()]])
     speeds = [
-        [name, f"{found['images_per_second']:.1f}", f"{found['peak_rss_mb']:,}"]
+        [name, f"{found['items_per_second']:.1f}", f"{found['peak_rss_mb']:,}"]
         for name, found in (("withhold", result["withhold"]), ("lightly", result["peer"]))
     ]
     return parts + "\n\n" + table(["library", "images a second", "peak memory, MB"], speeds)

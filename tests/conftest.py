@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.run_folders import make_run, make_samples  # noqa: F401  (fixtures)
+
 ROOT = Path(__file__).parent.parent
 
 

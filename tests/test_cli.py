@@ -81,7 +81,7 @@ def test_train_says_what_it_chose_and_what_is_next(pictures, tmp_path, capsys):
     said = last_json(capsys)
     assert said["run"] == str(tmp_path / "r")
     assert said["steps"] >= 1
-    assert said["images_per_second"] > 0
+    assert said["items_per_second"] > 0
     assert 0 <= said["metrics"]["accuracy"] <= 1
 
 
@@ -313,7 +313,7 @@ def test_wrong_words(pictures, capsys, tmp_path):
     (tmp_path / "file").write_text("")
     fails(capsys, ["train", "rotation", data, "--out", str(tmp_path / "file")], 2, "is a file, and a folder is needed")
     fails(capsys, ["train", "rotation", data, "--batch-size", "500"], 2, "500", "40")
-    fails(capsys, ["train", "mae", data, "--encoder", "convnet"], 2, "mae needs a ViT encoder, not a ConvNet")
+    fails(capsys, ["train", "mae", data, "--encoder", "convnet"], 2, "mae needs a ViT, not a ConvNet")
     fails(capsys, ["train", "jigsaw", data, "--size", "8"], 2, "8")
     fails(capsys, ["evaluate", str(tmp_path), data], 2, "is no run")
     assert not (ROOT / "runs" / "moco-pictures").exists()

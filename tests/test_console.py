@@ -11,7 +11,7 @@ def test_without_a_terminal_a_line_comes_now_and_then(capsys, monkeypatch):
     told = console.Progress(silent=False)
     for step in range(1, 41):
         now[0] = step
-        told({"step": step, "loss": 1 / step, "lr": 0.1, "images_per_second": 50.2}, 40)
+        told({"step": step, "loss": 1 / step, "lr": 0.1, "items_per_second": 50.2}, 40)
     told.close()
     said = capsys.readouterr()
     assert said.err.splitlines() == [f"step {step}/40  loss {1 / step:.3g}  50 items/s" for step in (10, 20, 30, 40)]
@@ -19,7 +19,7 @@ def test_without_a_terminal_a_line_comes_now_and_then(capsys, monkeypatch):
 
 
 def test_machines_are_not_told(capsys):
-    console.Progress(silent=True)({"step": 40, "loss": 1.0, "images_per_second": 50.0}, 40)
+    console.Progress(silent=True)({"step": 40, "loss": 1.0, "items_per_second": 50.0}, 40)
     assert capsys.readouterr().err == ""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from withhold import methods, search
     from withhold.errors import UsageError, WithholdError
-    from withhold.methods import Encoder, Method
+    from withhold.methods import Encoder, ImageEncoder, Method
     from withhold.runs import Run, embed, evaluate, load, train
 
 __version__ = "0.1.0"
@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 # Where each public name lives. They are imported at first use, so that `import withhold` costs nothing.
 _HOMES = {
     "Encoder": "withhold.methods",
+    "ImageEncoder": "withhold.methods",
     "Method": "withhold.methods",
     "Run": "withhold.runs",
     "UsageError": "withhold.errors",
@@ -28,7 +29,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "Encoder", "Method", "Run", "UsageError", "WithholdError", "embed", "evaluate", "load", "methods", "search", "train"
+    "Encoder", "ImageEncoder", "Method", "Run", "UsageError", "WithholdError", "embed", "evaluate", "load", "methods",
+    "search", "train",
 ]  # fmt: skip
 
 

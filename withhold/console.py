@@ -33,7 +33,7 @@ class Progress:
 
     def __call__(self, row: dict[str, float], steps: int) -> None:
         shown = [f"{name} {value:.3g}" for name, value in row.items() if name.endswith(("loss", "accuracy", "knn"))]
-        said = "  ".join([*shown, f"{row['images_per_second']:.0f} items/s"])
+        said = "  ".join([*shown, f"{row['items_per_second']:.0f} items/s"])
         description = f"step {row['step']:.0f}/{steps}"
         if self.bar is None:
             if not self.silent and (time.monotonic() - self.said >= EVERY or row["step"] == steps):

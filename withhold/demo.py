@@ -7,7 +7,8 @@ from typing import Any
 
 from withhold import data
 from withhold.errors import WithholdError
-from withhold.runs import train, write_demo
+from withhold.report import write_demo
+from withhold.runs import train
 from withhold.training import Row
 
 # One method that verifies, one that reconstructs, one that contrasts, with the passes over the digits each one gets.

@@ -7,6 +7,7 @@ import torch
 from withhold import data
 from withhold.data.images import encode
 from withhold.errors import UsageError
+from withhold.needs import parse
 
 
 def numbered(count: int, labels=None, first: int = 0) -> data.Samples:
@@ -22,7 +23,13 @@ def numbers(batch: torch.Tensor) -> list[int]:
 
 
 def feed(streams, batch_size=4, seed=0, needs=None, **options) -> data.Feeder:
-    return data.Feeder(streams, needs or dict.fromkeys(streams, "image"), batch_size, seed, **options)
+    return data.Feeder(
+        streams,
+        {name: parse(need) for name, need in (needs or dict.fromkeys(streams, "image")).items()},
+        batch_size,
+        seed,
+        **options,
+    )
 
 
 def test_an_epoch_visits_every_sample_once_and_the_next_in_another_order():
@@ -74,7 +81,7 @@ def test_a_labelled_stream_gives_labels_and_leaves_the_unlabelled_out():
     labels = [n % 3 if n % 2 else -1 for n in range(20)]
     samples = numbered(20, labels)
     feeder = feed(
-        {"labelled": samples, "images": samples}, needs={"labelled": "labelled image", "images": "image"}, batch_size=5
+        {"labelled": samples, "images": samples}, needs={"labelled": "image + label", "images": "image"}, batch_size=5
     )
     for batch in feeder.iterate(0, 8):
         images, targets = batch["labelled"]
@@ -89,7 +96,7 @@ def test_missing_labels_are_refused(labels):
     with pytest.raises(
         UsageError, match=r"the .* has no labels, and the stream images needs them: sort it into one folder a class"
     ):
-        feed({"images": numbered(8, labels)}, needs={"images": "labelled image"})
+        feed({"images": numbered(8, labels)}, needs={"images": "image + label"})
 
 
 @pytest.mark.parametrize(
@@ -127,7 +134,7 @@ def test_on_a_gpu_the_batches_are_the_same(resident, monkeypatch):
     if not resident:
         monkeypatch.setattr("withhold.data.feeder.RESIDENT", 0)
     samples = numbered(30, [n % 3 for n in range(30)])
-    streams, needs = {"labelled": samples, "images": samples}, {"labelled": "labelled image", "images": "image"}
+    streams, needs = {"labelled": samples, "images": samples}, {"labelled": "image + label", "images": "image"}
     here, there = feed(streams, needs=needs), feed(streams, needs=needs, device="cuda")
     assert bool(there.resident) == resident
     for step, batch in enumerate(there.iterate(0, 12)):

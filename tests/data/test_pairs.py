@@ -8,7 +8,7 @@ from withhold import data
 from withhold.data.images import encode
 from withhold.errors import WithholdError
 
-KIND = "video with sound"
+KIND = "video + audio"
 FPS, RATE = 8, 8000
 
 

@@ -417,7 +417,7 @@ def test_items_of_every_kind_are_found_again(tmp_path):
     for name in ("a.mp4", "c.wav", "d.txt"):
         (tmp_path / name).write_bytes(name.encode())
     assert data.items(tmp_path, ["a.mp4", "c.wav"], "video") == [str(tmp_path / "a.mp4"), None]
-    assert data.items(tmp_path, ["a.mp4"], "video with sound") == [str(tmp_path / "a.mp4")]
+    assert data.items(tmp_path, ["a.mp4"], "video + audio") == [str(tmp_path / "a.mp4")]
     assert data.items(tmp_path, ["a.mp4", "c.wav"], "audio") == [str(tmp_path / "a.mp4"), str(tmp_path / "c.wav")]
     (text,) = data.items(tmp_path, ["d.txt"], "text")
     assert text() == b"d.txt"

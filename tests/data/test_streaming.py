@@ -6,6 +6,7 @@ import pytest
 from withhold import data
 from withhold.data import cache
 from withhold.errors import WithholdError
+from withhold.needs import parse
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def test_a_stream_gives_what_the_cache_would(image_folder, monkeypatch):
     assert cache_free.labels.tolist() == cached.labels.tolist()
     assert cache_free.shape == cached.shape
     for parts in zip(cached.split(0.25, seed=0), cache_free.split(0.25, seed=0), strict=True):
-        feeders = [data.Feeder({"images": part}, {"images": "labelled image"}, 3, seed=1) for part in parts]
+        feeders = [data.Feeder({"images": part}, {"images": parse("image + label")}, 3, seed=1) for part in parts]
         for one, two in zip(*(feeder.iterate(0, 9) for feeder in feeders), strict=True):
             assert all((a == b).all() for a, b in zip(one["images"], two["images"], strict=True))
 

@@ -22,9 +22,7 @@ TOPICS = (
 def streams(name, photo_samples):
     """The streams of a method, {stream: samples}, in windows of the length that it asks for."""
     held = {n: p.default for n, p in parameters(find(name)).items()}
-    return {
-        stream: _tiny(need.removeprefix("labelled "), photo_samples, held) for stream, need in find(name).needs.items()
-    }
+    return {stream: _tiny(need.kind(), photo_samples, held) for stream, need in find(name).needs.items()}
 
 
 def decoding(name):

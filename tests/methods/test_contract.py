@@ -13,9 +13,9 @@ from withhold import data, nets, views
 from withhold.errors import UsageError
 from withhold.methods import build, find, names, parameters
 from withhold.nets.adapters import Adapter
+from withhold.pictures import grid
 from withhold.runs import train as train_run
 from withhold.runs.build import build_encoder
-from withhold.runs.pictures import grid
 from withhold.training import Plan, defaults, fit
 
 METHODS = names()
@@ -52,7 +52,7 @@ def name(request):
     return request.param
 
 
-OF_IMAGES = [name for name in METHODS if all(need.endswith("image") for need in find(name).needs.values())]
+OF_IMAGES = [name for name in METHODS if all(need.kind() == "image" for need in find(name).needs.values())]
 """What learns from images, in whatever size and colour a person has them."""
 
 
@@ -242,7 +242,7 @@ def test_an_encoder_of_any_size_fits(name):
     for size in (28, 64):
         images, labels = random_images(4, size=size), torch.arange(4) % len(CLASSES)
         needs = find(name).needs
-        batch = {stream: (images, labels) if need.startswith("labelled") else images for stream, need in needs.items()}
+        batch = {stream: (images, labels) if need.labelled else images for stream, need in needs.items()}
         method = make(name, size=size)
         assert all(torch.isfinite(terms["loss"]) for terms in scored(method, batch).values())
 

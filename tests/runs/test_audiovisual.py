@@ -9,9 +9,10 @@ from PIL import Image
 import withhold
 from tests.conftest import ROOT
 from tests.data.recordings import tone, write_sound, write_video
+from withhold.answers import apply
 from withhold.cli import main
 from withhold.data.images import encode
-from withhold.runs import apply, export
+from withhold.runs import export
 
 RATE = 4000
 
@@ -66,7 +67,7 @@ def test_pictures_sounds_and_pairs_are_embedded_in_one_space(run, folder, caplog
 def test_videos_are_taken_with_their_sounds_or_without(run, tmp_path):
     write_video(tmp_path / "both" / "a.mkv", np.zeros((8, 32, 32, 3), np.uint8), 8, tone(200, 1, RATE), RATE)
     write_video(tmp_path / "mute" / "a.mkv", np.zeros((8, 32, 32, 3), np.uint8), 8)
-    assert run.kind_of(str(tmp_path / "both")) == "video with sound"
+    assert run.kind_of(str(tmp_path / "both")) == "video + audio"
     assert run.kind_of(str(tmp_path / "mute")) == "video"
     assert run.embed(str(tmp_path / "mute")).num_rows == 1
     (tmp_path / "none").mkdir()
@@ -86,7 +87,7 @@ def test_a_picture_that_goes_with_two_sounds_is_drawn_twice(folder, tmp_path):
 
 def test_it_leaves_as_safetensors_only(run, tmp_path):
     with pytest.raises(
-        withhold.errors.UsageError, match="not written of encoders of video with sound: --to safetensors"
+        withhold.errors.UsageError, match=r"not written of encoders of video \+ audio: --to safetensors"
     ):
         export(run, "onnx", tmp_path / "encoder.onnx")
     assert export(run, "safetensors", tmp_path / "encoder.safetensors") == 0.0

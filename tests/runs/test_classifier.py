@@ -20,7 +20,7 @@ from withhold import views
 from withhold.methods import Classifier, accuracy, method
 
 
-@method(paper="Nobody, 2026", needs={"labelled": "labelled image", "unlabelled": "image"}, family="consistency")
+@method(paper="Nobody, 2026", needs={"labelled": "image + label", "unlabelled": "image"}, family="consistency")
 class Toy(Classifier):
     """Withholds the label; predicts it.
 

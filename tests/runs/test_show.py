@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from withhold.answers import apply
 from withhold.cli import main
 from withhold.errors import UsageError, WithholdError
-from withhold.runs import apply, export, picture
+from withhold.runs import export, preview
 
 
 @pytest.fixture
@@ -38,10 +39,10 @@ def test_one_of_anything_is_no_plural(run, photos_folder, tmp_path, capsys):
 
 
 def test_a_picture_is_what_its_name_says(photos_folder, tmp_path):
-    picture("rotation", str(photos_folder), out=tmp_path / "seen.jpg", size=32)
+    preview("rotation", str(photos_folder), out=tmp_path / "seen.jpg", size=32)
     assert Image.open(tmp_path / "seen.jpg").format == "JPEG"
     with pytest.raises(UsageError, match=r"seen\.pqg is the name of no picture: let it end in \.png"):
-        picture("rotation", str(photos_folder), out=tmp_path / "seen.pqg", size=32)
+        preview("rotation", str(photos_folder), out=tmp_path / "seen.pqg", size=32)
 
 
 def test_what_cannot_be_read_is_skipped_and_named(run, photos_folder, tmp_path, caplog):
@@ -87,14 +88,14 @@ def test_a_folder_that_cannot_be_is_one_sentence(run, photos_folder, tmp_path):
         with pytest.raises(UsageError, match=sentence):
             apply(run, str(photos_folder), tmp_path / out)
         with pytest.raises(UsageError, match=sentence):
-            picture("rotation", photos_folder, out=tmp_path / out / "views.png")
+            preview("rotation", photos_folder, out=tmp_path / out / "views.png")
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(UsageError, match=r"folder\.png is a folder, and a file is needed: name one in it"):
-        picture("rotation", photos_folder, out=tmp_path / "folder.png")
+        preview("rotation", photos_folder, out=tmp_path / "folder.png")
 
 
 def test_the_picture_is_written(photos_folder, tmp_path):
-    picture("rotation", photos_folder, out=tmp_path / "new" / "views.png")
+    preview("rotation", photos_folder, out=tmp_path / "new" / "views.png")
     with Image.open(tmp_path / "new" / "views.png") as image:
         assert image.format == "PNG"
         assert np.asarray(image).std() > 0
@@ -132,13 +133,13 @@ def test_a_video_comes_back_as_an_animation(forecaster, tmp_path, photos):
 
 def test_the_picture_of_a_run_has_what_it_says(make_run, tmp_path):
     run = str(make_run("turned").folder)
-    picture("rotation", "digits", out=tmp_path / "seen.png")
-    picture(run, out=tmp_path / "said.png")
+    preview("rotation", "digits", out=tmp_path / "seen.png")
+    preview(run, out=tmp_path / "said.png")
     seen, said = (Image.open(tmp_path / f"{name}.png") for name in ("seen", "said"))
     assert said.width > seen.width  # a column more
-    picture(run, "digits", out=tmp_path / "again.png")
+    preview(run, "digits", out=tmp_path / "again.png")
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "said.png").read_bytes()
     with pytest.raises(UsageError, match="is a run, which has its encoder, size and parameters: leave them out"):
-        picture(run, out=tmp_path / "said.png", size=32)
+        preview(run, out=tmp_path / "said.png", size=32)
     with pytest.raises(UsageError, match=r"rotation learns from images \(image\); it was given 2 sources"):
-        picture(run, "digits", "digits", out=tmp_path / "said.png")
+        preview(run, "digits", "digits", out=tmp_path / "said.png")

@@ -111,7 +111,7 @@ def test_a_pair_shows_its_picture(tmp_path, photos):
     for name in "ab":
         Image.fromarray(photos[ord(name)]).save(tmp_path / f"{name}.png")
     (tmp_path / "pairs.csv").write_text("image,sound\na.png,a.wav\nb.png,b.wav\n")
-    page, _ = shown(tmp_path / "pairs.csv", "video with sound", ["a.png", "b.png"])
+    page, _ = shown(tmp_path / "pairs.csv", "video + audio", ["a.png", "b.png"])
     assert all((image == photos[ord(name)]).all() for image, name in zip(pictures(page), "ab", strict=True))
 
 

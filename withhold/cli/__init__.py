@@ -6,7 +6,7 @@ import os
 import sys
 
 import withhold
-from withhold.cli import learn, use, watch  # noqa: F401  (what declares the verbs)
+from withhold.cli import inspect, learn, use  # noqa: F401  (what declares the verbs)
 from withhold.cli.verbs import VERBS
 from withhold.errors import UsageError, WithholdError, suggestion
 

@@ -66,9 +66,9 @@ def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and views (default: %(default)s)")
     options = parser.parse_intermixed_args(arguments)
     sources, parameters = split_items(options.items)
-    from withhold.runs import picture
+    from withhold.runs import preview
 
-    picture(
+    preview(
         options.method, *sources, out=Path(options.out), encoder=options.encoder, size=options.size, seed=options.seed,
         **parameters,
     )  # fmt: skip
@@ -144,7 +144,7 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print(f"! {finding}")
     print(
         f"{counted(outcome['steps'], 'step')} in {outcome['seconds']:.0f} s, "
-        f"{outcome['images_per_second']:.0f} items a second."
+        f"{outcome['items_per_second']:.0f} items a second."
     )
     print(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
     print(

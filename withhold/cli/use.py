@@ -148,7 +148,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         help="what to follow from the first frame on: a PNG file of numbers, or a csv file of points (name, x, y)",
     )
     options = parser.parse_intermixed_args(arguments)
-    from withhold.runs import apply as run_apply
+    from withhold.answers import apply as apply_run
 
     run = withhold.load(options.run)
     if run.kind == "text" and not run.names_classes:
@@ -160,7 +160,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         return print_table(["word", "score"], [[word, f"{score:.3f}"] for word, score in answers])
     if options.out is None:
         raise UsageError("Files are written: give the folder for them, as --out FOLDER.")
-    written = run_apply(run, options.input, Path(options.out), mask=options.mask)
+    written = apply_run(run, options.input, Path(options.out), mask=options.mask)
     if options.json:
         return print_json({"out": options.out, "files": [str(path) for path in written]})
     print(f"Wrote {counted(len(written), 'file')} to {options.out}")

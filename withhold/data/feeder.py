@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map_only
 
 from withhold.data.samples import Samples
 from withhold.errors import UsageError
+from withhold.needs import Need
 
 AHEAD = 2  # batches that are gathered before they are asked for
 RESIDENT = 0.25  # the share of a GPU's free memory that data may occupy
@@ -30,8 +31,8 @@ class Feeder:
 
     Args:
         streams: the samples of each stream; of what is longer than a window, every window counts as an item.
-        needs: what each stream holds, as a method declares it: "image", or "labelled image" for images with their
-            labels (samples without a label are left out).
+        needs: what each stream holds, as a method declares it; where that is a label too, samples without one are left
+            out.
         batch_size: items of each stream in this rank's batch.
         seed: decides every order.
 
@@ -42,14 +43,14 @@ class Feeder:
     def __init__(
         self,
         streams: dict[str, Samples],
-        needs: dict[str, str],
+        needs: dict[str, Need],
         batch_size: int,
         seed: int,
         device: torch.device | str = "cpu",
         rank: int = 0,
         world: int = 1,
     ):
-        self.labelled = {name for name, need in needs.items() if need.startswith("labelled")}
+        self.labelled = {name for name, need in needs.items() if need.labelled}
         self.streams = {
             name: (streams[name].labelled(f"the stream {name}") if name in self.labelled else streams[name]).windows()
             for name in needs

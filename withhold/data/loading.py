@@ -49,7 +49,7 @@ def load(
             uint8 [n, h, w], [n, h, w, c] or [n, c, h, w] (of videos [n, t, h, w], [n, t, h, w, c] or [n, t, c, h, w],
             whose frames count as they are, whatever fps says), a pair (items, labels), a list of paths (or of texts),
             a datasets.Dataset, or Samples (given back as they are).
-        kind: "image", "video", "audio", "text" or "video with sound".
+        kind: "image", "video", "audio", "text" or "video + audio".
         decoding: what the kind's class takes (`Images`, `Videos`, `Sounds`, `Texts`; of all of them for a video with
             sound), such as size and channels; what is left out or None takes what suits the data.
         strict: raise at the first item that cannot be decoded, instead of skipping and listing it.

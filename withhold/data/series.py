@@ -108,7 +108,7 @@ class Pairs(Samples):
         sound: int16 windows [s] of the same items.
     """
 
-    kind = "video with sound"
+    kind = "video + audio"
 
     def __init__(self, frames: Series, sound: Series):
         super().__init__(

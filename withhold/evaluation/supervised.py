@@ -12,6 +12,7 @@ from tqdm import tqdm
 from withhold import views
 from withhold.data import Feeder, Samples
 from withhold.methods import Classifier, Encoder, Optimizer, accuracy
+from withhold.needs import parse
 from withhold.nets import AudioEncoder
 from withhold.training import Plan, defaults, fit
 
@@ -21,7 +22,7 @@ BATCH_SIZE = 128
 class Supervised(Classifier):
     """Withholds the label; predicts it from a random crop of the image, or from all of a text."""
 
-    needs = {"labelled": "labelled image"}
+    needs = {"labelled": parse("image + label")}
 
     def withhold(self, labelled):
         """Images or clips uint8 [n, (t,) c, h, w] and labels [n] -> crops and flips of them, labels [n].

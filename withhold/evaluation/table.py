@@ -19,7 +19,7 @@ from withhold.evaluation.features import plain_batches
 from withhold.evaluation.task import Task, labelled
 from withhold.evaluation.trackers import Tracker, by_color, by_encoder, copied
 from withhold.methods import Classifier
-from withhold.nets import Encoder
+from withhold.nets import Encoder, ImageEncoder
 
 REPEATS = 30
 log = logging.getLogger("withhold")
@@ -117,12 +117,12 @@ def evaluate(
 
 
 def evaluate_sequences(
-    encoder: Encoder,
+    encoder: ImageEncoder,
     sequences: list[Sequence],
     protocols: Collection[str] = ("tracking",),
     *,
     source: str = "sequences",
-    untrained: Encoder | None = None,
+    untrained: ImageEncoder | None = None,
     device: str | torch.device = "cpu",
 ) -> list[dict[str, Any]]:
     """Measure how well masks are carried through videos by an encoder's maps, beside the controls: rows as above.

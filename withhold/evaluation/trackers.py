@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from withhold import nets, views
 from withhold.evaluation.features import frozen
-from withhold.nets import Encoder
+from withhold.nets import ImageEncoder
 
 Tracker = Callable[[Tensor, Tensor], Iterator[Tensor]]
 """A whole video uint8 [t, 3, h, w] and the labels of its first frame, int64 [h', w'] from 0 -> those of each frame."""
@@ -19,7 +19,7 @@ ALIKE = 10.0
 """Root mean square distance of two patches in CIE Lab at which one counts exp(-1 / 2) of what an equal one does."""
 
 
-def by_encoder(encoder: Encoder, device: torch.device) -> Tracker:
+def by_encoder(encoder: ImageEncoder, device: torch.device) -> Tracker:
     """Places are alike whose features point the same way; the encoder is moved to `device`."""
     encoder.to(device)
 

@@ -7,11 +7,11 @@ from typing import Any
 from withhold.methods.base import Batch, Method, Optimizer, accuracy
 from withhold.methods.classifier import Classifier, ConsistencyTraining, SemiSupervised
 from withhold.methods.registry import build, card, configure, find, method, names, parameters
-from withhold.nets import Encoder
+from withhold.nets import Encoder, ImageEncoder
 
 __all__ = [
-    "Batch", "Classifier", "ConsistencyTraining", "Encoder", "Method", "Optimizer", "SemiSupervised", "accuracy",
-    "build", "card", "configure", "find", "method", "names", "parameters",
+    "Batch", "Classifier", "ConsistencyTraining", "Encoder", "ImageEncoder", "Method", "Optimizer", "SemiSupervised",
+    "accuracy", "build", "card", "configure", "find", "method", "names", "parameters",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from withhold.errors import UsageError
+from withhold.needs import Need
 from withhold.nets import Encoder
 
 Batch = dict[str, Any]
@@ -52,10 +53,12 @@ class Method(nn.Module):
     batch_size: ClassVar[int | None] = None
     refresh: ClassVar[bool] = False
 
+    encoder: Any  # of the class that the constructor asks for
+
     # Set by the `method` decorator.
     name: ClassVar[str]
     paper: ClassVar[str]
-    needs: ClassVar[dict[str, str]]
+    needs: ClassVar[dict[str, Need]]
     family: ClassVar[str]
 
     def __init__(self, encoder: Encoder):

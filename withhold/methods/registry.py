@@ -13,7 +13,7 @@ from typing import Any
 from withhold.errors import UsageError, suggestion
 from withhold.methods.base import Method
 from withhold.methods.classifier import Classifier
-from withhold.nets import Encoder
+from withhold.needs import parse
 
 HERE = Path(__file__).parent
 FAMILIES = (
@@ -26,7 +26,8 @@ def method(*, paper: str, needs: dict[str, str], family: str) -> Callable[[type[
 
     Args:
         paper: authors, venue and year.
-        needs: what each of its streams holds, in the order in which a person names them: {"images": "image"}.
+        needs: what each of its streams holds, in the order in which a person names them: {"images": "image"}; see
+            `withhold.needs`.
         family: one of `FAMILIES`.
     """
     if family not in FAMILIES:
@@ -34,7 +35,8 @@ def method(*, paper: str, needs: dict[str, str], family: str) -> Callable[[type[
 
     def declare(cls: type[Method]) -> type[Method]:
         cls.name = Path(inspect.getfile(cls)).stem
-        cls.paper, cls.needs, cls.family = paper, needs, family
+        cls.paper, cls.family = paper, family
+        cls.needs = {stream: parse(need) for stream, need in needs.items()}
         return cls
 
     return declare
@@ -88,14 +90,9 @@ def build(cls: type[Method], encoder: Any, values: dict[str, Any], classes: Sequ
         UsageError: a wrong name or value, an encoder of the wrong kind, or too few classes.
     """
     needed = typing.get_type_hints(cls.__init__).get("encoder")
-    if needed is Encoder and isinstance(encoder, Encoder) and encoder.kind != Encoder.kind:
-        raise UsageError(
-            f"{cls.name} needs an encoder of images, and {type(encoder).__name__} is one of {encoder.kind}: "
-            "leave --encoder out, and it takes its default."
-        )
     if isinstance(needed, type) and not isinstance(encoder, needed):
         raise UsageError(
-            f"{cls.name} needs a {needed.__name__} encoder, not a {type(encoder).__name__}: "
+            f"{cls.name} needs a {needed.__name__}, not a {type(encoder).__name__}: "
             "leave --encoder out, and it takes its default."
         )
     if issubclass(cls, Classifier) and len(classes) < 2:
@@ -115,7 +112,7 @@ def card(cls: type[Method]) -> dict[str, Any]:
         "name": cls.name,
         "paper": cls.paper,
         "family": cls.family,
-        "needs": cls.needs,
+        "needs": {stream: str(need) for stream, need in cls.needs.items()},
         "parameters": {name: parameter.default for name, parameter in parameters(cls).items()},
         "about": inspect.getdoc(cls) or "",
     }

@@ -4,7 +4,7 @@ from withhold.nets.audiovisual import AudioVisualEncoder
 from withhold.nets.convnet import ConvNet
 from withhold.nets.decoder import Decoder
 from withhold.nets.discriminator import Discriminator
-from withhold.nets.encoder import Encoder
+from withhold.nets.encoder import Encoder, ImageEncoder, PixelEncoder
 from withhold.nets.fineconv import FineConv
 from withhold.nets.generator import Generator
 from withhold.nets.heads import ChannelWise, mlp
@@ -23,8 +23,8 @@ from withhold.nets.vit import Transformer, ViT, positions
 
 __all__ = [
     "TEMPERATURE", "AudioEncoder", "AudioVisualEncoder", "ChannelWise", "Continuation", "ConvNet", "Decoder",
-    "Discriminator", "Encoder", "FineConv", "Generator", "ImagePool", "LeNet", "MemoryBank", "Queue", "Recurrent",
-    "ResNet", "Teacher", "TextEncoder", "TextTransformer", "Transformer", "VideoEncoder", "ViT", "WordVectors",
-    "at_pixels", "build", "bumps", "centres", "cosine_momentum", "ema_update", "mlp", "names", "pointer", "positions",
-    "propagate", "refresh_statistics", "takes", "track",
+    "Discriminator", "Encoder", "FineConv", "Generator", "ImageEncoder", "ImagePool", "LeNet", "MemoryBank",
+    "PixelEncoder", "Queue", "Recurrent", "ResNet", "Teacher", "TextEncoder", "TextTransformer", "Transformer",
+    "VideoEncoder", "ViT", "WordVectors", "at_pixels", "build", "bumps", "centres", "cosine_momentum", "ema_update",
+    "mlp", "names", "pointer", "positions", "propagate", "refresh_statistics", "takes", "track",
 ]  # fmt: skip

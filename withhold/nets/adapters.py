@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from withhold.errors import UsageError
-from withhold.nets.encoder import Encoder
+from withhold.nets.encoder import ImageEncoder
 
 
-class Adapter(Encoder):
+class Adapter(ImageEncoder):
     """A network that maps normalised images to features [n, dim], a map [n, dim, h, w] or tokens [n, l, dim].
 
     What `dim` and the grid are is measured, on an empty image. Of tokens the first ones, those of the class and the
@@ -71,7 +71,7 @@ class Adapter(Encoder):
         return out
 
 
-def adapt(module: nn.Module, size: int, channels: int) -> Encoder:
+def adapt(module: nn.Module, size: int, channels: int) -> ImageEncoder:
     """Anybody's own `module` with a `dim`, which maps images [n, channels, h, w] to [n, dim] or [n, dim, h, w]."""
     if not isinstance(getattr(module, "dim", None), int):
         raise UsageError(f"{type(module).__name__} is no encoder: give it a `dim`, the length of its feature vectors.")
@@ -83,7 +83,7 @@ def adapt(module: nn.Module, size: int, channels: int) -> Encoder:
     return encoder
 
 
-def transformers(name: str, size: int, channels: int, pretrained: bool) -> Encoder:
+def transformers(name: str, size: int, channels: int, pretrained: bool) -> ImageEncoder:
     """A vision model of Transformers, by its name on the hub or a local folder."""
     try:
         from transformers import AutoConfig, AutoModel
@@ -115,7 +115,7 @@ def transformers(name: str, size: int, channels: int, pretrained: bool) -> Encod
     )
 
 
-def timm(name: str, size: int, channels: int, pretrained: bool) -> Encoder:
+def timm(name: str, size: int, channels: int, pretrained: bool) -> ImageEncoder:
     """A model of timm, by its name there."""
     try:
         from timm import create_model, is_model
@@ -133,7 +133,7 @@ def timm(name: str, size: int, channels: int, pretrained: bool) -> Encoder:
     return _measured(f"timm:{name}", lambda: Adapter(_ForwardFeatures(model), size, channels, inputs, **scale), size)
 
 
-SOURCES: dict[str, Callable[..., Encoder]] = {"hf": transformers, "timm": timm}
+SOURCES: dict[str, Callable[..., ImageEncoder]] = {"hf": transformers, "timm": timm}
 
 
 class _LastHiddenState(nn.Module):

@@ -6,13 +6,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from withhold.nets.convnet import ConvNet
-from withhold.nets.encoder import Encoder
+from withhold.nets.encoder import Encoder, ImageEncoder, PixelEncoder
 from withhold.nets.heads import mlp
 from withhold.nets.registry import register
 from withhold.nets.sounds import AudioCNN, AudioEncoder
 
 
-class AudioVisualEncoder(Encoder):
+class AudioVisualEncoder(PixelEncoder):
     """Pictures, clips, sounds, or clips with their sounds -> embeddings [n, dim] of length 1 in one space.
 
     Each sort has a trunk; the strongest value of each feature over its map is projected by a perceptron of two layers
@@ -25,10 +25,10 @@ class AudioVisualEncoder(Encoder):
         dim: length of an embedding.
     """
 
-    kind = "video with sound"
+    kind = "video + audio"
     default = "audiovisual"
 
-    def __init__(self, sight: Encoder, hearing: AudioEncoder, dim: int = 128):
+    def __init__(self, sight: ImageEncoder, hearing: AudioEncoder, dim: int = 128):
         super().__init__(dim, sight.channels, sight.size, sight.stride)
         self.sight, self.hearing = sight, hearing
         self.see = mlp((sight.dim, 128, dim), norm=False)

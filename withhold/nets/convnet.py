@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from withhold.nets.encoder import Encoder
+from withhold.nets.encoder import ImageEncoder
 from withhold.nets.registry import register
 
 
-class ConvNet(Encoder):
+class ConvNet(ImageEncoder):
     """Four 3x3 convolutions with batch normalisation: 256 features from 14 million multiply-adds at 32 pixels."""
 
     def __init__(self, size: int, channels: int):
@@ -37,5 +37,5 @@ def block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
 
 
 @register
-def convnet(size: int, channels: int) -> Encoder:
+def convnet(size: int, channels: int) -> ImageEncoder:
     return ConvNet(size, channels)

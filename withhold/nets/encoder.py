@@ -1,6 +1,6 @@
 """The contract of an encoder: items in, one feature vector each out."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +9,39 @@ from withhold import views
 
 
 class Encoder(nn.Module):
-    """Images float [n, c, h, w] in [0, 1] -> features [n, dim].
+    """Items of one kind of data, as `views.to_float` gives them -> features [n, dim].
 
-    Of clips [n, t, c, h, w] it encodes every frame, and gives the mean of their features.
+    A subclass sets itself up with `super().__init__(dim)` and defines `maps` and `forward`.
 
-    A subclass sets itself up with `super().__init__(dim, channels, size, stride)` and defines `encode`. It normalises
-    its own input, so what a view emits, what a person embeds and what ONNX runs are the same plain [0, 1] pixels.
+    Args:
+        dim: length of a feature vector.
+
+    Attributes:
+        kind: of the data that it encodes.
+        default: the name of the encoder that a method takes which asks for this class; "" leaves it to the hardware.
+    """
+
+    kind: ClassVar[str]
+    default: ClassVar[str] = ""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.dim = dim
+
+    def maps(self, items: Any) -> Tensor:
+        """Items -> features at every place [n, dim, ...]."""
+        raise NotImplementedError(f"{type(self).__name__} defines no maps(items).")
+
+    def forward(self, items: Any) -> Tensor:
+        """Items -> features [n, dim]."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward(items).")
+
+
+class PixelEncoder(Encoder):
+    """What encodes pixels: images, frames, spectrograms. It normalises its own input.
+
+    So what a view emits, what a person embeds and what ONNX runs are the same plain [0, 1] pixels. A subclass sets
+    itself up with `super().__init__(dim, channels, size, stride)` and defines `encode`.
 
     Args:
         dim: length of a feature vector.
@@ -23,20 +50,14 @@ class Encoder(nn.Module):
         size: height and width in pixels that the encoder is built for; convolutional ones take others too.
         stride: pixels per cell of the feature map.
         mean, std: what the input is normalised with, a channel each; the default maps [0, 1] to [-2, 2].
-
-    Attributes:
-        kind: of the data that it encodes.
-        default: the name of the encoder that a method takes which asks for this class; "" leaves it to the hardware.
     """
 
-    kind: ClassVar[str] = "image"
-    default: ClassVar[str] = ""
     mean: Tensor
     std: Tensor
 
     def __init__(self, dim: int, channels: int, size: int, stride: int, mean=0.5, std=0.25):
-        super().__init__()
-        self.dim, self.channels, self.size, self.stride = dim, channels, size, stride
+        super().__init__(dim)
+        self.channels, self.size, self.stride = channels, size, stride
         self.register_buffer("mean", torch.as_tensor(mean).expand(channels).reshape(channels, 1, 1).clone())
         self.register_buffer("std", torch.as_tensor(std).expand(channels).reshape(channels, 1, 1).clone())
 
@@ -75,6 +96,18 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images float [n, c, h, w] in [0, 1] -> features [n, dim], the mean over the feature map."""
+        return self.maps(images).mean((2, 3))
+
+
+class ImageEncoder(PixelEncoder):
+    """Images float [n, c, h, w] in [0, 1] -> features [n, dim].
+
+    Of clips [n, t, c, h, w] it encodes every frame, and gives the mean of their features.
+    """
+
+    kind = "image"
+
+    def forward(self, images: Tensor) -> Tensor:
         if images.ndim == 5:
             return self(images.flatten(0, 1)).unflatten(0, images.shape[:2]).mean(1)
-        return self.maps(images).mean((2, 3))
+        return super().forward(images)

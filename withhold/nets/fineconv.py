@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from withhold.nets.encoder import Encoder
+from withhold.nets.encoder import ImageEncoder
 from withhold.nets.registry import register
 
 
-class FineConv(Encoder):
+class FineConv(ImageEncoder):
     """Four 3x3 convolutions and a linear one: 64 features for every 4 x 4 pixels.
 
     They vary about zero, so that cosines tell places apart from the start: the last batch normalisation has no ReLU. A
@@ -41,5 +41,5 @@ def block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> list
 
 
 @register
-def fineconv(size: int, channels: int) -> Encoder:
+def fineconv(size: int, channels: int) -> ImageEncoder:
     return FineConv(size, channels)

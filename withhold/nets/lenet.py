@@ -3,14 +3,14 @@
 from torch import Tensor, nn
 
 from withhold.errors import UsageError
-from withhold.nets.encoder import Encoder
+from withhold.nets.encoder import ImageEncoder
 from withhold.nets.registry import register
 
 CELLS = 4
 SMALLEST = 16
 
 
-class LeNet(Encoder):
+class LeNet(ImageEncoder):
     """Two 5x5 convolutions without any normalisation: 768 features that keep where in the image something is.
 
     For domains that differ in colour and background: batch statistics of one do not fit the other. Source: Ganin et
@@ -46,5 +46,5 @@ def _check(pixels: int) -> None:
 
 
 @register
-def lenet(size: int, channels: int) -> Encoder:
+def lenet(size: int, channels: int) -> ImageEncoder:
     return LeNet(size, channels)

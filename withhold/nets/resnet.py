@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from withhold.nets.encoder import Encoder
+from withhold.nets.encoder import ImageEncoder
 from withhold.nets.registry import register
 
 WIDTHS = (64, 128, 256, 512)
 
 
-class ResNet(Encoder):
+class ResNet(ImageEncoder):
     """A residual network without its classifier.
 
     Images below 64 pixels get the stem of the CIFAR variant, one 3x3 convolution at full resolution, and a stride of 8;
@@ -71,15 +71,15 @@ class Block(nn.Module):
 
 
 @register
-def resnet18(size: int, channels: int) -> Encoder:
+def resnet18(size: int, channels: int) -> ImageEncoder:
     return ResNet((2, 2, 2, 2), bottleneck=False, size=size, channels=channels)
 
 
 @register
-def resnet34(size: int, channels: int) -> Encoder:
+def resnet34(size: int, channels: int) -> ImageEncoder:
     return ResNet((3, 4, 6, 3), bottleneck=False, size=size, channels=channels)
 
 
 @register
-def resnet50(size: int, channels: int) -> Encoder:
+def resnet50(size: int, channels: int) -> ImageEncoder:
     return ResNet((3, 4, 6, 3), bottleneck=True, size=size, channels=channels)

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from withhold import views
 from withhold.nets.convnet import blocks
-from withhold.nets.encoder import Encoder
+from withhold.nets.encoder import Encoder, PixelEncoder
 from withhold.nets.registry import register
 
 MEAN, DEVIATION = -13.0, 4.0
@@ -15,7 +15,7 @@ behind the first convolution does the rest.
 """
 
 
-class AudioEncoder(Encoder):
+class AudioEncoder(PixelEncoder):
     """Sounds float [n, s] in [-1, 1] -> features [n, dim], by way of their spectrograms, which are images.
 
     A subclass sets itself up with `super().__init__(dim, rate, stride)` and defines `encode` on spectrograms

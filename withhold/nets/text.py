@@ -39,10 +39,9 @@ class TextEncoder(Encoder):
     ordinary: Tensor
 
     def __init__(self, dim: int, tokenizer: str):
-        nn.Module.__init__(self)  # what an image encoder knows of its input, this one does not
+        super().__init__(dim)
         from tokenizers import Tokenizer
 
-        self.dim = dim
         self.tokenizer = Tokenizer.from_file(tokenizer)
         self.vocabulary = self.tokenizer.get_vocab_size()
         self.special = {token: self.tokenizer.token_to_id(token) for token in SPECIAL}

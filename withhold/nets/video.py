@@ -3,11 +3,11 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from withhold.nets.encoder import Encoder
+from withhold.nets.encoder import Encoder, PixelEncoder
 from withhold.nets.registry import register
 
 
-class VideoEncoder(Encoder):
+class VideoEncoder(PixelEncoder):
     """Clips float [n, t, c, h, w] in [0, 1] -> features [n, dim].
 
     A subclass defines `encode`: normalised clips [n, c, t, h, w] -> feature map [n, dim, t', h', w'].

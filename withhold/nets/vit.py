@@ -5,11 +5,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold.errors import UsageError
-from withhold.nets.encoder import Encoder
+from withhold.nets.encoder import ImageEncoder
 from withhold.nets.registry import register
 
 
-class ViT(Encoder):
+class ViT(ImageEncoder):
     """Patches, embedded, with fixed positions, through a transformer; no class token: features are the tokens' mean.
 
     `patch` is the largest divisor of `size` that gives 8 or more patches a side, up to 16 pixels: 4 at 32 pixels, 12 at
@@ -122,12 +122,12 @@ def patch_size(size: int) -> int:
 
 
 @register
-def vit_tiny(size: int, channels: int) -> Encoder:
+def vit_tiny(size: int, channels: int) -> ImageEncoder:
     """192 features; half as deep below 64 pixels, so that a CPU can train it."""
     return ViT(dim=192, depth=12 if size >= 64 else 6, heads=3, size=size, channels=channels)
 
 
 @register
-def vit_small(size: int, channels: int) -> Encoder:
+def vit_small(size: int, channels: int) -> ImageEncoder:
     """384 features."""
     return ViT(dim=384, depth=12, heads=6, size=size, channels=channels)

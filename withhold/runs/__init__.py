@@ -5,18 +5,12 @@ from typing import Any
 
 import pyarrow
 
-from withhold.runs.compare import compare
 from withhold.runs.export import export, write_table
-from withhold.runs.report import write as write_report
-from withhold.runs.report import write_demo
+from withhold.runs.preview import preview
 from withhold.runs.run import Run
-from withhold.runs.show import apply, picture
 from withhold.runs.trainer import train
 
-__all__ = [
-    "Run", "apply", "compare", "embed", "evaluate", "export", "load", "picture", "train", "write_demo", "write_report",
-    "write_table",
-]  # fmt: skip
+__all__ = ["Run", "embed", "evaluate", "export", "load", "preview", "train", "write_table"]
 
 
 def load(folder: str | Path) -> Run:

@@ -21,14 +21,14 @@ log = logging.getLogger("withhold")
 
 def kinds(cls: type[Method]) -> dict[str, str]:
     """The kind of data of each of a method's streams."""
-    return {stream: need.removeprefix("labelled ") for stream, need in cls.needs.items()}
+    return {stream: need.kind() for stream, need in cls.needs.items()}
 
 
 def check_count(cls: type[Method], sources: Sequence[Any]) -> None:
     """Raises: UsageError, unless there is one source for each stream that the method needs."""
     if len(sources) != len(cls.needs):
-        wanted = ", ".join(f"{stream} ({kind})" for stream, kind in cls.needs.items())
-        taught = any(need.startswith("labelled") for need in cls.needs.values())
+        wanted = ", ".join(f"{stream} ({need})" for stream, need in cls.needs.items())
+        taught = any(need.labelled for need in cls.needs.values())
         way_out = "name one source, with --labels FILE, or one for each" if taught else "name one source for each"
         raise UsageError(f"{cls.name} learns from {wanted}; it was given {counted(len(sources), 'source')}: {way_out}.")
 
@@ -102,7 +102,7 @@ def load_streams(
     strict: bool = False,
 ) -> dict[str, Samples]:
     """The method's streams; `labels` belong to those that are to be labelled, if any are."""
-    taught = [stream for stream, need in cls.needs.items() if need.startswith("labelled")] or list(cls.needs)
+    taught = [stream for stream, need in cls.needs.items() if need.labelled] or list(cls.needs)
     return {
         stream: load_stream(source, kind, decoding, strict=strict, labels=labels if stream in taught else None)
         for (stream, kind), source in zip(kinds(cls).items(), sources, strict=True)
@@ -133,6 +133,6 @@ def classes_of(cls: type[Method], streams: dict[str, Samples]) -> tuple[str, ...
         UsageError: the labels that it needs are missing.
     """
     for stream, need in cls.needs.items():
-        if need.startswith("labelled"):
+        if need.labelled:
             return streams[stream].labelled(f"the stream {stream}").classes
     return next(iter(streams.values())).classes

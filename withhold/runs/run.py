@@ -199,7 +199,7 @@ class Run:
         """`test`, a part of `source`, without the items whose labels the training was told. Raises: UsageError: all."""
         needs = registry.find(self.config["method"]).needs.values()
         streams = zip(self.config["data"], needs, strict=True)
-        if data.address(source) not in [data.address(given) for given, need in streams if need.startswith("labelled")]:
+        if data.address(source) not in [data.address(given) for given, need in streams if need.labelled]:
             return test
         learned = load_stream(source, self.kind_of(source), self.config["decoding"], labels=self.config["labels"])
         told = set(learned.labelled("the method").names)
@@ -219,8 +219,9 @@ class Run:
                 f"tracking needs a map of every frame, and {self.config['encoder']['name']} gives none: take a run of "
                 "a method of images, or of tracking_by_colorizing."
             )
+        encoder: Any = self.encoder
         return evaluation.evaluate_sequences(
-            self.encoder, data.sequences(source), protocols, source=str(source), untrained=self.untrained(),
+            encoder, data.sequences(source), protocols, source=str(source), untrained=cast(Any, self.untrained()),
             device=defaults.device(),
         )  # fmt: skip
 
@@ -274,22 +275,6 @@ class Run:
             module.load_state_dict(load_file(path))
         except (SafetensorError, RuntimeError, OSError) as error:
             raise WithholdError(f"{path} is damaged or of another version ({error}): train this run again.") from error
-
-
-def inputs(config: dict[str, Any]) -> str:
-    """What a run's encoder looks at, in words."""
-    decoding = config["decoding"]
-    words = []
-    if "size" in decoding:
-        colour = "lightness" if config["encoder"].get("channels", decoding["channels"]) == 1 else "colour"
-        words.append(f"{decoding['size']} × {decoding['size']} px, {colour}")
-    if "frames" in decoding:
-        words.append(f"{decoding['frames']} frames, {decoding['fps']:g} a second")
-    if "rate" in decoding:
-        words.append(f"{decoding['seconds']:g} s of sound at {decoding['rate']:,} Hz")
-    if "tokens" in decoding:
-        words.append(f"{decoding['tokens']} tokens")
-    return ", ".join(words)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -19,10 +19,11 @@ from withhold.data import Samples, Series
 from withhold.errors import UsageError, suggestion
 from withhold.files import prepare_folder
 from withhold.methods import Method
-from withhold.runs import watch
+from withhold.report import write as write_report
+from withhold.report.report import inputs
+from withhold.runs import monitoring
 from withhold.runs.build import build_method, choose, classes_of, load_streams, make_tokenizer
-from withhold.runs.report import write as write_report
-from withhold.runs.run import Run, inputs, write_json, write_weights
+from withhold.runs.run import Run, write_json, write_weights
 from withhold.training import Outcome, Plan, Row, defaults
 
 log = logging.getLogger("withhold")
@@ -149,7 +150,7 @@ def train(
             write_json(folder / "config.json", config)
         _write_skipped(folder / "skipped.csv", streams)
     _say(config, streams, feeder, fabric)
-    watched = watch.choose(streams)
+    watched = monitoring.choose(streams)
     if fabric.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes stay: the fastest algorithms are worth a search
         for part in learner.modules():
@@ -157,8 +158,8 @@ def train(
                 part.compile()
     try:
         outcome = training.fit(
-            learner, feeder, plan, fabric=fabric, folder=folder, look=lambda encoder: watch.look(encoder, *watched),
-            report=progress,
+            learner, feeder, plan, fabric=fabric, folder=folder, report=progress,
+            look=lambda encoder: monitoring.look(encoder, *watched),
         )  # fmt: skip
     except UsageError:
         if not begun and not (folder / "checkpoints").exists():  # data that do not suit leave nothing to go on with
@@ -221,7 +222,7 @@ def _finish(
     config["outcome"] = {
         "steps": outcome.steps,
         "seconds": last["seconds"],
-        "images_per_second": outcome.steps * config["batch_size"] * fabric.world_size / max(last["seconds"], 1e-9),
+        "items_per_second": outcome.steps * config["batch_size"] * fabric.world_size / max(last["seconds"], 1e-9),
         "metrics": {name: value for name, value in last.items() if name not in ("step", "seconds", "waiting", "lr")},
     }
     write_json(folder / "config.json", config)

@@ -75,7 +75,7 @@ class Index:
     Attributes:
         folder: where it is.
         source: the data that were embedded, as `withhold.data.load` takes them; None where nobody knows.
-        kind: what the data are: "image", "video", "audio", "text" or "video with sound".
+        kind: what the data are: "image", "video", "audio", "text" or "video + audio".
         encoder: the digest of the encoder that embedded them; None where nobody knows.
         dim: the length of its vectors.
 

@@ -44,7 +44,7 @@ def size(measured: int, device: torch.device) -> int:
     return data.default_size(measured) if device.type == "cpu" else data.default_size(measured, most=GPU_SIZE)
 
 
-MOST = {"image": 256, "video": 32, "video with sound": 64, "audio": 128, "text": 64}
+MOST = {"image": 256, "video": 32, "video + audio": 64, "audio": 128, "text": 64}
 """Items a step, of each kind."""
 
 

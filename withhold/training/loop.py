@@ -201,7 +201,7 @@ def fit(
                 images = (step - logged) * batches.batch_size * fabric.world_size
                 row = {
                     "step": step, "epoch": step / batches.steps_per_epoch, "seconds": round(seconds, 3), **means,
-                    "images_per_second": images / elapsed, "waiting": waited / elapsed,
+                    "items_per_second": images / elapsed, "waiting": waited / elapsed,
                     "lr": next(iter(optimizers.values())).param_groups[0]["lr"],
                 }  # fmt: skip
                 bad = [name for name, value in means.items() if name.endswith("loss") and not math.isfinite(value)]

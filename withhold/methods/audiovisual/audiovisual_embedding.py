@@ -12,7 +12,7 @@ from withhold.methods import Method, Optimizer, method
 from withhold.nets import AudioVisualEncoder
 
 
-@method(paper="Arandjelovic & Zisserman, ECCV 2018 (AVE-Net)", needs={"clips": "video with sound"}, family="verify")
+@method(paper="Arandjelovic & Zisserman, ECCV 2018 (AVE-Net)", needs={"clips": "video + audio"}, family="verify")
 class AudiovisualEmbedding(Method):
     """Withholds which sound belongs to a picture; predicts it from the distance of their embeddings.
 

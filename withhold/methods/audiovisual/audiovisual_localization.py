@@ -11,7 +11,7 @@ from withhold.methods import Method, Optimizer, method
 from withhold.nets import AudioVisualEncoder
 
 
-@method(paper="Arandjelovic & Zisserman, ECCV 2018 (AVOL-Net)", needs={"clips": "video with sound"}, family="verify")
+@method(paper="Arandjelovic & Zisserman, ECCV 2018 (AVOL-Net)", needs={"clips": "video + audio"}, family="verify")
 class AudiovisualLocalization(Method):
     """Withholds which sound belongs to a picture; predicts it from the place in the picture that goes best with it.
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from withhold import losses, views
-from withhold.methods import Encoder, Method, Optimizer, method
+from withhold.methods import ImageEncoder, Method, Optimizer, method
 from withhold.nets import Generator, ImagePool
 
 
@@ -34,7 +34,7 @@ class CycleGAN(Method):
     batch_size = 16
 
     def __init__(
-        self, encoder: Encoder, cycle: float = 10.0, identity: float = 0.5,
+        self, encoder: ImageEncoder, cycle: float = 10.0, identity: float = 0.5,
         pool: int = 50, width: int = 16, blocks: int = 2, flip: float = 0.5,
     ):  # fmt: skip
         super().__init__(encoder)

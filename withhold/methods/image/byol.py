@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from withhold import losses, nets, views
-from withhold.methods import Encoder, Method, method
+from withhold.methods import ImageEncoder, Method, method
 
 
 @method(paper="Grill et al., NeurIPS 2020", needs={"images": "image"}, family="distil")
@@ -22,7 +22,7 @@ class BYOL(Method):
         hidden: width of projector and predictor.
     """
 
-    def __init__(self, encoder: Encoder, momentum: float = 0.97, projection: int = 128, hidden: int = 512):
+    def __init__(self, encoder: ImageEncoder, momentum: float = 0.97, projection: int = 128, hidden: int = 512):
         super().__init__(encoder)
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum must be between 0 and 1, not {momentum}.")

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from withhold import views
 from withhold.errors import UsageError
-from withhold.methods import Encoder, Method, method
+from withhold.methods import ImageEncoder, Method, method
 from withhold.nets import Decoder
 
 STRIDE = 4
@@ -30,7 +30,7 @@ class Colorization(Method):
     palette: Tensor
     weight: Tensor
 
-    def __init__(self, encoder: Encoder, smoothing: float = 0.5, temperature: float = 0.38):
+    def __init__(self, encoder: ImageEncoder, smoothing: float = 0.5, temperature: float = 0.38):
         super().__init__(encoder)
         if not 0 < smoothing <= 1:
             raise ValueError(f"smoothing must be more than 0 and at most 1, not {smoothing}.")

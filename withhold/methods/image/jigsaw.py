@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from withhold import views
-from withhold.methods import Encoder, Method, accuracy, method
+from withhold.methods import ImageEncoder, Method, accuracy, method
 from withhold.nets import mlp
 
 PUZZLES = 4
@@ -27,7 +27,7 @@ class Jigsaw(Method):
         grey: share of the images that lose their colour, in [0, 1].
     """
 
-    def __init__(self, encoder: Encoder, grid: int | None = None, orders: int = 100, grey: float = 0.5):
+    def __init__(self, encoder: ImageEncoder, grid: int | None = None, orders: int = 100, grey: float = 0.5):
         super().__init__(encoder)
         self.grid = grid or (2 if encoder.size < 64 else 3)
         if self.grid not in (2, 3):

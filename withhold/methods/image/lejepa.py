@@ -3,7 +3,7 @@
 import torch
 
 from withhold import losses, nets, views
-from withhold.methods import Encoder, Method, Optimizer, method
+from withhold.methods import ImageEncoder, Method, Optimizer, method
 
 
 @method(paper="Balestriero & LeCun, arXiv 2511.08544, 2025", needs={"images": "image"}, family="distil")
@@ -24,7 +24,7 @@ class LeJEPA(Method):
     optimizer = Optimizer(lr=2e-3, weight_decay=5e-4)
 
     def __init__(
-        self, encoder: Encoder, views: int = 4, balance: float = 0.05, slices: int = 256, projection: int = 32
+        self, encoder: ImageEncoder, views: int = 4, balance: float = 0.05, slices: int = 256, projection: int = 32
     ):
         super().__init__(encoder)
         if views < 2:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import losses, nets, views
-from withhold.methods import Encoder, Method, method
+from withhold.methods import ImageEncoder, Method, method
 
 
 @method(paper="He et al., CVPR 2020; version 2: Chen et al., 2020", needs={"images": "image"}, family="contrast")
@@ -27,7 +27,7 @@ class MoCo(Method):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: ImageEncoder,
         queue: int = 4096,
         momentum: float = 0.99,
         temperature: float = 0.2,

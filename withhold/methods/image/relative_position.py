@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from withhold import views
-from withhold.methods import Encoder, Method, accuracy, method
+from withhold.methods import ImageEncoder, Method, accuracy, method
 from withhold.nets import mlp
 
 # Rows down and columns right from the first patch to the second, in reading order.
@@ -32,7 +32,7 @@ class RelativePosition(Method):
     """
 
     def __init__(
-        self, encoder: Encoder, grid: int | None = None, color: Literal["drop", "project", "keep"] = "project"
+        self, encoder: ImageEncoder, grid: int | None = None, color: Literal["drop", "project", "keep"] = "project"
     ):
         super().__init__(encoder)
         self.grid = grid or (2 if encoder.size < 64 else 3)

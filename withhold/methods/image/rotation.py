@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from withhold import views
-from withhold.methods import Encoder, Method, accuracy, method
+from withhold.methods import ImageEncoder, Method, accuracy, method
 
 TURNS = 4
 
@@ -19,7 +19,7 @@ class Rotation(Method):
     Quarter turns are transposes and flips: no interpolation and no black corners give them away.
     """
 
-    def __init__(self, encoder: Encoder):
+    def __init__(self, encoder: ImageEncoder):
         super().__init__(encoder)
         self.head = nn.Linear(encoder.dim, TURNS)
 

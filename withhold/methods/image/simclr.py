@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from withhold import losses, nets, views
-from withhold.methods import Encoder, Method, accuracy, method
+from withhold.methods import ImageEncoder, Method, accuracy, method
 
 
 @method(paper="Chen, Kornblith, Norouzi & Hinton, ICML 2020", needs={"images": "image"}, family="contrast")
@@ -27,7 +27,7 @@ class SimCLR(Method):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: ImageEncoder,
         temperature: float = 0.5,
         crop: float = 0.2,
         strength: float = 0.5,

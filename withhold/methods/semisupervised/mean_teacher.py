@@ -7,12 +7,12 @@ import torch
 from torch.nn import functional as F
 
 from withhold import losses, views
-from withhold.methods import Encoder, SemiSupervised, accuracy, method
+from withhold.methods import ImageEncoder, SemiSupervised, accuracy, method
 
 
 @method(
     paper="Tarvainen & Valpola, NIPS 2017",
-    needs={"labelled": "labelled image", "unlabelled": "image"},
+    needs={"labelled": "image + label", "unlabelled": "image"},
     family="consistency",
 )
 class MeanTeacher(SemiSupervised):
@@ -32,7 +32,7 @@ class MeanTeacher(SemiSupervised):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: ImageEncoder,
         classes: Sequence[str],
         weight: float = 100.0,
         ramp: int = 2_500,

@@ -7,12 +7,12 @@ import torch
 from torch.nn import functional as F
 
 from withhold import losses, views
-from withhold.methods import Encoder, Optimizer, SemiSupervised, accuracy, method
+from withhold.methods import ImageEncoder, Optimizer, SemiSupervised, accuracy, method
 
 
 @method(
     paper="Berthelot et al., NeurIPS 2019",
-    needs={"labelled": "labelled image", "unlabelled": "image"},
+    needs={"labelled": "image + label", "unlabelled": "image"},
     family="consistency",
 )
 class MixMatch(SemiSupervised):
@@ -38,7 +38,7 @@ class MixMatch(SemiSupervised):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: ImageEncoder,
         classes: Sequence[str],
         weight: float = 75.0,
         ramp: int = 16_000,

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import torch
 
 from withhold import losses, views
-from withhold.methods import ConsistencyTraining, Encoder, method
+from withhold.methods import ConsistencyTraining, ImageEncoder, method
 
 
 @method(
     paper="Xie, Dai, Hovy, Luong & Le, NeurIPS 2020",
-    needs={"labelled": "labelled image", "unlabelled": "image"},
+    needs={"labelled": "image + label", "unlabelled": "image"},
     family="consistency",
 )
 class UDA(ConsistencyTraining):
@@ -33,7 +33,7 @@ class UDA(ConsistencyTraining):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: ImageEncoder,
         classes: Sequence[str],
         weight: float = 1.0,
         temperature: float = 0.4,

@@ -13,7 +13,7 @@ SHOWN = 24  # tokens of a picture
 
 @method(
     paper="Xie, Dai, Hovy, Luong & Le, NeurIPS 2020",
-    needs={"labelled": "labelled text", "unlabelled": "text"},
+    needs={"labelled": "text + label", "unlabelled": "text"},
     family="consistency",
 )
 class UDAText(ConsistencyTraining):

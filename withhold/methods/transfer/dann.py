@@ -7,14 +7,14 @@ import torch
 from torch.nn import functional as F
 
 from withhold import losses, nets, views
-from withhold.methods import Classifier, Encoder, Optimizer, accuracy, method
+from withhold.methods import Classifier, ImageEncoder, Optimizer, accuracy, method
 
 STEEPNESS = 10
 
 
 @method(
     paper="Ganin et al., JMLR 2016",
-    needs={"source": "labelled image", "target": "image"},
+    needs={"source": "image + label", "target": "image"},
     family="adapt",
 )
 class DANN(Classifier):
@@ -36,7 +36,7 @@ class DANN(Classifier):
 
     optimizer = Optimizer("sgd", lr=0.04)  # the paper's 0.01 for 64 images of each domain
 
-    def __init__(self, encoder: Encoder, classes: Sequence[str], weight: float = 1.0, hidden: int = 1024):
+    def __init__(self, encoder: ImageEncoder, classes: Sequence[str], weight: float = 1.0, hidden: int = 1024):
         super().__init__(encoder, classes)
         if weight < 0 or hidden < 1:
             raise ValueError(f"weight must be at least 0 and hidden at least 1, not {weight} and {hidden}.")

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from withhold import nets, views
 from withhold.errors import UsageError
-from withhold.methods import Encoder, Method, method
+from withhold.methods import ImageEncoder, Method, method
 
 SURVEYED = 256
 SMALL = 16
@@ -47,7 +47,7 @@ class ShuffleAndLearn(Method):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: ImageEncoder,
         span: int = 8,
         gap: int = 2,
         motion: Literal["differences", "flow"] = "differences",

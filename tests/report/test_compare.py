@@ -1,6 +1,6 @@
 """Several runs side by side."""
 
-from withhold.runs.compare import column, compare
+from withhold.report.compare import column, compare
 
 
 def test_a_row_holds_what_the_run_is_and_what_came_out(make_run):

@@ -1,14 +1,16 @@
 """Several runs side by side."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from withhold.console import column
 from withhold.evaluation import by_data
-from withhold.runs.run import Run
+
+if TYPE_CHECKING:
+    from withhold.runs import Run
 
 
-def compare(runs: Iterable[Run]) -> list[dict[str, Any]]:
+def compare(runs: Iterable["Run"]) -> list[dict[str, Any]]:
     """What each run is, what it cost and what came out: a row a run and data set it was measured on, ready for JSON.
 
     A row is {"run", "method", "encoder", "data", "seed", "steps", "seconds", "loss"}, a game's losses by player, what
@@ -23,7 +25,7 @@ def losses(row: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if name == "loss" or name.endswith("/loss")}
 
 
-def _rows(run: Run) -> list[dict[str, Any]]:
+def _rows(run: "Run") -> list[dict[str, Any]]:
     config, rows = run.config, run.rows()
     row: dict[str, Any] = {
         "run": str(run.folder),

@@ -1,4 +1,4 @@
-"""The verbs that watch over runs and over the cache."""
+"""The verbs that look into runs and into the cache."""
 
 import argparse
 import time
@@ -13,9 +13,9 @@ def compare(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """Several runs side by side."""
     parser.add_argument("runs", nargs="+", metavar="RUN")
     options = parser.parse_intermixed_args(arguments)
-    from withhold.runs import compare as run_compare
+    from withhold.report import compare as compare_runs
 
-    rows = run_compare([withhold.load(folder) for folder in options.runs])
+    rows = compare_runs([withhold.load(folder) for folder in options.runs])
     if options.json:
         return print_json({"runs": rows})
     print_comparison(rows)
@@ -28,10 +28,10 @@ def report(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--data", help="take pictures and neighbours from here instead of the training data")
     options = parser.parse_intermixed_args(arguments)
     run = withhold.load(options.run)
-    from withhold.runs import write_report
+    from withhold.report import write
 
     streams = [run.load_data(options.data, run.kind)] * len(run.config["data"]) if options.data else run.streams()
-    page = write_report(run, *streams)
+    page = write(run, *streams)
     if options.json:
         return print_json({"report": str(page)})
     print(f"The report is {page}")

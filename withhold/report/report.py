@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from withhold import evaluation
 from withhold import methods as registry
@@ -16,10 +16,12 @@ from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.evaluation import by_data
 from withhold.page import render
-from withhold.runs import charts, gallery
-from withhold.runs.compare import losses
-from withhold.runs.run import Run, inputs
+from withhold.report import charts, gallery
+from withhold.report.compare import losses
 from withhold.training import Row
+
+if TYPE_CHECKING:
+    from withhold.runs import Run
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 ENCODERS = {
@@ -34,10 +36,10 @@ ENCODERS = {
 }
 PROTOCOLS = {"knn": "k-NN", "linear": "Linear probe", "lowshot": "Low-shot", "finetune": "Fine-tuned"}
 TERMS = {"knn": "k-NN accuracy", "rank": "Effective rank", "spread": "Spread", "psnr": "PSNR"}
-HOUSEKEEPING = {"step", "epoch", "seconds", "images_per_second", "waiting", "lr"}
+HOUSEKEEPING = {"step", "epoch", "seconds", "items_per_second", "waiting", "lr"}
 
 
-def write(run: Run, *streams: Samples) -> Path:
+def write(run: "Run", *streams: Samples) -> Path:
     """Write the run's report.html into its folder; gives its path.
 
     Args:
@@ -61,7 +63,7 @@ def write(run: Run, *streams: Samples) -> Path:
     )
 
 
-def write_demo(results: list[dict[str, Any]], runs: Sequence[Run], path: Path, samples: Samples) -> Path:
+def write_demo(results: list[dict[str, Any]], runs: Sequence["Run"], path: Path, samples: Samples) -> Path:
     """Write one page on several runs to `path`: their evaluation beside the controls, and how each one learned.
 
     Args:
@@ -72,7 +74,7 @@ def write_demo(results: list[dict[str, Any]], runs: Sequence[Run], path: Path, s
     return render(path, TEMPLATE, title="Learned without labels", runs=parts, tables=tables(results))
 
 
-def section(run: Run, *streams: Samples) -> dict[str, Any]:
+def section(run: "Run", *streams: Samples) -> dict[str, Any]:
     """What both pages show of a run: its method, its curves and, once it is finished, what it makes of `streams`.
 
     The map and the neighbours are those of the largest stream.
@@ -90,7 +92,7 @@ def section(run: Run, *streams: Samples) -> dict[str, Any]:
     return shown
 
 
-def stats(run: Run) -> list[dict[str, str]]:
+def stats(run: "Run") -> list[dict[str, str]]:
     """The headline numbers, the most telling first."""
     shown = []
     latest = list(by_data(run.results()).items())[-1:]
@@ -119,7 +121,7 @@ def stats(run: Run) -> list[dict[str, str]]:
             {"value": _duration(last["seconds"]), "name": "Training time", "note": counted(last["step"], "step")}
         )
         outcome = run.config.get("outcome", {})
-        speed = outcome.get("images_per_second", last.get("images_per_second"))
+        speed = outcome.get("items_per_second", last.get("items_per_second"))
         if speed is not None:
             note = run.config.get("hardware", {}).get("device", "")
             shown.append({"value": f"{speed:,.0f}", "name": "Items a second", "note": note})
@@ -186,7 +188,7 @@ def _table(data: str, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def facts(run: Run) -> dict[str, str]:
+def facts(run: "Run") -> dict[str, str]:
     """What was trained on what, and how."""
     config = run.config
     encoder, plan, hardware, classes = config["encoder"], config["plan"], config.get("hardware", {}), config["classes"]
@@ -210,7 +212,23 @@ def facts(run: Run) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def command(run: Run) -> str:
+def inputs(config: dict[str, Any]) -> str:
+    """What a run's encoder looks at, in words."""
+    decoding = config["decoding"]
+    words = []
+    if "size" in decoding:
+        colour = "lightness" if config["encoder"].get("channels", decoding["channels"]) == 1 else "colour"
+        words.append(f"{decoding['size']} × {decoding['size']} px, {colour}")
+    if "frames" in decoding:
+        words.append(f"{decoding['frames']} frames, {decoding['fps']:g} a second")
+    if "rate" in decoding:
+        words.append(f"{decoding['seconds']:g} s of sound at {decoding['rate']:,} Hz")
+    if "tokens" in decoding:
+        words.append(f"{decoding['tokens']} tokens")
+    return ", ".join(words)
+
+
+def command(run: "Run") -> str:
     """The command that trains this run again; DATA stands for data that had no name."""
     config, plan, rows = run.config, run.config["plan"], run.rows()
     words = ["withhold", "train", config["method"]]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from withhold import pictures
 from withhold.errors import UsageError
-from withhold.runs import pictures
 
 
 @pytest.mark.parametrize(("length", "drawn"), [(28, 84), (32, 96), (64, 128), (96, 96), (224, 96), (8, 96)])

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.methods.streams import RATE, sounds, tokenizer, videos
 from withhold import data, nets
 from withhold.methods import build, find
-from withhold.runs import gallery
+from withhold.report import gallery
 
 
 class Grey(torch.nn.Module):

@@ -14,7 +14,7 @@ from withhold.runs.run import Run, write_weights
 ROWS = [
     {
         "step": step, "epoch": step / 10, "seconds": step / 2, "loss": 10 / step, "trivial": 1.386,
-        "accuracy": step / 20, "images_per_second": 800.0, "waiting": 0.0, "lr": 0.001,
+        "accuracy": step / 20, "items_per_second": 800.0, "waiting": 0.0, "lr": 0.001,
     }
     | ({"rank": 5.0 + step, "spread": 0.8, "knn": 0.5 + step / 50} if step % 10 == 0 else {})
     for step in range(5, 21, 5)

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from withhold import views
+from withhold import pictures, views
 from withhold.data import Samples, Series, items, texts
 from withhold.data.kind import Unreadable
 from withhold.methods import Encoder, Method
 from withhold.nets import TextEncoder
 from withhold.page import cell, excerpt
-from withhold.runs import charts, embedding, pictures
+from withhold.report import charts, embedding
 
 MOST, BATCH, ROWS, CLIPS, QUERIES, NEIGHBOURS, LETTERS = 1000, 32, 8, 3, 6, 8, 60
 
@@ -31,7 +31,7 @@ def columns(method: Method, streams: Sequence[Samples], seed: int) -> pictures.C
     """
     chosen: dict[str, np.ndarray] = {}
     for (stream, need), samples in zip(method.needs.items(), streams, strict=True):
-        if not need.startswith("labelled"):
+        if not need.labelled:
             chosen[stream] = np.arange(len(samples))
         elif samples.labels is None or not (samples.labels >= 0).any():
             return {}
@@ -42,7 +42,7 @@ def columns(method: Method, streams: Sequence[Samples], seed: int) -> pictures.C
     for (stream, need), samples in zip(method.needs.items(), streams, strict=True):
         some = chosen[stream][:count]
         batch[stream] = samples.batch(some)
-        if need.startswith("labelled"):
+        if need.labelled:
             batch[stream] = batch[stream], torch.as_tensor(np.asarray(samples.labels)[some])
     method.seed(seed)
     with torch.inference_mode():

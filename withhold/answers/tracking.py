@@ -4,6 +4,7 @@ import csv
 import inspect
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from withhold import methods as registry
 from withhold.data import Mask, Sequence
 from withhold.errors import UsageError
 from withhold.files import writing
-from withhold.runs.run import Run
+
+if TYPE_CHECKING:
+    from withhold.runs import Run
 
 COLOURS = ((230, 60, 60), (60, 160, 230), (80, 200, 90), (240, 180, 40), (170, 90, 210), (60, 200, 200))
 COVER = 0.5
@@ -23,12 +26,12 @@ DOT = 0.015
 """The radius of a point that is drawn, as a share of the shorter side."""
 
 
-def tracks(run: Run) -> bool:
+def tracks(run: "Run") -> bool:
     """Whether its method follows what a mask marks: its `apply_to` takes one."""
     return "mask" in inspect.signature(registry.find(run.config["method"]).apply_to).parameters
 
 
-def follow(run: Run, source: str, mask: str | None, folder: Path) -> list[Path]:
+def follow(run: "Run", source: str, mask: str | None, folder: Path) -> list[Path]:
     """Carry what marks a video's first frame through it, and write masks/00000.png ... or points.csv; and overlay.mp4.
 
     The method sees every frame whole, scaled to the encoder's size. The masks have the shape, the numbers and the
@@ -51,7 +54,8 @@ def follow(run: Run, source: str, mask: str | None, folder: Path) -> list[Path]:
     sequence = data.sequence(source, mask)
     first = sequence.mask(0)
     values, labels = np.unique(first.labels, return_inverse=True)
-    clip = torch.from_numpy(sequence.frames(run.encoder.size)).permute(0, 3, 1, 2)
+    encoder: Any = run.encoder
+    clip = torch.from_numpy(sequence.frames(encoder.size)).permute(0, 3, 1, 2)
     shares = run.apply(clip[None], torch.from_numpy(labels))["shares"][0]
     written = []
     for number, part in enumerate(shares):
@@ -69,9 +73,10 @@ def follow(run: Run, source: str, mask: str | None, folder: Path) -> list[Path]:
     return [*written, _film(folder / "overlay.mp4", sequence, len(written), draw)]
 
 
-def _follow_points(run: Run, sequence: Sequence, path: str, folder: Path) -> list[Path]:
+def _follow_points(run: "Run", sequence: Sequence, path: str, folder: Path) -> list[Path]:
     names, first = data.read_points(path)
-    frames = sequence.frames(run.encoder.size)
+    encoder: Any = run.encoder
+    frames = sequence.frames(encoder.size)
     height, width = next(data.each_frame(sequence.video)).shape[:2]
     for name, (x, y) in zip(names, first.tolist(), strict=True):
         if not (0 <= x < width and 0 <= y < height):
@@ -82,7 +87,7 @@ def _follow_points(run: Run, sequence: Sequence, path: str, folder: Path) -> lis
         raise UsageError(f"{path} marks nothing: give a line with name, x, y for each point.")
     scale = np.array([width / frames.shape[2], height / frames.shape[1]])
     places = torch.from_numpy(first / scale).float()
-    marked = nets.bumps(places, frames.shape[1:3], run.encoder.stride)
+    marked = nets.bumps(places, frames.shape[1:3], encoder.stride)
     shares = run.apply(torch.from_numpy(frames).permute(0, 3, 1, 2)[None], marked)["shares"][0]
     found = [first, *(nets.centres(part).numpy() * (width, height) for part in shares[1:])]
     table = folder / "points.csv"

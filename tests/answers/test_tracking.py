@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from withhold.answers import apply
+from withhold.answers.tracking import COLOURS
 from withhold.cli import main
 from withhold.errors import UsageError, WithholdError
-from withhold.runs import apply
-from withhold.runs.masks import COLOURS
 
 PALETTE = [0, 0, 0, 250, 10, 10, 10, 250, 10]
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from withhold.data import Samples
-from withhold.runs import charts, embedding, report
+from withhold.report import charts, embedding, report
 
 RESULTS = [
     {"encoder": encoder, "protocol": "knn", "metric": "accuracy", "value": value}

@@ -1,0 +1,60 @@
+"""What a stream of a method holds: a kind of data, and what belongs to each item. Declared as text, parsed once."""
+
+from dataclasses import dataclass
+
+from withhold.errors import UsageError, suggestion
+
+PARTS = ("label", "targets", "mask", "boxes", "poses", "number", "domain")
+"""What may belong to an item: its class, further columns by name, a mask, boxes, the numbers of a pose, its own number
+in the stream, and the number of the source that it is from."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a stream holds, as `parse` reads it from text such as "image", "image | text + label" or "video + audio".
+
+    A batch of it is what the kind gives, or a tuple of that, of each kind beside it, and of each part, in this order.
+
+    Attributes:
+        kinds: the kind of data; of several, the data decide which one it is.
+        beside: further kinds of the same items, such as the sound of a video.
+        parts: what belongs to each item, of `PARTS`.
+    """
+
+    kinds: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " + ".join((" | ".join(self.kinds), *self.beside, *self.parts))
+
+    @property
+    def labelled(self) -> bool:
+        """Whether each item comes with its class."""
+        return "label" in self.parts
+
+    @property
+    def several(self) -> bool:
+        """Whether the stream takes several sources, each a domain."""
+        return "domain" in self.parts
+
+    def kind(self, chosen: str | None = None) -> str:
+        """What its samples are called: a kind, or kinds joined by " + "; `chosen` is one of several alternatives."""
+        return " + ".join((chosen or self.kinds[0], *self.beside))
+
+
+def parse(text: str) -> Need:
+    """Read a stream's declaration: kinds and parts joined by " + ", alternatives of the first kind by " | ".
+
+    Whatever is no part is the name of a kind of data.
+    """
+    first, *rest = (word.strip() for word in text.split("+"))
+    kinds = tuple(word.strip() for word in first.split("|"))
+    wrong = [word for word in (*kinds, *rest) if not word]
+    if wrong or set(kinds) & set(PARTS):
+        raise UsageError(f"A stream cannot hold {text!r}: begin with a kind of data, as in 'image + label'.")
+    beside = tuple(word for word in rest if word not in PARTS)
+    parts = tuple(word for word in rest if word in PARTS)
+    if rest != [*beside, *parts]:
+        raise UsageError(f"A stream cannot hold {text!r}: name kinds of data first, then {suggestion('', PARTS)}")
+    return Need(kinds, beside, parts)

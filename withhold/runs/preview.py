@@ -1,0 +1,59 @@
+"""Pictures of what a method sees."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from PIL import Image
+
+from withhold import data
+from withhold import methods as registry
+from withhold.errors import UsageError
+from withhold.files import writing
+from withhold.pictures import Columns, grid
+from withhold.report import gallery
+from withhold.runs.build import build_method, choose, classes_of, load_streams, make_tokenizer
+from withhold.runs.run import Run
+
+
+def preview(
+    method: str,
+    *sources: Any,
+    out: Path,
+    encoder: str | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    **parameters: Any,
+) -> None:
+    """Render a few samples as `method` would see them, beside what it withholds, to the PNG file `out`.
+
+    Where `method` is the folder of a run, the picture shows what that says too. Without `sources` it is of what the
+    run was trained on.
+    """
+    if (Path(method) / "config.json").is_file():
+        if parameters or encoder or size:
+            raise UsageError(f"{method} is a run, which has its encoder, size and parameters: leave them out.")
+        run = Run(method)
+        _save(gallery.columns(run.method, [gallery.draw(part, seed) for part in run.streams(*sources)], seed), out)
+        return
+    cls = registry.find(method)
+    parameters = registry.configure(cls, parameters)
+    chosen, decoding = choose(cls, sources, parameters, encoder, size)
+    with TemporaryDirectory() as folder:
+        if "tokenizer" in decoding:
+            make_tokenizer(cls, sources, chosen, decoding, Path(folder))
+        streams = load_streams(cls, sources, decoding)
+        learner = build_method(cls, chosen, parameters, seed, classes_of(cls, streams))
+    feeder = data.Feeder(streams, cls.needs, min(8, *(len(s) for s in streams.values())), seed)
+    learner.seed(seed)
+    learner.prepare(**streams)
+    _save(learner.picture(*learner.hide(feeder.batch(0))), out)
+
+
+def _save(columns: Columns, out: Path) -> None:
+    sheet = grid(columns)
+    kind = Image.registered_extensions().get(out.suffix.lower())
+    if kind is None:
+        raise UsageError(f"{out} is the name of no picture: let it end in .png.")
+    with writing(out) as partial:
+        sheet.save(partial, format=kind)
