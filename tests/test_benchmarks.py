@@ -13,4 +13,4 @@ def test_memory_is_measured_over_what_the_cache_holds(tmp_path, monkeypatch):
     memory.build(2000)
     found = memory.walk(2000)
     assert found["images"] == 2000
-    assert found["items_per_second"] > 0
+    assert found["images_per_second"] > 0

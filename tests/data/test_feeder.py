@@ -23,13 +23,8 @@ def numbers(batch: torch.Tensor) -> list[int]:
 
 
 def feed(streams, batch_size=4, seed=0, needs=None, **options) -> data.Feeder:
-    return data.Feeder(
-        streams,
-        {name: parse(need) for name, need in (needs or dict.fromkeys(streams, "image")).items()},
-        batch_size,
-        seed,
-        **options,
-    )
+    held = {name: parse(need) for name, need in (needs or dict.fromkeys(streams, "image")).items()}
+    return data.Feeder(streams, held, batch_size, seed, **options)
 
 
 def test_an_epoch_visits_every_sample_once_and_the_next_in_another_order():
