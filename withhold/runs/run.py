@@ -63,7 +63,7 @@ class Run:
         """The trained method (heads, teachers and all), in eval mode on the CPU."""
         cls = registry.find(self.config["method"])
         config = self.config
-        method = build_method(cls, config["encoder"], config["parameters"], self.seed, config["classes"])
+        method = build_method(cls, config["encoder"], config["parameters"], self.seed, config)
         self._fill(method, self.folder / "method.safetensors")
         return method.eval()
 

@@ -104,11 +104,12 @@ def train(
     if "tokenizer" in decoding:
         make_tokenizer(cls, sources, chosen, decoding, folder)
     # A throw-away, so that a wrong name or size is found before anything is decoded.
-    build_method(cls, chosen, parameters, seed, classes=("this", "that"))
+    told: dict[str, Any] = {"classes": ("this", "that"), "targets": {"this": ("one", "other"), "that": None}}
+    build_method(cls, chosen, parameters, seed, told)
     prepare_folder(folder)
     streams = load_streams(cls, sources, decoding, labels=labels, strict=strict)
     classes = classes_of(cls, streams)
-    learner = build_method(cls, chosen, parameters, seed, classes)
+    learner = build_method(cls, chosen, parameters, seed, {"classes": classes})
     fabric = _fabric(learner, devices, nodes, precision)
 
     longest = max(streams.values(), key=lambda samples: len(samples.windows()))
