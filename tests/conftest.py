@@ -29,10 +29,11 @@ def free_port() -> int:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory):
-    """No test or fixture reads or writes the user's cache, and none uses more than one core."""
+    """No test or fixture reads or writes the user's cache or state, and none uses more than one core."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WITHHOLD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
         yield
 
 

@@ -1,9 +1,7 @@
 """Finding methods: a method's name is its file's name, and the file is all there is to it."""
 
 import importlib
-import importlib.util
 import inspect
-import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -14,6 +12,7 @@ from withhold.errors import UsageError, suggestion
 from withhold.methods.base import Method
 from withhold.methods.ranges import checked, convert, describe
 from withhold.needs import parse
+from withhold.outside import execute
 
 HERE = Path(__file__).parent
 FAMILIES = (
@@ -54,7 +53,7 @@ def names() -> list[str]:
 def find(name: str) -> type[Method]:
     """The method called `name`, or the one that the Python file at the path `name` declares."""
     if name.endswith(".py"):
-        return _from_file(name)
+        return _declared(execute(name, "method"), Path(name))
     for path in _files():
         if path.stem == name:
             return _declared(importlib.import_module(f"withhold.methods.{path.parent.name}.{name}"), path)
@@ -134,19 +133,6 @@ def card(cls: type[Method]) -> dict[str, Any]:
 
 def _files() -> list[Path]:
     return sorted(path for path in HERE.glob("*/*.py") if not path.stem.startswith("_"))
-
-
-def _from_file(file: str) -> type[Method]:
-    path = Path(file)
-    if not path.is_file():
-        raise UsageError(f"There is no method file {file!r}: give the path of a Python file that declares one.")
-    name = f"withhold_method_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where inspect and pickle look for the class's module
-    spec.loader.exec_module(module)
-    return _declared(module, path)
 
 
 def _declared(module: types.ModuleType, path: Path) -> type[Method]:

@@ -11,7 +11,7 @@ from withhold.nets.heads import ChannelWise, mlp
 from withhold.nets.lenet import LeNet
 from withhold.nets.memory import ImagePool, MemoryBank, Queue
 from withhold.nets.recurrent import Continuation, Recurrent
-from withhold.nets.registry import build, names, takes
+from withhold.nets.registry import build, names, register, takes
 from withhold.nets.resnet import ResNet
 from withhold.nets.sounds import AudioEncoder
 from withhold.nets.statistics import refresh_statistics
@@ -26,5 +26,5 @@ __all__ = [
     "Discriminator", "Encoder", "FineConv", "Generator", "ImageEncoder", "ImagePool", "LeNet", "MemoryBank",
     "PixelEncoder", "Queue", "Recurrent", "ResNet", "Teacher", "TextEncoder", "TextTransformer", "Transformer",
     "VideoEncoder", "ViT", "WordVectors", "at_pixels", "build", "bumps", "centres", "cosine_momentum", "ema_update",
-    "mlp", "names", "pointer", "positions", "propagate", "refresh_statistics", "takes", "track",
+    "mlp", "names", "pointer", "positions", "propagate", "refresh_statistics", "register", "takes", "track",
 ]  # fmt: skip
