@@ -1,9 +1,11 @@
 """A run: the folder that a training leaves behind, and what can be done with it."""
 
 import copy
+import csv
 import hashlib
 import json
 import logging
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -44,12 +46,22 @@ class Run:
             self.config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise WithholdError(f"{path} is damaged ({error}): train this run again.") from error
+        if "training" not in self.config:
+            raise WithholdError(
+                f"{folder} was made by withhold {self.config.get('withhold')}, whose runs this version does not read: "
+                "train it again."
+            )
         for part in (self.config["encoder"], self.config["decoding"]):
             if "tokenizer" in part:  # which lies in the folder, wherever that was moved
                 part["tokenizer"] = str(self.folder / "tokenizer.json")
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}: {self.config['method']} on {', '.join(self.config['data'])})"
+        return f"Run({str(self.folder)!r}: {self.config['method']} on {self.trained_on})"
+
+    @property
+    def trained_on(self) -> str:
+        """The data that it was trained on, by their names alone."""
+        return ", ".join(dict.fromkeys(os.path.basename(address) or address for address in self.config["data"]))
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -69,7 +81,7 @@ class Run:
 
     @property
     def seed(self) -> int:
-        return self.config["plan"]["seed"]
+        return self.config["training"]["seed"]
 
     @property
     def finished(self) -> bool:
@@ -116,7 +128,7 @@ class Run:
         cls, config = registry.find(self.config["method"]), self.config
         given = sources or config["data"]
         check_count(cls, given)
-        labels = None if sources else config["labels"]
+        labels = None if sources else config["training"]["labels"]
         return list(load_streams(cls, given, config["decoding"], labels=labels).values())
 
     def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
@@ -197,13 +209,16 @@ class Run:
 
     def _without_told(self, source: Any, test: Samples) -> Samples:
         """`test`, a part of `source`, without the items whose labels the training was told. Raises: UsageError: all."""
-        needs = registry.find(self.config["method"]).needs.values()
-        streams = zip(self.config["data"], needs, strict=True)
-        if data.address(source) not in [data.address(given) for given, need in streams if need.labelled]:
+        needs = registry.find(self.config["method"]).needs
+        told = {
+            name for name, address in zip(needs, self.config["data"], strict=False) if address == data.address(source)
+        }
+        path = self.folder / "told.csv"
+        if not told or not path.is_file():
             return test
-        learned = load_stream(source, self.kind_of(source), self.config["decoding"], labels=self.config["labels"])
-        told = set(learned.labelled("the method").names)
-        others = [row for row, name in enumerate(test.names) if name not in told]
+        with path.open(newline="", encoding="utf-8") as file:
+            names = {row["item"] for row in csv.DictReader(file) if row["stream"] in told}
+        others = [row for row, name in enumerate(test.names) if name not in names]
         if test.labels is not None and (test.labels >= 0).any() and not (test.labels[others] >= 0).any():
             raise UsageError(
                 f"The training was told the labels of all items of {source} to be measured on: give labels of others."

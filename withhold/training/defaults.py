@@ -9,8 +9,6 @@ from withhold.methods import Method
 from withhold.nets import ConvNet, Encoder
 
 GPU_SIZE = 224
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-"""What a run may compute in; weights are float32 in all of them."""
 
 
 def device() -> torch.device:
