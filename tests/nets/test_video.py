@@ -84,7 +84,7 @@ def test_r2plus1d_has_torchvisions_parameters_but_for_its_narrower_second_convol
 
 def test_the_first_widths_between_are_the_published_ones():
     encoder = nets.build("r2plus1d-18", size=112, channels=3)
-    widths = [p.shape[0] for n, p in encoder.stages.named_parameters() if p.ndim == 5 and p.shape[3] == 3]
+    widths = [p.shape[0] for n, p in encoder.rest.named_parameters() if p.ndim == 5 and p.shape[3] == 3]
     assert widths == [144, 144, 144, 144, 230, 288, 288, 288, 460, 576, 576, 576, 921, 1152, 1152, 1152]
 
 

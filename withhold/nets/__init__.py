@@ -4,6 +4,7 @@ from withhold.nets.audiovisual import AudioVisualEncoder
 from withhold.nets.convnet import ConvNet
 from withhold.nets.decoder import Decoder
 from withhold.nets.discriminator import Discriminator
+from withhold.nets.efficientnet import EfficientNetLite0
 from withhold.nets.encoder import Encoder, ImageEncoder, PixelEncoder
 from withhold.nets.fineconv import FineConv
 from withhold.nets.generator import Generator
@@ -23,7 +24,8 @@ from withhold.nets.vit import Transformer, ViT, positions
 
 __all__ = [
     "TEMPERATURE", "AudioEncoder", "AudioVisualEncoder", "ChannelWise", "Continuation", "ConvNet", "Decoder",
-    "Discriminator", "Encoder", "FineConv", "Generator", "ImageEncoder", "ImagePool", "LeNet", "MemoryBank",
+    "Discriminator", "EfficientNetLite0", "Encoder", "FineConv", "Generator", "ImageEncoder", "ImagePool", "LeNet",
+    "MemoryBank",
     "PixelEncoder", "Queue", "Recurrent", "ResNet", "Teacher", "TextEncoder", "TextTransformer", "Transformer",
     "VideoEncoder", "ViT", "WordVectors", "at_pixels", "build", "bumps", "centres", "cosine_momentum", "ema_update",
     "mlp", "names", "pointer", "positions", "propagate", "refresh_statistics", "takes", "track",

@@ -36,6 +36,20 @@ class Encoder(nn.Module):
         """Items -> features [n, dim]."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward(items).")
 
+    def stages(self) -> list[list[nn.Module | nn.Parameter]]:
+        """Its parts from input to output, for freezing some of them and for learning rates by layer."""
+        return [list(self.children())]
+
+
+def layers(blocks: nn.Sequential) -> list[list[nn.Module | nn.Parameter]]:
+    """The stages of a sequence: each layer that has kernels, with the normalisation and the like behind it."""
+    found: list[list[nn.Module | nn.Parameter]] = []
+    for part in blocks:
+        if not found or any(parameter.ndim > 1 for parameter in part.parameters()):
+            found.append([])
+        found[-1].append(part)
+    return found
+
 
 class PixelEncoder(Encoder):
     """What encodes pixels: images, frames, spectrograms. It normalises its own input.

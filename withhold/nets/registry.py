@@ -17,7 +17,8 @@ _BUILDERS: dict[str, Builder] = {}
 def register(builder: Builder) -> Builder:
     """Declare a function as the builder of an encoder of the library; its name is the function's, with hyphens.
 
-    Its arguments are what the encoder must know of its input: (size, channels) of images.
+    Its arguments are what the encoder must know of its input: (size, channels) of images; and `pretrained`, where
+    there are published weights.
     """
     _BUILDERS[builder.__name__.replace("_", "-")] = builder
     return builder
@@ -44,7 +45,7 @@ def takes(name: str) -> tuple[str, ...]:
             f"There is no encoder {name!r}: {suggestion(name, names())} Or name one of another library's, as hf:NAME "
             f"or timm:NAME."
         )
-    return tuple(inspect.signature(_BUILDERS[name]).parameters)
+    return tuple(field for field in inspect.signature(_BUILDERS[name]).parameters if field != "pretrained")
 
 
 def build(name: str | nn.Module, *, pretrained: bool = False, **inputs: Any) -> Encoder:
@@ -53,7 +54,7 @@ def build(name: str | nn.Module, *, pretrained: bool = False, **inputs: Any) -> 
     Args:
         name: one of `names()`; `hf:NAME` or `timm:NAME`, a model of Transformers or timm (for the former also a local
             folder); or a module with a `dim` that maps images to [n, dim] or [n, dim, h, w].
-        pretrained: start from published weights, which only `hf:NAME` and `timm:NAME` have.
+        pretrained: start from published weights, which `efficientnet-lite0`, `hf:NAME` and `timm:NAME` have.
         inputs: what `takes(name)` lists: of images size, their height and width in pixels, and channels, 1 for
             lightness, 3 for RGB.
 
@@ -76,9 +77,11 @@ def build(name: str | nn.Module, *, pretrained: bool = False, **inputs: Any) -> 
     if rest:
         return adapters.SOURCES[source](rest, pretrained=pretrained, **inputs)
     if pretrained:
-        raise UsageError(
-            f"{name} has no published weights: leave pretrained out, or name a model that has, as hf:NAME."
-        )
+        if "pretrained" not in inspect.signature(_BUILDERS[name]).parameters:
+            raise UsageError(
+                f"{name} has no published weights: leave pretrained out, or take efficientnet-lite0 or a model hf:NAME."
+            )
+        inputs["pretrained"] = True
     built = _BUILDERS[name](**inputs)
     if "size" in inputs and inputs["size"] < built.stride:
         raise UsageError(f"Images of {inputs['size']} pixels are too small for {name}: use {built.stride} or more.")

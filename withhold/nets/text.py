@@ -123,6 +123,10 @@ class TextTransformer(TextEncoder):
     def counts(self, tokens):
         return tokens != 0
 
+    def stages(self):
+        first = [self.embed, self.positions, self.segments, self.norm]
+        return [first, *([block] for block in self.transformer.blocks), [self.transformer.norm]]
+
 
 class WordVectors(TextEncoder):
     """A vector of every word; a text is the mean of those that it knows.
