@@ -66,7 +66,7 @@ def test_r2plus1d_has_as_many_weights_as_the_3d_network_that_it_factors():
     for inputs, outputs in ((64, 128), (128, 256), (256, 512)):
         full += 27 * (inputs * outputs + 3 * outputs * outputs)
     kernels = {name: p.numel() for name, p in encoder.named_parameters() if p.ndim == 5}
-    factored = sum(n for name, n in kernels.items() if "stages" in name and "around" not in name)
+    factored = sum(n for name, n in kernels.items() if "rest" in name and "around" not in name)
     assert factored == pytest.approx(full, rel=0.001)
     assert round((sum(kernels.values()) + 512 * 400) / 1e6, 1) == 33.3
 
