@@ -54,6 +54,12 @@ def test_formats(kind, options, size):
     assert np.abs(centres(pixels) - list(COLOURS.values())).max() <= (6 if kind in ("JPEG", "GIF", "AVIF") else 0)
 
 
+def test_heic_is_read_where_its_package_is():
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    pixels = decode(saved(Image.fromarray(quarters()), "HEIF", quality=100), 64, 3)
+    assert np.abs(centres(pixels) - list(COLOURS.values())).max() <= 6
+
+
 def test_gif_gives_its_first_frame():
     frames = [Image.new("RGB", (32, 32), colour) for colour in ((250, 0, 0), (0, 250, 0))]
     data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])

@@ -39,7 +39,7 @@ def write(
     path, count=12, rate=24, size=(48, 64), colour=False, *, frames=None, times=None, ratio=1, codec="libx264",
     form="yuv420p", **options,
 ):  # fmt: skip
-    """A video of `frames` (or of flat ones), shown at `times` in 1 / rate seconds; its pixels are `ratio` times wide."""
+    """A video of `frames`, or flat ones, shown at `times` in 1 / rate seconds; its pixels are `ratio` times wider."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options=options) as file:
         stream = file.add_stream(codec, rate=Fraction(rate).limit_denominator(1001))

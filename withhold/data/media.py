@@ -1,7 +1,7 @@
 """What opens a media file: an image with Pillow, a video or a sound with FFmpeg. It opens that file and no other.
 
-A file that is at fault is `Unreadable`, and the item is skipped. Where the machine is at fault (no permission, no memory,
-too many open files) a `WithholdError` ends the job: no item is skipped, and remembered as skipped, for what will pass.
+A damaged file is `Unreadable`, and the item is skipped. What may pass, such as a lack of permission or memory, is a
+`WithholdError` and ends the job: the cache must not remember an item as skipped that can be read tomorrow.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -22,17 +22,15 @@ from withhold.data.kind import Item, Unreadable
 from withhold.errors import WithholdError
 
 MOST_BYTES = 2**31
-"""Of one item when it is decoded, whatever its header says: several are in memory at once. Nearly 3 hours of video at
-8 frames a second of 96 x 96 pixels, 18 hours of sound at 16,000 samples a second. An image's file is no larger either."""
+"""Of one decoded item, whatever its header declares, since several are in memory at once: nearly 3 hours of video at 96
+pixels and 8 frames a second, 18 hours of sound at 16,000 samples a second. It is the limit of an image's file, too."""
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 2**26)
-"""Of one image or frame: where Pillow stops."""
+"""Of one image or frame: Pillow's own limit."""
 TOO_LARGE = f"more than {MOST_BYTES >> 30} GB when decoded; cut it into parts"
 IMAGES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
-"""Formats of images, by Pillow's names. Others start programs (EPS) or are not for pictures."""
-STREAMS = (
-    "aac,aiff,amr,asf,avi,caf,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,mpegvideo,ogg,wav,w64"  # no playlist of files
-)
-"""Formats of videos and sounds, by FFmpeg's names."""
+"""Formats of images, by Pillow's names. Some others would start a program, as EPS does."""
+STREAMS = "aac,aiff,amr,asf,avi,caf,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,mpegvideo,ogg,w64,wav"
+"""Formats of videos and sounds, by FFmpeg's names. Some others are lists of files to be opened."""
 MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 UNDECODED = "it cannot be decoded"
 HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypheim", b"ftyphevc")
@@ -48,11 +46,7 @@ def image(item: Item) -> Iterator[Image.Image]:
         if isinstance(item, np.ndarray):
             yield from_pixels(item)
             return
-        with _file(item) as file:
-            if file.seek(0, os.SEEK_END) > MOST_BYTES:
-                raise Unreadable("too large a file for an image")
-            file.seek(0)
-            content = file.read()
+        content = _content(item)
         with Image.open(io.BytesIO(content), formats=_formats()) as opened:
             yield opened
     except (Unreadable, WithholdError):
@@ -60,8 +54,8 @@ def image(item: Item) -> Iterator[Image.Image]:
     except MemoryError as error:
         raise _failed(item, error) from error
     except UnidentifiedImageError as error:
-        lacking = content[4:12] in HEIC and not has_heif()
-        raise Unreadable("HEIC needs pillow-heif: pip install 'withhold[heic]'" if lacking else "not an image") from error
+        needs = "HEIC needs pillow-heif: pip install 'withhold[heic]'"
+        raise Unreadable(needs if content[4:12] in HEIC and not has_heif() else "not an image") from error
     except Image.DecompressionBombError as error:
         raise Unreadable(f"too many pixels: {str(error).split(',')[0]}") from error
     except Exception as error:  # a damaged file can raise nearly anything
@@ -103,9 +97,10 @@ def stream(item: Item, kind: str) -> Iterator[Any]:
     wrong = "no known format"
     with _file(item) as file:
         try:
-            with av.open(file, options=options, metadata_errors="replace") as container:
+            with av.open(file, options=options, metadata_errors="replace") as opened:
+                container: Any = opened
                 wrong = UNDECODED
-                found: Any = container.streams.best(kind)  # type: ignore[arg-type]
+                found = container.streams.best(kind)
                 if found is None or is_cover(found):
                     raise Unreadable("it has no picture" if kind == "video" else "it has no sound track")
                 if found.codec_context is None:
@@ -150,7 +145,7 @@ def decoded(stream: Any) -> Iterator[Any]:
     if lost and not found:
         raise Unreadable(reason)
     if lost:
-        name = stream.container.name
+        name = stream.container.name.replace("<none>", "A file")
         log.warning("%s: %d of its packets cannot be read (%s); the rest is kept", name, lost, reason)
 
 
@@ -170,34 +165,45 @@ def bounded(rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield part
 
 
-def _file(item: Item) -> BinaryIO:
+def _file(item: Item) -> IO[bytes]:
     """An item as a file. Raises: Unreadable, it is none; WithholdError, it cannot be read now."""
     item = item() if callable(item) else item
+    if isinstance(item, bytes):
+        if not item:
+            raise Unreadable("empty file")
+        return io.BytesIO(item)
+    path = str(item)
     try:
-        if isinstance(item, bytes):
-            file: BinaryIO = io.BytesIO(item)
-            size = len(item)
-        else:
-            status = os.stat(item)  # type: ignore[arg-type]
-            if not stat.S_ISREG(status.st_mode):
-                raise Unreadable("no file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
-            file, size = open(item, "rb", buffering=0), status.st_size  # type: ignore[arg-type]
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("no file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+        if not status.st_size:
+            raise Unreadable("empty file")
+        return open(path, "rb", buffering=0)
     except ValueError as error:  # a name that no file can have
         raise Unreadable("missing file") from error
-    except OSError as error:
-        if error.errno in MISSING:
+    except (OSError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno in MISSING:
             raise Unreadable("missing file") from error
-        raise _failed(item, error) from error
-    if not size:
-        file.close()
-        raise Unreadable("empty file")
-    return file
+        raise _failed(path, error) from error
+
+
+def _content(item: Item) -> bytes:
+    """What an image's file holds. Raises: Unreadable, WithholdError."""
+    with _file(item) as file:
+        if file.seek(0, os.SEEK_END) > MOST_BYTES:
+            raise Unreadable("too large a file for an image")
+        try:
+            file.seek(0)
+            return file.read()
+        except (OSError, MemoryError) as error:
+            raise _failed(item, error) from error
 
 
 def _failed(item: Item, error: Exception) -> WithholdError:
     name = item if isinstance(item, str) else "A file"
     reason = getattr(error, "strerror", None) or "out of memory"
-    return WithholdError(f"{name} cannot be read now ({reason}), which need not be its fault: solve that, and run again.")
+    return WithholdError(f"{name} could not be read ({reason}). The file may be fine: solve this, and run again.")
 
 
 def _reason(error: Exception, otherwise: str) -> str:

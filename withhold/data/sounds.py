@@ -91,11 +91,9 @@ def decode(item: Item, rate: int) -> np.ndarray:
         if first is None:
             raise Unreadable("no sound in it")
         late = _after_pictures(first, stream)
-        found, end = [np.zeros(0, np.int16)], 0.0
-        for part, end in _mixed(itertools.chain([first], frames), rate):
-            found.append(part)
-        samples = np.concatenate(found)
-        samples = samples[: len(samples) - round(_padding(stream, end) * rate)]
+        parts = [(np.zeros(0, np.int16), 0.0), *_mixed(itertools.chain([first], frames), rate)]
+        samples = np.concatenate([part for part, _ in parts])
+        samples = samples[: len(samples) - round(_padding(stream, parts[-1][1]) * rate)]
     shift = round(late * rate)
     if abs(shift) < len(samples):  # more cannot be meant
         samples = np.concatenate([np.zeros(max(0, shift), np.int16), samples[max(0, -shift) :]])
@@ -107,7 +105,7 @@ def decode(item: Item, rate: int) -> np.ndarray:
 
 
 def _mixed(frames: Iterator[Any], rate: int) -> Iterator[tuple[np.ndarray, float]]:
-    """Frames of any rate and channels, which may change on the way -> int16 [s], and when they end by the file's clock.
+    """Frames of any rate and channels, which may change on the way -> int16 [s], and the end by the file's clock.
 
     Raises:
         Unreadable: they are too many.
@@ -145,7 +143,7 @@ def _mixer(own: int, layout: Any, form: str, rate: int) -> Any:
 
 
 def _padding(stream: Any, end: float) -> float:
-    """Seconds that an encoder added to fill its last block, which FFmpeg leaves in MP4 files, where the last ends then."""
+    """Seconds that an encoder added to fill its last block, from where that ends. FFmpeg leaves them in MP4 files."""
     if not stream.container.format.name.startswith("mov") or not stream.duration:
         return 0.0
     more = end - float(((stream.start_time or 0) + stream.duration) * stream.time_base)

@@ -128,8 +128,8 @@ def _timed(stream: Any) -> Iterator[tuple[Any, float]]:
     rounding = min(float(stream.time_base) / 2, 5e-4)  # of time stamps, as Matroska has them in milliseconds
     usual, now, end, shown = step, 0.0, -rounding, None
     for frame in media.decoded(stream):
-        before, now = now, media.time_of(frame)
-        now = before + step if now is None else now
+        before, time = now, media.time_of(frame)
+        now = before + step if time is None else time
         if shown is not None:
             if 0 <= now - before <= LEAP:
                 usual = now - before or usual
