@@ -16,6 +16,7 @@ from withhold.data import texts
 from withhold.data.kind import Item, Unreadable
 from withhold.data.sounds import Sounds, decode
 from withhold.data.stills import middle
+from withhold.errors import WithholdError
 from withhold.page import THUMBNAIL, cell, excerpt, render
 from withhold.search.index import Index, about_of
 
@@ -74,7 +75,7 @@ def preview(item: Item | None, kind: str) -> dict[str, Any]:
         if kind == "audio":
             return cell(_spectrogram(item)) | _heard(item)
         return cell(data.thumbnail(item if kind == "image" else middle(item), THUMBNAIL))
-    except Unreadable:
+    except (Unreadable, WithholdError):
         return {}
 
 
