@@ -21,9 +21,9 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("run", help="the folder that `withhold train` made")
     parser.add_argument("data", help="as for `withhold train`")
     parser.add_argument(
-        "--protocol", help="knn, linear, lowshot, retrieval, crossmodal, finetune, classifier, tracking, joined by "
-        "commas (default: knn,linear, and classifier where the method has learned to name classes; tracking where DATA "
-        "has masks)",
+        "--protocol", help="knn, linear, lowshot, retrieval, crossmodal, finetune, classifier, tracking, or the path "
+        "of a Python file, joined by commas (default: knn,linear, and classifier where the method has learned to name "
+        "classes; tracking where DATA has masks)",
     )  # fmt: skip
     parser.add_argument("--labels", help="a csv file with the labels")
     parser.add_argument("--test-fraction", type=float, default=0.2, help="where DATA has no test part of its own")
@@ -107,22 +107,25 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
     options = parser.parse_intermixed_args(arguments)
     if not options.query.strip():
         raise UsageError("The query is empty: give the path of an item in the index, or with --run a file or a text.")
+    from withhold import kinds
+
     index = withhold.search.Index(options.index)
     query: Any = options.query
     asked = None
     if options.run:
         run = withhold.load(options.run)
-        if run.kind == "text" and not os.path.isfile(query):
+        typed = kinds.of(run.kind).typed
+        if typed and not os.path.isfile(query):
             query = [query]  # a text itself
         asked = run.embed(query)
-        if run.kind == "text" and not any(asked["embedding"][0].as_py()):
+        if typed and not any(asked["embedding"][0].as_py()):
             raise UsageError(f"The vocabulary of {options.run} has no word of the query: ask with other words.")
     found = index.query(query if asked is None else asked, options.k, exact=options.exact)
     if options.html:
         withhold.search.write_page(Path(options.html), index, query, found, asked=asked)
     if options.json:
         return print_json({"query": options.query, "results": found.to_pylist(), "html": options.html})
-    if index.kind == "text":
+    if kinds.of(index.kind).typed:
         found = found.add_column(1, "text", [withhold.search.beginnings(index, found)])
     print_table(
         ["distance", *found.column_names[:-1]],

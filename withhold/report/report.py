@@ -28,6 +28,8 @@ TEMPLATE = Path(__file__).with_name("report.html.jinja")
 ENCODERS = {
     "trained": "Trained encoder",
     "untrained": "Untrained encoder",
+    "untrained, near": "Untrained encoder, nearby places only",
+    "start": "Published weights",
     "pixels": "Raw pixels",
     "tf-idf": "TF-IDF",
     "spectrogram": "Log-mel spectrogram",
@@ -186,6 +188,7 @@ def _table(data: str, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "n_test": results[0]["n_test"],
         "supervised": any(result["encoder"] == "supervised" for result in results),
         "draws": any("deviation" in result for result in results),
+        "open": any("low" in result for result in results),
     }
 
 

@@ -66,7 +66,7 @@ class Run:
     @cached_property
     def encoder(self) -> Encoder:
         """The trained encoder, in eval mode on the CPU."""
-        encoder = self.untrained()
+        encoder = self.start()
         self._fill(encoder, self.folder / "encoder.safetensors")
         return encoder.eval()
 
@@ -100,6 +100,10 @@ class Run:
 
     def untrained(self) -> Encoder:
         """The same encoder with fresh weights from the run's seed: the control."""
+        return build_encoder(self.config["encoder"] | {"pretrained": False}, self.seed)
+
+    def start(self) -> Encoder:
+        """The encoder as its training began: with published weights, or fresh ones."""
         return build_encoder(self.config["encoder"], self.seed)
 
     @property
@@ -173,7 +177,9 @@ class Run:
         supervised: bool = False,
         strict: bool = False,
     ) -> list[dict[str, Any]]:
-        """Measure the encoder on labelled data, or on videos with masks, beside an untrained one and raw pixels.
+        """Measure the encoder on labelled data, or on videos with masks, beside an untrained one and raw items.
+
+        One that started from published weights also stands beside that "start".
 
         The folder keeps the rows beside those of other data and protocols, and replaces those of the same.
         The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
@@ -181,9 +187,9 @@ class Run:
         training was told.
 
         Args:
-            protocols: their names; by default "knn" and "linear", and "classifier" before them for a method that has
-                learned to name classes. "tracking" takes a folder of sequences with masks, and nothing else; it is the
-                default there.
+            protocols: their names, or paths of Python files (see `withhold.evaluation.protocols`); by default "knn" and
+                "linear", and "classifier" before them for a method that has learned to name classes. "tracking" takes a
+                folder of sequences with masks, and nothing else; it is the default there.
         """
         classifier = cast(Classifier, self.method) if self.names_classes else None
         if protocols is None and data.has_masks(source):
@@ -193,8 +199,14 @@ class Run:
             raise UsageError(
                 f"{self.config['method']} has learned no names of classes: leave the protocol classifier out."
             )
-        if "sequences" in map(evaluation.takes, protocols):
-            return self._keep(self._follow(source, protocols))
+        options: dict[str, Any] = {
+            "controls": self._controls(), "learned": self._learned(), "seed": self.seed, "device": defaults.device(),
+        }  # fmt: skip
+        if any(evaluation.find(name).takes == evaluation.SEQUENCES for name in protocols):
+            sequences = data.sequences(source)
+            return self._keep(
+                evaluation.evaluate(self.encoder, None, sequences, protocols, source=str(source), **options)
+            )
         parts = {"train": source, "test": test} if test is not None else data.splits(source, self.kind_of(source))
         if parts:
             bank, queries = (self.load_data(parts[part], labels=labels, strict=strict) for part in ("train", "test"))
@@ -202,10 +214,24 @@ class Run:
             bank, queries = self.load_data(source, labels=labels, strict=strict).split(test_fraction, self.seed)
             queries = self._without_told(source, queries)
         rows = evaluation.evaluate(
-            self.encoder, bank, queries, protocols, untrained=self.untrained(), supervised=supervised,
-            classifier=classifier, seed=self.seed, device=defaults.device(),
-        )  # fmt: skip
+            self.encoder, bank, queries, protocols, supervised=supervised, classifier=classifier, **options
+        )
         return self._keep(rows)
+
+    def _controls(self) -> dict[str, Encoder]:
+        """The encoders that its own is measured beside."""
+        controls = {"untrained": self.untrained()}
+        if self.config["encoder"]["pretrained"]:
+            controls["start"] = self.start()
+        return controls
+
+    def _learned(self) -> list[Samples] | None:
+        """What it was trained on; None where that is not there any more."""
+        try:
+            return self.streams()
+        except WithholdError as error:
+            log.info("batch statistics are those of the evaluation's items, for the run's own are gone (%s)", error)
+            return None
 
     def _without_told(self, source: Any, test: Samples) -> Samples:
         """`test`, a part of `source`, without the items whose labels the training was told. Raises: UsageError: all."""
@@ -224,21 +250,6 @@ class Run:
                 f"The training was told the labels of all items of {source} to be measured on: give labels of others."
             )
         return test.select(others)
-
-    def _follow(self, source: Any, protocols: tuple[str, ...]) -> list[dict[str, Any]]:
-        others = [name for name in protocols if evaluation.takes(name) != "sequences"]
-        if others:
-            raise UsageError(f"tracking is measured on videos with masks, {others[0]} on labels: do one at a time.")
-        if self.encoder.kind != "image":
-            raise UsageError(
-                f"tracking needs a map of every frame, and {self.config['encoder']['name']} gives none: take a run of "
-                "a method of images, or of tracking_by_colorizing."
-            )
-        encoder: Any = self.encoder
-        return evaluation.evaluate_sequences(
-            encoder, data.sequences(source), protocols, source=str(source), untrained=cast(Any, self.untrained()),
-            device=defaults.device(),
-        )  # fmt: skip
 
     def _keep(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The same rows, which the folder now has, instead of those of the same data and protocol."""

@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 
 import withhold
-from withhold import data, evaluation, nets, training
+from withhold import data, evaluation, kinds, nets, training
 from withhold import methods as registry
 from withhold.data import Samples, Series
 from withhold.errors import UsageError
@@ -121,7 +121,7 @@ def train(
             write_json(folder / "config.json", config)
         _list_items(folder, cls.needs, streams)
     _say(config, streams, feeder, fabric)
-    watched = monitoring.choose(streams)
+    watched = monitoring.choose(cls.needs, streams)
     if fabric.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes stay: the fastest algorithms are worth a search
         for part in learner.modules():
@@ -248,12 +248,11 @@ def _say(config: dict, streams: dict[str, Samples], feeder: Any, fabric: Fabric)
         labels += f", no labels ({samples.unlabelled})" if samples.unlabelled else ""
         log.info("%s: %s items%s from %s%s%s", stream, f"{len(samples):,}", cut, samples.source, skipped, labels)
         if isinstance(samples, Series) and samples.longest <= samples.window / 2:
-            seconds = f"seconds={samples.longest / samples.rate:.2g}"
-            rows = {"video": "frames", "text": "tokens"}.get(samples.kind, "samples")
+            length = kinds.of(samples.kind).length
+            fits = samples.longest / samples.rate if length == "seconds" else samples.longest
             log.warning(
-                "the longest has %s of the %s %s that a window holds; the rest is filled: %s learns more",
-                f"{samples.longest:,}", f"{samples.window:,}", rows,
-                seconds if rows == "samples" else f"{rows}={samples.longest}",
+                "the longest has %s of the %s %s that a window holds; the rest is filled: %s=%.5g learns more",
+                f"{samples.longest:,}", f"{samples.window:,}", length.replace("seconds", "samples"), length, fits,
             )  # fmt: skip
     log.info(
         "%s: encoder %s for %s, batch %s, %s, %s, seed %s",
