@@ -58,7 +58,9 @@ def make_run(tmp_path):
         if results:
             (folder / "evaluation.json").write_text(json.dumps({"results": list(results)}))
         if finished:
-            learner = registry.build(registry.find(method), build_encoder(config["encoder"], 3), config["parameters"])
+            learner = registry.build(
+                registry.find(method), build_encoder(config["encoder"], 3), config["parameters"], config["classes"]
+            )
             write_weights(folder / "method.safetensors", learner)
             write_weights(folder / "encoder.safetensors", learner.encoder)
         return Run(folder)

@@ -4,6 +4,7 @@ import sys
 import types
 from typing import Any
 
+from withhold.methods import answers
 from withhold.methods.base import Batch, Method, Optimizer, accuracy
 from withhold.methods.classifier import Classifier, ConsistencyTraining, SemiSupervised
 from withhold.methods.registry import build, card, configure, find, method, names, parameters
@@ -11,7 +12,7 @@ from withhold.nets import Encoder, ImageEncoder
 
 __all__ = [
     "Batch", "Classifier", "ConsistencyTraining", "Encoder", "ImageEncoder", "Method", "Optimizer", "SemiSupervised",
-    "accuracy", "build", "card", "configure", "find", "method", "names", "parameters",
+    "accuracy", "answers", "build", "card", "configure", "find", "method", "names", "parameters",
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from withhold import views
 
@@ -27,6 +28,10 @@ class Encoder(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
         self.dim = dim
+
+    def take(self, item: Any) -> Any:
+        """An item as `Method.apply_to` gets it -> a batch of it, or of its windows, as the encoder takes them."""
+        return views.to_float(tree_map(lambda part: part[None], item))
 
     def maps(self, items: Any) -> Tensor:
         """Items -> features at every place [n, dim, ...]."""
@@ -120,6 +125,12 @@ class ImageEncoder(PixelEncoder):
     """
 
     kind = "image"
+
+    def take(self, item):
+        """The square in the middle of an image of any shape, scaled."""
+        h, w = item.shape[-2:]
+        square = item[None, ..., max(0, h - w) // 2 :, max(0, w - h) // 2 :][..., : min(h, w), : min(h, w)]
+        return views.augment(square, torch.Generator(), size=self.size, flip=0)
 
     def forward(self, images: Tensor) -> Tensor:
         if images.ndim == 5:

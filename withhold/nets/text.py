@@ -48,6 +48,10 @@ class TextEncoder(Encoder):
         self.register_buffer("ordinary", torch.ones(self.vocabulary, dtype=torch.bool), persistent=False)
         self.ordinary[list(self.special.values())] = False
 
+    def take(self, item):
+        """A text -> its token numbers [1, l]."""
+        return torch.tensor([self.tokenizer.encode(item, add_special_tokens=False).ids])
+
     def maps(self, tokens: Tensor) -> Tensor:
         """Token numbers [n, l] -> features of every place [n, dim, l]."""
         raise NotImplementedError(f"{type(self).__name__} defines no maps(tokens).")
@@ -109,6 +113,10 @@ class TextTransformer(TextEncoder):
             nn.init.normal_(weight, std=0.02)
         self.norm = nn.LayerNorm(dim)
         self.transformer = Transformer(dim, depth, heads)
+
+    def take(self, item):
+        """A text -> its windows [n, tokens], padded."""
+        return nn.utils.rnn.pad_sequence(super().take(item)[0].split(self.tokens), batch_first=True)
 
     def maps(self, tokens):
         if tokens.shape[1] > self.tokens:

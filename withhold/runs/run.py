@@ -22,6 +22,7 @@ from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
 from withhold.files import writing
 from withhold.methods import Classifier, Encoder, Method
+from withhold.methods.answers import Answer
 from withhold.runs.build import build_encoder, build_method, check_count, kinds, load_stream, load_streams
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
@@ -258,17 +259,15 @@ class Run:
         write_json(self.folder / "evaluation.json", {"results": kept + rows})
         return rows
 
-    def apply(self, *inputs: Any) -> Any:
-        """What the method gives beyond embeddings: images uint8 [n, c, h, w] -> named images float [n, c, h, w].
-
-        What else a method takes and gives, such as a video and a mask, a video and its sound, or a text, its
-        `apply_to` says.
+    def apply(self, item: Any, **given: Answer) -> dict[str, Answer]:
+        """What the method gives beyond embeddings of one item: named values; see `Method.apply_to`.
 
         Raises:
             UsageError: the method gives embeddings only.
         """
+        method = self.method  # made outside, or its weights could not be trained any more
         with torch.inference_mode():
-            return self.method.apply_to(*inputs)
+            return method.apply_to(item, **given)
 
     def rows(self) -> list[Row]:
         """The journal: a row of numbers a logging point."""
