@@ -72,7 +72,7 @@ def measure(source: str, name: str, encoder: str, batch_size: int, steps: int, c
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = data.load(source, size=32)
     samples = samples.select(range(min(count, len(samples))))
-    method = build(find(name), nets.build(encoder, size=32, channels=3), {}, samples.classes)
+    method = build(find(name), nets.build(encoder, size=32, channels=3), {}, {"classes": samples.classes})
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         method.encoder.compile()

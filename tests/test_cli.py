@@ -300,7 +300,7 @@ def test_wrong_words(pictures, capsys, tmp_path):
         "rotation learns from images (image); it was given 0 sources: name one source for each",
     )
     fails(capsys, ["train", "moco", data, "quue=3"], 2, "moco has no parameter 'quue'", "did you mean queue")
-    fails(capsys, ["train", "moco", data, "queue=many"], 2, "moco: queue=many is not a whole number")
+    fails(capsys, ["train", "moco", data, "queue=many"], 2, "moco: queue must be a whole number, not many")
     fails(capsys, ["train", "moco", data, "temperature=0"], 2, "temperature must be above 0")
     fails(capsys, ["train", "moco", data, "lr=0.1"], 2, "lr is an option, not a parameter: write --lr")
     fails(capsys, ["train", "rotation", data, "--precision", "bf61"], 2, "no precision 'bf61'", "choose from 16-mixed")

@@ -220,7 +220,7 @@ def test_an_image_of_any_shape_is_named_as_its_folder_would_be(make_run, tmp_pat
 
 
 def test_a_long_text_is_named_by_all_its_windows():
-    from tests.methods.streams import tokenizer
+    from withhold.contract.tiny import tokenizer
 
     encoder = withhold.nets.build("text-transformer", tokenizer=tokenizer("words"), tokens=5)
     words = "the ship sails the sea . the baker bakes bread"

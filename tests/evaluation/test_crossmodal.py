@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.methods.streams import RATE, sounds, videos
 from withhold import data, evaluation, nets
+from withhold.contract.tiny import RATE, sounds, videos
 from withhold.errors import UsageError
 from withhold.evaluation.protocols.crossmodal import measure, ranked
 from withhold.evaluation.task import Task
@@ -102,7 +102,7 @@ def test_an_encoder_that_says_nothing_is_worth_chance():
 
 
 def test_rows_stand_beside_the_untrained_encoder_and_what_is_no_pair_is_refused(photo_samples):
-    pairs = data.Pairs(videos(photo_samples, 1, 1.0), sounds(1.0)).select(range(24))
+    pairs = data.Pairs(videos(1, 1.0), sounds(1.0)).select(range(24))
     encoder = nets.build("audiovisual", size=32, channels=3, rate=RATE)
     rows = evaluation.evaluate(encoder, pairs, pairs, ("crossmodal",), controls={"untrained": encoder})
     assert [row["encoder"] for row in rows] == ["trained"] * 4 + ["untrained"] * 4

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.methods.streams import TOPICS, texts, tokenizer
 from tests.methods.toys import overfit
 from withhold import nets
+from withhold.contract.tiny import TOPICS, texts, tokenizer
 from withhold.errors import UsageError
 from withhold.methods.text.bert import BERT
 

@@ -144,7 +144,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(UsageError, match="colorization needs colour images, and these are grey"):
         make()({"images": torch.zeros(2, 1, 32, 32, dtype=torch.uint8)})
     encoder = nets.build("convnet", size=32, channels=1)
-    with pytest.raises(ValueError, match="smoothing must be more than 0 and at most 1, not 0"):
+    with pytest.raises(ValueError, match="smoothing must be above 0 and at most 1, not 0"):
         find("colorization")(encoder, smoothing=0.0)
-    with pytest.raises(ValueError, match="temperature must be more than 0, not 0"):
+    with pytest.raises(ValueError, match="temperature must be above 0, not 0"):
         find("colorization")(encoder, temperature=0.0)

@@ -111,7 +111,7 @@ def test_the_middle_is_filled_and_the_rest_is_kept(photos):
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="adversarial must be at least 0 and less than 1, not 1"):
+    with pytest.raises(ValueError, match="adversarial must be at least 0 and below 1, not 1"):
         make_with(32, adversarial=1.0)
     with pytest.raises(ValueError, match="use at least 16"):
         make_with(12)

@@ -161,7 +161,7 @@ def test_it_shows_what_may_follow_and_what_it_remembers():
 def test_values_that_make_no_sense_are_refused():
     from withhold.errors import UsageError
 
-    with pytest.raises(UsageError, match="frames must be even and at least 2, not 5"):
+    with pytest.raises(UsageError, match="frames must be at least 2 and a multiple of 2, not 5"):
         make(frames=5)
     with pytest.raises(UsageError, match="needs a Recurrent, not a Conv3d"):
         build(find("frame_prediction"), nets.build("conv3d", size=32, channels=1), {})

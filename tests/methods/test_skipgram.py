@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.methods.streams import texts, tokenizer
 from withhold import nets
+from withhold.contract.tiny import texts, tokenizer
 from withhold.errors import UsageError
 from withhold.methods.text.skipgram import BLOCK, SkipGram
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.methods.streams import tokenizer
 from tests.nets.toys import check_onnx, images
 from withhold import nets
+from withhold.contract.tiny import tokenizer
 from withhold.errors import UsageError
 from withhold.nets.vit import Block, patch_size
 

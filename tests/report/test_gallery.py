@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.methods.streams import RATE, sounds, tokenizer, videos
 from withhold import data, nets
+from withhold.contract.tiny import RATE, sounds, tokenizer, videos
 from withhold.methods import build, find
 from withhold.report import gallery
 
@@ -35,7 +35,9 @@ def test_each_image_is_translated_out_of_its_own_domain_whatever_the_domains_siz
 
 @pytest.mark.parametrize("name", ["mean_teacher", "mixmatch", "uda"])
 def test_a_guess_stands_beside_an_unlabelled_image_when_those_are_few(name, monkeypatch):
-    method = build(find(name), nets.build("convnet", size=16, channels=3), {"flip": 0.0}, ("dark", "bright")).eval()
+    method = build(
+        find(name), nets.build("convnet", size=16, channels=3), {"flip": 0.0}, {"classes": ("dark", "bright")}
+    ).eval()
     seen = {}
     monkeypatch.setattr(gallery.pictures, "select", lambda columns, rows: seen.update(columns) or {})
     rng = np.random.default_rng(0)
@@ -63,7 +65,7 @@ def test_a_clip_has_a_row_of_its_own_as_high_as_its_frames():
 
 
 def test_the_neighbour_of_a_video_is_the_frame_in_its_middle(photo_samples):
-    samples = videos(photo_samples, 4, 8)
+    samples = videos(4, 8)
     (cell,) = gallery._items(samples, [1], nets.build("convnet", size=32, channels=3))
     assert (np.asarray(picture_of(cell)) == samples.read(np.array([1]))[0, 2]).all()
 

@@ -146,8 +146,8 @@ def test_the_classes_are_no_parameter(folder):
     assert list(parameters(cls)) == ["scale"]
     encoder = withhold.nets.build("convnet", size=16, channels=1)
     with pytest.raises(UsageError, match="the labels name 1: give labels of two or more"):
-        build(cls, encoder, {}, ["one"])
-    assert build(cls, encoder, {}, NAMES).head.out_features == 10
+        build(cls, encoder, {}, {"classes": ["one"]})
+    assert build(cls, encoder, {}, {"classes": NAMES}).head.out_features == 10
 
 
 def test_what_names_no_classes_is_not_asked_to(folder):

@@ -11,8 +11,8 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 import withhold
-from tests.methods.streams import documents
 from withhold.cli import main
+from withhold.contract.tiny import documents
 from withhold.errors import UsageError, WithholdError
 from withhold.nets.text import WordVectors
 from withhold.runs import export

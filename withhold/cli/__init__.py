@@ -6,6 +6,7 @@ import os
 import sys
 
 import withhold
+from withhold import outside
 from withhold.cli import inspect, learn, use  # noqa: F401  (what declares the verbs)
 from withhold.cli.verbs import VERBS
 from withhold.errors import UsageError, WithholdError, suggestion
@@ -38,6 +39,10 @@ def main(arguments: list[str] | None = None) -> int:
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object for machines, as the last line")
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        parser.add_argument(
+            "--trust", metavar="FILE", action=_Trust, default=argparse.SUPPRESS,
+            help="a Python file that a run was made with elsewhere, and that may be executed",
+        )  # fmt: skip
         function(parser, rest)
         return 0
     except WithholdError as error:
@@ -56,6 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"withhold: {error.filename}: {error.strerror}; name another place.", file=sys.stderr)
         return 1
+
+
+class _Trust(argparse.Action):
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        outside.trust(values)
 
 
 def _overview() -> str:

@@ -10,7 +10,7 @@ import withhold
 from withhold import options
 from withhold.cli.verbs import verb
 from withhold.console import Progress, counted, print_json, print_results, print_table
-from withhold.errors import UsageError
+from withhold.errors import UsageError, WithholdError
 
 
 @verb
@@ -45,7 +45,9 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         found = cards[0]
         print(f"{found['name']}  ({found['family']}; {found['paper']})\n\n{found['about']}\n")
         print("Streams: " + ", ".join(f"{name} ({kind})" for name, kind in found["needs"].items()))
-        print("Parameters: " + (", ".join(f"{n}={v}" for n, v in found["parameters"].items()) or "none"))
+        print("Parameters: " + ("" if found["parameters"] else "none"))
+        for name, default in found["parameters"].items():
+            print(f"  {name}={default}  ({found['values'][name]})")
         data = " ".join(f"{name.upper()}/" for name in found["needs"])
         print(f"Next: withhold train {options.name} {data}")
     else:
@@ -54,6 +56,32 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
             [[c["name"], c["family"], c["about"].split("\n")[0], c["paper"]] for c in cards],
         )
         print("Next: withhold methods NAME")
+
+
+@verb
+def check(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Hold a method, such as one in a file of your own, to the contract that all methods keep.
+
+    It learns from tiny data of the kinds that it needs, or from the data named.
+    """
+    parser.add_argument("method", help="a method's name, or a Python file that declares one")
+    parser.add_argument("--data", nargs="+", default=[], metavar="SOURCE", help="instead of tiny data, one a stream")
+    options = parser.parse_args(arguments)
+    from withhold.contract import Trial, examine
+    from withhold.methods import find
+
+    found = []
+    for sentence, seconds, wrong in examine(Trial(find(options.method), sources=tuple(options.data)), options.debug):
+        found.append({"check": sentence, "seconds": round(seconds, 2), "wrong": wrong})
+        if not options.json:
+            print(f"{'FAILS' if wrong else 'ok':<5} {seconds:6.1f} s  {sentence}")
+            if wrong:
+                print(f"{'':16}{wrong}")
+    failed = sum(bool(entry["wrong"]) for entry in found)
+    if options.json:
+        print_json({"method": options.method, "checks": found})
+    if failed:
+        raise WithholdError(f"{options.method} fails {failed} of {counted(len(found), 'check')}.")
 
 
 @verb

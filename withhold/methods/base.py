@@ -47,12 +47,15 @@ class Method(nn.Module):
         optimizer: what trains it by default, or one for each player.
         batch_size: items a step by default, at most; None takes as many as suit their kind.
         refresh: whether `prepare` runs again before every epoch.
+        learns: the term that shows in a hundred steps that it learns: the loss, which falls, or another one, which
+            rises; "" where none does, as with a target that moves.
     """
 
     channels: ClassVar[int | None] = None
     optimizer: ClassVar[Optimizer | dict[str, Optimizer]] = Optimizer()
     batch_size: ClassVar[int | None] = None
     refresh: ClassVar[bool] = False
+    learns: ClassVar[str] = "loss"
 
     encoder: Any  # of the class that the constructor asks for
 

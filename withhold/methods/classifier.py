@@ -58,12 +58,6 @@ class SemiSupervised(Classifier):
 
     def __init__(self, encoder: Encoder, classes: Sequence[str], weight: float, momentum: float, flip: float = 0.0):
         super().__init__(encoder, classes)
-        if weight < 0:
-            raise ValueError(f"weight must be at least 0, not {weight}.")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be at least 0 and below 1, not {momentum}.")
-        if not 0 <= flip <= 1:
-            raise ValueError(f"flip must be between 0 and 1, not {flip}.")
         self.weight, self.momentum, self.flip = weight, momentum, flip
         self.teacher = nets.Teacher(self.student())
         self.steps = 0  # a number and no buffer: reading one from a GPU would wait for it in every step
@@ -139,10 +133,6 @@ class ConsistencyTraining(SemiSupervised):
         flip: float = 0.0,
     ):
         super().__init__(encoder, classes, weight, momentum, flip)
-        if temperature <= 0:
-            raise ValueError(f"temperature must be above 0, not {temperature}.")
-        if not 0 <= confidence < 1:
-            raise ValueError(f"confidence must be at least 0 and below 1, not {confidence}.")
         self.temperature, self.confidence, self.annealing = temperature, confidence, annealing
 
     def loss(self, scores, withheld):

@@ -1,7 +1,7 @@
 """What a run is made of: the encoder that suits, the streams, the method around them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,8 @@ def choose(
         decoding["channels"] = max(shape.channels for shape in shapes)
     if "rate" in taken:
         decoding["rate"] = min(max(shape.rate for shape in shapes), data.MOST_RATE)
-    encoder: dict[str, Any] = {"name": name or defaults.encoder(cls, defaults.device()), "pretrained": pretrained}
+    kind = next(iter(kinds(cls).values()))
+    encoder: dict[str, Any] = {"name": name or defaults.encoder(cls, defaults.device(), kind), "pretrained": pretrained}
     encoder |= {field: decoding[field] for field in nets.takes(encoder["name"]) if field in decoding}
     if "channels" in encoder:
         encoder["channels"] = cls.channels or decoding["channels"]
@@ -117,13 +118,13 @@ def build_encoder(config: dict[str, Any], seed: int) -> Encoder:
 
 
 def build_method(
-    cls: type[Method], encoder: dict[str, Any], parameters: dict[str, Any], seed: int, classes: Sequence[str]
+    cls: type[Method], encoder: dict[str, Any], parameters: dict[str, Any], seed: int, told: Mapping[str, Any]
 ) -> Method:
-    """The method around the encoder that `encoder` describes, with weights from `seed`."""
+    """The method around the encoder that `encoder` describes, with weights from `seed`, and what the data tell it."""
     with torch.random.fork_rng(devices=[]):
         learner = build_encoder(encoder, seed)
         torch.manual_seed(seed)
-        return registry.build(cls, learner, parameters, classes)
+        return registry.build(cls, learner, parameters, told)
 
 
 def classes_of(cls: type[Method], streams: dict[str, Samples]) -> tuple[str, ...]:

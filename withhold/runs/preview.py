@@ -43,7 +43,7 @@ def preview(
         if "tokenizer" in decoding:
             make_tokenizer(cls, sources, chosen, decoding, Path(folder))
         streams = load_streams(cls, sources, decoding)
-        learner = build_method(cls, chosen, parameters, seed, classes_of(cls, streams))
+        learner = build_method(cls, chosen, parameters, seed, {"classes": classes_of(cls, streams)})
     feeder = data.Feeder(streams, cls.needs, min(8, *(len(s) for s in streams.values())), seed)
     learner.seed(seed)
     learner.prepare(**streams)

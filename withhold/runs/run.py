@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from withhold import data, evaluation
+from withhold import data, evaluation, outside
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
@@ -36,9 +36,13 @@ class Run:
     Attributes:
         folder: where its files are.
         config: what was trained on what, and how; the folder's config.json.
+
+    Args:
+        method, encoder: the Python files that declare them, where the run was made with such files and not on this
+            machine; else nothing is executed.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, method: str | None = None, encoder: str | None = None):
         self.folder = Path(folder)
         path = self.folder / "config.json"
         if not path.is_file():
@@ -52,9 +56,21 @@ class Run:
                 f"{folder} was made by withhold {self.config.get('withhold')}, whose runs this version does not read: "
                 "train it again."
             )
+        self._name_files(method, encoder)
         for part in (self.config["encoder"], self.config["decoding"]):
             if "tokenizer" in part:  # which lies in the folder, wherever that was moved
                 part["tokenizer"] = str(self.folder / "tokenizer.json")
+
+    def _name_files(self, method: str | None, encoder: str | None) -> None:
+        """Put the Python files that a person named in the place of the run's, which are executed only if known here."""
+        for part, key, file in ((self.config, "method", method), (self.config["encoder"], "name", encoder)):
+            if str(part[key]).endswith(".py"):
+                if file is None and not outside.trusted(part[key]):
+                    raise UsageError(
+                        f"{self.folder} was made with the file {part[key]}, which would be executed, and which nobody "
+                        "has named here: where you trust it, name it, as --trust FILE."
+                    )
+                part[key] = file or part[key]
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}: {self.config['method']} on {self.trained_on})"
@@ -76,7 +92,7 @@ class Run:
         """The trained method (heads, teachers and all), in eval mode on the CPU."""
         cls = registry.find(self.config["method"])
         config = self.config
-        method = build_method(cls, config["encoder"], config["parameters"], self.seed, config["classes"])
+        method = build_method(cls, config["encoder"], config["parameters"], self.seed, config)
         self._fill(method, self.folder / "method.safetensors")
         return method.eval()
 

@@ -74,11 +74,12 @@ def train(
     if "tokenizer" in decoding:
         make_tokenizer(cls, sources, chosen, decoding, folder)
     # A throw-away, so that a wrong name or size is found before anything is decoded.
-    build_method(cls, chosen, parameters, options.seed, classes=("this", "that"))
+    told: dict[str, Any] = {"classes": ("this", "that"), "targets": {"this": ("one", "other"), "that": None}}
+    build_method(cls, chosen, parameters, options.seed, told)
     prepare_folder(folder)
     streams = load_streams(cls, sources, decoding, labels=options.labels, strict=options.strict)
     classes = classes_of(cls, streams)
-    learner = build_method(cls, chosen, parameters, options.seed, classes)
+    learner = build_method(cls, chosen, parameters, options.seed, {"classes": classes})
     fabric = _fabric(learner, options)
     labels = None if options.labels is None else os.path.abspath(options.labels)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import views
-from withhold.methods import Method, Optimizer, answers, method
+from withhold.methods import Count, Method, Optimizer, Positive, Probability, answers, method
 from withhold.nets import AudioVisualEncoder
 
 
@@ -37,14 +37,12 @@ class AudiovisualLocalization(Method):
     def __init__(
         self,
         encoder: AudioVisualEncoder,
-        flip: float = 0.5,
-        frames: int = 1,
-        fps: float = 8.0,
-        seconds: float = 1.0,
+        flip: Probability = 0.5,
+        frames: Count = 1,
+        fps: Positive = 8.0,
+        seconds: Positive = 1.0,
     ):
         super().__init__(encoder)
-        if not 0 <= flip <= 1:
-            raise ValueError(f"flip must be between 0 and 1, not {flip}.")
         self.flip = flip
         self.scale = nn.Parameter(torch.tensor(encoder.dim**-0.5))
         self.bias = nn.Parameter(torch.tensor(0.0))

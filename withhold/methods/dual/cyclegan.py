@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from withhold import losses, views
-from withhold.methods import ImageEncoder, Method, Optimizer, answers, method
+from withhold.methods import Count, ImageEncoder, Method, NonNegative, Optimizer, Probability, answers, method
 from withhold.nets import Generator, ImagePool
 
 
@@ -34,15 +34,10 @@ class CycleGAN(Method):
     batch_size = 16
 
     def __init__(
-        self, encoder: ImageEncoder, cycle: float = 10.0, identity: float = 0.5,
-        pool: int = 50, width: int = 16, blocks: int = 2, flip: float = 0.5,
+        self, encoder: ImageEncoder, cycle: NonNegative = 10.0, identity: NonNegative = 0.5,
+        pool: Count = 50, width: Count = 16, blocks: Count = 2, flip: Probability = 0.5,
     ):  # fmt: skip
         super().__init__(encoder)
-        if min(cycle, identity) < 0 or min(pool, width, blocks) < 1:
-            given = f"{cycle}, {identity}, {pool}, {width} and {blocks}"
-            raise ValueError(f"cycle and identity must be at least 0, pool, width and blocks at least 1, not {given}.")
-        if not 0 <= flip <= 1:
-            raise ValueError(f"flip must be between 0 and 1, not {flip}.")
         self.cycle, self.identity, self.flip = cycle, identity, flip
         self.to_first, self.to_second = (Generator(encoder.channels, width, blocks) for _ in range(2))
         self.head = nn.Conv2d(encoder.dim, 2, 1)

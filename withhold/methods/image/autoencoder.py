@@ -3,7 +3,7 @@
 from torch import nn
 
 from withhold import losses, views
-from withhold.methods import ImageEncoder, Method, answers, method
+from withhold.methods import Count, ImageEncoder, Method, answers, method
 from withhold.nets import Decoder
 
 
@@ -19,10 +19,8 @@ class Autoencoder(Method):
         code: length of the code; well below the number of principal components that explain the images.
     """
 
-    def __init__(self, encoder: ImageEncoder, code: int = 64):
+    def __init__(self, encoder: ImageEncoder, code: Count = 64):
         super().__init__(encoder)
-        if code < 1:
-            raise ValueError(f"code must be at least 1, not {code}.")
         shape = (encoder.dim, encoder.grid, encoder.grid)
         self.code = nn.Linear(encoder.dim, code)
         self.decoder = nn.Sequential(

@@ -1,11 +1,13 @@
 """Colorization."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from withhold import views
 from withhold.errors import UsageError
-from withhold.methods import ImageEncoder, Method, answers, method
+from withhold.methods import ImageEncoder, Method, Positive, Range, answers, method
 from withhold.nets import Decoder
 
 STRIDE = 4
@@ -30,12 +32,13 @@ class Colorization(Method):
     palette: Tensor
     weight: Tensor
 
-    def __init__(self, encoder: ImageEncoder, smoothing: float = 0.5, temperature: float = 0.38):
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        smoothing: Annotated[float, Range(above=0, most=1)] = 0.5,
+        temperature: Positive = 0.38,
+    ):
         super().__init__(encoder)
-        if not 0 < smoothing <= 1:
-            raise ValueError(f"smoothing must be more than 0 and at most 1, not {smoothing}.")
-        if temperature <= 0:
-            raise ValueError(f"temperature must be more than 0, not {temperature}.")
         self.smoothing, self.temperature = smoothing, temperature
         self.register_buffer("palette", views.ab_palette().clone())
         self.register_buffer("weight", torch.ones(len(self.palette)))

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import losses, views
-from withhold.methods import ImageEncoder, Method, Optimizer, answers, method
+from withhold.methods import ImageEncoder, Method, Optimizer, Share, answers, method
 from withhold.nets import ChannelWise, Decoder, Discriminator
 
 
@@ -28,10 +28,8 @@ class ContextEncoder(Method):
     }
     weight: Tensor
 
-    def __init__(self, encoder: ImageEncoder, adversarial: float = 0.001):
+    def __init__(self, encoder: ImageEncoder, adversarial: Share = 0.001):
         super().__init__(encoder)
-        if not 0 <= adversarial < 1:
-            raise ValueError(f"adversarial must be at least 0 and less than 1, not {adversarial}.")
         if encoder.size < 16:
             raise ValueError(f"images of {encoder.size} pixels leave no room for a hole: use at least 16 (--size 16).")
         self.adversarial = adversarial

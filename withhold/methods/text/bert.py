@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from withhold import views
 from withhold.errors import UsageError
-from withhold.methods import Method, Optimizer, answers, method
+from withhold.methods import Count, Fraction, Method, Optimizer, answers, method
 from withhold.nets import TextTransformer
 
 SHOWN, ANSWERS = 24, 10  # tokens of a picture, words of an answer
@@ -31,11 +31,9 @@ class BERT(Method):
     optimizer = Optimizer(lr=2e-3, weight_decay=0.01, betas=(0.9, 0.98))
 
     def __init__(
-        self, encoder: TextTransformer, share: float = 0.15, tokens: int = 64, tokenizer: str = "wordpiece:8000"
+        self, encoder: TextTransformer, share: Fraction = 0.15, tokens: Count = 64, tokenizer: str = "wordpiece:8000"
     ):
         super().__init__(encoder)
-        if not 0 < share < 1:
-            raise ValueError(f"share must be between 0 and 1, not {share}.")
         self.share = share
         self.head = nn.Sequential(nn.Linear(encoder.dim, encoder.dim), nn.GELU(), nn.LayerNorm(encoder.dim))
         self.bias = nn.Parameter(torch.zeros(encoder.vocabulary))

@@ -1,13 +1,13 @@
 """Frame prediction (LSTM autoencoder, future predictor, or both)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from withhold import views
-from withhold.methods import Method, Optimizer, answers, method
+from withhold.methods import Method, Optimizer, Positive, Probability, Range, answers, method
 from withhold.nets import Continuation, Recurrent
 
 
@@ -35,15 +35,11 @@ class FramePrediction(Method):
         encoder: Recurrent,
         predicts: Literal["composite", "future", "past"] = "composite",
         conditional: bool = False,
-        flip: float = 0.5,
-        frames: int = 20,
-        fps: float = 10.0,
+        flip: Probability = 0.5,
+        frames: Annotated[int, Range(least=2, multiple=2)] = 20,
+        fps: Positive = 10.0,
     ):
         super().__init__(encoder)
-        if frames < 2 or frames % 2:
-            raise ValueError(f"frames must be even and at least 2, not {frames}.")
-        if not 0 <= flip <= 1:
-            raise ValueError(f"flip must be between 0 and 1, not {flip}.")
         self.conditional, self.flip, self.steps, self.fps = conditional, flip, frames // 2, fps
         branches = ("future", "past") if predicts == "composite" else (predicts,)
         self.decoders = nn.ModuleDict({branch: Continuation(encoder) for branch in branches})

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from withhold import nets, views
 from withhold.errors import UsageError
-from withhold.methods import Method, Optimizer, answers, method
+from withhold.methods import Method, Optimizer, Positive, Several, answers, method
 from withhold.nets import FineConv
 
 SURVEYED = 256
@@ -42,15 +42,14 @@ class TrackingByColorizing(Method):
     palette: Tensor
 
     def __init__(
-        self, encoder: FineConv, frames: int = 4, fps: float = 6.0, clusters: int = 16, temperature: float = 0.07
+        self,
+        encoder: FineConv,
+        frames: Several = 4,
+        fps: Positive = 6.0,
+        clusters: Several = 16,
+        temperature: Positive = 0.07,
     ):
         super().__init__(encoder)
-        if frames < 2:
-            raise ValueError(f"frames must be at least 2, not {frames}: a target and what it is compared with.")
-        if clusters < 2:
-            raise ValueError(f"clusters must be at least 2, not {clusters}.")
-        if temperature <= 0:
-            raise ValueError(f"temperature must be above 0, not {temperature}.")
         self.temperature = temperature
         self.register_buffer("palette", torch.zeros(clusters, 2))
 
