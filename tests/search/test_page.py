@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from tests.data.recordings import tone, write_sound, write_video
-from withhold import search
+from withhold import kinds, search
 from withhold.data import media
-from withhold.search.page import preview
 
 
 @pytest.fixture
@@ -163,6 +162,6 @@ def test_a_picture_that_cannot_be_read_now_is_left_out(photos, tmp_path, monkeyp
         raise PermissionError(13, "Permission denied")
 
     Image.fromarray(photos[0]).save(tmp_path / "a.png")
-    assert "image" in preview(str(tmp_path / "a.png"), "image")
+    assert "image" in kinds.of("image").preview(str(tmp_path / "a.png"))
     monkeypatch.setattr(media, "open", fail, raising=False)
-    assert preview(str(tmp_path / "a.png"), "image") == {}
+    assert kinds.of("image").preview(str(tmp_path / "a.png")) == {}
