@@ -84,6 +84,7 @@ def print_results(results: list[dict[str, Any]]) -> None:
     for row in results:
         encoder = f"{row['method']}" if row["encoder"] == "trained" and "method" in row else row["encoder"]
         shown = f"{row['value']:.3f}" + (f" ±{row['deviation']:.3f}" if "deviation" in row else "")
+        shown += f" ({row['low']:.3f} to {row['high']:.3f})" if "low" in row else ""
         cells[encoder, column(row)] = shown
         if "chance" in row:
             cells["chance", column(row)] = f"{row['chance']:.3f}"
@@ -96,7 +97,8 @@ def print_results(results: list[dict[str, Any]]) -> None:
         print_table(["encoder", *measures], lines)
     train, test = max(row["n_train"] for row in results), results[0]["n_test"]
     learned = f"; {counted(train, 'other')} to learn from" if train else ""
-    print(f"Measured on {counted(test, 'item')} of {results[0]['data']}{learned}.")
+    interval = "; in brackets: what so few items leave open (95 %)" if any("low" in row for row in results) else ""
+    print(f"Measured on {counted(test, 'item')} of {results[0]['data']}{learned}{interval}.")
 
 
 def print_comparison(rows: list[dict[str, Any]]) -> None:

@@ -22,7 +22,7 @@ from record import cpu_minutes, record
 
 import withhold
 from withhold import data, methods, views
-from withhold.evaluation.features import frozen
+from withhold.nets import frozen
 
 SIZE, MOST = 32, 2000
 

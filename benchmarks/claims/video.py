@@ -129,7 +129,9 @@ def shuffle_and_learn(source: Path, on: str, seed: int, share: float) -> None:
             out=Path(folder) / "run", **DRAWN[on], **WINDOWS[on],
         )  # fmt: skip
         minutes = cpu_minutes() - began
-        rows = evaluation.evaluate(run.encoder, train, test, ("knn", "linear"), untrained=run.untrained(), seed=seed)
+        rows = evaluation.evaluate(
+            run.encoder, train, test, ("knn", "linear"), controls={"untrained": run.untrained()}, seed=seed
+        )
         labels = test.labels
         found = {
             "method": "shuffle_and_learn", "data": FOLDERS[on], "groups": len(np.unique(groups)), "seed": seed,

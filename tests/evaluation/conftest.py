@@ -6,7 +6,7 @@ import torch
 
 from withhold import data, nets
 from withhold.data import Samples
-from withhold.evaluation.task import Task, labelled
+from withhold.evaluation.task import Task
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def make_task():
     """A task on raw pixels, or on an encoder."""
 
     def make(train, test, encoder=None, budget=640):
-        return Task(encoder, *labelled(train, test), seed=0, device=torch.device("cpu"), budget=budget)
+        return Task(encoder, train, test, seed=0, device=torch.device("cpu"), budget=budget)
 
     return make
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from withhold import data, evaluation, nets
+from withhold import data, evaluation, kinds, nets
 from withhold.evaluation.features import plain_batches
 from withhold.evaluation.supervised import Finetune, Supervised, train
 
@@ -26,12 +26,12 @@ def test_features_are_the_mean_over_a_videos_windows_and_frames(clips):
 
 
 def test_pixels_are_of_a_few_frames_of_the_whole_video(clips):
-    found = evaluation.raw(clips)
+    found = kinds.of(clips.kind).raw(clips)
     assert found.shape == (6, 4 * 3 * 16 * 16)
     blocks = clips.whole(2)[[0, 2, 3, 5]].reshape(4, 16, 2, 16, 2, 3).mean((2, 4)) / 255
     np.testing.assert_allclose(found[2].view(4, 3, 16, 16).permute(0, 2, 3, 1), blocks, atol=1e-6)
     single = data.load(clips.whole(0)[:1][None], "video", frames=4)
-    assert evaluation.raw(single).shape == (1, 4 * 3 * 16 * 16)
+    assert kinds.of(single.kind).raw(single).shape == (1, 4 * 3 * 16 * 16)
 
 
 def test_batches_hold_as_many_frames_as_they_hold_images(clips):

@@ -8,7 +8,7 @@ from withhold import data, evaluation, nets
 from withhold.contract.tiny import RATE, sounds, videos
 from withhold.errors import UsageError
 from withhold.evaluation.protocols.crossmodal import measure, ranked
-from withhold.evaluation.task import Task, labelled
+from withhold.evaluation.task import Task
 
 
 def by_hand(similarity, relevant):
@@ -75,7 +75,7 @@ def pair_of_levels():
 
 
 def make_task(encoder, pairs):
-    return Task(encoder, *labelled(pairs, pairs), seed=0, device=torch.device("cpu"), budget=1)
+    return Task(encoder, pairs, pairs, seed=0, device=torch.device("cpu"), budget=1)
 
 
 def test_it_asks_all_four_ways_and_finds_what_there_is():
@@ -104,7 +104,7 @@ def test_an_encoder_that_says_nothing_is_worth_chance():
 def test_rows_stand_beside_the_untrained_encoder_and_what_is_no_pair_is_refused(photo_samples):
     pairs = data.Pairs(videos(1, 1.0), sounds(1.0)).select(range(24))
     encoder = nets.build("audiovisual", size=32, channels=3, rate=RATE)
-    rows = evaluation.evaluate(encoder, pairs, pairs, ("crossmodal",), untrained=encoder)
+    rows = evaluation.evaluate(encoder, pairs, pairs, ("crossmodal",), controls={"untrained": encoder})
     assert [row["encoder"] for row in rows] == ["trained"] * 4 + ["untrained"] * 4
-    with pytest.raises(UsageError, match="no pairs"):
+    with pytest.raises(UsageError, match=r"crossmodal is measured on video \+ audio, not on audio"):
         evaluation.evaluate(encoder, pairs.sound, pairs.sound, ("crossmodal",))

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from withhold import evaluation, views
+from withhold import evaluation, kinds, views
 from withhold.errors import WithholdError
 from withhold.evaluation.features import plain_batches
 
@@ -50,7 +50,7 @@ def test_features_that_are_not_finite_are_an_error(encoder, make_samples):
 def test_pixels_are_the_images_rows(make_samples):
     samples = make_samples([0, 1, 2])
     expected = torch.from_numpy(samples.array).reshape(3, -1) / 255
-    torch.testing.assert_close(evaluation.raw(samples), expected)
+    torch.testing.assert_close(kinds.of(samples.kind).raw(samples), expected)
 
 
 def test_pixels_of_large_images_are_block_means(photos):
@@ -58,7 +58,7 @@ def test_pixels_of_large_images_are_block_means(photos):
 
     samples = data.load((np.repeat(np.repeat(photos[:4], 2, 1), 2, 2), np.arange(4)), size=64)
     torch.testing.assert_close(
-        evaluation.raw(samples), torch.from_numpy(photos[:4]).permute(0, 3, 1, 2).flatten(1) / 255
+        kinds.of(samples.kind).raw(samples), torch.from_numpy(photos[:4]).permute(0, 3, 1, 2).flatten(1) / 255
     )
 
 

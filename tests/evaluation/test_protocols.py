@@ -12,7 +12,7 @@ def test_names_are_the_files():
     assert protocols.names() == [
         "classifier", "crossmodal", "finetune", "knn", "linear", "lowshot", "retrieval", "tracking",
     ]  # fmt: skip
-    assert protocols.find("knn") is knn.measure
+    assert protocols.find("knn").measure is knn.measure
 
 
 def test_an_unknown_protocol_is_told_the_nearest():

@@ -11,6 +11,7 @@ from withhold.errors import UsageError
 from withhold.evaluation import evaluate
 from withhold.evaluation.protocols import retrieval
 from withhold.evaluation.protocols.retrieval import POOLINGS, average_precision, gem, rmac, whitening
+from withhold.evaluation.task import Task
 
 
 def unit(*shape, seed=0):
@@ -136,7 +137,7 @@ def test_average_pooling_is_the_encoders_own_feature(encoder, digits, make_task)
 @pytest.mark.parametrize("value", [0.0, 0.3])
 def test_collapsed_features_give_chance_although_the_items_come_by_class(value, make_samples, make_task, monkeypatch):
     samples = make_samples([0] * 200 + [1] * 200)
-    monkeypatch.setattr(retrieval, "raw", lambda samples, train: torch.full((len(samples), 16), value))
+    monkeypatch.setattr(Task, "features", lambda task, samples: torch.full((len(samples), 16), value))
     for row in retrieval.measure(make_task(samples, samples)):
         assert row["value"] == pytest.approx(0.5, abs=0.03)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from withhold import data, evaluation, nets, views
+from withhold import data, evaluation, kinds, nets, views
 from withhold.contract.tiny import RATE, sounds, videos
 from withhold.evaluation.supervised import Finetune, Supervised, train
 
@@ -16,7 +16,7 @@ def tones():
 
 
 def test_the_raw_control_is_the_mean_and_deviation_of_each_band(tones):
-    found = evaluation.raw(tones)
+    found = kinds.of(tones.kind).raw(tones)
     assert found.shape == (128, 80)
     for item in (1, 3):  # of one window, and of two
         windows = tones.whole(item).reshape(-1, RATE)
@@ -31,7 +31,7 @@ def test_the_raw_control_is_the_mean_and_deviation_of_each_band(tones):
 def test_a_table_names_the_spectrogram_as_the_control(tones):
     encoder = nets.build("audio-cnn", rate=RATE)
     train_part, test = tones.select(range(40)), tones.select(range(40, 64))
-    rows = evaluation.evaluate(encoder, train_part, test, ("knn",), untrained=encoder)
+    rows = evaluation.evaluate(encoder, train_part, test, ("knn",), controls={"untrained": encoder})
     assert [row["encoder"] for row in rows] == ["trained", "untrained", "spectrogram"]
     assert rows[-1]["value"] > 0.9, "low and high tones differ in their bands"
 
@@ -76,4 +76,4 @@ def test_features_of_pairs_come_from_both(photo_samples):
     assert both.shape == (2, 128)
     mean = seen[1] + heard[1]  # one window of each
     assert both[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-4)
-    assert evaluation.raw(pairs).shape == (128, evaluation.raw(pairs.frames).shape[1] + 80)
+    assert kinds.of(pairs.kind).raw(pairs).shape == (128, kinds.of(pairs.frames.kind).raw(pairs.frames).shape[1] + 80)

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from withhold.evaluation.features import plain_batches
 def test_rows_and_controls(encoder, digits):
     untrained = copy.deepcopy(encoder)
     state = {name: value.clone() for name, value in untrained.state_dict().items()}
-    rows = evaluation.evaluate(encoder, *digits, ("knn", "lowshot"), untrained=untrained)
+    rows = evaluation.evaluate(encoder, *digits, ("knn", "lowshot"), controls={"untrained": untrained})
     assert [(row["encoder"], row["protocol"], row.get("shots")) for row in rows] == [
         (name, *part)
         for name in ("trained", "untrained", "pixels")
@@ -25,19 +26,69 @@ def test_rows_and_controls(encoder, digits):
     assert all(torch.equal(state[name], value) for name, value in untrained.state_dict().items())
 
 
-def test_the_untrained_encoder_is_measured_with_refreshed_statistics(encoder, digits):
-    """Its row is that of an encoder whose statistics were set by hand on training images."""
-    refreshed = copy.deepcopy(encoder)
-    nets.refresh_statistics(refreshed, plain_batches([digits[0]], "cpu"))
-    rows = evaluation.evaluate(refreshed, *digits, ("knn",), untrained=encoder, pixels=False)
-    assert [row["encoder"] for row in rows] == ["trained", "untrained"]
-    assert rows[0]["value"] == rows[1]["value"]
-    assert evaluation.evaluate(encoder, *digits, ("knn",), pixels=False)[0]["value"] != rows[0]["value"]
+def test_the_same_fresh_weights_are_worth_the_same_trained_or_untrained(encoder, digits, make_samples):
+    """Both have statistics of what was learned from, or if that is gone, both of the evaluation's training items."""
+    learned = make_samples([0] * 64)
+    trained = copy.deepcopy(encoder)
+    nets.refresh_statistics(trained, plain_batches([learned], "cpu"))
+    values = []
+    for known in ([learned], None):
+        rows = evaluation.evaluate(
+            trained, *digits, ("knn",), controls={"untrained": encoder}, learned=known, pixels=False
+        )
+        assert [row["encoder"] for row in rows] == ["trained", "untrained"]
+        assert rows[0]["value"] == rows[1]["value"]
+        values.append(rows[0]["value"])
+    assert values[0] != values[1]
+
+
+def test_a_share_of_few_items_has_wilsons_interval(encoder, make_samples):
+    """Its ends are the shares from which the one that was found is 1.96 of their own deviations away."""
+    rng = np.random.default_rng(0)
+    train, few, many = (make_samples(rng.integers(0, 3, count)) for count in (30, 27, 200))
+    (row,) = evaluation.evaluate(encoder, train, few, ("knn",), pixels=False)
+    assert row["low"] < row["value"] < row["high"]
+    for end in (row["low"], row["high"]):
+        assert abs(end - row["value"]) == pytest.approx(1.96 * (end * (1 - end) / 27) ** 0.5)
+    assert "low" not in evaluation.evaluate(encoder, train, many, ("knn",), pixels=False)[0]
+
+
+def test_a_protocol_may_be_a_file_and_know_no_classes(encoder, make_samples, tmp_path):
+    """Verification: whether two items are of one class, also of classes that nobody has seen."""
+    (tmp_path / "verify.py").write_text(
+        "from torch.nn import functional as F\n"
+        "def measure(task):\n"
+        "    x = F.normalize(task.queries, dim=1)\n"
+        "    same = task.truth[:, None] == task.truth\n"
+        "    return [{'metric': 'gap', 'value': ((x @ x.T)[same].mean() - (x @ x.T)[~same].mean()).item()}]\n"
+    )
+    train, test = make_samples([0, -1, 1] * 4), make_samples([2, 1, 2], classes=("a", "b", "unseen"))
+    rows = evaluation.evaluate(encoder, train, test, (str(tmp_path / "verify.py"),))
+    assert [(row["encoder"], row["protocol"], row["n_unlabelled"]) for row in rows] == [
+        ("trained", "verify", 4), ("pixels", "verify", 4)
+    ]  # fmt: skip
+    (tmp_path / "none.py").write_text("")
+    assert sentence(encoder, train, test, (str(tmp_path / "none.py"),)).endswith(
+        "none.py defines no measure(task): a protocol's file does."
+    )
+
+
+def test_a_protocol_may_take_what_has_no_label(encoder, make_samples, tmp_path):
+    (tmp_path / "spread.py").write_text(
+        "TAKES = 'items'\n"
+        "def measure(task):\n"
+        "    return [{'metric': 'deviation', 'value': task.queries.std().item()}]\n"
+    )
+    bare = make_samples([-1] * 5)
+    bare.labels = None
+    (row,) = evaluation.evaluate(encoder, bare, bare, (str(tmp_path / "spread.py"),), pixels=False)
+    assert (row["n_test"], row["n_unlabelled"]) == (5, 0)
+    assert row["value"] > 0
 
 
 def test_the_supervised_network_is_best(encoder, digits):
     rows = evaluation.evaluate(
-        encoder, *digits, ("linear",), untrained=encoder, supervised=True, pixels=False, budget=128 * 80
+        encoder, *digits, ("linear",), controls={"untrained": encoder}, supervised=True, pixels=False, budget=128 * 80
     )
     values = {row["encoder"]: row["value"] for row in rows}
     assert values["supervised"] > values["untrained"] + 0.02
@@ -63,7 +114,8 @@ def test_classes_are_matched_by_name(encoder, make_samples):
 
 def test_the_default_budget_follows_the_data(encoder, make_samples, monkeypatch):
     budgets = []
-    monkeypatch.setattr(table.registry, "find", lambda name: lambda task: budgets.append(task.budget) or [])
+    protocol = replace(evaluation.find("knn"), measure=lambda task: budgets.append(task.budget) or [])
+    monkeypatch.setattr(table.registry, "find", lambda name: protocol)
     for count in (10, 500, 2000):
         samples = make_samples([0, 1] * count)
         evaluation.evaluate(encoder, samples, samples, pixels=False, protocols=("knn",))

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from withhold import evaluation, nets
+from withhold import evaluation, kinds, nets
 from withhold.contract.tiny import texts, tokenizer
-from withhold.evaluation.controls import raw
 from withhold.evaluation.task import Task
 
 
@@ -20,7 +19,7 @@ def samples():
 def test_tf_idf_is_what_the_formula_says(samples):
     """tf * (1 + log((1 + n) / (1 + df))), rows of length 1, over all of a document and not only a window of it."""
     train, test = samples.select(range(100)), samples.select(range(100, 128))
-    found = raw(test, train)
+    found = kinds.of("text").raw(test, train)
     documents = [train.whole(row).tolist() for row in range(100)]
     words = sorted({word for document in documents for word in document})
     idf = [1 + math.log(101 / (1 + sum(word in document for document in documents))) for word in words]
@@ -44,7 +43,13 @@ def test_texts_are_measured_beside_their_controls(samples):
     encoder = nets.build("text-transformer", tokenizer=tokenizer("words"), tokens=16)
     train, test = samples.split(0.25, 0)
     rows = evaluation.evaluate(
-        encoder, train, test, ("knn", "linear", "lowshot", "finetune"), untrained=encoder, supervised=True, budget=640
+        encoder,
+        train,
+        test,
+        ("knn", "linear", "lowshot", "finetune"),
+        controls={"untrained": encoder},
+        supervised=True,
+        budget=640,
     )
     assert {row["encoder"] for row in rows} == {"trained", "untrained", "supervised", "tf-idf"}
     found = {(row["encoder"], row["protocol"]): row["value"] for row in rows}

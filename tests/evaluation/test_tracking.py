@@ -7,10 +7,10 @@ from PIL import Image
 
 from withhold import data, evaluation, nets, views
 from withhold.console import column
-from withhold.errors import WithholdError
+from withhold.errors import UsageError, WithholdError
 from withhold.evaluation import trackers
 from withhold.evaluation.masks import boundary, region
-from withhold.evaluation.protocols.tracking import measure
+from withhold.evaluation.protocols.tracking import agreement
 from withhold.nets import tracking
 
 
@@ -34,7 +34,7 @@ def moving(tmp_path):
 
 def test_the_rows_are_means_without_the_first_frame(moving):
     """Of the copied mask, against a loop over the masks' files."""
-    rows = measure(trackers.copied, data.sequences(moving), 48)
+    rows = agreement(trackers.copied, data.sequences(moving), 48)
     expected = {}
     for name in ("blue", "red"):
         masks = [torch.from_numpy(np.array(Image.open(moving / "masks" / name / f"{i}.png"))) > 0 for i in range(6)]
@@ -53,7 +53,7 @@ def test_the_rows_are_means_without_the_first_frame(moving):
 
 def test_raw_colours_follow_a_coloured_thing(moving):
     sequences = data.sequences(moving)
-    followed, copied = (measure(tracker, sequences, 48) for tracker in (trackers.by_color(48), trackers.copied))
+    followed, copied = (agreement(tracker, sequences, 48) for tracker in (trackers.by_color(48), trackers.copied))
     for row, control in zip(followed, copied, strict=True):
         assert row["value"] > control["value"] + 0.3
 
@@ -77,7 +77,7 @@ def test_several_objects_count_alike(moving):
         labels[:22][labels[:22] > 0] = 7
         Image.fromarray(labels).save(path)
     sequence = data.sequences(moving)[1]
-    rows = measure(trackers.copied, [sequence], 48)
+    rows = agreement(trackers.copied, [sequence], 48)
     masks = [sequence.mask(number).labels for number in range(6)]
     found = [
         np.mean([region(*(torch.from_numpy(m == value) for m in (masks[0], mask))) for value in (7, 255)])
@@ -88,31 +88,35 @@ def test_several_objects_count_alike(moving):
 
 def test_frames_without_a_mask_are_followed_through(moving):
     (moving / "masks" / "red" / "3.png").unlink()
-    assert [row["n_test"] for row in measure(trackers.copied, data.sequences(moving), 48)] == [9, 9, 5, 5, 4, 4]
+    assert [row["n_test"] for row in agreement(trackers.copied, data.sequences(moving), 48)] == [9, 9, 5, 5, 4, 4]
 
 
 def test_one_mask_is_nothing_to_compare_with(moving):
     for number in range(1, 6):
         (moving / "masks" / "red" / f"{number}.png").unlink()
     with pytest.raises(WithholdError, match="red has no mask but the first: draw one of another frame to compare with"):
-        measure(trackers.copied, data.sequences(moving), 48)
+        agreement(trackers.copied, data.sequences(moving), 48)
 
 
 def test_masks_of_several_sizes_are_refused(moving):
     Image.new("L", (60, 48)).save(moving / "masks" / "red" / "3.png")
     with pytest.raises(WithholdError, match=r"red/3\.png is not of the first mask's size: make all masks so"):
-        measure(trackers.copied, data.sequences(moving), 48)
+        agreement(trackers.copied, data.sequences(moving), 48)
 
 
 def test_an_encoder_stands_beside_its_controls(moving):
     torch.manual_seed(0)
     encoder, untrained = (nets.build("fineconv", size=32, channels=3).train() for _ in range(2))
     state = {name: value.clone() for name, value in untrained.state_dict().items()}
-    rows = evaluation.evaluate_sequences(encoder, data.sequences(moving), source="toys", untrained=untrained)
-    assert list(dict.fromkeys(row["encoder"] for row in rows)) == ["trained", "untrained", "colors", "identity"]
+    rows = evaluation.evaluate(
+        encoder, None, data.sequences(moving), ("tracking",), source="toys", controls={"untrained": untrained}
+    )
+    assert list(dict.fromkeys(row["encoder"] for row in rows)) == [
+        "trained", "untrained", "untrained, near", "colors", "identity",
+    ]  # fmt: skip
     assert {row["protocol"] for row in rows} == {"tracking"}
     assert {row["data"] for row in rows} == {"toys"}
-    assert len(rows) == 4 * 6
+    assert len(rows) == 5 * 6
     assert all(0 <= row["value"] <= 1 for row in rows)
     assert encoder.training
     assert all(torch.equal(state[name], value) for name, value in untrained.state_dict().items())
@@ -123,5 +127,21 @@ def test_an_encoder_stands_beside_its_controls(moving):
     assert column(rows[2]) == "tracking J blue"
 
 
-def test_only_tracking_takes_sequences():
-    assert [name for name in evaluation.names() if evaluation.takes(name) == "sequences"] == ["tracking"]
+def test_only_tracking_takes_sequences(moving, encoder, digits):
+    taking = [name for name in evaluation.names() if evaluation.find(name).takes == evaluation.SEQUENCES]
+    assert taking == ["tracking"]
+    with pytest.raises(UsageError, match=r"knn is measured on items \+ label, not on video \+ mask"):
+        evaluation.evaluate(encoder, None, data.sequences(moving), ("tracking", "knn"))
+    with pytest.raises(UsageError, match=r"tracking is measured on video \+ mask, not on image: measure it by itself"):
+        evaluation.evaluate(encoder, *digits, ("tracking",))
+
+
+def test_near_asks_the_first_frame_too_about_places_nearby_only():
+    """Equal maps, but for two places far apart that are alike in the first frame and the last."""
+    maps = torch.zeros(2, 3, 10, 10)
+    maps[:, 0] = 1
+    maps[0, :, 0, 0], maps[1, :, 9, 9] = torch.tensor([0, 1.0, 0]), torch.tensor([0, 1.0, 0])
+    first = torch.zeros(1, 10, 10)
+    first[0, 0, 0] = 1
+    anywhere, near = (nets.propagate(maps, first, near=near, neighbours=1)[1, 0, 9, 9].item() for near in (False, True))
+    assert (anywhere, near) == (1, 0)

@@ -150,11 +150,12 @@ def test_it_shows_what_may_follow_and_what_it_remembers():
     method = make().eval()
     clip = moving(1, t=26)
     with torch.no_grad():
-        shown = method.apply_to(clip)
-    assert shown["predicted"].shape == (1, 20, 1, 32, 32)
-    torch.testing.assert_close(shown["predicted"][:, :10], clip[:, -10:] / 255)
-    assert shown["remembered"].shape == (1, 10, 1, 32, 32)
-    assert make(predicts="future").apply_to(clip[:, :4])["predicted"].shape == (1, 8, 1, 32, 32)
+        shown = method.apply_to(clip[0])
+    assert shown["predicted"].frames.shape == (20, 1, 32, 32)
+    torch.testing.assert_close(shown["predicted"].frames[:10], clip[0, -10:] / 255)
+    assert shown["remembered"].frames.shape == (10, 1, 32, 32)
+    assert shown["remembered"].fps == 10
+    assert make(predicts="future").apply_to(clip[0, :4])["predicted"].frames.shape == (8, 1, 32, 32)
 
 
 def test_values_that_make_no_sense_are_refused():

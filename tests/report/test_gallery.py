@@ -92,6 +92,6 @@ def test_a_sound_is_shown_as_its_spectrogram():
     (cell,) = gallery._items(sounds(1.0), [1], nets.build("audio-cnn", rate=RATE))
     assert cell["label"] == "1"
     with Image.open(io.BytesIO(base64.b64decode(cell["image"].split(",")[1]))) as image:
-        assert image.size == (101, 40)
+        assert image.size == (192, 96)
         bright = np.asarray(image).astype(int).mean(1).argmax()
-    assert 8 < bright < 20, "a tone of about 1,000 Hz of 2,000 lies high in the picture"
+    assert 19 < bright < 48, "a tone of about 1,000 Hz of 2,000 lies high in the picture"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import withhold
+from withhold import options
 from withhold.cli.verbs import verb
 from withhold.console import Progress, counted, print_json, print_results, print_table
 from withhold.errors import UsageError, WithholdError
@@ -117,40 +118,29 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """
     parser.add_argument("method", help="a method's name (see `withhold methods`), or a Python file that declares one")
     parser.add_argument("items", nargs="*", metavar="DATA | key=value", help="the data, then parameters of the method")
-    parser.add_argument(
-        "--encoder", help="convnet, lenet, resnet18, vit-tiny, hf:NAME ... (default: what suits the hardware)"
-    )
-    parser.add_argument("--pretrained", action="store_true", help="start from the encoder's published weights")
-    parser.add_argument("--size", type=int, help="pixels of the square input (default: from the images)")
-    parser.add_argument("--epochs", type=float, help="passes over the data")
-    parser.add_argument("--minutes", type=float, help="instead of epochs: how long (default: 10 on a CPU, 30 on a GPU)")
-    parser.add_argument("--batch-size", type=int, help="items a step, on each device")
-    parser.add_argument("--optimizer", choices=["adamw", "sgd", "lars", "adagrad"], help="default: the method's own")
-    parser.add_argument("--lr", type=float, help="peak learning rate at 256 items a step (default: the method's own)")
-    parser.add_argument("--weight-decay", type=float, help="default: the method's own")
-    parser.add_argument("--clip", type=float, default=0.0, help="largest norm of the gradient (default: no limit)")
-    parser.add_argument("--accumulate", type=int, default=1, help="cut every batch into so many parts, to save memory")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and views (default: %(default)s)")
-    parser.add_argument("--labels", help="a csv file with the labels of some items")
+    explained = options.explained()
+    for option in options.named():
+        if options.kind(option) is bool:
+            parser.add_argument(options.flag(option), action="store_true", help=explained[option.name])
+        else:
+            parser.add_argument(
+                options.flag(option), type=options.kind(option), default=option.default, help=explained[option.name]
+            )
     parser.add_argument("--out", help="the run's folder (default: runs/METHOD-DATA)")
     parser.add_argument("--resume", action="store_true", help="go on where the run in the folder stopped")
-    parser.add_argument("--devices", type=int, default=1, help="processes on this machine")
-    parser.add_argument("--nodes", type=int, default=1, help="machines, started by torchrun or SLURM")
-    parser.add_argument("--precision", help="such as 32-true or bf16-mixed (default: what the hardware is fast at)")
-    parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
-    options = vars(parser.parse_intermixed_args(arguments))
-    machine, _ = options.pop("json"), options.pop("debug")
-    sources, parameters = split_items(options.pop("items"))
+    given = vars(parser.parse_intermixed_args(arguments))
+    machine, _ = given.pop("json"), given.pop("debug")
+    sources, parameters = split_items(given.pop("items"))
     from withhold.losses import rank
 
-    clash = sorted(set(parameters) & set(options))
+    clash = sorted(set(parameters) & set(given))
     if clash:
         raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
     bar = Progress(machine)
     again = shlex.join(argument for argument in arguments if argument != "--resume")
     go_on = f"Stopped. Go on with: withhold train {again} --resume"
     try:
-        run = withhold.train(options.pop("method"), *sources, progress=bar, **options, **parameters)
+        run = withhold.train(given.pop("method"), *sources, progress=bar, **given, **parameters)
     except KeyboardInterrupt:
         print(go_on, file=sys.stderr)
         raise

@@ -21,9 +21,9 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("run", help="the folder that `withhold train` made")
     parser.add_argument("data", help="as for `withhold train`")
     parser.add_argument(
-        "--protocol", help="knn, linear, lowshot, retrieval, crossmodal, finetune, classifier, tracking, joined by "
-        "commas (default: knn,linear, and classifier where the method has learned to name classes; tracking where DATA "
-        "has masks)",
+        "--protocol", help="knn, linear, lowshot, retrieval, crossmodal, finetune, classifier, tracking, or the path "
+        "of a Python file, joined by commas (default: knn,linear, and classifier where the method has learned to name "
+        "classes; tracking where DATA has masks)",
     )  # fmt: skip
     parser.add_argument("--labels", help="a csv file with the labels")
     parser.add_argument("--test-fraction", type=float, default=0.2, help="where DATA has no test part of its own")
@@ -107,22 +107,25 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
     options = parser.parse_intermixed_args(arguments)
     if not options.query.strip():
         raise UsageError("The query is empty: give the path of an item in the index, or with --run a file or a text.")
+    from withhold import kinds
+
     index = withhold.search.Index(options.index)
     query: Any = options.query
     asked = None
     if options.run:
         run = withhold.load(options.run)
-        if run.kind == "text" and not os.path.isfile(query):
+        typed = kinds.of(run.kind).typed
+        if typed and not os.path.isfile(query):
             query = [query]  # a text itself
         asked = run.embed(query)
-        if run.kind == "text" and not any(asked["embedding"][0].as_py()):
+        if typed and not any(asked["embedding"][0].as_py()):
             raise UsageError(f"The vocabulary of {options.run} has no word of the query: ask with other words.")
     found = index.query(query if asked is None else asked, options.k, exact=options.exact)
     if options.html:
         withhold.search.write_page(Path(options.html), index, query, found, asked=asked)
     if options.json:
         return print_json({"query": options.query, "results": found.to_pylist(), "html": options.html})
-    if index.kind == "text":
+    if kinds.of(index.kind).typed:
         found = found.add_column(1, "text", [withhold.search.beginnings(index, found)])
     print_table(
         ["distance", *found.column_names[:-1]],
@@ -138,32 +141,39 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
 def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """What a trained method gives beyond embeddings, such as a colourised photo: writes ordinary files.
 
-    A method of texts takes a text, such as "king - man + woman", and prints its answers.
+    A method of texts takes a text, such as "king - man + woman", and prints its answer too.
     """
     parser.add_argument("run", help="the folder that `withhold train` made")
     parser.add_argument("input", help="what the run learned from: an image or a video, or a folder of them; or a text")
     parser.add_argument("--out", help="the folder to write to")
     parser.add_argument(
-        "--mask",
-        help="what to follow from the first frame on: a PNG file of numbers, or a csv file of points (name, x, y)",
-    )
+        "--with", dest="given", action="append", default=[], metavar="NAME=FILE",
+        help="what the method takes besides the input, such as mask=first.png: what to follow through a video, as a "
+        "PNG file of numbers or a csv file of points (name, x, y)",
+    )  # fmt: skip
     options = parser.parse_intermixed_args(arguments)
-    from withhold.answers import apply as apply_run
+    from withhold.answers import answer, is_text, tables, write
 
     run = withhold.load(options.run)
-    if run.kind == "text" and not run.names_classes:
-        if options.mask is not None or not options.input.strip():
-            raise UsageError(f"{run.config['method']} answers a text: give one, and nothing else.")
-        answers = run.apply(options.input)
-        if options.json:
-            return print_json({"answers": [{"word": word, "score": score} for word, score in answers]})
-        return print_table(["word", "score"], [[word, f"{score:.3f}"] for word, score in answers])
-    if options.out is None:
+    if wrong := [given for given in options.given if "=" not in given]:
+        raise UsageError(f"--with {wrong[0]} names no file: give it as NAME=FILE.")
+    if not options.input.strip():
+        raise UsageError("The input is empty: give a text, or whatever the run learned from.")
+    said: Any = {}
+    answered: Any = answer(run, options.input, dict(given.split("=", 1) for given in options.given))
+    if is_text(run, options.input):
+        answered = list(answered)
+        said = {name: tables(value) for name, value in answered[0][1].items()}
+    elif options.out is None:
         raise UsageError("Files are written: give the folder for them, as --out FOLDER.")
-    written = apply_run(run, options.input, Path(options.out), mask=options.mask)
+    files = [str(path) for path in write(answered, Path(options.out))] if options.out else []
     if options.json:
-        return print_json({"out": options.out, "files": [str(path) for path in written]})
-    print(f"Wrote {counted(len(written), 'file')} to {options.out}")
+        rows = [dict(zip(columns, row, strict=True)) for columns, table in said.values() for row in table]
+        return print_json(({"answers": rows} if said else {}) | ({"out": options.out, "files": files} if files else {}))
+    for columns, table in said.values():
+        print_table(columns, [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in table])
+    if files:
+        print(f"Wrote {counted(len(files), 'file')} to {options.out}")
 
 
 @verb

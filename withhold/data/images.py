@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from withhold.data.kind import Item, Kind, Shape, Unreadable, nothing_in
+from withhold.data import media
+from withhold.data.kind import Item, Kind, Shape
 from withhold.errors import UsageError
 
 DECODER = 1  # part of every cache key: raise it when the pixels that come out of `decode` change
@@ -58,12 +59,13 @@ class Images(Pictures):
     """
 
     name = noun = "image"
-    endings = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+    endings = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".jpe", ".avif", ".heic",
+               ".heif")  # fmt: skip
     columns = ("image", "img", "path", "file", "filename", "file_name", "image_path", "bytes", "jpg", "png", "name")
 
     @property
     def key(self):
-        return f"{self.size} {self.channels} {DECODER}"
+        return f"{self.size} {self.channels} {DECODER}" + " heif" * media.has_heif()
 
     @property
     def at_once(self):
@@ -98,7 +100,7 @@ def decode(item: Item, size: int, channels: int) -> np.ndarray:
     """
     if isinstance(item, np.ndarray) and item.shape == (size, size, channels):
         return item
-    with _readable(item) as image:
+    with media.image(item) as image:
         if image.format == "JPEG":
             image.draft(None, (2 * size, 2 * size))  # decodes at 1/2, 1/4 or 1/8, with twice the pixels that we need
         square = _square(_plain(image), size)
@@ -108,14 +110,14 @@ def decode(item: Item, size: int, channels: int) -> np.ndarray:
 
 def whole(item: Item) -> np.ndarray:
     """An image -> uint8 [h, w, 1 or 3] at its own size, otherwise as from `decode`. Raises: Unreadable."""
-    with _readable(item) as image:
+    with media.image(item) as image:
         pixels = np.array(_plain(image))
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def thumbnail(item: Item, size: int) -> Image.Image:
     """An image, upright, grey or colour with 8 bits, shrunk to fit into `size` pixels squared. Raises: Unreadable."""
-    with _readable(item) as image:
+    with media.image(item) as image:
         if image.format == "JPEG":
             image.draft(None, (2 * size, 2 * size))
         small = _plain(image)
@@ -125,13 +127,13 @@ def thumbnail(item: Item, size: int) -> Image.Image:
 
 def short_side(item: Item) -> int:
     """The shorter side of an image in pixels, from its header. Raises: Unreadable."""
-    with _readable(item) as image:
+    with media.image(item) as image:
         return min(image.size)
 
 
 def is_grey(item: Item) -> bool:
     """Whether an image has no colour: it is stored as grey, or its channels agree. Raises: Unreadable."""
-    with _readable(item) as image:
+    with media.image(item) as image:
         if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
             return True
     pixels = decode(item, 32, 3)
@@ -141,38 +143,8 @@ def is_grey(item: Item) -> bool:
 def encode(pixels: np.ndarray) -> bytes:
     """Pixels uint8 [h, w] or [h, w, c] -> a PNG file."""
     file = io.BytesIO()
-    _from_pixels(pixels).save(file, "PNG", compress_level=1)
+    media.from_pixels(pixels).save(file, "PNG", compress_level=1)
     return file.getvalue()
-
-
-@contextlib.contextmanager
-def _readable(item: Item):
-    """The opened image; whatever goes wrong inside becomes `Unreadable`: a damaged file can raise nearly anything."""
-    try:
-        item = item() if callable(item) else item
-        if isinstance(item, np.ndarray):
-            yield _from_pixels(item)
-        else:
-            with Image.open(io.BytesIO(item) if isinstance(item, bytes) else str(item)) as image:
-                yield image
-    except Unreadable:
-        raise
-    except Exception as error:
-        raise Unreadable(_reason(item, error)) from error
-
-
-def _reason(item: Item, error: Exception) -> str:
-    if lacking := nothing_in(item, error):
-        return lacking
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"too many pixels: {str(error).split(',')[0]}"
-    return str(error).strip().rstrip(".") or type(error).__name__
-
-
-def _from_pixels(pixels: np.ndarray) -> Image.Image:
-    return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -1,6 +1,5 @@
 """What a kind of data is: how its files are found, and how an item is decoded."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -36,14 +35,6 @@ class Shape:
 
 class Unreadable(Exception):
     """An item that cannot be decoded; its text is the reason, in a few words."""
-
-
-def nothing_in(item: Item | None, error: Exception) -> str:
-    """Why there was nothing to decode, where that is what the error means; else ""."""
-    if isinstance(error, FileNotFoundError):
-        return "missing file"
-    empty_file = isinstance(item, str) and os.path.isfile(item) and not os.path.getsize(item)
-    return "empty file" if empty_file or (isinstance(item, bytes) and not item) else ""
 
 
 class Kind:

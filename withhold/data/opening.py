@@ -34,6 +34,12 @@ KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Videos, Sou
 PAIR = Pairs.kind
 
 
+def register(cls: type[Kind]) -> type[Kind]:
+    """Declare a class as a kind of data, by its name; `withhold.kinds` has what it is to the eye and to controls."""
+    KINDS[cls.name] = cls
+    return cls
+
+
 def splits(source: Any, kind: str = "image") -> dict[str, Any]:
     """{"train": ..., "test": ...}, each a source of its own, if `source` holds both; else {}.
 

@@ -1,7 +1,6 @@
 """Videos as a whole, and the masks that say what is to be followed in them."""
 
 import csv
-import logging
 import os
 import posixpath
 from dataclasses import dataclass
@@ -9,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from withhold.data import sources
+from withhold.data import media, sources
 from withhold.data.images import Images
 from withhold.data.kind import Item, Unreadable
 from withhold.data.videos import Videos, each_frame
 from withhold.errors import UsageError, WithholdError
-
-log = logging.getLogger("withhold")
 
 FOLDERS = (("images", "masks"), ("JPEGImages", "Annotations"))
 """What the folders of frames and of masks are called: plainly, and as DAVIS has them."""
@@ -66,14 +62,10 @@ class Sequence:
         Raises:
             WithholdError: they cannot be read, there is one only, or they and the first mask are of different shapes.
         """
-        found: list[np.ndarray] = []
         try:
-            for frame in each_frame(self.video, side):
-                found.append(frame)
+            found = list(media.bounded(each_frame(self.video, side)))
         except Unreadable as error:
-            if not found:
-                raise WithholdError(f"{self.name} cannot be read: {error}.") from error
-            log.warning("%s breaks off after %d frames (%s); these are kept", self.name, len(found), error)
+            raise WithholdError(f"{self.name} cannot be read: {error}.") from error
         if len(found) < 2:
             raise WithholdError(f"{self.name} has {len(found)} frame(s): there is nothing to follow; give two or more.")
         if len({frame.shape for frame in found}) > 1:
@@ -99,14 +91,13 @@ class Sequence:
 def read_mask(path: str) -> Mask:
     """A mask from a picture: its palette's numbers, or its grey values. Raises: WithholdError, with the reason."""
     try:
-        with Image.open(path) as image:
+        with media.image(path) as image:
             if image.mode not in ("1", "L", "P", "I", "I;16"):
                 raise WithholdError(f"{path} is in colour ({image.mode}), and a mask has numbers: save it as grey.")
             palette = image.getpalette() if image.mode == "P" else None
             return Mask(np.array(image).astype(np.int64), palette)
-    except OSError as error:
-        reason = error.strerror or error  # of a file that is not there, or of one that is no picture
-        raise WithholdError(f"{path} cannot be read as a mask ({reason}): give a PNG file.") from error
+    except Unreadable as error:
+        raise WithholdError(f"{path} cannot be read as a mask ({error}): give a PNG file.") from error
 
 
 def sequence(source: Any, mask: str | None) -> Sequence:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,40 +10,35 @@ from lightning_fabric import Fabric
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from withhold import views
+from withhold import kinds
 from withhold.data import Feeder, Samples
 from withhold.methods import Classifier, Encoder, Optimizer, accuracy
 from withhold.needs import parse
-from withhold.nets import AudioEncoder
 from withhold.training import Plan, defaults, fit
 
 BATCH_SIZE = 128
 
 
 class Supervised(Classifier):
-    """Withholds the label; predicts it from a random crop of the image, or from all of a text."""
+    """Withholds the label; predicts it from a mild change of the item, such as a random crop.
 
-    needs = {"labelled": parse("image + label")}
+    Args:
+        kind: of the items; by default what the encoder is of.
+    """
+
+    needs = {"labelled": parse("items + label")}
+
+    def __init__(self, encoder: Encoder, classes: Sequence[str], kind: str | None = None):
+        super().__init__(encoder, classes)
+        self.kind = kinds.of(kind or encoder.kind)
 
     def withhold(self, labelled):
-        """Images or clips uint8 [n, (t,) c, h, w] and labels [n] -> crops and flips of them, labels [n].
-
-        Sounds int16 [n, s] become louder or softer, earlier or later; where the encoder is one of sounds alone, also
-        spectrograms with masks. Token numbers [n, l] stay what they are.
-        """
+        """What `data` gives of a batch, and labels [n] -> what `kinds` makes of it, labels [n]."""
         items, labels = labelled
-        if self.encoder.kind == "text":
-            return items, labels
-        return self.sound(items) if items.ndim == 2 else views.augment(items, self.rng, crop=(0.4, 1.0)), labels
+        return self.kind.change(items, self.encoder, self.rng), labels
 
-    def sound(self, sounds):
-        heard = views.time_shift(views.gain(views.to_float(sounds), self.rng, 6.0), self.rng, 0.1)
-        if not isinstance(self.encoder, AudioEncoder):
-            return heard
-        return views.mask_bands(self.encoder.normalize(heard), self.rng, 0.2, 0.2)
-
-    def predict(self, images):
-        return self.classify(images)
+    def predict(self, seen):
+        return self.classify(seen)
 
     def loss(self, scores, labels):
         return {
@@ -71,7 +67,7 @@ def train(
     fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # of the head's weights
-        learner = cls(copy.deepcopy(encoder), samples.classes)
+        learner = cls(copy.deepcopy(encoder), samples.classes, samples.kind)
         plan = Plan(steps=max(1, images // feeder.batch_size), seed=seed)
         with tqdm(total=plan.steps, desc="training with labels", unit=" steps", delay=2, disable=None) as bar:
             outcome = fit(

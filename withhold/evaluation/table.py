@@ -2,29 +2,30 @@
 
 import copy
 import logging
+import math
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 
-from withhold import nets, views
+from withhold import kinds, nets, views
 from withhold.console import counted
 from withhold.data import Samples, Sequence
 from withhold.errors import UsageError
-from withhold.evaluation import controls
 from withhold.evaluation import protocols as registry
 from withhold.evaluation import supervised as labels_seen
 from withhold.evaluation.features import plain_batches
-from withhold.evaluation.task import Task, labelled
-from withhold.evaluation.trackers import Tracker, by_color, by_encoder, copied
+from withhold.evaluation.task import Task
 from withhold.methods import Classifier
-from withhold.nets import Encoder, ImageEncoder
+from withhold.nets import Encoder
 
 REPEATS = 30
 log = logging.getLogger("withhold")
 
 LEAST_IMAGES, MOST_IMAGES = 20_000, {"cpu": 100_000, "cuda": 2_000_000}
+SMALL = 200
+"""Test items below which an accuracy shows its interval."""
 
 
 def by_data(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -45,108 +46,117 @@ def by_data(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 def evaluate(
     encoder: Encoder,
-    train: Samples,
-    test: Samples,
+    train: Samples | None,
+    test: Samples | list[Sequence],
     protocols: Collection[str] = ("knn", "linear"),
     *,
-    untrained: Encoder | None = None,
+    controls: Mapping[str, Encoder] | None = None,
+    learned: list[Samples] | None = None,
     supervised: bool = False,
     classifier: Classifier | None = None,
     pixels: bool = True,
     budget: int | None = None,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    source: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Measure frozen features by each protocol, beside the controls: a row for each pair.
+    """Measure an encoder by each protocol, beside the controls: a row for each pair.
 
     A row is {"encoder", "protocol", "metric", "value", "data", "n_train", "n_test", "n_unlabelled"} and what else a
-    protocol has to say ("shots", "deviation", "strength"). "encoder" is "trained", "untrained", "supervised" or
-    "pixels" ("tf-idf" of texts, "spectrogram" of sounds); "data" is what it was measured on; "n_unlabelled" counts the
-    items left out because they have no label.
+    protocol has to say ("shots", "deviation", "strength", "sequence"). "encoder" is "trained", a control's name,
+    "supervised", or what the raw items are called, such as "pixels"; "data" is what it was measured on; "n_unlabelled"
+    counts the items left out because they have no label. An accuracy on fewer than 200 items has "low" and "high", the
+    ends of its 95 % interval.
+
+    All networks have their batch statistics of the same items: those that the trained one learned from. Where these
+    are not there any more, all of them, the trained one too, have statistics of the training items of the evaluation,
+    or of the sequences' frames. Only the supervised network has those of what it learned from. What is given is not
+    changed.
 
     Args:
-        train, test: samples with labels, or pairs, decoded as the encoder takes them; classes are matched by name.
-        untrained: the same architecture with fresh weights: the control, measured after its batch statistics have been
-            set on training images; it is not changed.
+        train, test: samples, decoded as the encoder takes them; classes are matched by name. Or None and videos with
+            masks, whose frames are scaled to the encoder's size and seen whole.
+        protocols: names, or paths of files; see `withhold.evaluation.protocols`.
+        controls: encoders to measure beside it, by the name of their rows; "untrained" is one with fresh weights.
+        learned: what the encoder was trained on, a stream each; None where that is not there any more.
         supervised: also train the untrained network on the labels, and measure its features likewise.
         classifier: the method that trained the encoder, where it answers with classes itself.
-        pixels: also measure raw pixels, or what stands for them.
+        pixels: also measure raw items.
         budget: images, counted with repeats, that fine-tuning and the supervised network see; by default 30 times the
             training items, at least 20,000 and at most 100,000 on a CPU or 2,000,000 on a GPU.
+        source: what a person called the test data; by default as the samples say.
 
     Raises:
-        UsageError: an unknown protocol, or labels that cannot be measured with.
+        UsageError: an unknown protocol, or data that it cannot measure with.
     """
-    measures = {name: registry.find(name) for name in protocols}
-    if supervised and untrained is None:
+    found = [registry.find(name) for name in protocols]
+    controls, device = controls or {}, torch.device(device)
+    if supervised and "untrained" not in controls:
         raise UsageError("A supervised network starts from fresh weights: give the untrained encoder as well.")
-    n_items = len(train) + len(test)
-    asked = {registry.takes(name) for name in protocols}
-    if asked != {"pairs"} or test.labels is not None:
-        train, test = labelled(train, test)
-    device = torch.device(device)
-    budget = budget or min(max(REPEATS * len(train), LEAST_IMAGES), MOST_IMAGES[device.type])
+    for samples, purpose in ((train, "train"), (test, "test")):
+        if isinstance(samples, Samples) and not len(samples):
+            raise UsageError(
+                f"There is nothing to {purpose} on in {samples.source}: give it at least one item a class."
+            )
+    given: dict[Any, list[Any]] = {
+        protocol: [None if part is None else protocol.given(part, encoder.kind) for part in (train, test)]
+        for protocol in found
+    }
+    shown: list[Any] = learned or (test if train is None else [train])  # type: ignore[assignment]
 
-    encoders: dict[str, Encoder | None] = {"trained": encoder}
-    classifiers = {"trained": classifier}
-    if untrained is not None:
-        control = copy.deepcopy(untrained).to(device)
-        nets.refresh_statistics(control, plain_batches([train], device))
-        encoders["untrained"] = control
-    if supervised and untrained is not None:
-        log.info("training a supervised network on %s labels", f"{len(train):,}")
-        learner = labels_seen.Supervised
-        taught = labels_seen.train(learner, untrained, train, images=budget, seed=seed, device=device)
-        nets.refresh_statistics(taught.encoder, plain_batches([train], device))
-        encoders["supervised"], classifiers["supervised"] = taught.encoder, taught
-    if pixels and asked != {"pairs"}:  # whose halves have no space in common
-        encoders[controls.NAMES.get(test.kind, "pixels")] = None
+    def images(learned_on: Any) -> int:
+        return budget or min(max(REPEATS * len(learned_on), LEAST_IMAGES), MOST_IMAGES[device.type])
+
+    def refreshed(network: Encoder, items: list[Any]) -> Encoder:
+        network = copy.deepcopy(network).to(device)
+        nets.refresh_statistics(network, _plain(items, network, device))
+        return network
+
+    def networks() -> Iterator[tuple[str, Encoder | None, Classifier | None]]:
+        yield "trained", encoder if learned else refreshed(encoder, shown), classifier
+        for name, control in controls.items():
+            yield name, refreshed(control, shown), None
+        if supervised and train is not None:
+            part = train.of(encoder.kind).labelled("the supervised network")
+            log.info("training a supervised network on %s labels", f"{len(part):,}")
+            taught = labels_seen.train(
+                labels_seen.Supervised, controls["untrained"], part, images=images(part), seed=seed, device=device
+            )
+            yield "supervised", refreshed(taught.encoder, [part]), taught
+        if pixels:
+            yield "raw" if train is None else kinds.of(train.of(encoder.kind).kind).control, None, None
+
     rows = []
-    for row, network in encoders.items():
-        if set(measures) == {"classifier"} and row not in classifiers:
-            continue  # it has no answers of its own
-        log.info("measuring: %s, %s", row, ", ".join(measures))
-        task = Task(network, train, test, seed, device, budget, classifiers.get(row))
-        about = {
-            "data": test.source, "n_train": len(train), "n_test": len(test),
-            "n_unlabelled": n_items - len(train) - len(test),
-        }  # fmt: skip
-        for name, measure in measures.items():
-            rows += [{"encoder": row, "protocol": name, **about, **part} for part in measure(task)]
+    for row, network, answers in networks():
+        log.info("measuring: %s, %s", row, ", ".join(protocol.name for protocol in found))
+        tasks: dict[Any, Task] = {}  # one for all protocols that take the same: it keeps features
+        for protocol in found:
+            known, asked = given[protocol]
+            rest = (images(known or ()), answers, row, getattr(encoder, "size", 0))
+            task = tasks.setdefault(protocol.takes, Task(network, known, asked, seed, device, *rest))
+            about = {
+                "encoder": row, "protocol": protocol.name, "data": source or asked.source,
+                "n_train": len(known or ()), "n_test": len(asked),
+                "n_unlabelled": len(train or ()) + len(test) - len(known or ()) - len(asked),
+            }  # fmt: skip
+            rows += [_with_interval({**about, **part}) for part in protocol.measure(task)]
     return rows
 
 
-def evaluate_sequences(
-    encoder: ImageEncoder,
-    sequences: list[Sequence],
-    protocols: Collection[str] = ("tracking",),
-    *,
-    source: str = "sequences",
-    untrained: ImageEncoder | None = None,
-    device: str | torch.device = "cpu",
-) -> list[dict[str, Any]]:
-    """Measure how well masks are carried through videos by an encoder's maps, beside the controls: rows as above.
+def _plain(items: list[Any], encoder: Encoder, device: torch.device) -> Iterator[Any]:
+    """Items as networks take them: of samples some, of sequences all frames."""
+    if isinstance(items[0], Samples):
+        yield from plain_batches([samples.of(encoder.kind) for samples in items], device)
+    else:
+        for sequence in items:
+            frames = torch.from_numpy(sequence.frames(encoder.size)).permute(0, 3, 1, 2)
+            yield views.to_float(frames).to(device)
 
-    "encoder" is "trained", "untrained", "colors" (raw patches) or "identity" (the first mask copied); "sequence" is
-    there where a row is about one of them, not about their mean.
 
-    Args:
-        sequences: with masks; their frames are scaled to the encoder's size, and seen whole.
-        source: what a person called them.
-        untrained: the same architecture with fresh weights; its batch statistics are set on the frames.
-    """
-    device, side = torch.device(device), encoder.size
-    trackers: dict[str, Tracker] = {"trained": by_encoder(copy.deepcopy(encoder), device)}
-    if untrained is not None:
-        control = copy.deepcopy(untrained).to(device)
-        frames = (torch.from_numpy(sequence.frames(side)).permute(0, 3, 1, 2) for sequence in sequences)
-        nets.refresh_statistics(control, (views.to_float(part).to(device) for part in frames))
-        trackers["untrained"] = by_encoder(control, device)
-    trackers |= {"colors": by_color(side), "identity": copied}
-    rows = []
-    for row, tracker in trackers.items():
-        log.info("measuring: %s, %s", row, ", ".join(protocols))
-        for name in protocols:
-            about = {"encoder": row, "protocol": name, "data": source, "n_train": 0}
-            rows += [about | part for part in registry.find(name)(tracker, sequences, side)]
-    return rows
+def _with_interval(row: dict[str, Any]) -> dict[str, Any]:
+    """The row, and of an accuracy on few items Wilson's interval (JASA 1927): shares that 1.96 deviations reach."""
+    if row["metric"] != "accuracy" or row["n_test"] >= SMALL:
+        return row
+    share, n, z = row["value"], row["n_test"], 1.96
+    middle, reach = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    return row | {"low": (middle - reach) / (1 + z**2 / n), "high": (middle + reach) / (1 + z**2 / n)}

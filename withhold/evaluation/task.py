@@ -1,41 +1,46 @@
-"""What a protocol measures: one encoder (or the pixels) on labelled training and test items."""
+"""What a protocol measures: one encoder (or the raw items) on training and test items."""
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from withhold import kinds
 from withhold.data import Samples
 from withhold.errors import UsageError
-from withhold.evaluation.controls import raw
 from withhold.evaluation.features import features
 from withhold.evaluation.logistic import moments
 from withhold.methods import Classifier
-from withhold.nets import Encoder
 
 
 @dataclass(frozen=True)
 class Task:
-    """Learn from `train`, all of it labelled, to name the classes of `test`. Features are computed when asked for.
+    """Learn from `train`, and be measured on `test`. Features are computed when asked for.
 
     Args:
         encoder: what is measured; None stands for the raw items, such as their pixels.
-        train, test: as `labelled` gives them.
+        train, test: what the protocol takes: samples, all of them labelled where it takes labels, or a list of
+            sequences to test on.
         seed: of whatever a protocol draws.
         device: where to compute.
         budget: images, counted with repeats, that a protocol may show to a network it trains.
         classifier: the method that trained the encoder, where it answers with classes itself.
+        row: what the encoder is called in the table.
+        size: pixels of the images that the trained encoder sees, also where a control is measured; 0 if it sees none.
     """
 
-    encoder: Encoder | None
-    train: Samples
-    test: Samples
+    encoder: Any  # Encoder | None; a protocol knows which sort it takes
+    train: Any
+    test: Any
     seed: int
     device: torch.device
     budget: int
     classifier: Classifier | None = None
+    row: str = "trained"
+    size: int = 0
 
     @property
     def classes(self) -> int:
@@ -44,21 +49,21 @@ class Task:
     @cached_property
     def bank(self) -> Tensor:
         """The training items' features, float32 [n, d]."""
-        return self._features(self.train)
+        return self.features(self.train)
 
     @cached_property
     def queries(self) -> Tensor:
         """The test items' features, float32 [m, d]."""
-        return self._features(self.test)
+        return self.features(self.test)
 
     @cached_property
     def moments(self) -> tuple[Tensor, Tensor]:
         """What features are standardised with: the training items' mean [d], and deviation [d].
 
-        How often words occur has one deviation for all of them: its own would make the rarest word the largest.
+        Where the raw features of a kind are alike, such as how often words occur, one deviation is that of all of them.
         """
         mean, deviation = moments(self.bank)
-        if self.encoder is None and self.train.kind == "text":
+        if self.encoder is None and kinds.of(self.train.kind).alike:
             deviation = self.bank.var(0).mean().sqrt().expand_as(mean)
         return mean, deviation
 
@@ -68,14 +73,38 @@ class Task:
         return torch.as_tensor(self.train.labels, device=self.device)
 
     @cached_property
+    def truth(self) -> Tensor:
+        """The test items' classes, int64 [m], in their own numbering, which training items need not share."""
+        return torch.as_tensor(self.test.labels, device=self.device)
+
+    @cached_property
     def answers(self) -> Tensor:
-        """The test items' classes, int64 [m], in the training items' numbering."""
+        """The test items' classes, int64 [m], in the training items' numbering: see `require_known`."""
         number = {name: i for i, name in enumerate(self.train.classes)}
         return torch.tensor([number[self.test.classes[i]] for i in np.asarray(self.test.labels)], device=self.device)
 
     def accuracy(self, predicted: Tensor) -> float:
         """The share of test items whose class is predicted [m]."""
         return (predicted.to(self.device) == self.answers).float().mean().item()
+
+    def require_known(self) -> None:
+        """Two classes or more to learn, and none that only the test has: for protocols that name classes.
+
+        Raises:
+            UsageError: it is otherwise.
+        """
+        parts = (self.train, self.test)
+        known, asked = ({part.classes[i] for i in np.unique(np.asarray(part.labels))} for part in parts)
+        if len(known) == 1:
+            raise UsageError(
+                f"All {_items(len(self.train))} of {self.train.source} with a label are of class {known.pop()!r}: "
+                "a classifier needs two classes or more."
+            )
+        if asked - known:
+            raise UsageError(
+                f"{self.test.source} asks for class {min(asked - known)!r}, of which {self.train.source} has no item "
+                "to train on: give both the same classes."
+            )
 
     def smallest(self, least: int, reason: str) -> int:
         """The number of training items of the smallest class that has any; an error that names it if below `least`."""
@@ -88,37 +117,11 @@ class Task:
             )
         return count
 
-    def _features(self, samples: Samples) -> Tensor:
-        rows = raw(samples, self.train) if self.encoder is None else features(self.encoder, samples, device=self.device)
-        return rows.to(self.device)
-
-
-def labelled(train: Samples, test: Samples) -> tuple[Samples, Samples]:
-    """The labelled items of both, checked: something to test on, two classes or more, none that only the test has.
-
-    Raises:
-        UsageError: labels that cannot be measured with.
-    """
-    parts = []
-    for samples, purpose in ((train, "train"), (test, "test")):
-        if not len(samples):
-            raise UsageError(
-                f"There is nothing to {purpose} on in {samples.source}: give it at least one item a class."
-            )
-        parts.append(samples.labelled("the evaluation"))
-    train, test = parts
-    known, asked = ({samples.classes[i] for i in np.unique(np.asarray(samples.labels))} for samples in parts)
-    if len(known) == 1:
-        raise UsageError(
-            f"All {_items(len(train))} of {train.source} with a label are of class {known.pop()!r}: "
-            "a classifier needs two classes or more."
-        )
-    if asked - known:
-        raise UsageError(
-            f"{test.source} asks for class {min(asked - known)!r}, of which {train.source} has no item to train on: "
-            "give both the same classes."
-        )
-    return train, test
+    def features(self, samples: Samples) -> Tensor:
+        """What the encoder, or the raw control, makes of samples: float32 [n, d] on the device."""
+        if self.encoder is None:
+            return kinds.of(samples.kind).raw(samples, self.train).to(self.device)
+        return features(self.encoder, samples, device=self.device).to(self.device)
 
 
 def _items(count: int) -> str:

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from withhold import nets, views
-from withhold.evaluation.features import frozen
 from withhold.nets import ImageEncoder
 
 Tracker = Callable[[Tensor, Tensor], Iterator[Tensor]]
@@ -19,16 +18,19 @@ ALIKE = 10.0
 """Root mean square distance of two patches in CIE Lab at which one counts exp(-1 / 2) of what an equal one does."""
 
 
-def by_encoder(encoder: ImageEncoder, device: torch.device) -> Tracker:
-    """Places are alike whose features point the same way; the encoder is moved to `device`."""
+def by_encoder(encoder: ImageEncoder, device: torch.device, near: bool = False) -> Tracker:
+    """Places are alike whose features point the same way; the encoder is moved to `device`.
+
+    With `near`, the first frame too is only asked about places nearby.
+    """
     encoder.to(device)
 
     def follow(frames: Tensor, mask: Tensor) -> Iterator[Tensor]:
         def embed(images: Tensor) -> Tensor:
             return F.normalize(encoder.maps(images.to(device)), dim=1)
 
-        with frozen(encoder):
-            shares = nets.track(embed, frames, mask, encoder.size, encoder.stride).cpu()
+        with nets.frozen(encoder):
+            shares = nets.track(embed, frames, mask, encoder.size, encoder.stride, near).cpu()
         return (nets.at_pixels(part, (mask.shape[0], mask.shape[1])) for part in shares)
 
     return follow

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from withhold.errors import UsageError
+from withhold.methods.answers import Answer
 from withhold.needs import Need
 from withhold.nets import Encoder
 
@@ -132,11 +133,12 @@ class Method(nn.Module):
     def after_step(self) -> None:
         """Runs after every optimiser step: moving-average teachers, queues, memory banks."""
 
-    def apply_to(self, images: Any) -> Any:
-        """What the trained method gives a person: images uint8 [n, c, h, w] -> named ones, float in [0, 1].
+    def apply_to(self, *item: Any, **given: Any) -> dict[str, Answer]:
+        """What the trained method gives a person: an item -> named values of the types in `methods.answers`.
 
-        Of videos, clips uint8 [1, t, c, h, w] of a whole item each -> named clips or images. A method of texts is given
-        a text, and answers with words and their scores.
+        An item is an image uint8 [c, h, w] of any shape, a text, or as the run decodes them a whole video uint8
+        [t, c, h, w], a whole sound int16 [s], or a pair of frames and sound. What a method takes besides it are further
+        arguments, annotated with one of these types or several: `apply_to(self, clip, mask: Mask | Points)`.
 
         (`apply` is taken: every `nn.Module` has one.)
         """

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from withhold import losses, nets, views
+from withhold.methods.answers import Class
 from withhold.methods.base import Method, accuracy
 from withhold.nets import Encoder
 
@@ -32,6 +33,11 @@ class Classifier(Method):
         Images are float [n, c, h, w] in [0, 1], texts token numbers [n, l].
         """
         return self.head(self.encoder(items))
+
+    def apply_to(self, item):
+        """An item -> its likeliest "class". Of what is cut into windows, the scores are the mean over these."""
+        shares = self.classify(self.encoder.take(item)).mean(0).softmax(0)
+        return {"class": Class(self.classes[shares.argmax()], shares.max().item())}
 
 
 class SemiSupervised(Classifier):

@@ -4,7 +4,9 @@ from withhold.nets.audiovisual import AudioVisualEncoder
 from withhold.nets.convnet import ConvNet
 from withhold.nets.decoder import Decoder
 from withhold.nets.discriminator import Discriminator
+from withhold.nets.efficientnet import EfficientNetLite0
 from withhold.nets.encoder import Encoder, ImageEncoder, PixelEncoder
+from withhold.nets.features import batches, features, frozen, rows
 from withhold.nets.fineconv import FineConv
 from withhold.nets.generator import Generator
 from withhold.nets.heads import ChannelWise, mlp
@@ -23,8 +25,10 @@ from withhold.nets.vit import Transformer, ViT, positions
 
 __all__ = [
     "TEMPERATURE", "AudioEncoder", "AudioVisualEncoder", "ChannelWise", "Continuation", "ConvNet", "Decoder",
-    "Discriminator", "Encoder", "FineConv", "Generator", "ImageEncoder", "ImagePool", "LeNet", "MemoryBank",
+    "Discriminator", "EfficientNetLite0", "Encoder", "FineConv", "Generator", "ImageEncoder", "ImagePool", "LeNet",
+    "MemoryBank",
     "PixelEncoder", "Queue", "Recurrent", "ResNet", "Teacher", "TextEncoder", "TextTransformer", "Transformer",
-    "VideoEncoder", "ViT", "WordVectors", "at_pixels", "build", "bumps", "centres", "cosine_momentum", "ema_update",
-    "mlp", "names", "pointer", "positions", "propagate", "refresh_statistics", "register", "takes", "track",
+    "ViT", "VideoEncoder", "WordVectors", "at_pixels", "batches", "build", "bumps", "centres", "cosine_momentum",
+    "ema_update", "features", "frozen", "mlp", "names", "pointer", "positions", "propagate", "refresh_statistics",
+    "register", "rows", "takes", "track",
 ]  # fmt: skip

@@ -20,7 +20,8 @@ _BUILDERS: dict[str, dict[str, Builder]] = {}
 def register(builder: Builder) -> Builder:
     """Declare a function or a class as what makes an encoder; its name is the function's, with hyphens.
 
-    Its arguments without a default are what the encoder must know of its input: (size, channels) of images.
+    Its arguments without a default are what the encoder must know of its input: (size, channels) of images; it also
+    has the argument `pretrained` where there are published weights.
     """
     _BUILDERS.setdefault(builder.__module__, {})[builder.__name__.replace("_", "-")] = builder
     return builder
@@ -47,7 +48,7 @@ def build(name: str | nn.Module, *, pretrained: bool = False, **inputs: Any) -> 
         name: one of `names()`; the path of a Python file that declares one with `@register`; `hf:NAME` or `timm:NAME`,
             a model of Transformers or timm (for the former also a local folder); or a module with a `dim` that maps
             images to [n, dim] or [n, dim, h, w].
-        pretrained: start from published weights, where it has some, as `hf:NAME` and `timm:NAME` have.
+        pretrained: start from published weights, which `efficientnet-lite0`, `hf:NAME` and `timm:NAME` have.
         inputs: what `takes(name)` lists: of images size, their height and width in pixels, and channels, 1 for
             lightness, 3 for RGB.
 
@@ -67,13 +68,12 @@ def build(name: str | nn.Module, *, pretrained: bool = False, **inputs: Any) -> 
             f"{name} is an encoder for other data: these have no {' and no '.join(lacking)}. Leave --encoder out, and "
             "the method takes its default."
         )
-    if "pretrained" in inspect.signature(builder).parameters:
-        return builder(pretrained=pretrained, **inputs)
-    if pretrained:
+    start = {"pretrained": pretrained} if "pretrained" in inspect.signature(builder).parameters else {}
+    if pretrained and not start:
         raise UsageError(
-            f"{name} has no published weights: leave pretrained out, or name a model that has, as hf:NAME."
+            f"{name} has no published weights: leave pretrained out, or take efficientnet-lite0 or a model hf:NAME."
         )
-    built = builder(**inputs)
+    built = builder(**start, **inputs)
     if "size" in inputs and inputs["size"] < getattr(built, "stride", 1):
         raise UsageError(f"Images of {inputs['size']} pixels are too small for {name}: use {built.stride} or more.")
     return built

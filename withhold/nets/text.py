@@ -48,6 +48,10 @@ class TextEncoder(Encoder):
         self.register_buffer("ordinary", torch.ones(self.vocabulary, dtype=torch.bool), persistent=False)
         self.ordinary[list(self.special.values())] = False
 
+    def take(self, item):
+        """A text -> its token numbers [1, l]."""
+        return torch.tensor([self.tokenizer.encode(item, add_special_tokens=False).ids])
+
     def maps(self, tokens: Tensor) -> Tensor:
         """Token numbers [n, l] -> features of every place [n, dim, l]."""
         raise NotImplementedError(f"{type(self).__name__} defines no maps(tokens).")
@@ -110,6 +114,10 @@ class TextTransformer(TextEncoder):
         self.norm = nn.LayerNorm(dim)
         self.transformer = Transformer(dim, depth, heads)
 
+    def take(self, item):
+        """A text -> its windows [n, tokens], padded."""
+        return nn.utils.rnn.pad_sequence(super().take(item)[0].split(self.tokens), batch_first=True)
+
     def maps(self, tokens):
         if tokens.shape[1] > self.tokens:
             raise ValueError(f"a window has at most {self.tokens} tokens, not {tokens.shape[1]}: cut it.")
@@ -122,6 +130,10 @@ class TextTransformer(TextEncoder):
 
     def counts(self, tokens):
         return tokens != 0
+
+    def stages(self):
+        first = [self.embed, self.positions, self.segments, self.norm]
+        return [first, *([block] for block in self.transformer.blocks), [self.transformer.norm]]
 
 
 class WordVectors(TextEncoder):

@@ -33,7 +33,9 @@ def pointer(queries: Tensor, keys: Tensor, values: Tensor, temperature: float = 
         return F.scaled_dot_product_attention(*parts, scale=1 / temperature)
 
 
-def track(embed: Callable[[Tensor], Tensor], frames: Tensor, mask: Tensor, side: int, stride: int) -> Tensor:
+def track(
+    embed: Callable[[Tensor], Tensor], frames: Tensor, mask: Tensor, side: int, stride: int, near: bool = False
+) -> Tensor:
     """Carry the labels of a video's first frame to all of its frames.
 
     Args:
@@ -42,13 +44,14 @@ def track(embed: Callable[[Tensor], Tensor], frames: Tensor, mask: Tensor, side:
         mask: the first frame's labels, int64 [h', w'] from 0, of the frames' proportions; or how much of each label is
             where, float [k, h', w'].
         side: pixels to which the shorter side is scaled; both are then rounded to multiples of `stride`.
+        near: see `propagate`.
 
     Returns:
         the share of each label at every place, float [t, k, h / stride, w / stride]; `at_pixels` makes labels of it.
     """
     maps = torch.cat([embed(fit(views.to_float(part), side, stride)) for part in frames.split(AT_ONCE)])
     labels = mask if mask.is_floating_point() else F.one_hot(mask).permute(2, 0, 1).float()
-    return propagate(maps, F.interpolate(labels[None], maps.shape[2:], mode="area")[0].to(maps.device))
+    return propagate(maps, F.interpolate(labels[None], maps.shape[2:], mode="area")[0].to(maps.device), near=near)
 
 
 def propagate(
@@ -59,6 +62,7 @@ def propagate(
     radius: float = 0.2,
     neighbours: int = 10,
     temperature: float = TEMPERATURE,
+    near: bool = False,
 ) -> Tensor:
     """Carry what is known of a first frame through a clip, from place to place.
 
@@ -73,6 +77,7 @@ def propagate(
         memory: frames before the present one that are asked, besides the first.
         radius: how far away a place of these may be, as a share of the shorter side; the first frame is asked anywhere.
         neighbours: how many places have a say.
+        near: whether the radius holds for the first frame too.
 
     Returns:
         float [t, k, h, w]; the first of them is `first`.
@@ -89,7 +94,7 @@ def propagate(
         half = keys.square().sum(1) / -2
         for part in torch.arange(h * w, device=maps.device).split(max(1, CHUNK // len(keys))):
             hidden = far[part].repeat(1, len(asked))
-            hidden[:, : h * w] = False
+            hidden[:, : h * w] &= near
             # Minus half the squared distance, but for the query's own length, which the softmax does not see.
             closeness = torch.addmm(half, points[now, part], keys.T).masked_fill_(hidden, -torch.inf)
             nearest, index = closeness.topk(min(neighbours, len(keys)), dim=1)

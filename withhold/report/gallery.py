@@ -7,11 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from withhold import pictures, views
-from withhold.data import Samples, Series, items, texts
-from withhold.data.kind import Unreadable
+from withhold import kinds, pictures
+from withhold.data import Samples
 from withhold.methods import Encoder, Method
-from withhold.nets import TextEncoder
 from withhold.page import cell, excerpt
 from withhold.report import charts, embedding
 
@@ -95,7 +93,7 @@ def embedding_map(samples: Samples, features: Tensor, seed: int) -> dict[str, An
 def neighbours(samples: Samples, features: Tensor, encoder: Encoder) -> list[dict[str, Any]]:
     """A few samples, of different classes where there are any, with those whose features are nearest by cosine.
 
-    Of texts the beginning is shown, of videos the middle.
+    `withhold.kinds` says what is shown of each.
     """
     order = list(range(len(samples)))
     if samples.labels is not None:
@@ -115,36 +113,15 @@ def neighbours(samples: Samples, features: Tensor, encoder: Encoder) -> list[dic
 
 
 def _items(samples: Samples, indices: Sequence[int], encoder: Encoder) -> list[dict[str, Any]]:
-    shown: Tensor | list[str]
-    if isinstance(samples, Series) and isinstance(encoder, TextEncoder):
-        shown = _beginnings(samples, indices, encoder)
-    elif samples.kind == "audio":
-        sounds = views.to_float(samples.batch(indices))
-        shown = views.draw_log_mel(views.log_mel(sounds, samples.measured().rate))
-    else:
-        images = samples.of("image").batch(indices)
-        shown = views.to_float(images[:, images.shape[1] // 2] if images.ndim == 5 else images)  # a clip's middle
-    labels = [
-        "" if samples.labels is None or samples.labels[i] < 0 else samples.classes[samples.labels[i]] for i in indices
-    ]
-    return [
-        {**_cell(entry), "name": samples.names[i], "label": label}
-        for i, entry, label in zip(indices, shown, labels, strict=True)
-    ]
-
-
-def _beginnings(samples: Series, indices: Sequence[int], encoder: TextEncoder) -> list[str]:
-    """How texts begin: in their source, or where that is not to be found again, as the encoder reads them."""
-    begun = []
-    for i, item in zip(
-        indices, items(samples.source or None, [samples.names[i] for i in indices], "text"), strict=True
-    ):
-        try:
-            text = texts.read(item)
-        except Unreadable:
-            text = encoder.words(torch.tensor(samples.whole(i)[None, :LETTERS]))[0].replace("[UNK]", "…")
-        begun.append(excerpt(text, LETTERS))
-    return begun
+    shown = kinds.of(samples.kind)
+    cells = []
+    for i, item in zip(indices, shown.items(samples, indices, encoder), strict=True):
+        about = {"name": samples.names[i], "label": ""}
+        if samples.labels is not None and samples.labels[i] >= 0:
+            about["label"] = samples.classes[samples.labels[i]]
+        cell = shown.preview(item)
+        cells.append({"caption": excerpt(cell.get("text", about["name"]), LETTERS), **cell, **about})
+    return cells
 
 
 def _cell(entry: Tensor | str) -> dict[str, Any]:

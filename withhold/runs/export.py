@@ -9,18 +9,12 @@ import pyarrow.parquet
 import torch
 from torch import Tensor
 
+from withhold import kinds
 from withhold.errors import UsageError, WithholdError, suggestion
 from withhold.files import writing
-from withhold.nets import TextEncoder
 from withhold.runs.run import Run, write_weights
 
 TOLERANCE = 1e-3
-INPUTS = {
-    "image": ("images", ("channels", "size", "size"), "numbers from 0 to 1"),
-    "video": ("videos", ("frames", "channels", "size", "size"), "numbers from 0 to 1"),
-    "text": ("texts", ("tokens",), "numbers of tokens by the run's tokenizer.json, int64, 0 behind the end"),
-}
-"""What the input of an ONNX encoder is called, the shape of one item in it, and what it is made of."""
 
 
 def export(run: Run, to: str, path: Path) -> float:
@@ -45,9 +39,7 @@ def export(run: Run, to: str, path: Path) -> float:
     except ImportError as error:
         raise WithholdError("ONNX needs more packages: pip install 'withhold[onnx]'.") from error
     encoder = run.encoder
-    if encoder.kind not in INPUTS:
-        raise UsageError(f"ONNX is not written of encoders of {encoder.kind}: --to safetensors.")
-    name = INPUTS[encoder.kind][0]
+    name = taken(run).name
     items, other = noise(run, 3), noise(run, 5)
     with torch.inference_mode():
         expected = encoder(other)
@@ -71,19 +63,27 @@ def export(run: Run, to: str, path: Path) -> float:
 
 def inputs(run: Run) -> str:
     """What an ONNX encoder takes, in words."""
-    name, lengths, content = INPUTS[run.encoder.kind]
-    shape = ", ".join(str(run.config["decoding"][length]) for length in lengths)
-    return f"{name} [n, {shape}], {content}"
+    name, _, content = taken(run)
+    return f"{name} [n, {', '.join(map(str, lengths(run)))}], {content}"
+
+
+def lengths(run: Run) -> list[int]:
+    """The shape of an item that the run's encoder takes."""
+    return [run.config["decoding"][length] for length in taken(run).lengths]
+
+
+def taken(run: Run) -> kinds.Input:
+    """What an ONNX encoder takes. Raises: UsageError, where none is written of encoders of the kind."""
+    found = kinds.of(run.encoder.kind).input
+    if found is None:
+        raise UsageError(f"ONNX is not written of encoders of {run.encoder.kind}: --to safetensors.")
+    return found
 
 
 def noise(run: Run, n: int) -> Tensor:
-    """What looks like `n` items to the run's encoder: texts are of any length, from a whole window to none."""
+    """What looks like `n` items to the run's encoder."""
     rng = torch.Generator().manual_seed(n)
-    shape = [n, *(run.config["decoding"][length] for length in INPUTS[run.encoder.kind][1])]
-    if isinstance(run.encoder, TextEncoder):
-        ends = torch.linspace(shape[1], 0, n)[:, None]  # what padding does is a part of the network
-        return torch.randint(1, run.encoder.vocabulary, shape, generator=rng) * (torch.arange(shape[1]) < ends)
-    return torch.rand(shape, generator=rng)
+    return kinds.of(run.encoder.kind).noise(run.encoder, [n, *lengths(run)], rng)
 
 
 def write_table(path: Path, table: pyarrow.Table) -> None:

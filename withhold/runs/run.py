@@ -1,9 +1,11 @@
 """A run: the folder that a training leaves behind, and what can be done with it."""
 
 import copy
+import csv
 import hashlib
 import json
 import logging
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +22,7 @@ from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
 from withhold.files import writing
 from withhold.methods import Classifier, Encoder, Method
+from withhold.methods.answers import Answer
 from withhold.runs.build import build_encoder, build_method, check_count, kinds, load_stream, load_streams
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
@@ -48,6 +51,11 @@ class Run:
             self.config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise WithholdError(f"{path} is damaged ({error}): train this run again.") from error
+        if "training" not in self.config:
+            raise WithholdError(
+                f"{folder} was made by withhold {self.config.get('withhold')}, whose runs this version does not read: "
+                "train it again."
+            )
         self._name_files(method, encoder)
         for part in (self.config["encoder"], self.config["decoding"]):
             if "tokenizer" in part:  # which lies in the folder, wherever that was moved
@@ -65,12 +73,17 @@ class Run:
                 part[key] = file or part[key]
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}: {self.config['method']} on {', '.join(self.config['data'])})"
+        return f"Run({str(self.folder)!r}: {self.config['method']} on {self.trained_on})"
+
+    @property
+    def trained_on(self) -> str:
+        """The data that it was trained on, by their names alone."""
+        return ", ".join(dict.fromkeys(os.path.basename(address) or address for address in self.config["data"]))
 
     @cached_property
     def encoder(self) -> Encoder:
         """The trained encoder, in eval mode on the CPU."""
-        encoder = self.untrained()
+        encoder = self.start()
         self._fill(encoder, self.folder / "encoder.safetensors")
         return encoder.eval()
 
@@ -85,7 +98,7 @@ class Run:
 
     @property
     def seed(self) -> int:
-        return self.config["plan"]["seed"]
+        return self.config["training"]["seed"]
 
     @property
     def finished(self) -> bool:
@@ -104,6 +117,10 @@ class Run:
 
     def untrained(self) -> Encoder:
         """The same encoder with fresh weights from the run's seed: the control."""
+        return build_encoder(self.config["encoder"] | {"pretrained": False}, self.seed)
+
+    def start(self) -> Encoder:
+        """The encoder as its training began: with published weights, or fresh ones."""
         return build_encoder(self.config["encoder"], self.seed)
 
     @property
@@ -132,7 +149,7 @@ class Run:
         cls, config = registry.find(self.config["method"]), self.config
         given = sources or config["data"]
         check_count(cls, given)
-        labels = None if sources else config["labels"]
+        labels = None if sources else config["training"]["labels"]
         return list(load_streams(cls, given, config["decoding"], labels=labels).values())
 
     def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
@@ -177,7 +194,9 @@ class Run:
         supervised: bool = False,
         strict: bool = False,
     ) -> list[dict[str, Any]]:
-        """Measure the encoder on labelled data, or on videos with masks, beside an untrained one and raw pixels.
+        """Measure the encoder on labelled data, or on videos with masks, beside an untrained one and raw items.
+
+        One that started from published weights also stands beside that "start".
 
         The folder keeps the rows beside those of other data and protocols, and replaces those of the same.
         The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
@@ -185,9 +204,9 @@ class Run:
         training was told.
 
         Args:
-            protocols: their names; by default "knn" and "linear", and "classifier" before them for a method that has
-                learned to name classes. "tracking" takes a folder of sequences with masks, and nothing else; it is the
-                default there.
+            protocols: their names, or paths of Python files (see `withhold.evaluation.protocols`); by default "knn" and
+                "linear", and "classifier" before them for a method that has learned to name classes. "tracking" takes a
+                folder of sequences with masks, and nothing else; it is the default there.
         """
         classifier = cast(Classifier, self.method) if self.names_classes else None
         if protocols is None and data.has_masks(source):
@@ -197,8 +216,14 @@ class Run:
             raise UsageError(
                 f"{self.config['method']} has learned no names of classes: leave the protocol classifier out."
             )
-        if "sequences" in map(evaluation.takes, protocols):
-            return self._keep(self._follow(source, protocols))
+        options: dict[str, Any] = {
+            "controls": self._controls(), "learned": self._learned(), "seed": self.seed, "device": defaults.device(),
+        }  # fmt: skip
+        if any(evaluation.find(name).takes == evaluation.SEQUENCES for name in protocols):
+            sequences = data.sequences(source)
+            return self._keep(
+                evaluation.evaluate(self.encoder, None, sequences, protocols, source=str(source), **options)
+            )
         parts = {"train": source, "test": test} if test is not None else data.splits(source, self.kind_of(source))
         if parts:
             bank, queries = (self.load_data(parts[part], labels=labels, strict=strict) for part in ("train", "test"))
@@ -206,40 +231,42 @@ class Run:
             bank, queries = self.load_data(source, labels=labels, strict=strict).split(test_fraction, self.seed)
             queries = self._without_told(source, queries)
         rows = evaluation.evaluate(
-            self.encoder, bank, queries, protocols, untrained=self.untrained(), supervised=supervised,
-            classifier=classifier, seed=self.seed, device=defaults.device(),
-        )  # fmt: skip
+            self.encoder, bank, queries, protocols, supervised=supervised, classifier=classifier, **options
+        )
         return self._keep(rows)
+
+    def _controls(self) -> dict[str, Encoder]:
+        """The encoders that its own is measured beside."""
+        controls = {"untrained": self.untrained()}
+        if self.config["encoder"]["pretrained"]:
+            controls["start"] = self.start()
+        return controls
+
+    def _learned(self) -> list[Samples] | None:
+        """What it was trained on; None where that is not there any more."""
+        try:
+            return self.streams()
+        except WithholdError as error:
+            log.info("batch statistics are those of the evaluation's items, for the run's own are gone (%s)", error)
+            return None
 
     def _without_told(self, source: Any, test: Samples) -> Samples:
         """`test`, a part of `source`, without the items whose labels the training was told. Raises: UsageError: all."""
-        needs = registry.find(self.config["method"]).needs.values()
-        streams = zip(self.config["data"], needs, strict=True)
-        if data.address(source) not in [data.address(given) for given, need in streams if need.labelled]:
+        needs = registry.find(self.config["method"]).needs
+        told = {
+            name for name, address in zip(needs, self.config["data"], strict=False) if address == data.address(source)
+        }
+        path = self.folder / "told.csv"
+        if not told or not path.is_file():
             return test
-        learned = load_stream(source, self.kind_of(source), self.config["decoding"], labels=self.config["labels"])
-        told = set(learned.labelled("the method").names)
-        others = [row for row, name in enumerate(test.names) if name not in told]
+        with path.open(newline="", encoding="utf-8") as file:
+            names = {row["item"] for row in csv.DictReader(file) if row["stream"] in told}
+        others = [row for row, name in enumerate(test.names) if name not in names]
         if test.labels is not None and (test.labels >= 0).any() and not (test.labels[others] >= 0).any():
             raise UsageError(
                 f"The training was told the labels of all items of {source} to be measured on: give labels of others."
             )
         return test.select(others)
-
-    def _follow(self, source: Any, protocols: tuple[str, ...]) -> list[dict[str, Any]]:
-        others = [name for name in protocols if evaluation.takes(name) != "sequences"]
-        if others:
-            raise UsageError(f"tracking is measured on videos with masks, {others[0]} on labels: do one at a time.")
-        if self.encoder.kind != "image":
-            raise UsageError(
-                f"tracking needs a map of every frame, and {self.config['encoder']['name']} gives none: take a run of "
-                "a method of images, or of tracking_by_colorizing."
-            )
-        encoder: Any = self.encoder
-        return evaluation.evaluate_sequences(
-            encoder, data.sequences(source), protocols, source=str(source), untrained=cast(Any, self.untrained()),
-            device=defaults.device(),
-        )  # fmt: skip
 
     def _keep(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The same rows, which the folder now has, instead of those of the same data and protocol."""
@@ -248,17 +275,15 @@ class Run:
         write_json(self.folder / "evaluation.json", {"results": kept + rows})
         return rows
 
-    def apply(self, *inputs: Any) -> Any:
-        """What the method gives beyond embeddings: images uint8 [n, c, h, w] -> named images float [n, c, h, w].
-
-        What else a method takes and gives, such as a video and a mask, a video and its sound, or a text, its
-        `apply_to` says.
+    def apply(self, item: Any, **given: Answer) -> dict[str, Answer]:
+        """What the method gives beyond embeddings of one item: named values; see `Method.apply_to`.
 
         Raises:
             UsageError: the method gives embeddings only.
         """
+        method = self.method  # made outside, or its weights could not be trained any more
         with torch.inference_mode():
-            return self.method.apply_to(*inputs)
+            return method.apply_to(item, **given)
 
     def rows(self) -> list[Row]:
         """The journal: a row of numbers a logging point."""

@@ -1,27 +1,16 @@
 """What a query found, as a page that shows it with the distances."""
 
-import base64
-import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow
-import torch
-from markupsafe import Markup
-from PIL import Image
 
-from withhold import data, views
-from withhold.data import texts
-from withhold.data.kind import Item, Unreadable
-from withhold.data.sounds import Sounds, decode
-from withhold.data.stills import middle
-from withhold.page import THUMBNAIL, cell, excerpt, render
+from withhold import data, kinds
+from withhold.page import excerpt, render
 from withhold.search.index import Index, about_of
 
 TEMPLATE = Path(__file__).with_name("found.html.jinja")
-LETTERS, SECONDS, BYTES = 150, 30, 300_000
-"""How much of a text is shown, of a sound drawn, and how large a file may be to be heard."""
+LETTERS = 150
 
 
 def write(
@@ -40,55 +29,20 @@ def write(
     else:
         kind = about_of(asked.schema)["kind"]
         (item,) = data.items(query, asked["path"].to_pylist(), kind)
-    rows = found.to_pylist()
+    rows, shown = found.to_pylist(), kinds.of(index.kind)
     results = [
-        {"name": row["path"], "label": row.get("label"), "distance": f"{row['distance']:.3f}"}
-        | preview(item, index.kind)
+        {"name": row["path"], "label": row.get("label"), "distance": f"{row['distance']:.3f}"} | shown.preview(item)
         for row, item in zip(rows, data.items(index.source, found["path"].to_pylist(), index.kind), strict=True)
     ]
     name = query if isinstance(query, str) else excerpt(query[0], LETTERS)
     return render(
-        path, TEMPLATE, query={"name": name} | preview(item, kind), results=results, folder=index.folder,
-        count=len(index), kind=index.kind,
+        path, TEMPLATE, query={"name": name} | kinds.of(kind).preview(item), results=results, folder=index.folder,
+        count=len(index), tile=shown.tile,
         lost=index.source if any(not {"image", "text"} & set(result) for result in results) else None,
     )  # fmt: skip
 
 
 def beginnings(index: Index, found: pyarrow.Table) -> list[str]:
-    """How the texts in the rows `found` begin; "" of one that is not there any more."""
+    """How the items in the rows `found` begin, if they are texts; "" of one that is not there any more."""
     items = data.items(index.source, found["path"].to_pylist(), index.kind)
-    return [preview(item, index.kind).get("text", "") for item in items]
-
-
-def preview(item: Item | None, kind: str) -> dict[str, Any]:
-    """What a page shows of an item of a kind; nothing, if it cannot be read, and its name must do.
-
-    An image, the frame in the middle of a video, the spectrogram of a sound, and of a small file the sound itself; the
-    beginning of a text.
-    """
-    if item is None:
-        return {}
-    try:
-        if kind == "text":
-            return {"text": excerpt(texts.read(item), LETTERS)}
-        if kind == "audio":
-            return cell(_spectrogram(item)) | _heard(item)
-        return cell(data.thumbnail(item if kind == "image" else middle(item), THUMBNAIL))
-    except Unreadable:
-        return {}
-
-
-def _spectrogram(item: Item) -> Image.Image:
-    """A sound, half a minute of it at most, in a picture of one size. Raises: Unreadable."""
-    rate = min(Sounds().measure(item)["rate"], data.MOST_RATE)
-    sound = views.to_float(torch.from_numpy(decode(item, rate)[None, : SECONDS * rate]))
-    drawn = views.draw_log_mel(views.log_mel(sound, rate))[0, 0]
-    return Image.fromarray(drawn.mul(255).byte().numpy()).resize((THUMBNAIL, THUMBNAIL // 2))
-
-
-def _heard(item: Item) -> dict[str, Markup]:
-    """A sound inside the page, if it is a file of its own, and a small one."""
-    if not isinstance(item, str) or Path(item).stat().st_size > BYTES:
-        return {}
-    kind = mimetypes.guess_type(item)[0] or "application/octet-stream"
-    return {"sound": Markup(f"data:{kind};base64," + base64.b64encode(Path(item).read_bytes()).decode())}
+    return [kinds.of(index.kind).preview(item).get("text", "") for item in items]

@@ -4,13 +4,11 @@ import typing
 
 import torch
 
-from withhold import data
+from withhold import data, kinds
 from withhold.methods import Method
 from withhold.nets import AudioEncoder, AudioVisualEncoder, ConvNet, Encoder, ImageEncoder, TextEncoder, VideoEncoder
 
 GPU_SIZE = 224
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-"""What a run may compute in; weights are float32 in all of them."""
 ENCODERS = {known.kind: known.default for known in (VideoEncoder, AudioEncoder, TextEncoder, AudioVisualEncoder)}
 """What a method takes that asks for any encoder, by kind of data; for images the hardware decides."""
 
@@ -49,13 +47,9 @@ def size(measured: int, device: torch.device) -> int:
     return data.default_size(measured) if device.type == "cpu" else data.default_size(measured, most=GPU_SIZE)
 
 
-MOST = {"image": 256, "video": 32, "video + audio": 64, "audio": 128, "text": 64}
-"""Items a step, of each kind."""
-
-
 def batch_size(method: type[Method], count: int, kind: str) -> int:
-    """Items a step: as the method or `MOST` says, or for small data the largest power of two for ten steps an epoch."""
-    return max(2, min(method.batch_size or MOST[kind], 2 ** (max(2, count // 10).bit_length() - 1), count))
+    """Items a step: what the method or the kind says; for small data, the largest power of two for ten an epoch."""
+    return max(2, min(method.batch_size or kinds.of(kind).batch, 2 ** (max(2, count // 10).bit_length() - 1), count))
 
 
 def minutes(device: torch.device) -> float:

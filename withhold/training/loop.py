@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from withhold.errors import UsageError, WithholdError
 from withhold.losses import gather
 from withhold.methods import Batch, Method
+from withhold.options import Plan
 from withhold.training import checkpoint
 from withhold.training.journal import Journal, Row
 from withhold.training.optimizers import adapt, build, clip, peak_lr, schedule
@@ -36,33 +37,6 @@ class Batches(Protocol):
     streams: dict[str, Any]
 
     def iterate(self, start: int, stop: int) -> Iterator[Batch]: ...
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to train. What is None is the method's own.
-
-    Args:
-        steps: optimiser steps; None to fill `minutes`.
-        minutes: how long, on this machine, by the pace of the first steps.
-        optimizer: "adamw", "sgd", "lars" or "adagrad".
-        lr: peak learning rate at 256 items a step; scaled with the batch as `Optimizer` says.
-        weight_decay: of weights, not of biases and normalisation.
-        warmup: share of the steps in which the learning rate rises.
-        clip: largest joint norm of a player's gradients; 0 for no limit.
-        accumulate: parts into which a batch is cut to save memory.
-        seed: of the views and of everything else that is random in a step.
-    """
-
-    steps: int | None = None
-    minutes: float | None = None
-    optimizer: str | None = None
-    lr: float | None = None
-    weight_decay: float | None = None
-    warmup: float = 0.1
-    clip: float = 0.0
-    accumulate: int = 1
-    seed: int = 0
 
 
 @dataclass

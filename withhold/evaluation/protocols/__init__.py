@@ -1,39 +1,83 @@
-"""Protocols: one file each. A protocol's name is its file's name, and its `measure(task)` gives its rows."""
+"""Protocols: one file each, in this folder or anywhere. A protocol's name is its file's name.
+
+`measure(task)` gives its rows, each with "metric", "value" and what else it has to say; what it says of "encoder",
+"n_train" or "n_test" replaces what is there. `TAKES` is what it is measured on, in the words of `withhold.needs`, where
+"items" are of any kind:
+
+    items + label       samples that all have a label, with a part to learn from; what is left out where TAKES is
+    items               samples, labelled or not
+    video + audio       pairs, labelled or not
+    video + mask        videos with masks of some frames: `task.test` is a list of `data.Sequence`, `task.train` None
+    image + mask, image + boxes, items + number, items + targets ...
+                        samples of which a batch holds that as well
+"""
 
 import importlib
+import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from withhold.data import Samples
 from withhold.errors import UsageError, suggestion
+from withhold.needs import Need, parse
+
+SEQUENCES = parse("video + mask")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A way to measure an encoder.
+
+    Attributes:
+        name: its file's.
+        takes: what it is measured on.
+        measure: a `Task` -> its rows.
+    """
+
+    name: str
+    takes: Need
+    measure: Callable[[Any], list[dict[str, Any]]]
+
+    def given(self, data: Any, kind: str) -> Any:
+        """What the protocol takes of samples, or of a list of sequences, for an encoder of that kind of data.
+
+        Raises:
+            UsageError: it is not there.
+        """
+        sequences = not isinstance(data, Samples)
+        held = str(SEQUENCES) if sequences else data.kind
+        whatever = self.takes.kind() == "items" and not sequences
+        if not whatever and held not in ([str(self.takes)] if sequences else map(self.takes.kind, self.takes.kinds)):
+            raise UsageError(
+                f"{self.name} is measured on {self.takes}, not on {held}: measure it by itself, on such data."
+            )
+        if whatever and not set(self.takes.parts) - {"label"}:
+            data = data.of(kind)
+        return data.labelled("the evaluation") if self.takes.labelled else data
 
 
 def names() -> list[str]:
-    """The names of all protocols."""
+    """The names of all protocols in the library."""
     return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
 
 
-def find(name: str) -> Callable[..., list[dict[str, Any]]]:
-    """The protocol called `name`: a task (see `takes`) -> its rows, each with at least "metric" and "value".
+def find(name: str) -> Protocol:
+    """The protocol called `name`, or the one that the Python file at the path `name` holds.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is none.
     """
-    return _module(name).measure
-
-
-def takes(name: str) -> str:
-    """What a protocol is about: "labelled" items, "pairs", labelled or not, or "sequences": videos with masks.
-
-    Of sequences its measure takes a tracker.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
-    return getattr(_module(name), "TAKES", "labelled")
-
-
-def _module(name: str) -> Any:
-    if name not in names():
+    path = Path(name)
+    if path.suffix == ".py" and path.is_file():
+        spec: Any = importlib.util.spec_from_file_location(f"withhold_protocol_{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    elif name in names():
+        module = importlib.import_module(f"{__name__}.{name}")
+    else:
         raise UsageError(f"There is no protocol {name!r}: {suggestion(name, names())}")
-    return importlib.import_module(f"withhold.evaluation.protocols.{name}")
+    if not callable(getattr(module, "measure", None)):
+        raise UsageError(f"{name} defines no measure(task): a protocol's file does.")
+    return Protocol(path.stem, parse(getattr(module, "TAKES", "items + label")), module.measure)

@@ -7,12 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from withhold.data import Pairs
 from withhold.errors import UsageError
 from withhold.evaluation.features import features
 from withhold.evaluation.task import Task
 
-TAKES = "pairs"
+TAKES = "video + audio"
 DEPTH = 30
 RECALLS = (1, 10)
 KINDS = {"picture": "video", "sound": "audio"}
@@ -21,24 +20,26 @@ KINDS = {"picture": "video", "sound": "audio"}
 def measure(task: Task) -> list[dict]:
     """nDCG@30 by cosine, asking with either half of the test items for either half of them; raw data has no such space.
 
-    An item never finds the half that it asks with; its other half counts like the others of its class. Of pairs without
-    labels, each half asks for its own other half alone. Beside the value
-    stand "recall_at_1" and "recall_at_10", the shares of queries that find one of their class so early, and what a
-    random order is worth: "chance", "chance_at_1", "chance_at_10". The training items are not looked at.
+    An item never finds the half that it asks with; its other half counts like the others of its class. A pair without a
+    label is a class of its own, so of pairs without labels each half asks for its own other half alone. Beside the
+    value stand "recall_at_1" and "recall_at_10", the shares of queries that find one of their class so early, and what
+    a random order is worth: "chance", "chance_at_1", "chance_at_10". The training items are not looked at.
     """
-    if not isinstance(task.test, Pairs):
-        raise UsageError(
-            f"crossmodal asks pictures for sounds, and {task.test.source} has no pairs of both: take a run that "
-            "learned from videos with sound, and such videos or a csv file with the columns image and sound."
-        )
     if task.encoder is None:
         return []
+    if task.encoder.kind != TAKES:
+        raise UsageError(
+            f"crossmodal asks pictures for sounds, and an encoder of {task.encoder.kind} takes only one of them: take "
+            "a run that learned from videos with sound."
+        )
     halves = {
         name: F.normalize(features(task.encoder, task.test.of(kind), device=task.device), dim=1)
         for name, kind in KINDS.items()
     }
-    labelled = task.test.labels is not None
-    classes = task.answers.cpu() if labelled else torch.arange(len(task.test))
+    count = len(task.test)
+    classes = torch.full((count,), -1) if task.test.labels is None else task.truth.cpu()
+    labelled = bool((classes >= 0).any())
+    classes = classes.where(classes >= 0, len(task.test.classes) + torch.arange(count))
     order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(task.seed))  # which decides ties
     rows = []
     for asks, answers in product(KINDS, repeat=2):

@@ -9,6 +9,7 @@ def measure(task: Task) -> list[dict]:
     """The accuracy after the task's budget of images; pixels have no network to tune, so they give no row."""
     if task.encoder is None:
         return []
+    task.require_known()
     tuned = train(Finetune, task.encoder, task.train, images=task.budget, seed=task.seed, device=task.device)
     said = scores(tuned, task.test, device=task.device).argmax(1)
     return [{"metric": "accuracy", "value": task.accuracy(said)}]

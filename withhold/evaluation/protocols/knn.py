@@ -34,5 +34,6 @@ def knn(bank: Tensor, labels: Tensor, queries: Tensor, classes: int, k: int = 20
 
 
 def measure(task: Task) -> list[dict]:
+    task.require_known()
     found = knn(task.bank, task.labels, task.queries, task.classes)
     return [{"metric": "accuracy", "value": task.accuracy(found)}]

@@ -13,6 +13,7 @@ HELD_OUT = 0.2
 
 def measure(task: Task) -> list[dict]:
     """The strength that a held-out part of the training items likes best; then a fit on all of them."""
+    task.require_known()
     task.smallest(2, "the linear protocol needs two of each, one to choose its strength by")
     kept, held = holdout(task.labels, HELD_OUT, torch.Generator().manual_seed(task.seed))
     mean, deviation = task.moments

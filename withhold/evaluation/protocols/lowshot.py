@@ -16,6 +16,7 @@ def measure(task: Task) -> list[dict]:
 
     Features are standardised by all training items, because that takes no label.
     """
+    task.require_known()
     smallest = task.smallest(2, "a draw needs something to draw from")
     mean, deviation = task.moments
     queries = (task.queries - mean) / deviation

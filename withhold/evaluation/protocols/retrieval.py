@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from withhold import kinds
 from withhold.data import Samples
 from withhold.errors import UsageError
-from withhold.evaluation.controls import raw
-from withhold.evaluation.features import features, pooled
+from withhold.evaluation.features import pooled
 from withhold.evaluation.task import Task
 
 CHUNK = 2**22
@@ -59,12 +59,12 @@ POOLINGS = {"average": average, "MAC": mac, "R-MAC": rmac, "GeM": gem}
 def measure(task: Task) -> list[dict]:
     """The mean average precision of each pooling of the encoder's maps, plain and whitened, by cosine.
 
-    What is no image has no map, and is asked for by the encoder's features: the pooling "embedding".
+    What has no maps [n, d, h, w], which images have, is asked for by the encoder's features: the pooling "embedding".
     Beside it stand "recall_at_1", the share of queries whose nearest item is right, and "n_queries", because an item
     without another one of its class asks for nothing. The training items, without their labels, teach the whitening; it
     is applied to the whole descriptor, also of R-MAC, of which Tolias et al. whiten every region.
     """
-    if task.answers.bincount().max() < 2:
+    if task.truth.bincount().max() < 2:
         raise UsageError(
             f"No two items of {task.test.source} are of the same class, and retrieval asks one for the other: "
             "give it more items to test on."
@@ -75,10 +75,10 @@ def measure(task: Task) -> list[dict]:
     for known, asked in zip(bank.unbind(1), queries.unbind(1), strict=True):
         mean, projection = whitening(known)
         for x in (asked, F.normalize((asked - mean) @ projection, dim=1)):
-            precision, first = average_precision(x, task.answers)
+            precision, first = average_precision(x, task.truth)
             row = {"value": precision.nanmean().item(), "recall_at_1": first.nanmean().item()}
             rows.append({"metric": "mAP", **row, "n_queries": int(precision.isfinite().sum())})
-    poolings = list(POOLINGS) if task.test.kind == "image" else ["embedding"]
+    poolings = list(POOLINGS) if kinds.of(task.test.kind).maps else ["embedding"]
     if task.encoder is None:  # an image as a map of a single place, which every pooling leaves as it is
         rows *= len(poolings)
     names = itertools.product(poolings, (False, True))
@@ -129,12 +129,10 @@ def _sorted(rows: Tensor) -> Tensor:
 
 def _descriptors(task: Task, samples: Samples) -> Tensor:
     """Float [n, p, d] on the task's device, of length 1: one a pooling; of raw data, and of what has no map, one."""
-    if task.encoder is None:
-        rows = raw(samples, task.train)[:, None]
-    elif samples.kind != "image":
-        rows = features(task.encoder, samples, device=task.device)[:, None]
-    else:
+    if task.encoder is not None and kinds.of(samples.kind).maps:
         rows = pooled(task.encoder, _pool, samples, device=task.device)
+    else:
+        rows = task.features(samples)[:, None]
     return F.normalize(rows, dim=2).to(task.device)
 
 

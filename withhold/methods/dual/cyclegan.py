@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from withhold import losses, views
-from withhold.methods import Count, ImageEncoder, Method, NonNegative, Optimizer, Probability, method
+from withhold.methods import Count, ImageEncoder, Method, NonNegative, Optimizer, Probability, answers, method
 from withhold.nets import Generator, ImagePool
 
 
@@ -91,12 +91,12 @@ class CycleGAN(Method):
     def after_step(self):
         self.fresh.clear()
 
-    def apply_to(self, images):
-        """Images of the first domain as the second's, and back."""
-        seen = views.augment(images, self.rng, size=self.encoder.size, flip=0)
-        seen = views.with_channels(seen, self.encoder.channels)
+    def apply_to(self, image):
+        """An image of the first domain as one of the second, and back."""
+        seen = views.with_channels(self.encoder.take(image), self.encoder.channels)
         translated = self.to_second(seen)
-        return {"seen": seen, "translated": translated, "back": self.to_first(translated)}
+        shown = {"seen": seen, "translated": translated, "back": self.to_first(translated)}
+        return {name: answers.Image(images[0]) for name, images in shown.items()}
 
     def picture(self, both, withheld, predicted=None):
         said = {} if predicted is None else {"translated": swapped(predicted[0]), "back": predicted[1]}

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from withhold import views
 from withhold.errors import UsageError
-from withhold.methods import ImageEncoder, Method, Positive, Range, method
+from withhold.methods import ImageEncoder, Method, Positive, Range, answers, method
 from withhold.nets import Decoder
 
 STRIDE = 4
@@ -82,12 +82,13 @@ class Colorization(Method):
             "trivial": -wanted.xlogy(wanted / total).sum() / weight.numel(),
         }
 
-    def apply_to(self, images):
-        """Grey or colour photos in new colours, with the lightness and the resolution they have."""
-        photos = views.with_channels(views.to_float(images), 3)
+    def apply_to(self, image):
+        """A grey or colour photo in new colours, with the lightness and the resolution it has."""
+        photos = views.with_channels(views.to_float(image[None]), 3)
         view = views.augment(photos, self.rng, size=self.encoder.size, flip=0)
         lightness = split(photos)[0]
-        return {"seen": lightness, "colorized": views.paint(lightness, self.decode(self.predict(split(view)[0])))}
+        colorized = views.paint(lightness, self.decode(self.predict(split(view)[0])))
+        return {"seen": answers.Image(lightness[0]), "colorized": answers.Image(colorized[0])}
 
     def picture(self, lightness, withheld, scores=None):
         bins, shares, _ = withheld

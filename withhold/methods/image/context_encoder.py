@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import losses, views
-from withhold.methods import ImageEncoder, Method, Optimizer, Share, method
+from withhold.methods import ImageEncoder, Method, Optimizer, Share, answers, method
 from withhold.nets import ChannelWise, Decoder, Discriminator
 
 
@@ -80,14 +80,14 @@ class ContextEncoder(Method):
             "accuracy": ((real > 0).float().mean() + (fake < 0).float().mean()) / 2,
         }
 
-    def apply_to(self, images):
-        """The images with their middle removed, and filled again."""
-        view = views.augment(images, self.rng, size=self.encoder.size, flip=0)
-        view = views.with_channels(view, self.encoder.channels)
-        corner = torch.full((len(view), 2), (self.encoder.size - self.side) // 2, device=view.device)
+    def apply_to(self, image):
+        """The image with its middle removed, and filled again."""
+        view = views.with_channels(self.encoder.take(image), self.encoder.channels)
+        corner = torch.full((1, 2), (self.encoder.size - self.side) // 2, device=view.device)
         hole = self.hole(corner)
         holed = self.encoder.blank(view, hole)
-        return {"seen": holed, "inpainted": holed.where(~hole, self.predict(holed).float())}
+        filled = holed.where(~hole, self.predict(holed).float())
+        return {"seen": answers.Image(holed[0]), "inpainted": answers.Image(filled[0])}
 
     def picture(self, holed, withheld, predicted=None):
         view, corner = withheld

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from withhold import views
 from withhold.errors import UsageError
-from withhold.methods import Count, Fraction, Method, Optimizer, method
+from withhold.methods import Count, Fraction, Method, Optimizer, answers, method
 from withhold.nets import TextTransformer
 
 SHOWN, ANSWERS = 24, 10  # tokens of a picture, words of an answer
@@ -106,7 +106,7 @@ class BERT(Method):
         }
 
     def apply_to(self, text):
-        """A text with one [MASK] -> [(token, probability)], the likeliest first."""
+        """A text with one [MASK] -> "words" that may stand there, with their probabilities."""
         special = self.encoder.special
         numbers = self.encoder.tokenizer.encode(text, add_special_tokens=False).ids
         if special["[MASK]"] not in numbers:
@@ -114,7 +114,8 @@ class BERT(Method):
         seen = torch.tensor([[special["[CLS]"], *numbers, special["[SEP]"]]])
         scores, _ = self.predict((seen, seen == special["[MASK]"]))
         best = scores[0].softmax(0).topk(ANSWERS)
-        return list(zip(self.encoder.words(best.indices[:, None]), best.values.tolist(), strict=True))
+        words = self.encoder.words(best.indices[:, None])
+        return {"words": answers.Words(list(zip(words, best.values.tolist(), strict=True)))}
 
     def picture(self, visible, withheld, predicted=None):
         """The first tokens, and those of them that are predicted."""

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from withhold import losses
-from withhold.methods import Count, Method, Optimizer, Positive, method
+from withhold.methods import Count, Method, Optimizer, Positive, answers, method
 from withhold.nets import WordVectors
 
 BLOCK = 32
@@ -106,8 +106,8 @@ class SkipGram(Method):
         }
 
     def apply_to(self, text):
-        """The words nearest to another, or to a sum such as "king - man + woman" -> [(word, cosine)]."""
-        return self.encoder.nearest(text)
+        """The "words" nearest to another, or to a sum such as "king - man + woman", with their cosines."""
+        return {"words": answers.Words(self.encoder.nearest(text))}
 
     def picture(self, visible, withheld, predicted=None):
         """The first word of each block, the words around it, and as many of these and of noise that go best with it."""

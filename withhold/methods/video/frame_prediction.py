@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from withhold import views
-from withhold.methods import Method, Optimizer, Positive, Probability, Range, method
+from withhold.methods import Method, Optimizer, Positive, Probability, Range, answers, method
 from withhold.nets import Continuation, Recurrent
 
 
@@ -40,7 +40,7 @@ class FramePrediction(Method):
         fps: Positive = 10.0,
     ):
         super().__init__(encoder)
-        self.conditional, self.flip, self.steps = conditional, flip, frames // 2
+        self.conditional, self.flip, self.steps, self.fps = conditional, flip, frames // 2, fps
         branches = ("future", "past") if predicts == "composite" else (predicts,)
         self.decoders = nn.ModuleDict({branch: Continuation(encoder) for branch in branches})
 
@@ -87,12 +87,13 @@ class FramePrediction(Method):
             trivial += F.binary_cross_entropy(mean, frames, reduction="sum") / count
         return {"loss": sum(errors.values()), **errors, "trivial": trivial}
 
-    def apply_to(self, images):
-        """Clips uint8 [n, t, c, h, w] -> their last frames with those that may follow, or as they are remembered."""
-        past = views.augment(images, self.rng, size=self.encoder.size, flip=0)[:, -self.steps :]
+    def apply_to(self, clip):
+        """A clip -> its last frames with those that may follow, and as they are remembered."""
+        past = self.encoder.take(clip)[:, -self.steps :]
         said = {branch: frames.float().sigmoid() for branch, frames in self.predict((past, None)).items()}
         shown = {"remembered": said["past"].flip(1)} if "past" in said else {}
-        return shown | ({"predicted": torch.cat([past, said["future"]], 1)} if "future" in said else {})
+        shown |= {"predicted": torch.cat([past, said["future"]], 1)} if "future" in said else {}
+        return {name: answers.Clip(clips[0], self.fps) for name, clips in shown.items()}
 
     def picture(self, visible, withheld, predicted=None):
         past, _ = visible

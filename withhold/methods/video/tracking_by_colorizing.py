@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from withhold import nets, views
 from withhold.errors import UsageError
-from withhold.methods import Method, Optimizer, Positive, Several, method
+from withhold.methods import Method, Optimizer, Positive, Several, answers, method
 from withhold.nets import FineConv
 
 SURVEYED = 256
@@ -107,17 +107,20 @@ class TrackingByColorizing(Method):
         """Images float [n, c, h, w] in [0, 1] -> embeddings of length 1, [n, dim, h / stride, w / stride]."""
         return F.normalize(self.encoder.maps(images), dim=1)
 
-    def apply_to(self, clips, mask):
-        """Follow what a mask marks.
-
-        Args:
-            clips: one whole video, uint8 [1, t, c, h, w].
-            mask: labels of its first frame, int64 [h', w'] from 0; or float [k, h', w'], see `nets.track`.
-
-        Returns:
-            "shares": of each label at every place, float [1, t, k, g, g']; `nets.at_pixels` makes labels of them.
-        """
-        return {"shares": nets.track(self.embed, clips[0], mask, self.encoder.size, self.encoder.stride)[None]}
+    def apply_to(self, clip, mask: answers.Mask | answers.Points):
+        """Follow what is marked in the first frame: "masks" of the mask's shape, or "points"."""
+        if isinstance(mask, answers.Points):
+            first = nets.bumps(mask.places, clip.shape[2:], self.encoder.stride)
+        else:
+            numbers, first = mask.labels.unique(return_inverse=True)
+            h, w = first.shape
+        shares = nets.track(self.embed, clip, first, self.encoder.size, self.encoder.stride)[1:]
+        if isinstance(mask, answers.Points):
+            found = [nets.centres(part) * torch.tensor(clip.shape[:1:-1]) for part in shares]
+            return {"points": answers.Points(mask.names, torch.stack([mask.places, *found]))}
+        kept = numbers.to(torch.uint8 if numbers.max() < 256 else torch.int32)  # of a long video, they are many
+        labels = [kept[nets.at_pixels(part, (h, w))] for part in shares]
+        return {"masks": answers.Mask(torch.stack([kept[first], *labels]), mask.palette)}
 
     def picture(self, visible, withheld, shares=None):
         lightness, known = visible

@@ -1,0 +1,42 @@
+"""What is looked at while a run trains, and what is not: labels that the method was told."""
+
+import numpy as np
+import pytest
+
+from withhold import nets
+from withhold.needs import parse
+from withhold.runs import monitoring
+
+
+def needs(**streams):
+    return {stream: parse(need) for stream, need in streams.items()}
+
+
+def test_labels_that_were_told_are_not_measured_on(make_samples):
+    """The unlabelled stream is the whole source, labels and all, of which a tenth were told."""
+    samples = make_samples(200)
+    told = samples.select(range(20))
+    streams = {"labelled": told, "unlabelled": samples}
+    bank, queries = monitoring.choose(needs(labelled="image + label", unlabelled="image"), streams)
+    assert len(queries) == 45
+    assert not set(told.names) & {*bank.names, *queries.names}
+    assert not set(bank.names) & set(queries.names)
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_where_all_labels_were_told_there_is_no_accuracy(make_samples, others):
+    told, bare = make_samples(40), make_samples(40, labels=None)
+    declared = needs(labelled="image + label", **({"unlabelled": "image"} if others else {}))
+    watched = monitoring.choose(declared, {"labelled": told, "unlabelled": bare} if others else {"labelled": told})
+    row = monitoring.look(nets.build("convnet", size=32, channels=1), *watched)
+    assert set(row) == {"rank", "spread"}
+
+
+def test_labels_that_nobody_told_are_measured_on(make_samples):
+    labels = make_samples(40).labels.copy()
+    labels[:20] = -1
+    samples = make_samples(40).with_labels(labels, ("a", "b", "c"))
+    bank, queries = monitoring.choose(needs(images="image"), {"images": samples})
+    assert (len(bank), len(queries)) == (15, 5)
+    assert (np.concatenate([bank.labels, queries.labels]) >= 0).all()
+    assert "knn" in monitoring.look(nets.build("convnet", size=32, channels=1), bank, queries)

@@ -1,0 +1,74 @@
+"""Texts."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from withhold import data
+from withhold.data import texts
+from withhold.kinds.traits import Input, Traits, register
+from withhold.page import excerpt
+
+LETTERS = 150
+MOST_WORDS = 5000
+
+
+@register
+class Text(Traits):
+    name = "text"
+    batch = 64
+    control = "tf-idf"
+    alike = True  # its own deviation would make the rarest word the largest
+    typed = True
+    length = "tokens"
+    tile = (240, 144)
+    input = Input("texts", ("tokens",), "numbers of tokens by the run's tokenizer.json, int64, 0 behind the end")
+
+    def raw(self, samples, train=None):
+        return tf_idf(samples, train or samples)
+
+    def images(self, samples):
+        return 4
+
+    def noise(self, encoder, shape, rng):
+        """Texts of any length, from a whole window to none: what padding does is a part of the network."""
+        n, tokens = shape
+        ends = torch.linspace(tokens, 0, n)[:, None]
+        return torch.randint(1, encoder.vocabulary, (n, tokens), generator=rng) * (torch.arange(tokens) < ends)
+
+    def items(self, samples, indices, encoder):
+        """The texts in their source, or where they are not to be found again, as the encoder reads them."""
+        found = data.items(samples.source or None, [samples.names[i] for i in indices], self.name)
+        read = (torch.tensor(samples.whole(i)[None, :LETTERS]) for i in indices)
+        return [
+            encoder.words(tokens)[0].replace("[UNK]", "…") if item is None else item
+            for item, tokens in zip(found, read, strict=True)
+        ]
+
+    def show(self, item):
+        """The beginning."""
+        return {"text": excerpt(texts.read(item), LETTERS)}
+
+
+def tf_idf(documents: Any, train: Any) -> Tensor:
+    """How often each token occurs, weighted by how few documents of `train` it occurs in.
+
+    float32 [n, 5000 at most], rows of length 1: the commonest tokens of `train`, as scikit-learn weighs them.
+    """
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    def counts(series: Any) -> csr_matrix:
+        found = [series.whole(row) for row in range(len(series))]
+        ends, tokens = np.cumsum([0, *map(len, found)]), np.concatenate(found)
+        matrix = csr_matrix((np.ones(len(tokens)), tokens, ends), shape=(len(series), vocabulary))
+        matrix.sum_duplicates()
+        return matrix
+
+    vocabulary = 1 + max(int(part.values.max()) for part in (documents, train))
+    known = counts(train)
+    common = np.sort(np.argsort(-known.sum(0).A1, kind="stable")[:MOST_WORDS])
+    weights = TfidfTransformer().fit(known[:, common])
+    return torch.from_numpy(weights.transform(counts(documents)[:, common]).toarray()).float()
