@@ -23,6 +23,7 @@ from withhold.data import Feeder, Samples
 from withhold.errors import UsageError, WithholdError
 from withhold.methods import Method
 from withhold.nets.adapters import Adapter
+from withhold.options import named
 from withhold.pictures import grid
 from withhold.runs import train
 from withhold.runs.build import build_method, choose, classes_of, kinds, load_streams, make_tokenizer
@@ -150,7 +151,7 @@ def card(trial: Trial) -> None:
     """Its card says what it withholds, and explains every parameter."""
     text = inspect.getdoc(trial.cls) or ""
     require(text.split("\n")[0].endswith("."), "The docstring must begin with a sentence: what the method withholds.")
-    options = set(inspect.signature(train).parameters) - {"parameters"}
+    options = {option.name for option in named()} | set(inspect.signature(train).parameters)
     for name, parameter in registry.parameters(trial.cls).items():
         require(f"{name}:" in text, f"The docstring must explain the parameter {name} under Args.")
         require(parameter.default is not inspect.Parameter.empty, f"The parameter {name} must have a default.")
