@@ -44,7 +44,8 @@ def feed(name, samples, batch_size=32):
 def scored(method, batch, seed=0):
     """Each player's terms on `batch`."""
     method.seed(seed)
-    return {player: method.turn(player, batch) for player in method.players()}
+    handed = {}
+    return {player: method.turn(player, batch, handed) for player in method.players()}
 
 
 @pytest.fixture(params=METHODS)

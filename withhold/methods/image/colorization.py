@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from withhold import views
+from withhold import nets, views
 from withhold.errors import UsageError
 from withhold.methods import ImageEncoder, Method, method
 from withhold.nets import Decoder
@@ -78,6 +78,10 @@ class Colorization(Method):
             "accuracy": (weight * hit).sum() / total,
             "trivial": -wanted.xlogy(wanted / total).sum() / weight.numel(),
         }
+
+    def finish(self, plain):
+        super().finish(plain)
+        nets.refresh_statistics(self.decoder, plain(), self.predict)
 
     def apply_to(self, images):
         """Grey or colour photos in new colours, with the lightness and the resolution they have."""
