@@ -143,7 +143,8 @@ def require(condition: Any, sentence: str) -> None:
 def turns(method: Method, batch: dict[str, Any], seed: int = 0) -> dict[str, dict[str, Any]]:
     """Each player's terms on a batch."""
     method.seed(seed)
-    return {player: method.turn(player, batch) for player in method.players()}
+    handed: dict[str, Any] = {}
+    return {player: method.turn(player, batch, handed) for player in method.players()}
 
 
 def card(trial: Trial) -> None:

@@ -1,5 +1,6 @@
 """What a report shows of single samples: the method's picture, a map of embeddings, nearest neighbours."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from withhold import kinds, pictures
+from withhold import kinds, nets, pictures
 from withhold.data import Samples
 from withhold.methods import Encoder, Method
 from withhold.page import cell, excerpt
@@ -42,6 +43,9 @@ def columns(method: Method, streams: Sequence[Samples], seed: int) -> pictures.C
         batch[stream] = samples.batch(some)
         if need.labelled:
             batch[stream] = batch[stream], torch.as_tensor(np.asarray(samples.labels)[some])
+    method = copy.deepcopy(method)
+    method.seed(seed)
+    nets.refresh_statistics(method, [batch])  # it shows how it learned: by the statistics of views, not of plain items
     method.seed(seed)
     with torch.inference_mode():
         visible, withheld = method.hide(batch)

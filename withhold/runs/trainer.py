@@ -137,9 +137,8 @@ def train(
         if not begun and not (folder / "checkpoints").exists():  # data that do not suit leave nothing to go on with
             (folder / "config.json").unlink(missing_ok=True)
         raise
-    if outcome.finished:
-        log.info("measuring what it sees, and drawing the report")
-        _finish(folder, learner, streams, config, outcome, fabric)
+    log.info("measuring what it sees, and drawing the report")
+    _finish(folder, learner, streams, config, outcome, fabric)
     fabric.barrier()
     return Run(folder)
 
@@ -173,14 +172,13 @@ def _finish(
 ) -> None:
     """Write the weights, with batch statistics of plain images, and the report."""
     encoder = learner.encoder
-    if fabric.is_global_zero:
-        write_weights(folder / "method.safetensors", learner)
-    # Methods train on cut, masked or coloured inputs; a person will embed whole images, and so do the controls.
-    plain = evaluation.plain_batches([samples.of(encoder.kind) for samples in streams.values()], fabric.device)
-    nets.refresh_statistics(encoder, plain)
+    plain = [samples.of(encoder.kind) for samples in streams.values()]
+    learner.seed(config["plan"]["seed"])
+    learner.eval().finish(lambda: evaluation.plain_batches(plain, fabric.device))
     if not fabric.is_global_zero:  # the others were needed for statistics across ranks
         return
-    write_weights(folder / "encoder.safetensors", encoder)
+    write_weights(folder / "method.safetensors", learner)
+    write_weights(folder / "encoder.safetensors", encoder)  # the last one, which says that the run is finished
     last, items = outcome.rows[-1], config["training"]["batch_size"] * fabric.world_size
     config["hardware"] = {
         "device": torch.cuda.get_device_name()
