@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from withhold.data import cache
+from withhold.data import cache, hub
 from withhold.data.arrays import Arrays
 from withhold.data.images import Images, Pictures
 from withhold.data.kind import Kind, Unreadable
@@ -65,9 +66,6 @@ def load(
         samples = _load_pairs(source, decoding, strict, cache_dir)
     else:
         samples = _load(part_of(source, kind_named(kind)), kind_named(kind)(**decoding), strict, cache_dir)
-    if strict and samples.skipped:
-        name, reason = samples.skipped[0]
-        raise WithholdError(f"{name} in {samples.source} cannot be read: {reason}.")
     return samples if labels is None else attach(samples, Path(labels))
 
 
@@ -101,7 +99,15 @@ def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any) -> Samples:
                 held = cache.find(key, cache_dir)
     if held is None:
         raise WithholdError(f"The cache in {cache.root(cache_dir)} lost what was just written to it: try again.")
-    about = {**held.about, "source": name, "unlabelled": table.unlabelled}
+    if strict and held.about["skipped"]:
+        item, reason = held.about["skipped"][0]
+        raise WithholdError(f"{item} in {name} cannot be read: {reason}.")
+    if table.ignored:
+        endings = Counter(reason for _, reason in table.ignored)
+        said = ", ".join(f"{count:,} ({reason})" for reason, count in endings.most_common())
+        log.warning("%s: files that are left out: %s", name, said)
+    skipped = [*held.about["skipped"], *table.ignored]
+    about = {**held.about, "skipped": skipped, "source": name, "unlabelled": table.unlabelled}
     if held.ends is None or kind.window is None:
         return Samples(held.values, **about)
     spans = np.stack([np.concatenate([[0], held.ends[:-1]]), held.ends], axis=1)
@@ -189,8 +195,6 @@ def _stream(
     table: Table, kind: Images, labels: np.ndarray | None, classes: tuple[str, ...], key: str, name: str, strict: bool
 ) -> Samples:
     if isinstance(table, Parquet):  # which has no quick way to a single row
-        from withhold.data import hub
-
         table = hub.Hub(hub.as_dataset(table, None, (), key), Images)
     assert kind.size is not None and kind.channels is not None
     stream = Stream(table, kind.size, kind.channels, labels, strict)

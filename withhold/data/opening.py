@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from withhold.data import images, sources, texts
+from withhold.data import hub, images, sources, texts
 from withhold.data.images import Images
-from withhold.data.kind import Item, Kind, Shape, Unreadable
+from withhold.data.kind import Item, Kind, Shape, Table, Unreadable
 from withhold.data.labels import number
 from withhold.data.samples import Samples
 from withhold.data.series import Pairs
 from withhold.data.sounds import Sounds
-from withhold.data.tables import Table
 from withhold.data.texts import Texts
 from withhold.data.videos import Videos
 from withhold.errors import UsageError, WithholdError, suggestion
@@ -30,8 +29,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("withhold")
 
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Videos, Sounds, Texts)}
 PAIR = Pairs.kind
+# A video with its sound is found where videos are.
+KINDS: dict[str, type[Kind]] = {"image": Images, "video": Videos, "audio": Sounds, "text": Texts, PAIR: Videos}
+FORMAT = 2  # part of every fingerprint: raise it when the same source gives other names or labels than before
 
 
 def splits(source: Any, kind: str = "image") -> dict[str, Any]:
@@ -43,8 +44,10 @@ def splits(source: Any, kind: str = "image") -> dict[str, Any]:
     if split is not None or isinstance(base, Samples):
         return {}
     if isinstance(base, dict):  # a DatasetDict
-        return sources.pair(base)
-    return {split: f"{os.fspath(base)}::{split}" for split in sources.tables(base, _found_as(kind)) if split}
+        found = sources.parts(base)
+    else:
+        found = {part: f"{os.fspath(base)}::{part}" for part in sources.tables(base, kind_named(kind))}
+    return {part: found[part] for part in ("train", "test")} if "test" in found else {}
 
 
 def measure(source: Any, kind: str = "image") -> Shape:
@@ -96,8 +99,6 @@ def open(source: Any) -> "datasets.Dataset":
     Columns: image (a struct of encoded bytes or path), name, and label if any (a ClassLabel, null if unlabelled).
     A source that holds splits and is asked for none gives "train".
     """
-    from withhold.data import hub
-
     part = part_of(source, Images)
     return hub.as_dataset(part.table, *part.labels(), part.stamp)
 
@@ -122,7 +123,7 @@ def items(source: Any, names: Sequence[str], kind: str = "image") -> list[Item |
     if source is None:
         return [None if kind == Texts.name else name for name in names]
     try:
-        table = part_of(source, _found_as(kind)).table
+        table = part_of(source, kind_named(kind)).table
     except WithholdError:
         return [None] * len(names)
     rows = {name: row for row, name in enumerate(table.names())}
@@ -156,14 +157,10 @@ def each_image(source: Any) -> Iterator[tuple[str, Tensor]]:
         log.warning("Of the %s images in %s, %s could not be read.", f"{len(table):,}", where, f"{len(skipped):,}")
 
 
-def _found_as(kind: str) -> type[Kind]:
-    """The kind that a source's items are found as: videos, where they are to have sound."""
-    return Videos if kind == PAIR else kind_named(kind)
-
-
 def kind_named(name: str) -> type[Kind]:
+    """The kind of data that has this name. Raises: UsageError, there is none."""
     if name not in KINDS:
-        raise UsageError(f"There is no kind of data {name!r}: {suggestion(name, [*KINDS, PAIR])}")
+        raise UsageError(f"There is no kind of data {name!r}: {suggestion(name, KINDS)}")
     return KINDS[name]
 
 
@@ -197,15 +194,16 @@ class Part:
     def stamp(self) -> str:
         """Identifies the data; all splits count, because a class has the same number in each."""
         stamps = "\n".join(f"{name}: {table.stamp()}" for name, table in sorted(self.tables.items()))
-        return hashlib.blake2b(f"{self.split}\n{stamps}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+        return hashlib.blake2b(f"{FORMAT}\n{self.split}\n{stamps}".encode(), digest_size=16).hexdigest()
 
     def labels(self) -> tuple[np.ndarray | None, tuple[str, ...]]:
         """The numbers of the classes that the items belong to, and the names of the classes."""
-        everywhere = {split: table.labels for split, table in self.tables.items()}
-        values = everywhere[self.split]
-        if values is None:
+        columns = {split: labels for split, table in self.tables.items() if (labels := table.labels) is not None}
+        if self.split not in columns:
             return None, ()
-        return number(values, [part for part in everywhere.values() if part is not None], self.table.classes)
+        names = next((table.classes for table in self.tables.values() if table.classes), ())
+        numbers, classes = number(columns.values(), names)
+        return dict(zip(columns, numbers, strict=True))[self.split], classes
 
 
 def part_of(source: Any, kind: type[Kind]) -> Part:

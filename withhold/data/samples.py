@@ -73,7 +73,7 @@ class Samples:
     def names(self) -> list[str]:
         """Each sample's path, or its row in the source where it has none."""
         names = self._names if self.rows is None else self._names[self.rows]
-        return [n.decode("utf-8", "surrogateescape") if isinstance(n, bytes) else str(n) for n in names]
+        return [n.decode("utf-8", "surrogatepass") if isinstance(n, bytes) else str(n) for n in names]
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The images at int64 `indices`, copied: uint8 [m, h, w, c]."""
