@@ -45,7 +45,7 @@ def _tiny(kind, photo_samples, held):
         return sounds(held["seconds"])
     if kind == "text":
         return texts(held["tokenizer"], held["tokens"])
-    return data.Pairs(
+    return data.Joined(
         videos(photo_samples, held["frames"], held["fps"]), sounds(held["seconds"], held["frames"] / held["fps"])
     )
 

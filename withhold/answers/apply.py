@@ -61,7 +61,7 @@ def _items(run: "Run", source: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
         return
     samples: Any = run.load_data(source, run.kind)
     for index, name in enumerate(samples.names):
-        if run.kind == data.Pairs.kind:
+        if isinstance(samples, data.Joined):
             yield name, (samples.batch([index]),)
         else:
             yield name, (torch.from_numpy(samples.whole(index).copy()).permute(0, 3, 1, 2)[None],)

@@ -20,18 +20,18 @@ from withhold.data.feeder import Feeder
 from withhold.data.images import default_size, thumbnail
 from withhold.data.kind import Shape
 from withhold.data.labels import share_classes
-from withhold.data.loading import load, takes
-from withhold.data.opening import address, each_image, fit_tokenizer, holds, items, measure, open, splits
-from withhold.data.samples import Samples
+from withhold.data.loading import fit_tokenizer, load, takes
+from withhold.data.opening import Several, address, alone, each_image, holds, items, measure, open, splits
+from withhold.data.samples import Samples, Target, together
 from withhold.data.sequences import Mask, Sequence, has_masks, read_points, sequence, sequences
-from withhold.data.series import Pairs, Series
+from withhold.data.series import Joined, Series
 from withhold.data.sounds import MOST_RATE
 from withhold.data.texts import load_tokenizer
 from withhold.data.videos import each_frame, frame_rate
 
 __all__ = [
-    "MOST_RATE", "Feeder", "Mask", "Pairs", "Samples", "Sequence", "Series", "Shape", "address", "cache",
-    "default_size", "each_frame", "each_image", "fit_tokenizer", "frame_rate", "has_masks", "holds", "items", "load",
-    "load_tokenizer", "measure", "open", "read_points", "sequence", "sequences", "share_classes", "splits", "takes",
-    "thumbnail",
+    "MOST_RATE", "Feeder", "Joined", "Mask", "Samples", "Sequence", "Series", "Several", "Shape", "Target", "address",
+    "alone", "cache", "default_size", "each_frame", "each_image", "fit_tokenizer", "frame_rate", "has_masks", "holds",
+    "items", "load", "load_tokenizer", "measure", "open", "read_points", "sequence", "sequences", "share_classes",
+    "splits", "takes", "thumbnail", "together",
 ]  # fmt: skip

@@ -18,6 +18,8 @@ from withhold.errors import UsageError, WithholdError, suggestion
 
 READABLE = (*manifests.ENDINGS, ".parquet", ".npz", ".zip")
 KNOWN = tuple({*Images.endings, *Videos.endings, *Sounds.endings, *Texts.endings, *READABLE})
+FOLDERS = (("images", "masks"), ("JPEGImages", "Annotations"))
+"""What the folders of images, or of frames, and of their masks are called: plainly, and as DAVIS has them."""
 UNLABELLED = ("unlabelled", "unlabeled", "unsup", "unsupervised")
 # What the parts of a set are called, the best name first.
 PARTS = {
@@ -83,7 +85,20 @@ def walk(root: Path, kind: type[Kind]) -> list[str]:
     return [name for name in _files(root) if name.lower().endswith(kind.endings)]
 
 
+def with_masks(root: Path) -> tuple[Path, Path] | None:
+    """The folder of images or frames and the one of masks that a folder holds side by side; None without these."""
+    pairs = ((root / images, root / masks) for images, masks in FOLDERS)
+    return next((pair for pair in pairs if all(folder.is_dir() for folder in pair)), None)
+
+
 def _folder(path: Path, kind: type[Kind]) -> Tables:
+    if kind in (Images, Videos) and (beside := with_masks(path)):
+        found = _folder(beside[0], kind)
+        if "" in found:
+            masks = {posixpath.splitext(name)[0]: f"../{beside[1].name}/{name}" for name in walk(beside[1], Images)}
+            stems = [posixpath.splitext(name)[0] for name in found[""].names()]
+            found[""].beside = {"mask": [masks.get(stem, f"../{beside[1].name}/{stem}.png") for stem in stems]}
+        return found
     names = list(_files(path))
     if not names:
         raise UsageError(f"{path} is empty: give a folder that holds {kind.noun}s.")

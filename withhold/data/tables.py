@@ -239,6 +239,58 @@ class Parquet(Table):
             raise WithholdError(f"{self.paths[0]} cannot be read as parquet: {reason}.") from error
 
 
+class Succession(Table):
+    """Several tables as one; an item is called by its table's name and its own.
+
+    Attributes:
+        domains: which table each item is from, int64 [n].
+    """
+
+    def __init__(self, tables: dict[str, Table]):
+        self.tables = tables
+        counts = list(map(len, tables.values()))
+        self.domains, self.starts = np.repeat(np.arange(len(counts)), counts), np.cumsum([0, *counts])
+        self.listed = all(table.listed for table in tables.values())
+
+    def __len__(self):
+        return len(self.domains)
+
+    @property
+    def labels(self):
+        known = [(table.labels, table.classes, len(table)) for table in self.tables.values()]
+        if all(labels is None for labels, _, _ in known):
+            return None
+        return [
+            classes[value] if classes and value in range(len(classes)) else value
+            for labels, classes, count in known
+            for value in labels or [None] * count
+        ]
+
+    @property
+    def columns(self):
+        first, *rest = self.tables.values()
+        return [name for name in first.columns if all(name in table.columns for table in rest)]
+
+    def _column(self, name):
+        return [value for table in self.tables.values() for value in table.column(name)]
+
+    def names(self):
+        return [f"{title}/{name}" for title, table in self.tables.items() for name in table.names()]
+
+    def items(self, indices):
+        found = {}
+        for start, table in zip(self.starts, self.tables.values(), strict=False):
+            own = [index for index in indices if start <= index < start + len(table)]
+            found |= dict(zip(own, table.items([index - start for index in own]) if own else [], strict=True))
+        return [found[index] for index in indices]
+
+    def chunks(self, size):
+        return itertools.chain.from_iterable(table.chunks(size) for table in self.tables.values())
+
+    def stamp(self):
+        return "\n".join(f"{title} {table.stamp()}" for title, table in self.tables.items())
+
+
 def file_stamp(path: str) -> str:
     """What changes when another file stands at `path`, also one of the same size and time: a link is followed."""
     try:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import views
-from withhold.data import Pairs, Samples, Series
+from withhold.data import Joined, Samples, Series
 from withhold.evaluation.features import batches, rows
 from withhold.nets.sounds import DEVIATION, MEAN
 
@@ -21,8 +21,8 @@ MOST_WORDS = 5000
 
 def raw(samples: Samples, train: Samples | None = None) -> Tensor:
     """The items themselves as float32 [n, d]; `train` is what TF-IDF may look at, by default the items."""
-    if isinstance(samples, Pairs):
-        return torch.cat([raw(samples.frames), raw(samples.sound)], dim=1)
+    if isinstance(samples, Joined):
+        return torch.cat([raw(part) for part in samples.members], dim=1)
     if isinstance(samples, Series):
         if samples.kind == "text":
             return tf_idf(samples, train or samples)

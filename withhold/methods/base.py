@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_map
 from withhold.errors import UsageError
 from withhold.needs import Need
 from withhold.nets import Encoder
+from withhold.orders import Shuffled
 
 Batch = dict[str, Any]
 
@@ -46,12 +47,14 @@ class Method(nn.Module):
         optimizer: what trains it by default, or one for each player.
         batch_size: items a step by default, at most; None takes as many as suit their kind.
         refresh: whether `prepare` runs again before every epoch.
+        order: how it wants the items of a stream ordered, by the stream's name: see `withhold.orders`; else shuffled.
     """
 
     channels: ClassVar[int | None] = None
     optimizer: ClassVar[Optimizer | dict[str, Optimizer]] = Optimizer()
     batch_size: ClassVar[int | None] = None
     refresh: ClassVar[bool] = False
+    order: ClassVar[dict[str, Shuffled]] = {}
 
     encoder: Any  # of the class that the constructor asks for
 

@@ -114,8 +114,9 @@ def train(
     longest = max(streams.values(), key=lambda samples: len(samples.windows()))
     batch_size = batch_size or defaults.batch_size(cls, len(longest.windows()), longest.kind)
     feeder = data.Feeder(
-        streams, cls.needs, batch_size, seed, device=fabric.device, rank=fabric.global_rank, world=fabric.world_size
-    )
+        streams, cls.needs, batch_size, seed, device=fabric.device, rank=fabric.global_rank, world=fabric.world_size,
+        orders=cls.order, groups=learner.get_buffer,
+    )  # fmt: skip
     if epochs is None and minutes is None:
         minutes = defaults.minutes(fabric.device)
     plan = Plan(
@@ -150,7 +151,7 @@ def train(
             write_json(folder / "config.json", config)
         _write_skipped(folder / "skipped.csv", streams)
     _say(config, streams, feeder, fabric)
-    watched = monitoring.choose(streams)
+    watched = monitoring.choose({name: samples.of(learner.encoder.kind) for name, samples in streams.items()})
     if fabric.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes stay: the fastest algorithms are worth a search
         for part in learner.modules():

@@ -4,7 +4,7 @@ import typing
 
 import torch
 
-from withhold import data
+from withhold import data, nets
 from withhold.methods import Method
 from withhold.nets import ConvNet, Encoder
 
@@ -31,11 +31,14 @@ def precision(device: torch.device, encoder: Encoder) -> str:
     return "bf16-mixed" if fast else "32-true"
 
 
-def encoder(method: type[Method], device: torch.device) -> str:
-    """The encoder that suits the method and the hardware."""
+def encoder(method: type[Method], device: torch.device, kind: str = "image") -> str:
+    """The encoder that suits the method, the hardware and, where the method takes several, the kind of data."""
     needed = typing.get_type_hints(method.__init__).get("encoder")
     if isinstance(needed, type) and issubclass(needed, Encoder) and needed.default:
         return needed.default
+    own = {part.kind: part.default for part in (nets.AudioEncoder, nets.TextEncoder, nets.VideoEncoder)}
+    if kind in own:
+        return own[kind]
     return "convnet" if device.type == "cpu" else "resnet18"
 
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from withhold.data import Pairs
 from withhold.errors import UsageError
 from withhold.evaluation.features import features
 from withhold.evaluation.task import Task
@@ -26,7 +25,7 @@ def measure(task: Task) -> list[dict]:
     stand "recall_at_1" and "recall_at_10", the shares of queries that find one of their class so early, and what a
     random order is worth: "chance", "chance_at_1", "chance_at_10". The training items are not looked at.
     """
-    if not isinstance(task.test, Pairs):
+    if task.test.kind != "video + audio":
         raise UsageError(
             f"crossmodal asks pictures for sounds, and {task.test.source} has no pairs of both: take a run that "
             "learned from videos with sound, and such videos or a csv file with the columns image and sound."
