@@ -90,7 +90,7 @@ def write_pairs(source: Path, folder: Path, part: str, count: int, seed: int, di
     return corners
 
 
-def matched(run: withhold.Run, pairs: data.Pairs) -> float:
+def matched(run: withhold.Run, pairs: data.Joined) -> float:
     """How often the method says rightly whether a picture and a sound match, over as many right pairs as wrong ones."""
     method, right = run.method, []
     method.seed(0)

@@ -196,7 +196,8 @@ def test_idx_files_find_their_labels_and_their_splits(tmp_path):
         write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", np.arange(6)[rows])
     samples = data.load(tmp_path / "t10k-images-idx3-ubyte.gz")
     assert (samples.array == PIXELS[4:, ..., :1]).all()
-    assert samples.labels.tolist() == [4, 5]
+    assert samples.labels.tolist() == [0, 1]
+    assert samples.classes == ("4", "5")
     parts = data.splits(tmp_path)
     assert data.load(parts["train"]).labels.tolist() == [0, 1, 2, 3]
     assert data.load(parts["test"]).labels.tolist() == [4, 5]
@@ -208,7 +209,8 @@ def test_npz_with_and_without_splits(tmp_path):
     np.savez(tmp_path / "two.npz", x_train=PIXELS[:4], y_train=[5, 6, 7, 8], x_test=PIXELS[4:], y_test=[5, 8])
     parts = data.splits(tmp_path / "two.npz")
     assert (data.load(parts["train"]).array == PIXELS[:4]).all()
-    assert data.load(parts["test"]).labels.tolist() == [5, 8]
+    assert data.load(parts["test"]).labels.tolist() == [0, 3]
+    assert data.load(parts["test"]).classes == ("5", "6", "7", "8")
 
 
 def test_digits_are_scaled_to_bytes():
@@ -329,7 +331,11 @@ def test_bad_sources_are_refused_in_one_sentence(tmp_path, image_folder):
         ("empty", UsageError, "empty is empty: give a folder that holds images"),
         ("texts", UsageError, "texts holds no image: give a folder with .jpg"),
         ("texts/a.txt", UsageError, "a.txt is no data set: give a folder"),
-        ("odd.csv", UsageError, r"odd.csv has no column of images \(it has colour, size\): call it image, path"),
+        (
+            "odd.csv",
+            UsageError,
+            r"odd.csv has no column of images \(it has colour, size\): call it image, img, path or file",
+        ),
         ("none.csv", UsageError, "none.csv lists no image"),
         ("odd.parquet", UsageError, r"odd.parquet has no column of images \(it has a, b\)"),
         ("odd.npz", UsageError, r"odd.npz has no array of images \(it has weights\)"),

@@ -13,8 +13,7 @@ import numpy as np
 
 from withhold.data import sounds
 from withhold.data.images import Images
-from withhold.data.kind import Kind
-from withhold.data.tables import Table
+from withhold.data.kind import Kind, Table
 from withhold.data.videos import Videos
 from withhold.errors import UsageError, WithholdError
 
@@ -110,8 +109,9 @@ def of_kind(kind: type[Kind], values: Any, where: str) -> Arrays:
 
 
 def labelled(table: Table, labels: Any) -> Table:
-    """The table with these labels, one value a sample."""
-    values = np.asarray(labels).reshape(-1).tolist()
+    """The table with these labels, one value a sample; whole numbers have no gaps, so -1 is no label among them."""
+    given = np.asarray(labels).reshape(-1)
+    values = [None if given.dtype.kind == "i" and value == -1 else value for value in given.tolist()]
     if len(values) != len(table):
         raise UsageError(f"There are {len(table)} items but {len(values)} labels: give one label for each item.")
     table.labels = values

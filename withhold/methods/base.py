@@ -12,6 +12,7 @@ from withhold.errors import UsageError
 from withhold.methods.answers import Answer
 from withhold.needs import Need
 from withhold.nets import Encoder, refresh_statistics
+from withhold.orders import Shuffled
 
 Batch = dict[str, Any]
 
@@ -58,6 +59,7 @@ class Method(nn.Module):
         optimizer: what trains it by default, or one for each player.
         batch_size: items a step by default, at most; None takes as many as suit their kind.
         refresh: steps after which `prepare` runs again; None where it runs once.
+        order: how it wants the items of a stream ordered, by the stream's name: see `withhold.orders`; else shuffled.
         compares: whether the loss compares the items of a batch with each other, as negatives or by how they are
             distributed. Such a batch has two items or more and is never cut into parts. Batch normalisation alone, or
             a "trivial" term, does not count.
@@ -69,6 +71,7 @@ class Method(nn.Module):
     optimizer: ClassVar[Optimizer | dict[str, Optimizer]] = Optimizer()
     batch_size: ClassVar[int | None] = None
     refresh: ClassVar[int | None] = None
+    order: ClassVar[dict[str, Shuffled]] = {}
     compares: ClassVar[bool] = False
     learns: ClassVar[str] = "loss"
 

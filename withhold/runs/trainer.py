@@ -87,7 +87,7 @@ def train(
     batch_size = options.batch_size or defaults.batch_size(cls, len(longest.windows()), longest.kind)
     feeder = data.Feeder(
         streams, cls.needs, batch_size, options.seed, device=fabric.device, rank=fabric.global_rank,
-        world=fabric.world_size,
+        world=fabric.world_size, orders=cls.order, groups=learner.get_buffer,
     )  # fmt: skip
     epochs, minutes = options.epochs, options.minutes
     if epochs is None and minutes is None:
@@ -122,7 +122,8 @@ def train(
             write_json(folder / "config.json", config)
         _list_items(folder, cls.needs, streams)
     _say(config, streams, feeder, fabric)
-    watched = monitoring.choose(cls.needs, streams)
+    seen = {name: samples.of(learner.encoder.kind) for name, samples in streams.items()}
+    watched = monitoring.choose(cls.needs, seen)
     if fabric.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes stay: the fastest algorithms are worth a search
         for part in learner.modules():
