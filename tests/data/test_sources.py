@@ -429,7 +429,7 @@ def test_bad_sources_are_refused_in_one_sentence(tmp_path, image_folder):
         ("phots", UsageError, r"There is no file or folder '.*phots': did you mean photos\?"),
         ("empty", UsageError, "empty is empty: give a folder that holds images"),
         ("texts", UsageError, "texts holds no image: give a folder with .jpg"),
-        ("texts/a.txt", UsageError, "a.txt is no data set: give a folder"),
+        ("texts/a.txt", UsageError, "a.txt holds no image: give a folder"),
         (
             "odd.csv",
             UsageError,

@@ -138,9 +138,7 @@ def _file(path: Path, kind: type[Kind]) -> Tables:
         return {"": arrays.idx(path)}
     if name.endswith(kind.endings):
         return {"": Paragraphs(str(path)) if kind is Texts else Files(str(path.parent), [path.name])}
-    if kind is Images:
-        raise UsageError(f"{path} is no data set: give a folder, an image, or a {', '.join(READABLE)} or IDX file.")
-    ways = ", ".join((*kind.endings, ".csv", ".jsonl", ".parquet", *([".npz"] if kind is Videos else [])))
+    ways = ", ".join((*kind.endings, ".csv", ".jsonl", ".parquet", ".npz"))
     raise UsageError(f"{path} holds no {kind.noun}: give a folder, or a {ways} or .zip file.")
 
 

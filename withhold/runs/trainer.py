@@ -246,7 +246,7 @@ def _check_same(folder: Path, config: dict[str, Any]) -> None:
 
 
 def _write_skipped(path: Path, streams: dict[str, Samples]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:  # a name can be any bytes
         writer = csv.writer(file)
         writer.writerow(["stream", "item", "reason"])
         writer.writerows([stream, *item] for stream, samples in streams.items() for item in samples.skipped)
