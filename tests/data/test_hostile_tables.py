@@ -74,7 +74,7 @@ BAD = {
     "torn.csv.gz": (gzip.compress(PLAIN.encode() * 99)[:40], "csv: Compressed file ended"),
     "empty.csv": ("", "empty.csv lists no image"),
     "heading.tsv": ("path\tlabel\n", "heading.tsv lists no image"),
-    "odd.csv": ("colour;size\nred;3\n", r"has no column of images \(it has colour, size\): call it image, img"),
+    "odd.csv": ("colour;size\nred;3\n", r"has no column of images \(it has colour, size\): call it one of image, img"),
     "torn.jsonl": ('{"path": "a.png"}\n{"path": \n', "jsonl: line 2: Expecting value; give an object on each line"),
     "numbers.jsonl": ("1\n2\n", "jsonl: row 1 is no object, such as"),
     "deep.json": ("[" * 100_000, "json: maximum recursion depth"),

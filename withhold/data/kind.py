@@ -58,8 +58,8 @@ class Kind:
         """The column that holds items of this kind, or their paths. Raises: UsageError, there is none."""
         found = find(cls.columns, columns)
         if found is None:
-            ways = f"{', '.join(cls.columns[:3])} or {cls.columns[3]}"
-            raise UsageError(f"{where} has no column of {cls.noun}s (it has {', '.join(columns)}): call it {ways}.")
+            there, ways = ", ".join(columns), ", ".join(cls.columns)
+            raise UsageError(f"{where} has no column of {cls.noun}s (it has {there}): call it one of {ways}.")
         return found
 
     @property

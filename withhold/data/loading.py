@@ -51,8 +51,9 @@ def load(
 
     Args:
         source: a folder or zip archive (its sub-folders are the classes if there are several and every item is inside
-            one; folders that wrap all of an archive do not count), a csv, jsonl, parquet, npz, IDX or single file,
-            "digits", "hf:NAME" (hub or local), any of these with "::train" or "::test" behind it; or an array or tensor
+            one; folders that wrap all of an archive do not count), a csv, tsv, jsonl, json, parquet, npz, IDX or single
+            file, "digits", "hf:NAME" (hub or local), any of these with "::train", "::test" or "::unlabelled" behind it,
+            where folders, files or splits are called so; or an array or tensor
             uint8 [n, h, w], [n, h, w, c] or [n, c, h, w] (of videos [n, t, h, w], [n, t, h, w, c] or [n, t, c, h, w],
             whose frames count as they are, whatever fps says), a pair (items, labels), a list of paths (or of texts),
             a datasets.Dataset, or Samples (given back as they are).
@@ -62,7 +63,7 @@ def load(
         decoding: what the kind's class takes (`Images`, `Videos`, `Sounds`, `Texts`; of all of them for joined kinds),
             such as size and channels; what is left out or None takes what suits the data.
         strict: raise at the first item that cannot be decoded, instead of skipping and listing it.
-        labels: a csv or jsonl file of paths or names and labels, which replace the source's; the rest are unlabelled.
+        labels: a table of paths or names and labels, which replace the source's; the rest are unlabelled.
         cache_dir: instead of $WITHHOLD_CACHE or ~/.cache/withhold.
 
     Raises:
@@ -232,4 +233,5 @@ def _stream(
         table = hub.Hub(hub.as_dataset(table, None, (), key), Images)
     assert kind.size is not None and kind.channels is not None
     stream = Stream(table, kind.size, kind.channels, labels, strict)
+    stream.skipped += table.ignored
     return Samples(stream, stream.names, labels, classes, stream.skipped, key, name, unlabelled=table.unlabelled)

@@ -53,7 +53,8 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
     if kind is Sounds and (isinstance(source, dict) or hasattr(source, "__array__")):
         return {"": arrays.as_waves(source)}
     if hasattr(source, "__array__"):
-        return {"": arrays.of_kind(kind, source, "the array")}
+        read = arrays.as_clips if kind is Videos else arrays.as_pixels
+        return {"": arrays.Arrays(read(source, "the array"))}
     text = os.fspath(source)
     if text == "digits" and kind is Images:
         return {"": arrays.digits()}
@@ -152,9 +153,7 @@ def _file(path: Path, kind: type[Kind]) -> Tables:
         return {"": arrays.idx(path)}
     if name.endswith(kind.endings):
         return {"": Paragraphs(str(path)) if kind is Texts else Files(str(path.parent), [path.name])}
-    if kind is Images:
-        raise UsageError(f"{path} is no data set: give a folder, an image, or a {', '.join(READABLE)} or IDX file.")
-    ways = ", ".join((*kind.endings, ".csv", ".jsonl", ".parquet", *([".npz"] if kind is Videos else [])))
+    ways = ", ".join((*kind.endings, ".csv", ".jsonl", ".parquet", ".npz"))
     raise UsageError(f"{path} holds no {kind.noun}: give a folder, or a {ways} or .zip file.")
 
 
@@ -229,15 +228,15 @@ def _arranged(names: Iterable[str], kind: type[Kind], table: Callable[[str, list
         held = [name for name in names if name.lower().endswith(Images.endings)]
     tops = {name.split("/")[0] for name in held if "/" in name}
     folders = parts({top.lower(): f"{top}/" for top in sorted(tops)}) or {"": ""}
-    unknown = [name for name in names if not name.lower().endswith(KNOWN)]
+    unknown = {name: posixpath.splitext(name)[1].lower() for name in names if not name.lower().endswith(KNOWN)}
     found: Tables = {}
     for part, folder in folders.items():
         below = [name.removeprefix(folder) for name in held if name.startswith(folder)]
         if below:
             found[part] = table(folder, below)
             found[part].ignored = [
-                (name.removeprefix(folder), f"{posixpath.splitext(name)[1] or 'no ending'} is not read")
-                for name in unknown
+                (name.removeprefix(folder), f"{ending} is not read" if ending else "it has no ending")
+                for name, ending in unknown.items()
                 if name.startswith(folder)
             ]
             if part != "unlabelled":

@@ -232,7 +232,7 @@ def _list_items(folder: Path, needs: dict[str, Need], streams: dict[str, Samples
         ("skipped.csv", ["stream", "item", "reason"], skipped), ("told.csv", ["stream", "item"], told)
     ):  # fmt: skip
         if rows or path == "skipped.csv":
-            with open(folder / path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            with open(folder / path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
                 csv.writer(file).writerows([header, *rows])
 
 
