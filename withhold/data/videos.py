@@ -197,7 +197,7 @@ def _pixels(frame: Any, width: int, height: int, form: str, interpolation: str |
 
 
 def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
-    """Pixels [h, w, c] turned and mirrored by the matrix [a b u, c d v, ...]: (x, y) moves to (a x + c y, b x + d y)."""
+    """Pixels [h, w, c] turned and mirrored by the matrix [a b u, c d v, ...]: (x, y) to (a x + c y, b x + d y)."""
     try:
         a, b, _, c, d = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32)[:5].tolist()
     except (KeyError, ValueError):  # there is none; or what else there is is not known to PyAV
