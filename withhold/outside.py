@@ -1,4 +1,4 @@
-"""Python files outside the package that declare a method or an encoder: run where a person names them, never by a run.
+"""Python files outside the package, with a method, an encoder or a protocol: run where a person names them, only there.
 
 A file that a person has named is remembered by its digest, in the user's own folder: a run that was made with it is
 loaded later without naming it again, and a run from elsewhere executes nothing.
@@ -19,7 +19,7 @@ def execute(file: str, declares: str) -> ModuleType:
     """Run a Python file that a person named; gives its module.
 
     Args:
-        declares: what it is to declare: "method" or "encoder".
+        declares: what it is to declare: "method", "encoder" or "protocol".
 
     Raises:
         UsageError: there is no such file.

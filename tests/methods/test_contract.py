@@ -2,7 +2,7 @@
 
 import pytest
 
-from withhold.contract import Trial, checks
+from withhold.contract.checks import Trial, checks
 from withhold.methods import find, names
 
 CASES = [pytest.param(name, check, id=f"{name}-{check.__name__}") for name in names() for check in checks(find(name))]

@@ -23,6 +23,7 @@ from withhold.data import Feeder, Samples
 from withhold.errors import UsageError, WithholdError
 from withhold.methods import Method
 from withhold.nets.adapters import Adapter
+from withhold.options import named
 from withhold.pictures import grid
 from withhold.runs import train
 from withhold.runs.build import build_method, choose, classes_of, kinds, load_streams, make_tokenizer
@@ -151,7 +152,7 @@ def card(trial: Trial) -> None:
     """Its card says what it withholds, and explains every parameter."""
     text = inspect.getdoc(trial.cls) or ""
     require(text.split("\n")[0].endswith("."), "The docstring must begin with a sentence: what the method withholds.")
-    options = set(inspect.signature(train).parameters) - {"parameters"}
+    options = {option.name for option in named()} | set(inspect.signature(train).parameters)
     for name, parameter in registry.parameters(trial.cls).items():
         require(f"{name}:" in text, f"The docstring must explain the parameter {name} under Args.")
         require(parameter.default is not inspect.Parameter.empty, f"The parameter {name} must have a default.")
@@ -222,7 +223,7 @@ def learning(trial: Trial) -> None:
     looks at nothing, or else below its first; any other term rises above its first. By two in a hundred, the monitor's
     own measure, over ten steps; training ends there, since every method costs time.
     """
-    method, feeder = trial.make(), trial.feed()
+    method, feeder, term = trial.make(), trial.feed(), trial.cls.learns
     player = next(iter(method.players())) + "/" if len(method.players()) > 1 else ""
     seen: list[float] = []
     bars: list[float] = []
@@ -231,16 +232,17 @@ def learning(trial: Trial) -> None:
         pass
 
     def report(row: dict[str, float], steps: int) -> None:
-        if trial.cls.learns:
-            seen.append(row[player + trial.cls.learns])
-            bars.append(row.get(player + "trivial", seen[0]) if trial.cls.learns == "loss" else seen[0])
-            now, bar = sum(seen[-10:]), sum(bars[-10:])
-            if len(seen) >= 30 and (now < 0.98 * bar if trial.cls.learns == "loss" else now > 1.02 * bar):
-                raise Learned
+        require(player + term in row, f"`learns` names {term}, and the loss has no such term.")
+        seen.append(row[player + term])
+        bars.append(row.get(player + "trivial", seen[0]) if term == "loss" else sum(seen[:10]) / len(seen[:10]))
+        now, bar = sum(seen[-10:]), sum(bars[-10:])
+        if len(seen) >= 30 and (now < 0.98 * bar if term == "loss" else now > 1.02 * bar):
+            raise Learned
 
     with suppress(Learned):
-        fit(method, feeder, Plan(steps=100), report=report)
-        require(not trial.cls.learns, f"{trial.cls.learns} ends at {sum(seen[-10:]) / 10:.3g}, from {seen[0]:.3g}.")
+        fit(method, feeder, Plan(steps=100), report=report if term else None)
+        if term:
+            raise WithholdError(f"{term} ends at {sum(seen[-10:]) / 10:.3g}, from {seen[0]:.3g}.")
     samples = next(iter(feeder.streams.values())).of(method.encoder.kind)
     features = method.encoder.eval()(views.to_float(samples.batch(range(64))))
     require(features.std(0).max() > 1e-4, "The encoder says the same of all items: it has collapsed.")
