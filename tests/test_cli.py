@@ -330,6 +330,8 @@ def test_wrong_data(run, capsys, tmp_path, pictures, photos):
     fails(capsys, ["evaluate", str(run), str(loose)], 2, "no labels", "--labels")
     fails(capsys, ["evaluate", str(run), str(pictures), "--protocol", "knm"], 2, "'knm'", "knn")
     fails(capsys, ["train", "rotation", str(pictures), "--strict", "--out", str(tmp_path / "x")], 1, "broken.jpg")
+    cut = ["train", "simclr", str(pictures), "--batch-size", "4", "--accumulate", "4", "--out", str(tmp_path / "x")]
+    fails(capsys, cut, 2, "simclr compares the items of a batch", "--accumulate")
     (tmp_path / "one.csv").write_text("path,label\n" + "".join(f"loose/{i}.png,only\n" for i in range(4)))
     fails(capsys, ["evaluate", str(run), str(tmp_path / "one.csv")], 2, "of class 'only'", "two classes or more")
     fails(capsys, ["apply", str(run), str(pictures), "--out", str(tmp_path / "a")], 2, "gives embeddings only")
@@ -410,8 +412,17 @@ def test_two_processes_make_one_run(tmp_path):
     assert withhold.load(tmp_path / "two").encoder.dim == 256
 
 
+def test_a_process_that_is_terminated_before_its_first_step_says_so(tmp_path):
+    process = start(["train", "rotation", "digits", "--minutes", "1", "--out", str(tmp_path / "run")])
+    while "timing a few steps" not in process.stderr.readline():
+        assert process.poll() is None
+    process.terminate()
+    assert "--resume" in process.communicate()[1]
+    assert process.returncode == 128 + signal.SIGTERM
+
+
 def test_killed_and_terminated_processes_resume_to_the_same_weights(tmp_path):
-    """SIGTERM saves and exits cleanly; SIGKILL loses what came after the last checkpoint; neither changes the end."""
+    """SIGTERM saves and says how to go on, SIGKILL loses what came after the checkpoint: neither changes the end."""
 
     def arguments(name):
         return [
@@ -434,7 +445,7 @@ def test_killed_and_terminated_processes_resume_to_the_same_weights(tmp_path):
     wait_for_rows(tmp_path / "cut", 10)
     stopped.send_signal(signal.SIGTERM)
     _, said = stopped.communicate()
-    assert stopped.returncode == 0, said
+    assert stopped.returncode == 128 + signal.SIGTERM, said
     assert "--resume" in said
     assert not (tmp_path / "cut" / "method.safetensors").exists()
     killed = start([*arguments("cut"), "--resume"])

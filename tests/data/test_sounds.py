@@ -244,7 +244,7 @@ def test_a_source_without_sounds_is_refused(tmp_path):
     with pytest.raises(WithholdError, match=r"None of the 1 sounds in .* \(empty.wav: empty file\)"):
         data.load(str(tmp_path), "audio")
     (tmp_path / "list.csv").write_text("title\nx\n")
-    with pytest.raises(UsageError, match="call it audio, path, file"):
+    with pytest.raises(UsageError, match="call it one of audio, sound, speech, path"):
         data.load(str(tmp_path / "list.csv"), "audio")
 
 

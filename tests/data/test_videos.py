@@ -141,7 +141,7 @@ def test_a_damaged_packet_costs_a_few_frames(tmp_path, ending, caplog):
     assert 36 <= len(found) <= 40
     assert found[:12] == list(range(12))
     assert found[-8:] == list(range(12, 20))
-    assert "of its packets cannot be read" in caplog.text
+    assert "of its packets cannot be decoded" in caplog.text
 
 
 def test_one_video_takes_no_more_than_is_said(tmp_path, monkeypatch):

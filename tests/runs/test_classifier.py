@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -76,6 +77,8 @@ def test_one_folder_and_a_few_labels_make_a_classifier(folder, capsys):
     with pytest.raises(UsageError, match=r"was trained with labels .*few\.csv, not .*all\.csv"):
         withhold.train("./toy.py", "pictures", labels="all.csv", epochs=8, size=16, out="run", resume=True)
     assert run.method.classes == tuple(sorted(NAMES))
+    inside = run.method.encoder.state_dict()
+    assert all(torch.equal(value, inside[key]) for key, value in run.encoder.state_dict().items())
     assert main(["evaluate", "run", "pictures", "--labels", "all.csv", "--json"]) == 0
     results = json.loads(capsys.readouterr().out.splitlines()[-1])["results"]
     measured = {(row["encoder"], row["protocol"]): row["value"] for row in results}

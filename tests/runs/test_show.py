@@ -107,7 +107,11 @@ def forecaster(make_run):
     encoder = {"name": "convnet-lstm", "size": 32, "channels": 3, "pretrained": False}
     decoding = {"size": 32, "channels": 3, "frames": 4, "fps": 5.0}
     return make_run(
-        "forecaster", method="frame_prediction", parameters={"frames": 4}, encoder=encoder, decoding=decoding
+        "forecaster",
+        method="frame_prediction",
+        parameters={"frames": 4, "fps": 5.0},
+        encoder=encoder,
+        decoding=decoding,
     )
 
 

@@ -62,7 +62,7 @@ def _items(run: "Run", source: Any) -> Iterator[tuple[str, Any]]:
         return
     samples: Any = run.load_data(source, run.kind)
     for index, name in enumerate(samples.names):
-        if isinstance(samples, data.Pairs):
+        if isinstance(samples, data.Joined):
             yield name, tuple(part[0] for part in samples.batch([index]))
         else:
             rows = torch.from_numpy(samples.whole(index).copy())

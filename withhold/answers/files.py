@@ -3,10 +3,10 @@
 import csv
 import inspect
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain, count
+from itertools import chain, count, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,7 @@ def write(answered: Iterable[tuple[str, dict[str, Any]]], folder: Path) -> list[
     Returns:
         the files, all in `folder`.
     """
-    written: dict[Path, None] = {}  # a set that keeps its order
+    written: list[Path] = []
     taken: set[Path] = set()
     classes: list[list[Any]] = []
     for index, (name, answers) in enumerate(answered):
@@ -106,17 +106,19 @@ def write(answered: Iterable[tuple[str, dict[str, Any]]], folder: Path) -> list[
             if isinstance(value, Class):
                 classes += [[name, *row] for row in tables(value)[1]]
                 continue
-            for path, part in _parts(stem.with_name(f"{stem.name}-{kind}"), value):
-                for ending, save in WRITERS[type(part)].items():
-                    whole = path.with_name(f"{path.name}.{ending}")
-                    with writing(whole) as partial:
-                        save(part, partial)
-                    written[whole] = None
+            parts = {"": value}
+            if isinstance(value, Mask) and value.labels.ndim == 3:
+                parts = {f"/{number:05d}": replace(value, labels=labels) for number, labels in enumerate(value.labels)}
+            for (mark, part), (ending, save) in product(parts.items(), WRITERS[type(value)].items()):
+                path = Path(f"{stem}-{kind}{mark}.{ending}")
+                with writing(path) as partial:
+                    save(part, partial)
+                written.append(path)
     if classes:
         with writing(folder / "classes.csv") as partial:
             _write_csv((["path", "class", "probability"], classes), partial)
-        written[folder / "classes.csv"] = None
-    return list(written)
+        written.append(folder / "classes.csv")
+    return written
 
 
 def tables(value: Any) -> tuple[list[str], list[list[Any]]]:
@@ -137,15 +139,6 @@ def tables(value: Any) -> tuple[list[str], list[list[Any]]]:
             rows = [[name, round(score, 6), *(round(place, 1) for place in box)] for name, score, box in lines]
             return ["name", "score", "left", "top", "right", "bottom"], rows
     return [], []
-
-
-def _parts(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
-    """What becomes a file each: of the masks of a video PATH/00000 ..., else the value itself."""
-    if isinstance(value, Mask) and value.labels.ndim == 3:
-        for number, labels in enumerate(value.labels):
-            yield path / f"{number:05d}", replace(value, labels=labels)
-    else:
-        yield path, value
 
 
 def _write_csv(table: tuple[list[str], list[list[Any]]], path: Path) -> None:
@@ -199,19 +192,16 @@ def _picture(pixels: torch.Tensor) -> Pillow.Image:
     return to_image(views.to_float(pixels))
 
 
-def _write_table(value: Any, path: Path) -> None:
-    _write_csv(tables(value), path)
-
-
+TABLE = {"csv": lambda value, path: _write_csv(tables(value), path)}
 WRITERS: dict[type, dict[str, Any]] = {
     Image: {"png": lambda image, path: _picture(image.pixels).save(path, "PNG")},
     Clip: {"mp4": _write_mp4, "webp": _write_webp},
     Film: {"mp4": _write_film},
     Sound: {"wav": _write_wav},
     Mask: {"png": _write_mask},
-    Points: {"csv": _write_table},
-    Boxes: {"csv": _write_table},
-    Words: {"csv": _write_table},
+    Points: TABLE,
+    Boxes: TABLE,
+    Words: TABLE,
     Mesh: {"obj": _write_mesh},
     str: {"txt": lambda text, path: path.write_text(text, encoding="utf-8")},
 }

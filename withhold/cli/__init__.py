@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 
 import withhold
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"withhold {withhold.__version__}")
         return 0
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # an end in order, whatever it is at
     os.environ |= {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
     name, rest = arguments[0], arguments[1:]
     debug = "--debug" in rest

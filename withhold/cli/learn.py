@@ -138,21 +138,15 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
     bar = Progress(machine)
     again = shlex.join(argument for argument in arguments if argument != "--resume")
-    go_on = f"Stopped. Go on with: withhold train {again} --resume"
     try:
         run = withhold.train(given.pop("method"), *sources, progress=bar, **given, **parameters)
-    except KeyboardInterrupt:
-        print(go_on, file=sys.stderr)
+    except (KeyboardInterrupt, SystemExit):
+        if rank() == 0:  # one process speaks for all
+            print(f"Stopped. Go on with: withhold train {again} --resume", file=sys.stderr)
         raise
     finally:
         bar.close()
-    if rank() > 0:  # one process speaks for all
-        return
-    if not run.finished:
-        print(go_on, file=sys.stderr)
-        rows = run.rows()
-        if machine:
-            print_json({"run": str(run.folder), "steps": int(rows[-1]["step"]) if rows else 0, "finished": False})
+    if rank() > 0:
         return
     outcome = run.config["outcome"]
     if machine:

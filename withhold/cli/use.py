@@ -169,10 +169,10 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     files = [str(path) for path in write(answered, Path(options.out))] if options.out else []
     if options.json:
         rows = [dict(zip(columns, row, strict=True)) for columns, table in said.values() for row in table]
-        return print_json(({"answers": rows} if said else {}) | ({"out": options.out, "files": files} if files else {}))
+        return print_json({"answers": rows} if options.out is None else {"out": options.out, "files": files})
     for columns, table in said.values():
         print_table(columns, [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in table])
-    if files:
+    if options.out:
         print(f"Wrote {counted(len(files), 'file')} to {options.out}")
 
 

@@ -55,7 +55,7 @@ class Trial:
     @property
     def default(self) -> str:
         """The name of the encoder."""
-        return defaults.encoder(self.cls, CPU, next(iter(kinds(self.cls).values())))
+        return defaults.encoder(self.cls, CPU, next(iter(kinds(self.cls, {}).values())))
 
     @cached_property
     def made(self) -> tuple[dict[str, Any], dict[str, Samples]]:
@@ -109,7 +109,7 @@ Check = Callable[[Trial], None]
 def checks(cls: type[Method]) -> list[Check]:
     """The checks of a method; what learns from images takes them in whatever size and colour a person has them."""
     found: list[Check] = [card, gradients, seeds, resume, learning, values, odd_batches, half_precision, picture]
-    if all(kind == "image" for kind in kinds(cls).values()):
+    if all(kind == "image" for kind in kinds(cls, {}).values()):
         found += [grey, sizes]
         if cls.channels != 1 and Trial(cls).default == "convnet":
             found.append(network_for_colour)
@@ -144,7 +144,8 @@ def require(condition: Any, sentence: str) -> None:
 def turns(method: Method, batch: dict[str, Any], seed: int = 0) -> dict[str, dict[str, Any]]:
     """Each player's terms on a batch."""
     method.seed(seed)
-    return {player: method.turn(player, batch) for player in method.players()}
+    handed: dict[str, Any] = {}
+    return {player: method.turn(player, batch, handed) for player in method.players()}
 
 
 def card(trial: Trial) -> None:

@@ -38,7 +38,7 @@ def stream(need: Need, parameters: dict[str, Any], size: int, channels: int) -> 
         "video": lambda: videos(held["frames"], held["fps"], **pixels),
         "audio": lambda: sounds(held["seconds"]),
         "text": lambda: texts(held["tokenizer"], held["tokens"]),
-        "video + audio": lambda: data.Pairs(
+        "video + audio": lambda: data.Joined(
             videos(held["frames"], held["fps"], **pixels), sounds(held["seconds"], held["frames"] / held["fps"])
         ),
     }

@@ -6,13 +6,15 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from withhold.data import media
 from withhold.data.kind import Item, Kind, Shape
 from withhold.errors import UsageError
 
 DECODER = 1  # part of every cache key: raise it when the pixels that come out of `decode` change
+NUMBERED = ("1", "L", "P", "I", "I;16")
+"""Pillow's modes of images that hold numbers: what a mask is in."""
 CHUNK = 2**26  # bytes of pixels that are decoded before they are written
 
 
@@ -103,8 +105,8 @@ def decode(item: Item, size: int, channels: int) -> np.ndarray:
     with media.image(item) as image:
         if image.format == "JPEG":
             image.draft(None, (2 * size, 2 * size))  # decodes at 1/2, 1/4 or 1/8, with twice the pixels that we need
-        square = _square(_plain(image), size)
-        pixels = np.asarray(_in_mode(square, "L" if channels == 1 else "RGB"))
+        cropped = square(_plain(image), size)
+        pixels = np.asarray(_in_mode(cropped, "L" if channels == 1 else "RGB"))
     return pixels.reshape(size, size, channels)
 
 
@@ -123,6 +125,13 @@ def thumbnail(item: Item, size: int) -> Image.Image:
         small = _plain(image)
         small.thumbnail((size, size))
         return small
+
+
+def extent(item: Item) -> tuple[int, int]:
+    """Width and height of an image in pixels, upright, from its header. Raises: Unreadable."""
+    with media.image(item) as image:
+        lying = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return image.size[::-1] if lying else image.size
 
 
 def short_side(item: Item) -> int:
@@ -176,11 +185,12 @@ def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
     return np.rint(values * (255 / top)).astype(np.uint8)
 
 
-def _square(image: Image.Image, size: int) -> Image.Image:
+def square(image: Image.Image, size: int, resampling: Image.Resampling = Image.Resampling.LANCZOS) -> Image.Image:
+    """The centre square of an image, scaled to `size` pixels."""
     width, height = image.size
     side = min(width, height)
     left, upper = (width - side) // 2, (height - side) // 2
     box = (left, upper, left + side, upper + side)
     if side == size:
         return image if width == height else image.crop(box)
-    return image.resize((size, size), Image.Resampling.LANCZOS, box)
+    return image.resize((size, size), resampling, box)

@@ -24,42 +24,36 @@ from withhold.errors import WithholdError
 MOST_BYTES = 2**31
 """Of one decoded item, whatever its header declares, since several are in memory at once: nearly 3 hours of video at 96
 pixels and 8 frames a second, 18 hours of sound at 16,000 samples a second. It is the limit of an image's file, too."""
+TOO_LARGE = f"more than {MOST_BYTES >> 30} GB when decoded; cut it into parts"
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 2**26)
 """Of one image or frame: Pillow's own limit."""
-TOO_LARGE = f"more than {MOST_BYTES >> 30} GB when decoded; cut it into parts"
 IMAGES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
 """Formats of images, by Pillow's names. Some others would start a program, as EPS does."""
-STREAMS = "aac,aiff,amr,asf,avi,caf,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,mpegvideo,ogg,w64,wav"
+STREAMS = (
+    "aac,aiff,amr,asf,avi,caf,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,mpegvideo,ogg,w64,wav,"
+    "bmp_pipe,jpeg_pipe,png_pipe,tiff_pipe,webp_pipe"  # an image is a video of one frame
+)
 """Formats of videos and sounds, by FFmpeg's names. Some others are lists of files to be opened."""
-MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
-UNDECODED = "it cannot be decoded"
-HEIC = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypheim", b"ftyphevc")
 
 log = logging.getLogger("withhold")
 
 
 @contextlib.contextmanager
 def image(item: Item) -> Iterator[Image.Image]:
-    """The opened image. Raises: Unreadable, whatever goes wrong inside; WithholdError."""
-    content = b""
-    try:
+    """An image, opened. Raises: Unreadable, for what goes wrong inside, too; WithholdError."""
+    with _blamed(item):
         if isinstance(item, np.ndarray):
             yield from_pixels(item)
             return
-        content = _content(item)
+        with _file(item) as file:
+            if file.seek(0, os.SEEK_END) > MOST_BYTES:
+                raise Unreadable("too large a file for an image")
+            file.seek(0)
+            content = file.read()
+        if content[4:11] == b"ftyphei" and not has_heif():
+            raise Unreadable("HEIC needs pillow-heif: pip install 'withhold[heic]'")
         with Image.open(io.BytesIO(content), formats=_formats()) as opened:
             yield opened
-    except (Unreadable, WithholdError):
-        raise
-    except MemoryError as error:
-        raise _failed(item, error) from error
-    except UnidentifiedImageError as error:
-        needs = "HEIC needs pillow-heif: pip install 'withhold[heic]'"
-        raise Unreadable(needs if content[4:12] in HEIC and not has_heif() else "not an image") from error
-    except Image.DecompressionBombError as error:
-        raise Unreadable(f"too many pixels: {str(error).split(',')[0]}") from error
-    except Exception as error:  # a damaged file can raise nearly anything
-        raise Unreadable(_text(error)) from error
 
 
 def from_pixels(pixels: np.ndarray) -> Image.Image:
@@ -84,69 +78,54 @@ def _formats() -> list[str]:
 
 @contextlib.contextmanager
 def stream(item: Item, kind: str) -> Iterator[Any]:
-    """The stream that a player plays, of `kind` "video" or "audio".
-
-    Raises:
-        Unreadable: whatever goes wrong inside.
-        WithholdError: the file cannot be read now.
-    """
+    """The `best` stream of a file. Raises: as `image` does."""
     import av
     from av.container.core import Flags
 
     options = {"format_whitelist": STREAMS, "protocol_whitelist": "none"}
-    wrong = "no known format"
-    with _file(item) as file:
-        try:
-            with av.open(file, options=options, metadata_errors="replace") as opened:
-                container: Any = opened
-                wrong = UNDECODED
-                found = container.streams.best(kind)
-                if found is None or is_cover(found):
-                    raise Unreadable("it has no picture" if kind == "video" else "it has no sound track")
-                if found.codec_context is None:
-                    raise Unreadable("FFmpeg has no decoder for it")
-                found.codec_context.thread_count = 1  # the files are decoded side by side
-                if kind == "video":  # in the time stamps that PyAV asks FFmpeg to make up, AVI files are out of order
-                    container.flags &= ~Flags.gen_pts.value
-                yield found
-        except (Unreadable, WithholdError):
-            raise
-        except av.FFmpegError as error:  # which says "permission denied" or "out of memory" of damaged files
-            raise Unreadable(_reason(error, wrong)) from error
-        except (OSError, MemoryError) as error:  # of the file itself
-            raise _failed(item, error) from error
-        except Exception as error:
-            raise Unreadable(_text(error)) from error
+    container: Any
+    with _blamed(item), _file(item) as file, av.open(file, options=options, metadata_errors="replace") as container:
+        found = best(container, kind)
+        if found is None:
+            raise Unreadable("it has no picture" if kind == "video" else "it has no sound track")
+        if found.codec_context is None:
+            raise Unreadable("FFmpeg has no decoder for it")
+        found.codec_context.thread_count = 1  # the files are decoded side by side
+        if kind == "video":  # the time stamps that PyAV asks FFmpeg to make up are out of order in AVI files
+            container.flags &= ~Flags.gen_pts.value
+        yield found
 
 
-def is_cover(stream: Any) -> bool:
-    """Whether a stream is the picture on the cover of a sound."""
+def best(container: Any, kind: str) -> Any:
+    """The stream of `kind` "video" or "audio" that a player plays; None where there is none, or a cover only."""
     from av.stream import Disposition
 
-    return Disposition.attached_pic in stream.disposition
+    found = container.streams.best(kind)
+    return None if found is None or Disposition.attached_pic in found.disposition else found
 
 
 def decoded(stream: Any) -> Iterator[Any]:
-    """The frames of a stream. A packet that cannot be read costs that packet. Raises: Unreadable, if all cannot."""
+    """The frames of a stream. A packet that cannot be decoded costs that packet. Raises: Unreadable, of none."""
     import av
 
-    lost, found, reason = 0, 0, ""
+    lost = found = 0
     packets = stream.container.demux(stream)
     while True:
         try:
             frames = next(packets).decode()
         except StopIteration:
             break
-        except av.FFmpegError as error:
-            lost, reason = lost + 1, reason or _reason(error, UNDECODED)
+        except av.FFmpegError:
+            lost += 1
             continue
         found += len(frames)
         yield from frames
-    if lost and not found:
-        raise Unreadable(reason)
+    if not found:
+        nothing = "no frame" if stream.type == "video" else "no sound in it"
+        raise Unreadable("it cannot be decoded" if lost else nothing)
     if lost:
         name = stream.container.name.replace("<none>", "A file")
-        log.warning("%s: %d of its packets cannot be read (%s); the rest is kept", name, lost, reason)
+        log.warning("%s: %d of its packets cannot be decoded; the rest is kept", name, lost)
 
 
 def time_of(frame: Any) -> float | None:
@@ -166,49 +145,36 @@ def bounded(rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _file(item: Item) -> IO[bytes]:
-    """An item as a file. Raises: Unreadable, it is none; WithholdError, it cannot be read now."""
+    """An item as a file; what is a pipe or a device is not opened. Raises: Unreadable, OSError."""
     item = item() if callable(item) else item
-    if isinstance(item, bytes):
-        if not item:
-            raise Unreadable("empty file")
-        return io.BytesIO(item)
-    path = str(item)
+    status = None if isinstance(item, bytes) else os.stat(str(item))
+    if status and not stat.S_ISREG(status.st_mode):
+        raise Unreadable("no file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+    if not (status.st_size if status else len(item)):
+        raise Unreadable("empty file")
+    return io.BytesIO(item) if isinstance(item, bytes) else open(str(item), "rb", buffering=0)
+
+
+@contextlib.contextmanager
+def _blamed(item: Item) -> Iterator[None]:
+    """Any error inside becomes `Unreadable`, as a damaged file can raise nearly anything, or a `WithholdError`."""
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("no file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
-        if not status.st_size:
-            raise Unreadable("empty file")
-        return open(path, "rb", buffering=0)
-    except ValueError as error:  # a name that no file can have
-        raise Unreadable("missing file") from error
-    except (OSError, MemoryError) as error:
-        if isinstance(error, OSError) and error.errno in MISSING:
-            raise Unreadable("missing file") from error
-        raise _failed(path, error) from error
-
-
-def _content(item: Item) -> bytes:
-    """What an image's file holds. Raises: Unreadable, WithholdError."""
-    with _file(item) as file:
-        if file.seek(0, os.SEEK_END) > MOST_BYTES:
-            raise Unreadable("too large a file for an image")
-        try:
-            file.seek(0)
-            return file.read()
-        except (OSError, MemoryError) as error:
-            raise _failed(item, error) from error
-
-
-def _failed(item: Item, error: Exception) -> WithholdError:
-    name = item if isinstance(item, str) else "A file"
-    reason = getattr(error, "strerror", None) or "out of memory"
-    return WithholdError(f"{name} could not be read ({reason}). The file may be fine: solve this, and run again.")
-
-
-def _reason(error: Exception, otherwise: str) -> str:
-    return "it ends before its first frame" if isinstance(error, EOFError) else otherwise
-
-
-def _text(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error)).strip().rstrip(".") or type(error).__name__
+        yield
+    except (Unreadable, WithholdError):
+        raise
+    except Exception as error:
+        number = getattr(error, "errno", None)  # which the errors of damaged images lack
+        reason = str(error).strip().rstrip(".") or type(error).__name__
+        if isinstance(error, EOFError):
+            reason = "it ends before its first frame"
+        elif type(error).__module__ == "av.error":  # of damaged files, too, FFmpeg says that memory or permission lacks
+            reason = "no known format"
+        elif isinstance(error, UnidentifiedImageError):
+            reason = "not an image"
+        elif number in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
+            reason = "missing file"
+        elif isinstance(error, MemoryError) or number is not None:
+            name, why = item if isinstance(item, str) else "A file", getattr(error, "strerror", "out of memory")
+            told = f"{name} could not be read ({why}). The file may be fine: solve this, and run again."
+            raise WithholdError(told) from error
+        raise Unreadable(reason) from error

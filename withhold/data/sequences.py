@@ -10,23 +10,15 @@ from typing import Any
 import numpy as np
 
 from withhold.data import media, sources
-from withhold.data.images import Images
+from withhold.data.images import NUMBERED, Images
 from withhold.data.kind import Item, Unreadable
 from withhold.data.videos import Videos, each_frame
 from withhold.errors import UsageError, WithholdError
 
-FOLDERS = (("images", "masks"), ("JPEGImages", "Annotations"))
-"""What the folders of frames and of masks are called: plainly, and as DAVIS has them."""
-
 
 def has_masks(source: Any) -> bool:
     """Whether a source holds a folder of frames and one of masks beside it."""
-    return isinstance(source, str | os.PathLike) and _folders(Path(source)) is not None
-
-
-def _folders(root: Path) -> tuple[Path, Path] | None:
-    pairs = ((root / frames, root / masks) for frames, masks in FOLDERS)
-    return next((pair for pair in pairs if all(folder.is_dir() for folder in pair)), None)
+    return isinstance(source, str | os.PathLike) and sources.with_masks(Path(source)) is not None
 
 
 @dataclass(frozen=True)
@@ -92,7 +84,7 @@ def read_mask(path: str) -> Mask:
     """A mask from a picture: its palette's numbers, or its grey values. Raises: WithholdError, with the reason."""
     try:
         with media.image(path) as image:
-            if image.mode not in ("1", "L", "P", "I", "I;16"):
+            if image.mode not in NUMBERED:
                 raise WithholdError(f"{path} is in colour ({image.mode}), and a mask has numbers: save it as grey.")
             palette = image.getpalette() if image.mode == "P" else None
             return Mask(np.array(image).astype(np.int64), palette)
@@ -139,7 +131,7 @@ def sequences(source: Any) -> list[Sequence]:
     Raises:
         UsageError: there are no such folders, no sequence, or one whose first frame has no mask.
     """
-    pair = _folders(Path(source))
+    pair = sources.with_masks(Path(source))
     if pair is None:
         raise UsageError(
             f"{source} holds no sequences with masks: give a folder with images/NAME/*.jpg and masks/NAME/*.png."

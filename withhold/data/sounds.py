@@ -4,7 +4,7 @@ import contextlib
 import io
 import itertools
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -87,13 +87,12 @@ def decode(item: Item, rate: int) -> np.ndarray:
     """
     with media.stream(item, "audio") as stream:
         frames = media.decoded(stream)
-        first = next(frames, None)
-        if first is None:
-            raise Unreadable("no sound in it")
+        first = next(frames)
         late = _after_pictures(first, stream)
-        parts = [(np.zeros(0, np.int16), 0.0), *_mixed(itertools.chain([first], frames), rate)]
-        samples = np.concatenate([part for part, _ in parts])
-        samples = samples[: len(samples) - round(_padding(stream, parts[-1][1]) * rate)]
+        samples = np.concatenate(
+            [*media.bounded(_mixed(itertools.chain([first], frames), rate)), np.zeros(0, np.int16)]
+        )
+        samples = samples[: len(samples) - round(_padding(stream, len(samples) / rate) * rate)]
     shift = round(late * rate)
     if abs(shift) < len(samples):  # more cannot be meant
         samples = np.concatenate([np.zeros(max(0, shift), np.int16), samples[max(0, -shift) :]])
@@ -104,50 +103,42 @@ def decode(item: Item, rate: int) -> np.ndarray:
     return samples
 
 
-def _mixed(frames: Iterator[Any], rate: int) -> Iterator[tuple[np.ndarray, float]]:
-    """Frames of any rate and channels, which may change on the way -> int16 [s], and the end by the file's clock.
-
-    Raises:
-        Unreadable: they are too many.
-    """
-    size, end = 0.0, 0.0
-    for form, run in itertools.groupby(frames, lambda frame: (frame.sample_rate, frame.layout, frame.format.name)):
-        graph = _mixer(*form, rate)
-        for frame in itertools.chain(run, [None]):
-            if frame is not None:
-                end = (frame.time or 0.0) + frame.samples / frame.sample_rate
-                frame.pts = None  # gaps in time stamps are no silence
-                size += frame.samples * rate / frame.sample_rate * np.dtype(np.int16).itemsize
-                if size > media.MOST_BYTES:
-                    raise Unreadable(media.TOO_LARGE)
-            graph.push(frame)
-            with contextlib.suppress(BlockingIOError, EOFError):  # until it waits for more, or ends
-                while True:
-                    yield graph.pull().to_ndarray()[0], end
-
-
-def _mixer(own: int, layout: Any, form: str, rate: int) -> Any:
-    """FFmpeg's filters from frames of one form to the mean of their channels, whatever loudspeakers these are for."""
+def _mixed(frames: Iterable[Any], rate: int) -> Iterator[np.ndarray]:
+    """Frames, whose rate and channels may change -> int16 [s] each: the mean of the channels, whatever they are for."""
     from av.filter import Graph
 
-    graph, count = Graph(), layout.nb_channels
-    nodes = [
-        graph.add("abuffer", sample_rate=str(own), sample_fmt=form, channel_layout=layout.name, time_base=f"1/{own}")
-    ]
-    if count > 1:
-        mean = "+".join(f"{1 / count:.9f}*c{channel}" for channel in range(count))
-        nodes += [graph.add("aformat", sample_fmts="flt"), graph.add("pan", f"mono|c0={mean}")]
-    nodes += [graph.add("aformat", sample_rates=str(rate), sample_fmts="s16", channel_layouts="mono")]
-    graph.link_nodes(*nodes, graph.add("abuffersink")).configure()
-    return graph
+    for form, run in itertools.groupby(frames, lambda frame: (frame.sample_rate, frame.layout, frame.format.name)):
+        graph, (own, layout, sample), count = Graph(), form, form[1].nb_channels
+        begin = {"sample_rate": str(own), "sample_fmt": sample, "channel_layout": layout.name, "time_base": f"1/{own}"}
+        nodes = [graph.add("abuffer", **begin)]
+        if count > 1:
+            mean = "+".join(f"{1 / count:.9f}*c{channel}" for channel in range(count))
+            nodes += [graph.add("aformat", sample_fmts="flt"), graph.add("pan", f"mono|c0={mean}")]
+        nodes += [graph.add("aformat", sample_rates=str(rate), sample_fmts="s16", channel_layouts="mono")]
+        graph.link_nodes(*nodes, graph.add("abuffersink")).configure()
+        for number, frame in enumerate(itertools.chain(run, [None])):
+            if frame is not None:
+                frame.pts = None  # gaps in time stamps are no silence
+            graph.push(frame)
+            if number % 16 and frame is not None:  # to ask in vain costs more than to mix
+                continue
+            with contextlib.suppress(BlockingIOError, EOFError):  # until it waits for more, or ends
+                while True:
+                    yield graph.pull().to_ndarray()[0]
 
 
-def _padding(stream: Any, end: float) -> float:
-    """Seconds that an encoder added to fill its last block, from where that ends. FFmpeg leaves them in MP4 files."""
+def _padding(stream: Any, seconds: float) -> float:
+    """How many of the seconds an encoder added to fill its last block: FFmpeg leaves them in MP4 files."""
     if not stream.container.format.name.startswith("mov") or not stream.duration:
         return 0.0
-    more = end - float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    more = seconds - float(stream.duration * stream.time_base)
     return more if 0 < more < BLOCK / stream.rate else 0.0
+
+
+def _after_pictures(frame: Any, stream: Any) -> float:
+    """Seconds from the beginning of the pictures beside a sound track to a frame of it; 0 where there are none."""
+    pictures = media.best(stream.container, "video")
+    return (frame.time or 0.0) - float((pictures.start_time or 0) * pictures.time_base) if pictures else 0.0
 
 
 def encode(samples: np.ndarray, rate: int) -> bytes:
@@ -159,11 +150,3 @@ def encode(samples: np.ndarray, rate: int) -> bytes:
         sound.setframerate(rate)
         sound.writeframes(samples.astype("<i2").tobytes())
     return file.getvalue()
-
-
-def _after_pictures(frame: Any, stream: Any) -> float:
-    """Seconds from the beginning of the pictures beside a sound track to a frame of it; 0 where there are none."""
-    pictures = stream.container.streams.best("video")
-    if pictures is None or media.is_cover(pictures):
-        return 0.0
-    return (frame.time or 0.0) - float((pictures.start_time or 0) * pictures.time_base)

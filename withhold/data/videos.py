@@ -73,10 +73,8 @@ class Videos(Pictures):
     def measure(self, item):
         if isinstance(item, np.ndarray):
             return {"side": min(item.shape[1:3]), "grey": item.shape[3] == 1}
-        found = list(islice(_frames(item, FRAME_RATE, 32, 3), FAR))
-        if not found:
-            raise Unreadable("no frame")
-        grey = all(np.ptp(frame.astype(np.int16), axis=2).max() <= 8 for frame in found)  # chroma is rounded
+        seen = islice(_frames(item, FRAME_RATE, 32, 3), FAR)
+        grey = all(np.ptp(frame.astype(np.int16), axis=2).max() <= 8 for frame in seen)  # chroma is rounded
         return {"side": _short_side(item), "grey": grey}
 
     def decode(self, item):
@@ -199,8 +197,7 @@ def _pixels(frame: Any, width: int, height: int, form: str, interpolation: str |
 
 
 def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
-    """Pixels [h, w, c] turned and mirrored as the file wants: its matrix [a b u, c d v, ...] moves (x, y) to
-    (a x + c y, b x + d y)."""
+    """Pixels [h, w, c] turned and mirrored by the matrix [a b u, c d v, ...]: (x, y) to (a x + c y, b x + d y)."""
     try:
         a, b, _, c, d = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32)[:5].tolist()
     except (KeyError, ValueError):  # there is none; or what else there is is not known to PyAV

@@ -81,6 +81,10 @@ class SemiSupervised(Classifier):
         self.steps += 1
         self.teacher.update(self.student(), min(self.momentum, 1 - 1 / self.steps))
 
+    def finish(self, plain):
+        super().finish(plain)
+        nets.refresh_statistics(self.teacher, plain())
+
     def get_extra_state(self):
         return torch.tensor(self.steps)
 

@@ -1,5 +1,6 @@
 """Encoders of texts: token numbers in, one feature vector each out."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -67,19 +68,18 @@ class TextEncoder(Encoder):
         return torch.einsum("ndl,nl->nd", self.maps(tokens), weights)
 
     def occurrences(self, texts: Any) -> Tensor:
-        """How often each token occurs in a stream, which has a length and gives batches; int64, 0 for special ones."""
-        counts = torch.zeros(self.vocabulary, dtype=torch.int64)
-        for part in torch.arange(len(texts)).split(1024):
-            counts += texts.batch(part).flatten().bincount(minlength=self.vocabulary)
-        return counts.to(self.ordinary.device) * self.ordinary
+        """How often each token occurs in the documents of a stream, `texts.items`; int64, 0 for special ones."""
+        return self._count(texts.items, lambda tokens: tokens)
 
     def spread(self, texts: Any) -> Tensor:
-        """In how many items of a stream each token occurs, likewise."""
+        """In how many documents of a stream each token occurs, likewise."""
+        return self._count(texts.items, torch.unique)
+
+    def _count(self, documents: Any, counted: Callable[[Tensor], Tensor]) -> Tensor:
         counts = torch.zeros(self.vocabulary, dtype=torch.int64)
-        for part in torch.arange(len(texts)).split(1024):
-            tokens = texts.batch(part).sort(1).values
-            first = F.pad(tokens[:, 1:] != tokens[:, :-1], (1, 0), value=True)
-            counts += tokens[first].bincount(minlength=self.vocabulary)
+        for part in torch.arange(len(documents)).split(1024):
+            found = [counted(torch.tensor(documents.whole(row))) for row in part.tolist()]
+            counts += torch.cat(found).bincount(minlength=self.vocabulary)
         return counts.to(self.ordinary.device) * self.ordinary
 
     def words(self, tokens: Tensor) -> list[str]:

@@ -87,7 +87,7 @@ def section(run: "Run", *streams: Samples) -> dict[str, Any]:
     if run.finished and streams and all(map(len, streams)):
         parts = [gallery.draw(samples, run.seed) for samples in streams]
         shown["picture"] = gallery.picture(gallery.columns(run.method, parts, run.seed))
-        drawn = max(parts, key=len)
+        drawn = max(parts, key=len).of(run.encoder.kind)
         if len(drawn) > 2:
             features = evaluation.features(run.encoder, drawn)
             shown["map"] = gallery.embedding_map(drawn, features, run.seed)

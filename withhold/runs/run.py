@@ -23,7 +23,7 @@ from withhold.errors import UsageError, WithholdError
 from withhold.files import writing
 from withhold.methods import Classifier, Encoder, Method
 from withhold.methods.answers import Answer
-from withhold.runs.build import build_encoder, build_method, check_count, kinds, load_stream, load_streams
+from withhold.runs.build import build_encoder, build_method, deal, kinds, load_stream, load_streams
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
 
@@ -126,15 +126,17 @@ class Run:
     @property
     def kind(self) -> str:
         """What kind of data its method learns from: "image", "video" ...; of several streams, the first one's."""
-        return next(iter(kinds(registry.find(self.config["method"])).values()))
+        return next(iter(kinds(registry.find(self.config["method"]), self.config["decoding"]).values()))
 
     def kind_of(self, source: Any) -> str:
-        """What kind `source` is read as: the run's, or where that is a video with sound also one part of it alone."""
-        return data.holds(source) if self.kind == data.Pairs.kind else self.kind
+        """What kind `source` is read as: the run's, or where that is of joined kinds also one of them alone."""
+        kinds = data.alone(self.kind)
+        return data.holds(source, kinds) if len(kinds) > 2 else self.kind
 
     def load_data(self, source: Any, kind: str | None = None, **options: Any) -> Samples:
-        """`source` decoded as this run's encoder takes it; what cannot be read is left out, and said."""
+        """`source` decoded as this run's encoder takes it, or as `kind`; what cannot be read is left out, and said."""
         samples = load_stream(source, kind or self.kind_of(source), self.config["decoding"], **options)
+        samples = samples if kind else samples.of(self.encoder.kind)
         if samples.skipped:
             name, reason = samples.skipped[0]
             log.warning("%s: %s left out, such as %s (%s)", samples.source, len(samples.skipped), name, reason)
@@ -144,11 +146,10 @@ class Run:
         """`sources`, or else the data that it was trained on, decoded as then, a stream each.
 
         Raises:
-            UsageError: not one source for each stream.
+            UsageError: not the sources that the streams need.
         """
         cls, config = registry.find(self.config["method"]), self.config
         given = sources or config["data"]
-        check_count(cls, given)
         labels = None if sources else config["training"]["labels"]
         return list(load_streams(cls, given, config["decoding"], labels=labels).values())
 
@@ -161,6 +162,8 @@ class Run:
         samples = self.load_data(source, labels=labels, strict=strict)
         encoder = copy.deepcopy(self.encoder)  # which moves to the device; the run's own stays
         vectors = evaluation.features(encoder, samples, device=defaults.device()).numpy()
+        kept = samples.readable()  # in place of the others their neighbours were embedded
+        samples, vectors = samples.select(kept), vectors[kept]
         columns: dict[str, Any] = {"path": pyarrow.array(samples.names)}
         if samples.labels is not None:
             columns["label"] = pyarrow.array([samples.classes[i] if i >= 0 else None for i in samples.labels])
@@ -179,7 +182,9 @@ class Run:
             raise UsageError(f"{self.config['method']} has learned no names of classes: evaluate or embed with it.")
         samples = self.load_data(source, strict=strict)
         method = cast(Classifier, copy.deepcopy(self.method))
-        shares, said = evaluation.scores(method, samples, device=defaults.device()).softmax(1).max(1)
+        scores = evaluation.scores(method, samples, device=defaults.device())
+        kept = samples.readable()
+        samples, (shares, said) = samples.select(kept), scores[kept].softmax(1).max(1)
         names = [method.classes[i] for i in said.tolist()]
         return pyarrow.table({"path": samples.names, "class": names, "probability": shares.numpy()})
 
@@ -252,10 +257,9 @@ class Run:
 
     def _without_told(self, source: Any, test: Samples) -> Samples:
         """`test`, a part of `source`, without the items whose labels the training was told. Raises: UsageError: all."""
-        needs = registry.find(self.config["method"]).needs
-        told = {
-            name for name, address in zip(needs, self.config["data"], strict=False) if address == data.address(source)
-        }
+        cls = registry.find(self.config["method"])
+        dealt = deal(cls, self.config["data"])
+        told = {stream for stream, given in dealt.items() if data.address(source) in given}
         path = self.folder / "told.csv"
         if not told or not path.is_file():
             return test

@@ -87,7 +87,7 @@ def train(
     batch_size = options.batch_size or defaults.batch_size(cls, len(longest.windows()), longest.kind)
     feeder = data.Feeder(
         streams, cls.needs, batch_size, options.seed, device=fabric.device, rank=fabric.global_rank,
-        world=fabric.world_size,
+        world=fabric.world_size, orders=cls.order, groups=learner.get_buffer,
     )  # fmt: skip
     epochs, minutes = options.epochs, options.minutes
     if epochs is None and minutes is None:
@@ -122,7 +122,8 @@ def train(
             write_json(folder / "config.json", config)
         _list_items(folder, cls.needs, streams)
     _say(config, streams, feeder, fabric)
-    watched = monitoring.choose(cls.needs, streams)
+    seen = {name: samples.of(learner.encoder.kind) for name, samples in streams.items()}
+    watched = monitoring.choose(cls.needs, seen)
     if fabric.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes stay: the fastest algorithms are worth a search
         for part in learner.modules():
@@ -137,9 +138,8 @@ def train(
         if not begun and not (folder / "checkpoints").exists():  # data that do not suit leave nothing to go on with
             (folder / "config.json").unlink(missing_ok=True)
         raise
-    if outcome.finished:
-        log.info("measuring what it sees, and drawing the report")
-        _finish(folder, learner, streams, config, outcome, fabric)
+    log.info("measuring what it sees, and drawing the report")
+    _finish(folder, learner, streams, config, outcome, fabric)
     fabric.barrier()
     return Run(folder)
 
@@ -173,14 +173,13 @@ def _finish(
 ) -> None:
     """Write the weights, with batch statistics of plain images, and the report."""
     encoder = learner.encoder
-    if fabric.is_global_zero:
-        write_weights(folder / "method.safetensors", learner)
-    # Methods train on cut, masked or coloured inputs; a person will embed whole images, and so do the controls.
-    plain = evaluation.plain_batches([samples.of(encoder.kind) for samples in streams.values()], fabric.device)
-    nets.refresh_statistics(encoder, plain)
+    plain = [samples.of(encoder.kind) for samples in streams.values()]
+    learner.seed(config["plan"]["seed"])
+    learner.eval().finish(lambda: evaluation.plain_batches(plain, fabric.device))
     if not fabric.is_global_zero:  # the others were needed for statistics across ranks
         return
-    write_weights(folder / "encoder.safetensors", encoder)
+    write_weights(folder / "method.safetensors", learner)
+    write_weights(folder / "encoder.safetensors", encoder)  # the last one, which says that the run is finished
     last, items = outcome.rows[-1], config["training"]["batch_size"] * fabric.world_size
     config["hardware"] = {
         "device": torch.cuda.get_device_name()
@@ -233,7 +232,7 @@ def _list_items(folder: Path, needs: dict[str, Need], streams: dict[str, Samples
         ("skipped.csv", ["stream", "item", "reason"], skipped), ("told.csv", ["stream", "item"], told)
     ):  # fmt: skip
         if rows or path == "skipped.csv":
-            with open(folder / path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            with open(folder / path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
                 csv.writer(file).writerows([header, *rows])
 
 

@@ -31,6 +31,7 @@ class AudiovisualEmbedding(Method):
     """
 
     optimizer = Optimizer(lr=2e-3, weight_decay=1e-5)
+    compares = True
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class AudiovisualLocalization(Method):
 
     encoder: AudioVisualEncoder
     optimizer = Optimizer(lr=2e-3, weight_decay=1e-5)
+    compares = True
 
     def __init__(
         self,

@@ -42,7 +42,6 @@ class CycleGAN(Method):
         self.to_first, self.to_second = (Generator(encoder.channels, width, blocks) for _ in range(2))
         self.head = nn.Conv2d(encoder.dim, 2, 1)
         self.pools = nn.ModuleList(ImagePool(pool, encoder.channels, encoder.size) for _ in range(2))
-        self.fresh: list[tuple[Tensor, Tensor]] = []  # true and made images of this step, for the discriminators
 
     def withhold(self, first, second):
         """uint8 [n, c, h, w] of each domain -> squares of 256/286 of their side, float [2n, c, size, size]; again."""
@@ -59,8 +58,6 @@ class CycleGAN(Method):
     def loss(self, predicted, both):
         """Equation 3 of the paper and the identity loss of its section 5.2; every term is a sum over both domains."""
         made, returned, same, verdict = predicted
-        if self.training:
-            self.fresh.append((both, made.detach()))
         adversarial = 2 * losses.least_squares_generator_loss(verdict)
         cycle, identity = distance(returned, both), distance(same, both)
         domains = both.unflatten(0, (2, -1))
@@ -76,20 +73,20 @@ class CycleGAN(Method):
     def players(self):
         return {"generators": [self.to_first, self.to_second], "discriminators": [self.encoder, self.head]}
 
-    def turn(self, player, batch):
+    def turn(self, player, batch, handed):
         """The discriminators see what the generators have just made, or in its place what a pool remembers."""
         if player == "generators":
-            return self(batch)
-        both, made = self.fresh.pop(0)
+            both, _ = self.hide(batch)
+            predicted = self.predict(both)
+            handed |= {"both": both, "made": predicted[0].detach().float()}
+            return self.score(predicted, both)
+        both, made = handed["both"], handed["made"]
         shown = [pool.swap(part, self.rng) for pool, part in zip(self.pools, made.chunk(2), strict=True)]
         true, false = self.judge(both, torch.cat(shown))
         return {
             "loss": 2 * losses.least_squares_discriminator_loss(true, false),
             "accuracy": ((true > 0.5).float().mean() + (false < 0.5).float().mean()) / 2,
         }
-
-    def after_step(self):
-        self.fresh.clear()
 
     def apply_to(self, image):
         """An image of the first domain as one of the second, and back."""

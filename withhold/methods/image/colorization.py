@@ -5,7 +5,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from withhold import views
+from withhold import nets, views
 from withhold.errors import UsageError
 from withhold.methods import ImageEncoder, Method, Positive, Range, answers, method
 from withhold.nets import Decoder
@@ -81,6 +81,10 @@ class Colorization(Method):
             "accuracy": (weight * hit).sum() / total,
             "trivial": -wanted.xlogy(wanted / total).sum() / weight.numel(),
         }
+
+    def finish(self, plain):
+        super().finish(plain)
+        nets.refresh_statistics(self.decoder, plain(), self.predict)
 
     def apply_to(self, image):
         """A grey or colour photo in new colours, with the lightness and the resolution it has."""

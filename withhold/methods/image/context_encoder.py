@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from withhold import losses, views
+from withhold import losses, nets, views
 from withhold.methods import ImageEncoder, Method, Optimizer, Share, answers, method
 from withhold.nets import ChannelWise, Decoder, Discriminator
 
@@ -68,17 +68,22 @@ class ContextEncoder(Method):
             "discriminator": [self.discriminator],
         }
 
-    def turn(self, player, batch):
+    def turn(self, player, batch, handed):
+        """The discriminator sees the squares that the generator has just made."""
         if player == "generator":
-            return self(batch)
-        holed, (view, corner) = self.hide(batch)
-        with torch.no_grad():
-            said = self.square(self.predict(holed), corner)
-        real, fake = self.discriminator(self.square(view, corner)), self.discriminator(said)
+            holed, (view, corner) = self.hide(batch)
+            predicted = self.predict(holed)
+            handed |= {"true": self.square(view, corner), "made": self.square(predicted.detach(), corner)}
+            return self.score(predicted, (view, corner))
+        real, fake = self.discriminator(handed["true"]), self.discriminator(handed["made"])
         return {
             "loss": losses.discriminator_loss(real, fake),
             "accuracy": ((real > 0).float().mean() + (fake < 0).float().mean()) / 2,
         }
+
+    def finish(self, plain):
+        super().finish(plain)
+        nets.refresh_statistics(self.decoder, plain(), lambda images: self.predict(self.hide({"images": images})[0]))
 
     def apply_to(self, image):
         """The image with its middle removed, and filled again."""

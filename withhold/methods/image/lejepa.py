@@ -22,6 +22,7 @@ class LeJEPA(Method):
     """
 
     optimizer = Optimizer(lr=2e-3, weight_decay=5e-4)
+    compares = True
 
     def __init__(
         self,

@@ -26,6 +26,8 @@ class SimCLR(Method):
         projection: length of the compared embeddings.
     """
 
+    compares = True
+
     def __init__(
         self,
         encoder: ImageEncoder,

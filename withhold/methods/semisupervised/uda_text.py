@@ -59,7 +59,7 @@ class UDAText(ConsistencyTraining):
     def prepare(self, labelled, unlabelled):
         """How often words occur in the unlabelled texts, and in how few of them."""
         self.frequencies.copy_(self.encoder.occurrences(unlabelled))
-        self.idf.copy_((len(unlabelled) / self.encoder.spread(unlabelled).clamp(min=1)).log())
+        self.idf.copy_((len(unlabelled.items) / self.encoder.spread(unlabelled).clamp(min=1)).log())
 
     def withhold(self, labelled, unlabelled):
         """The labelled texts and the changed unlabelled ones; labels, answers to these unchanged, and they.

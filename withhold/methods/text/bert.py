@@ -29,6 +29,7 @@ class BERT(Method):
     """
 
     optimizer = Optimizer(lr=2e-3, weight_decay=0.01, betas=(0.9, 0.98))
+    compares = True  # half of the second halves are another item's
 
     def __init__(
         self, encoder: TextTransformer, share: Fraction = 0.15, tokens: Count = 64, tokenizer: str = "wordpiece:8000"
