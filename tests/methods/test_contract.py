@@ -15,7 +15,8 @@ def make(name):
 
 def feed(name, *_):
     """Its tiny data, in batches."""
-    return Trial(find(name)).feed()
+    trial = Trial(find(name))
+    return trial.feed(trial.make())
 
 
 @pytest.mark.parametrize(("name", "check"), CASES)

@@ -26,7 +26,7 @@ from withhold.nets.adapters import Adapter
 from withhold.options import named
 from withhold.pictures import grid
 from withhold.runs import train
-from withhold.runs.build import build_method, choose, classes_of, kinds, load_streams, make_tokenizer
+from withhold.runs.build import build_method, choose, kinds, load_streams, make_tokenizer, tell
 from withhold.training import Plan, defaults, fit
 
 CPU = torch.device("cpu")
@@ -76,22 +76,18 @@ class Trial:
         }
         return encoder | {"name": self.default, "pretrained": False}, streams
 
-    @property
-    def told(self) -> dict[str, Any]:
-        """What the data tell the method."""
-        return {"classes": classes_of(self.cls, self.made[1])}
-
     def make(self) -> Method:
         """The method, always with the same weights."""
-        return build_method(self.cls, self.made[0], self.values, 0, self.told)
+        return build_method(self.cls, self.made[0], self.values, 0, tell(self.cls, self.made[1]))
 
-    def feed(self, batch_size: int = 32, feeder: type[Feeder] = Feeder) -> Feeder:
+    def feed(self, method: Method, batch_size: int = 32, feeder: type[Feeder] = Feeder) -> Feeder:
         """The streams in batches."""
-        return feeder(self.made[1], self.cls.needs, batch_size, 0)
+        return feeder(self.made[1], self.cls.needs, batch_size, 0, orders=self.cls.order, groups=method.get_buffer)
 
     def prepared(self, batch_size: int = 32) -> tuple[Method, dict[str, Any]]:
         """The method after `prepare`, and a batch."""
-        method, feeder = self.make(), self.feed(batch_size)
+        method = self.make()
+        feeder = self.feed(method, batch_size)
         method.prepare(**feeder.streams)
         return method, feeder.batch(0)
 
@@ -203,7 +199,7 @@ def resume(trial: Trial) -> None:
 
     def run(folder: str, feeder: type[Feeder] = Feeder) -> dict[str, Any]:
         method = trial.make()
-        fit(method, trial.feed(feeder=feeder), plan, folder=Path(folder), every=0)
+        fit(method, trial.feed(method, feeder=feeder), plan, folder=Path(folder), every=0)
         return method.state_dict()
 
     with TemporaryDirectory() as one, TemporaryDirectory() as other:
@@ -223,7 +219,8 @@ def learning(trial: Trial) -> None:
     looks at nothing, or else below its first; any other term rises above its first. By two in a hundred, the monitor's
     own measure, over ten steps; training ends there, since every method costs time.
     """
-    method, feeder, term = trial.make(), trial.feed(), trial.cls.learns
+    method, term = trial.make(), trial.cls.learns
+    feeder = trial.feed(method)
     player = next(iter(method.players())) + "/" if len(method.players()) > 1 else ""
     seen: list[float] = []
     bars: list[float] = []
@@ -284,7 +281,7 @@ def half_precision(trial: Trial) -> None:
     for part in method.encoder.modules():
         part.register_forward_pre_hook(lambda *_: halved.append(torch.is_autocast_enabled("cpu")))
     fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
-    fit(method, trial.feed(16), Plan(steps=2), fabric=fabric)
+    fit(method, trial.feed(method, 16), Plan(steps=2), fabric=fabric)
     require(halved and all(halved), "Its encoder runs in full precision: leave autocast on in `predict`.")
 
 
@@ -320,8 +317,8 @@ def network_for_colour(trial: Trial) -> None:
     colour = nets.ConvNet(trial.size, channels=3)
     encoder = Adapter(colour.blocks, trial.size, channels=1, inputs=3, mean=[0.1, 0.2, 0.6])
     greys = replace(trial, channels=1, sources=())
-    method = registry.build(trial.cls, encoder, trial.values, greys.told)
-    visible, withheld = method.hide(greys.feed().batch(0))
+    method = registry.build(trial.cls, encoder, trial.values, tell(trial.cls, greys.made[1]))
+    visible, withheld = method.hide(greys.feed(method).batch(0))
     columns = method.picture(visible, withheld, method.predict(visible))
     channels = {entry.shape[1] for entry in columns.values() if isinstance(entry, Tensor)}
     require(channels == {1}, f"The picture of grey images has {channels} channels.")

@@ -10,6 +10,7 @@ import numpy as np
 
 from withhold import data
 from withhold.data import Samples, Series
+from withhold.data.samples import Target
 from withhold.data.tables import Lines
 from withhold.data.texts import load_tokenizer, train_tokenizer
 from withhold.errors import UsageError
@@ -32,19 +33,38 @@ def stream(need: Need, parameters: dict[str, Any], size: int, channels: int) -> 
         UsageError: there are no tiny data of what it holds.
     """
     held = WINDOWS | parameters
-    pixels = {"size": size, "channels": channels}
+    kinds = (need.kinds[0], *need.beside)
+    shown = held["frames"] / held["fps"] if "video" in kinds else 0.0  # seconds that a sound beside it has at least
     makers: dict[str, Callable[[], Samples]] = {
-        "image": lambda: photographs(**pixels),
-        "video": lambda: videos(held["frames"], held["fps"], **pixels),
-        "audio": lambda: sounds(held["seconds"]),
+        "image": lambda: photographs(size, channels),
+        "video": lambda: videos(held["frames"], held["fps"], size, channels),
+        "audio": lambda: sounds(held["seconds"], shown),
         "text": lambda: texts(held["tokenizer"], held["tokens"]),
-        "video + audio": lambda: data.Joined(
-            videos(held["frames"], held["fps"], **pixels), sounds(held["seconds"], held["frames"] / held["fps"])
-        ),
     }
-    if need.kind() not in makers or set(need.parts) - {"label"}:
+    if set(kinds) - set(makers):
         raise UsageError(f"There are no tiny data of {need}: give some, as --data SOURCE for each stream.")
-    return makers[need.kind()]()
+    first, *beside = (makers[kind]() for kind in kinds)
+    if set(need.parts) - {"label", "number"}:
+        first = _with_parts(first, size)
+    return data.Joined(*(part.select(range(ITEMS)) for part in (first, *beside))) if beside else first
+
+
+def _with_parts(samples: Samples, size: int) -> Samples:
+    """The same samples, where a mask, boxes and a pose tell of the photograph of the same number, by its lightness."""
+    count = len(samples)
+    light = photographs(size).read(np.arange(count)).mean(-1, dtype=np.float32) / 255
+    mask = (light > light.mean((1, 2), keepdims=True)).astype(np.uint8)[..., None]
+    corner = np.stack([light.argmax(2).max(1), light.argmax(1).max(1)], axis=1) // 2
+    boxes = np.concatenate([corner, corner + size // 2], axis=1)[:, None].repeat(2, axis=1).astype(np.float32)
+    boxes[::2, 1] = np.nan  # every other item has only one
+    parts = {
+        "mask": Samples(mask, np.arange(count).astype(str)),
+        "boxes": Target(boxes),
+        "poses": Target(light[:, :: size // 2, :: size // 2].reshape(count, -1)),
+        "domain": Target(np.arange(count) // 2 % 2),
+        "targets": {"photograph": Target(np.arange(count) % 2, CLASSES), "lightness": Target(light.mean((1, 2)))},
+    }
+    return samples._with(parts=parts)
 
 
 @functools.cache
