@@ -174,7 +174,7 @@ def _finish(
     """Write the weights, with batch statistics of plain images, and the report."""
     encoder = learner.encoder
     plain = [samples.of(encoder.kind) for samples in streams.values()]
-    learner.seed(config["plan"]["seed"])
+    learner.seed(config["training"]["seed"])
     learner.eval().finish(lambda: evaluation.plain_batches(plain, fabric.device))
     if not fabric.is_global_zero:  # the others were needed for statistics across ranks
         return
