@@ -62,7 +62,7 @@ class Columns(Method):
 
     def withhold(self, images):
         seen, targets, poses = images
-        return seen / 255 + 0.01 * torch.rand(seen.shape, generator=self.rng), targets | {"pose": poses}
+        return seen / 256 + torch.rand(seen.shape, generator=self.rng) / 256, targets | {"pose": poses}
 
     def predict(self, seen):
         features = self.encoder(seen)
