@@ -45,7 +45,8 @@ def preview(
             make_tokenizer(cls, sources, chosen, decoding, Path(folder))
         streams = load_streams(cls, sources, decoding)
         learner = build_method(cls, chosen, parameters, seed, tell(cls, streams))
-    feeder = data.Feeder(streams, cls.needs, min(8, *(len(s) for s in streams.values())), seed)
+    count = min((cls.order and cls.batch_size) or 8, *(len(s) for s in streams.values()))
+    feeder = data.Feeder(streams, cls.needs, count, seed, orders=cls.order, groups=learner.get_buffer)
     prepare(learner, streams, seed)
     _save(learner.picture(*learner.hide(feeder.batch(0))), out)
 
