@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from withhold import data, evaluation
+from withhold import data, evaluation, nets
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
@@ -131,7 +131,7 @@ class Run:
         """
         samples = self.load_data(source, labels=labels, strict=strict)
         encoder = copy.deepcopy(self.encoder)  # which moves to the device; the run's own stays
-        vectors = evaluation.features(encoder, samples, device=defaults.device()).numpy()
+        vectors = nets.features(encoder, samples, device=defaults.device()).numpy()
         columns: dict[str, Any] = {"path": pyarrow.array(samples.names)}
         if samples.labels is not None:
             columns["label"] = pyarrow.array([samples.classes[i] if i >= 0 else None for i in samples.labels])
@@ -187,8 +187,11 @@ class Run:
             raise UsageError(
                 f"{self.config['method']} has learned no names of classes: leave the protocol classifier out."
             )
+        controls = {"untrained": self.untrained()}
+        if self.config["encoder"]["pretrained"]:
+            controls["start"] = self.start()
         options: dict[str, Any] = {
-            "controls": self._controls(), "learned": self._learned(), "seed": self.seed, "device": defaults.device(),
+            "controls": controls, "learned": self._learned(), "seed": self.seed, "device": defaults.device()
         }  # fmt: skip
         if any(evaluation.find(name).takes == evaluation.SEQUENCES for name in protocols):
             sequences = data.sequences(source)
@@ -206,19 +209,12 @@ class Run:
         )
         return self._keep(rows)
 
-    def _controls(self) -> dict[str, Encoder]:
-        """The encoders that its own is measured beside."""
-        controls = {"untrained": self.untrained()}
-        if self.config["encoder"]["pretrained"]:
-            controls["start"] = self.start()
-        return controls
-
     def _learned(self) -> list[Samples] | None:
         """What it was trained on; None where that is not there any more."""
         try:
             return self.streams()
         except WithholdError as error:
-            log.info("batch statistics are those of the evaluation's items, for the run's own are gone (%s)", error)
+            log.info("training data cannot be read (%s): batch statistics are those of the items measured on", error)
             return None
 
     def _without_told(self, source: Any, test: Samples) -> Samples:
