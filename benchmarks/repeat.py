@@ -1,11 +1,12 @@
 """Repeat what was measured: the results as they stand, what changed since, and their commands once more.
 
-    python benchmarks/repeat.py                      lists each command that wrote results, the oldest first
-    python benchmarks/repeat.py "uda --labels 4000"  runs those that contain one of the given texts, one after another
+    python benchmarks/repeat.py                  lists each command that writes a result, the oldest result first
+    python benchmarks/repeat.py cifar10-250-uda  runs those that contain one of the given texts, one after another
 
-"lines" are those changed since in what decides numbers: the package without its command line, pages and reports, and
-without methods that neither the command names nor, where it names none, its script. A command runs in a fresh clone of
-HEAD, so that work can go on meanwhile and the result names a commit without changes; what it writes is copied into
+A result in a folder is a claim's or a control's: `python benchmarks/claim.py NAME` writes it, whatever command wrote it
+then. "lines" are those changed since in what decides numbers: the package without its command line, pages and reports,
+and without methods that neither the command names nor, where it names none, its script. A command runs in a fresh clone
+of HEAD, so that work can go on meanwhile and the result names a commit without changes; what it writes is copied into
 benchmarks/results, pictures only over pictures. WITHHOLD_DATA must name the folder of data sets.
 """
 
@@ -29,9 +30,14 @@ def git(root: Path, *arguments: str) -> str:
 
 
 def recorded(root: Path) -> dict[str, dict[str, str]]:
-    """The commands that wrote results, those of the oldest first, each with its "commit" and "date"."""
-    files = (json.loads(path.read_text()) for path in (root / "benchmarks" / "results").rglob("*.json"))
-    return {about["command"]: about for about in sorted(files, key=lambda about: about["date"])}
+    """The commands that write results, those of the oldest first, each with its "commit" and "date"."""
+    results = root / "benchmarks" / "results"
+    found = []
+    for path in results.rglob("*.json"):
+        about, name = json.loads(path.read_text()), path.relative_to(results).with_suffix("").as_posix()
+        command = about["command"] if path.parent == results else f"python benchmarks/claim.py {name}"
+        found.append((about["date"], command, about))
+    return {command: about for _, command, about in sorted(found, key=lambda row: row[0])}
 
 
 def changed(root: Path, commit: str, command: str) -> int | None:
@@ -82,7 +88,7 @@ def main() -> None:
     chosen = [command for command in known if any(text in command for text in options.texts)]
     if not chosen:
         sys.exit(f"No recorded command contains {' or '.join(map(repr, options.texts))}: list them without a text.")
-    if "WITHHOLD_DATA" not in os.environ and any("$WITHHOLD_DATA" in command for command in chosen):
+    if "WITHHOLD_DATA" not in os.environ and re.search(r"WITHHOLD_DATA|claim\.py", " ".join(chosen)):
         sys.exit("Set WITHHOLD_DATA to the folder of data sets.")
     failed = []
     for command in chosen:

@@ -72,7 +72,7 @@ def measure(source: str, name: str, encoder: str, batch_size: int, steps: int, c
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = data.load(source, size=32)
     samples = samples.select(range(min(count, len(samples))))
-    method = build(find(name), nets.build(encoder, size=32, channels=3), {}, samples.classes)
+    method = build(find(name), nets.build(encoder, size=32, channels=3), {}, {"classes": samples.classes})
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         method.encoder.compile()
@@ -150,7 +150,8 @@ def main() -> None:
         result["times_faster"] = round(result["withhold"]["images_per_second"] / result["peer"]["images_per_second"], 2)
     print(json.dumps(result, indent=2))
     name = "train" if options.method == "simclr" else f"train-{options.method}"
-    record(f"{name}-gpu" if torch.cuda.is_available() else name, result)
+    half = "-amx" if result["withhold"]["precision"] == "bf16-mixed" else ""  # a processor that multiplies bfloat16
+    record(name + ("-gpu" if torch.cuda.is_available() else half), result)
 
 
 if __name__ == "__main__":

@@ -13,15 +13,28 @@ import withhold
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from claims.rows import CLAIMS, Claim  # noqa: E402
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
 
-def results(pattern: str) -> list[dict]:
-    """What the claims of a pattern found, in the order of their names."""
-    return [json.loads(path.read_text())["result"] for path in sorted(RESULTS.glob(f"{pattern}.json"))]
+def result(name: str) -> dict:
+    """What a benchmark or a claim found; of one that was never run, nothing."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text())["result"] if path.exists() else {}
+
+
+def measured(group: str) -> list[tuple[Claim, dict]]:
+    """The claims of a group that were run, in the order of their rows, and what they found."""
+    return [(claim, result(claim.name)) for claim in CLAIMS if claim.group == group and result(claim.name)]
+
+
+def beside(claim: Claim) -> list[dict]:
+    """The rows of a claim, and after them those of its controls."""
+    return [row for each in (claim, *claim.controls) for row in result(each.name).get("results", ())]
 
 
 def percent(value: float | None, deviation: float | None = None) -> str:
@@ -43,42 +56,27 @@ def methods() -> str:
     return table(["method", "family", "what is withheld, what is predicted", "paper"], rows)
 
 
-def claims() -> str:
-    """One line a claim, best first; each beside the controls of the same encoder."""
-    found, rows = results("claims/*"), []
-    for encoder in sorted({claim["encoder"] for claim in found}):
-        of_encoder = [claim for claim in found if claim["encoder"] == encoder]
-        of_encoder.sort(key=lambda claim: -value(claim, "linear"))
-        for claim in of_encoder:
-            cells = [shown(claim, protocol, shots) for protocol, shots in COLUMNS]
-            minutes = claim.get("training_cpu_minutes")
-            rows.append([
-                f"`{claim['method']}`", encoder, str(claim["seed"]), *cells,
-                f"{claim['epochs']:g}" if minutes else "", f"{minutes:.1f}" if minutes else "",
-            ])  # fmt: skip
-    return table(
-        ["encoder trained by", "encoder", "seed", "k-NN", "linear", "10 labels a class", "epochs", "CPU minutes"], rows
-    )
-
-
-COLUMNS = [("knn", None), ("linear", None), ("lowshot", 10)]
-
-
-def value(claim: dict, protocol: str, shots: int | None = None) -> float:
-    rows = [r for r in claim["results"] if r["protocol"] == protocol and r.get("shots") == shots]
-    return rows[0]["value"] if rows else float("nan")
-
-
-def shown(claim: dict, protocol: str, shots: int | None) -> str:
-    rows = [r for r in claim["results"] if r["protocol"] == protocol and r.get("shots") == shots]
-    if not rows:
-        return ""
-    return percent(rows[0]["value"], rows[0].get("deviation"))
+def encoders() -> str:
+    """One line a claim or control of CIFAR-10, best first; apart for each encoder."""
+    found = {row.name: row for claim, _ in measured("encoders") for row in (claim, *claim.controls)}
+    lines = []
+    for row in (row for row in found.values() if row.on == "cifar10"):
+        by = {(each["protocol"], each.get("shots")): each for each in result(row.name)["results"]}
+        scores = [by.get(column, {}) for column in (("knn", None), ("linear", None), ("lowshot", 10))]
+        minutes = result(row.name).get("training_cpu_minutes")
+        cells = [
+            f"`{'pixels' if row.method == 'raw' else row.method}`", row.encoder or "none", str(row.seed),
+            *(percent(score.get("value"), score.get("deviation")) for score in scores),
+            f"{row.epochs:g}" if row.epochs else "", f"{minutes:.1f}" if minutes else "",
+        ]  # fmt: skip
+        lines.append((cells[1], -scores[1]["value"], cells))
+    header = ["encoder trained by", "encoder", "seed", "k-NN", "linear", "10 labels a class", "epochs", "CPU minutes"]
+    return table(header, [cells for *_, cells in sorted(lines)])
 
 
 def speeds() -> str:
     """SimCLR's views a second beside the peers', by size and threads."""
-    rows = results("views")[0]["rows"]
+    rows = result("views")["rows"]
     cells = [
         [
             f"{r['size']}",
@@ -93,7 +91,7 @@ def speeds() -> str:
 
 
 def memory() -> str:
-    rows = results("memory")[0]["walks"]
+    rows = result("memory")["walks"]
     cells = [
         [f"{r['images']:,}", f"{r['private_mb']}", f"{r['mapped_mb']}", f"{r['first_batch_seconds']:.3f}"] for r in rows
     ]
@@ -101,22 +99,38 @@ def memory() -> str:
 
 
 def training() -> str:
-    """A training step's parts, and its speed and memory beside the peer's."""
-    result = results("train")[0]
-    shares = result["withhold"]["shares"]
-    parts = table(list(shares), [[f"{100 * share:.1f} %" for share in shares.values()]])
-    speeds = [
-        [name, f"{found['items_per_second']:.1f}", f"{found['peak_rss_mb']:,}"]
-        for name, found in (("withhold", result["withhold"]), ("lightly", result["peer"]))
-    ]
-    return parts + "\n\n" + table(["library", "images a second", "peak memory, MB"], speeds)
+    """A training step's parts, and its speed and memory beside the peer's, on two processors and a GPU."""
+    machines = {"AMD EPYC, no AMX": "train", "Intel Xeon, AMX": "train-amx", "H100": "train-gpu"}
+    found = {machine: result(name) for machine, name in machines.items()}
+    parts = found["AMD EPYC, no AMX"]["withhold"]["shares"]
+    shares = [
+        [machine, *(f"{100 * each['withhold']['shares'][part]:.1f} %" for part in parts)]
+        for machine, each in found.items() if "peer" in each
+    ]  # fmt: skip
+    speeds = []
+    for machine, each in found.items():
+        for library, name in (("withhold", "withhold"), ("lightly", "peer")):
+            if name in each:
+                ahead = f"{each['times_faster']}" if name == "withhold" and "peer" in each else ""
+                rate, memory = each[name]["images_per_second"], each[name]["peak_rss_mb"]
+                speeds.append([machine, library, f"{rate:,.1f}", ahead, f"{memory:,}"])
+    gpu = found["H100"]["withhold"]
+    speed = gpu["images_per_second"]
+    return "\n\n".join([
+        table(["machine", *parts], shares),
+        table(["machine", "library", "images a second", "times lightly", "peak memory, MB"], speeds),
+        f"An H100 takes {speed:,.0f} images a second, in batches of {gpu['batch_size']}, compiled and in bfloat16.\n"
+        f"At that rate 200 epochs of CIFAR-10 are {200 * 50_000 / speed / 60:.1f} minutes; "
+        "they have not been trained to the end yet.",
+    ])  # fmt: skip
 
 
 def steps() -> str:
     """The parts of other methods' steps."""
     parts = ("data", "views", "forward", "backward", "optimizer", "after_step", "rest")
     cells = []
-    for found in (result["withhold"] for result in results("train-*")):
+    for name in ("cyclegan", "mixmatch", "uda"):
+        found = result(f"train-{name}")["withhold"]
         outside = percent(found["outside_forward_and_backward"])
         shares = [percent(found["shares"][part]) for part in parts]
         cells.append([f"`{found['method']}`", found["encoder"], *shares, outside])
@@ -126,7 +140,7 @@ def steps() -> str:
 
 def videos() -> str:
     """How fast videos are decoded, and read from the cache."""
-    found = results("video")[0]
+    found = result("video")
     speeds = [f"{found[name]:,}" for name in ("frames_per_second_cold", "frames_per_second_cached")]
     header = ["frames a second, cold", "from the cache", "ms a batch", "of 95 in 100 batches at most"]
     return table(header, [[*speeds, f"{found['milliseconds_a_batch']}", f"{found['of_95_in_100_batches_at_most']}"]])
@@ -134,14 +148,14 @@ def videos() -> str:
 
 def sounds() -> str:
     """How long spectrograms take, beside scipy's."""
-    rows = results("audio")[0]["rows"]
+    rows = result("audio")["rows"]
     cells = [[r["contender"], str(r["threads"]), f"{r['milliseconds']:.1f}", f"{r['best']:.1f}"] for r in rows]
     return table(["library", "threads", "median, ms", "best, ms"], cells)
 
 
 def search() -> str:
     """How long the nearest take to find among how many, and how many of them are found."""
-    rows = results("search")[0]["rows"]
+    rows = result("search")["rows"]
     cells = [
         [r["vectors"], r["search"], f"{r['median_ms']:,}", f"{r['slowest_ms']:,}", f"{r['recall']:.3f}"] for r in rows
     ]
@@ -154,89 +168,80 @@ def search() -> str:
 
 def words() -> str:
     """Word vectors beside gensim's, of the same text with the same settings."""
-    result = results("words/wiki-sample-0")[0]
     cells = []
-    for name in ("withhold", "gensim", "untrained"):
-        found = result[name]
-        speed = f"{found['words_per_second']:,}" if "words_per_second" in found else ""
-        close = [f"{found[data]['spearman']:.3f}" for data in ("wordsim353", "simlex999")]
-        right = [f"{100 * found[kind]['accuracy']:.1f}" if kind in found else "" for kind in ("semantic", "syntactic")]
-        cells.append([name, speed, *close, *right])
+    for claim, found in measured("words"):
+        gensim = result(claim.controls[0].name)
+        for name, speed, row in (
+            ("withhold", found["words_per_second"], found["trained"]), ("gensim", gensim["words_per_second"], gensim),
+            ("untrained", None, found["untrained"]),
+        ):  # fmt: skip
+            close = [f"{row[data]['spearman']:.3f}" for data in ("wordsim353", "simlex999")]
+            right = [percent(row.get(kind, {}).get("accuracy")) for kind in ("semantic", "syntactic")]
+            cells.append([name, f"{speed:,}" if speed else "", *close, *right])
     return table(["vectors of", "words a second", "WordSim-353", "SimLex-999", "semantic", "syntactic"], cells)
 
 
 def order() -> str:
     """What the order of frames taught about what moves, beside fresh weights and raw frames."""
     cells = []
-    for found in results("video/fights-*") + results("video/words-*"):
-        by = values(found["results"], "encoder", "protocol")
-        for encoder in dict.fromkeys(row["encoder"] for row in found["results"]):
+    for claim, found in measured("order"):
+        by = values(beside(claim), "encoder", "protocol")
+        for encoder in dict.fromkeys(encoder for encoder, _ in by):
             scores = [percent(by.get((encoder, protocol))) for protocol in ("knn", "linear")]
-            cells.append([f"`{found['data']}`", str(found["seed"]), encoder, *scores, percent(found["chance"])])
+            cells.append([f"`{claim.on}`", str(claim.seed), encoder, *scores, percent(found["chance"])])
     return table(["videos", "seed", "features", "k-NN", "linear", "largest class"], cells)
 
 
 def tracking() -> str:
     """J and F of the DAVIS sequences by what carries the masks."""
     cells = []
-    for found in results("tracking/*"):
-        means = [row for row in found["results"] if "sequence" not in row]
-        by = values(means, "encoder", "metric")
-        for encoder in dict.fromkeys(row["encoder"] for row in means):
-            cells.append([
-                f"`{found['trained on']}`", str(found["seed"]), encoder, percent(by[encoder, "J"]),
-                percent(by[encoder, "F"]),
-            ])  # fmt: skip
+    for claim, _ in measured("tracking"):
+        by = values([row for row in beside(claim) if "sequence" not in row], "encoder", "metric")
+        for encoder in dict.fromkeys(encoder for encoder, _ in by):
+            scores = [percent(by[encoder, metric]) for metric in ("J", "F")]
+            cells.append([f"`{claim.on}`", str(claim.seed), encoder, *scores])
     return table(["trained on", "seed", "masks carried by", "J", "F"], cells)
 
 
 def frames() -> str:
     """Errors of predicted frames, a row a predictor, the best first."""
-    cells = []
-    for found in results("video/moving-mnist-*"):
-        name = found["parameters"]["predicts"] + (", conditional" if found["parameters"]["conditional"] else "")
+    cells = {}
+    for claim, found in measured("frames"):
         for row in found["results"]:
-            if row["predictor"] == "network" or name == "composite":
-                said = f"network, {name}" if row["predictor"] == "network" else row["predictor"]
-                cells.append([said, f"{row['squared_error']:.1f}", f"{row['cross_entropy']:.1f}"])
-    cells.sort(key=lambda row: float(row[1]))
-    return table(["predictor", "squared error", "cross-entropy, nats"], cells)
+            network = row["predictor"] == "network"
+            said = f"network, {claim.settings['predicts']}" if network else row["predictor"]
+            cells[said] = [said, f"{row['squared_error']:.1f}", f"{row['cross_entropy']:.1f}"]
+    return table(
+        ["predictor", "squared error", "cross-entropy, nats"], sorted(cells.values(), key=lambda row: float(row[1]))
+    )
 
 
 def crossmodal() -> str:
     """How well pictures find sounds, and the other way."""
-    cells = []
-    for found in results("audiovisual/embedding-*") + results("audiovisual/contrastive-*"):
-        for row in found["results"]:
-            if row["direction"] in ("picture to sound", "sound to picture"):
-                cells.append([
-                    found["claim"], str(found["seed"]), row["encoder"], row["direction"], f"{row['value']:.3f}",
-                    f"{row['chance']:.3f}", percent(row["recall_at_1"]), percent(row["chance_at_1"]),
-                ])  # fmt: skip
-    return table(["claim", "seed", "encoder", "direction", "nDCG@30", "chance", "recall@1", "chance at 1"], cells)
+    cells = [
+        [claim.settings["objective"], str(claim.seed), row["encoder"], row["direction"], f"{row['value']:.3f}",
+         f"{row['chance']:.3f}", percent(row["recall_at_1"]), percent(row["chance_at_1"])]
+        for claim, _ in measured("pairs") for row in beside(claim)
+        if row["direction"] in ("picture to sound", "sound to picture")
+    ]  # fmt: skip
+    return table(["objective", "seed", "encoder", "direction", "nDCG@30", "chance", "recall@1", "chance at 1"], cells)
 
 
 def localization() -> str:
     """Where the spoken digit is, beside guesses."""
     shown = (
-        "pointing",
-        "with another's sound",
-        "random place",
-        "random digit",
-        "middle",
-        "brightest",
-        "match_accuracy",
-    )
-    cells = [[str(found["seed"]), *(percent(found[name]) for name in shown)] for found in results("audiovisual/local*")]
+        "pointing", "with another's sound", "random place", "random digit", "middle", "brightest", "match_accuracy",
+    )  # fmt: skip
+    cells = [[str(claim.seed), *(percent(found[name]) for name in shown)] for claim, found in measured("localization")]
     return table(["seed", *(name.replace("_", " ") for name in shown)], cells)
 
 
 def masked() -> str:
     """The perplexity of masked tokens, beside that of knowing how often each occurs."""
     cells = [
-        [str(found["seed"]), f"{found['perplexity']:.0f}", f"{found['unigram_perplexity']:.0f}",
+        [str(claim.seed), f"{found['perplexity']:.0f}", f"{found['unigram_perplexity']:.0f}",
          percent(found["next_accuracy"])]
-        for found in results("bert/wikitext-*")
+        for claim, found in measured("masked")
     ]  # fmt: skip
     return table(["seed", "perplexity", "of frequencies", "halves told apart"], cells)
 
@@ -244,11 +249,11 @@ def masked() -> str:
 def topics() -> str:
     """Topics of news from a few labels."""
     cells = []
-    for found in results("bert/ag_news-*"):
-        rows = {(row["encoder"], row["shots"]): row for row in found["results"] if row["protocol"] == "lowshot"}
+    for claim, _ in measured("topics"):
+        rows = {(row["encoder"], row["shots"]): row for row in beside(claim) if row["protocol"] == "lowshot"}
         for encoder in dict.fromkeys(encoder for encoder, _ in rows):
             scores = [percent(rows[encoder, n]["value"], rows[encoder, n]["deviation"]) for n in (1, 5, 10)]
-            cells.append([str(found["seed"]), encoder, *scores])
+            cells.append([str(claim.seed), encoder, *scores])
     return table(["seed", "features", "1 label a class", "5", "10"], cells)
 
 
@@ -256,64 +261,60 @@ def translation() -> str:
     """What a reader of USPS makes of digits."""
     shown = ("translated", "source as it is", "translated, untrained", "true images of the target")
     cells = [
-        [str(found["seed"]), *(percent(found[name]) for name in shown),
+        [str(claim.seed), *(percent(found[name]) for name in shown),
          " to ".join(f"{error:.3f}" for error in found["cycle error"])]
-        for found in results("translation/*")
+        for claim, found in measured("translation")
     ]  # fmt: skip
     return table(["seed", *shown, "cycle error"], cells)
 
 
+def answered(claim: Claim) -> float | None:
+    """How many test items are named rightly by what was trained, where it was."""
+    rows = result(claim.name).get("results", ())
+    return next((row["value"] for row in rows if row["protocol"] in ("classifier", "logistic")), None)
+
+
 def fewlabels() -> str:
     """Accuracy from few labels with and without the unlabelled rest."""
-    alone = {}
-    for found in results("fewlabels/*-alone-*"):
-        alone[found["data"], found["labels"], found["as"], found["seed"]] = found
     cells = []
-    for found in results("fewlabels/*"):
-        if found["method"] != "labels alone":
-            key = found["data"], found["labels"], found["as"], found["seed"]
-            by = [values(each["results"], "encoder", "protocol") for each in (found, alone.get(key, {"results": []}))]
-            scores = [percent(each.get(("trained", "classifier"))) for each in by]
-            scores.append(percent(by[0].get(("tf-idf of words", "logistic"))))
-            cells.append([
-                f"`{found['data']}`", str(found["labels"]), f"`{found['as']}`", str(found["seed"]),
-                f"{found['epochs']:g}", *scores, f"{found['training_cpu_minutes']:.0f}",
-            ])  # fmt: skip
+    for claim, found in measured("fewlabels"):
+        alone, *others = claim.controls
+        counted = [answered(control) for control in others if control.method == "tfidf"]
+        scores = [percent(score) for score in (answered(claim), answered(alone), *(counted or [None]))]
+        cells.append([
+            f"`{claim.data[1]}`", str(claim.data[2]), f"`{claim.method}`", str(claim.seed), f"{claim.epochs:g}",
+            *scores, f"{found['training_cpu_minutes']:.0f}",
+        ])  # fmt: skip
     header = ["data", "labels", "method", "seed", "epochs", "with the rest", "labels alone", "TF-IDF", "CPU minutes"]
     return table(header, cells)
 
 
 def domains() -> str:
     """Accuracy in the target domain."""
-    cells: dict[tuple, dict] = {}
-    for found in results("domains/*"):
-        by = values(found["results"], "encoder", "protocol")
-        row = cells.setdefault((found["pair"], found["encoder"], found["seed"], found["epochs"]), {})
-        row[found["method"]] = by["trained", "classifier"]
-    shown = ("source only", "dann", "target labels")
-    rows = [
-        [pair.replace("-", " to "), f"`{encoder}`", str(seed), f"{epochs:g}", *(percent(by.get(n)) for n in shown)]
-        for (pair, encoder, seed, epochs), by in cells.items()
-    ]
+    cells = []
+    for claim, _ in measured("domains"):
+        source, target = claim.controls
+        scores = [percent(answered(row)) for row in (source, claim, target)]
+        cells.append([" to ".join(claim.data[1:]), f"`{claim.encoder}`", str(claim.seed), f"{claim.epochs:g}", *scores])
     header = ["domains", "encoder", "seed", "epochs", "source only", "`dann`", "target's labels"]
-    return table(header, rows)
+    return table(header, cells)
 
 
 def retrieval() -> str:
     """Mean average precision of each pooling, plain and whitened."""
     cells = []
-    for found in results("retrieval/*"):
-        by = values(found["results"], "encoder", "pooling", "whitened")
-        for encoder, pooling in dict.fromkeys((row["encoder"], row["pooling"]) for row in found["results"]):
+    for claim, _ in measured("retrieval"):
+        by = values(beside(claim), "encoder", "pooling", "whitened")
+        for encoder, pooling in dict.fromkeys((encoder, pooling) for encoder, pooling, _ in by):
             scores = [percent(by[encoder, pooling, white]) for white in (False, True)]
-            cells.append([f"`{found['data']}`", str(found["seed"]), encoder, pooling, *scores])
+            cells.append([f"`{claim.on}`", str(claim.seed), encoder, pooling, *scores])
     return table(["data", "seed", "features", "pooling", "mAP", "whitened"], cells)
 
 
 PARTS = {
     part.__name__: part
     for part in (
-        methods, claims, words, speeds, memory, training, steps, videos, sounds, search, order, tracking, frames,
+        methods, encoders, words, speeds, memory, training, steps, videos, sounds, search, order, tracking, frames,
         crossmodal, localization, masked, topics, translation, fewlabels, domains, retrieval,
     )
 }  # fmt: skip

@@ -1,7 +1,10 @@
 """What tests share: small real data that a dependency carries, and where the larger sets are, if anywhere."""
 
+import contextlib
 import os
+import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,12 @@ import pytest
 import torch
 
 from tests.run_folders import make_run, make_samples  # noqa: F401  (fixtures)
+from withhold.contract import tiny
+from withhold.data import Samples
 
 ROOT = Path(__file__).parent.parent
+LIMIT = 300
+"""Seconds of processor time for a test."""
 
 
 def free_port() -> int:
@@ -22,34 +29,46 @@ def free_port() -> int:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory):
-    """No test or fixture reads or writes the user's cache, and none uses more than one core."""
+    """No test or fixture reads or writes the user's cache or state, and none uses more than one core."""
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WITHHOLD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+        yield
+
+
+@contextlib.contextmanager
+def processor_time(seconds: float) -> Iterator[None]:
+    """Fails what takes more than so many seconds of this process's time, however busy the machine is with others."""
+
+    def fail(*_) -> None:
+        pytest.fail(f"It took more than {seconds} s of processor time.")
+
+    signal.signal(signal.SIGPROF, fail)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+@pytest.fixture(autouse=True)
+def limit():
+    """No test runs for longer than `LIMIT`; what hangs is ended by the clock, see pyproject.toml."""
+    with processor_time(LIMIT):
         yield
 
 
 @pytest.fixture(scope="session")
 def photos() -> np.ndarray:
     """Colour crops uint8 [256, 32, 32, 3] of scikit-learn's two photographs, in alternation."""
-    from sklearn.datasets import load_sample_images
-
-    rng = np.random.default_rng(0)
-    pictures = load_sample_images().images
-    crops = []
-    for i in range(256):
-        picture = pictures[i % 2]
-        y, x = (rng.integers(0, extent - 96) for extent in picture.shape[:2])
-        crops.append(picture[y : y + 96 : 3, x : x + 96 : 3])
-    return np.stack(crops)
+    return tiny.photographs().array
 
 
 @pytest.fixture(scope="session")
-def photo_samples(photos):
+def photo_samples() -> Samples:
     """`photos` as samples labelled with the photograph they come from."""
-    from withhold import data
-
-    return data.load((photos, np.arange(256) % 2))
+    return tiny.photographs()
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,14 @@
 
 import csv
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
 
 from withhold import data
 from withhold import methods as registry
+from withhold.options import Options
 from withhold.runs.build import build_encoder
 from withhold.runs.run import Run, write_weights
 
@@ -36,6 +38,7 @@ def make_run(tmp_path):
         encoder=None,
         decoding=None,
         parameters=None,
+        training=None,
         **config,
     ):
         folder = tmp_path / name
@@ -43,8 +46,8 @@ def make_run(tmp_path):
         encoder = encoder or {"name": "convnet", "size": 32, "channels": channels, "pretrained": False}
         config = {
             "withhold": "0.1.0", "method": method, "parameters": parameters or {}, "encoder": encoder,
-            "decoding": decoding or {"size": 32, "channels": channels}, "data": ["digits"], "labels": None,
-            "classes": [], "batch_size": 16, "plan": {"steps": 20, "minutes": None, "seed": 3},
+            "decoding": decoding or {"size": 32, "channels": channels}, "data": ["digits"], "streams": {},
+            "classes": [], "training": asdict(Options(steps=20, epochs=2.0, seed=3, batch_size=16)) | (training or {}),
         } | config  # fmt: skip
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
         if rows:
@@ -55,7 +58,9 @@ def make_run(tmp_path):
         if results:
             (folder / "evaluation.json").write_text(json.dumps({"results": list(results)}))
         if finished:
-            learner = registry.build(registry.find(method), build_encoder(config["encoder"], 3), config["parameters"])
+            learner = registry.build(
+                registry.find(method), build_encoder(config["encoder"], 3), config["parameters"], config["classes"]
+            )
             write_weights(folder / "method.safetensors", learner)
             write_weights(folder / "encoder.safetensors", learner.encoder)
         return Run(folder)

@@ -300,7 +300,7 @@ def test_wrong_words(pictures, capsys, tmp_path):
         "rotation learns from images (image); it was given 0 sources: name one source for each",
     )
     fails(capsys, ["train", "moco", data, "quue=3"], 2, "moco has no parameter 'quue'", "did you mean queue")
-    fails(capsys, ["train", "moco", data, "queue=many"], 2, "moco: queue=many is not a whole number")
+    fails(capsys, ["train", "moco", data, "queue=many"], 2, "moco: queue must be a whole number, not many")
     fails(capsys, ["train", "moco", data, "temperature=0"], 2, "temperature must be above 0")
     fails(capsys, ["train", "moco", data, "lr=0.1"], 2, "lr is an option, not a parameter: write --lr")
     fails(capsys, ["train", "rotation", data, "--precision", "bf61"], 2, "no precision 'bf61'", "choose from 16-mixed")
@@ -308,8 +308,8 @@ def test_wrong_words(pictures, capsys, tmp_path):
     fails(capsys, ["train", "rotation", data, "--encoder", "resnet81"], 2, "no encoder 'resnet81'", "resnet18")
     fails(capsys, ["train", "rotation", data, "--epochs", "1", "--minutes", "1"], 2, "give one of them")
     fails(capsys, ["train", "rotation", data, "--epochs", "0"], 2, "epochs must be above 0")
-    fails(capsys, ["train", "rotation", data, "--seed", "-1"], 2, "seed is at least 0")
-    fails(capsys, ["train", "rotation", data, "--devices", "0"], 2, "devices and nodes at least 1")
+    fails(capsys, ["train", "rotation", data, "--seed", "-1"], 2, "seed must be at least 0")
+    fails(capsys, ["train", "rotation", data, "--devices", "0"], 2, "devices must be at least 1")
     (tmp_path / "file").write_text("")
     fails(capsys, ["train", "rotation", data, "--out", str(tmp_path / "file")], 2, "is a file, and a folder is needed")
     fails(capsys, ["train", "rotation", data, "--batch-size", "500"], 2, "500", "40")
@@ -330,6 +330,8 @@ def test_wrong_data(run, capsys, tmp_path, pictures, photos):
     fails(capsys, ["evaluate", str(run), str(loose)], 2, "no labels", "--labels")
     fails(capsys, ["evaluate", str(run), str(pictures), "--protocol", "knm"], 2, "'knm'", "knn")
     fails(capsys, ["train", "rotation", str(pictures), "--strict", "--out", str(tmp_path / "x")], 1, "broken.jpg")
+    cut = ["train", "simclr", str(pictures), "--batch-size", "4", "--accumulate", "4", "--out", str(tmp_path / "x")]
+    fails(capsys, cut, 2, "simclr compares the items of a batch", "--accumulate")
     (tmp_path / "one.csv").write_text("path,label\n" + "".join(f"loose/{i}.png,only\n" for i in range(4)))
     fails(capsys, ["evaluate", str(run), str(tmp_path / "one.csv")], 2, "of class 'only'", "two classes or more")
     fails(capsys, ["apply", str(run), str(pictures), "--out", str(tmp_path / "a")], 2, "gives embeddings only")
@@ -410,8 +412,17 @@ def test_two_processes_make_one_run(tmp_path):
     assert withhold.load(tmp_path / "two").encoder.dim == 256
 
 
+def test_a_process_that_is_terminated_before_its_first_step_says_so(tmp_path):
+    process = start(["train", "rotation", "digits", "--minutes", "1", "--out", str(tmp_path / "run")])
+    while "timing a few steps" not in process.stderr.readline():
+        assert process.poll() is None
+    process.terminate()
+    assert "--resume" in process.communicate()[1]
+    assert process.returncode == 128 + signal.SIGTERM
+
+
 def test_killed_and_terminated_processes_resume_to_the_same_weights(tmp_path):
-    """SIGTERM saves and exits cleanly; SIGKILL loses what came after the last checkpoint; neither changes the end."""
+    """SIGTERM saves and says how to go on, SIGKILL loses what came after the checkpoint: neither changes the end."""
 
     def arguments(name):
         return [
@@ -434,7 +445,7 @@ def test_killed_and_terminated_processes_resume_to_the_same_weights(tmp_path):
     wait_for_rows(tmp_path / "cut", 10)
     stopped.send_signal(signal.SIGTERM)
     _, said = stopped.communicate()
-    assert stopped.returncode == 0, said
+    assert stopped.returncode == 128 + signal.SIGTERM, said
     assert "--resume" in said
     assert not (tmp_path / "cut" / "method.safetensors").exists()
     killed = start([*arguments("cut"), "--resume"])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from withhold.methods import Encoder, ImageEncoder, Method
     from withhold.runs import Run, embed, evaluate, load, train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Where each public name lives. They are imported at first use, so that `import withhold` costs nothing.
 _HOMES = {

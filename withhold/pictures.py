@@ -30,12 +30,6 @@ def to_image(image: Tensor) -> Image.Image:
     return Image.fromarray(pixels[0].numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).numpy())
 
 
-def save_gif(clip: Tensor, path: Path, fps: float) -> None:
-    """Write a float clip [t, c, h, w] in [0, 1] as an animation that goes on without end."""
-    first, *others = map(to_image, clip)
-    first.save(path, format="GIF", save_all=True, append_images=others, duration=round(1000 / fps), loop=0)
-
-
 def tile(image: Tensor, side: int = 96) -> Image.Image:
     """A float image [c, h, w] in [0, 1], or each frame of a clip, drawn about `side` pixels long.
 

@@ -39,7 +39,7 @@ def video(tmp_path, photos):
 def test_masks_keep_shape_numbers_and_palette(run, video, tmp_path):
     written = apply(run, str(video), tmp_path / "out", mask=str(tmp_path / "first.png"))
     names = [path.relative_to(tmp_path / "out").as_posix() for path in written]
-    assert names == [*(f"masks/{number:05d}.png" for number in range(4)), "overlay.mp4"]
+    assert names == [*(f"bear-masks/{number:05d}.png" for number in range(4)), "bear-overlay.mp4"]
     first = Image.open(tmp_path / "first.png")
     for number, path in enumerate(written[:4]):
         with Image.open(path) as mask:
@@ -91,8 +91,8 @@ def test_the_command_line_takes_a_mask(run, video, tmp_path, capsys):
         "apply",
         str(run.folder),
         str(video),
-        "--mask",
-        str(tmp_path / "first.png"),
+        "--with",
+        f"mask={tmp_path / 'first.png'}",
         "--out",
         str(tmp_path / "out"),
     ]
@@ -101,10 +101,14 @@ def test_the_command_line_takes_a_mask(run, video, tmp_path, capsys):
 
 
 def test_a_mask_and_a_tracker_belong_together(run, make_run, video, tmp_path):
-    with pytest.raises(UsageError, match=r"tracking_by_colorizing follows what a mask marks: give --mask FIRST\.png"):
+    with pytest.raises(UsageError, match=r"needs a mask: give --with mask=FILE \(\.png or \.csv\)\."):
         apply(run, str(video), tmp_path / "out")
-    with pytest.raises(UsageError, match="autoencoder follows nothing: leave --mask out"):
-        apply(make_run(method="autoencoder"), str(video), tmp_path / "out", mask=str(tmp_path / "first.png"))
+    with pytest.raises(
+        UsageError, match=r"takes --with mask=FILE \(\.png or \.csv\): leave --with mask=one\.gif out\."
+    ):
+        apply(run, str(video), tmp_path / "out", mask="one.gif")
+    with pytest.raises(UsageError, match=r"autoencoder takes its input alone: leave --with mask=m\.png out\."):
+        apply(make_run(method="autoencoder"), str(video), tmp_path / "out", mask="m.png")
     Image.new("L", (47, 32)).save(tmp_path / "first.png")
     with pytest.raises(WithholdError, match=r"first\.png marks nothing"):
         apply(run, str(video), tmp_path / "out", mask=str(tmp_path / "first.png"))
@@ -158,7 +162,7 @@ def test_points_are_followed_and_drawn(run, video, tmp_path):
             r"cannot be read as points \(it has no column 'y'\): give a csv file with the columns name",
         ),
         ("name,x,y\nnose,ten,1\n", "cannot be read as points .*could not convert"),
-        ("name,x,y\nnose,47,1\n", "puts nose at 47, 1, outside of the 47 x 32 pixels of a frame"),
+        ("name,x,y\nnose,47,1\n", "nose is at 47, 1, outside of the 47 x 32 pixels of a frame"),
         ("name,x,y\n", "marks nothing: give a line with name, x, y"),
     ],
 )

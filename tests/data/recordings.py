@@ -16,7 +16,7 @@ def write_sound(path, samples, rate, codec="pcm_s16le"):
     """Samples float in [-1, 1], [s] or [channels, s], into a file of any codec that PyAV can write."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
-        _mux_sound(container, container.add_stream(codec, rate=rate, layout=_layout(samples)), samples)
+        mux_sound(container, container.add_stream(codec, rate=rate, layout=_layout(samples)), samples)
     return path
 
 
@@ -32,11 +32,19 @@ def write_video(path, frames, fps, samples=None, rate=8000, delay=0.0):
             container.mux(pictures.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(pictures.encode(None))
         if sound is not None:
-            _mux_sound(container, sound, samples, round(delay * rate))
+            mux_sound(container, sound, samples, round(delay * rate))
     return path
 
 
-def _mux_sound(container, stream, samples, begin=0):
+def damage_packet(path, number):
+    """The same file, where packet `number` of its first stream holds nothing but zeros."""
+    with av.open(str(path)) as container:
+        packet = bytes(list(container.demux(container.streams[0]))[number])
+    path.write_bytes(path.read_bytes().replace(packet, bytes(len(packet))))
+    return path
+
+
+def mux_sound(container, stream, samples, begin=0):
     planes = np.atleast_2d(samples)
     values = np.ascontiguousarray(np.rint(planes * 32767).astype(np.int16).T.reshape(1, -1))
     frame = av.AudioFrame.from_ndarray(values, format="s16", layout=_layout(samples))

@@ -1,8 +1,11 @@
 """The cache: decoded once, complete or absent, within its limit, and safe between processes."""
 
+import errno
 import os
 import subprocess
 import sys
+import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +167,105 @@ def test_a_damaged_entry_is_decoded_again(image_folder, cache_dir):
     assert (data.load(folder).array == wanted).all()
     (path.parent / "entry.json").write_text("")
     assert (data.load(folder).array == wanted).all()
+
+
+@pytest.mark.parametrize("part", ["values", "names", "labels", "sources", "entry"])
+@pytest.mark.parametrize("place", [0.5, 0.95])
+def test_a_changed_byte_is_found_out(image_folder, cache_dir, part, place):
+    folder, _ = image_folder("a/1.png", "b/2.png")
+    samples = data.load(folder)
+    wanted, names, labels = samples.array.copy(), samples.names, samples.labels.tolist()
+    path = next((cache_dir / samples.fingerprint).glob(f"{part}.*"))
+    del samples
+    content, status = bytearray(path.read_bytes()), path.stat()
+    content[int(place * len(content))] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    found = data.load(folder)
+    assert (found.array == wanted).all()
+    assert (found.names, found.labels.tolist()) == (names, labels)
+
+
+def test_values_too_large_to_be_summed_are_known_by_their_time(cache_dir):
+    store("large", count=200, size=256)
+    assert (cache_dir / "large" / "values.npy").stat().st_size > 2 * cache.BLOCKS * cache.BLOCK
+    assert cache.find("large") is not None
+    with (cache_dir / "large" / "values.npy").open("r+b") as file:
+        file.seek(300_000)  # between two blocks
+        file.write(b"\1")
+    os.utime(cache_dir / "large" / "values.npy", ns=(1, 1))  # even where the clock is too coarse to see it
+    assert cache.find("large") is None
+
+
+def test_the_same_files_by_other_names_are_another_entry(image_folder):
+    folder, _ = image_folder("cat/1.png", "dog/1.png")
+    (folder.parent / "all.csv").write_text("path,label\nphotos/cat/1.png,cat\nphotos/dog/1.png,dog\n")
+    assert data.load(folder.parent / "all.csv").names == ["photos/cat/1.png", "photos/dog/1.png"]
+    assert data.load(folder).names == ["cat/1.png", "dog/1.png"]
+
+
+@pytest.mark.parametrize("way", ["move", "link", "write"])
+def test_a_file_replaced_by_one_of_the_same_size_and_time_is_seen(image_folder, way):
+    folder, _ = image_folder("1.png", "2.png", size=(32, 32))
+    other, pixels = image_folder("1.png", size=(32, 32), seed=7, folder="other")
+    (folder / "1.png").rename(folder.parent / "old.png")
+    (folder / "1.png").symlink_to(folder.parent / "old.png")
+    for path in (folder.parent / "old.png", other / "1.png"):
+        os.utime(path, ns=(5, 5))
+    assert (folder / "1.png").stat().st_size == (other / "1.png").stat().st_size
+    data.load(folder)
+    time.sleep(0.02)  # the clock of a file system may be as coarse
+    if way == "move":
+        (other / "1.png").replace(folder / "1.png")
+    elif way == "link":
+        (folder / "1.png").unlink()
+        (folder / "1.png").symlink_to(other / "1.png")
+    else:
+        (folder / "1.png").write_bytes((other / "1.png").read_bytes())
+        os.utime(folder / "1.png", ns=(5, 5))
+    assert (data.load(folder).array[0] == pixels["1.png"]).all()
+
+
+def test_an_error_that_passes_is_not_remembered(image_folder, monkeypatch):
+    folder, _ = image_folder("1.txt.png", "2.png")
+    with zipfile.ZipFile(folder.parent / "photos.zip", "w") as archive:
+        archive.write(folder / "2.png", "2.png")
+
+    def fail(*_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "read", fail)
+        with pytest.raises(WithholdError, match=r"photos.zip cannot be read now \(Too many open files\): solve that"):
+            data.load(folder.parent / "photos.zip", size=32, channels=3)
+    assert cache.entries() == []
+    assert len(data.load(folder.parent / "photos.zip", size=32, channels=3)) == 1
+
+
+def test_the_caches_of_a_desktop_hold_it(monkeypatch, tmp_path):
+    monkeypatch.delenv("WITHHOLD_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache.root() == tmp_path / "withhold"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache.root() == Path.home() / ".cache" / "withhold"
+
+
+def test_nothing_is_imported_that_windows_lacks():
+    code = "import sys; sys.modules['fcntl'] = sys.modules['resource'] = None; import withhold.data"
+    process = python(code)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+
+
+def test_what_is_held_is_let_go_without_a_trace(cache_dir):
+    store("held")
+    first, second = cache.find("held"), cache.find("held")
+    assert cache.clear() == 0
+    del first
+    assert cache.clear() == 0
+    del second
+    assert cache.clear() > 0
+    assert [path for path in cache_dir.iterdir() if path.suffix != ".lock"] == []
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(image_folder, cache_dir):

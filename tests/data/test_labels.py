@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -35,3 +36,29 @@ def test_two_labels_of_one_item_are_refused_and_one_twice_is_not(folder):
     assert load(folder, "a.png,cat", "photos/a.png,cat", "b.png,dog").labels.tolist() == [0, 1, -1]
     with pytest.raises(UsageError, match=r"gives a.png two labels, 'cat' and 'dog' \(as photos/a.png\): keep one"):
         load(folder, "a.png,cat", "photos/a.png,dog")
+
+
+def test_names_of_windows_and_empty_tables_of_labels(folder):
+    assert load(folder, "photos\\a.png,cat", " b.png , dog ").labels.tolist() == [0, 1, -1]
+    with pytest.raises(UsageError, match=r"few.csv labels nothing in .*: it lists nothing"):
+        load(folder)
+
+
+def test_labels_of_the_file_are_the_classes_of_the_data_where_they_can_be(folder):
+    (folder / "all.csv").write_text("path,label\nphotos/a.png,0\nphotos/b.png,1\nphotos/c.png,-1\n")
+    (folder / "few.csv").write_text("path,label\na.png,1.0\nb.png,\n")
+    samples = data.load(folder / "all.csv", size=32, labels=folder / "few.csv")
+    assert samples.classes == ("-1", "0", "1")
+    assert samples.labels.tolist() == [2, -1, -1]
+
+
+def test_sets_share_one_table_of_classes_by_name():
+    first, second, third = np.array([0, 1, -1]), np.array([1, 0]), np.array([0, -1])
+    labels, classes = data.share_classes(
+        [(first, ("cat", "dog")), (second, ("ant", "dog")), (None, ()), (third, ("1.0",))]
+    )
+    assert classes == ("cat", "dog", "ant", "1.0")
+    assert [None if part is None else part.tolist() for part in labels] == [[0, 1, -1], [1, 2], None, [3, -1]]
+    labels, classes = data.share_classes([(first, ("0", "1")), (second, ("1.0", "2.0")), (third, ("2.5",))])
+    assert classes == ("0", "1", "2.0", "2.5")
+    assert labels[1].tolist() == [2, 1]

@@ -141,5 +141,5 @@ def test_nothing_that_goes_together_is_an_error(tmp_path):
 def test_the_talking_clips_keep_all_their_seconds(real_data):
     pairs = data.load(str(real_data / "av-clips"), KIND, frames=8, fps=8.0, seconds=1.0, size=32)
     assert len(pairs) == 12
-    lengths = [np.ptp(span) / part.rate for part in (pairs.frames, pairs.sound) for span in part.spans]
+    lengths = [np.ptp(span) / part.rate for part in pairs.members for span in part.spans]
     assert np.abs(np.subtract(lengths[:12], lengths[12:])).max() < 0.2

@@ -51,7 +51,8 @@ def test_the_samples_that_have_a_label():
     assert data.load((PIXELS, LABELS)).labelled("the probe").names == [str(row) for row in range(30)]
     samples = data.load((PIXELS, [-1, 1] * 15)).labelled("the probe")
     assert samples.names == [str(row) for row in range(1, 30, 2)]
-    assert (samples.labels == 1).all()
+    assert (samples.labels == 0).all()
+    assert samples.classes == ("1",)
 
 
 def test_impossible_splits():

@@ -1,15 +1,19 @@
 """Sounds of every format come out as they were, and what is no sound is said in a few words."""
 
 import io
+import wave
 import zipfile
 
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
-from tests.data.recordings import tone, write_sound, write_video
+from tests.data.recordings import damage_packet, mux_sound, tone, write_sound, write_video
 from withhold import data
 from withhold.data.kind import Unreadable
 from withhold.data.sounds import Sounds, decode, encode
+from withhold.data.stills import middle
 from withhold.errors import UsageError, WithholdError
 
 FORMATS = {
@@ -23,6 +27,11 @@ def pitch(samples, rate):
     """The strongest frequency in Hz, and how loud it is: the amplitude of a sine."""
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))) / (len(samples) / 4)
     return spectrum.argmax() * rate / len(samples), spectrum.max() / 32767
+
+
+def loudness(samples):
+    """The amplitude of a sine."""
+    return samples.std() * np.sqrt(2) / 32767
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -56,6 +65,65 @@ def test_what_a_lower_rate_cannot_hold_is_gone_and_not_folded(tmp_path):
 def test_stereo_becomes_the_mean_of_its_channels(tmp_path):
     path = write_sound(tmp_path / "a.wav", np.stack([NOISE, np.zeros(8000)]), 8000)
     assert np.abs(decode(str(path), 8000) - NOISE * 32767 / 2).max() <= 1
+
+
+@pytest.mark.parametrize("count", [2, 6, 9, 32])
+def test_every_channel_counts_the_same(tmp_path, count):
+    for loud in {1, 3, count - 1} - set(range(count, 4)):  # the fourth of six is for low frequencies in most layouts
+        waves = np.zeros((8000, count), "<i2")
+        waves[:, loud] = np.rint(NOISE * 32767)
+        with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+            file.setparams((count, 2, 8000, 0, "NONE", ""))
+            file.writeframes(waves.tobytes())
+        assert np.abs(decode(str(tmp_path / "a.wav"), 8000) - NOISE * 32767 / count).max() <= 1
+
+
+def test_opposite_channels_are_silence(tmp_path):
+    with pytest.raises(Unreadable, match="silence"):
+        decode(str(write_sound(tmp_path / "a.wav", np.stack([NOISE, -NOISE]), 8000)), 8000)
+
+
+def test_rate_and_channels_may_change_on_the_way(tmp_path):
+    first = write_sound(tmp_path / "a.mp3", np.stack([tone(440, 1, 44_100)] * 2), 44_100, "libmp3lame")
+    second = write_sound(tmp_path / "b.mp3", tone(440, 1, 22_050), 22_050, "libmp3lame")
+    first.write_bytes(first.read_bytes() + second.read_bytes())
+    found = decode(str(first), 16_000)
+    assert abs(len(found) - 32_000) < 2000  # of the second file the encoder's own first samples are heard
+    for part in (found[1000:15_000], found[18_000:31_000]):
+        assert pitch(part, 16_000)[0] == pytest.approx(440, abs=2)
+        assert loudness(part) == pytest.approx(0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.m4a", "a.opus", "a.ogg", "a.flac"])
+@pytest.mark.parametrize("count", [24_000, 48_000, 50_001])
+def test_what_an_encoder_adds_is_not_heard(name, count, tmp_path):
+    sound = np.convolve(np.random.default_rng(1).normal(0, 0.2, count), np.ones(8) / 8, "same")
+    found = decode(str(write_sound(tmp_path / name, sound, 48_000, FORMATS[name])), 48_000)
+    assert abs(len(found) - count) <= (48 if name == "a.m4a" else 0)  # MP4 counts milliseconds
+    same = np.fft.irfft(np.fft.rfft(sound, 2 * count) * np.fft.rfft(found, 2 * count).conj())
+    assert same.argmax() == 0, "it is not delayed"
+
+
+@pytest.mark.parametrize("name", ["a.mp3", "a.m4a", "a.flac"])
+def test_a_damaged_packet_costs_that_packet(name, tmp_path):
+    sound = np.linspace(0.1, 0.5, 96_000) * tone(440, 2, 48_000, 1)
+    path = write_sound(tmp_path / name, sound, 48_000, FORMATS[name])
+    found = decode(str(damage_packet(path, 9)), 48_000)
+    assert 0 <= 96_000 - len(found) <= 4608, "a block of FLAC, the longest"
+    for place in (0, 40_000, 80_000):
+        assert loudness(found[place:][:4000]) == pytest.approx(0.1 + 0.4 * (place + 2000) / 96_000, rel=0.1)
+
+
+def test_the_cover_of_a_sound_is_no_picture_beside_it(tmp_path):
+    with av.open(str(tmp_path / "a.mp3"), "w") as file:
+        sound, cover = file.add_stream("libmp3lame", rate=48_000, layout="mono"), file.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 16, 16, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        file.mux(cover.encode(av.VideoFrame(16, 16, "yuvj420p")))
+        mux_sound(file, sound, tone(440, 1, 48_000))
+    assert len(decode(str(tmp_path / "a.mp3"), 48_000)) == 48_000
+    with pytest.raises(Unreadable, match="no picture"):
+        middle(str(tmp_path / "a.mp3"))
 
 
 def test_the_sound_track_of_a_video_is_a_sound(tmp_path):
@@ -176,13 +244,11 @@ def test_a_source_without_sounds_is_refused(tmp_path):
     with pytest.raises(WithholdError, match=r"None of the 1 sounds in .* \(empty.wav: empty file\)"):
         data.load(str(tmp_path), "audio")
     (tmp_path / "list.csv").write_text("title\nx\n")
-    with pytest.raises(UsageError, match="call it audio, path, file"):
+    with pytest.raises(UsageError, match="call it one of audio, sound, speech, path"):
         data.load(str(tmp_path / "list.csv"), "audio")
 
 
 def test_wav_files_are_what_the_wave_module_reads():
-    import wave
-
     with wave.open(io.BytesIO(encode(np.array([1, -2, 3], np.int16), 11_025))) as sound:
         assert (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) == (11_025, 1, 2)
         assert np.frombuffer(sound.readframes(3), "<i2").tolist() == [1, -2, 3]

@@ -1,7 +1,9 @@
 """Whatever a person names is read right, or refused in one clear sentence."""
 
+import contextlib
 import gzip
 import json
+import os
 import struct
 import zipfile
 
@@ -9,8 +11,11 @@ import numpy as np
 import pytest
 
 from withhold import data
-from withhold.data import sources
+from withhold.data import sources, texts
 from withhold.data.images import encode
+from withhold.data.kind import Unreadable
+from withhold.data.tables import Documents
+from withhold.data.texts import Texts
 from withhold.errors import UsageError, WithholdError
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
@@ -72,6 +77,100 @@ def test_folders_called_train_and_test_are_splits_with_the_same_classes(image_fo
     assert data.splits(parts["train"]) == {}
     with pytest.raises(UsageError, match="has no split 'tset': did you mean test"):
         data.load(f"{folder}::tset")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", ["unlabelled", "Unlabeled", "unsup"])
+def test_a_folder_of_unlabelled_images_beside_train_is_a_part_and_no_class(image_folder, name, packed):
+    names = ("train/cat/1.png", "train/dog/2.png", f"{name}/a/3.png", f"{name}/b/4.png", "notes/5.png")
+    folder, _ = image_folder(*names)
+    source = zipped(folder) if packed else folder
+    samples = data.load(source)
+    assert samples.classes == ("cat", "dog")
+    assert samples.names == ["cat/1.png", "dog/2.png"]
+    assert samples.skipped == [("notes/5.png", "it lies in no part of train, unlabelled")]
+    more = data.load(f"{source}::unlabelled")
+    assert more.names == ["a/3.png", "b/4.png"]
+    assert more.labels is None
+    assert data.splits(source) == {}  # there is nothing to test on
+
+
+def test_without_a_folder_called_train_every_folder_is_a_class(image_folder):
+    assert data.load(image_folder("test/1.png", "val/2.png")[0]).classes == ("test", "val")
+    assert data.load(image_folder("train/1.png", "bus/2.png", folder="traffic")[0]).classes == ("bus", "train")
+    samples = data.load(image_folder("pos/1.png", "unsup/2.png", "neg/3.png", folder="reviews")[0])
+    assert samples.classes == ("neg", "pos")  # the inner folder of IMDB's training part
+    assert samples.labels.tolist() == [0, 1, -1]
+
+
+def test_the_unlabelled_part_of_a_hugging_face_data_set_is_no_class(hub_cache):
+    import datasets
+
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])})
+    labels = {"train": [0, 1], "test": [1, 0], "unsupervised": [-1, -1]}
+    sets = {
+        part: datasets.Dataset.from_dict({"text": ["x", "y"], "label": column}, features=features)
+        for part, column in labels.items()
+    }
+    found = sources.tables(datasets.DatasetDict(sets), Texts)
+    assert list(found) == ["train", "test", "unlabelled"]
+    assert found["unlabelled"].labels == [-1, -1]
+    assert list(data.splits(datasets.DatasetDict(sets))) == ["train", "test"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_that_no_kind_reads_are_counted_and_listed(image_folder, caplog, packed):
+    folder, _ = image_folder("cat/1.png", "dog/2.png")
+    for name in ("cat/3.xcf", "cat/4.PSD", "dog/5.psd", "dog/6", "dog/notes.txt", "labels.csv", ".hidden.psd"):
+        (folder / name).write_text("no")
+    source = zipped(folder) if packed else folder
+    with zipfile.ZipFile(source, "a") if packed else contextlib.nullcontext() as archive:
+        if packed:
+            archive.write(folder / "dog/6", "dog/6")
+    for samples in (data.load(source), data.load(source, strict=True)):
+        assert samples.names == ["cat/1.png", "dog/2.png"]
+        assert sorted(samples.skipped) == [
+            ("cat/3.xcf", ".xcf is not read"),
+            ("cat/4.PSD", ".psd is not read"),
+            ("dog/5.psd", ".psd is not read"),
+            ("dog/6", "it has no ending"),
+        ]
+    assert "files that are left out: 2 (.psd is not read), 1 (.xcf is not read)" in caplog.text
+
+
+def test_what_is_no_regular_file_is_not_opened(image_folder):
+    folder, _ = image_folder("1.png")
+    os.mkfifo(folder / "2.png")
+    (folder / "3.png").symlink_to(folder / "gone.png")
+    samples = data.load(folder)
+    assert samples.names == ["1.png"]
+    assert samples.skipped == [("3.png", "missing file")]
+    os.mkfifo(folder / "4.txt")
+    with pytest.raises(Unreadable, match="not a regular file"):
+        texts.read(Documents(str(folder), ["4.txt"]).items([0])[0])
+
+
+def test_parquet_files_of_different_columns_are_refused_and_damaged_ones_too(tmp_path):
+    write_table(tmp_path / "a.parquet", image=[encode(PIXELS[0])], label=["x"])
+    write_table(tmp_path / "b.parquet", image=[encode(PIXELS[0])])
+    with pytest.raises(UsageError, match=r"b.parquet and .*a.parquet have different columns"):
+        data.load(tmp_path)
+    (tmp_path / "b.parquet").unlink()
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    content[4:200] = bytes(196)
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(WithholdError, match=r"a\.parquet cannot be read as parquet") as caught:
+        data.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_parquet_of_paths_sees_that_a_file_changed(image_folder):
+    folder, _ = image_folder("1.png", "2.png", size=(32, 32))
+    write_table(folder / "list.parquet", filename=["1.png", ".\\2.png"])
+    before = data.load(folder / "list.parquet")
+    assert len(before) == 2
+    _, pixels = image_folder("2.png", size=(32, 32), seed=5)
+    assert (data.load(folder / "list.parquet").array[1] == pixels["2.png"]).all()
 
 
 def test_a_link_that_leads_back_up_is_not_followed_for_ever(image_folder):
@@ -196,7 +295,8 @@ def test_idx_files_find_their_labels_and_their_splits(tmp_path):
         write_idx(tmp_path / f"{part}-labels-idx1-ubyte.gz", np.arange(6)[rows])
     samples = data.load(tmp_path / "t10k-images-idx3-ubyte.gz")
     assert (samples.array == PIXELS[4:, ..., :1]).all()
-    assert samples.labels.tolist() == [4, 5]
+    assert samples.labels.tolist() == [0, 1]
+    assert samples.classes == ("4", "5")
     parts = data.splits(tmp_path)
     assert data.load(parts["train"]).labels.tolist() == [0, 1, 2, 3]
     assert data.load(parts["test"]).labels.tolist() == [4, 5]
@@ -208,7 +308,8 @@ def test_npz_with_and_without_splits(tmp_path):
     np.savez(tmp_path / "two.npz", x_train=PIXELS[:4], y_train=[5, 6, 7, 8], x_test=PIXELS[4:], y_test=[5, 8])
     parts = data.splits(tmp_path / "two.npz")
     assert (data.load(parts["train"]).array == PIXELS[:4]).all()
-    assert data.load(parts["test"]).labels.tolist() == [5, 8]
+    assert data.load(parts["test"]).labels.tolist() == [0, 3]
+    assert data.load(parts["test"]).classes == ("5", "6", "7", "8")
 
 
 def test_digits_are_scaled_to_bytes():
@@ -328,8 +429,12 @@ def test_bad_sources_are_refused_in_one_sentence(tmp_path, image_folder):
         ("phots", UsageError, r"There is no file or folder '.*phots': did you mean photos\?"),
         ("empty", UsageError, "empty is empty: give a folder that holds images"),
         ("texts", UsageError, "texts holds no image: give a folder with .jpg"),
-        ("texts/a.txt", UsageError, "a.txt is no data set: give a folder"),
-        ("odd.csv", UsageError, r"odd.csv has no column of images \(it has colour, size\): call it image, path"),
+        ("texts/a.txt", UsageError, "a.txt holds no image: give a folder"),
+        (
+            "odd.csv",
+            UsageError,
+            r"odd.csv has no column of images \(it has colour, size\): call it one of image, img, path",
+        ),
         ("none.csv", UsageError, "none.csv lists no image"),
         ("odd.parquet", UsageError, r"odd.parquet has no column of images \(it has a, b\)"),
         ("odd.npz", UsageError, r"odd.npz has no array of images \(it has weights\)"),

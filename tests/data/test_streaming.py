@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import withhold
 from withhold import data
 from withhold.data import cache
 from withhold.errors import WithholdError
@@ -58,6 +59,18 @@ def test_a_file_of_labels_decides_who_replaces_whom(image_folder, no_room, tmp_p
     (tmp_path / "few.csv").write_text("path,label\n1.png,x\n3.png,x\n")
     replaced = data.load(folder, labels=tmp_path / "few.csv").batch([0]).permute(0, 2, 3, 1).numpy()
     assert (replaced == pixels["3.png"]).all()
+
+
+def test_an_embedding_has_no_row_for_what_cannot_be_read(image_folder, tmp_path, monkeypatch):
+    """Training goes on with a neighbour, whose vector must not stand under another name."""
+    folder, _ = image_folder(*(f"{k}.png" for k in range(8)))
+    run = withhold.train("autoencoder", folder, epochs=1, batch_size=4, out=tmp_path / "run")
+    monkeypatch.setenv("WITHHOLD_CACHE_LIMIT", "1KB")
+    monkeypatch.setenv("WITHHOLD_CACHE", str(tmp_path / "small"))
+    (folder / "3.png").write_text("no")
+    table = run.embed(folder)
+    assert table["path"].to_pylist() == [f"{k}.png" for k in (0, 1, 2, 4, 5, 6, 7)]
+    assert len({tuple(row) for row in table["embedding"].to_pylist()}) == 7
 
 
 def test_parquet_streams_row_by_row(tmp_path, no_room, hub_cache):

@@ -199,7 +199,7 @@ def test_a_vocabulary_is_of_common_words_in_lower_case():
 )
 def test_a_tokenizer_that_cannot_be_is_named(texts, name, error, sentence):
     with pytest.raises(error, match=sentence):
-        data.fit_tokenizer(texts, name)
+        data.fit_tokenizer([(texts, "text")], name)
 
 
 def test_a_tokenizer_from_elsewhere_is_taken_as_it_is(tokenizer, tmp_path):
@@ -212,7 +212,7 @@ def test_a_tokenizer_from_elsewhere_is_taken_as_it_is(tokenizer, tmp_path):
     whole.save(str(folder / "tokenizer.json"))
     expected = load_tokenizer(tokenizer).encode(DOCUMENTS[0]).ids
     for name in (str(folder), str(folder / "tokenizer.json")):
-        assert data.fit_tokenizer(["no text that matters"], name).encode(DOCUMENTS[0]).ids == expected
+        assert data.fit_tokenizer([(["no text that matters"], "text")], name).encode(DOCUMENTS[0]).ids == expected
 
 
 def test_what_is_no_tokenizer_is_named(tmp_path, monkeypatch):
@@ -230,14 +230,14 @@ def test_what_is_no_tokenizer_is_named(tmp_path, monkeypatch):
     path.write_text("{}")
     for name in (path, tmp_path):
         with pytest.raises(WithholdError, match=f"{name} is no tokenizer"):
-            data.fit_tokenizer(DOCUMENTS, str(name))
+            data.fit_tokenizer([(DOCUMENTS, "text")], str(name))
     with pytest.raises(WithholdError, match="hf:no/such is no tokenizer: no network"):
-        data.fit_tokenizer(DOCUMENTS, "hf:no/such")
+        data.fit_tokenizer([(DOCUMENTS, "text")], "hf:no/such")
     from tokenizers import models
 
     Tokenizer(models.WordLevel({"<s>": 0, "[UNK]": 1}, unk_token="[UNK]")).save(str(path))
     with pytest.raises(WithholdError, match=r"tokenizer\.json lacks \[PAD\]: take one of BERT's kind"):
-        data.fit_tokenizer(DOCUMENTS, str(path))
+        data.fit_tokenizer([(DOCUMENTS, "text")], str(path))
 
 
 def test_documents_are_labelled_by_a_file(read, tmp_path):

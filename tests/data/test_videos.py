@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.data.recordings import damage_packet
 from withhold import data
+from withhold.data import media
 from withhold.data.kind import Unreadable
-from withhold.data.videos import Videos, decode
+from withhold.data.stills import middle
+from withhold.data.videos import Videos, decode, each_frame
 from withhold.errors import UsageError, WithholdError
 
 STEP = 8  # grey levels between two frames, which no codec blurs
@@ -23,19 +26,32 @@ def levels(found):
     return np.rint(found.mean((1, 2, 3)) / STEP - 2).astype(int).tolist()
 
 
-def write(path, count=12, rate=24, size=(48, 64), colour=False, **options):
-    """A video of flat frames, each `STEP` lighter than the one before."""
+def flat(count, size, colour):
+    """Flat frames, each `STEP` lighter than the one before; in colour their right half is red."""
+    for number in range(count):
+        pixels = np.full((*size, 3), (number % 20 + 2) * STEP, dtype=np.uint8)
+        if colour:
+            pixels[:, size[1] // 2 :] = (200, 30, 30)
+        yield pixels
+
+
+def write(
+    path, count=12, rate=24, size=(48, 64), colour=False, *, frames=None, times=None, ratio=1, codec="libx264",
+    form="yuv420p", **options,
+):  # fmt: skip
+    """A video of `frames`, or flat ones, shown at `times` in 1 / rate seconds; its pixels are `ratio` times wider."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options=options) as file:
-        stream = file.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
-        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        stream = file.add_stream(codec, rate=Fraction(rate).limit_denominator(1001))
+        stream.height, stream.width, stream.pix_fmt = *size, form
         stream.codec_context.gop_size = 4
+        stream.codec_context.sample_aspect_ratio = ratio
         file.start_encoding()
-        for number in range(count):
-            pixels = np.full((*size, 3), (number % 20 + 2) * STEP, dtype=np.uint8)
-            if colour:
-                pixels[:, size[1] // 2 :] = (200, 30, 30)
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        for number, pixels in enumerate(frames or flat(count, size, colour)):
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
+            if times:
+                frame.pts, frame.time_base = times[number], 1 / Fraction(rate)
+            file.mux(stream.encode(frame))
         file.mux(stream.encode())
     return path
 
@@ -62,21 +78,92 @@ def test_a_frame_has_its_centre_square_at_the_wanted_size(tmp_path):
     assert decode(str(tmp_path / "a.mp4"), 24, 1, 24.0).shape == (2, 24, 24, 1)
 
 
-def rotated(path):
-    """The same file, to be shown a quarter turn clockwise, as phones write it: the matrix [a b u, c d v, x y w]."""
+TURNS = {
+    "upright": ((1, 0, 0, 1), lambda p: p),
+    "quarter": ((0, 1, -1, 0), lambda p: np.rot90(p, -1)),
+    "half": ((-1, 0, 0, -1), lambda p: np.rot90(p, 2)),
+    "three quarters": ((0, -1, 1, 0), np.rot90),
+    "mirrored": ((-1, 0, 0, 1), np.fliplr),
+    "upside down": ((1, 0, 0, -1), np.flipud),
+    "transposed": ((0, 1, 1, 0), lambda p: p.swapaxes(0, 1)),
+    "transposed otherwise": ((0, -1, -1, 0), lambda p: np.rot90(p, 2).swapaxes(0, 1)),
+}
+"""The matrix (a, b, c, d), by which (x, y) is shown at (a x + c y, b x + d y), and what it does."""
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_video_is_turned_and_mirrored_as_its_file_says(tmp_path, turn):
+    pixels = np.zeros((48, 64, 3), np.uint8)
+    pixels[:24, :32], pixels[24:, :32], pixels[:24, 32:] = (200, 30, 30), (30, 200, 30), (30, 30, 200)
+    path = write(tmp_path / "a.mp4", frames=[pixels] * 2)
     content = path.read_bytes()
     place = content.index(b"tkhd") + 4 + 40  # behind version, times, track, duration, layer, group, volume
-    one = 1 << 16
-    assert struct.unpack_from(">9i", content, place) == (one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
-    matrix = struct.pack(">9i", 0, one, 0, -one, 0, 0, 0, 0, 1 << 30)  # (x, y) is shown at (-y, x)
+    (a, b, c, d), turned = TURNS[turn]
+    matrix = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
     path.write_bytes(content[:place] + matrix + content[place + 36 :])
-    return path
+    for found, true in (
+        (decode(str(path), 48, 3, 24.0)[0], turned(pixels[:, 8:56])),
+        (next(each_frame(str(path))), turned(pixels)),
+        (middle(str(path)), turned(pixels)),
+    ):
+        assert found.shape == true.shape
+        assert np.abs(found.astype(int) - true).mean() < 8
 
 
-def test_a_rotated_video_is_upright(tmp_path):
-    found = decode(str(rotated(write(tmp_path / "a.mp4", 2, 24, (48, 48), colour=True))), 48, 3, 24.0)[0].astype(int)
-    assert np.abs(found[30:] - (200, 30, 30)).max() < 15, "what was to the right is at the bottom"
-    assert np.ptp(found[:18], axis=2).max() < 8
+@pytest.mark.parametrize(("ratio", "shown"), [(Fraction(2), (48, 128)), (Fraction(1, 2), (48, 32)), (1, (48, 64))])
+def test_pixels_that_are_not_square_are_stretched(tmp_path, ratio, shown):
+    path = write(tmp_path / "a.mp4", 2, colour=True, ratio=ratio)  # the right half is red
+    assert next(each_frame(str(path))).shape == middle(str(path)).shape == (*shown, 3)
+    assert Videos().measure(str(path))["side"] == min(shown)
+    found = decode(str(path), 32, 3, 24.0)[0]
+    assert np.abs(found[:, 18:].astype(int) - (200, 30, 30)).max() < 15
+    assert np.ptp(found[:, :14].astype(int), axis=2).max() < 15
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_a_clock_that_leaps_goes_on_at_the_rate_of_the_frames(tmp_path, ending):
+    path = write(tmp_path / f"a.{ending}", 16, 8, times=[*range(8), *range(8 + 20 * 3600 * 8, 16 + 20 * 3600 * 8)])
+    assert levels(decode(str(path), 32, 1, 8.0)) == list(range(16))
+    paused = write(tmp_path / f"b.{ending}", 4, 8, times=[0, 1, 2, 2 + 8 * 5])  # which a player would wait for
+    assert levels(decode(str(paused), 32, 1, 8.0)) == [0, 1, *[2] * 40, 3]
+
+
+def test_two_files_in_one_are_seen_one_after_the_other(tmp_path):
+    path = write(tmp_path / "a.ts", 8, 8)
+    path.write_bytes(path.read_bytes() * 2)
+    assert levels(decode(str(path), 32, 1, 8.0)) == [*range(8), *range(8)]
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "avi"])
+def test_a_damaged_packet_costs_a_few_frames(tmp_path, ending, caplog):
+    path = damage_packet(write(tmp_path / f"a.{ending}", 40, 24), 17)
+    found = levels(decode(str(path), 32, 1, 24.0))
+    assert 36 <= len(found) <= 40
+    assert found[:12] == list(range(12))
+    assert found[-8:] == list(range(12, 20))
+    assert "of its packets cannot be decoded" in caplog.text
+
+
+def test_one_video_takes_no_more_than_is_said(tmp_path, monkeypatch):
+    path = str(write(tmp_path / "a.mp4", 12, 24))
+    monkeypatch.setattr(media, "MOST_BYTES", 12 * 32 * 32)
+    assert len(decode(path, 32, 1, 24.0)) == 12
+    with pytest.raises(Unreadable, match="more than 2 GB when decoded; cut it into parts"):
+        decode(path, 32, 3, 24.0)
+    monkeypatch.setattr(media, "MOST_PIXELS", 40 * 40)
+    with pytest.raises(Unreadable, match="too many pixels"):
+        middle(path)
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.flv", "a.3gp", "a.ts", "a.ogv", "a.wmv"])
+def test_other_files_that_hold_videos(tmp_path, name):
+    codec = {"a.gif": "gif", "a.ogv": "libtheora", "a.wmv": "wmv2"}.get(name, "libx264")
+    if codec not in av.codecs_available:
+        pytest.skip(f"this FFmpeg cannot write {codec}")
+    write(tmp_path / name, 8, 8, codec=codec, form="rgb8" if codec == "gif" else "yuv420p")
+    found = data.load(tmp_path, "video", size=32, fps=8.0)
+    assert found.names == [name]
+    assert len(found.whole(0)) == 8
 
 
 def test_the_data_decide_size_and_colour(tmp_path):
@@ -136,11 +223,14 @@ def test_folders_of_frames_are_videos_of_24_frames_a_second(tmp_path, caplog):
     assert f"{tmp_path}: the images of a folder are read as the frames of one video; videos: 2" in caplog.messages
 
 
-def test_a_damaged_frame_ends_a_folder(tmp_path):
+def test_in_place_of_a_damaged_frame_in_a_folder_the_one_before_is_shown(tmp_path):
     for frame in range(4):
         picture(tmp_path / "a" / f"{frame}.png", (frame + 2) * STEP)
     (tmp_path / "a" / "2.png").write_text("no")
-    assert levels(data.load(tmp_path, "video", size=32, fps=24.0).whole(0)) == [0, 1]
+    assert levels(data.load(tmp_path, "video", size=32, fps=24.0).whole(0)) == [0, 1, 1, 3]
+    (tmp_path / "a" / "0.png").write_text("no")
+    with pytest.raises(WithholdError, match=r"None of the 1 videos .* \(a: not an image\)"):
+        data.load(tmp_path, "video", size=32, fps=24.0)
 
 
 def test_archives_lists_and_classes(tmp_path):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.methods.streams import RATE, sounds, videos
 from withhold import data, evaluation, nets
+from withhold.contract.tiny import RATE, sounds, videos
 from withhold.errors import UsageError
 from withhold.evaluation.protocols.crossmodal import measure, ranked
 from withhold.evaluation.task import Task
@@ -68,7 +68,7 @@ def pair_of_levels():
     about = {"names": rows.astype(str), "labels": labels, "classes": ("a", "b"), "source": "levels"}
     frames = np.broadcast_to(np.round(255 * level[0])[:, None, None, None], (20, 8, 8, 3)).astype(np.uint8)
     waves = np.repeat(np.round(3276.8 * level[1]), 10).astype(np.int16)
-    return data.Pairs(
+    return data.Joined(
         data.Series(frames, spans, 1, "video", 1.0, rows, **about),
         data.Series(waves, 10 * spans, 10, "audio", RATE, rows, **about),
     )
@@ -102,9 +102,9 @@ def test_an_encoder_that_says_nothing_is_worth_chance():
 
 
 def test_rows_stand_beside_the_untrained_encoder_and_what_is_no_pair_is_refused(photo_samples):
-    pairs = data.Pairs(videos(photo_samples, 1, 1.0), sounds(1.0)).select(range(24))
+    pairs = data.Joined(videos(1, 1.0), sounds(1.0)).select(range(24))
     encoder = nets.build("audiovisual", size=32, channels=3, rate=RATE)
     rows = evaluation.evaluate(encoder, pairs, pairs, ("crossmodal",), controls={"untrained": encoder})
     assert [row["encoder"] for row in rows] == ["trained"] * 4 + ["untrained"] * 4
     with pytest.raises(UsageError, match=r"crossmodal is measured on video \+ audio, not on audio"):
-        evaluation.evaluate(encoder, pairs.sound, pairs.sound, ("crossmodal",))
+        evaluation.evaluate(encoder, pairs.of("audio"), pairs.of("audio"), ("crossmodal",))

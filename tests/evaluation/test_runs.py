@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tests.methods.streams import RATE, sounds, videos
 from withhold import data, evaluation, nets
 from withhold.console import print_results
+from withhold.contract.tiny import RATE, sounds, videos
 from withhold.errors import UsageError
 from withhold.report import report
 from withhold.runs import run as runs
@@ -23,7 +23,7 @@ def test_an_untrained_run_is_worth_what_its_control_is(make_run, photos_folder, 
     """A transfer, from digits to photographs, of a training without a step; also where the digits are gone."""
     run = make_run(data=["digits" if there else "gone/digits"])
     encoder = run.untrained()
-    nets.refresh_statistics(encoder, evaluation.plain_batches([run.load_data("digits")], "cpu"))
+    nets.refresh_statistics(encoder, evaluation.plain_batches([data.load("digits", size=32, channels=1)], "cpu"))
     write_weights(run.folder / "encoder.safetensors", encoder)
     rows = run.evaluate(photos_folder, protocols=("knn", "linear"))
     values = {(row["encoder"], row["protocol"]): row["value"] for row in rows}
@@ -63,8 +63,8 @@ def test_the_interval_of_few_items_is_shown(make_run, photos_folder, capsys):
     assert "with 95 % confidence" in page
 
 
-def test_an_encoder_of_images_sees_the_pictures_of_pairs(photo_samples):
-    pairs = data.Pairs(videos(photo_samples, 1, 1.0), sounds(1.0)).select(range(24))
+def test_an_encoder_of_images_sees_the_pictures_of_pairs():
+    pairs = data.Joined(videos(1, 1.0), sounds(1.0)).select(range(24))
     encoder = nets.build("convnet", size=32, channels=3)
     rows, expected = (evaluation.evaluate(encoder, part, part, ("knn",)) for part in (pairs, pairs.of("video")))
     assert [row | {"data": ""} for row in rows] == [row | {"data": ""} for row in expected]
@@ -72,8 +72,8 @@ def test_an_encoder_of_images_sees_the_pictures_of_pairs(photo_samples):
         evaluation.evaluate(encoder, pairs, pairs, ("crossmodal",))
 
 
-def test_a_pair_without_a_label_is_a_class_of_its_own(photo_samples):
-    pairs = data.Pairs(videos(photo_samples, 1, 1.0), sounds(1.0)).select(range(24))
+def test_a_pair_without_a_label_is_a_class_of_its_own():
+    pairs = data.Joined(videos(1, 1.0), sounds(1.0)).select(range(24))
     encoder = nets.build("audiovisual", size=32, channels=3, rate=RATE)
     bare = pairs.with_labels(np.full(24, -1), ("a", "b"))
     rows = evaluation.evaluate(encoder, bare, bare, ("crossmodal",), pixels=False)

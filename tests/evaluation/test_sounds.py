@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.methods.streams import RATE, sounds, videos
 from withhold import data, evaluation, kinds, nets, views
+from withhold.contract.tiny import RATE, sounds, videos
 from withhold.evaluation.supervised import Finetune, Supervised, train
 
 
@@ -67,13 +67,14 @@ def test_supervision_sees_each_sound_changed_each_time(tones):
 
 
 def test_features_of_pairs_come_from_both(photo_samples):
-    pairs = data.Pairs(videos(photo_samples, 1, 1.0), sounds(1.0))
+    pairs = data.Joined(videos(1, 1.0), sounds(1.0))
     encoder = nets.build("audiovisual", size=32, channels=3, rate=RATE)
     nets.refresh_statistics(encoder, evaluation.plain_batches([pairs], "cpu"))
     both, seen, heard = (
-        nets.features(encoder, part).numpy() for part in (pairs.select([1, 2]), pairs.frames, pairs.sound)
+        nets.features(encoder, part).numpy() for part in (pairs.select([1, 2]), pairs.of("video"), pairs.of("audio"))
     )
     assert both.shape == (2, 128)
     mean = seen[1] + heard[1]  # one window of each
     assert both[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-4)
-    assert kinds.of(pairs.kind).raw(pairs).shape == (128, kinds.of(pairs.frames.kind).raw(pairs.frames).shape[1] + 80)
+    seen = pairs.of("video")
+    assert kinds.of(pairs.kind).raw(pairs).shape == (128, kinds.of("video").raw(seen).shape[1] + 80)

@@ -38,17 +38,3 @@ def test_training_repeats_itself_and_draws_nothing_from_torchs_own_generator(enc
     )
     assert torch.equal(torch.rand(1), expected)
     assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-def test_a_training_that_is_cut_short_gives_no_number(monkeypatch):
-    """A signal ends it early; what it has learned until then must not be taken for the result."""
-    import pytest
-
-    from withhold.data import load
-    from withhold.nets import build
-    from withhold.training import Outcome
-
-    monkeypatch.setattr("withhold.evaluation.supervised.fit", lambda *_, **__: Outcome(3, 10, []))
-    samples = load("digits", size=16).select(range(40))
-    with pytest.raises(KeyboardInterrupt):
-        train(Finetune, build("convnet", size=16, channels=1), samples, images=64, seed=0, device=torch.device("cpu"))

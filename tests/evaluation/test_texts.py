@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.methods.streams import texts, tokenizer
 from withhold import evaluation, kinds, nets
+from withhold.contract.tiny import texts, tokenizer
 from withhold.evaluation.task import Task
 
 

@@ -59,7 +59,7 @@ class CurveTraits(kinds.Traits):
 
 
 class CurveEncoder(Encoder):
-    kind, default = "curve", "curves"
+    kind = "curve"
 
     def __init__(self, points):
         super().__init__(dim=4)
@@ -78,7 +78,7 @@ def curves(points: int) -> Encoder:
 class Straighten(Method):
     """Withholds the curve; predicts it from a noisy one."""
 
-    def __init__(self, encoder: CurveEncoder, points: int = 8):
+    def __init__(self, encoder: Encoder, points: int = 8):
         super().__init__(encoder)
         self.head = nn.Linear(4, points)
 
@@ -111,7 +111,8 @@ def folder(tmp_path):
 
 def test_a_kind_is_one_file(folder):
     source = str(folder / "data")
-    run = withhold.train(str(folder / "straighten.py"), source, epochs=20, out=folder / "run")
+    file = str(folder / "straighten.py")
+    run = withhold.train(file, source, encoder=file, epochs=20, out=folder / "run")
     losses = [row["loss"] for row in run.rows()]
     assert losses[-1] < losses[0]
     assert "a curve" in (run.folder / "report.html").read_text(encoding="utf-8")

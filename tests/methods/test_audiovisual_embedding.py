@@ -150,7 +150,7 @@ def test_sounds_cut_on_a_grid_would_give_the_class_away_and_ours_do_not():
         sound = data.Series(recording, spans, RATE, "audio", RATE, rows, names=np.array(["a"]))
         frames = np.zeros((200, 8, 8, 3), np.uint8)
         clips = data.Series(frames, np.array([[0, 200]]), 1, "video", 25.0, rows, names=np.array(["a"]))
-        windows = data.Pairs(clips, sound).windows()
+        windows = data.Joined(clips, sound).windows()
         method = make()
         method.seed(seed)
         (_, heard), others = method.hide({"clips": windows.batch(np.arange(len(windows)))})

@@ -112,8 +112,9 @@ def test_it_draws_the_place_over_the_picture():
     method = make().eval()
     clips = tuple(part[:4] for part in pairs()[0]["clips"])
     with torch.no_grad():
-        found = method.apply_to(clips)
+        drawn = [method.apply_to(clip) for clip in zip(*clips, strict=True)]
         maps = method.maps(*method.predict(views.to_float(clips)))
+    found = {name: torch.stack([answers[name].pixels for answers in drawn]) for name in drawn[0]}
     assert {name: images.shape[1:] for name, images in found.items()} == {
         "seen": (3, 32, 32), "heard": (1, 40, 26), "place": (3, 32, 32),
     }  # fmt: skip

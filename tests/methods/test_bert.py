@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.methods.streams import TOPICS, texts, tokenizer
 from tests.methods.toys import overfit
 from withhold import nets
+from withhold.contract.tiny import TOPICS, texts, tokenizer
 from withhold.errors import UsageError
 from withhold.methods.text.bert import BERT
 
@@ -159,7 +159,7 @@ def test_words_are_guessed_from_their_neighbours_and_halves_from_their_topic():
     assert last["loss"] < 0.7 * last["trivial"]
     assert last["next_accuracy"] > 0.6
     text = "the [MASK] bakes bread . a cook eats warm bread ."
-    answers = method.eval().apply_to(text)
+    answers = method.eval().apply_to(text)["words"].scored
     numbers = method.encoder.tokenizer.encode(text).ids
     features = method.encoder.maps(torch.tensor([[CLS, *numbers, SEP]]))[0, :, 2]
     shares = (method.encoder.embed.weight @ method.head(features) + method.bias).softmax(0)

@@ -122,12 +122,12 @@ def test_the_annealed_mean_sharpens_towards_the_mode():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_photos_of_any_shape_keep_their_lightness(channels):
-    images = torch.randint(0, 256, (2, channels, 40, 56), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    image = torch.randint(0, 256, (channels, 40, 56), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     method = make().eval()
-    shown = method.apply_to(images // 2 + 64)
-    assert shown["colorized"].shape == (2, 3, 40, 56)
+    shown = {name: value.pixels[None] for name, value in method.apply_to(image // 2 + 64).items()}
+    assert shown["colorized"].shape == (1, 3, 40, 56)
     assert torch.allclose(views.rgb_to_lab(shown["colorized"])[:, :1] / 100, shown["seen"], atol=0.03)
-    expected = views.lightness(views.with_channels(views.to_float(images // 2 + 64), 3))
+    expected = views.lightness(views.with_channels(views.to_float(image[None] // 2 + 64), 3))
     assert torch.allclose(shown["seen"], expected, atol=1e-4)
 
 
@@ -144,7 +144,7 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(UsageError, match="colorization needs colour images, and these are grey"):
         make()({"images": torch.zeros(2, 1, 32, 32, dtype=torch.uint8)})
     encoder = nets.build("convnet", size=32, channels=1)
-    with pytest.raises(ValueError, match="smoothing must be more than 0 and at most 1, not 0"):
+    with pytest.raises(ValueError, match="smoothing must be above 0 and at most 1, not 0"):
         find("colorization")(encoder, smoothing=0.0)
-    with pytest.raises(ValueError, match="temperature must be more than 0, not 0"):
+    with pytest.raises(ValueError, match="temperature must be above 0, not 0"):
         find("colorization")(encoder, temperature=0.0)

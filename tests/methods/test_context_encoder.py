@@ -66,10 +66,13 @@ def test_only_the_square_is_scored(photos):
     assert ((said.grad != 0) == inside).all()
 
 
-def test_the_discriminator_is_scored_on_squares_and_leaves_the_generator_alone(photos):
-    method = make()
+def test_the_discriminator_is_scored_on_the_generators_squares_and_leaves_it_alone(photos):
+    method, handed = make(), {}
     method.seed(3)
-    terms = method.turn("discriminator", batch(photos))
+    scored = method.turn("generator", batch(photos), handed)["loss"]
+    terms = method.turn("discriminator", {}, handed)  # it needs no images but these
+    method.seed(3)
+    assert torch.equal(method(batch(photos))["loss"], scored)
     method.seed(3)
     holed, (view, corner) = method.hide(batch(photos))
     true = method.discriminator(method.square(view, corner))
@@ -101,17 +104,30 @@ def test_a_hole_hears_from_the_whole_image(photos):
 
 def test_the_middle_is_filled_and_the_rest_is_kept(photos):
     method = make().eval()
-    images = batch(photos, 3)["images"]
-    shown = method.apply_to(images)
+    (image,) = batch(photos, 1)["images"]
+    shown = {name: value.pixels for name, value in method.apply_to(image).items()}
     around = torch.ones(32, 32, dtype=torch.bool)
     around[9:23, 9:23] = False
-    assert torch.allclose(shown["inpainted"][..., around], images[..., around] / 255, atol=1e-6)
+    assert torch.allclose(shown["inpainted"][..., around], image[..., around] / 255, atol=1e-6)
     assert (shown["seen"][..., ~around] == 0.5).all()
     assert not (shown["inpainted"][..., ~around] == 0.5).any()
 
 
+def test_when_training_ends_the_decoder_gets_the_statistics_of_holed_images_and_the_encoder_of_plain_ones(photos):
+    method = make().eval()
+    plain = batch(photos)["images"] / 255
+    method.finish(lambda: [plain, plain.flip(3)])
+    alone = make().encoder
+    nets.refresh_statistics(alone, [plain, plain.flip(3)])
+    assert all(torch.equal(value, alone.state_dict()[key]) for key, value in method.encoder.state_dict().items())
+    seen = []
+    method.decoder.layers[1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    method.apply_to(batch(photos)["images"])
+    torch.testing.assert_close(method.decoder.layers[1].running_mean, seen[0].mean((0, 2, 3)), atol=0.05, rtol=0.1)
+
+
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="adversarial must be at least 0 and less than 1, not 1"):
+    with pytest.raises(ValueError, match="adversarial must be at least 0 and below 1, not 1"):
         make_with(32, adversarial=1.0)
     with pytest.raises(ValueError, match="use at least 16"):
         make_with(12)

@@ -13,7 +13,7 @@ NAMES = ("ant", "bee", "cat")
 
 def make(size=32, channels=3, **values):
     torch.manual_seed(0)
-    return build(find("dann"), nets.build("convnet", size=size, channels=channels), values, NAMES)
+    return build(find("dann"), nets.build("convnet", size=size, channels=channels), values, {"classes": NAMES})
 
 
 def batch(n=8, size=32, channels=3):

@@ -150,17 +150,18 @@ def test_it_shows_what_may_follow_and_what_it_remembers():
     method = make().eval()
     clip = moving(1, t=26)
     with torch.no_grad():
-        shown = method.apply_to(clip)
-    assert shown["predicted"].shape == (1, 20, 1, 32, 32)
-    torch.testing.assert_close(shown["predicted"][:, :10], clip[:, -10:] / 255)
-    assert shown["remembered"].shape == (1, 10, 1, 32, 32)
-    assert make(predicts="future").apply_to(clip[:, :4])["predicted"].shape == (1, 8, 1, 32, 32)
+        shown = method.apply_to(clip[0])
+    assert shown["predicted"].frames.shape == (20, 1, 32, 32)
+    torch.testing.assert_close(shown["predicted"].frames[:10], clip[0, -10:] / 255)
+    assert shown["remembered"].frames.shape == (10, 1, 32, 32)
+    assert shown["remembered"].fps == 10
+    assert make(predicts="future").apply_to(clip[0, :4])["predicted"].frames.shape == (8, 1, 32, 32)
 
 
 def test_values_that_make_no_sense_are_refused():
     from withhold.errors import UsageError
 
-    with pytest.raises(UsageError, match="frames must be even and at least 2, not 5"):
+    with pytest.raises(UsageError, match="frames must be at least 2 and a multiple of 2, not 5"):
         make(frames=5)
     with pytest.raises(UsageError, match="needs a Recurrent, not a Conv3d"):
         build(find("frame_prediction"), nets.build("conv3d", size=32, channels=1), {})

@@ -111,9 +111,9 @@ def test_it_fits_sizes_and_encoders(size, encoder, tile):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"grid": 4}, "grid must be 2 or 3, not 4"),
+        ({"grid": 4}, "grid must be one of 2, 3, not 4"),
         ({"orders": 1}, "orders must be at least 2, not 1"),
-        ({"grey": 2.0}, "grey must be between 0 and 1, not 2.0"),
+        ({"grey": 2.0}, "grey must be at least 0 and at most 1, not 2.0"),
         ({"size": 16, "grid": 3}, "an encoder of 16 pixels is too small for 3 x 3 tiles: give --size 24 or more"),
     ],
 )

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+import withhold.methods
 from tests.methods.toys import random_images, tinted_images
-from withhold import nets
-from withhold.methods import SemiSupervised
+from withhold import data, evaluation, nets
+from withhold.methods import SemiSupervised, find
+from withhold.training import Plan, fit
 from withhold.training.optimizers import build
 
 CLASSES = ("red", "green", "blue")
@@ -89,3 +91,23 @@ def test_the_average_waits_for_no_gpu(monkeypatch):
     for name in ("item", "tolist", "__float__", "__int__", "__bool__"):
         monkeypatch.setattr(torch.Tensor, name, waits)
     method.after_step()
+
+
+def test_when_training_ends_the_average_answers_with_the_statistics_of_plain_images():
+    """Those of its training are an average too, of strong and weak views and of weights that knew little."""
+    known, unknown = data.load("digits", size=16).split(0.5, 0)
+    streams = {"labelled": known.select(range(60)), "unlabelled": known}
+    torch.manual_seed(0)
+    method = withhold.methods.build(
+        find("uda"), nets.build("convnet", size=16, channels=1), {"flip": 0.0}, known.classes
+    )
+    fit(method, data.Feeder(streams, method.needs, 32, 0), Plan(steps=60))
+    method.eval()
+
+    def right():
+        said = evaluation.scores(method, unknown, device="cpu").argmax(1)
+        return (said == torch.as_tensor(unknown.labels)).float().mean().item()
+
+    saved = right()
+    method.finish(lambda: evaluation.plain_batches(list(streams.values()), "cpu"))
+    assert right() > saved + 0.1

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.methods.streams import texts, tokenizer
 from withhold import nets
+from withhold.contract.tiny import texts, tokenizer
 from withhold.errors import UsageError
 from withhold.methods.text.skipgram import BLOCK, SkipGram
 
@@ -229,7 +229,7 @@ def test_sums_of_words_have_neighbours():
     weight[other] = torch.eye(100)[2]
     weight[answer] = torch.eye(100)[0] - torch.eye(100)[1] + torch.eye(100)[2]
     name = method.encoder.tokenizer.id_to_token
-    found = method.apply_to(f"{name(one)} - {name(two).upper()} + {name(other)}")
+    found = method.apply_to(f"{name(one)} - {name(two).upper()} + {name(other)}")["words"].scored
     assert found[0] == (name(answer), pytest.approx(1.0, abs=1e-5))
     assert not {name(one), name(two), name(other), "[PAD]", "[UNK]"} & {word for word, _ in found}
     assert [cosine for _, cosine in found] == sorted((cosine for _, cosine in found), reverse=True)

@@ -9,7 +9,7 @@ import torch
 from tests.methods.toys import overfit, smooth_images
 from withhold import nets, views
 from withhold.errors import UsageError
-from withhold.methods import build, find
+from withhold.methods import answers, build, find
 from withhold.methods.video import tracking_by_colorizing as module
 
 
@@ -170,11 +170,11 @@ def test_a_trained_one_follows_a_mask():
     method = prepared(windows)
     overfit(method, {"clips": windows}, seeds=range(25))
     with torch.inference_mode():
-        shares = method.eval().apply_to(clip, masks[0])["shares"]
-    assert shares.shape == (1, 8, 2, 8, 12)
-    assert shares.min() >= 0
-    assert torch.allclose(shares.sum(2), torch.ones(1, 8, 8, 12), atol=1e-5)
-    found = torch.stack([nets.at_pixels(part, (32, 48)) for part in shares[0]])
+        found = method.eval().apply_to(clip[0], answers.Mask(5 * masks[0], [0, 0, 0]))["masks"]
+    assert found.labels.shape == (8, 32, 48)
+    assert found.labels.unique().tolist() == [0, 5]
+    assert found.palette == [0, 0, 0]
+    found = found.labels > 0
 
     def overlap(a, b):
         return ((a & b).sum() / (a | b).sum()).item()

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.methods.streams import CLASSES, TOPICS, texts, tokenizer
 from tests.methods.toys import overfit
 from withhold import nets
+from withhold.contract.tiny import CLASSES, TOPICS, texts, tokenizer
 from withhold.methods.semisupervised.uda_text import UDAText
 
 

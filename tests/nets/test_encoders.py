@@ -7,10 +7,13 @@ from torch import nn
 
 from tests.nets.toys import check_onnx, images
 from withhold import nets
+from withhold.contract.tiny import tokenizer
 from withhold.errors import UsageError
 from withhold.nets.vit import Block, patch_size
 
-IMAGES = ["convnet", "fineconv", "lenet", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small"]
+IMAGES = [
+    "convnet", "fineconv", "lenet", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small", "efficientnet-lite0",
+]  # fmt: skip
 OTHERS = ["audio-cnn", "audiovisual", "conv3d", "convnet-lstm", "r2plus1d-18", "text-transformer", "word-vectors"]
 LIGHT = ["convnet", "fineconv", "lenet", "resnet18", "vit-tiny"]
 
@@ -221,3 +224,19 @@ def test_own_encoders_have_no_published_weights():
 @pytest.mark.parametrize("name", LIGHT)
 def test_onnx_gives_the_same_features_for_any_batch(name, tmp_path):
     check_onnx(nets.build(name, size=32, channels=3).eval(), tmp_path / "encoder.onnx")
+
+
+@pytest.mark.parametrize("name", nets.names())
+def test_the_stages_hold_every_weight_once(name):
+    """In the order in which an input meets them, so that a share of them can be frozen from the input on."""
+    known = {"size": 32, "channels": 3, "rate": 4000, "tokens": 16, "tokenizer": tokenizer("words")}
+    encoder = nets.build(name, **{field: known[field] for field in nets.takes(name)})
+    parts = [part for stage in encoder.stages() for part in stage]
+    held = [
+        parameter
+        for part in parts
+        for parameter in ([part] if isinstance(part, torch.nn.Parameter) else part.parameters())
+    ]
+    assert len(held) == len(set(map(id, held)))
+    assert set(map(id, held)) == set(map(id, encoder.parameters()))
+    assert len(encoder.stages()) >= 2 or name == "word-vectors"

@@ -1,5 +1,6 @@
 """Heads, teachers, memories, decoders, generators, adversaries and running statistics."""
 
+import copy
 import math
 
 import pytest
@@ -261,6 +262,18 @@ def test_statistics_are_the_plain_average_over_batches():
     assert norm.training
     assert not encoder.blocks[0].training
     assert all(torch.equal(a, b) for a, b in zip(weights, encoder.parameters(), strict=True))
+
+
+def test_the_statistics_of_a_part_are_those_of_what_comes_to_it():
+    torch.manual_seed(0)
+    first, second = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)), nn.BatchNorm1d(3)
+    first.eval()
+    before = copy.deepcopy(first.state_dict())
+    batches = [torch.rand(6, 3) for _ in range(4)]
+    nets.refresh_statistics(second, batches, lambda batch: second(first(batch)))
+    with torch.no_grad():
+        torch.testing.assert_close(second.running_mean, torch.cat([first(batch) for batch in batches]).mean(0))
+    assert all(torch.equal(before[key], value) for key, value in first.state_dict().items())
 
 
 def test_without_batch_norm_there_is_nothing_to_refresh():

@@ -2,10 +2,11 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
-from withhold import nets
+from withhold import data, nets
 from withhold.data.tables import Lines
 from withhold.data.texts import train_tokenizer
 
@@ -54,6 +55,19 @@ def test_a_copy_is_the_same(build, name):
     assert other.words(TOKENS)[1] == "cat mat on"
     assert encoder.vocabulary == 11 and encoder.special["[MASK]"] == 4
     assert encoder.ordinary.tolist() == [False] * 5 + [True] * 6
+
+
+def test_every_token_of_a_document_counts_once_however_it_is_cut(build):
+    documents = [[6, 7, 8, 9, 6, 6, 7, 8, 9, 10, 6], [6, 7, 1], [9] * 9]  # the first has two windows, that overlap
+    ends = np.cumsum([len(tokens) for tokens in documents])
+    spans = np.stack([ends - [len(tokens) for tokens in documents], ends], axis=1)
+    texts = data.Series(np.concatenate(documents), spans, 8, "text", 1.0, np.arange(3), names=np.array(["a", "b", "c"]))
+    encoder = build("word-vectors")
+    assert len(texts.windows()) == 5 and len(texts.windows().items) == 3
+    for stream in (texts, texts.windows(), texts.windows().windows()):
+        assert encoder.occurrences(stream).tolist() == [0] * 5 + [0, 5, 3, 2, 11, 1]
+        assert encoder.spread(stream).tolist() == [0] * 5 + [0, 2, 2, 1, 2, 1]
+    assert encoder.occurrences(texts.windows().select([0])).sum() == 8
 
 
 def test_a_transformer_knows_order_and_segments(build):

@@ -66,7 +66,7 @@ def test_r2plus1d_has_as_many_weights_as_the_3d_network_that_it_factors():
     for inputs, outputs in ((64, 128), (128, 256), (256, 512)):
         full += 27 * (inputs * outputs + 3 * outputs * outputs)
     kernels = {name: p.numel() for name, p in encoder.named_parameters() if p.ndim == 5}
-    factored = sum(n for name, n in kernels.items() if "stages" in name and "around" not in name)
+    factored = sum(n for name, n in kernels.items() if "rest" in name and "around" not in name)
     assert factored == pytest.approx(full, rel=0.001)
     assert round((sum(kernels.values()) + 512 * 400) / 1e6, 1) == 33.3
 
@@ -84,7 +84,7 @@ def test_r2plus1d_has_torchvisions_parameters_but_for_its_narrower_second_convol
 
 def test_the_first_widths_between_are_the_published_ones():
     encoder = nets.build("r2plus1d-18", size=112, channels=3)
-    widths = [p.shape[0] for n, p in encoder.stages.named_parameters() if p.ndim == 5 and p.shape[3] == 3]
+    widths = [p.shape[0] for n, p in encoder.rest.named_parameters() if p.ndim == 5 and p.shape[3] == 3]
     assert widths == [144, 144, 144, 144, 230, 288, 288, 288, 460, 576, 576, 576, 921, 1152, 1152, 1152]
 
 

@@ -1,6 +1,7 @@
 """What a report shows of methods with several streams."""
 
 import base64
+import copy
 import io
 import json
 
@@ -9,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.methods.streams import RATE, sounds, tokenizer, videos
 from withhold import data, nets
+from withhold.contract.tiny import RATE, sounds, tokenizer, videos
 from withhold.methods import build, find
 from withhold.report import gallery
 
@@ -35,13 +36,32 @@ def test_each_image_is_translated_out_of_its_own_domain_whatever_the_domains_siz
 
 @pytest.mark.parametrize("name", ["mean_teacher", "mixmatch", "uda"])
 def test_a_guess_stands_beside_an_unlabelled_image_when_those_are_few(name, monkeypatch):
-    method = build(find(name), nets.build("convnet", size=16, channels=3), {"flip": 0.0}, ("dark", "bright")).eval()
+    method = build(
+        find(name), nets.build("convnet", size=16, channels=3), {"flip": 0.0}, {"classes": ("dark", "bright")}
+    ).eval()
     seen = {}
     monkeypatch.setattr(gallery.pictures, "select", lambda columns, rows: seen.update(columns) or {})
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (12, 16, 16, 3), np.uint8)
     gallery.columns(method, [data.load((images, np.arange(12) % 2)), data.load(images[:3])], 0)
     assert {len(column) for column in seen.values()} == {3}
+
+
+def test_a_picture_is_drawn_with_the_statistics_of_the_views_that_it_shows(monkeypatch):
+    """As in training; a trained method has those of plain images, which turned ones are not."""
+    method = build(find("rotation"), nets.build("convnet", size=16, channels=3), {}).eval()
+    before = copy.deepcopy(method.state_dict())
+    given = []
+    monkeypatch.setattr(
+        type(method), "picture", lambda self, turned, turns, scores: given.append((turned, scores)) or {}
+    )
+    images = np.random.default_rng(0).integers(0, 255, (12, 16, 16, 3), np.uint8)
+    gallery.columns(method, [data.load(images)], 0)
+    turned, scores = given[0]
+    with torch.no_grad():
+        assert not torch.allclose(scores, method.predict(turned), atol=1e-3)
+        torch.testing.assert_close(scores, method.train().predict(turned), atol=0.02, rtol=0.02)  # n or n - 1 of them
+    method.load_state_dict(before)
 
 
 def test_a_clip_has_a_row_of_its_own_as_high_as_its_frames():
@@ -63,7 +83,7 @@ def test_a_clip_has_a_row_of_its_own_as_high_as_its_frames():
 
 
 def test_the_neighbour_of_a_video_is_the_frame_in_its_middle(photo_samples):
-    samples = videos(photo_samples, 4, 8)
+    samples = videos(4, 8)
     (cell,) = gallery._items(samples, [1], nets.build("convnet", size=32, channels=3))
     assert (np.asarray(picture_of(cell)) == samples.read(np.array([1]))[0, 2]).all()
 

@@ -79,7 +79,7 @@ def test_each_data_set_has_a_table_of_its_own(make_run):
 
 
 def test_one_of_anything_is_no_plural(make_run):
-    page = Page(report.write(make_run(results=[{**RESULTS[0], "n_train": 1, "n_test": 1}], batch_size=1)))
+    page = Page(report.write(make_run(results=[{**RESULTS[0], "n_train": 1, "n_test": 1}], training={"batch_size": 1})))
     assert "Percent of 1 held-out item of digits named rightly; 1 other to learn from" in page.text
     assert "Batch 1 item " in page.text
 
@@ -183,12 +183,12 @@ def test_measures_of_one_protocol_have_columns_of_their_own():
 
 def test_the_command_repeats_the_run(make_run):
     run = make_run(
-        data=["my photos/", "Samples of 12"], parameters={"queue": 64}, rows=[], finished=False,
-        plan={"steps": None, "minutes": 2.5, "seed": 1, "lr": 0.01, "weight_decay": None, "clip": 0.0, "accumulate": 2},
+        data=["/my photos", "Samples of 12"], parameters={"queue": 64}, rows=[], finished=False,
+        training={"steps": None, "epochs": None, "minutes": 2.5, "seed": 1, "lr": 0.01, "accumulate": 2},
     )  # fmt: skip
     assert report.command(run) == (
-        "withhold train rotation 'my photos/' DATA queue=64 --encoder convnet --size 32 --batch-size 16 --seed 1 "
-        "--minutes 2.5 --lr 0.01 --accumulate 2"
+        "withhold train rotation '/my photos' DATA queue=64 --encoder convnet --size 32 --batch-size 16 --minutes 2.5 "
+        "--lr 0.01 --accumulate 2 --seed 1"
     )
 
 

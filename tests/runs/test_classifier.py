@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -68,14 +69,16 @@ def test_one_folder_and_a_few_labels_make_a_classifier(folder, capsys):
     run = withhold.load("run")
     assert run.config["classes"] == sorted(NAMES)
     page = (run.folder / "report.html").read_text()
-    assert "withhold train ./toy.py pictures scale=1.0 --encoder convnet" in page
-    assert "--labels few.csv" in page
+    assert f"withhold train ./toy.py {folder / 'pictures'} scale=1.0 --encoder convnet" in page
+    assert f"--labels {folder / 'few.csv'}" in page
     assert "What it saw" in page
     assert main(["report", "run"]) == 0
     assert "What it saw" in (run.folder / "report.html").read_text()
-    with pytest.raises(UsageError, match=r"was trained with labels few\.csv, not all\.csv"):
+    with pytest.raises(UsageError, match=r"was trained with labels .*few\.csv, not .*all\.csv"):
         withhold.train("./toy.py", "pictures", labels="all.csv", epochs=8, size=16, out="run", resume=True)
     assert run.method.classes == tuple(sorted(NAMES))
+    inside = run.method.encoder.state_dict()
+    assert all(torch.equal(value, inside[key]) for key, value in run.encoder.state_dict().items())
     assert main(["evaluate", "run", "pictures", "--labels", "all.csv", "--json"]) == 0
     results = json.loads(capsys.readouterr().out.splitlines()[-1])["results"]
     measured = {(row["encoder"], row["protocol"]): row["value"] for row in results}
@@ -146,8 +149,8 @@ def test_the_classes_are_no_parameter(folder):
     assert list(parameters(cls)) == ["scale"]
     encoder = withhold.nets.build("convnet", size=16, channels=1)
     with pytest.raises(UsageError, match="the labels name 1: give labels of two or more"):
-        build(cls, encoder, {}, ["one"])
-    assert build(cls, encoder, {}, NAMES).head.out_features == 10
+        build(cls, encoder, {}, {"classes": ["one"]})
+    assert build(cls, encoder, {}, {"classes": NAMES}).head.out_features == 10
 
 
 def test_what_names_no_classes_is_not_asked_to(folder):

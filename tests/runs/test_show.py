@@ -3,6 +3,7 @@
 import csv
 import logging
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -106,7 +107,11 @@ def forecaster(make_run):
     encoder = {"name": "convnet-lstm", "size": 32, "channels": 3, "pretrained": False}
     decoding = {"size": 32, "channels": 3, "frames": 4, "fps": 5.0}
     return make_run(
-        "forecaster", method="frame_prediction", parameters={"frames": 4}, encoder=encoder, decoding=decoding
+        "forecaster",
+        method="frame_prediction",
+        parameters={"frames": 4, "fps": 5.0},
+        encoder=encoder,
+        decoding=decoding,
     )
 
 
@@ -121,11 +126,16 @@ def test_a_video_comes_back_as_an_animation(forecaster, tmp_path, photos):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(crop).save(path)
     written = apply(forecaster, str(tmp_path / "videos"), tmp_path / "out")
-    names = {f"deep/{name}-{kind}.gif" for name in "ab" for kind in ("predicted", "remembered")}
+    kinds = ("predicted", "remembered")
+    names = {f"deep/{name}-{kind}.{end}" for name in "ab" for kind in kinds for end in ("mp4", "webp")}
     assert {path.relative_to(tmp_path / "out").as_posix() for path in written} == names
-    with Image.open(tmp_path / "out" / "deep" / "a-predicted.gif") as animation:
-        assert (animation.n_frames, animation.size, animation.info["duration"]) == (4, (32, 32), 200)
+    with Image.open(tmp_path / "out" / "deep" / "a-predicted.webp") as animation:
+        assert (animation.size, animation.info["loop"]) == ((32, 32), 0)
         given = np.asarray(animation.convert("RGB")).astype(int)
+        assert animation.info["duration"] == 200
+    with av.open(str(tmp_path / "out" / "deep" / "a-predicted.mp4")) as container:
+        assert container.streams.video[0].average_rate == 5
+        assert sum(1 for _ in container.decode(video=0)) == 4
     true = forecaster.load_data(str(tmp_path / "videos")).whole(0)
     assert len(true) == 4, "15 frames at 24 a second are 4 at 5 a second"
     assert np.abs(given - true[-2]).mean() < 12, "the frames that are known come first"

@@ -11,8 +11,8 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 import withhold
-from tests.methods.streams import documents
 from withhold.cli import main
+from withhold.contract.tiny import documents
 from withhold.errors import UsageError, WithholdError
 from withhold.nets.text import WordVectors
 from withhold.runs import export
@@ -90,6 +90,10 @@ def test_words_are_asked_for_on_the_command_line(home, capsys):
     answers = json.loads(capsys.readouterr().out)["answers"]
     assert len(answers) == 10
     assert "baker" not in {answer["word"] for answer in answers}
+    assert main(["apply", str(home / "run"), "baker", "--out", str(home / "said")]) == 0
+    assert (home / "said" / "text-words.csv").read_text().splitlines()[:2] == [
+        "word,score", f"{answers[0]['word']},{answers[0]['score']}"
+    ]  # fmt: skip
     assert main(["apply", str(home / "run"), "backer"]) == 2
     assert "The vocabulary has no 'backer': did you mean baker" in capsys.readouterr().err
 
@@ -153,10 +157,17 @@ def test_the_tokenizer_of_a_run_that_never_began_is_not_taken(home, tmp_path):
     assert run.encoder.tokenizer.token_to_id("film") is None
 
 
-@pytest.mark.parametrize("words", [[""], ["ship", "--mask", "m.png"]])
-def test_a_text_is_answered_and_nothing_else(words, home, capsys):
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([""], "The input is empty: give a text"),
+        (["ship", "--with", "mask=m.png"], "skipgram takes its input alone: leave --with mask=m.png out."),
+        (["ship", "--with", "m.png"], "--with m.png names no file: give it as NAME=FILE."),
+    ],
+)
+def test_a_text_is_answered_and_nothing_else(words, sentence, home, capsys):
     assert main(["apply", str(home / "run"), *words]) == 2
-    assert "skipgram answers a text: give one, and nothing else." in capsys.readouterr().err
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_few_labels_name_the_topics_of_a_folder(home, tmp_path, monkeypatch, capsys):
@@ -174,4 +185,12 @@ def test_a_few_labels_name_the_topics_of_a_folder(home, tmp_path, monkeypatch, c
     assert main(["apply", "run", str(home / "texts"), "--out", "named"]) == 0
     lines = (tmp_path / "named" / "classes.csv").read_text().splitlines()
     assert len(lines) == 1 + len(documents())
-    assert lines[1].startswith('"bread/1.txt","bread",')
+    assert lines[1].startswith("bread/1.txt,bread,")
+    capsys.readouterr()
+    assert main(["apply", "run", "the ship sails the sea", "--json"]) == 0
+    (named,) = json.loads(capsys.readouterr().out)["answers"]
+    assert named["class"] == "sea"
+    (row,) = withhold.load("run").classify(["the ship sails the sea"]).to_pylist()
+    assert named["probability"] == pytest.approx(row["probability"], abs=1e-4)
+    assert main(["apply", "run", "the ship sails the sea"]) == 0
+    assert capsys.readouterr().out.split()[:3] == ["class", "probability", "sea"]

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from tests.data.recordings import tone, write_sound, write_video
-from withhold import search
+from withhold import kinds, search
+from withhold.data import media
 
 
 @pytest.fixture
@@ -154,3 +155,13 @@ def test_a_query_may_be_of_another_kind_or_a_text(tmp_path, photos):
     page, _ = shown(tmp_path / "a.txt", "text", ["0"], (["what is asked"], asked))
     assert re.findall(r'class="text">(.*?)<', page) == ["what is asked", "what is found"]
     assert "<h1>Nearest to what is asked</h1>" in page
+
+
+def test_a_picture_that_cannot_be_read_now_is_left_out(photos, tmp_path, monkeypatch):
+    def fail(*args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    Image.fromarray(photos[0]).save(tmp_path / "a.png")
+    assert "image" in kinds.of("image").preview(str(tmp_path / "a.png"))
+    monkeypatch.setattr(media, "open", fail, raising=False)
+    assert kinds.of("image").preview(str(tmp_path / "a.png")) == {}

@@ -1,18 +1,25 @@
 import copy
+import math
 import os
+import random
 import signal
+import types
 
+import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision.amp import MixedPrecision
+from safetensors.torch import load_file
 from torch import multiprocessing, nn
 
 from tests.conftest import free_port
 from tests.training.toys import Rows, Toy
-from withhold.errors import WithholdError
+from withhold import nets
+from withhold.errors import UsageError, WithholdError
 from withhold.methods import Optimizer
-from withhold.training import Plan, defaults, fit
+from withhold.runs.run import write_weights
+from withhold.training import Plan, checkpoint, defaults, fit, prepare
 
 
 def same(first, second):
@@ -39,7 +46,6 @@ def test_it_learns_and_writes_down_how(tmp_path):
         Toy(), Rows(64), Plan(steps=300, lr=0.1), folder=tmp_path, report=lambda row, steps: told.append((row, steps))
     )
     first, last = outcome.rows[0], outcome.rows[-1]
-    assert outcome.finished
     assert last["loss"] < 0.2 * last["trivial"]
     assert first["loss"] > last["loss"]
     assert told[-1] == (last, 300)
@@ -96,7 +102,7 @@ def test_resuming_takes_up_the_journal_and_sees_only_the_rest(tmp_path):
     assert rest.asked == [6, 7, 8, 9]
     assert [row["step"] for row in outcome.rows] == list(range(1, 11))
     again = Rows()
-    assert fit(Toy(), again, Plan(steps=10), folder=tmp_path).finished
+    assert fit(Toy(), again, Plan(steps=10), folder=tmp_path).rows == outcome.rows
     assert again.asked == []
 
 
@@ -113,12 +119,13 @@ class Interrupted(Signalled):
     number = signal.SIGINT
 
 
-def test_termination_saves_and_returns(tmp_path):
-    outcome = fit(Toy(), Signalled(), Plan(steps=1000), folder=tmp_path)
-    assert not outcome.finished
-    assert outcome.step == 4
-    assert (tmp_path / "checkpoints" / "last.ckpt").exists()
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+def test_termination_saves_and_ends_with_the_status_of_what_it_ended(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        fit(Toy(), Signalled(), Plan(steps=1000), folder=tmp_path)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert checkpoint.load(tmp_path / "checkpoints" / "last.ckpt")["step"] == 4
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_an_interrupt_saves_and_stops_what_was_to_follow(tmp_path):
@@ -127,7 +134,7 @@ def test_an_interrupt_saves_and_stops_what_was_to_follow(tmp_path):
         fit(Toy(), Interrupted(), Plan(steps=1000), folder=tmp_path)
     assert (tmp_path / "checkpoints" / "last.ckpt").exists()
     assert signal.getsignal(signal.SIGINT) == before
-    assert fit(Toy(), Rows(), Plan(steps=1000), folder=tmp_path).finished
+    assert fit(Toy(), Rows(), Plan(steps=1000), folder=tmp_path).rows[-1]["step"] == 1000
 
 
 class Exploding(Toy):
@@ -139,7 +146,7 @@ class Exploding(Toy):
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
     with pytest.raises(WithholdError, match=r"The loss is not finite at step 4: lower --lr .* is from before it"):
         fit(Exploding(), Rows(), Plan(steps=10), folder=tmp_path, every=0)
-    kept = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    kept = checkpoint.load(tmp_path / "checkpoints" / "last.ckpt")
     assert kept["step"] == 3
     assert all(torch.isfinite(value).all() for value in kept["method"].values())
 
@@ -155,9 +162,9 @@ def test_a_checkpoint_of_another_method_is_refused(tmp_path):
 def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path):
     fit(Toy(), Rows(), Plan(steps=2), folder=tmp_path)
     path = tmp_path / "checkpoints" / "last.ckpt"
-    saved = torch.load(path, weights_only=True)
+    saved = checkpoint.load(path)
     del saved["scale"]
-    torch.save(saved, path)
+    checkpoint.save(path, saved)
     with pytest.raises(WithholdError, match="is from another configuration"):
         fit(Toy(), Rows(), Plan(steps=2), folder=tmp_path)
 
@@ -171,6 +178,27 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
         fit(Toy(), Rows(), Plan(steps=2), folder=tmp_path)
 
 
+def test_every_changed_bit_of_a_checkpoint_is_found_out(tmp_path):
+    path = tmp_path / "last.ckpt"
+    checkpoint.save(path, {"weights": torch.randn(40), "step": 3})
+    content = path.read_bytes()
+    assert torch.equal(checkpoint.load(path)["weights"], torch.load(path, weights_only=True)["weights"])
+    for place in range(0, len(content), 7):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        with pytest.raises(WithholdError, match="is damaged"):
+            checkpoint.load(path)
+
+
+def test_a_checkpoint_of_another_version_or_precision_is_refused(tmp_path, monkeypatch):
+    fit(Toy(), Rows(), Plan(steps=2), folder=tmp_path)
+    half = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    with pytest.raises(WithholdError, match=r"made with --precision 32-true, and this is bf16-mixed: name that one"):
+        fit(Toy(), Rows(), Plan(steps=4), folder=tmp_path, fabric=half)
+    monkeypatch.setattr("withhold.__version__", "9.9")
+    with pytest.raises(WithholdError, match=r"is of withhold \d.*, and this is 9\.9: go on with that version"):
+        fit(Toy(), Rows(), Plan(steps=4), folder=tmp_path)
+
+
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     fit(Toy(), Rows(), Plan(steps=2), folder=tmp_path)
     path = tmp_path / "checkpoints" / "last.ckpt"
@@ -181,8 +209,6 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    from withhold.training import checkpoint
-
     with pytest.raises(WithholdError, match=r"No space left on device.*free some space"):
         checkpoint.save(path, {})
     assert path.read_bytes() == path_bytes
@@ -198,6 +224,136 @@ def test_minutes_become_steps_by_the_pace_of_the_first_ones_which_leave_no_trace
     assert same(method, again)
 
 
+def numbers(seed=None):
+    """One of each global generator."""
+    if seed is not None:
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        random.seed(seed)
+    return [torch.rand(()).item(), np.random.rand(), random.random()]  # noqa: NPY002
+
+
+class Prepared(Toy):
+    """Looks at its data every three steps by whatever draws numbers, and remembers a feature of every item."""
+
+    refresh = 3
+
+    def __init__(self):
+        super().__init__()
+        self.bank = nets.MemoryBank(0, 8)
+        self.register_buffer("drawn", torch.zeros(3))
+        self.asked = []
+
+    def prepare(self, rows):
+        self.asked.append(int(self.seen))
+        self.bank = nets.MemoryBank(len(rows), 8)
+        self.drawn.copy_(torch.tensor(numbers()))
+
+    def loss(self, predicted, withheld):
+        return {"loss": ((predicted - withheld - self.drawn.sum()) ** 2).mean() + self.bank.features[0].sum() * 0}
+
+
+class Items(Rows):
+    """Rows of which there are fifty, in an order that a method decides."""
+
+    streams = {"rows": range(50)}
+
+
+def test_preparation_is_a_function_of_the_seed_and_leaves_the_callers_numbers_alone():
+    found = []
+    for seed, other in ((1, 5), (1, 6), (2, 5)):
+        method = Prepared()
+        numbers(other)
+        expected = numbers()
+        numbers(other)
+        prepare(method, Items.streams, seed)
+        assert numbers() == expected
+        found.append(method)
+    assert same(found[0], found[1])
+    assert not torch.equal(found[0].drawn, found[2].drawn)
+    assert found[0].drawn.unique().numel() == 3
+
+
+def test_preparation_runs_again_after_so_many_steps_and_batches_are_asked_for_anew():
+    method, items, starts = Prepared(), Items(), []
+    iterate = items.iterate
+    items.iterate = lambda start, stop: starts.append(start) or iterate(start, stop)
+    fit(method, items, Plan(steps=8))
+    assert method.asked == [0, 3, 6]
+    assert starts == [0, 3, 6]
+    assert items.asked == list(range(8))
+
+
+@pytest.mark.parametrize("killed", range(1, 7))
+def test_a_memory_as_long_as_the_data_resumes_exactly(tmp_path, killed):
+    """Before, at and after the step in which it is made anew."""
+
+    class Killer(Items):
+        def iterate(self, start, stop):
+            for step in range(start, stop):
+                if step == killed:
+                    raise KeyboardInterrupt
+                yield self.batch(step)
+
+    whole, cut, resumed = Prepared(), Prepared(), Prepared()
+    fit(whole, Items(), Plan(steps=7))
+    with pytest.raises(KeyboardInterrupt):
+        fit(cut, Killer(), Plan(steps=7), folder=tmp_path, every=0)
+    fit(resumed, Items(), Plan(steps=7), folder=tmp_path)
+    assert len(resumed.bank.features) == 50
+    assert resumed.asked == [step for step in (3, 6) if step >= killed]
+    assert same(whole, resumed)
+
+
+def test_a_memory_as_long_as_the_data_is_saved_and_loaded(tmp_path):
+    method, other = Prepared(), Prepared()
+    fit(method, Items(), Plan(steps=2))
+    write_weights(tmp_path / "method.safetensors", method)
+    other.load_state_dict(load_file(tmp_path / "method.safetensors"))
+    assert same(method, other)
+    other.head = nn.Linear(8, 3)
+    with pytest.raises(RuntimeError, match="size mismatch"):  # only what is empty takes another size
+        other.load_state_dict(method.state_dict())
+
+
+@pytest.mark.parametrize(("refresh", "steps"), [(None, 74), (20, 37)])
+def test_minutes_count_what_preparation_takes_each_time(monkeypatch, refresh, steps):
+    """Of ten seconds it takes two and timing five steps 0.55; a step 0.1, or 0.2 with its share of preparation."""
+    clock = types.SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+
+    class Slow(Prepared):
+        def prepare(self, rows):
+            super().prepare(rows)
+            clock.now += 2.0
+
+        def after_step(self):
+            super().after_step()
+            clock.now += 0.1
+
+    class Fetched(Items):
+        def batch(self, step):
+            clock.now += 0.01 if step < 6 else 0.0
+            return super().batch(step)
+
+    for module in ("loop", "pace"):
+        monkeypatch.setattr(f"withhold.training.{module}.time", clock)
+    method = Slow()
+    method.refresh = refresh
+    assert fit(method, Fetched(), Plan(minutes=10 / 60)).steps == steps
+
+
+class Comparing(Toy):
+    compares = True
+
+
+def test_a_loss_that_compares_items_gets_all_of_them_or_none():
+    with pytest.raises(UsageError, match=r"toy compares the items of a batch .* leave --accumulate out"):
+        fit(Comparing(), Rows(), Plan(steps=1, accumulate=2))
+    with pytest.raises(UsageError, match="give a --batch-size of 2 or more"):
+        fit(Comparing(), Rows(1), Plan(steps=1))
+    fit(Comparing(), Rows(), Plan(steps=1))
+
+
 class Game(Toy):
     """Two players on the same rows: one learns the sum, the other to tell it from the truth."""
 
@@ -210,14 +366,19 @@ class Game(Toy):
     def players(self):
         return {"forger": [self.encoder, self.head], "judge": [self.judge]}
 
-    def turn(self, player, batch):
-        visible, withheld = self.hide(batch)
-        forged = self.judge(self.predict(visible))
+    def turn(self, player, batch, handed):
         if player == "forger":
             assert not self.judge.weight.requires_grad
-            return {"loss": forged.square().mean()}
+            assert not handed
+            visible, withheld = self.hide(batch)
+            made = self.predict(visible)
+            handed |= {"made": made.detach(), "true": withheld}
+            return {"loss": self.judge(made).square().mean()}
         assert not self.head.weight.requires_grad
-        return {"loss": (forged + 1).square().mean() + (self.judge(withheld) - 1).square().mean()}
+        assert torch.equal(handed["true"], batch["rows"].sum(1, keepdim=True))  # its own part's
+        loss = (self.judge(handed["made"]) + 1).square().mean() + (self.judge(handed["true"]) - 1).square().mean()
+        handed["judged"] = self.judge(handed["true"]).detach()
+        return {"loss": loss}
 
 
 def test_players_take_turns_and_leave_each_other_alone():
@@ -231,6 +392,28 @@ def test_players_take_turns_and_leave_each_other_alone():
     fit(mute, Rows(), Plan(steps=5))
     assert torch.equal(mute.head.weight, before.head.weight)
     assert not torch.equal(mute.judge.weight, before.judge.weight)
+
+
+class Third(Game):
+    """A player more, to whom both others hand something."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.optimizer = self.optimizer | {"scaler": Optimizer("sgd", lr=0.1)}
+
+    def players(self):
+        return super().players() | {"scaler": [nn.ParameterList([self.scale])]}
+
+    def turn(self, player, batch, handed):
+        if player == "scaler":
+            return {"loss": (self.scale * handed["made"] - handed["judged"]).square().mean()}
+        return super().turn(player, batch, handed)
+
+
+@pytest.mark.parametrize("kind", [Game, Third])
+def test_what_players_hand_on_is_that_of_their_part_of_the_batch(kind):
+    fit(kind(), Rows(), Plan(steps=2, accumulate=4))
 
 
 class OwnNorm(nn.BatchNorm1d):
@@ -269,7 +452,7 @@ def _train_in_rank(rank, world, port, path):
     fabric = Fabric(accelerator="cpu", devices=world, strategy="ddp_find_unused_parameters_true")
     fabric.launch()
     found = {}
-    for kind in (Toy, Game, Normed, Tabled):
+    for kind in (Toy, Game, Third, Normed, Tabled):
         method = kind()
         method.noise = 0.0
         rows = fit(method, Rows(16 // world, rank, world), Plan(steps=8), fabric=fabric).rows
@@ -278,7 +461,10 @@ def _train_in_rank(rank, world, port, path):
     with pytest.raises(WithholdError) as error:
         fit(Exploding() if rank == 1 else Toy(), Rows(), Plan(steps=4), fabric=fabric)
     found["error"] = str(error.value)
-    found["stopped"] = fit(Toy(), Signalled() if rank == 1 else Rows(), Plan(steps=1000), fabric=fabric).step
+    found["stopped"] = []
+    batches = Signalled() if rank == 1 else Rows()
+    with pytest.raises(SystemExit):
+        fit(Toy(), batches, Plan(steps=1000), fabric=fabric, report=lambda row, _: found["stopped"].append(row["step"]))
     torch.save(found, path / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -295,7 +481,7 @@ def ranks(tmp_path_factory):
     return [torch.load(path / f"{rank}.pt") for rank in range(2)]
 
 
-@pytest.mark.parametrize("kind", [Toy, Game, Normed, Tabled])
+@pytest.mark.parametrize("kind", [Toy, Game, Third, Normed, Tabled])
 def test_two_processes_do_what_one_does_with_twice_the_batch(ranks, kind):
     """Batch normalisation, gradients and games across ranks: rows are split between them, nothing else differs."""
     method = kind()
@@ -321,7 +507,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_stops_all(ranks):
 
 
 def test_ranks_stop_together_when_one_is_asked_to(ranks):
-    assert [found["stopped"] for found in ranks] == [10, 10]  # the next time that they write to the journal
+    assert [found["stopped"] for found in ranks] == [[10], [10]]  # the next time that they write to the journal
 
 
 def test_half_precision_with_a_scaled_loss_trains_alike():
@@ -336,4 +522,5 @@ def test_half_precision_with_a_scaled_loss_trains_alike():
 
 @pytest.mark.parametrize("precision", defaults.PRECISIONS)
 def test_it_trains_in_every_precision(precision):
-    assert fit(Toy(), Rows(), Plan(steps=2), fabric=Fabric(accelerator="cpu", devices=1, precision=precision)).finished
+    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    assert math.isfinite(fit(Toy(), Rows(), Plan(steps=2), fabric=fabric).rows[-1]["loss"])

@@ -74,3 +74,10 @@ def test_a_journal_keeps_rows_with_different_columns(tmp_path):
     journal.add({"step": 2, "loss": 1.0, "rank": 5.0})
     assert read(path) == [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0, "rank": 5.0}]
     assert Journal(path, until=1).rows == [{"step": 1, "loss": 2.0}]
+
+
+def test_a_loss_with_nothing_to_compare_is_found_out():
+    empty = [{"step": step, "loss": 0.0, "trivial": 0.0} for step in (1, 60)]
+    (found,) = findings(empty)
+    assert found.startswith("The loss is 0, and knowing nothing costs 0 as well: a batch holds nothing to tell apart")
+    assert not findings([{"step": 1, "loss": 0.3, "trivial": 0.0}, *empty[1:]])  # learned, of one item a step

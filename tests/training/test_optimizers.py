@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from withhold.errors import UsageError
-from withhold.methods import Encoder, Optimizer
+from withhold.methods import ImageEncoder, Optimizer
 from withhold.training.optimizers import LARS, adapt, build, clip, peak_lr, schedule
 
 
@@ -121,12 +121,25 @@ def test_the_peak_grows_with_the_batch():
 
 
 def test_the_schedule_rises_then_falls_as_a_cosine():
-    shares = [schedule(step, 100, 10) for step in range(100)]
+    shares = [schedule(Optimizer(), step, 100, 10) for step in range(100)]
     assert shares[0] == pytest.approx(0.1)
     assert shares[9] == shares[10] == 1
     assert shares[55] == pytest.approx(0.001 + 0.999 * 0.5)
     assert shares[10:] == sorted(shares[10:], reverse=True)
     assert shares[99] == pytest.approx(0.001 + 0.999 * (1 + math.cos(math.pi * 89 / 90)) / 2)
+
+
+def test_a_constant_schedule_stays_at_the_peak_after_the_warm_up():
+    shares = [schedule(Optimizer(schedule="constant"), step, 50, 5) for step in range(50)]
+    assert shares[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert set(shares[5:]) == {1.0}
+
+
+def test_a_cyclic_schedule_falls_along_equal_cosines():
+    """Equation 5 of Loshchilov & Hutter: from the peak, with a restart after every 25 of 100 steps."""
+    shares = [schedule(Optimizer(schedule="cyclic", cycles=4), step, 100, 10) for step in range(100)]
+    cosine = [0.001 + 0.5 * 0.999 * (1 + math.cos(math.pi * step / 25)) for step in range(25)]
+    assert shares == pytest.approx(cosine * 4)
 
 
 def test_an_unknown_optimiser_is_named():
@@ -151,7 +164,7 @@ def test_lars_scales_weights_that_are_not_decayed_and_never_biases():
 
 
 def test_the_encoder_may_learn_slower():
-    class Tiny(Encoder):
+    class Tiny(ImageEncoder):
         def __init__(self):
             super().__init__(4, 3, 8, 1)
             self.layer = nn.Conv2d(3, 4, 1)

@@ -1,67 +1,69 @@
-"""Files of what a trained method makes."""
+"""What a trained method answers to every item of a source."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.csv
 import torch
 
 from withhold import data
-from withhold.answers import tracking
-from withhold.files import writing
-from withhold.pictures import save_gif, to_image
+from withhold import methods as registry
+from withhold.answers.files import read, write
+from withhold.answers.tracking import follow, marks
+from withhold.methods import Classifier
+from withhold.methods.answers import Answer, Class
 
 if TYPE_CHECKING:
     from withhold.runs import Run
 
 
-def apply(run: "Run", source: str, folder: Path, mask: str | None = None) -> list[Path]:
-    """Give every image or video of `source` to the trained method, and write what comes back to `folder`.
+def apply(run: "Run", source: Any, folder: Path, **given: str) -> list[Path]:
+    """Write what the trained method answers to every item of `source` into `folder`; see `answer` and `write`."""
+    return write(answer(run, source, given), folder)
 
-    An image has its own size, a video the size and frame rate of the run. What comes back as an image becomes a PNG
-    file, as a clip a GIF. A method that names classes gives one file, classes.csv. What cannot be read is skipped with
-    a warning. One that tracks takes one video, and the `mask` of its first frame: see `tracking.follow`.
+
+def answer(run: "Run", source: Any, given: dict[str, str]) -> Iterator[tuple[str, dict[str, Answer]]]:
+    """The name of each item and the answers to it; what cannot be read is skipped with a warning.
+
+    A video in which something is marked is seen whole, see `follow`. What is only to be named is named in batches.
+
+    Args:
+        given: the files of what the method takes besides the item, by name; see `read`.
     """
-    if mask is not None or tracking.tracks(run):
-        return tracking.follow(run, source, mask, folder)
-    if run.names_classes:
-        path = folder / "classes.csv"
-        with writing(path) as partial:
-            pyarrow.csv.write_csv(run.classify(source), partial)
-        return [path]
-    written: dict[Path, None] = {}  # a set that keeps its order
-    for index, (name, inputs) in enumerate(_items(run, source)):
-        place = Path(name)
-        inside = folder.joinpath(*(part for part in place.parent.parts if part not in (place.anchor, "..")))
-        for kind, made in run.apply(*inputs).items():
-            ending = "gif" if made.ndim == 5 else "png"
-            path = inside / f"{place.stem}-{kind}.{ending}"
-            if path in written:  # of another item that differs in its ending only
-                path = inside / f"{place.name}-{kind}.{ending}"
-            if path in written:  # of a picture that goes with several sounds
-                path = inside / f"{place.stem}-{index}-{kind}.{ending}"
-            with writing(path) as partial:
-                if made.ndim == 5:
-                    save_gif(made[0], partial, run.config["decoding"]["fps"])
-                else:
-                    to_image(made[0]).save(partial, format="PNG")
-            written[path] = None
-    return list(written)
+    values = read(run, given)
+    if is_text(run, source):
+        yield "text", run.apply(source, **values)
+    elif run.kind == "video" and marks(values):
+        yield follow(run, source, given, values)
+    elif _only_names(run):
+        for row in run.classify(source).to_pylist():
+            yield row["path"], {"class": Class(row["class"], row["probability"])}
+    else:
+        for name, item in _items(run, source):
+            yield name, run.apply(item, **values)
 
 
-def _items(run: "Run", source: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """The name of each item, and what `apply_to` takes of it.
+def is_text(run: "Run", source: Any) -> bool:
+    """Whether `source` is a text to answer: what names classes takes a file or a folder of texts too."""
+    if run.kind != "text" or not isinstance(source, str):
+        return False
+    return not (_only_names(run) and (source.startswith("hf:") or os.path.exists(source.partition("::")[0])))
 
-    An image uint8 [1, c, h, w], a whole video [1, t, c, h, w]; of videos with sound, the middle of both, as a pair.
-    """
+
+def _only_names(run: "Run") -> bool:
+    return registry.find(run.config["method"]).apply_to is Classifier.apply_to
+
+
+def _items(run: "Run", source: Any) -> Iterator[tuple[str, Any]]:
+    """The name of each item, and what `apply_to` takes of it."""
     if run.kind == "image":
-        for name, image in data.each_image(source):
-            yield name, (image[None],)
+        yield from data.each_image(source)
         return
     samples: Any = run.load_data(source, run.kind)
     for index, name in enumerate(samples.names):
-        if run.kind == data.Pairs.kind:
-            yield name, (samples.batch([index]),)
+        if isinstance(samples, data.Joined):
+            yield name, tuple(part[0] for part in samples.batch([index]))
         else:
-            yield name, (torch.from_numpy(samples.whole(index).copy()).permute(0, 3, 1, 2)[None],)
+            rows = torch.from_numpy(samples.whole(index).copy())
+            yield name, rows.permute(0, 3, 1, 2) if run.kind == "video" else rows

@@ -1,20 +1,19 @@
-"""Masks or points that a trained method carries through a video, and the video with them drawn in."""
+"""What is marked in the first frame of a video, followed through all of it and drawn into it."""
 
-import csv
-import inspect
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
+from torch import Tensor
 
-from withhold import data, nets
-from withhold import methods as registry
-from withhold.data import Mask, Sequence
+from withhold import data
+from withhold.answers.files import Film
 from withhold.errors import UsageError
-from withhold.files import writing
+from withhold.methods.answers import Mask, Points
 
 if TYPE_CHECKING:
     from withhold.runs import Run
@@ -26,122 +25,62 @@ DOT = 0.015
 """The radius of a point that is drawn, as a share of the shorter side."""
 
 
-def tracks(run: "Run") -> bool:
-    """Whether its method follows what a mask marks: its `apply_to` takes one."""
-    return "mask" in inspect.signature(registry.find(run.config["method"]).apply_to).parameters
+def marks(values: dict[str, Any]) -> list[Mask | Points]:
+    """Those of named values that say where something is."""
+    return [value for value in values.values() if isinstance(value, Mask | Points)]
 
 
-def follow(run: "Run", source: str, mask: str | None, folder: Path) -> list[Path]:
-    """Carry what marks a video's first frame through it, and write masks/00000.png ... or points.csv; and overlay.mp4.
+def follow(run: "Run", source: Any, given: dict[str, str], values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name of one video, and the answers to it with "overlay", the video at its own pace with them drawn in.
 
-    The method sees every frame whole, scaled to the encoder's size. The masks have the shape, the numbers and the
-    palette of the first one, the overlay the video's own shape and pace; points are in pixels of the video.
-
-    Args:
-        source: a video, as a file or as a folder of its frames.
-        mask: a PNG file with a palette or in grey, of the proportions of the video; 0 is what is not followed. Or a
-            csv file of points: name, x, y.
+    The method sees every frame whole, scaled to the encoder's size. Points are in pixels of the video before and after;
+    a mask, whose file `given` names, has the proportions of the video.
 
     Raises:
-        UsageError, WithholdError: each with a sentence that says what is wrong with the video or the mask.
+        UsageError, WithholdError: each with a sentence that says what is wrong with the video or with what is marked.
     """
-    if not tracks(run):
-        raise UsageError(f"{run.config['method']} follows nothing: leave --mask out, or take a method that tracks.")
-    if mask is None:
-        raise UsageError(f"{run.config['method']} follows what a mask marks: give --mask FIRST.png.")
-    if mask.lower().endswith(".csv"):
-        return _follow_points(run, data.sequence(source, None), mask, folder)
-    sequence = data.sequence(source, mask)
-    first = sequence.mask(0)
-    values, labels = np.unique(first.labels, return_inverse=True)
+    masks = [given[name] for name, value in values.items() if isinstance(value, Mask)]
+    sequence = data.sequence(source, masks[0] if masks else None)
     encoder: Any = run.encoder
-    clip = torch.from_numpy(sequence.frames(encoder.size)).permute(0, 3, 1, 2)
-    shares = run.apply(clip[None], torch.from_numpy(labels))["shares"][0]
-    written = []
-    for number, part in enumerate(shares):
-        found = nets.at_pixels(part, labels.shape).numpy() if number else labels
-        path = folder / "masks" / f"{number:05d}.png"
-        with writing(path) as partial:
-            _picture(values[found], first).save(partial, format="PNG")
-        written.append(path)
-
-    def draw(number: int, frame: np.ndarray) -> np.ndarray:
-        with Image.open(written[number]) as picture:
-            numbers = np.array(picture.resize((frame.shape[1], frame.shape[0]), Image.Resampling.NEAREST))
-        return _drawn(frame, numbers, first)
-
-    return [*written, _film(folder / "overlay.mp4", sequence, len(written), draw)]
-
-
-def _follow_points(run: "Run", sequence: Sequence, path: str, folder: Path) -> list[Path]:
-    names, first = data.read_points(path)
-    encoder: Any = run.encoder
-    frames = sequence.frames(encoder.size)
+    frames = torch.from_numpy(sequence.frames(encoder.size)).permute(0, 3, 1, 2)
     height, width = next(data.each_frame(sequence.video)).shape[:2]
-    for name, (x, y) in zip(names, first.tolist(), strict=True):
-        if not (0 <= x < width and 0 <= y < height):
-            raise UsageError(
-                f"{path} puts {name} at {x:g}, {y:g}, outside of the {width} x {height} pixels of a frame."
-            )
-    if not names:
-        raise UsageError(f"{path} marks nothing: give a line with name, x, y for each point.")
-    scale = np.array([width / frames.shape[2], height / frames.shape[1]])
-    places = torch.from_numpy(first / scale).float()
-    marked = nets.bumps(places, frames.shape[1:3], encoder.stride)
-    shares = run.apply(torch.from_numpy(frames).permute(0, 3, 1, 2)[None], marked)["shares"][0]
-    found = [first, *(nets.centres(part).numpy() * (width, height) for part in shares[1:])]
-    table = folder / "points.csv"
-    with writing(table) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["frame", "name", "x", "y"])
-        for number, points in enumerate(found):
-            writer.writerows([number, name, f"{x:.1f}", f"{y:.1f}"] for name, (x, y) in zip(names, points, strict=True))
-    radius = max(2, round(DOT * min(height, width)))
+    for points in (mark for mark in marks(values) if isinstance(mark, Points)):
+        for name, (x, y) in zip(points.names, points.places.tolist(), strict=True):
+            if not (0 <= x < width and 0 <= y < height):
+                raise UsageError(f"{name} is at {x:g}, {y:g}, outside of the {width} x {height} pixels of a frame.")
+    scale = torch.tensor([width / frames.shape[3], height / frames.shape[2]])
+    answers = _scaled(run.apply(frames, **_scaled(values, 1 / scale)), scale)
 
-    def draw(number: int, frame: np.ndarray) -> np.ndarray:
-        picture = Image.fromarray(frame)
-        pen = ImageDraw.Draw(picture)
-        for row, (x, y) in enumerate(found[number].tolist()):
-            pen.ellipse((x - radius, y - radius, x + radius, y + radius), COLOURS[row % len(COLOURS)], "white")
-        return np.array(picture)
+    def drawn() -> Iterator[np.ndarray]:
+        for number, frame in zip(range(len(frames)), data.each_frame(sequence.video), strict=False):
+            for mark in marks(answers):
+                frame = (_draw_mask if isinstance(mark, Mask) else _draw_points)(frame, mark, number)
+            yield frame
 
-    return [table, _film(folder / "overlay.mp4", sequence, len(found), draw)]
+    return Path(source).name, answers | {"overlay": Film(drawn(), data.frame_rate(sequence.video))}
 
 
-def _picture(labels: np.ndarray, like: Mask) -> Image.Image:
-    """Labels as a picture with the palette of another mask, or in grey."""
-    picture = Image.fromarray(labels.astype(np.uint8 if labels.max() < 256 else np.uint16))
-    if like.palette is not None:
-        picture.putpalette(like.palette)
-    return picture
+def _scaled(values: dict[str, Any], scale: Tensor) -> dict[str, Any]:
+    """The same values, with the places of points multiplied."""
+    scaled = {k: replace(v, places=v.places * scale) for k, v in values.items() if isinstance(v, Points)}
+    return values | scaled
 
 
-def _film(path: Path, sequence: Sequence, count: int, draw: Callable[[int, np.ndarray], np.ndarray]) -> Path:
-    """Write the first `count` frames of the video, at its own shape and pace, as `draw` gives them of number and frame.
-
-    Returns:
-        `path`.
-    """
-    import av
-
-    with writing(path) as partial, av.open(str(partial), "w", format="mp4") as container:
-        stream = None
-        for number, frame in zip(range(count), data.each_frame(sequence.video), strict=False):
-            # What plays everywhere has an even number of rows and columns.
-            drawn = draw(number, frame)[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2]
-            if stream is None:
-                stream = container.add_stream("libx264", rate=data.frame_rate(sequence.video))
-                stream.height, stream.width, stream.pix_fmt = *drawn.shape[:2], "yuv420p"
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(drawn), format="rgb24")))
-        if stream is not None:
-            container.mux(stream.encode())
-    return path
-
-
-def _drawn(frame: np.ndarray, numbers: np.ndarray, like: Mask) -> np.ndarray:
+def _draw_mask(frame: np.ndarray, mask: Any, number: int) -> np.ndarray:
     """A frame uint8 [h, w, 3] with every label in its colour: the palette's, or one of our own."""
+    labels = Image.fromarray(mask.labels[number].numpy().astype(np.int32))
+    numbers = np.array(labels.resize((frame.shape[1], frame.shape[0]), Image.Resampling.NEAREST))
     drawn = frame.astype(np.float32)
-    for number in np.unique(numbers[numbers > 0]).tolist():
-        colour = (like.palette or [])[3 * number : 3 * number + 3] or COLOURS[number % len(COLOURS)]
-        drawn[numbers == number] += COVER * (np.array(colour) - drawn[numbers == number])
+    for label in np.unique(numbers[numbers > 0]).tolist():
+        colour = (mask.palette or [])[3 * label : 3 * label + 3] or COLOURS[label % len(COLOURS)]
+        drawn[numbers == label] += COVER * (np.array(colour) - drawn[numbers == label])
     return drawn.round().astype(np.uint8)
+
+
+def _draw_points(frame: np.ndarray, points: Any, number: int) -> np.ndarray:
+    """A frame uint8 [h, w, 3] with a dot for every point."""
+    picture = Image.fromarray(frame)
+    pen, radius = ImageDraw.Draw(picture), max(2, round(DOT * min(frame.shape[:2])))
+    for row, (x, y) in enumerate(points.places[number].tolist()):
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), COLOURS[row % len(COLOURS)], "white")
+    return np.array(picture)

@@ -3,9 +3,11 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 
 import withhold
+from withhold import outside
 from withhold.cli import inspect, learn, use  # noqa: F401  (what declares the verbs)
 from withhold.cli.verbs import VERBS
 from withhold.errors import UsageError, WithholdError, suggestion
@@ -24,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"withhold {withhold.__version__}")
         return 0
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # an end in order, whatever it is at
     os.environ |= {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
     name, rest = arguments[0], arguments[1:]
     debug = "--debug" in rest
@@ -38,6 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object for machines, as the last line")
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        parser.add_argument(
+            "--trust", metavar="FILE", action=_Trust, default=argparse.SUPPRESS,
+            help="a Python file that a run was made with elsewhere, and that may be executed",
+        )  # fmt: skip
         function(parser, rest)
         return 0
     except WithholdError as error:
@@ -56,6 +63,11 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"withhold: {error.filename}: {error.strerror}; name another place.", file=sys.stderr)
         return 1
+
+
+class _Trust(argparse.Action):
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        outside.trust(values)
 
 
 def _overview() -> str:

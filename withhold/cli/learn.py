@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import withhold
+from withhold import options
 from withhold.cli.verbs import verb
 from withhold.console import Progress, counted, print_json, print_results, print_table
-from withhold.errors import UsageError
+from withhold.errors import UsageError, WithholdError
 
 
 @verb
@@ -44,7 +45,9 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         found = cards[0]
         print(f"{found['name']}  ({found['family']}; {found['paper']})\n\n{found['about']}\n")
         print("Streams: " + ", ".join(f"{name} ({kind})" for name, kind in found["needs"].items()))
-        print("Parameters: " + (", ".join(f"{n}={v}" for n, v in found["parameters"].items()) or "none"))
+        print("Parameters: " + ("" if found["parameters"] else "none"))
+        for name, default in found["parameters"].items():
+            print(f"  {name}={default}  ({found['values'][name]})")
         data = " ".join(f"{name.upper()}/" for name in found["needs"])
         print(f"Next: withhold train {options.name} {data}")
     else:
@@ -53,6 +56,32 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
             [[c["name"], c["family"], c["about"].split("\n")[0], c["paper"]] for c in cards],
         )
         print("Next: withhold methods NAME")
+
+
+@verb
+def check(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Hold a method, such as one in a file of your own, to the contract that all methods keep.
+
+    It learns from tiny data of the kinds that it needs, or from the data named.
+    """
+    parser.add_argument("method", help="a method's name, or a Python file that declares one")
+    parser.add_argument("--data", nargs="+", default=[], metavar="SOURCE", help="instead of tiny data, one a stream")
+    options = parser.parse_args(arguments)
+    from withhold.contract import Trial, examine
+    from withhold.methods import find
+
+    found = []
+    for sentence, seconds, wrong in examine(Trial(find(options.method), sources=tuple(options.data)), options.debug):
+        found.append({"check": sentence, "seconds": round(seconds, 2), "wrong": wrong})
+        if not options.json:
+            print(f"{'FAILS' if wrong else 'ok':<5} {seconds:6.1f} s  {sentence}")
+            if wrong:
+                print(f"{'':16}{wrong}")
+    failed = sum(bool(entry["wrong"]) for entry in found)
+    if options.json:
+        print_json({"method": options.method, "checks": found})
+    if failed:
+        raise WithholdError(f"{options.method} fails {failed} of {counted(len(found), 'check')}.")
 
 
 @verb
@@ -89,52 +118,35 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """
     parser.add_argument("method", help="a method's name (see `withhold methods`), or a Python file that declares one")
     parser.add_argument("items", nargs="*", metavar="DATA | key=value", help="the data, then parameters of the method")
-    parser.add_argument(
-        "--encoder", help="convnet, lenet, resnet18, vit-tiny, hf:NAME ... (default: what suits the hardware)"
-    )
-    parser.add_argument("--pretrained", action="store_true", help="start from the encoder's published weights")
-    parser.add_argument("--size", type=int, help="pixels of the square input (default: from the images)")
-    parser.add_argument("--epochs", type=float, help="passes over the data")
-    parser.add_argument("--minutes", type=float, help="instead of epochs: how long (default: 10 on a CPU, 30 on a GPU)")
-    parser.add_argument("--batch-size", type=int, help="items a step, on each device")
-    parser.add_argument("--optimizer", choices=["adamw", "sgd", "lars", "adagrad"], help="default: the method's own")
-    parser.add_argument("--lr", type=float, help="peak learning rate at 256 items a step (default: the method's own)")
-    parser.add_argument("--weight-decay", type=float, help="default: the method's own")
-    parser.add_argument("--clip", type=float, default=0.0, help="largest norm of the gradient (default: no limit)")
-    parser.add_argument("--accumulate", type=int, default=1, help="cut every batch into so many parts, to save memory")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and views (default: %(default)s)")
-    parser.add_argument("--labels", help="a csv file with the labels of some items")
+    explained = options.explained()
+    for option in options.named():
+        if options.kind(option) is bool:
+            parser.add_argument(options.flag(option), action="store_true", help=explained[option.name])
+        else:
+            parser.add_argument(
+                options.flag(option), type=options.kind(option), default=option.default, help=explained[option.name]
+            )
     parser.add_argument("--out", help="the run's folder (default: runs/METHOD-DATA)")
     parser.add_argument("--resume", action="store_true", help="go on where the run in the folder stopped")
-    parser.add_argument("--devices", type=int, default=1, help="processes on this machine")
-    parser.add_argument("--nodes", type=int, default=1, help="machines, started by torchrun or SLURM")
-    parser.add_argument("--precision", help="such as 32-true or bf16-mixed (default: what the hardware is fast at)")
-    parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
-    options = vars(parser.parse_intermixed_args(arguments))
-    machine, _ = options.pop("json"), options.pop("debug")
-    sources, parameters = split_items(options.pop("items"))
+    given = vars(parser.parse_intermixed_args(arguments))
+    machine, _ = given.pop("json"), given.pop("debug")
+    sources, parameters = split_items(given.pop("items"))
     from withhold.losses import rank
 
-    clash = sorted(set(parameters) & set(options))
+    clash = sorted(set(parameters) & set(given))
     if clash:
         raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
     bar = Progress(machine)
     again = shlex.join(argument for argument in arguments if argument != "--resume")
-    go_on = f"Stopped. Go on with: withhold train {again} --resume"
     try:
-        run = withhold.train(options.pop("method"), *sources, progress=bar, **options, **parameters)
-    except KeyboardInterrupt:
-        print(go_on, file=sys.stderr)
+        run = withhold.train(given.pop("method"), *sources, progress=bar, **given, **parameters)
+    except (KeyboardInterrupt, SystemExit):
+        if rank() == 0:  # one process speaks for all
+            print(f"Stopped. Go on with: withhold train {again} --resume", file=sys.stderr)
         raise
     finally:
         bar.close()
-    if rank() > 0:  # one process speaks for all
-        return
-    if not run.finished:
-        print(go_on, file=sys.stderr)
-        rows = run.rows()
-        if machine:
-            print_json({"run": str(run.folder), "steps": int(rows[-1]["step"]) if rows else 0, "finished": False})
+    if rank() > 0:
         return
     outcome = run.config["outcome"]
     if machine:

@@ -141,32 +141,39 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
 def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """What a trained method gives beyond embeddings, such as a colourised photo: writes ordinary files.
 
-    A method of texts takes a text, such as "king - man + woman", and prints its answers.
+    A method of texts takes a text, such as "king - man + woman", and prints its answer too.
     """
     parser.add_argument("run", help="the folder that `withhold train` made")
     parser.add_argument("input", help="what the run learned from: an image or a video, or a folder of them; or a text")
     parser.add_argument("--out", help="the folder to write to")
     parser.add_argument(
-        "--mask",
-        help="what to follow from the first frame on: a PNG file of numbers, or a csv file of points (name, x, y)",
-    )
+        "--with", dest="given", action="append", default=[], metavar="NAME=FILE",
+        help="what the method takes besides the input, such as mask=first.png: what to follow through a video, as a "
+        "PNG file of numbers or a csv file of points (name, x, y)",
+    )  # fmt: skip
     options = parser.parse_intermixed_args(arguments)
-    from withhold.answers import apply as apply_run
+    from withhold.answers import answer, is_text, tables, write
 
     run = withhold.load(options.run)
-    if run.kind == "text" and not run.names_classes:
-        if options.mask is not None or not options.input.strip():
-            raise UsageError(f"{run.config['method']} answers a text: give one, and nothing else.")
-        answers = run.apply(options.input)
-        if options.json:
-            return print_json({"answers": [{"word": word, "score": score} for word, score in answers]})
-        return print_table(["word", "score"], [[word, f"{score:.3f}"] for word, score in answers])
-    if options.out is None:
+    if wrong := [given for given in options.given if "=" not in given]:
+        raise UsageError(f"--with {wrong[0]} names no file: give it as NAME=FILE.")
+    if not options.input.strip():
+        raise UsageError("The input is empty: give a text, or whatever the run learned from.")
+    said: Any = {}
+    answered: Any = answer(run, options.input, dict(given.split("=", 1) for given in options.given))
+    if is_text(run, options.input):
+        answered = list(answered)
+        said = {name: tables(value) for name, value in answered[0][1].items()}
+    elif options.out is None:
         raise UsageError("Files are written: give the folder for them, as --out FOLDER.")
-    written = apply_run(run, options.input, Path(options.out), mask=options.mask)
+    files = [str(path) for path in write(answered, Path(options.out))] if options.out else []
     if options.json:
-        return print_json({"out": options.out, "files": [str(path) for path in written]})
-    print(f"Wrote {counted(len(written), 'file')} to {options.out}")
+        rows = [dict(zip(columns, row, strict=True)) for columns, table in said.values() for row in table]
+        return print_json({"answers": rows} if options.out is None else {"out": options.out, "files": files})
+    for columns, table in said.values():
+        print_table(columns, [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in table])
+    if options.out:
+        print(f"Wrote {counted(len(files), 'file')} to {options.out}")
 
 
 @verb

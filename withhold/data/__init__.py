@@ -1,21 +1,48 @@
-"""Data: from anything on disk to batches of raw tensors. Nothing here knows of methods, networks or training."""
+"""Data: from anything on disk to batches of raw tensors. Nothing here knows of methods, networks or training.
+
+    manifests                             a file of columns -> values by name
+    kind                                  what a kind of data is; a table of items that are not decoded yet
+    images  videos  sounds  texts  stills     the kinds: an item -> an array
+    tables  arrays  hub                   the tables: files and parquet; arrays in memory; Hugging Face's data sets
+    sources                               what a person names -> tables, one for each part
+    streaming  samples  series            decoded items: on demand, of one size, of any length
+    labels                                label values -> numbers and classes
+    opening                               what is known of a source before it is decoded: parts, shape, items, labels
+    cache                                 decoded arrays on disk
+    loading  feeder                       a source -> samples, through the cache; samples -> batches
+    sequences                             whole videos with masks
+
+Each knows those above it only.
+"""
 
 from withhold.data import cache
 from withhold.data.feeder import Feeder
 from withhold.data.images import default_size, thumbnail
 from withhold.data.kind import Kind, Shape
-from withhold.data.loading import load, takes
-from withhold.data.opening import address, each_image, fit_tokenizer, holds, items, measure, open, register, splits
-from withhold.data.samples import Samples
-from withhold.data.sequences import Mask, Sequence, has_masks, read_points, sequence, sequences
-from withhold.data.series import Pairs, Series
+from withhold.data.labels import share_classes
+from withhold.data.loading import fit_tokenizer, load, takes
+from withhold.data.opening import (
+    Several,
+    address,
+    alone,
+    each_image,
+    holds,
+    items,
+    measure,
+    open,
+    register,
+    splits,
+)
+from withhold.data.samples import Samples, Target, together
+from withhold.data.sequences import Mask, Sequence, has_masks, read_mask, read_points, sequence, sequences
+from withhold.data.series import Joined, Series
 from withhold.data.sounds import MOST_RATE
 from withhold.data.texts import load_tokenizer
 from withhold.data.videos import each_frame, frame_rate
 
 __all__ = [
-    "MOST_RATE", "Feeder", "Kind", "Mask", "Pairs", "Samples", "Sequence", "Series", "Shape", "address", "cache",
-    "default_size", "each_frame", "each_image", "fit_tokenizer", "frame_rate", "has_masks", "holds", "items", "load",
-    "load_tokenizer", "measure", "open", "read_points", "register", "sequence", "sequences", "splits", "takes",
-    "thumbnail",
+    "Feeder", "Joined", "Kind", "MOST_RATE", "Mask", "Samples", "Sequence", "Series", "Several", "Shape",
+    "Target", "address", "alone", "cache", "default_size", "each_frame", "each_image", "fit_tokenizer", "frame_rate",
+    "has_masks", "holds", "items", "load", "load_tokenizer", "measure", "open", "read_mask", "read_points",
+    "register", "sequence", "sequences", "share_classes", "splits", "takes", "thumbnail", "together",
 ]  # fmt: skip

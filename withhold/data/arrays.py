@@ -13,8 +13,7 @@ import numpy as np
 
 from withhold.data import sounds
 from withhold.data.images import Images
-from withhold.data.kind import Kind
-from withhold.data.tables import Table
+from withhold.data.kind import Kind, Table
 from withhold.data.videos import Videos
 from withhold.errors import UsageError, WithholdError
 
@@ -104,14 +103,10 @@ def as_clips(videos: Any, where: str) -> np.ndarray:
     return frames.reshape(*shape[:2], *frames.shape[1:])
 
 
-def of_kind(kind: type[Kind], values: Any, where: str) -> Arrays:
-    """An array of images or videos as a table. Raises: UsageError, for values of another type or shape."""
-    return Arrays((as_clips if kind is Videos else as_pixels)(values, where))
-
-
 def labelled(table: Table, labels: Any) -> Table:
-    """The table with these labels, one value a sample."""
-    values = np.asarray(labels).reshape(-1).tolist()
+    """The table with these labels, one value a sample; whole numbers have no gaps, so -1 is no label among them."""
+    given = np.asarray(labels).reshape(-1)
+    values = [None if given.dtype.kind == "i" and value == -1 else value for value in given.tolist()]
     if len(values) != len(table):
         raise UsageError(f"There are {len(table)} items but {len(values)} labels: give one label for each item.")
     table.labels = values
@@ -146,7 +141,8 @@ def npz(path: Path, kind: type[Kind] = Images) -> dict[str, Table]:
     if not held:
         wanted = f"{kind.noun}s"
         raise UsageError(f"{path} has no array of {wanted} (it has {', '.join(keys)}): call one {wanted}, x or data.")
-    tables = {split: of_kind(kind, values, str(path)) for split, (values, _) in held.items()}
+    read = as_clips if kind is Videos else as_pixels
+    tables = {split: Arrays(read(values, str(path))) for split, (values, _) in held.items()}
     return {
         split: table if held[split][1] is None else labelled(table, held[split][1]) for split, table in tables.items()
     }

@@ -2,21 +2,23 @@
 
     ROOT/KEY/ values.npy (the rows of all items)  ends.npy (where items have several)  names.npy  sources.npy
               labels.npy  entry.json
+    ROOT/KEY.lock (of the process that makes the entry)  ROOT/KEY.*.held (of each that has it open)
 
-ROOT is $WITHHOLD_CACHE or ~/.cache/withhold. Together the entries stay below $WITHHOLD_CACHE_LIMIT ("20GB"; by default
-50 GB or half of the free disk, whichever is less): the ones that were unused for longest give way, never one that a
-process holds open.
+ROOT is $WITHHOLD_CACHE, or withhold in $XDG_CACHE_HOME or ~/.cache. Together the entries stay below
+$WITHHOLD_CACHE_LIMIT ("20GB"; by default 50 GB or half of the free disk, whichever is less): the ones that were unused
+for longest give way, never one that a process holds open. An entry that was damaged counts as absent.
 """
 
 import contextlib
-import fcntl
+import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
+import uuid
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,6 +30,7 @@ from withhold.errors import UsageError, WithholdError
 
 GB = 2**30
 RESERVE = GB // 4  # disk that is left free for everything else
+BLOCKS, BLOCK = 64, 2**18  # bytes of values that are summed at every opening: a few milliseconds
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ class Entry:
 
 
 def root(folder: str | os.PathLike | None = None) -> Path:
-    """The cache's folder: `folder` where given, else $WITHHOLD_CACHE, else ~/.cache/withhold."""
-    return Path(folder or os.environ.get("WITHHOLD_CACHE") or Path.home() / ".cache" / "withhold")
+    """The cache's folder: `folder` where given, else $WITHHOLD_CACHE, else withhold in $XDG_CACHE_HOME or ~/.cache."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(folder or os.environ.get("WITHHOLD_CACHE") or Path(caches, "withhold"))
 
 
 def entries(folder: str | os.PathLike | None = None) -> list[Entry]:
@@ -96,6 +100,8 @@ def entries(folder: str | os.PathLike | None = None) -> list[Entry]:
 def clear(folder: str | os.PathLike | None = None) -> int:
     """Remove every entry that no process holds open, and what killed processes left; gives the bytes that came free."""
     freed = sum(entry.bytes for entry in entries(folder) if _remove(root(folder) / entry.key))
+    for held in root(folder).glob("*.held"):
+        _is_held(held)
     for lock in root(folder).glob("*.lock"):
         with contextlib.suppress(Timeout), FileLock(lock, timeout=0):
             _remove_partial(lock.with_suffix(""))
@@ -120,13 +126,15 @@ def has_room(need: int, folder: str | os.PathLike | None = None) -> bool:
 def find(key: str, folder: str | os.PathLike | None = None) -> Found | None:
     """What the entry holds, mapped and held open; None where there is no such entry, or it is damaged."""
     path = root(folder) / key
+    if not path.is_dir():
+        return None
+    release = _hold(path)
     with contextlib.suppress(OSError, ValueError, KeyError):
-        held = _hold(path)
         try:
-            entry = json.loads(held.read())
+            entry = json.loads((path / "entry.json").read_bytes())
             values = np.load(path / "values.npy", mmap_mode="r")
-            sources = np.load(path / "sources.npy", mmap_mode="r")
-            ends = np.load(path / "ends.npy") if entry["ended"] else None
+            if entry.pop("digest") != _digest(path, entry, values):
+                raise ValueError("damaged")
             about = {
                 "names": np.load(path / "names.npy", mmap_mode="r"),
                 "labels": np.load(path / "labels.npy") if entry["labelled"] else None,
@@ -134,15 +142,18 @@ def find(key: str, folder: str | os.PathLike | None = None) -> Found | None:
                 "skipped": [(name, reason) for name, reason in entry["skipped"]],
                 "fingerprint": key,
             }
-            rows = len(values) if ends is None else len(ends)
-            if len(values) != entry["shape"][0] or len(about["names"]) != rows:
-                return None
+            found = Found(
+                values,
+                np.load(path / "sources.npy", mmap_mode="r"),
+                np.load(path / "ends.npy") if entry["ended"] else None,
+                about,
+            )
+            os.utime(path / "entry.json")
         except BaseException:
-            held.close()
+            release()
             raise
-        os.utime(path / "entry.json")
-        weakref.finalize(values, held.close)  # views of the map keep it alive, and the entry with it
-        return Found(values, sources, ends, about)
+        weakref.finalize(values, release)  # views of the map keep it alive, and the entry with it
+        return found
     return None
 
 
@@ -179,13 +190,13 @@ def store(key: str, pieces: Iterable[Piece], about: dict[str, Any], folder: str 
         partial = Path(tempfile.mkdtemp(prefix=f"{key}.", suffix=".partial", dir=base))
         with (partial / "values.npy").open("wb") as file:
             names, parts, shape = _write(file, pieces)
-        np.save(
-            partial / "names.npy", np.array([name.encode("utf-8", "surrogateescape") for name in names], dtype=bytes)
-        )
+            os.fsync(file.fileno())
+        np.save(partial / "names.npy", np.array([name.encode("utf-8", "surrogatepass") for name in names], dtype=bytes))
         for part, array in parts.items():
             np.save(partial / f"{part}.npy", array)
         about = {**about, "shape": shape, "labelled": "labels" in parts, "ended": "ends" in parts}
-        (partial / "entry.json").write_text(json.dumps(about))
+        digest = _digest(partial, about, np.load(partial / "values.npy", mmap_mode="r"))
+        (partial / "entry.json").write_text(json.dumps({**about, "digest": digest}))
         shutil.rmtree(base / key, ignore_errors=True)  # what stands there under the lock is damaged
         partial.rename(base / key)
     except OSError as error:
@@ -233,23 +244,54 @@ def _header(file: BinaryIO, values: np.ndarray, rows: int) -> None:
     np.lib.format.write_array_header_1_0(file, about)
 
 
-def _hold(path: Path) -> BinaryIO:
-    """Open an entry's description under a shared lock, which `_remove` respects; it ends when the file is closed."""
-    file = (path / "entry.json").open("rb")
-    with contextlib.suppress(
-        OSError
-    ):  # a file system without locks: removing an open entry is harmless on most of them
-        fcntl.flock(file, fcntl.LOCK_SH)
-    if not os.fstat(file.fileno()).st_nlink:
-        file.close()
-        raise FileNotFoundError(path)
-    return file
+def _digest(path: Path, about: dict[str, Any], values: np.ndarray) -> str:
+    """A digest of what an entry holds: all of it, but of its values their size, their time and 16 MB in blocks.
+
+    Whoever writes to the values changes their time; the blocks are for what a disk loses by itself.
+    """
+    status = (path / "values.npy").stat()
+    total = hashlib.blake2b(json.dumps([about, status.st_size, status.st_mtime_ns]).encode(), digest_size=16)
+    for part in sorted(path.glob("*.npy")):
+        total.update(b"" if part.name == "values.npy" else part.read_bytes())
+    rows = max(1, BLOCK * len(values) // max(values.nbytes, 1))
+    for start in np.linspace(0, max(len(values) - rows, 0), BLOCKS).astype(int):
+        total.update(np.ascontiguousarray(values[start : start + rows]).data)
+    return total.hexdigest()
+
+
+def _hold(path: Path) -> Callable[[], None]:
+    """Hold an entry until the function that this gives is called, or the process ends: `_remove` leaves it alone."""
+    held = path.with_name(f"{path.name}.{uuid.uuid4().hex}.held")
+    lock = FileLock(held, thread_local=False)  # whoever drops the last view releases it, in whatever thread
+
+    def release() -> None:
+        with contextlib.suppress(OSError):
+            lock.release()
+            held.unlink()
+
+    # A file system without locks, or of others: removing an open entry is harmless on most of them.
+    with contextlib.suppress(OSError, NotImplementedError):
+        lock.acquire(timeout=0)
+    return release
+
+
+def _is_held(held: Path) -> bool:
+    """Whether a process lives that holds an entry by this file; the file goes if not."""
+    try:
+        with FileLock(held, timeout=0):
+            held.unlink()
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):  # gone meanwhile, or a file system without locks
+        pass
+    return False
 
 
 def _remove(path: Path) -> bool:
     """Remove an entry unless a process holds it open."""
-    with contextlib.suppress(OSError), (path / "entry.json").open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if any(map(_is_held, path.parent.glob(f"{path.name}.*.held"))):
+        return False
+    with contextlib.suppress(OSError):
         shutil.rmtree(path)
         return True
     return False

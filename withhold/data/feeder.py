@@ -1,9 +1,8 @@
 """From samples to a training step's batch: a pure function of the step."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,15 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from withhold.data.samples import Samples
+from withhold.data.samples import Samples, together
 from withhold.errors import UsageError
 from withhold.needs import Need
+from withhold.orders import Shuffled
 
 AHEAD = 2  # batches that are gathered before they are asked for
 RESIDENT = 0.25  # the share of a GPU's free memory that data may occupy
+SHUFFLED = Shuffled()
+KNOWN = ("", "label")  # groups that an order may go by without asking the method
 SLICE = 2**26  # bytes that move to the GPU at a time
 
 
@@ -35,9 +37,12 @@ class Feeder:
             out.
         batch_size: items of each stream in this rank's batch.
         seed: decides every order.
+        orders: how the method wants a stream ordered; what it does not name is shuffled.
+        groups: by the name that an order gives to them, the groups of a stream's items now, int64 [n].
 
     Raises:
-        UsageError: the batch is larger than the longest stream, or a stream that needs labels has none.
+        UsageError: the batch is larger than the longest stream, or does not suit an order, or a stream lacks what is
+            to belong to its items.
     """
 
     def __init__(
@@ -49,11 +54,12 @@ class Feeder:
         device: torch.device | str = "cpu",
         rank: int = 0,
         world: int = 1,
+        orders: Mapping[str, Shuffled] | None = None,
+        groups: Callable[[str], Tensor] | None = None,
     ):
-        self.labelled = {name for name, need in needs.items() if need.labelled}
+        self.needs, self.orders, self.groups = needs, orders or {}, groups
         self.streams = {
-            name: (streams[name].labelled(f"the stream {name}") if name in self.labelled else streams[name]).windows()
-            for name in needs
+            name: streams[name].serving(need, f"the stream {name}").windows() for name, need in needs.items()
         }
         self.batch_size, self.seed, self.rank, self.world = batch_size, seed, rank, world
         self.device = torch.device(device)
@@ -72,10 +78,15 @@ class Feeder:
                 f"give a batch size from 1 to {self.longest // world}."
             )
         self.resident = self._resident()
-        self._order = lru_cache(2 * len(self.streams))(self._shuffled)
+        self._held: dict[tuple[str, int], tuple[Any, int, np.ndarray]] = {}
+        settled = [name for name in self.streams if self._order(name).by in KNOWN]
+        for name in settled:
+            self._ordered(name, 0)  # which refuses what does not suit it
+        # What the method writes between two steps decides the groups of the next one.
+        self.ahead = AHEAD if len(settled) == len(self.streams) else 0
 
     def batch(self, step: int) -> dict[str, Any]:
-        """A step's batch on the device: what `Samples.batch` gives of each stream, or that and labels int64 [n]."""
+        """A step's batch on the device: of each stream what `Samples.batch` gives, or a tuple of that and its parts."""
         return self._send(self._gather(step))
 
     def iterate(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
@@ -86,33 +97,51 @@ class Feeder:
         pool = ThreadPoolExecutor(1)
         waiting: deque[Future] = deque()
         try:
-            for step in range(start, stop + AHEAD):
+            for step in range(start, stop + self.ahead):
                 if step < stop:
                     waiting.append(pool.submit(self._gather, step))
-                if step >= start + AHEAD and waiting:
+                if step >= start + self.ahead:
                     yield self._send(waiting.popleft().result())
         finally:
             pool.shutdown(cancel_futures=True)
 
     def indices(self, name: str, step: int) -> np.ndarray:
         """Which samples of a stream make up this rank's part of a step's batch."""
-        count, whole = len(self.streams[name]), self.batch_size * self.world
-        if count == self.longest:
+        whole, lap = self.batch_size * self.world, self._lap(name)
+        if len(self.streams[name]) == self.longest:
             epoch, step = divmod(step, self.steps_per_epoch)
             begin = step * whole + self.rank * self.batch_size
-            return self._order(name, epoch)[begin : begin + self.batch_size]
+            return self._ordered(name, epoch)[begin : begin + self.batch_size]
         begin = step * whole + self.rank * self.batch_size
         places = np.arange(begin, begin + self.batch_size)
-        parts = [
-            self._order(name, lap)[places[places // count == lap] % count]
-            for lap in np.unique(places // count).tolist()
-        ]
-        return np.concatenate(parts)
+        laps = np.unique(places // lap).tolist()
+        return np.concatenate([self._ordered(name, k)[places[places // lap == k] % lap] for k in laps])
 
-    def _shuffled(self, name: str, epoch: int) -> np.ndarray:
-        """A stream's order in an epoch. Two streams of the same length are shuffled differently."""
-        place = list(self.streams).index(name)
-        return np.random.default_rng([self.seed, place, epoch]).permutation(len(self.streams[name]))
+    def _lap(self, name: str) -> int:
+        """Items of a stream from one order to the next: each once, or where it goes by groups whole batches."""
+        count = len(self.streams[name])
+        return -(-count // self.batch_size) * self.batch_size if self._order(name).by else count
+
+    def _order(self, name: str) -> Shuffled:
+        return self.orders.get(name, SHUFFLED)
+
+    def _ordered(self, name: str, epoch: int) -> np.ndarray:
+        """A stream's items in the order of an epoch. Two streams of the same length are ordered differently."""
+        order, version = self._order(name), 0
+        groups: Any = self.streams[name].labels
+        if order.by not in KNOWN:
+            assert self.groups is not None, f"the groups {order.by} are the method's to give"
+            groups = self.groups(order.by)
+            version = groups._version  # which rises as the method writes into it
+        held = self._held.get((name, epoch))
+        if held is None or held[0] is not groups or held[1] != version:
+            rng = np.random.default_rng([self.seed, list(self.streams).index(name), epoch])
+            parts = groups.cpu().numpy() if isinstance(groups, Tensor) else groups
+            held = groups, version, order.epoch(self._lap(name), parts, self.batch_size, rng)
+            self._held[name, epoch] = held
+            if len(self._held) > 2 * len(self.streams):
+                del self._held[next(iter(self._held))]
+        return held[2]
 
     def _resident(self) -> dict[str, Tensor]:
         """Every stream's images on the GPU, uint8 [n, h, w, c], if there is nothing else and all of them fit."""
@@ -123,25 +152,22 @@ class Feeder:
             return {}
         return {name: _upload(samples, self.device) for name, samples in self.streams.items()}
 
-    def _gather(self, step: int) -> dict[str, tuple[Any, Tensor | None]]:
-        """Items (their indices, where they are on the GPU already) and labels, pinned for the way to a GPU."""
-        parts = {}
+    def _gather(self, step: int) -> dict[str, tuple[Any, tuple[Any, ...]]]:
+        """Items (their indices, where they are on the GPU already) and their parts, pinned for the way to a GPU."""
+        found = {}
         for name, samples in self.streams.items():
             indices = self.indices(name, step)
             items = torch.from_numpy(indices) if self.resident else samples.batch(indices)
-            labels = None
-            if name in self.labelled and samples.labels is not None:
-                labels = torch.from_numpy(samples.labels[indices])
-            parts[name] = (items, labels)
-        return tree_map_only(Tensor, Tensor.pin_memory, parts) if self.device.type == "cuda" else parts
+            found[name] = (items, samples.beside(self.needs[name], indices))
+        return tree_map_only(Tensor, Tensor.pin_memory, found) if self.device.type == "cuda" else found
 
-    def _send(self, parts: dict[str, tuple[Any, Tensor | None]]) -> dict[str, Any]:
+    def _send(self, gathered: dict[str, tuple[Any, tuple[Any, ...]]]) -> dict[str, Any]:
         batch: dict[str, Any] = {}
-        for name, part in parts.items():
-            items, labels = tree_map_only(Tensor, lambda x: x.to(self.device, non_blocking=True), part)
+        for name, found in gathered.items():
+            items, parts = tree_map_only(Tensor, lambda x: x.to(self.device, non_blocking=True), found)
             if self.resident:
                 items = self.resident[name].index_select(0, items).permute(0, 3, 1, 2)
-            batch[name] = items if labels is None else (items, labels)
+            batch[name] = together(items, parts)
         return batch
 
 

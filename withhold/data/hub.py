@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from withhold.data import images, sources
-from withhold.data.kind import Item, Kind, Unreadable
-from withhold.data.tables import Table
+from withhold.data import images
+from withhold.data.kind import Item, Kind, Table, Unreadable
+from withhold.data.manifests import LABELS, find
 from withhold.errors import WithholdError
 
 if TYPE_CHECKING:
@@ -25,42 +25,41 @@ class Hub(Table):
         own = {"image": "Image", "audio": "Audio", "video": "Video"}.get(kind.name, "")
         typed = [name for name, feature in features.items() if type(feature).__name__ == own]
         classed = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-        self.column = typed[0] if typed else sources.item_column("The data set", features, kind)
-        self.label = sources.label_column(classed) or next(iter(classed), None) or sources.label_column(features)
+        self.item = typed[0] if typed else kind.item_column("The data set", features)
+        self.label = find(LABELS, classed) or next(iter(classed), None) or find(LABELS, features)
         self.classes = tuple(features[self.label].names) if self.label in classed else ()
-        if typed:
-            dataset = dataset.cast_column(self.column, type(features[self.column])(decode=False))
+        for name, feature in features.items():
+            if hasattr(feature, "decode"):  # images, sounds and videos
+                dataset = dataset.cast_column(name, type(feature)(decode=False))
         self.dataset = dataset.with_format(None)
-
         self.holds_paths = kind.name != "text"
 
     def __len__(self):
         return len(self.dataset)
 
     @property
+    def columns(self):
+        return list(self.dataset.column_names)
+
+    @property
     def labels(self):
-        return list(self.dataset[self.label]) if self.label else None
+        return self._column(self.label) if self.label else None
+
+    def _column(self, name):
+        return list(self.dataset[name])
 
     def names(self):
         if not self.holds_paths:
             return super().names()
-        values = self.dataset.select_columns([self.column])
-        paths = (row[self.column]["path"] if isinstance(row[self.column], dict) else row[self.column] for row in values)
+        values = (row[self.item] for row in self.dataset.select_columns([self.item]))
+        paths = (value["path"] if isinstance(value, dict) else value for value in values)
         return [path if path and isinstance(path, str) else str(row) for row, path in enumerate(paths)]
 
     def items(self, indices):
-        return [_item(value) for value in self.dataset[list(indices)][self.column]]
+        return [_item(value) for value in self.dataset[list(indices)][self.item]]
 
     def stamp(self):
-        return f"{self.dataset._fingerprint} {self.column} {self.label}"
-
-
-def tables(found: "datasets.Dataset | datasets.DatasetDict", kind: type[Kind]) -> sources.Tables:
-    """The tables of a Dataset, or of the splits of a DatasetDict."""
-    if not isinstance(found, dict):
-        return {"": Hub(found, kind)}
-    parts = sources.pair(found) or {"": next(iter(found.values()))}
-    return {split: Hub(part, kind) for split, part in parts.items()}
+        return f"{self.dataset._fingerprint} {self.item} {self.label}"
 
 
 def fetch(name: str) -> "datasets.Dataset | datasets.DatasetDict":

@@ -6,12 +6,15 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 
-from withhold.data.kind import Item, Kind, Shape, Unreadable, nothing_in
+from withhold.data import media
+from withhold.data.kind import Item, Kind, Shape
 from withhold.errors import UsageError
 
 DECODER = 1  # part of every cache key: raise it when the pixels that come out of `decode` change
+NUMBERED = ("1", "L", "P", "I", "I;16")
+"""Pillow's modes of images that hold numbers: what a mask is in."""
 CHUNK = 2**26  # bytes of pixels that are decoded before they are written
 
 
@@ -58,12 +61,13 @@ class Images(Pictures):
     """
 
     name = noun = "image"
-    endings = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+    endings = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".jpe", ".avif", ".heic",
+               ".heif")  # fmt: skip
     columns = ("image", "img", "path", "file", "filename", "file_name", "image_path", "bytes", "jpg", "png", "name")
 
     @property
     def key(self):
-        return f"{self.size} {self.channels} {DECODER}"
+        return f"{self.size} {self.channels} {DECODER}" + " heif" * media.has_heif()
 
     @property
     def at_once(self):
@@ -98,24 +102,24 @@ def decode(item: Item, size: int, channels: int) -> np.ndarray:
     """
     if isinstance(item, np.ndarray) and item.shape == (size, size, channels):
         return item
-    with _readable(item) as image:
+    with media.image(item) as image:
         if image.format == "JPEG":
             image.draft(None, (2 * size, 2 * size))  # decodes at 1/2, 1/4 or 1/8, with twice the pixels that we need
-        square = _square(_plain(image), size)
-        pixels = np.asarray(_in_mode(square, "L" if channels == 1 else "RGB"))
+        cropped = square(_plain(image), size)
+        pixels = np.asarray(_in_mode(cropped, "L" if channels == 1 else "RGB"))
     return pixels.reshape(size, size, channels)
 
 
 def whole(item: Item) -> np.ndarray:
     """An image -> uint8 [h, w, 1 or 3] at its own size, otherwise as from `decode`. Raises: Unreadable."""
-    with _readable(item) as image:
+    with media.image(item) as image:
         pixels = np.array(_plain(image))
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def thumbnail(item: Item, size: int) -> Image.Image:
     """An image, upright, grey or colour with 8 bits, shrunk to fit into `size` pixels squared. Raises: Unreadable."""
-    with _readable(item) as image:
+    with media.image(item) as image:
         if image.format == "JPEG":
             image.draft(None, (2 * size, 2 * size))
         small = _plain(image)
@@ -123,15 +127,22 @@ def thumbnail(item: Item, size: int) -> Image.Image:
         return small
 
 
+def extent(item: Item) -> tuple[int, int]:
+    """Width and height of an image in pixels, upright, from its header. Raises: Unreadable."""
+    with media.image(item) as image:
+        lying = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return image.size[::-1] if lying else image.size
+
+
 def short_side(item: Item) -> int:
     """The shorter side of an image in pixels, from its header. Raises: Unreadable."""
-    with _readable(item) as image:
+    with media.image(item) as image:
         return min(image.size)
 
 
 def is_grey(item: Item) -> bool:
     """Whether an image has no colour: it is stored as grey, or its channels agree. Raises: Unreadable."""
-    with _readable(item) as image:
+    with media.image(item) as image:
         if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
             return True
     pixels = decode(item, 32, 3)
@@ -141,38 +152,8 @@ def is_grey(item: Item) -> bool:
 def encode(pixels: np.ndarray) -> bytes:
     """Pixels uint8 [h, w] or [h, w, c] -> a PNG file."""
     file = io.BytesIO()
-    _from_pixels(pixels).save(file, "PNG", compress_level=1)
+    media.from_pixels(pixels).save(file, "PNG", compress_level=1)
     return file.getvalue()
-
-
-@contextlib.contextmanager
-def _readable(item: Item):
-    """The opened image; whatever goes wrong inside becomes `Unreadable`: a damaged file can raise nearly anything."""
-    try:
-        item = item() if callable(item) else item
-        if isinstance(item, np.ndarray):
-            yield _from_pixels(item)
-        else:
-            with Image.open(io.BytesIO(item) if isinstance(item, bytes) else str(item)) as image:
-                yield image
-    except Unreadable:
-        raise
-    except Exception as error:
-        raise Unreadable(_reason(item, error)) from error
-
-
-def _reason(item: Item, error: Exception) -> str:
-    if lacking := nothing_in(item, error):
-        return lacking
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"too many pixels: {str(error).split(',')[0]}"
-    return str(error).strip().rstrip(".") or type(error).__name__
-
-
-def _from_pixels(pixels: np.ndarray) -> Image.Image:
-    return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -204,11 +185,12 @@ def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
     return np.rint(values * (255 / top)).astype(np.uint8)
 
 
-def _square(image: Image.Image, size: int) -> Image.Image:
+def square(image: Image.Image, size: int, resampling: Image.Resampling = Image.Resampling.LANCZOS) -> Image.Image:
+    """The centre square of an image, scaled to `size` pixels."""
     width, height = image.size
     side = min(width, height)
     left, upper = (width - side) // 2, (height - side) // 2
     box = (left, upper, left + side, upper + side)
     if side == size:
         return image if width == height else image.crop(box)
-    return image.resize((size, size), Image.Resampling.LANCZOS, box)
+    return image.resize((size, size), resampling, box)

@@ -1,16 +1,13 @@
-"""What a kind of data is: how its files are found, and how an item is decoded."""
+"""What a kind of data is: how its files are found and its items decoded; and a table of items that are not yet."""
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from withhold.errors import UsageError, WithholdError
-
-if TYPE_CHECKING:
-    from withhold.data.tables import Table
+from withhold.data.manifests import find
+from withhold.errors import UsageError, WithholdError, suggestion
 
 PROBES = 256
 
@@ -38,14 +35,6 @@ class Unreadable(Exception):
     """An item that cannot be decoded; its text is the reason, in a few words."""
 
 
-def nothing_in(item: Item | None, error: Exception) -> str:
-    """Why there was nothing to decode, where that is what the error means; else ""."""
-    if isinstance(error, FileNotFoundError):
-        return "missing file"
-    empty_file = isinstance(item, str) and os.path.isfile(item) and not os.path.getsize(item)
-    return "empty file" if empty_file or (isinstance(item, bytes) and not item) else ""
-
-
 class Kind:
     """A kind of data, and how its items are decoded: a frozen dataclass whose fields are the decode parameters.
 
@@ -63,6 +52,15 @@ class Kind:
     noun: ClassVar[str]
     endings: ClassVar[tuple[str, ...]]
     columns: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def item_column(cls, where: Any, columns: Iterable[str]) -> str:
+        """The column that holds items of this kind, or their paths. Raises: UsageError, there is none."""
+        found = find(cls.columns, columns)
+        if found is None:
+            there, ways = ", ".join(columns), ", ".join(cls.columns)
+            raise UsageError(f"{where} has no column of {cls.noun}s (it has {there}): call it one of {ways}.")
+        return found
 
     @property
     def complete(self) -> bool:
@@ -124,3 +122,62 @@ class Kind:
             return UsageError(f"{where} holds no {self.noun}.")
         first, reason = bad[0]
         return WithholdError(f"None of the {len(table)} {self.noun}s in {where} can be read ({first}: {reason}).")
+
+
+class Table:
+    """Items that are not decoded yet.
+
+    Attributes:
+        labels: one value an item, as the source has it; None where there are none.
+        unlabelled: why there are none, where a person may have expected some; part of a sentence.
+        classes: what the label numbers are called, where the source says so.
+        listed: whether a manifest names its items.
+        beside: the columns of the manifest, the items' own among them.
+        ignored: (name, reason) of each file beside them that is not read.
+    """
+
+    labels: Sequence[Any] | None = None
+    unlabelled: str = ""
+    classes: tuple[str, ...] = ()
+    listed: bool = False
+    beside: Mapping[str, Sequence[Any]] = {}
+    ignored: list[tuple[str, str]] = []
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def items(self, indices: Sequence[int]) -> list[Item]:
+        """The items at `indices`."""
+        raise NotImplementedError
+
+    def stamp(self) -> str:
+        """Text that changes when the items, their names or their labels change; cheap to compute."""
+        raise NotImplementedError
+
+    def names(self) -> Sequence[str]:
+        """What each item is called: its path where there is one, else its row."""
+        return [str(row) for row in range(len(self))]
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns."""
+        return list(self.beside)
+
+    def column(self, name: str) -> list[Any]:
+        """The values of a column as the source has them, None for a gap. Raises: UsageError: there is no such."""
+        found = find([name.strip().lower()], self.columns)
+        if found is None:
+            raise UsageError(f"There is no column {name!r}: {suggestion(name, self.columns)}")
+        return self._column(found)
+
+    def _column(self, name: str) -> list[Any]:
+        return list(self.beside[name])
+
+    def chunks(self, size: int) -> Iterator[list[Item]]:
+        """All items in order, `size` at a time."""
+        for start in range(0, len(self), size):
+            yield self.items(range(start, min(start + size, len(self))))
+
+    def probe(self, count: int) -> list[int]:
+        """The indices of at most `count` items that are cheap to read and stand for the rest."""
+        return sorted({int(index) for index in np.linspace(0, len(self) - 1, min(count, len(self)))})

@@ -1,6 +1,7 @@
-"""Label values of any kind -> numbers and the classes' names; and labels from a file of their own."""
+"""Label values -> numbers and the names of classes, of one set or of several; and labels from a file of their own."""
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,50 +9,84 @@ from typing import Any
 
 import numpy as np
 
+from withhold.data import manifests
+from withhold.data.images import Images
 from withhold.data.samples import Samples
-from withhold.data.sources import read_manifest
 from withhold.errors import UsageError, WithholdError
 
 log = logging.getLogger("withhold")
 
+NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[-+]?\d+)?", re.IGNORECASE)
+WHOLE = re.compile(r"-?\d+\.0")  # as a column of floats writes a whole number
 
-def number(
-    values: Sequence[Any], everywhere: Iterable[Sequence[Any]], names: tuple[str, ...]
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Label values -> int64 [n] (-1 where unlabelled) and the classes' names.
 
-    Whole numbers below 10,000 keep their value; other values are numbered in sorted order.
+def number(columns: Iterable[Sequence[Any]], names: tuple[str, ...] = ()) -> tuple[list[np.ndarray], tuple[str, ...]]:
+    """Columns of label values -> int64 [n] of each, -1 where there is no label, and the names of the classes.
+
+    A label is text: every text that occurs is a class, in the order of numbers if all of them are, else sorted. An
+    empty cell, None, or "nan" among numbers is no label.
 
     Args:
-        everywhere: the values of all splits, so that a class has the same number in each.
-        names: the classes' names where the values are numbers already, else empty.
+        columns: of the splits of one source, so that a class has the same number in each.
+        names: the names of the classes where the values are numbers already, else empty; -1 is no label then.
     """
-    texts = [_text(value) for value in values]
     if names:
-        found = np.array([int(text or -1) for text in texts], dtype=np.int64)
-        if found.max(initial=-1) >= len(names):
-            raise WithholdError(f"A label is {found.max()}, but only {len(names)} classes have names.")
-        return found, names
-    known = {_text(value) for part in everywhere for value in part} - {""}
-    if all(text.isdecimal() and int(text) < 10_000 for text in known):
-        classes = tuple(map(str, range(max(map(int, known), default=-1) + 1)))
-        return np.array([int(text or -1) for text in texts], dtype=np.int64), classes
-    numbers = {text: row for row, text in enumerate(sorted(known))}
-    return np.array([numbers.get(text, -1) for text in texts], dtype=np.int64), tuple(numbers)
+        numbers = [np.array([int(_text(value) or -1) for value in column], dtype=np.int64) for column in columns]
+        most = max((part.max(initial=-1) for part in numbers), default=-1)
+        if most >= len(names):
+            raise WithholdError(f"A label is {most}, but only {len(names)} classes have names.")
+        return numbers, names
+    sets = []
+    for texts in map(_texts, columns):
+        places = {text: place for place, text in enumerate(sorted(set(texts) - {""}))}
+        sets.append((np.array([places.get(text, -1) for text in texts], dtype=np.int64), tuple(places)))
+    _, known = share_classes(sets)
+    in_order = sorted(sorted(known), key=float) if all(map(NUMBER.fullmatch, known)) else sorted(known)
+    (_, *shared), classes = share_classes([(None, tuple(in_order)), *sets])
+    return shared, classes
+
+
+def share_classes(sets: Sequence[tuple[np.ndarray | None, tuple[str, ...]]]) -> tuple[list[Any], tuple[str, ...]]:
+    """One table of classes over several labelled sets: those of the first, then what the others have besides.
+
+    A class is known by its name. A column of whole numbers becomes one of floats where it has gaps: if all names of a
+    set are such, its 1.0 is the 1 of the others.
+
+    Args:
+        sets: labels int64 [n] (-1 where there is none; None where a set has none) and the names of their classes.
+
+    Returns:
+        the labels of each set as numbers of the one table, and the names in it.
+    """
+    table: dict[str, str] = {}  # what makes names the same, and the name that was there first
+    shared: list[Any] = []
+    for labels, classes in sets:
+        marks = [name.removesuffix(".0") for name in classes] if all(map(WHOLE.fullmatch, classes)) else classes
+        for mark, name in zip(marks, classes, strict=True):
+            table.setdefault(mark, name)
+        places = {mark: place for place, mark in enumerate(table)}
+        numbers = np.array([*(places[mark] for mark in marks), -1], dtype=np.int64)  # its last is found by -1
+        shared.append(None if labels is None else numbers[labels])
+    return shared, tuple(table.values())
+
+
+def _texts(column: Sequence[Any]) -> list[str]:
+    texts = list(map(_text, column))
+    others = {text.lower() for text in texts} - {"nan", ""}
+    if others and all(map(NUMBER.fullmatch, others)):
+        return ["" if text.lower() == "nan" else text for text in texts]
+    return texts
 
 
 def _text(value: Any) -> str:
-    """A label value as text; "" where it stands for unlabelled: None, not a number, "" and -1."""
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    text = str(value).strip()
-    return "" if text == "-1" else text
+    """A label value as text; "" where there is none."""
+    if isinstance(value, list | tuple | dict | bytes):
+        raise WithholdError(f"A label is {str(value)[:40]}, and it has to be one text or number: name another column.")
+    return "" if value is None or value != value else str(value).strip()
 
 
 def attach(samples: Samples, path: Path) -> Samples:
-    """The samples with the labels that a csv or jsonl file gives to their names; -1 for those that it leaves out.
+    """The samples with the labels that a table gives to their names; -1 for those that it leaves out.
 
     A name matches in full, by its end ("photos/cat/1.jpg" is cat/1.jpg), or as a file name that occurs once.
     """
@@ -59,37 +94,38 @@ def attach(samples: Samples, path: Path) -> Samples:
         raise UsageError(
             f"There is no file of labels {str(path)!r}: give a csv or jsonl file with the columns path and label."
         )
-    listed, values = read_manifest(path)
-    if values is None:
+    columns = manifests.read(path)
+    label = manifests.find(manifests.LABELS, columns)
+    listed = [str(name or "").strip().replace("\\", "/") for name in columns[Images.item_column(path, columns)]]
+    if label is None:
         raise UsageError(f"{path} has no column of labels: call it label, class or target.")
-    rows = {name: row for row, name in enumerate(samples.names)}
+    (values,), classes = number([columns[label]])
+    rows = {name.replace("\\", "/"): row for row, name in enumerate(samples.names)}
     tails = Counter(name.split("/")[-1] for name in rows)
     alone = {tail: row for name, row in rows.items() if tails[tail := name.split("/")[-1]] == 1}
-    given: list[Any] = [None] * len(samples)
+    labels = np.full(len(samples), -1, dtype=np.int64)
     lost, found = [], set()
-    for name, value in zip(listed, values, strict=True):
+    for name, value in zip(listed, values.tolist(), strict=True):
         parts = name.split("/")
         ends = ["/".join(parts[start:]) for start in range(len(parts))]
         place = next((rows[end] for end in ends if end in rows), alone.get(name))
         if place is None:
             lost.append(name)
-        elif place in found and _text(given[place]) != _text(value):
-            other = f"{_text(given[place])!r} and {_text(value)!r}"
-            raise UsageError(f"{path} gives {samples.names[place]} two labels, {other} (as {name}): keep one.")
+        elif place in found and labels[place] != value:
+            first, second = ((*classes, "")[other] for other in (labels[place], value))
+            raise UsageError(
+                f"{path} gives {samples.names[place]} two labels, {first!r} and {second!r} (as {name}): keep one."
+            )
         else:
-            given[place] = value
+            labels[place] = value
             found.add(place)
     if not found:
-        raise UsageError(
-            f"{path} labels nothing in {samples.source}: it says {listed[0]!r}, the data say {samples.names[0]!r}."
-        )
+        said = f"it says {listed[0]!r}, the data say {samples.names[0]!r}" if listed else "it lists nothing"
+        raise UsageError(f"{path} labels nothing in {samples.source}: {said}.")
     log.info("%s labels %s of %s items in %s", path, f"{len(found):,}", f"{len(samples):,}", samples.source)
     if lost:
         log.warning("%s of its rows match nothing there, such as %s", f"{len(lost):,}", lost[0])
-    known = {str(value) for value in values} - {"", "-1", "None"}
-    if known <= set(samples.classes):
-        number_of = {name: row for row, name in enumerate(samples.classes)}
-        labels, classes = np.array([number_of.get(str(value), -1) for value in given], dtype=np.int64), samples.classes
-    else:
-        labels, classes = number(given, [values], ())
+    numbers, table = share_classes([(None, samples.classes), (labels, classes)])
+    if table == samples.classes:  # the file knows no other classes than the data
+        labels, classes = numbers[1], table
     return samples.with_labels(labels, classes)

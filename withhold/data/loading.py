@@ -1,29 +1,35 @@
 """From what a person names to decoded samples, through the cache."""
 
+import functools
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from withhold.data import cache
+from withhold.data import cache, hub, texts
 from withhold.data.arrays import Arrays
 from withhold.data.images import Images, Pictures
 from withhold.data.kind import Kind, Unreadable
 from withhold.data.labels import attach
-from withhold.data.opening import PAIR, Part, kind_named, part_of
+from withhold.data.opening import JOINT, Part, kind_named, part_of
+from withhold.data.parts import Masks, attach_columns, masks_of, second_text
 from withhold.data.samples import Samples
-from withhold.data.series import Pairs, Series
+from withhold.data.series import Joined, Series
 from withhold.data.sounds import Sounds
 from withhold.data.streaming import Stream
-from withhold.data.tables import Frames, Parquet, Table
+from withhold.data.tables import Frames, Parquet, Succession, Table
 from withhold.data.videos import Videos
 from withhold.errors import WithholdError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 log = logging.getLogger("withhold")
 
@@ -35,6 +41,7 @@ def load(
     source: Any,
     kind: str = "image",
     *,
+    parts: Sequence[str] | None = None,
     strict: bool = False,
     labels: str | os.PathLike | None = None,
     cache_dir: str | os.PathLike | None = None,
@@ -44,37 +51,49 @@ def load(
 
     Args:
         source: a folder or zip archive (its sub-folders are the classes if there are several and every item is inside
-            one; folders that wrap all of an archive do not count), a csv, jsonl, parquet, npz, IDX or single file,
-            "digits", "hf:NAME" (hub or local), any of these with "::train" or "::test" behind it; or an array or tensor
+            one; folders that wrap all of an archive do not count), a csv, tsv, jsonl, json, parquet, npz, IDX or single
+            file, "digits", "hf:NAME" (hub or local), any of these with "::train", "::test" or "::unlabelled" behind it,
+            where folders, files or splits are called so; or an array or tensor
             uint8 [n, h, w], [n, h, w, c] or [n, c, h, w] (of videos [n, t, h, w], [n, t, h, w, c] or [n, t, c, h, w],
             whose frames count as they are, whatever fps says), a pair (items, labels), a list of paths (or of texts),
             a datasets.Dataset, or Samples (given back as they are).
-        kind: "image", "video", "audio", "text" or "video + audio".
-        decoding: what the kind's class takes (`Images`, `Videos`, `Sounds`, `Texts`; of all of them for a video with
-            sound), such as size and channels; what is left out or None takes what suits the data.
+        kind: "image", "video", "audio", "text", or several joined by " + ", such as "video + audio"; of "text + text"
+            the second one is a column called translation, target, summary ... of the same table.
+        parts: what else belongs to an item, of `needs.PARTS`; what a table has beside that is said.
+        decoding: what the kind's class takes (`Images`, `Videos`, `Sounds`, `Texts`; of all of them for joined kinds),
+            such as size and channels; what is left out or None takes what suits the data.
         strict: raise at the first item that cannot be decoded, instead of skipping and listing it.
-        labels: a csv or jsonl file of paths or names and labels, which replace the source's; the rest are unlabelled.
+        labels: a table of paths or names and labels, which replace the source's; the rest are unlabelled.
         cache_dir: instead of $WITHHOLD_CACHE or ~/.cache/withhold.
 
     Raises:
         UsageError, WithholdError: each with a sentence that names the source and the way out.
     """
-    if isinstance(source, Samples):
-        samples = source
-    elif kind == PAIR:
-        samples = _load_pairs(source, decoding, strict, cache_dir)
-    else:
-        samples = _load(part_of(source, kind_named(kind)), kind_named(kind)(**decoding), strict, cache_dir)
-    if strict and samples.skipped:
-        name, reason = samples.skipped[0]
-        raise WithholdError(f"{name} in {samples.source} cannot be read: {reason}.")
+    samples = source
+    if not isinstance(source, Samples):
+        samples = _load_all(source, kind.split(JOINT), parts, decoding, strict, cache_dir)
     return samples if labels is None else attach(samples, Path(labels))
+
+
+def fit_tokenizer(sources: Sequence[tuple[Any, str]], name: str) -> "Tokenizer":
+    """A tokenizer that has learned its vocabulary from all texts of sources, each given with its kind.
+
+    Args:
+        name: "words", "wordpiece:8000" ...; or a tokenizer that exists: "hf:NAME", a tokenizer.json or its folder.
+    """
+    if texts.is_elsewhere(name):
+        return texts.load_tokenizer(name)
+    found: dict[str, Part] = {}  # a source that is named twice counts once
+    for source, kind in sources:
+        part = part_of(source, texts.Texts)
+        found |= {part.stamp: part} | ({f"{part.stamp} 2": second_text(part)} if kind != texts.Texts.name else {})
+    where = " and ".join(part.name for part in found.values())
+    return texts.train_tokenizer(Succession({key: part.table for key, part in found.items()}), name, where)
 
 
 def takes(kind: str) -> set[str]:
     """The names of the decode parameters of a kind."""
-    kinds = (Videos, Sounds) if kind == PAIR else (kind_named(kind),)
-    return {field.name for cls in kinds for field in fields(cls)}  # type: ignore[arg-type]
+    return {field.name for name in kind.split(JOINT) for field in fields(kind_named(name))}  # type: ignore[arg-type]
 
 
 def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any) -> Samples:
@@ -101,9 +120,17 @@ def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any) -> Samples:
                 held = cache.find(key, cache_dir)
     if held is None:
         raise WithholdError(f"The cache in {cache.root(cache_dir)} lost what was just written to it: try again.")
-    about = {**held.about, "source": name, "unlabelled": table.unlabelled}
+    if strict and held.about["skipped"]:
+        item, reason = held.about["skipped"][0]
+        raise WithholdError(f"{item} in {name} cannot be read: {reason}.")
+    if table.ignored:
+        endings = Counter(reason for _, reason in table.ignored)
+        said = ", ".join(f"{count:,} ({reason})" for reason, count in endings.most_common())
+        log.warning("%s: files that are left out: %s", name, said)
+    skipped = [*held.about["skipped"], *table.ignored]
+    about = {**held.about, "skipped": skipped, "source": name, "unlabelled": table.unlabelled}
     if held.ends is None or kind.window is None:
-        return Samples(held.values, **about)
+        return Samples(held.values, sources=held.sources, **about)
     spans = np.stack([np.concatenate([[0], held.ends[:-1]]), held.ends], axis=1)
     cache.has_room(0, cache_dir)  # how long items are is known only now: what is beyond the limit gives way
     return Series(held.values, spans, kind.window, kind.name, kind.rows_a_second, held.sources, **about)
@@ -123,19 +150,33 @@ def _as_it_is(pixels: np.ndarray, kind: Pictures, part: Part, key: str) -> Sampl
     return Series(pixels.reshape(-1, *kind.row), spans, kind.frames, kind.name, kind.fps, rows, **about)
 
 
-def _load_pairs(source: Any, decoding: dict[str, Any], strict: bool, cache_dir: Any) -> Pairs:
-    """The videos of a source with their sounds; what lacks one of the two is left out, and listed."""
-    seen = part_of(source, Videos)
-    heard = part_of(source, Sounds) if seen.table.listed else seen
-    loaded: list[Any] = []
-    for part, cls in ((seen, Videos), (heard, Sounds)):
-        own = {field: value for field, value in decoding.items() if field in takes(cls.name)}
-        loaded.append(_load(part, cls(**own), strict, cache_dir))
-    frames, sound = loaded
-    _, first, second = np.intersect1d(frames.sources, sound.sources, return_indices=True)
-    if not len(first):
-        raise WithholdError(f"No item of {seen.name} has both a picture and a sound that can be read.")
-    return Pairs(frames.select(first), sound.select(second))
+def _load_all(
+    source: Any, kinds: list[str], wanted: Sequence[str] | None, decoding: dict[str, Any], strict: bool, cache_dir: Any
+) -> Samples:
+    """A source's items in all kinds, with what is wanted of them; what lacks one of these is left out, and listed."""
+    first = part_of(source, kind_named(kinds[0]))
+    loaded = []
+    for place, name in enumerate(kinds):
+        own = {field: value for field, value in decoding.items() if field in takes(name)}
+        part = first
+        if name in kinds[:place]:
+            part = second_text(first)
+        elif place and (first.table.listed or name != Sounds.name):  # else a sound is the video's own
+            part = part_of(source, kind_named(name))
+        loaded.append(_load(part, kind_named(name)(**own), strict, cache_dir))
+    masked = "mask" in (wanted or ())
+    if masked:
+        loaded.append(_load(masks_of(first), Masks(size=loaded[0].shape[0]), strict, cache_dir))
+    if len(loaded) > 1:
+        both = functools.reduce(np.intersect1d, [samples.sources for samples in loaded])
+        if not len(both):
+            raise WithholdError(f"No item of {first.name} can be read as {' and '.join([*kinds, *(wanted or ())])}.")
+        loaded = [samples.select(np.flatnonzero(np.isin(samples.sources, both))) for samples in loaded]
+    if masked:
+        loaded[0].parts["mask"] = masks = loaded.pop()
+        loaded[0].skipped = loaded[0].skipped + masks.skipped
+    attach_columns(loaded[0], first, kind_named(kinds[0]), wanted)
+    return loaded[0] if len(loaded) == 1 else Joined(*loaded)
 
 
 def _pieces(
@@ -189,9 +230,8 @@ def _stream(
     table: Table, kind: Images, labels: np.ndarray | None, classes: tuple[str, ...], key: str, name: str, strict: bool
 ) -> Samples:
     if isinstance(table, Parquet):  # which has no quick way to a single row
-        from withhold.data import hub
-
         table = hub.Hub(hub.as_dataset(table, None, (), key), Images)
     assert kind.size is not None and kind.channels is not None
     stream = Stream(table, kind.size, kind.channels, labels, strict)
+    stream.skipped += table.ignored
     return Samples(stream, stream.names, labels, classes, stream.skipped, key, name, unlabelled=table.unlabelled)

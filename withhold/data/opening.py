@@ -5,33 +5,33 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from withhold.data import images, sources, texts
+from withhold.data import hub, images, sources
 from withhold.data.images import Images
-from withhold.data.kind import Item, Kind, Shape, Unreadable
+from withhold.data.kind import Item, Kind, Shape, Table, Unreadable
 from withhold.data.labels import number
 from withhold.data.samples import Samples
-from withhold.data.series import Pairs
 from withhold.data.sounds import Sounds
-from withhold.data.tables import Table
+from withhold.data.tables import Succession
 from withhold.data.texts import Texts
 from withhold.data.videos import Videos
 from withhold.errors import UsageError, WithholdError, suggestion
 
 if TYPE_CHECKING:
     import datasets
-    from tokenizers import Tokenizer
 
 log = logging.getLogger("withhold")
 
+JOINT = " + "
+"""Between kinds that go together."""
 KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Videos, Sounds, Texts)}
-PAIR = Pairs.kind
+FORMAT = 2  # part of every fingerprint: raise it when the same source gives other names or labels than before
 
 
 def register(cls: type[Kind]) -> type[Kind]:
@@ -49,51 +49,47 @@ def splits(source: Any, kind: str = "image") -> dict[str, Any]:
     if split is not None or isinstance(base, Samples):
         return {}
     if isinstance(base, dict):  # a DatasetDict
-        return sources.pair(base)
-    return {split: f"{os.fspath(base)}::{split}" for split in sources.tables(base, _found_as(kind)) if split}
+        found = sources.parts(base)
+    else:
+        found = {part: f"{os.fspath(base)}::{part}" for part in sources.tables(base, kind_named(kind))}
+    return {part: found[part] for part in ("train", "test")} if "test" in found else {}
 
 
 def measure(source: Any, kind: str = "image") -> Shape:
     """The shape of a source, from at most 256 of its items. Raises: WithholdError, if none of them can be read."""
     if isinstance(source, Samples):
         return source.measured()
-    if kind == PAIR:
+    shape = Shape()
+    for name in kind.split(JOINT):
         try:
-            seen, heard = (measure(source, part) for part in ("video", "audio"))
+            part = part_of(source, kind_named(name))
         except UsageError as error:
+            if kind != "video + audio":
+                raise
             raise UsageError(
                 f"{error} Pictures and sounds go together in videos, or in a csv file with columns image and sound."
             ) from error
-        return replace(seen, rate=heard.rate)
-    part = part_of(source, kind_named(kind))
-    return kind_named(kind)().shape(part.table, part.name)
+        found = kind_named(name)().shape(part.table, part.name)
+        shape = Shape(*(max(pair) for pair in zip(astuple(shape), astuple(found), strict=True)))
+    return shape
 
 
-def holds(source: Any) -> str:
-    """Which of the kinds that go with a video with sound a source holds: both together, images, sounds or videos.
-
-    Raises:
-        WithholdError: none of them.
-    """
+def holds(source: Any, kinds: Sequence[str]) -> str:
+    """The first of `kinds` that a source holds. Raises: WithholdError: none of them."""
     if isinstance(source, Samples):
         return source.kind
-    for kind in (PAIR, "image", "audio", "video"):
+    for kind in kinds:
         with contextlib.suppress(WithholdError):
             measure(source, kind)
             return kind
-    measure(source, PAIR)  # which says why not
-    return PAIR
+    measure(source, kinds[0])  # which says why not
+    return kinds[0]
 
 
-def fit_tokenizer(source: Any, name: str) -> "Tokenizer":
-    """A tokenizer that has learned its vocabulary from a source of texts: "words", "wordpiece:8000" ...
-
-    Or one that exists: "hf:NAME", a tokenizer.json or a folder that holds one.
-    """
-    if texts.is_elsewhere(name):
-        return texts.load_tokenizer(name)
-    part = part_of(source, Texts)
-    return texts.train_tokenizer(part.table, name, part.name)
+def alone(kind: str) -> list[str]:
+    """What data of a joined kind may be read as: together, or each alone; a video alone as an image, if it is one."""
+    kinds = kind.split(JOINT)
+    return [kind, *(["image"] if "video" in kinds else []), *reversed(kinds)]
 
 
 def open(source: Any) -> "datasets.Dataset":
@@ -102,8 +98,6 @@ def open(source: Any) -> "datasets.Dataset":
     Columns: image (a struct of encoded bytes or path), name, and label if any (a ClassLabel, null if unlabelled).
     A source that holds splits and is asked for none gives "train".
     """
-    from withhold.data import hub
-
     part = part_of(source, Images)
     return hub.as_dataset(part.table, *part.labels(), part.stamp)
 
@@ -128,7 +122,7 @@ def items(source: Any, names: Sequence[str], kind: str = "image") -> list[Item |
     if source is None:
         return [None if kind == Texts.name else name for name in names]
     try:
-        table = part_of(source, _found_as(kind)).table
+        table = part_of(source, kind_named(kind)).table
     except WithholdError:
         return [None] * len(names)
     rows = {name: row for row, name in enumerate(table.names())}
@@ -162,15 +156,12 @@ def each_image(source: Any) -> Iterator[tuple[str, Tensor]]:
         log.warning("Of the %s images in %s, %s could not be read.", f"{len(table):,}", where, f"{len(skipped):,}")
 
 
-def _found_as(kind: str) -> type[Kind]:
-    """The kind that a source's items are found as: videos, where they are to have sound."""
-    return Videos if kind == PAIR else kind_named(kind)
-
-
 def kind_named(name: str) -> type[Kind]:
-    if name not in KINDS:
-        raise UsageError(f"There is no kind of data {name!r}: {suggestion(name, [*KINDS, PAIR])}")
-    return KINDS[name]
+    """The kind of data that has this name, of joined ones the first. Raises: UsageError, there is none."""
+    first = name.split(JOINT)[0]
+    if first not in KINDS:
+        raise UsageError(f"There is no kind of data {name!r}: {suggestion(name, KINDS)}")
+    return KINDS[first]
 
 
 def _separate(source: Any) -> tuple[Any, str | None]:
@@ -203,19 +194,30 @@ class Part:
     def stamp(self) -> str:
         """Identifies the data; all splits count, because a class has the same number in each."""
         stamps = "\n".join(f"{name}: {table.stamp()}" for name, table in sorted(self.tables.items()))
-        return hashlib.blake2b(f"{self.split}\n{stamps}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+        return hashlib.blake2b(f"{FORMAT}\n{self.split}\n{stamps}".encode(), digest_size=16).hexdigest()
 
     def labels(self) -> tuple[np.ndarray | None, tuple[str, ...]]:
         """The numbers of the classes that the items belong to, and the names of the classes."""
-        everywhere = {split: table.labels for split, table in self.tables.items()}
-        values = everywhere[self.split]
-        if values is None:
+        columns = {split: labels for split, table in self.tables.items() if (labels := table.labels) is not None}
+        if self.split not in columns:
             return None, ()
-        return number(values, [part for part in everywhere.values() if part is not None], self.table.classes)
+        names = next((table.classes for table in self.tables.values() if table.classes), ())
+        numbers, classes = number(columns.values(), names)
+        return dict(zip(columns, numbers, strict=True))[self.split], classes
+
+
+class Several(tuple):
+    """Sources that are read as one, in which each is a domain."""
 
 
 def part_of(source: Any, kind: type[Kind]) -> Part:
     """What a person means by `source`: of one that holds splits and is asked for none, the first."""
+    if isinstance(source, Several):
+        parts = [part_of(one, kind) for one in source]
+        names = [part.name for part in parts]
+        titles = [name if names.count(name) == 1 else f"{name} {place}" for place, name in enumerate(names)]
+        tables = {title: part.table for title, part in zip(titles, parts, strict=True)}
+        return Part({"": Succession(tables)}, "", " and ".join(titles))
     base, split = _separate(source)
     name = os.fspath(base) if isinstance(base, str | os.PathLike) else f"the {type(base).__name__}"
     found = sources.tables(base, kind)

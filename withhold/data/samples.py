@@ -1,18 +1,41 @@
-"""Decoded samples: pixels, labels and names."""
+"""Decoded samples: pixels, names, labels, and what else belongs to each."""
 
 import copy
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from withhold.data.kind import Shape
 from withhold.data.streaming import Stream
 from withhold.errors import UsageError
+from withhold.needs import Need
+
+
+@dataclass(frozen=True)
+class Target:
+    """A value of each item: classes by number, int64 [n], -1 where unknown; or float32 [n, ...], NaN where unknown.
+
+    Attributes:
+        classes: the names of the classes; None for numbers.
+    """
+
+    values: np.ndarray
+    classes: tuple[str, ...] | None = None
+
+    def select(self, indices: np.ndarray) -> "Target":
+        """The values at `indices`."""
+        return Target(self.values[indices], self.classes)
+
+    def batch(self, indices: np.ndarray) -> Tensor:
+        """The values at `indices` as a tensor."""
+        return torch.from_numpy(self.values[indices])
 
 
 class Samples:
@@ -28,6 +51,11 @@ class Samples:
         source: what a person called it.
         rows: the rows of `values` and `names` that belong to this set, int64; None for all.
         unlabelled: why there are no labels, where a person may have expected some; part of a sentence.
+        sources: which items of the source these are, int64 [n]; None for all.
+
+    Attributes:
+        parts: what else belongs to each item, by the names of `needs.PARTS`: {"mask": Samples of one channel,
+            "targets": {column: Target}, "boxes": a Target of float32 [n, m, 4] ...}.
     """
 
     kind = "image"
@@ -44,11 +72,14 @@ class Samples:
         source: str = "",
         rows: np.ndarray | None = None,
         unlabelled: str = "",
+        sources: np.ndarray | None = None,
     ):
         self.values, self.labels, self.classes, self.rows = values, labels, classes, rows
         self.skipped = [] if skipped is None else skipped
         self.fingerprint, self.source, self.unlabelled = fingerprint, source, unlabelled
         self._names = names
+        self.sources = np.arange(len(names) if rows is None else len(rows)) if sources is None else sources
+        self.parts: dict[str, Any] = {}
 
     def __len__(self) -> int:
         return len(self.values) if self.rows is None else len(self.rows)
@@ -63,6 +94,16 @@ class Samples:
         return self.values.shape[1:]
 
     @property
+    def targets(self) -> dict[str, Target]:
+        """Further columns of the source by name."""
+        return self.parts.get("targets", {})
+
+    @property
+    def items(self) -> "Samples":
+        """The items as they were before they were cut into windows."""
+        return self
+
+    @property
     def array(self) -> np.ndarray:
         """All images, uint8 [n, h, w, c]: the map itself where the set is whole, else a copy in memory."""
         if self.rows is None and isinstance(self.values, np.ndarray):
@@ -73,7 +114,7 @@ class Samples:
     def names(self) -> list[str]:
         """Each sample's path, or its row in the source where it has none."""
         names = self._names if self.rows is None else self._names[self.rows]
-        return [n.decode("utf-8", "surrogateescape") if isinstance(n, bytes) else str(n) for n in names]
+        return [n.decode("utf-8", "surrogatepass") if isinstance(n, bytes) else str(n) for n in names]
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The images at int64 `indices`, copied: uint8 [m, h, w, c]."""
@@ -83,12 +124,29 @@ class Samples:
         """The images at `indices`: uint8 [m, c, h, w] in channels_last memory format."""
         return torch.from_numpy(self.read(np.asarray(indices, dtype=np.int64))).permute(0, 3, 1, 2)
 
+    def beside(self, need: Need, indices: np.ndarray) -> tuple[Any, ...]:
+        """What belongs to the items at `indices`: of each part that `need` names a tensor, or {column: tensor}."""
+        own = self.parts | {"label": Target(np.asarray(self.labels))}
+        found = tree_map(lambda part: part.batch(indices), {name: own[name] for name in need.parts if name in own})
+        found |= {"number": torch.tensor(indices)} | ({"mask": found["mask"][:, 0]} if "mask" in found else {})
+        return tuple(found[name] for name in need.parts)
+
+    def readable(self) -> np.ndarray:
+        """Which items are what they are called, int64: all but those that could not be read, as far as is known."""
+        if not isinstance(self.values, Stream):
+            return np.arange(len(self))
+        rows = np.arange(len(self)) if self.rows is None else self.rows
+        return np.flatnonzero(~np.isin(rows, list(self.values.bad)))
+
     def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> Self:
         """The samples at `indices`, in this order; no pixel is copied."""
         chosen = np.asarray(indices, dtype=np.int64)
         rows = chosen if self.rows is None else self.rows[chosen]
         labels = None if self.labels is None else self.labels[chosen]
-        return self._with(rows=rows, labels=labels, fingerprint=self._derive(chosen.tobytes()))
+        return self._with(
+            rows=rows, labels=labels, fingerprint=self._derive(chosen.tobytes()), sources=self.sources[chosen],
+            parts=tree_map(lambda part: part.select(chosen), self.parts),
+        )  # fmt: skip
 
     def measured(self) -> Shape:
         """What a probe of these samples would see."""
@@ -116,6 +174,13 @@ class Samples:
                 "sort it into one folder a class, add a label column, or give --labels FILE."
             )
         return self if len(known) == len(self) else self.select(known)
+
+    def serving(self, need: Need, user: str) -> Self:
+        """The samples that have what `need` names. Raises: UsageError, where there are none; see `labelled`."""
+        lacking = [part for part in need.parts if part not in ("label", "number", *self.parts)]
+        if lacking:
+            raise UsageError(f"{self.source} has no {lacking[0]}, and {user} needs it: give each item one.")
+        return self.labelled(user) if need.labelled else self
 
     def with_labels(self, labels: np.ndarray, classes: tuple[str, ...]) -> Self:
         """The same samples with other labels, int64 [n]."""
@@ -154,3 +219,10 @@ class Samples:
 
     def _derive(self, change: bytes) -> str:
         return hashlib.blake2b(self.fingerprint.encode() + change, digest_size=16).hexdigest()
+
+
+def together(items: Any, parts: tuple[Any, ...]) -> Any:
+    """What a batch of a stream holds: the items alone, or a tuple of what the kinds give and of the parts."""
+    if not parts:
+        return items
+    return (*items, *parts) if isinstance(items, tuple) else (items, *parts)

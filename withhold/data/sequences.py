@@ -1,7 +1,6 @@
 """Videos as a whole, and the masks that say what is to be followed in them."""
 
 import csv
-import logging
 import os
 import posixpath
 from dataclasses import dataclass
@@ -9,28 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from withhold.data import sources
-from withhold.data.images import Images
+from withhold.data import media, sources
+from withhold.data.images import NUMBERED, Images
 from withhold.data.kind import Item, Unreadable
 from withhold.data.videos import Videos, each_frame
 from withhold.errors import UsageError, WithholdError
 
-log = logging.getLogger("withhold")
-
-FOLDERS = (("images", "masks"), ("JPEGImages", "Annotations"))
-"""What the folders of frames and of masks are called: plainly, and as DAVIS has them."""
-
 
 def has_masks(source: Any) -> bool:
     """Whether a source holds a folder of frames and one of masks beside it."""
-    return isinstance(source, str | os.PathLike) and _folders(Path(source)) is not None
-
-
-def _folders(root: Path) -> tuple[Path, Path] | None:
-    pairs = ((root / frames, root / masks) for frames, masks in FOLDERS)
-    return next((pair for pair in pairs if all(folder.is_dir() for folder in pair)), None)
+    return isinstance(source, str | os.PathLike) and sources.with_masks(Path(source)) is not None
 
 
 @dataclass(frozen=True)
@@ -66,14 +54,10 @@ class Sequence:
         Raises:
             WithholdError: they cannot be read, there is one only, or they and the first mask are of different shapes.
         """
-        found: list[np.ndarray] = []
         try:
-            for frame in each_frame(self.video, side):
-                found.append(frame)
+            found = list(media.bounded(each_frame(self.video, side)))
         except Unreadable as error:
-            if not found:
-                raise WithholdError(f"{self.name} cannot be read: {error}.") from error
-            log.warning("%s breaks off after %d frames (%s); these are kept", self.name, len(found), error)
+            raise WithholdError(f"{self.name} cannot be read: {error}.") from error
         if len(found) < 2:
             raise WithholdError(f"{self.name} has {len(found)} frame(s): there is nothing to follow; give two or more.")
         if len({frame.shape for frame in found}) > 1:
@@ -99,14 +83,13 @@ class Sequence:
 def read_mask(path: str) -> Mask:
     """A mask from a picture: its palette's numbers, or its grey values. Raises: WithholdError, with the reason."""
     try:
-        with Image.open(path) as image:
-            if image.mode not in ("1", "L", "P", "I", "I;16"):
+        with media.image(path) as image:
+            if image.mode not in NUMBERED:
                 raise WithholdError(f"{path} is in colour ({image.mode}), and a mask has numbers: save it as grey.")
             palette = image.getpalette() if image.mode == "P" else None
             return Mask(np.array(image).astype(np.int64), palette)
-    except OSError as error:
-        reason = error.strerror or error  # of a file that is not there, or of one that is no picture
-        raise WithholdError(f"{path} cannot be read as a mask ({reason}): give a PNG file.") from error
+    except Unreadable as error:
+        raise WithholdError(f"{path} cannot be read as a mask ({error}): give a PNG file.") from error
 
 
 def sequence(source: Any, mask: str | None) -> Sequence:
@@ -148,7 +131,7 @@ def sequences(source: Any) -> list[Sequence]:
     Raises:
         UsageError: there are no such folders, no sequence, or one whose first frame has no mask.
     """
-    pair = _folders(Path(source))
+    pair = sources.with_masks(Path(source))
     if pair is None:
         raise UsageError(
             f"{source} holds no sequences with masks: give a folder with images/NAME/*.jpg and masks/NAME/*.png."

@@ -1,7 +1,8 @@
-"""Decoded items of different lengths: videos, sounds, texts; and pairs of a video and its sound."""
+"""Decoded items of different lengths: videos, sounds, texts; and several kinds of data of the same items."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields
+from itertools import chain
 from typing import Any, Self
 
 import numpy as np
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from withhold.data.kind import Shape
 from withhold.data.samples import Samples
+
+TIMED = ("video", "audio")
+"""Kinds whose rows lie in time."""
 
 
 class Series(Samples):
@@ -31,9 +35,10 @@ class Series(Samples):
     def __init__(
         self, values: Any, spans: np.ndarray, window: int, kind: str, rate: float, sources: np.ndarray, **about: Any
     ):
-        super().__init__(values, **about)
-        self.spans, self.window, self.kind, self.rate, self.sources = spans, window, kind, rate, sources
+        super().__init__(values, sources=sources, **about)
+        self.spans, self.window, self.kind, self.rate = spans, window, kind, rate
         self.owners = np.arange(len(spans))
+        self.uncut: Series | None = None
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -69,6 +74,10 @@ class Series(Samples):
         begin, end = self.spans[index].tolist()
         return self.values[begin:end]
 
+    @property
+    def items(self) -> "Series":
+        return self.uncut or self
+
     def windows(self) -> Self:
         """Every window as an item of its own; `owners`, int64 [windows], says of which item each was cut.
 
@@ -87,11 +96,15 @@ class Series(Samples):
         first, last = self.spans[owners].T
         begins = np.minimum(first + begins, last - 1)
         spans = np.stack([begins, np.minimum(begins + self.window, last)], axis=1)
-        return self.select(owners)._with(spans=spans, owners=owners)
+        return self.select(owners)._with(spans=spans, owners=owners, uncut=self.items)
+
+    def beginnings(self) -> Self:
+        """The first window of each item."""
+        return self.cut(np.arange(len(self)), np.zeros(len(self), dtype=np.int64))
 
     def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> Self:
         chosen = np.asarray(indices, dtype=np.int64)
-        kept = {"spans": self.spans[chosen], "sources": self.sources[chosen], "owners": np.arange(len(chosen))}
+        kept = {"spans": self.spans[chosen], "owners": np.arange(len(chosen)), "uncut": None}
         return super().select(chosen)._with(**kept)
 
     def measured(self) -> Shape:
@@ -100,58 +113,67 @@ class Series(Samples):
         return Shape(rate=round(self.rate))
 
 
-class Pairs(Samples):
-    """Videos (or pictures) with their sounds, aligned in time: what a batch holds is (frames, sound).
+class Joined(Samples):
+    """Several kinds of data of the same items, such as videos with their sounds: what a batch holds is a tuple of them.
+
+    Where all lie in time, they are cut at the same moments: each window of the last one is an item, and the others show
+    what is in its middle (a video of one frame is a picture, and is shown throughout). Else nothing is cut: an item is
+    the image, and the beginning of each text.
 
     Args:
-        frames: uint8 windows [t, h, w, c]; an item of one frame is a picture, and is shown throughout.
-        sound: int16 windows [s] of the same items.
+        members: samples of the same items in the same order; labels and parts are the first one's.
     """
 
-    kind = "video + audio"
-
-    def __init__(self, frames: Series, sound: Series):
+    def __init__(self, *members: Samples):
+        first = members[0]
         super().__init__(
-            frames.values, frames._names, frames.labels, frames.classes, frames.skipped + sound.skipped,
-            frames.fingerprint + sound.fingerprint, frames.source, frames.rows, frames.unlabelled,
+            first.values, first._names, first.labels, first.classes, [*chain(*(part.skipped for part in members))],
+            "".join(part.fingerprint for part in members), first.source, first.rows, first.unlabelled, first.sources,
         )  # fmt: skip
-        self.frames, self.sound, self.owners = frames, sound, sound.owners
+        self.parts, self.members, self.owners = first.parts, members, np.arange(len(first))
+        self.kind = " + ".join(part.kind for part in members)
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return len(self.members[0])
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a window's frames: [t, h, w, c]."""
-        return self.frames.shape
+        """Of the first one: of a video's window [t, h, w, c]."""
+        return self.members[0].shape
 
-    def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
-        """The windows in the middle of the items at `indices`: frames uint8 [m, t, c, h, w] and sound int16 [m, s]."""
-        return self.frames.batch(indices), self.sound.batch(indices)
+    def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, ...]:
+        """What each gives of the items at `indices`: of a video with sound uint8 [m, t, c, h, w] and int16 [m, s]."""
+        return tuple(part.batch(indices) for part in self.members)
 
     def windows(self) -> Self:
-        """Every window of the sounds as an item of its own, with the frames that are shown in its middle."""
-        sound = self.sound.windows()
-        begins = sound.spans[:, 0] - self.sound.spans[sound.owners, 0]
-        middles = (begins + self.sound.window / 2) / self.sound.rate  # in seconds
-        first = np.floor(middles * self.frames.rate - self.frames.window / 2 + 0.5).astype(np.int64)
-        frames = self.frames.cut(sound.owners, np.maximum(first, 0))
-        return type(self)(frames, sound)
+        *others, last = self.members
+        timed = [part for part in others if isinstance(part, Series) and part.kind in TIMED]
+        if len(timed) < len(others) or not isinstance(last, Series) or last.kind not in TIMED:
+            return type(self)(*(part.beginnings() if isinstance(part, Series) else part for part in self.members))
+        cut = last.windows()
+        begins = cut.spans[:, 0] - last.spans[cut.owners, 0]
+        middles = (begins + last.window / 2) / last.rate  # in seconds
+        starts = (np.floor(middles * part.rate - part.window / 2 + 0.5).astype(np.int64) for part in timed)
+        shown = [part.cut(cut.owners, np.maximum(first, 0)) for part, first in zip(timed, starts, strict=True)]
+        return type(self)(*shown, cut)._with(owners=cut.owners)
 
     def middles(self) -> Self:
-        return type(self)(self.frames.middles(), self.sound.middles())
+        return type(self)(*(part.middles() for part in self.members))
 
     def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> Self:
-        return type(self)(self.frames.select(indices), self.sound.select(indices))
+        return type(self)(*(part.select(indices) for part in self.members))
 
     def with_labels(self, labels: np.ndarray, classes: tuple[str, ...]) -> Self:
-        return type(self)(self.frames.with_labels(labels, classes), self.sound.with_labels(labels, classes))
+        return type(self)(*(part.with_labels(labels, classes) for part in self.members))
 
     def measured(self) -> Shape:
-        return replace(self.frames.measured(), rate=round(self.sound.rate))
+        shapes = [part.measured() for part in self.members]
+        return Shape(**{field.name: max(getattr(shape, field.name) for shape in shapes) for field in fields(Shape)})
 
     def of(self, kind: str) -> Samples:
-        return {"audio": self.sound, self.kind: self}.get(kind, self.frames)
+        if kind == self.kind:
+            return self
+        return next((part for part in self.members if part.kind == kind), self.members[0])
 
 
 def starts(lengths: np.ndarray, counts: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:

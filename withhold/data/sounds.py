@@ -1,22 +1,25 @@
 """One sound, from a sound file or the sound track of a video to int16 samples of the wanted rate."""
 
+import contextlib
 import io
-import logging
+import itertools
 import wave
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from withhold.data import media
 from withhold.data.kind import Item, Kind, Shape, Unreadable
-from withhold.data.videos import Videos, decoded, opened
+from withhold.data.videos import Videos
 from withhold.errors import UsageError
 
-DECODER = 2  # part of every cache key: raise it when the samples that come out of `decode` change
+DECODER = 3  # part of every cache key: raise it when the samples that come out of `decode` change
 MOST_RATE = 16_000
 """Samples a second that are kept of a sound that has more, by default."""
-
-log = logging.getLogger("withhold")
+BLOCK = 4096
+"""Samples that an encoder takes at once, at most."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Sounds(Kind):
     seconds: float = 1.0
 
     name, noun = "audio", "sound"
-    endings = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", *Videos.endings)
+    endings = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".amr",
+               *(ending for ending in Videos.endings if ending != ".gif"))  # fmt: skip
     columns = ("audio", "sound", "speech", "path", "file", "filename", "file_name", "audio_path", "bytes", "wav",
                "video", "clip", "name")  # fmt: skip
 
@@ -60,7 +64,7 @@ class Sounds(Kind):
         return float(self.rate)
 
     def measure(self, item):
-        with opened(item, "audio") as stream:
+        with media.stream(item, "audio") as stream:
             return {"rate": stream.rate}
 
     def shape(self, table, where):
@@ -74,33 +78,21 @@ class Sounds(Kind):
 
 
 def decode(item: Item, rate: int) -> np.ndarray:
-    """A sound -> int16 [s], its channels averaged, resampled to `rate` samples a second.
+    """A sound -> int16 [s], the mean of its channels, resampled to `rate` samples a second.
 
-    A sound track begins when its pictures do: what comes before is left out, what lacks is silence. Of a sound that
-    breaks off, what comes before is kept.
+    A sound track begins when its pictures do: what comes before is left out, what lacks is silence.
 
     Raises:
         Unreadable: with the reason; silence throughout is one.
     """
-    import av
-
-    found: list[Any] = []
-    late = 0.0
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=rate)
-    try:
-        with opened(item, "audio") as stream:
-            for frame in decoded(stream):
-                if not found:
-                    late = (frame.time or 0.0) - _pictures_begin(stream) if stream.container.streams.video else 0.0
-                frame.pts = None  # gaps in time stamps are no silence
-                found += resampler.resample(frame)
-    except Unreadable as error:
-        if not found:
-            raise
-        log.warning("%s breaks off (%s); what is before is kept", item if isinstance(item, str) else "A sound", error)
-    if found:
-        found += resampler.resample(None)
-    samples = np.concatenate([frame.to_ndarray()[0] for frame in found]) if found else np.zeros(0, np.int16)
+    with media.stream(item, "audio") as stream:
+        frames = media.decoded(stream)
+        first = next(frames)
+        late = _after_pictures(first, stream)
+        samples = np.concatenate(
+            [*media.bounded(_mixed(itertools.chain([first], frames), rate)), np.zeros(0, np.int16)]
+        )
+        samples = samples[: len(samples) - round(_padding(stream, len(samples) / rate) * rate)]
     shift = round(late * rate)
     if abs(shift) < len(samples):  # more cannot be meant
         samples = np.concatenate([np.zeros(max(0, shift), np.int16), samples[max(0, -shift) :]])
@@ -109,6 +101,44 @@ def decode(item: Item, rate: int) -> np.ndarray:
     if not samples.any():
         raise Unreadable("silence")
     return samples
+
+
+def _mixed(frames: Iterable[Any], rate: int) -> Iterator[np.ndarray]:
+    """Frames, whose rate and channels may change -> int16 [s] each: the mean of the channels, whatever they are for."""
+    from av.filter import Graph
+
+    for form, run in itertools.groupby(frames, lambda frame: (frame.sample_rate, frame.layout, frame.format.name)):
+        graph, (own, layout, sample), count = Graph(), form, form[1].nb_channels
+        begin = {"sample_rate": str(own), "sample_fmt": sample, "channel_layout": layout.name, "time_base": f"1/{own}"}
+        nodes = [graph.add("abuffer", **begin)]
+        if count > 1:
+            mean = "+".join(f"{1 / count:.9f}*c{channel}" for channel in range(count))
+            nodes += [graph.add("aformat", sample_fmts="flt"), graph.add("pan", f"mono|c0={mean}")]
+        nodes += [graph.add("aformat", sample_rates=str(rate), sample_fmts="s16", channel_layouts="mono")]
+        graph.link_nodes(*nodes, graph.add("abuffersink")).configure()
+        for number, frame in enumerate(itertools.chain(run, [None])):
+            if frame is not None:
+                frame.pts = None  # gaps in time stamps are no silence
+            graph.push(frame)
+            if number % 16 and frame is not None:  # to ask in vain costs more than to mix
+                continue
+            with contextlib.suppress(BlockingIOError, EOFError):  # until it waits for more, or ends
+                while True:
+                    yield graph.pull().to_ndarray()[0]
+
+
+def _padding(stream: Any, seconds: float) -> float:
+    """How many of the seconds an encoder added to fill its last block: FFmpeg leaves them in MP4 files."""
+    if not stream.container.format.name.startswith("mov") or not stream.duration:
+        return 0.0
+    more = seconds - float(stream.duration * stream.time_base)
+    return more if 0 < more < BLOCK / stream.rate else 0.0
+
+
+def _after_pictures(frame: Any, stream: Any) -> float:
+    """Seconds from the beginning of the pictures beside a sound track to a frame of it; 0 where there are none."""
+    pictures = media.best(stream.container, "video")
+    return (frame.time or 0.0) - float((pictures.start_time or 0) * pictures.time_base) if pictures else 0.0
 
 
 def encode(samples: np.ndarray, rate: int) -> bytes:
@@ -120,9 +150,3 @@ def encode(samples: np.ndarray, rate: int) -> bytes:
         sound.setframerate(rate)
         sound.writeframes(samples.astype("<i2").tobytes())
     return file.getvalue()
-
-
-def _pictures_begin(stream: Any) -> float:
-    """When the pictures beside a sound track begin, in seconds of its file's time."""
-    pictures = stream.container.streams.video[0]
-    return float((pictures.start_time or 0) * pictures.time_base)

@@ -1,42 +1,47 @@
-"""What a person names -> tables of undecoded samples: folders, zip, manifests, parquet, IDX, npz, digits, hub."""
+"""What a person names -> tables of undecoded items: folders, zip, manifests, parquet, IDX, npz, digits, hub."""
 
-import csv
-import json
-import logging
 import os
 import posixpath
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from withhold.data import arrays
+from withhold.data import arrays, hub, manifests
 from withhold.data.images import Images
-from withhold.data.kind import Kind
+from withhold.data.kind import Kind, Table
 from withhold.data.sounds import Sounds
-from withhold.data.tables import Documents, Files, Frames, Lines, Paragraphs, Parquet, Table, Zip
+from withhold.data.tables import Documents, Files, Frames, Lines, Paragraphs, Parquet, Zip, located
 from withhold.data.texts import Texts
 from withhold.data.videos import Videos
 from withhold.errors import UsageError, WithholdError, suggestion
 
-log = logging.getLogger("withhold")
-
-LABEL_COLUMNS = ("label", "labels", "class", "target", "fine_label")
-READABLE = (".csv", ".jsonl", ".parquet", ".npz", ".zip")
-# What the two splits are called, the best name first.
-SPLITS = {"train": ("train", "training"), "test": ("test", "testing", "t10k", "val", "valid", "validation", "dev")}
+READABLE = (*manifests.ENDINGS, ".parquet", ".npz", ".zip")
+KNOWN = tuple({*Images.endings, *Videos.endings, *Sounds.endings, *Texts.endings, *READABLE})
+FOLDERS = (("images", "masks"), ("JPEGImages", "Annotations"))
+"""What the folders of images, or of frames, and of their masks are called: plainly, and as DAVIS has them."""
+UNLABELLED = ("unlabelled", "unlabeled", "unsup", "unsupervised")
+# What the parts of a set are called, the best name first.
+PARTS = {
+    "train": ("train", "training"),
+    "test": ("test", "testing", "t10k", "val", "valid", "validation", "dev"),
+    "unlabelled": UNLABELLED,
+}
 
 ENCRYPTED = 1  # the bit in a zip entry's flags
 
-Tables = dict[str, Table]  # "train" and "test" where a source holds both, else one entry called ""
+Tables = dict[str, Table]  # by the names of PARTS where a source holds several, else one entry called ""
+T = TypeVar("T")
 
 
 def tables(source: Any, kind: type[Kind] = Images) -> Tables:
     """The tables that a source holds of a kind of data. Raises: UsageError, WithholdError, each with a sentence."""
+    if isinstance(source, str) and source.startswith("hf:"):
+        source = hub.fetch(source.removeprefix("hf:"))
     if type(source).__module__.split(".")[0] == "datasets":
-        from withhold.data import hub
-
-        return hub.tables(source, kind)
+        sets = source if isinstance(source, dict) else {"": source}
+        chosen = parts(sets) or {"": next(iter(sets.values()))}
+        return {part: hub.Hub(dataset, kind) for part, dataset in chosen.items()}
     if isinstance(source, tuple) and len(source) == 2 and not isinstance(source[0], str | os.PathLike):
         return {"": arrays.labelled(next(iter(tables(source[0], kind).values())), source[1])}
     if isinstance(source, list | tuple):
@@ -48,14 +53,11 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
     if kind is Sounds and (isinstance(source, dict) or hasattr(source, "__array__")):
         return {"": arrays.as_waves(source)}
     if hasattr(source, "__array__"):
-        return {"": arrays.of_kind(kind, source, "the array")}
+        read = arrays.as_clips if kind is Videos else arrays.as_pixels
+        return {"": arrays.Arrays(read(source, "the array"))}
     text = os.fspath(source)
     if text == "digits" and kind is Images:
         return {"": arrays.digits()}
-    if text.startswith("hf:"):
-        from withhold.data import hub
-
-        return hub.tables(hub.fetch(text.removeprefix("hf:")), kind)
     path = Path(text)
     if path.is_dir():
         return _folder(path, kind)
@@ -69,133 +71,106 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
     raise UsageError(f"There is no file or folder {text!r}: {way_out}")
 
 
-def pair(found: dict[str, Any]) -> dict[str, Any]:
-    """The entries that are called train and test, or the like, under these two names; {} unless both are there."""
-    parts = {split: next((found[name] for name in names if name in found), None) for split, names in SPLITS.items()}
-    return {} if None in parts.values() else parts
+def parts(found: dict[str, T]) -> dict[str, T]:
+    """The entries that are called train, test and unlabelled, or the like; {} unless one is train and there are others.
+
+    Without something to learn from, a folder called test is as good a class as any.
+    """
+    named = {part: next((found[name] for name in names if name in found), None) for part, names in PARTS.items()}
+    there = {part: value for part, value in named.items() if value is not None}
+    return there if "train" in there and len(there) > 1 else {}
 
 
-def read_manifest(path: Path, kind: type[Kind] = Images) -> tuple[list[str], list[Any] | None]:
-    """The paths (or texts) in a csv or jsonl file, as written there, and their labels (None where there are none)."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = (
-                list(csv.DictReader(file))
-                if path.suffix == ".csv"
-                else [json.loads(line) for line in file if line.strip()]
-            )
-    except (csv.Error, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise WithholdError(f"{path} cannot be read as {path.suffix[1:]}: {error}.") from error
-    if not rows:
-        raise UsageError(f"{path} lists no {kind.noun}: give one line for each.")
-    columns = [name for name in rows[0] if name]
-    item, label = item_column(path, columns, kind), label_column(columns)
-    return [str(row.get(item) or "") for row in rows], [row.get(label) for row in rows] if label else None
+def walk(root: Path, kind: type[Kind]) -> list[str]:
+    """The relative paths of all files of a kind below a folder, in order; hidden files and folders are left out."""
+    return [name for name in _files(root) if name.lower().endswith(kind.endings)]
 
 
-def item_column(where: Any, columns: Iterable[str], kind: type[Kind]) -> str:
-    """The column that holds items of this kind, or their paths."""
-    found = _first(kind.columns, columns)
-    if found is None:
-        way_out = (
-            f"call it {' or '.join(kind.columns[:2])}."
-            if kind is Texts
-            else f"call it {kind.columns[0]}, path, file or filename, or bytes if it holds the encoded {kind.noun}s."
-        )
-        raise UsageError(f"{where} has no column of {kind.noun}s (it has {', '.join(columns)}): {way_out}")
-    return found
-
-
-def label_column(columns: Iterable[str]) -> str | None:
-    """The column that holds labels, if there is one."""
-    return _first(LABEL_COLUMNS, columns)
-
-
-def _first(wanted: tuple[str, ...], columns: Iterable[str]) -> str | None:
-    there = {name.lower(): name for name in columns}
-    return next((there[name] for name in wanted if name in there), None)
+def with_masks(root: Path) -> tuple[Path, Path] | None:
+    """The folder of images or frames and the one of masks that a folder holds side by side; None without these."""
+    pairs = ((root / images, root / masks) for images, masks in FOLDERS)
+    return next((pair for pair in pairs if all(folder.is_dir() for folder in pair)), None)
 
 
 def _folder(path: Path, kind: type[Kind]) -> Tables:
-    children = sorted(child for child in path.iterdir() if not child.name.startswith("."))
-    if not children:
+    if kind in (Images, Videos) and (beside := with_masks(path)):
+        found = _folder(beside[0], kind)
+        if "" in found:
+            masks = {posixpath.splitext(name)[0]: f"../{beside[1].name}/{name}" for name in walk(beside[1], Images)}
+            stems = [posixpath.splitext(name)[0] for name in found[""].names()]
+            found[""].beside = {"mask": [masks.get(stem, f"../{beside[1].name}/{stem}.png") for stem in stems]}
+        return found
+    names = list(_files(path))
+    if not names:
         raise UsageError(f"{path} is empty: give a folder that holds {kind.noun}s.")
-    files = [child for child in children if child.is_file()]
 
-    parts = pair({child.name.lower(): child for child in children if child.is_dir()})
-    held = {split: _below(part, kind) for split, part in parts.items()}
-    if held and all(held.values()):
-        return {split: table for split, table in held.items() if table is not None}
-
-    shards: dict[str, list[Path]] = {}
-    for file in files:
-        if file.suffix == ".parquet":
-            shards.setdefault(file.stem.lower().split("-")[0], []).append(file)
-    if shards:
-        return {
-            split: _parquet(part, kind)
-            for split, part in (pair(shards) or {"": [file for part in shards.values() for file in part]}).items()
-        }
-
-    listed = [file for file in files if file.suffix in (".csv", ".jsonl") or (kind is Texts and _is(file.name, kind))]
-    manifests = pair({file.name.lower().split(".")[0]: file for file in listed})
-    pixels = pair({arrays.idx_split(file.name): file for file in files})
-    if manifests or pixels:
-        return {split: _file(file, kind)[""] for split, file in (manifests or pixels).items()}
-
-    found = _below(path, kind)
-    if found is not None:
-        return {"": found}
-    readable = [file for file in files if file.suffix in READABLE]
-    if len(readable) == 1:
-        return _file(readable[0], kind)
-    raise UsageError(
-        f"{path} holds no {kind.noun}: give a folder with {', '.join(kind.endings)} files in it or in its sub-folders."
-    )
-
-
-def _below(root: Path, kind: type[Kind]) -> Table | None:
-    """What lies in a folder and below it; None where there is nothing of this kind. Folders of frames are videos."""
-    names = walk(root, kind)
-    if names:
-        return _in_classes((Documents if kind is Texts else Files)(str(root), names))
-    frames: dict[str, list[str]] = {}
-    if kind is Videos:
-        for name in walk(root, Images):
+    def table(folder: str, below: list[str]) -> Table:
+        root = str(path / folder)
+        if kind is not Videos or below[0].lower().endswith(Videos.endings):
+            return (Documents if kind is Texts else Files)(root, below)
+        frames: dict[str, list[str]] = {}  # folders of images are videos
+        for name in below:
             frames.setdefault(posixpath.dirname(name), []).append(name)
-    if not frames:
-        return None
-    return _in_classes(Frames(str(root), list(frames), list(frames.values())))
+        return Frames(root, list(frames), list(frames.values()))
+
+    found = _arranged(names, kind, table)
+    if len(found) > 1:
+        return found
+    direct = [path / name for name in names if "/" not in name]
+    shards: dict[str, list[str]] = {}
+    for file in direct:
+        if file.suffix.lower() == ".parquet":
+            shards.setdefault(file.stem.lower().split("-")[0], []).append(str(file))
+    if shards:
+        whole = {"": [file for part in shards.values() for file in part]}
+        return {part: Parquet(files, kind) for part, files in (parts(shards) or whole).items()}
+    endings = (*manifests.ENDINGS, *(kind.endings if kind is Texts else ()))
+    listed = parts({file.name.lower().split(".")[0]: file for file in direct if file.name.lower().endswith(endings)})
+    listed = listed or parts({arrays.idx_split(file.name): file for file in direct})
+    if listed:
+        return {part: _file(file, kind)[""] for part, file in listed.items()}
+    readable = [file for file in direct if file.name.lower().endswith(READABLE)]
+    if not found and len(readable) == 1:
+        return _file(readable[0], kind)
+    if not found:
+        way_out = f"give a folder with {', '.join(kind.endings)} files in it or in its sub-folders."
+        raise UsageError(f"{path} holds no {kind.noun}: {way_out}")
+    return found
 
 
 def _file(path: Path, kind: type[Kind]) -> Tables:
-    if path.suffix == ".parquet":
-        return {"": _parquet([path], kind)}
-    if path.suffix in (".csv", ".jsonl"):
+    name = path.name.lower()
+    if name.endswith(manifests.ENDINGS):
         return {"": _manifest(path, kind)}
-    if path.suffix == ".zip":
+    if name.endswith(".parquet"):
+        return {"": Parquet([str(path)], kind)}
+    if name.endswith(".zip"):
         return _zip(path, kind)
-    if kind in (Images, Videos) and path.suffix == ".npz":
+    if kind in (Images, Videos) and name.endswith(".npz"):
         found = arrays.npz(path, kind)
-        return pair(found) or {"": next(iter(found.values()))}
+        return parts(found) or {"": next(iter(found.values()))}
     if kind is Images and "idx" in path.name:
         return {"": arrays.idx(path)}
-    if _is(path.name, kind):
+    if name.endswith(kind.endings):
         return {"": Paragraphs(str(path)) if kind is Texts else Files(str(path.parent), [path.name])}
-    if kind is Images:
-        raise UsageError(f"{path} is no data set: give a folder, an image, or a {', '.join(READABLE)} or IDX file.")
-    ways = ", ".join((*kind.endings, ".csv", ".jsonl", ".parquet", *([".npz"] if kind is Videos else [])))
+    ways = ", ".join((*kind.endings, ".csv", ".jsonl", ".parquet", ".npz"))
     raise UsageError(f"{path} holds no {kind.noun}: give a folder, or a {ways} or .zip file.")
 
 
 def _manifest(path: Path, kind: type[Kind]) -> Table:
-    values, labels = read_manifest(path, kind)
-    if kind is Texts:
-        return Lines(values, labels)
+    columns = manifests.read(path)
+    if not any(columns.values()):
+        raise UsageError(f"{path} lists no {kind.noun}: give one line for each.")
+    values = ["" if value is None else str(value) for value in columns[kind.item_column(path, columns)]]
     root = str(path.parent)
-    pictures = kind is Videos and all(value.lower().endswith(Images.endings) for value in values)
-    table = Frames(root, values, [[value] for value in values]) if pictures else Files(root, values)
-    table.labels, table.listed = labels, True
+    if kind is Texts:
+        table: Table = Lines(values)
+    else:
+        names = [located(root, value) for value in values]
+        pictures = kind is Videos and all(name.lower().endswith(Images.endings) for name in names)
+        table = Frames(root, names, [[name] for name in names]) if pictures else Files(root, names)
+    label = manifests.find(manifests.LABELS, columns)
+    table.labels, table.listed, table.beside = columns[label] if label else None, kind is not Texts, columns
     return table
 
 
@@ -207,45 +182,72 @@ def _zip(path: Path, kind: type[Kind]) -> Tables:
         reason = str(error).rstrip(".")
         raise WithholdError(f"{path} cannot be read as zip ({reason}): copy or download it again.") from error
     entries = {posixpath.normpath(entry.filename).lstrip("/"): entry for entry in archive.infolist()}
-    names = sorted(name for name, entry in entries.items() if _is(name, kind) and not entry.is_dir())
+    visible = [name for name in sorted(entries) if not (entries[name].is_dir() or f"/{name}".count("/."))]
+    names = [name for name in visible if name.lower().endswith(kind.endings)]
     if not names:
         raise UsageError(f"{path} holds no {kind.noun}: give an archive with {', '.join(kind.endings)} files in it.")
     if all(entries[name].flag_bits & ENCRYPTED for name in names):
         raise UsageError(f"{path} is encrypted: unpack it, and give the folder.")
-
     wrapper = posixpath.join(posixpath.commonpath(map(posixpath.dirname, names)), "")
-    folders = {name.removeprefix(wrapper).split("/")[0] for name in names}
-    parts = pair({folder.lower(): f"{wrapper}{folder}/" for folder in folders}) or {"": wrapper}
-    return {
-        split: _in_classes(
-            Zip(archive, {name.removeprefix(part): entries[name] for name in names if name.startswith(part)})
-        )
-        for split, part in parts.items()
-    }
+
+    def table(folder: str, below: list[str]) -> Table:
+        return Zip(archive, {name: entries[wrapper + folder + name] for name in below})
+
+    return _arranged([name.removeprefix(wrapper) for name in visible if name.startswith(wrapper)], kind, table)
 
 
-def _is(name: str, kind: type[Kind]) -> bool:
-    """Whether a relative path is of this kind, by its ending; hidden files and folders are left out."""
-    return name.lower().endswith(kind.endings) and not any(part.startswith(".") for part in name.split("/"))
+def _files(root: Path) -> Iterator[str]:
+    """The relative paths of all files below a folder, in order; hidden files and folders are left out."""
+    waiting, seen = [""], set()
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = os.stat(os.path.join(root, folder))
+            if (status.st_dev, status.st_ino) in seen:  # a link that leads back up
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(os.path.join(root, folder)) as scan:
+                entries = sorted((entry for entry in scan if entry.name[0] != "."), key=lambda entry: entry.name)
+        except OSError as error:
+            raise WithholdError(f"{root / folder} cannot be read ({error.strerror}): solve that.") from error
+        waiting += [f"{folder}{entry.name}/" for entry in reversed(entries) if entry.is_dir()]
+        yield from (folder + entry.name for entry in entries if entry.is_file() or not os.path.exists(entry.path))
 
 
-def walk(root: Path, kind: type[Kind]) -> list[str]:
-    """The relative paths of all files of a kind below a folder, in order; hidden files and folders are left out."""
-    names, seen = [], set()
-    for folder, children, files in os.walk(root, followlinks=True):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:  # a link that leads back up
-            children.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        children[:] = sorted(child for child in children if not child.startswith("."))
-        held = sorted(file for file in files if _is(file, kind))
-        names += [os.path.relpath(os.path.join(folder, file), root) for file in held]
-    return names
+def _arranged(names: Iterable[str], kind: type[Kind], table: Callable[[str, list[str]], Table]) -> Tables:
+    """Tables of the files of a folder or an archive: of each of its parts, or of all. {} where none is of this kind.
+
+    A part's sub-folders are its classes where there are several and every item is inside one.
+
+    Args:
+        table: makes one of the name of a folder, "train/" or "", and the files below it.
+    """
+    names = list(names)
+    held = [name for name in names if name.lower().endswith(kind.endings)]
+    if kind is Videos and not held:
+        held = [name for name in names if name.lower().endswith(Images.endings)]
+    tops = {name.split("/")[0] for name in held if "/" in name}
+    folders = parts({top.lower(): f"{top}/" for top in sorted(tops)}) or {"": ""}
+    unknown = {name: posixpath.splitext(name)[1].lower() for name in names if not name.lower().endswith(KNOWN)}
+    found: Tables = {}
+    for part, folder in folders.items():
+        below = [name.removeprefix(folder) for name in held if name.startswith(folder)]
+        if below:
+            found[part] = table(folder, below)
+            found[part].ignored = [
+                (name.removeprefix(folder), f"{ending} is not read" if ending else "it has no ending")
+                for name, ending in unknown.items()
+                if name.startswith(folder)
+            ]
+            if part != "unlabelled":
+                _sort_into_classes(found[part])
+    if found:
+        beside = [name for name in held if not name.startswith(tuple(folders.values()))]
+        next(iter(found.values())).ignored += [(name, f"it lies in no part of {', '.join(found)}") for name in beside]
+    return found
 
 
-def _in_classes(table: Table) -> Table:
-    """The table; sub-folders are its classes where there are several and every item is inside one."""
+def _sort_into_classes(table: Table) -> None:
     names = table.names()
     tops = [name.split("/")[0] if "/" in name else "" for name in names]
     folders = set(tops) - {""}
@@ -254,21 +256,4 @@ def _in_classes(table: Table) -> Table:
     elif len(folders) == 1:
         table.unlabelled = f"all its items are in one sub-folder, {tops[0]}"
     elif folders:
-        table.labels = tops
-    return table
-
-
-def _parquet(paths: list[Path], kind: type[Kind]) -> Table:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        schema = parquet.read_schema(paths[0])
-        item, label = item_column(paths[0], schema.names, kind), label_column(schema.names)
-        if kind is Texts or str(schema.field(item).type) not in ("string", "large_string", "string_view"):
-            return Parquet(list(map(str, paths)), item, label)
-        rows = parquet.read_table(list(map(str, paths)), columns=[item, label] if label else [item])
-    except (pyarrow.ArrowException, OSError) as error:
-        raise WithholdError(f"{paths[0]} cannot be read as parquet: {str(error).splitlines()[0]}") from error
-    labels = rows.column(label).to_pylist() if label else None
-    return Files(str(paths[0].parent), [path or "" for path in rows.column(item).to_pylist()], labels)
+        table.labels = ["" if top.lower() in UNLABELLED else top for top in tops]

@@ -4,12 +4,13 @@ import contextlib
 
 import numpy as np
 
+from withhold.data import media
 from withhold.data.kind import Item, Unreadable
-from withhold.data.videos import decoded, opened
+from withhold.data.videos import picture
 
 
 def middle(item: Item) -> Item:
-    """The frame in the middle of a video, an image that may be undecoded; the last one, where it breaks off before.
+    """The frame in the middle of a video, an image that may be undecoded; the last one, where it ends before.
 
     Raises:
         Unreadable: with the reason.
@@ -18,7 +19,7 @@ def middle(item: Item) -> Item:
 
     if isinstance(item, list | np.ndarray):
         return item[len(item) // 2]
-    with opened(item, "video") as stream:
+    with media.stream(item, "video") as stream:
         container, frame = stream.container, None
         begin = container.start_time or 0
         wanted = begin + (container.duration or 0) // 2  # in microseconds
@@ -26,9 +27,10 @@ def middle(item: Item) -> Item:
             with contextlib.suppress(av.FFmpegError):
                 container.seek(start)
             with contextlib.suppress(Unreadable):
-                for frame in decoded(stream):
-                    if frame.time is None or frame.time * av.time_base >= wanted:
+                for frame in media.decoded(stream):
+                    now = media.time_of(frame)
+                    if now is None or now * av.time_base >= wanted:
                         break
             if frame is not None:
-                return np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)))
+                return picture(frame, stream)
     raise Unreadable("no frame")

@@ -1,5 +1,7 @@
-"""Undecoded samples in a row, whatever they came from: what every source turns into before it is decoded."""
+"""Tables of items that are not decoded yet: files, documents, lines, paragraphs, an archive's entries, parquet."""
 
+import contextlib
+import errno
 import gzip
 import hashlib
 import itertools
@@ -14,48 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from withhold.data.kind import Item, Unreadable
-from withhold.errors import WithholdError
-
-
-class Table:
-    """Samples that are not decoded yet.
-
-    Attributes:
-        labels: one value a sample (text or number; None, "" and -1 stand for unlabelled), or None where there are none.
-        unlabelled: why there are none, where a person may have expected some; part of a sentence.
-        classes: what the label numbers are called, where the source says so.
-        listed: whether a manifest names its items.
-    """
-
-    labels: Sequence[Any] | None = None
-    unlabelled: str = ""
-    classes: tuple[str, ...] = ()
-    listed: bool = False
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    def items(self, indices: Sequence[int]) -> list[Item]:
-        """The samples at `indices`."""
-        raise NotImplementedError
-
-    def stamp(self) -> str:
-        """Text that changes when the data change; cheap to compute."""
-        raise NotImplementedError
-
-    def names(self) -> Sequence[str]:
-        """What each sample is called: its path where there is one, else its row."""
-        return [str(row) for row in range(len(self))]
-
-    def chunks(self, size: int) -> Iterator[list[Item]]:
-        """All samples in order, `size` at a time."""
-        for start in range(0, len(self), size):
-            yield self.items(range(start, min(start + size, len(self))))
-
-    def probe(self, count: int) -> list[int]:
-        """The indices of at most `count` samples that are cheap to read and stand for the rest."""
-        return sorted({int(index) for index in np.linspace(0, len(self) - 1, min(count, len(self)))})
+from withhold.data.kind import Item, Kind, Table, Unreadable
+from withhold.data.manifests import LABELS, MOST_BYTES, find
+from withhold.errors import UsageError, WithholdError
 
 
 class Files(Table):
@@ -78,7 +41,7 @@ class Files(Table):
         return [os.path.join(self.root, self._names[index])]
 
     def stamp(self):
-        return _digest(self.labels, (file_stamp(path) for index in range(len(self)) for path in self.paths(index)))
+        return _digest(self, (file_stamp(path) for index in range(len(self)) for path in self.paths(index)))
 
 
 class Frames(Files):
@@ -115,7 +78,7 @@ class Lines(Table):
         return [self.texts[index] for index in indices]
 
     def stamp(self):
-        return _digest(self.labels, (text + "\0" for text in self.texts))
+        return _digest(self, self.texts)
 
 
 class Paragraphs(Table):
@@ -123,38 +86,31 @@ class Paragraphs(Table):
 
     def __init__(self, path: str):
         self.path = path
-        self.count = sum(map(len, self.chunks(1024)))
+        self.count = sum(1 for _ in self._texts())
 
     def __len__(self):
         return self.count
 
     def items(self, indices):
-        wanted, found = set(indices), {}
-        for row, text in enumerate(text for chunk in self.chunks(1024) for text in chunk):
-            if row in wanted:
-                found[row] = text
+        wanted = set(indices)
+        found = {row: text for row, text in enumerate(self._texts()) if row in wanted}
         return [found[index] for index in indices]
 
     def chunks(self, size):
-        part: list[Any] = []
-        for _, group in itertools.groupby(self._lines(), key=lambda line: not line.strip()):
-            text = "".join(group)
-            if text.strip():
-                part.append(text)
-            if len(part) == size:
-                yield part
-                part = []
-        if part:
+        texts = self._texts()
+        while part := list(itertools.islice(texts, size)):
             yield part
 
     def stamp(self):
         return file_stamp(self.path)
 
-    def _lines(self) -> Iterator[str]:
+    def _texts(self) -> Iterator[str]:
         opened = gzip.open if self.path.endswith(".gz") else open
         try:
             with opened(self.path, "rt", encoding="utf-8-sig") as file:
-                yield from file
+                for blank, lines in itertools.groupby(file, key=lambda line: not line.strip()):
+                    if not blank:
+                        yield "".join(lines)
         except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
             reason = "not UTF-8 text; save it as that" if isinstance(error, UnicodeDecodeError) else str(error)
             raise WithholdError(f"{self.path} cannot be read: {reason}.") from error
@@ -177,65 +133,84 @@ class Zip(Table):
         return [partial(self._read, self.members[index]) for index in indices]
 
     def stamp(self):
-        return file_stamp(str(self.archive.filename))
+        return _digest(self, [file_stamp(str(self.archive.filename))])
 
     def _read(self, member: zipfile.ZipInfo) -> bytes:
+        if member.file_size > MOST_BYTES:
+            raise Unreadable(f"more than {MOST_BYTES >> 30} GB when unpacked; cut it into parts")
         try:
             with self.lock:  # an archive counts its readers, which threads could get wrong
                 return self.archive.read(member)
         except Exception as error:  # a damaged archive can raise nearly anything
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) not in (None, errno.EINVAL):
+                raise _passing(str(self.archive.filename), error) from error
             raise Unreadable(str(error).rstrip(".") or type(error).__name__) from error
 
 
 class Parquet(Table):
-    """A column of parquet files: encoded items as bytes or Hugging Face's struct {bytes, path}, or texts."""
+    """A column of parquet files: encoded items (bytes, or Hugging Face's struct of bytes and path), paths, or texts."""
 
-    def __init__(self, paths: Sequence[str], column: str, label: str | None):
-        import pyarrow.parquet as parquet
+    def __init__(self, paths: Sequence[str], kind: type[Kind]):
+        from pyarrow import parquet
 
-        self.paths, self.column, self.label = paths, column, label
-        # Mapped and unbuffered, a file of any size is read page by page.
-        self.files = [parquet.ParquetFile(path, memory_map=True, pre_buffer=False) for path in paths]
+        self.paths, self.root = paths, os.path.dirname(paths[0])
+        with self._reading():  # mapped and unbuffered, a file of any size is read page by page
+            self.files = [parquet.ParquetFile(path, memory_map=True, pre_buffer=False) for path in paths]
+        schema = self.files[0].schema_arrow
+        for path, file in zip(paths, self.files, strict=True):
+            if set(file.schema_arrow.names) != set(schema.names):
+                raise UsageError(f"{path} and {paths[0]} have different columns: give them the same, or name one file.")
+        self.item, self.label = kind.item_column(paths[0], schema.names), find(LABELS, schema.names)
         self.groups = [(file, group) for file in self.files for group in range(file.num_row_groups)]
         counts = [file.metadata.row_group(group).num_rows for file, group in self.groups]
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(int)
-        schema = self.files[0].schema_arrow
-        self.nested = str(schema.field(column).type).startswith("struct")
-        self.classes = _class_names(schema, label)
+        form = str(schema.field(self.item).type)
+        self.nested = form.startswith("struct") and "path: " in form
+        self.holds_paths = kind.name != "text" and form in ("string", "large_string", "string_view")
+        self.classes = _class_names(schema, self.label)
 
     def __len__(self):
         return int(self.starts[-1])
 
     @property
+    def columns(self):
+        return self.files[0].schema_arrow.names
+
+    @property
     def labels(self):
-        if self.label is None:
-            return None
-        return [value for file in self.files for value in file.read([self.label]).column(0).to_pylist()]
+        return self._column(self.label) if self.label else None
+
+    def _column(self, name):
+        with self._reading():
+            return [value for file in self.files for value in file.read([name]).column(0).to_pylist()]
 
     def names(self):
-        if not self.nested:
+        if not (self.nested or self.holds_paths):
             return super().names()
-        paths = [row for file in self.files for row in file.read([f"{self.column}.path"]).column(0).to_pylist()]
-        return [(path and path["path"]) or str(row) for row, path in enumerate(paths)]
+        values = self._column(f"{self.item}.path" if self.nested else self.item)
+        paths = [value["path"] if isinstance(value, dict) else value for value in values]
+        return [path or str(row) for row, path in enumerate(paths)]
 
     def items(self, indices):
         found = {}
-        for group in np.unique(np.searchsorted(self.starts, indices, "right") - 1):
-            wanted = {index for index in indices if self.starts[group] <= index < self.starts[group + 1]}
-            file, number = self.groups[group]
-            start = int(self.starts[group])
-            for batch in file.iter_batches(64, row_groups=[number], columns=[self.column]):
-                for index in wanted & set(range(start, start + len(batch))):
-                    found[index] = self._item(batch.column(0)[index - start].as_py())
-                start += len(batch)
-                if start > max(wanted):
-                    break
+        with self._reading():
+            for group in np.unique(np.searchsorted(self.starts, indices, "right") - 1):
+                wanted = {index for index in indices if self.starts[group] <= index < self.starts[group + 1]}
+                file, number = self.groups[group]
+                start = int(self.starts[group])
+                for batch in file.iter_batches(64, row_groups=[number], columns=[self.item]):
+                    for index in wanted & set(range(start, start + len(batch))):
+                        found[index] = self._item(batch.column(0)[index - start].as_py())
+                    start += len(batch)
+                    if start > max(wanted):
+                        break
         return [found[index] for index in indices]
 
     def chunks(self, size):
-        for file in self.files:
-            for batch in file.iter_batches(size, columns=[self.column]):
-                yield [self._item(value) for value in batch.column(0).to_pylist()]
+        with self._reading():
+            for file in self.files:
+                for batch in file.iter_batches(size, columns=[self.item]):
+                    yield [self._item(value) for value in batch.column(0).to_pylist()]
 
     def probe(self, count):
         # The head of a row group can be read without the rest of it.
@@ -244,44 +219,124 @@ class Parquet(Table):
         return [int(index) for head in heads for index in head]
 
     def stamp(self):
-        return "\n".join(map(file_stamp, self.paths))
+        listed = map(self._path, self._column(self.item)) if self.holds_paths else ()
+        return _digest(None, map(file_stamp, (*self.paths, *listed)))
 
     def _item(self, value: Any) -> Item:
-        if not isinstance(value, dict):
-            return value or b""
-        if value["bytes"] is None and value["path"]:
-            return os.path.join(os.path.dirname(self.paths[0]), value["path"])
-        return value["bytes"] or b""
+        if isinstance(value, dict):
+            return value.get("bytes") or self._path(value.get("path"))
+        return self._path(value) if self.holds_paths else value or b""
+
+    def _path(self, name: str | None) -> str:
+        return os.path.join(self.root, located(self.root, name)) if name else ""
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own are of these kinds
+            reason = str(error).partition("\n")[0].rstrip(".")
+            raise WithholdError(f"{self.paths[0]} cannot be read as parquet: {reason}.") from error
+
+
+class Succession(Table):
+    """Several tables as one; an item is called by its table's name and its own.
+
+    Attributes:
+        domains: which table each item is from, int64 [n].
+    """
+
+    def __init__(self, tables: dict[str, Table]):
+        self.tables = tables
+        counts = list(map(len, tables.values()))
+        self.domains, self.starts = np.repeat(np.arange(len(counts)), counts), np.cumsum([0, *counts])
+        self.listed = all(table.listed for table in tables.values())
+
+    def __len__(self):
+        return len(self.domains)
+
+    @property
+    def labels(self):
+        known = [(table.labels, table.classes, len(table)) for table in self.tables.values()]
+        if all(labels is None for labels, _, _ in known):
+            return None
+        return [
+            classes[value] if classes and value in range(len(classes)) else value
+            for labels, classes, count in known
+            for value in labels or [None] * count
+        ]
+
+    @property
+    def columns(self):
+        first, *rest = self.tables.values()
+        return [name for name in first.columns if all(name in table.columns for table in rest)]
+
+    def _column(self, name):
+        return [value for table in self.tables.values() for value in table.column(name)]
+
+    def names(self):
+        return [f"{title}/{name}" for title, table in self.tables.items() for name in table.names()]
+
+    def items(self, indices):
+        found = {}
+        for start, table in zip(self.starts, self.tables.values(), strict=False):
+            own = [index for index in indices if start <= index < start + len(table)]
+            found |= dict(zip(own, table.items([index - start for index in own]) if own else [], strict=True))
+        return [found[index] for index in indices]
+
+    def chunks(self, size):
+        return itertools.chain.from_iterable(table.chunks(size) for table in self.tables.values())
+
+    def stamp(self):
+        return "\n".join(f"{title} {table.stamp()}" for title, table in self.tables.items())
 
 
 def file_stamp(path: str) -> str:
-    """A file's full path, size and time of change."""
+    """What changes when another file stands at `path`, also one of the same size and time: a link is followed."""
     try:
         status = os.stat(path)
-    except OSError:
-        return f"{path} missing\n"
-    return f"{os.path.abspath(path)} {status.st_size} {status.st_mtime_ns}\n"
+    except (OSError, ValueError):
+        return "missing"
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
-def _digest(labels: Sequence[Any] | None, parts: Iterable[str]) -> str:
-    """A digest of labels and of what they belong to."""
-    total = hashlib.blake2b(repr(labels).encode(), digest_size=16)
-    for part in parts:
-        total.update(part.encode("utf-8", "surrogateescape"))
+def located(root: str, name: str) -> str:
+    """A path of a manifest as this system has it: without blanks around it and with / for Windows' separators."""
+    plain = name.strip().replace("\\", "/")
+    return name if plain == name or os.path.exists(os.path.join(root, name)) else plain
+
+
+def _digest(table: Table | None, parts: Iterable[str]) -> str:
+    """A digest of the names and the labels of a table, and of what else it is made of."""
+    about = () if table is None else (repr(table.labels), *table.names())
+    total = hashlib.blake2b(digest_size=16)
+    for part in itertools.chain(about, ["\0"], parts):
+        total.update(part.encode("utf-8", "surrogatepass") + b"\0")
     return total.hexdigest()
 
 
 def _contents(path: str) -> bytes:
     """A file's bytes."""
+    if not os.path.isfile(path):
+        raise Unreadable("not a regular file" if os.path.exists(path) else "missing file")
     try:
         with open(path, "rb") as file:
             return file.read()
-    except OSError as error:
-        raise Unreadable("missing file" if isinstance(error, FileNotFoundError) else str(error)) from error
+    except (OSError, MemoryError) as error:
+        raise _passing(path, error) from error
+
+
+def _passing(path: str, error: Exception) -> WithholdError:
+    """The error of a file that can perhaps be read later: no item is remembered as unreadable for that."""
+    reason = getattr(error, "strerror", None) or "out of memory"
+    return WithholdError(f"{path} cannot be read now ({reason}): solve that, and run again.")
 
 
 def _class_names(schema: Any, label: str | None) -> tuple[str, ...]:
     """The names that Hugging Face's metadata in a parquet file give to the label numbers."""
-    about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    feature = about.get("info", {}).get("features", {}).get(label, {})
-    return tuple(feature.get("names", ())) if feature.get("_type") == "ClassLabel" else ()
+    with contextlib.suppress(ValueError, AttributeError, TypeError):  # they are what anybody may have written
+        about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        feature = about["info"]["features"][label] if "info" in about else {}
+        if feature.get("_type") == "ClassLabel" and str(schema.field(label).type).startswith(("int", "uint")):
+            return tuple(map(str, feature["names"]))
+    return ()

@@ -1,6 +1,5 @@
 """One document, from text to the numbers of its tokens; and tokenizers, trained on what they will be used for."""
 
-import gzip
 import logging
 import os
 import zlib
@@ -13,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from withhold.data.kind import Kind, Shape, Unreadable
+from withhold.data.kind import Kind, Shape, Table, Unreadable
+from withhold.data.manifests import text_of
 from withhold.errors import UsageError, WithholdError, suggestion
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-    from withhold.data.tables import Table
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 """The first tokens of every vocabulary that is trained here; [PAD] is 0, so that zeros pad."""
@@ -27,8 +25,6 @@ TOKENIZERS = ("words", "wordpiece")
 LEAST = 5
 """Times that a word occurs, to be one of the vocabulary."""
 log = logging.getLogger("withhold")
-
-GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -92,17 +88,15 @@ def read(item: Any) -> str:
     item = item() if callable(item) else item
     if isinstance(item, bytes):
         try:
-            item = (gzip.decompress(item) if item.startswith(GZIP) else item).decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise Unreadable("not UTF-8 text; save it as that") from error
-        except (OSError, EOFError, zlib.error) as error:
+            item = text_of(item)
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             raise Unreadable(str(error).rstrip(".")) from error
     if not isinstance(item, str) or not item.strip():
         raise Unreadable("empty document")
-    return item
+    return item.encode("utf-8", "replace").decode()  # half an emoji, as json can hold one, becomes a question mark
 
 
-def train_tokenizer(table: "Table", name: str, where: str) -> "Tokenizer":
+def train_tokenizer(table: Table, name: str, where: str) -> "Tokenizer":
     """A tokenizer that has learned its vocabulary from a table of documents.
 
     Args:
@@ -177,7 +171,7 @@ def load_tokenizer(name: str | os.PathLike) -> "Tokenizer":
     return tokenizer
 
 
-def _readable(table: "Table") -> Iterator[str]:
+def _readable(table: Table) -> Iterator[str]:
     for chunk in table.chunks(256):
         for item in chunk:
             try:

@@ -1,11 +1,8 @@
 """One video, from a file or a folder of frames to uint8 frames of the wanted size and rate."""
 
-import contextlib
-import io
 import logging
 import math
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -14,14 +11,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from withhold.data import images
+from withhold.data import images, media
 from withhold.data.images import Pictures
-from withhold.data.kind import Item, Unreadable, nothing_in
+from withhold.data.kind import Item, Unreadable
 from withhold.errors import UsageError
 
-DECODER = 1  # part of every cache key: raise it when the frames that come out of `decode` change
+DECODER = 2  # part of every cache key: raise it when the frames that come out of `decode` change
 FRAME_RATE = 24.0
 """Frames a second of a folder of frames, which does not say."""
+LEAP = 10.0
+"""Seconds between two frames that are more than a pause: the clock has leapt."""
 FAR = 4
 """Frames of a video that are looked at for colour."""
 
@@ -43,7 +42,8 @@ class Videos(Pictures):
     frames: int = 16
 
     name = noun = "video"
-    endings = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg")
+    endings = (".mp4", ".avi", ".mkv", ".webm", ".mov", ".m4v", ".mpg", ".mpeg", ".gif", ".wmv", ".flv", ".3gp",
+               ".ts", ".ogv")  # fmt: skip
     columns = ("video", "clip", "image", "picture", "path", "file", "filename", "file_name", "video_path", "bytes",
                "mp4", "name")  # fmt: skip
 
@@ -73,8 +73,8 @@ class Videos(Pictures):
     def measure(self, item):
         if isinstance(item, np.ndarray):
             return {"side": min(item.shape[1:3]), "grey": item.shape[3] == 1}
-        found, _ = _before_a_break(_frames(item, FRAME_RATE, 32, 3), FAR)
-        grey = all(np.ptp(frame.astype(np.int16), axis=2).max() <= 8 for frame in found)  # chroma is rounded
+        seen = islice(_frames(item, FRAME_RATE, 32, 3), FAR)
+        grey = all(np.ptp(frame.astype(np.int16), axis=2).max() <= 8 for frame in seen)  # chroma is rounded
         return {"side": _short_side(item), "grey": grey}
 
     def decode(self, item):
@@ -84,32 +84,17 @@ class Videos(Pictures):
 def decode(item: Item, size: int, channels: int, fps: float) -> np.ndarray:
     """A video -> uint8 [t, size, size, channels]: the frame that is shown at each multiple of 1 / fps seconds.
 
-    Each is scaled and cropped as an image is: the shorter side to `size`, the centre square kept, upright as the file
-    says. A folder of frames counts as 24 a second, an array [t, h, w, c] has the frames wanted. Of a video that
-    breaks off, what comes before is kept.
+    Each is scaled and cropped as an image is: the shorter side to `size`, the centre square kept, turned, mirrored and
+    stretched as a player shows it. A folder of frames counts as 24 a second, an array [t, h, w, c] has the frames
+    wanted. In place of a frame that cannot be read, the one before it is shown for longer.
 
     Raises:
         Unreadable: with the reason.
     """
-    found, reason = _before_a_break(_frames(item, fps, size, channels))
-    if reason:
-        log.warning("%s breaks off after %d frames (%s); these are kept", _called(item), len(found), reason)
-    return np.stack(found)
-
-
-def _before_a_break(frames: Iterator[np.ndarray], most: int | None = None) -> tuple[list[np.ndarray], str]:
-    """The first `most` frames, or those before a break, and why it broke. Raises: Unreadable, if there is none."""
-    found: list[np.ndarray] = []
-    try:
-        for frame in islice(frames, most):
-            found.append(frame)
-    except Unreadable as error:
-        if not found:
-            raise
-        return found, str(error)
+    found = list(media.bounded(_frames(item, fps, size, channels)))
     if not found:
         raise Unreadable("no frame")
-    return found, ""
+    return np.stack(found)
 
 
 def _frames(item: Item, fps: float, size: int, channels: int) -> Iterator[np.ndarray]:
@@ -119,22 +104,53 @@ def _frames(item: Item, fps: float, size: int, channels: int) -> Iterator[np.nda
         return
     if isinstance(item, list):
         count = math.ceil(len(item) * fps / FRAME_RATE - 1e-6)
-        yield from (images.decode(item[int(k * FRAME_RATE / fps + 1e-6)], size, channels) for k in range(count))
+        names = (item[int(k * FRAME_RATE / fps + 1e-6)] for k in range(count))
+        yield from _each_image(names, lambda name: images.decode(name, size, channels))
         return
-    with opened(item, "video") as stream:
-        step = 1 / float(stream.average_rate or FRAME_RATE)
-        begin, shown = None, None
-        now, due = -step, 0
-        for frame in decoded(stream):
-            now = now + step if frame.time is None else frame.time
-            begin = now if begin is None else begin
-            while shown is not None and due / fps < now - begin - 1e-6:  # the one before is shown until now
-                yield shown
+    with media.stream(item, "video") as stream:
+        due = 0
+        for frame, end in _timed(stream):
+            pixels = None
+            while due / fps < end - 1e-6:
+                pixels = _square(frame, stream, size, channels) if pixels is None else pixels
+                yield pixels
                 due += 1
-            shown = _square(frame, size, channels)
-        while begin is not None and shown is not None and due / fps < now - begin + step - 1e-6:
-            yield shown
-            due += 1
+
+
+def _timed(stream: Any) -> Iterator[tuple[Any, float]]:
+    """Each frame of a stream, and the second from the first frame on at which the next one takes its place.
+
+    Where the clock of a file falls back or leaps, as in files that were joined, the frames go on as before.
+    """
+    step = min(1 / float(stream.average_rate or FRAME_RATE), LEAP)
+    rounding = min(float(stream.time_base) / 2, 5e-4)  # of time stamps, as Matroska has them in milliseconds
+    usual, now, end, shown = step, 0.0, -rounding, None
+    for frame in media.decoded(stream):
+        before, time = now, media.time_of(frame)
+        now = before + step if time is None else time
+        if shown is not None:
+            if 0 <= now - before <= LEAP:
+                usual = now - before or usual
+                end += now - before
+            else:
+                end += usual
+            yield shown, end
+        shown = frame
+    if shown is not None:
+        yield shown, end + min(step, usual)
+
+
+def _each_image(names: Iterable[str], read: Callable[[str], np.ndarray]) -> Iterator[np.ndarray]:
+    """The images of a folder; in place of one that cannot be read, the one before. Raises: Unreadable, of the first."""
+    pixels = None
+    for name in names:
+        try:
+            pixels = read(name)
+        except Unreadable as error:
+            if pixels is None:
+                raise
+            log.warning("%s cannot be read (%s); the frame before it is shown for longer", name, error)
+        yield pixels
 
 
 def each_frame(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
@@ -144,19 +160,56 @@ def each_frame(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
         Unreadable: with the reason.
     """
     if isinstance(item, list):
-        yield from (_scaled(images.whole(frame), side) for frame in item)
+        yield from _each_image(item, lambda name: _scaled(images.whole(name), side))
         return
-    with opened(item, "video") as stream:
-        for frame in decoded(stream):
-            yield _scaled(np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90)), side)
+    with media.stream(item, "video") as stream:
+        for frame in media.decoded(stream):
+            yield _scaled(picture(frame, stream), side)
 
 
 def frame_rate(item: Item) -> Fraction:
     """Frames a second of a video, as it says; 24 of a folder of frames. Raises: Unreadable."""
     if isinstance(item, list):
         return Fraction(FRAME_RATE)
-    with opened(item, "video") as stream:
+    with media.stream(item, "video") as stream:
         return stream.average_rate or Fraction(FRAME_RATE)
+
+
+def picture(frame: Any, stream: Any) -> np.ndarray:
+    """A frame as a player shows it, uint8 [h, w, 3]. Raises: Unreadable, it would have too many pixels."""
+    width, height = max(1, round(frame.width * _stretch(stream))), frame.height
+    return _upright(_pixels(frame, width, height, "rgb24"), frame)
+
+
+def _square(frame: Any, stream: Any, size: int, channels: int) -> np.ndarray:
+    shown = frame.width * _stretch(stream), frame.height
+    scale = size / min(shown)
+    width, height = (max(size, round(side * scale)) for side in shown)
+    pixels = _pixels(frame, width, height, "gray" if channels == 1 else "rgb24", "AREA" if scale < 1 else "BICUBIC")
+    left, upper = (width - size) // 2, (height - size) // 2
+    return _upright(pixels.reshape(height, width, channels)[upper : upper + size, left : left + size], frame)
+
+
+def _pixels(frame: Any, width: int, height: int, form: str, interpolation: str | None = None) -> np.ndarray:
+    if width * height > media.MOST_PIXELS:
+        raise Unreadable(f"too many pixels: {width} x {height}")
+    return frame.reformat(width, height, form, interpolation=interpolation).to_ndarray()
+
+
+def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
+    """Pixels [h, w, c] turned and mirrored by the matrix [a b u, c d v, ...]: (x, y) to (a x + c y, b x + d y)."""
+    try:
+        a, b, _, c, d = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32)[:5].tolist()
+    except (KeyError, ValueError):  # there is none; or what else there is is not known to PyAV
+        return np.ascontiguousarray(pixels)
+    if abs(a) + abs(d) < abs(b) + abs(c):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return np.ascontiguousarray(pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def _stretch(stream: Any) -> float:
+    """How much wider than tall a pixel is."""
+    return float(stream.sample_aspect_ratio or 1)
 
 
 def _scaled(pixels: np.ndarray, side: int | None) -> np.ndarray:
@@ -167,66 +220,8 @@ def _scaled(pixels: np.ndarray, side: int | None) -> np.ndarray:
     return np.array(image.resize((width, height), Image.Resampling.LANCZOS))
 
 
-@contextlib.contextmanager
-def opened(item: Item, kind: str) -> Iterator[Any]:
-    """The first stream of a file that is of `kind`: "video" or "audio". Raises: Unreadable."""
-    import av
-
-    item = item() if callable(item) else item
-    if isinstance(item, bytes) and not item:
-        raise Unreadable("empty file")
-    if isinstance(item, str) and os.path.isdir(item):
-        raise Unreadable("no file")
-    try:
-        container = av.open(io.BytesIO(item) if isinstance(item, bytes) else item)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise Unreadable(_reason(item, error)) from error
-    with container:
-        streams: Any = container.streams.video if kind == "video" else container.streams.audio
-        if not streams:
-            raise Unreadable("it has no picture" if kind == "video" else "it has no sound track")
-        streams[0].codec_context.thread_count = 1  # the files are decoded side by side
-        yield streams[0]
-
-
-def decoded(stream: Any) -> Iterator[Any]:
-    """The frames of a stream. Raises: Unreadable, where it breaks off."""
-    import av
-
-    try:
-        yield from stream.container.decode(stream)
-    except (av.FFmpegError, ValueError) as error:
-        raise Unreadable(_reason(None, error)) from error
-
-
-def _square(frame: Any, size: int, channels: int) -> np.ndarray:
-    scale = size / min(frame.width, frame.height)
-    width, height = (max(size, round(side * scale)) for side in (frame.width, frame.height))
-    kind = "gray" if channels == 1 else "rgb24"
-    pixels = frame.reformat(width, height, kind, interpolation="AREA" if scale < 1 else "BICUBIC").to_ndarray()
-    left, upper = (width - size) // 2, (height - size) // 2
-    pixels = pixels.reshape(height, width, channels)[upper : upper + size, left : left + size]
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
-
-
 def _short_side(item: Item) -> int:
     if isinstance(item, list):
         return images.short_side(item[0])
-    with opened(item, "video") as stream:
-        return min(stream.width, stream.height)
-
-
-def _called(item: Item) -> str:
-    return item if isinstance(item, str) else item[0] if isinstance(item, list) else "A video"
-
-
-def _reason(item: Item | None, error: Exception) -> str:
-    import av
-
-    if lacking := nothing_in(item, error):
-        return lacking
-    if isinstance(error, EOFError):
-        return "it ends before its first frame"
-    if isinstance(error, av.InvalidDataError):
-        return "it cannot be decoded" if item is None else "no known format"
-    return (getattr(error, "strerror", None) or str(error)).strip().rstrip(".") or type(error).__name__
+    with media.stream(item, "video") as stream:
+        return round(min(stream.width * _stretch(stream), stream.height))

@@ -60,7 +60,7 @@ def train(
     """Train a copy of `encoder` on labelled samples until it has seen `images`, counted with repeats.
 
     Raises:
-        KeyboardInterrupt: it was asked to end before that.
+        KeyboardInterrupt, SystemExit: it was asked to end before that.
     """
     feeder = Feeder({"labelled": samples}, cls.needs, min(BATCH_SIZE, len(samples)), seed, device=device)
     precision: Any = defaults.precision(device, encoder)
@@ -70,9 +70,5 @@ def train(
         learner = cls(copy.deepcopy(encoder), samples.classes, samples.kind)
         plan = Plan(steps=max(1, images // feeder.batch_size), seed=seed)
         with tqdm(total=plan.steps, desc="training with labels", unit=" steps", delay=2, disable=None) as bar:
-            outcome = fit(
-                learner, feeder, plan, fabric=fabric, report=lambda row, _: bar.update(int(row["step"]) - bar.n)
-            )
-    if not outcome.finished:  # half a training would be measured as if it were whole
-        raise KeyboardInterrupt
+            fit(learner, feeder, plan, fabric=fabric, report=lambda row, _: bar.update(int(row["step"]) - bar.n))
     return learner

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from withhold import nets, views
 from withhold.data import Samples
 from withhold.data.kind import Item, Unreadable
-from withhold.errors import UsageError, suggestion
+from withhold.errors import UsageError, WithholdError, suggestion
 from withhold.nets import Encoder
 
 Input = tuple[str, tuple[str, ...], str]
@@ -58,7 +58,7 @@ class Traits:
         """An item for a page: {"image"}, {"text"}, {"sound"} ...; {} if it cannot be read, and its name must do."""
         try:
             return {} if item is None else self.show(item)
-        except Unreadable:
+        except (Unreadable, WithholdError):
             return {}
 
     def show(self, item: Item) -> dict[str, Any]:

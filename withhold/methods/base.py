@@ -1,15 +1,18 @@
 """What a method is: three verbs, and a few hooks for those that need more."""
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from withhold.errors import UsageError
+from withhold.methods.answers import Answer
 from withhold.needs import Need
-from withhold.nets import Encoder
+from withhold.nets import Encoder, refresh_statistics
+from withhold.orders import Shuffled
 
 Batch = dict[str, Any]
 
@@ -24,6 +27,10 @@ class Optimizer:
         weight_decay: not applied to biases and normalisation parameters.
         betas: AdamW's averages.
         encoder: share of the learning rate that the encoder's parameters get; below 1 to fine-tune it.
+        schedule: the learning rate's course: "cosine" falls to a thousandth of the peak and "constant" stays there,
+            both after a warm-up; "cyclic" falls along a cosine `cycles` times, with no warm-up, so that cycle i starts
+            where `Method.progress` is i / `cycles` (Loshchilov & Hutter, ICLR 2017, equation 5, with equal cycles).
+        cycles: how many.
     """
 
     name: str = "adamw"
@@ -31,6 +38,8 @@ class Optimizer:
     weight_decay: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.999)
     encoder: float = 1.0
+    schedule: Literal["cosine", "constant", "cyclic"] = "cosine"
+    cycles: int = 5
 
 
 class Method(nn.Module):
@@ -39,19 +48,32 @@ class Method(nn.Module):
     Subclasses define the three verbs; `method(batch)["loss"].backward()` then works in any loop. All state lives in
     parameters and buffers. The keyword arguments of `__init__` after `encoder` are the method's whole configuration.
 
+    Hooks, for methods that need more, in the order in which they run: `prepare` looks at the data before training, and
+    again every `refresh` steps; in each step every one of the `players` takes its `turn`, then comes `after_step`;
+    `finish` ends the training. `apply_to` is what the trained method gives a person, `picture` what the report shows.
+
     Attributes:
         rng: the one source of randomness, a generator on the batch's device; the trainer seeds it before every step.
         progress: the share of the training that is done, in [0, 1]; for schedules such as a teacher's momentum.
         channels: 1 where the encoder must see lightness only; None where it sees what the data has.
         optimizer: what trains it by default, or one for each player.
         batch_size: items a step by default, at most; None takes as many as suit their kind.
-        refresh: whether `prepare` runs again before every epoch.
+        refresh: steps after which `prepare` runs again; None where it runs once.
+        order: how it wants the items of a stream ordered, by the stream's name: see `withhold.orders`; else shuffled.
+        compares: whether the loss compares the items of a batch with each other, as negatives or by how they are
+            distributed. Such a batch has two items or more and is never cut into parts. Batch normalisation alone, or
+            a "trivial" term, does not count.
+        learns: the term that shows in a hundred steps that it learns: the loss, which falls, or another one, which
+            rises; "" where none does, as with a target that moves.
     """
 
     channels: ClassVar[int | None] = None
     optimizer: ClassVar[Optimizer | dict[str, Optimizer]] = Optimizer()
     batch_size: ClassVar[int | None] = None
-    refresh: ClassVar[bool] = False
+    refresh: ClassVar[int | None] = None
+    order: ClassVar[dict[str, Shuffled]] = {}
+    compares: ClassVar[bool] = False
+    learns: ClassVar[str] = "loss"
 
     encoder: Any  # of the class that the constructor asks for
 
@@ -85,12 +107,13 @@ class Method(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} defines no loss(predicted, withheld).")
 
     def forward(self, batch: Batch) -> dict[str, Any]:
-        """The three verbs in a row: a batch, one entry a stream -> the loss and its terms.
-
-        The loss is computed in float32, whatever the precision of the networks.
-        """
+        """The three verbs in a row: a batch, one entry a stream -> the loss and its terms."""
         visible, withheld = self.hide(batch)
-        predicted = tree_map(lambda x: x.float() if x.is_floating_point() else x, self.predict(visible))
+        return self.score(self.predict(visible), withheld)
+
+    def score(self, predicted: Any, withheld: Any) -> dict[str, Any]:
+        """`loss` in float32, whatever the precision of the networks."""
+        predicted = tree_map(lambda x: x.float() if x.is_floating_point() else x, predicted)
         with torch.autocast(self.rng.device.type, enabled=False):
             return self.loss(predicted, withheld)
 
@@ -115,25 +138,46 @@ class Method(nn.Module):
     def prepare(self, **streams: Any) -> None:
         """Look at the training data before it starts (a palette, a vocabulary, clusters); the results are buffers.
 
-        A stream has a length, and `stream.batch(indices)` gives what `withhold` gets.
+        A stream has a length, and `stream.batch(indices)` gives what `withhold` gets. torch's, numpy's and Python's
+        generators are seeded. A buffer that the constructor leaves empty may get the data's length here.
         """
 
     def players(self) -> dict[str, list[nn.Module]]:
         """A game's players, in the order of their turns, and the modules that each one trains."""
         return {"learner": [self]}
 
-    def turn(self, player: str, batch: Batch) -> dict[str, Any]:
-        """One player's loss on a batch; the other players' parameters are frozen meanwhile."""
+    def turn(self, player: str, batch: Batch, handed: dict[str, Any]) -> dict[str, Any]:
+        """One player's loss on a batch; the other players' parameters are frozen meanwhile.
+
+        In `handed` a player leaves, detached, what it made for those after it. It lives for one step, and for one part
+        of a batch that is cut.
+        """
         return self(batch)
 
     def after_step(self) -> None:
         """Runs after every optimiser step: moving-average teachers, queues, memory banks."""
 
-    def apply_to(self, images: Any) -> Any:
-        """What the trained method gives a person: images uint8 [n, c, h, w] -> named ones, float in [0, 1].
+    def finish(self, plain: Callable[[], Iterable[Any]]) -> None:
+        """Give every network that will answer a person the batch statistics of what it will see.
 
-        Of videos, clips uint8 [1, t, c, h, w] of a whole item each -> named clips or images. A method of texts is given
-        a text, and answers with words and their scores.
+        Training on views leaves those of views. The method is in eval mode; each call of `plain` goes once over batches
+        of plain items of all streams, as the encoder takes them.
+        """
+        refresh_statistics(self.encoder, plain())
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """As of every module; a buffer that is empty takes the length that the data gave it when it was saved."""
+        for name, buffer in self.named_buffers():
+            if not buffer.numel() and name in state_dict:
+                buffer.data = buffer.new_empty(state_dict[name].shape)
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def apply_to(self, *item: Any, **given: Any) -> dict[str, Answer]:
+        """What the trained method gives a person: an item -> named values of the types in `methods.answers`.
+
+        An item is an image uint8 [c, h, w] of any shape, a text, or as the run decodes them a whole video uint8
+        [t, c, h, w], a whole sound int16 [s], or a pair of frames and sound. What a method takes besides it are further
+        arguments, annotated with one of these types or several: `apply_to(self, clip, mask: Mask | Points)`.
 
         (`apply` is taken: every `nn.Module` has one.)
         """

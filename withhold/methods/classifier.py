@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from withhold import losses, nets, views
+from withhold.methods.answers import Class
 from withhold.methods.base import Method, accuracy
 from withhold.nets import Encoder
 
@@ -33,6 +34,11 @@ class Classifier(Method):
         """
         return self.head(self.encoder(items))
 
+    def apply_to(self, item):
+        """An item -> its likeliest "class". Of what is cut into windows, the scores are the mean over these."""
+        shares = self.classify(self.encoder.take(item)).mean(0).softmax(0)
+        return {"class": Class(self.classes[shares.argmax()], shares.max().item())}
+
 
 class SemiSupervised(Classifier):
     """A classifier that learns from labelled images or texts and from unlabelled ones, to which it guesses answers.
@@ -52,12 +58,6 @@ class SemiSupervised(Classifier):
 
     def __init__(self, encoder: Encoder, classes: Sequence[str], weight: float, momentum: float, flip: float = 0.0):
         super().__init__(encoder, classes)
-        if weight < 0:
-            raise ValueError(f"weight must be at least 0, not {weight}.")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be at least 0 and below 1, not {momentum}.")
-        if not 0 <= flip <= 1:
-            raise ValueError(f"flip must be between 0 and 1, not {flip}.")
         self.weight, self.momentum, self.flip = weight, momentum, flip
         self.teacher = nets.Teacher(self.student())
         self.steps = 0  # a number and no buffer: reading one from a GPU would wait for it in every step
@@ -80,6 +80,10 @@ class SemiSupervised(Classifier):
     def after_step(self):
         self.steps += 1
         self.teacher.update(self.student(), min(self.momentum, 1 - 1 / self.steps))
+
+    def finish(self, plain):
+        super().finish(plain)
+        nets.refresh_statistics(self.teacher, plain())
 
     def get_extra_state(self):
         return torch.tensor(self.steps)
@@ -133,10 +137,6 @@ class ConsistencyTraining(SemiSupervised):
         flip: float = 0.0,
     ):
         super().__init__(encoder, classes, weight, momentum, flip)
-        if temperature <= 0:
-            raise ValueError(f"temperature must be above 0, not {temperature}.")
-        if not 0 <= confidence < 1:
-            raise ValueError(f"confidence must be at least 0 and below 1, not {confidence}.")
         self.temperature, self.confidence, self.annealing = temperature, confidence, annealing
 
     def loss(self, scores, withheld):

@@ -4,6 +4,7 @@ from withhold.nets.audiovisual import AudioVisualEncoder
 from withhold.nets.convnet import ConvNet
 from withhold.nets.decoder import Decoder
 from withhold.nets.discriminator import Discriminator
+from withhold.nets.efficientnet import EfficientNetLite0
 from withhold.nets.encoder import Encoder, ImageEncoder, PixelEncoder
 from withhold.nets.features import batches, features, frozen, rows
 from withhold.nets.fineconv import FineConv
@@ -12,7 +13,7 @@ from withhold.nets.heads import ChannelWise, mlp
 from withhold.nets.lenet import LeNet
 from withhold.nets.memory import ImagePool, MemoryBank, Queue
 from withhold.nets.recurrent import Continuation, Recurrent
-from withhold.nets.registry import build, names, takes
+from withhold.nets.registry import build, names, register, takes
 from withhold.nets.resnet import ResNet
 from withhold.nets.sounds import AudioEncoder
 from withhold.nets.statistics import refresh_statistics
@@ -24,9 +25,10 @@ from withhold.nets.vit import Transformer, ViT, positions
 
 __all__ = [
     "TEMPERATURE", "AudioEncoder", "AudioVisualEncoder", "ChannelWise", "Continuation", "ConvNet", "Decoder",
-    "Discriminator", "Encoder", "FineConv", "Generator", "ImageEncoder", "ImagePool", "LeNet", "MemoryBank",
+    "Discriminator", "EfficientNetLite0", "Encoder", "FineConv", "Generator", "ImageEncoder", "ImagePool", "LeNet",
+    "MemoryBank",
     "PixelEncoder", "Queue", "Recurrent", "ResNet", "Teacher", "TextEncoder", "TextTransformer", "Transformer",
-    "VideoEncoder", "ViT", "WordVectors", "at_pixels", "batches", "build", "bumps", "centres", "cosine_momentum",
+    "ViT", "VideoEncoder", "WordVectors", "at_pixels", "batches", "build", "bumps", "centres", "cosine_momentum",
     "ema_update", "features", "frozen", "mlp", "names", "pointer", "positions", "propagate", "refresh_statistics",
-    "rows", "takes", "track",
+    "register", "rows", "takes", "track",
 ]  # fmt: skip

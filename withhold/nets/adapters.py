@@ -59,6 +59,16 @@ class Adapter(ImageEncoder):
         images = super().denormalize(x)
         return images.mean(1, keepdim=True) if self.channels == 1 else images
 
+    def stages(self):
+        """The longest row of blocks inside the network, what comes before it, and what comes after."""
+        rows = [part for part in self.network.modules() if isinstance(part, nn.ModuleList | nn.Sequential)]
+        blocks = max(rows, key=len, default=nn.ModuleList())
+        inside = {id(parameter) for parameter in blocks.parameters()}
+        order = list(self.network.parameters())
+        first = next((place for place, parameter in enumerate(order) if id(parameter) in inside), len(order))
+        after = [parameter for parameter in order[first:] if id(parameter) not in inside]
+        return [stage for stage in (order[:first], *([block] for block in blocks), after) if stage]
+
     def encode(self, x: Tensor) -> Tensor:
         out = self.network(x)
         if out.ndim == 2:

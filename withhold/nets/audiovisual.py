@@ -58,6 +58,9 @@ class AudioVisualEncoder(PixelEncoder):
         """Images float [n, c, h, w] in [0, 1] -> the projection of every place by itself [n, dim, h', w']."""
         return self.see(self.maps(images).movedim(1, -1)).movedim(-1, 1)
 
+    def stages(self):
+        return [[self.sight, self.hearing], [self.see, self.hear]]
+
 
 @register
 def audiovisual(size: int, channels: int, rate: int) -> Encoder:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from withhold.nets.encoder import ImageEncoder
+from withhold.nets.encoder import ImageEncoder, layers
 from withhold.nets.registry import register
 
 
@@ -15,6 +15,9 @@ class ConvNet(ImageEncoder):
 
     def encode(self, x: Tensor) -> Tensor:
         return self.blocks(x)
+
+    def stages(self):
+        return layers(self.blocks)
 
 
 def blocks(channels: int) -> nn.Sequential:

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from withhold import views
 
@@ -28,6 +29,10 @@ class Encoder(nn.Module):
         super().__init__()
         self.dim = dim
 
+    def take(self, item: Any) -> Any:
+        """An item as `Method.apply_to` gets it -> a batch of it, or of its windows, as the encoder takes them."""
+        return views.to_float(tree_map(lambda part: part[None], item))
+
     def maps(self, items: Any) -> Tensor:
         """Items -> features at every place [n, dim, ...]."""
         raise NotImplementedError(f"{type(self).__name__} defines no maps(items).")
@@ -35,6 +40,20 @@ class Encoder(nn.Module):
     def forward(self, items: Any) -> Tensor:
         """Items -> features [n, dim]."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward(items).")
+
+    def stages(self) -> list[list[nn.Module | nn.Parameter]]:
+        """Its parts from input to output, for freezing some of them and for learning rates by layer."""
+        return [list(self.children())]
+
+
+def layers(blocks: nn.Sequential) -> list[list[nn.Module | nn.Parameter]]:
+    """The stages of a sequence: each layer that has kernels, with the normalisation and the like behind it."""
+    found: list[list[nn.Module | nn.Parameter]] = []
+    for part in blocks:
+        if not found or any(parameter.ndim > 1 for parameter in part.parameters()):
+            found.append([])
+        found[-1].append(part)
+    return found
 
 
 class PixelEncoder(Encoder):
@@ -106,6 +125,12 @@ class ImageEncoder(PixelEncoder):
     """
 
     kind = "image"
+
+    def take(self, item):
+        """The square in the middle of an image of any shape, scaled."""
+        h, w = item.shape[-2:]
+        square = item[None, ..., max(0, h - w) // 2 :, max(0, w - h) // 2 :][..., : min(h, w), : min(h, w)]
+        return views.augment(square, torch.Generator(), size=self.size, flip=0)
 
     def forward(self, images: Tensor) -> Tensor:
         if images.ndim == 5:

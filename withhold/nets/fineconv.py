@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from withhold.nets.encoder import ImageEncoder
+from withhold.nets.encoder import ImageEncoder, layers
 from withhold.nets.registry import register
 
 
@@ -29,6 +29,9 @@ class FineConv(ImageEncoder):
 
     def encode(self, x: Tensor) -> Tensor:
         return self.blocks(x)
+
+    def stages(self):
+        return layers(self.blocks)
 
 
 def block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:

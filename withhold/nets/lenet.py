@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from withhold.errors import UsageError
-from withhold.nets.encoder import ImageEncoder
+from withhold.nets.encoder import ImageEncoder, layers
 from withhold.nets.registry import register
 
 CELLS = 4
@@ -35,6 +35,9 @@ class LeNet(ImageEncoder):
     def encode(self, x: Tensor) -> Tensor:
         _check(min(x.shape[2:]))
         return self.blocks(x)[:, :, None, None]
+
+    def stages(self):
+        return layers(self.blocks)
 
 
 def _check(pixels: int) -> None:

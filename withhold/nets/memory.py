@@ -35,6 +35,8 @@ class Queue(nn.Module):
 class MemoryBank(nn.Module):
     """A slowly moving feature of every sample in the data (Wu et al., CVPR 2018; Misra & van der Maaten, CVPR 2020).
 
+    Where `count` is the data's, a method's constructor makes an empty one, and its `prepare` one of the right length.
+
     Attributes:
         features: float [count, dim], each of length 1; random directions at the start.
     """

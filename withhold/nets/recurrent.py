@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from withhold.nets.convnet import block
 from withhold.nets.decoder import Decoder
-from withhold.nets.encoder import Encoder
+from withhold.nets.encoder import Encoder, layers
 from withhold.nets.registry import register
 from withhold.nets.video import VideoEncoder
 
@@ -59,6 +59,9 @@ class Recurrent(VideoEncoder):
     def encode(self, x: Tensor) -> Tensor:
         _, state = self.lstm(self._codes(x))
         return torch.cat([part[0] for part in state], 1)[..., None, None, None]
+
+    def stages(self):
+        return [*layers(self.frames), [self.lstm]]
 
     def _codes(self, x: Tensor) -> Tensor:
         frames = x.transpose(1, 2)

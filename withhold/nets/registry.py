@@ -1,31 +1,35 @@
-"""Encoders by name."""
+"""Encoders by name, or by the path of a file that declares one."""
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from withhold.errors import UsageError, suggestion
 from withhold.nets.encoder import Encoder
+from withhold.outside import execute
 
 Builder = Callable[..., Encoder]
 
-_BUILDERS: dict[str, Builder] = {}
+_BUILDERS: dict[str, dict[str, Builder]] = {}
+"""Of each module that declares some, the builders by name."""
 
 
 def register(builder: Builder) -> Builder:
-    """Declare a function as the builder of an encoder of the library; its name is the function's, with hyphens.
+    """Declare a function or a class as what makes an encoder; its name is the function's, with hyphens.
 
-    Its arguments are what the encoder must know of its input: (size, channels) of images.
+    Its arguments without a default are what the encoder must know of its input: (size, channels) of images; it also
+    has the argument `pretrained` where there are published weights.
     """
-    _BUILDERS[builder.__name__.replace("_", "-")] = builder
+    _BUILDERS.setdefault(builder.__module__, {})[builder.__name__.replace("_", "-")] = builder
     return builder
 
 
 def names() -> list[str]:
     """The names of the library's own encoders."""
-    return list(_BUILDERS)
+    return list(_library())
 
 
 def takes(name: str) -> tuple[str, ...]:
@@ -34,52 +38,72 @@ def takes(name: str) -> tuple[str, ...]:
     Raises:
         UsageError: there is no such encoder.
     """
-    from withhold.nets import adapters
-
-    source, _, rest = name.partition(":")
-    if rest and source in adapters.SOURCES:
-        return ("size", "channels")
-    if name not in _BUILDERS:
-        raise UsageError(
-            f"There is no encoder {name!r}: {suggestion(name, names())} Or name one of another library's, as hf:NAME "
-            f"or timm:NAME."
-        )
-    return tuple(inspect.signature(_BUILDERS[name]).parameters)
+    return _takes(_find(name))
 
 
 def build(name: str | nn.Module, *, pretrained: bool = False, **inputs: Any) -> Encoder:
     """The encoder called `name`, for inputs of a certain kind.
 
     Args:
-        name: one of `names()`; `hf:NAME` or `timm:NAME`, a model of Transformers or timm (for the former also a local
-            folder); or a module with a `dim` that maps images to [n, dim] or [n, dim, h, w].
-        pretrained: start from published weights, which only `hf:NAME` and `timm:NAME` have.
+        name: one of `names()`; the path of a Python file that declares one with `@register`; `hf:NAME` or `timm:NAME`,
+            a model of Transformers or timm (for the former also a local folder); or a module with a `dim` that maps
+            images to [n, dim] or [n, dim, h, w].
+        pretrained: start from published weights, which `efficientnet-lite0`, `hf:NAME` and `timm:NAME` have.
         inputs: what `takes(name)` lists: of images size, their height and width in pixels, and channels, 1 for
             lightness, 3 for RGB.
 
     Raises:
         UsageError: there is no such encoder, or the images are too small for it.
     """
-    from withhold.nets import adapters
-
     if isinstance(name, Encoder):
         return name
     if isinstance(name, nn.Module):
-        return adapters.adapt(name, **inputs)
-    lacking = [field for field in takes(name) if field not in inputs]
+        from withhold.nets.adapters import adapt
+
+        return adapt(name, **inputs)
+    builder = _find(name)
+    lacking = [field for field in _takes(builder) if field not in inputs]
     if lacking:
         raise UsageError(
             f"{name} is an encoder for other data: these have no {' and no '.join(lacking)}. Leave --encoder out, and "
             "the method takes its default."
         )
-    source, _, rest = name.partition(":")
-    if rest:
-        return adapters.SOURCES[source](rest, pretrained=pretrained, **inputs)
-    if pretrained:
+    start = {"pretrained": pretrained} if "pretrained" in inspect.signature(builder).parameters else {}
+    if pretrained and not start:
         raise UsageError(
-            f"{name} has no published weights: leave pretrained out, or name a model that has, as hf:NAME."
+            f"{name} has no published weights: leave pretrained out, or take efficientnet-lite0 or a model hf:NAME."
         )
-    built = _BUILDERS[name](**inputs)
-    if "size" in inputs and inputs["size"] < built.stride:
+    built = builder(**start, **inputs)
+    if "size" in inputs and inputs["size"] < getattr(built, "stride", 1):
         raise UsageError(f"Images of {inputs['size']} pixels are too small for {name}: use {built.stride} or more.")
     return built
+
+
+def _library() -> dict[str, Builder]:
+    own = (found for module, found in _BUILDERS.items() if module.startswith(__package__))
+    return {name: builder for found in own for name, builder in found.items()}
+
+
+def _find(name: str) -> Builder:
+    """The builder called `name`, of another library, or the one that the Python file at the path `name` declares."""
+    from withhold.nets import adapters
+
+    if name.endswith(".py"):
+        found = _BUILDERS.pop(execute(name, "encoder").__name__, {})
+        if len(found) != 1:
+            raise UsageError(f"{name} declares {len(found)} encoders with @register; a file declares exactly one.")
+        return next(iter(found.values()))
+    source, _, rest = name.partition(":")
+    if rest and source in adapters.SOURCES:
+        return partial(adapters.SOURCES[source], rest)
+    if name not in _library():
+        raise UsageError(
+            f"There is no encoder {name!r}: {suggestion(name, names())} Or name one of another library's, as hf:NAME "
+            f"or timm:NAME, or a Python file that declares one."
+        )
+    return _library()[name]
+
+
+def _takes(builder: Builder) -> tuple[str, ...]:
+    parameters = inspect.signature(builder).parameters.values()
+    return tuple(p.name for p in parameters if p.default is p.empty and p.name != "pretrained")

@@ -46,6 +46,9 @@ class ResNet(ImageEncoder):
     def encode(self, x: Tensor) -> Tensor:
         return self.blocks(self.stem(x))
 
+    def stages(self):
+        return [[self.stem], *([block] for block in self.blocks)]
+
 
 class Block(nn.Module):
     """Two or three convolutions beside a shortcut: [n, inputs, h, w] -> [n, outputs, h / stride, w / stride]."""

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from withhold import views
 from withhold.nets.convnet import blocks
-from withhold.nets.encoder import Encoder, PixelEncoder
+from withhold.nets.encoder import Encoder, PixelEncoder, layers
 from withhold.nets.registry import register
 
 MEAN, DEVIATION = -13.0, 4.0
@@ -58,6 +58,9 @@ class AudioCNN(AudioEncoder):
 
     def encode(self, x: Tensor) -> Tensor:
         return self.blocks(x)
+
+    def stages(self):
+        return layers(self.blocks)
 
 
 @register

@@ -1,31 +1,35 @@
 """Batch normalisation's running statistics."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @torch.no_grad()
-def refresh_statistics(encoder: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Make the running statistics the plain average over `batches`, float [n, c, h, w] in [0, 1].
+def refresh_statistics(network: nn.Module, batches: Iterable[Any], forward: Callable[[Any], Any] | None = None) -> None:
+    """Make the running statistics of `network` the plain average over `batches`, as networks take them.
 
     Training on views leaves the statistics of views. Without batch normalisation, nothing happens.
+
+    Args:
+        forward: how a batch comes to the network, where it is only a part of what runs.
     """
-    norms = [module for module in encoder.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     if not norms:
         return
-    modes = {module: module.training for module in encoder.modules()}
+    modes = {module: module.training for module in network.modules()}
     momenta = [norm.momentum for norm in norms]
-    encoder.eval()
+    network.eval()
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # torch's word for a cumulative average
         norm.train()
     try:
         for batch in batches:
-            encoder(batch)
+            (forward or network)(batch)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

@@ -1,5 +1,6 @@
 """Encoders of texts: token numbers in, one feature vector each out."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -48,6 +49,10 @@ class TextEncoder(Encoder):
         self.register_buffer("ordinary", torch.ones(self.vocabulary, dtype=torch.bool), persistent=False)
         self.ordinary[list(self.special.values())] = False
 
+    def take(self, item):
+        """A text -> its token numbers [1, l]."""
+        return torch.tensor([self.tokenizer.encode(item, add_special_tokens=False).ids])
+
     def maps(self, tokens: Tensor) -> Tensor:
         """Token numbers [n, l] -> features of every place [n, dim, l]."""
         raise NotImplementedError(f"{type(self).__name__} defines no maps(tokens).")
@@ -63,19 +68,18 @@ class TextEncoder(Encoder):
         return torch.einsum("ndl,nl->nd", self.maps(tokens), weights)
 
     def occurrences(self, texts: Any) -> Tensor:
-        """How often each token occurs in a stream, which has a length and gives batches; int64, 0 for special ones."""
-        counts = torch.zeros(self.vocabulary, dtype=torch.int64)
-        for part in torch.arange(len(texts)).split(1024):
-            counts += texts.batch(part).flatten().bincount(minlength=self.vocabulary)
-        return counts.to(self.ordinary.device) * self.ordinary
+        """How often each token occurs in the documents of a stream, `texts.items`; int64, 0 for special ones."""
+        return self._count(texts.items, lambda tokens: tokens)
 
     def spread(self, texts: Any) -> Tensor:
-        """In how many items of a stream each token occurs, likewise."""
+        """In how many documents of a stream each token occurs, likewise."""
+        return self._count(texts.items, torch.unique)
+
+    def _count(self, documents: Any, counted: Callable[[Tensor], Tensor]) -> Tensor:
         counts = torch.zeros(self.vocabulary, dtype=torch.int64)
-        for part in torch.arange(len(texts)).split(1024):
-            tokens = texts.batch(part).sort(1).values
-            first = F.pad(tokens[:, 1:] != tokens[:, :-1], (1, 0), value=True)
-            counts += tokens[first].bincount(minlength=self.vocabulary)
+        for part in torch.arange(len(documents)).split(1024):
+            found = [counted(torch.tensor(documents.whole(row))) for row in part.tolist()]
+            counts += torch.cat(found).bincount(minlength=self.vocabulary)
         return counts.to(self.ordinary.device) * self.ordinary
 
     def words(self, tokens: Tensor) -> list[str]:
@@ -110,6 +114,10 @@ class TextTransformer(TextEncoder):
         self.norm = nn.LayerNorm(dim)
         self.transformer = Transformer(dim, depth, heads)
 
+    def take(self, item):
+        """A text -> its windows [n, tokens], padded."""
+        return nn.utils.rnn.pad_sequence(super().take(item)[0].split(self.tokens), batch_first=True)
+
     def maps(self, tokens):
         if tokens.shape[1] > self.tokens:
             raise ValueError(f"a window has at most {self.tokens} tokens, not {tokens.shape[1]}: cut it.")
@@ -122,6 +130,10 @@ class TextTransformer(TextEncoder):
 
     def counts(self, tokens):
         return tokens != 0
+
+    def stages(self):
+        first = [self.embed, self.positions, self.segments, self.norm]
+        return [first, *([block] for block in self.transformer.blocks), [self.transformer.norm]]
 
 
 class WordVectors(TextEncoder):

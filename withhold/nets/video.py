@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from withhold.nets.encoder import Encoder, PixelEncoder
+from withhold.nets.encoder import Encoder, PixelEncoder, layers
 from withhold.nets.registry import register
 
 
@@ -49,6 +49,9 @@ class Conv3d(VideoEncoder):
     def encode(self, x: Tensor) -> Tensor:
         return self.blocks(x)
 
+    def stages(self):
+        return layers(self.blocks)
+
 
 class R2Plus1D(VideoEncoder):
     """R(2+1)D-18: a residual network whose convolutions in space and time are one in space, then one in time.
@@ -65,13 +68,16 @@ class R2Plus1D(VideoEncoder):
             *block(channels, 45, (1, 7, 7), (1, 2, 2)),
             *block(45, 64, (3, 1, 1), 1),
         )
-        self.stages = nn.Sequential(
+        self.rest = nn.Sequential(
             Residual(64, 64, 1), Residual(64, 64, 1), Residual(64, 128, 2), Residual(128, 128, 1),
             Residual(128, 256, 2), Residual(256, 256, 1), Residual(256, 512, 2), Residual(512, 512, 1),
         )  # fmt: skip
 
     def encode(self, x: Tensor) -> Tensor:
-        return self.stages(self.stem(x))
+        return self.rest(self.stem(x))
+
+    def stages(self):
+        return [[self.stem], *([block] for block in self.rest)]
 
 
 class Residual(nn.Module):

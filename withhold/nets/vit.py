@@ -47,6 +47,9 @@ class ViT(ImageEncoder):
         tokens, grid = self._tokens(x)
         return self.transformer(tokens).transpose(1, 2).unflatten(2, grid)
 
+    def stages(self):
+        return [[self.embed], *([block] for block in self.transformer.blocks), [self.transformer.norm]]
+
     def _tokens(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
         height, width = x.shape[2:]
         if height % self.patch or width % self.patch:

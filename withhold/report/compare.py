@@ -31,7 +31,7 @@ def _rows(run: "Run") -> list[dict[str, Any]]:
         "run": str(run.folder),
         "method": config["method"],
         "encoder": config["encoder"]["name"],
-        "data": ", ".join(config["data"]),
+        "data": run.trained_on,
         "seed": run.seed,
     }
     if rows:

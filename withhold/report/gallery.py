@@ -1,5 +1,6 @@
 """What a report shows of single samples: the method's picture, a map of embeddings, nearest neighbours."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from withhold import kinds, pictures
-from withhold.data import Samples
+from withhold import kinds, nets, pictures
+from withhold.data import Samples, together
+from withhold.errors import UsageError
 from withhold.methods import Encoder, Method
 from withhold.page import cell, excerpt
 from withhold.report import charts, embedding
@@ -27,21 +29,18 @@ def columns(method: Method, streams: Sequence[Samples], seed: int) -> pictures.C
     Args:
         streams: what the method needs, in its order, shuffled; without labels where it needs them, there is no picture.
     """
-    chosen: dict[str, np.ndarray] = {}
-    for (stream, need), samples in zip(method.needs.items(), streams, strict=True):
-        if not need.labelled:
-            chosen[stream] = np.arange(len(samples))
-        elif samples.labels is None or not (samples.labels >= 0).any():
-            return {}
-        else:
-            chosen[stream] = np.flatnonzero(samples.labels >= 0)
-    count = min(BATCH, *map(len, chosen.values()))  # as many of each stream, as in training
-    batch: dict[str, Any] = {}
-    for (stream, need), samples in zip(method.needs.items(), streams, strict=True):
-        some = chosen[stream][:count]
-        batch[stream] = samples.batch(some)
-        if need.labelled:
-            batch[stream] = batch[stream], torch.as_tensor(np.asarray(samples.labels)[some])
+    try:
+        held = [part.serving(need, "it") for need, part in zip(method.needs.values(), streams, strict=True)]
+    except UsageError:
+        return {}
+    some = np.arange(min(BATCH, *map(len, held)))  # as many of each stream, as in training
+    batch = {
+        stream: together(part.batch(some), part.beside(need, some))
+        for (stream, need), part in zip(method.needs.items(), held, strict=True)
+    }
+    method = copy.deepcopy(method)
+    method.seed(seed)
+    nets.refresh_statistics(method, [batch])  # it shows how it learned: by the statistics of views, not of plain items
     method.seed(seed)
     with torch.inference_mode():
         visible, withheld = method.hide(batch)

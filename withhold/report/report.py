@@ -15,6 +15,7 @@ from withhold.console import column, counted
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.evaluation import by_data
+from withhold.options import Options
 from withhold.page import render
 from withhold.report import charts, gallery
 from withhold.report.compare import losses
@@ -52,7 +53,7 @@ def write(run: "Run", *streams: Samples) -> Path:
     return render(
         run.folder / "report.html",
         TEMPLATE,
-        title=f"{part['name']} on {', '.join(run.config['data'])}",
+        title=f"{part['name']} on {run.trained_on}",
         runs=[part],
         stats=stats(run),
         findings=run.doctor(),
@@ -61,7 +62,7 @@ def write(run: "Run", *streams: Samples) -> Path:
         command=command(run),
         skipped=_skipped(run.folder / "skipped.csv"),
         folder=run.folder,
-        data=", ".join(run.config["data"]),
+        data=run.trained_on,
     )
 
 
@@ -86,7 +87,7 @@ def section(run: "Run", *streams: Samples) -> dict[str, Any]:
     if run.finished and streams and all(map(len, streams)):
         parts = [gallery.draw(samples, run.seed) for samples in streams]
         shown["picture"] = gallery.picture(gallery.columns(run.method, parts, run.seed))
-        drawn = max(parts, key=len)
+        drawn = max(parts, key=len).of(run.encoder.kind)
         if len(drawn) > 2:
             features = nets.features(run.encoder, drawn)
             shown["map"] = gallery.embedding_map(drawn, features, run.seed)
@@ -194,22 +195,21 @@ def _table(data: str, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def facts(run: "Run") -> dict[str, str]:
     """What was trained on what, and how."""
     config = run.config
-    encoder, plan, hardware, classes = config["encoder"], config["plan"], config.get("hardware", {}), config["classes"]
-    chosen = {name: plan.get(name) for name in ("optimizer", "lr", "weight_decay", "clip", "accumulate")}
-    said = {
-        name: value for name, value in chosen.items() if value not in (None, 0.0) and (name, value) != ("accumulate", 1)
-    }
+    encoder, hardware, classes = config["encoder"], config.get("hardware", {}), config["classes"]
+    plan, usual = Options(**config["training"]), Options()
+    chosen = {name: getattr(plan, name) for name in ("optimizer", "lr", "weight_decay", "clip", "accumulate")}
+    said = {name: value for name, value in chosen.items() if value != getattr(usual, name)}
     start = "published weights" if encoder["pretrained"] else "fresh weights"
     values = {
-        "Data": ", ".join(config["data"]) + (f", {len(classes)} classes" if classes else ""),
+        "Data": run.trained_on + (f", {len(classes)} classes" if classes else ""),
         "Parameters": _listed(config["parameters"]) or "none",
         "Encoder": f"{encoder['name']}, {start}",
         "Input": inputs(config),
-        "Budget": counted(plan["steps"], "step") if plan.get("steps") else f"{plan.get('minutes') or 0:g} minutes",
-        "Batch": counted(config["batch_size"], "item"),
+        "Budget": counted(plan.steps, "step") if plan.steps else f"{plan.minutes or 0:g} minutes",
+        "Batch": counted(plan.batch_size or 0, "item"),
         "Optimiser": _listed(said) or "the method's own",
         "Seed": str(run.seed),
-        "Hardware": ", ".join(str(hardware[name]) for name in ("device", "precision") if hardware.get(name)),
+        "Hardware": ", ".join(filter(None, (hardware.get("device"), plan.precision))),
         "Versions": f"withhold {config['withhold']}" + (f", torch {hardware['torch']}" if "torch" in hardware else ""),
     }
     return {name: value for name, value in values.items() if value}
@@ -233,31 +233,18 @@ def inputs(config: dict[str, Any]) -> str:
 
 def command(run: "Run") -> str:
     """The command that trains this run again; DATA stands for data that had no name."""
-    config, plan, rows = run.config, run.config["plan"], run.rows()
+    config = run.config
+    chosen = {"encoder": config["encoder"]["name"], "size": config["decoding"].get("size")}
+    options = Options(**config["training"] | chosen)
     words = ["withhold", "train", config["method"]]
     words += ["DATA" if re.fullmatch(r"\w+ of \d+", source) else source for source in _named(config)]
     words += [f"{name}={value}" for name, value in config["parameters"].items()]
-    words += ["--encoder", config["encoder"]["name"]]
-    if "size" in config["decoding"]:
-        words += ["--size", str(config["decoding"]["size"])]
-    if config["encoder"]["pretrained"]:
-        words.append("--pretrained")
-    words += ["--batch-size", str(config["batch_size"]), "--seed", str(run.seed)]
-    if plan.get("steps") and rows:
-        words += ["--epochs", f"{plan['steps'] * rows[-1]['epoch'] / rows[-1]['step']:g}"]
-    elif plan.get("minutes"):
-        words += ["--minutes", f"{plan['minutes']:g}"]
-    if config["labels"]:
-        words += ["--labels", config["labels"]]
-    for name in ("optimizer", "lr", "weight_decay", "clip", "accumulate"):
-        if plan.get(name) not in (None, 0.0) and (name, plan[name]) != ("accumulate", 1):
-            words += [f"--{name.replace('_', '-')}", str(plan[name])]
-    return shlex.join(words)
+    return shlex.join(words + options.words())
 
 
 def _named(config: dict[str, Any]) -> list[str]:
     """The data as a person named them: once, where labels part one source into all streams."""
-    return config["data"][:1] if config["labels"] and len(set(config["data"])) == 1 else config["data"]
+    return config["data"][:1] if config["training"]["labels"] and len(set(config["data"])) == 1 else config["data"]
 
 
 def _card(name: str) -> dict[str, str]:

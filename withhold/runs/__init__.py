@@ -13,9 +13,9 @@ from withhold.runs.trainer import train
 __all__ = ["Run", "embed", "evaluate", "export", "load", "preview", "train", "write_table"]
 
 
-def load(folder: str | Path) -> Run:
-    """The run in `folder`."""
-    return Run(folder)
+def load(folder: str | Path, method: str | None = None, encoder: str | None = None) -> Run:
+    """The run in `folder`; `method` and `encoder` name the Python files with which it was made elsewhere, if any."""
+    return Run(folder, method, encoder)
 
 
 def embed(run: str | Path, source: Any, **options: Any) -> pyarrow.Table:

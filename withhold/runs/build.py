@@ -1,7 +1,8 @@
 """What a run is made of: the encoder that suits, the streams, the method around them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,31 @@ from withhold.training import defaults
 log = logging.getLogger("withhold")
 
 
-def kinds(cls: type[Method]) -> dict[str, str]:
-    """The kind of data of each of a method's streams."""
-    return {stream: need.kind() for stream, need in cls.needs.items()}
+def kinds(cls: type[Method], decoding: dict[str, Any]) -> dict[str, str]:
+    """The kind of data of each of a method's streams; `decoding` says which of several it is."""
+    chosen = decoding.get("kinds", {})
+    return {stream: need.kind(chosen.get(stream)) for stream, need in cls.needs.items()}
 
 
-def check_count(cls: type[Method], sources: Sequence[Any]) -> None:
-    """Raises: UsageError, unless there is one source for each stream that the method needs."""
-    if len(sources) != len(cls.needs):
+def deal(cls: type[Method], sources: Sequence[Any]) -> dict[str, list[Any]]:
+    """The sources of each stream: one each, in order; the stream that takes several gets all that the others leave.
+
+    Raises:
+        UsageError: too few or too many.
+    """
+    several = [stream for stream, need in cls.needs.items() if need.several]
+    more = len(sources) - len(cls.needs)
+    if len(several) > 1:
+        raise UsageError(
+            f"{cls.name} needs several sources for {' and '.join(several)}: only one stream can have them."
+        )
+    if more < 0 or (more and not several):
         wanted = ", ".join(f"{stream} ({need})" for stream, need in cls.needs.items())
         taught = any(need.labelled for need in cls.needs.values())
         way_out = "name one source, with --labels FILE, or one for each" if taught else "name one source for each"
         raise UsageError(f"{cls.name} learns from {wanted}; it was given {counted(len(sources), 'source')}: {way_out}.")
+    rest = iter(sources)
+    return {stream: list(islice(rest, 1 + more if stream in several else 1)) for stream in cls.needs}
 
 
 def choose(
@@ -50,18 +64,24 @@ def choose(
         what describes the encoder, and how the streams are decoded.
 
     Raises:
-        UsageError: not one source for each stream.
+        UsageError: not the sources that the streams need.
     """
-    check_count(cls, sources)
-    taken = {field for kind in kinds(cls).values() for field in data.takes(kind)}
-    shapes = [data.measure(source, kind) for source, kind in zip(sources, kinds(cls).values(), strict=True)]
-    decoding: dict[str, Any] = {field: parameters[field] for field in sorted(taken) if field in parameters}
+    decoding: dict[str, Any] = {}
+    shapes = []
+    for (stream, need), given in zip(cls.needs.items(), deal(cls, sources).values(), strict=True):
+        if len(need.kinds) > 1:
+            decoding.setdefault("kinds", {})[stream] = data.holds(given[0], need.kinds)
+        shapes += [data.measure(source, kinds(cls, decoding)[stream]) for source in given]
+    chosen = kinds(cls, decoding).values()
+    taken = {field for kind in chosen for field in data.takes(kind)}
+    decoding |= {field: parameters[field] for field in sorted(taken) if field in parameters}
     if "size" in taken:
         decoding["size"] = size or defaults.size(max(shape.size for shape in shapes), defaults.device())
         decoding["channels"] = max(shape.channels for shape in shapes)
     if "rate" in taken:
         decoding["rate"] = min(max(shape.rate for shape in shapes), data.MOST_RATE)
-    encoder: dict[str, Any] = {"name": name or defaults.encoder(cls, defaults.device()), "pretrained": pretrained}
+    kind = next(iter(kinds(cls, decoding).values()))
+    encoder: dict[str, Any] = {"name": name or defaults.encoder(cls, defaults.device(), kind), "pretrained": pretrained}
     encoder |= {field: decoding[field] for field in nets.takes(encoder["name"]) if field in decoding}
     if "channels" in encoder:
         encoder["channels"] = cls.channels or decoding["channels"]
@@ -78,8 +98,9 @@ def make_tokenizer(
     """
     path = folder / "tokenizer.json"
     if not (folder / "config.json").is_file():
-        texts = [source for source, kind in zip(sources, kinds(cls).values(), strict=True) if kind == "text"]
-        tokenizer = data.fit_tokenizer(texts[-1], decoding["tokenizer"])  # of several, the unlabelled one is named last
+        given = zip(deal(cls, sources).values(), kinds(cls, decoding).values(), strict=True)
+        texts = [(source, kind) for part, kind in given for source in part if "text" in kind]
+        tokenizer = data.fit_tokenizer(texts, decoding["tokenizer"])
         with writing(path) as partial:
             tokenizer.save(str(partial))
     for part in (encoder, decoding):
@@ -101,12 +122,21 @@ def load_streams(
     labels: str | None = None,
     strict: bool = False,
 ) -> dict[str, Samples]:
-    """The method's streams; `labels` belong to those that are to be labelled, if any are."""
-    taught = [stream for stream, need in cls.needs.items() if need.labelled] or list(cls.needs)
-    return {
-        stream: load_stream(source, kind, decoding, strict=strict, labels=labels if stream in taught else None)
-        for (stream, kind), source in zip(kinds(cls).items(), sources, strict=True)
-    }
+    """The method's streams; `labels` belong to those that are to be labelled, if any are.
+
+    A class has the same number in all of these.
+    """
+    taught = [stream for stream, need in cls.needs.items() if need.labelled]
+    streams = {}
+    for (stream, need), given in zip(cls.needs.items(), deal(cls, sources).values(), strict=True):
+        options = {"strict": strict, "labels": labels if stream in taught or not taught else None}
+        source = data.Several(given) if need.several else given[0]
+        streams[stream] = load_stream(source, kinds(cls, decoding)[stream], decoding, parts=need.parts, **options)
+    shared, classes = data.share_classes([(streams[stream].labels, streams[stream].classes) for stream in taught])
+    for stream, numbers in zip(taught, shared, strict=True):
+        if numbers is not None and streams[stream].classes != classes:
+            streams[stream] = streams[stream].with_labels(numbers, classes)
+    return streams
 
 
 def build_encoder(config: dict[str, Any], seed: int) -> Encoder:
@@ -117,13 +147,13 @@ def build_encoder(config: dict[str, Any], seed: int) -> Encoder:
 
 
 def build_method(
-    cls: type[Method], encoder: dict[str, Any], parameters: dict[str, Any], seed: int, classes: Sequence[str]
+    cls: type[Method], encoder: dict[str, Any], parameters: dict[str, Any], seed: int, told: Mapping[str, Any]
 ) -> Method:
-    """The method around the encoder that `encoder` describes, with weights from `seed`."""
+    """The method around the encoder that `encoder` describes, with weights from `seed`, and what the data tell it."""
     with torch.random.fork_rng(devices=[]):
         learner = build_encoder(encoder, seed)
         torch.manual_seed(seed)
-        return registry.build(cls, learner, parameters, classes)
+        return registry.build(cls, learner, parameters, told)
 
 
 def classes_of(cls: type[Method], streams: dict[str, Samples]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from withhold.pictures import Columns, grid
 from withhold.report import gallery
 from withhold.runs.build import build_method, choose, classes_of, load_streams, make_tokenizer
 from withhold.runs.run import Run
+from withhold.training import prepare
 
 
 def preview(
@@ -43,10 +44,9 @@ def preview(
         if "tokenizer" in decoding:
             make_tokenizer(cls, sources, chosen, decoding, Path(folder))
         streams = load_streams(cls, sources, decoding)
-        learner = build_method(cls, chosen, parameters, seed, classes_of(cls, streams))
+        learner = build_method(cls, chosen, parameters, seed, {"classes": classes_of(cls, streams)})
     feeder = data.Feeder(streams, cls.needs, min(8, *(len(s) for s in streams.values())), seed)
-    learner.seed(seed)
-    learner.prepare(**streams)
+    prepare(learner, streams, seed)
     _save(learner.picture(*learner.hide(feeder.batch(0))), out)
 
 

@@ -1,9 +1,11 @@
 """A run: the folder that a training leaves behind, and what can be done with it."""
 
 import copy
+import csv
 import hashlib
 import json
 import logging
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -14,13 +16,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from withhold import data, evaluation, nets
+from withhold import data, evaluation, nets, outside
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
 from withhold.files import writing
 from withhold.methods import Classifier, Encoder, Method
-from withhold.runs.build import build_encoder, build_method, check_count, kinds, load_stream, load_streams
+from withhold.methods.answers import Answer
+from withhold.runs.build import build_encoder, build_method, deal, kinds, load_stream, load_streams
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
 
@@ -33,9 +36,13 @@ class Run:
     Attributes:
         folder: where its files are.
         config: what was trained on what, and how; the folder's config.json.
+
+    Args:
+        method, encoder: the Python files that declare them, where the run was made with such files and not on this
+            machine; else nothing is executed.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, method: str | None = None, encoder: str | None = None):
         self.folder = Path(folder)
         path = self.folder / "config.json"
         if not path.is_file():
@@ -44,12 +51,34 @@ class Run:
             self.config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise WithholdError(f"{path} is damaged ({error}): train this run again.") from error
+        if "training" not in self.config:
+            raise WithholdError(
+                f"{folder} was made by withhold {self.config.get('withhold')}, whose runs this version does not read: "
+                "train it again."
+            )
+        self._name_files(method, encoder)
         for part in (self.config["encoder"], self.config["decoding"]):
             if "tokenizer" in part:  # which lies in the folder, wherever that was moved
                 part["tokenizer"] = str(self.folder / "tokenizer.json")
 
+    def _name_files(self, method: str | None, encoder: str | None) -> None:
+        """Put the Python files that a person named in the place of the run's, which are executed only if known here."""
+        for part, key, file in ((self.config, "method", method), (self.config["encoder"], "name", encoder)):
+            if str(part[key]).endswith(".py"):
+                if file is None and not outside.trusted(part[key]):
+                    raise UsageError(
+                        f"{self.folder} was made with the file {part[key]}, which would be executed, and which nobody "
+                        "has named here: where you trust it, name it, as --trust FILE."
+                    )
+                part[key] = file or part[key]
+
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}: {self.config['method']} on {', '.join(self.config['data'])})"
+        return f"Run({str(self.folder)!r}: {self.config['method']} on {self.trained_on})"
+
+    @property
+    def trained_on(self) -> str:
+        """The data that it was trained on, by their names alone."""
+        return ", ".join(dict.fromkeys(os.path.basename(address) or address for address in self.config["data"]))
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -63,13 +92,13 @@ class Run:
         """The trained method (heads, teachers and all), in eval mode on the CPU."""
         cls = registry.find(self.config["method"])
         config = self.config
-        method = build_method(cls, config["encoder"], config["parameters"], self.seed, config["classes"])
+        method = build_method(cls, config["encoder"], config["parameters"], self.seed, config)
         self._fill(method, self.folder / "method.safetensors")
         return method.eval()
 
     @property
     def seed(self) -> int:
-        return self.config["plan"]["seed"]
+        return self.config["training"]["seed"]
 
     @property
     def finished(self) -> bool:
@@ -97,15 +126,17 @@ class Run:
     @property
     def kind(self) -> str:
         """What kind of data its method learns from: "image", "video" ...; of several streams, the first one's."""
-        return next(iter(kinds(registry.find(self.config["method"])).values()))
+        return next(iter(kinds(registry.find(self.config["method"]), self.config["decoding"]).values()))
 
     def kind_of(self, source: Any) -> str:
-        """What kind `source` is read as: the run's, or where that is a video with sound also one part of it alone."""
-        return data.holds(source) if self.kind == data.Pairs.kind else self.kind
+        """What kind `source` is read as: the run's, or where that is of joined kinds also one of them alone."""
+        kinds = data.alone(self.kind)
+        return data.holds(source, kinds) if len(kinds) > 2 else self.kind
 
     def load_data(self, source: Any, kind: str | None = None, **options: Any) -> Samples:
-        """`source` decoded as this run's encoder takes it; what cannot be read is left out, and said."""
+        """`source` decoded as this run's encoder takes it, or as `kind`; what cannot be read is left out, and said."""
         samples = load_stream(source, kind or self.kind_of(source), self.config["decoding"], **options)
+        samples = samples if kind else samples.of(self.encoder.kind)
         if samples.skipped:
             name, reason = samples.skipped[0]
             log.warning("%s: %s left out, such as %s (%s)", samples.source, len(samples.skipped), name, reason)
@@ -115,12 +146,11 @@ class Run:
         """`sources`, or else the data that it was trained on, decoded as then, a stream each.
 
         Raises:
-            UsageError: not one source for each stream.
+            UsageError: not the sources that the streams need.
         """
         cls, config = registry.find(self.config["method"]), self.config
         given = sources or config["data"]
-        check_count(cls, given)
-        labels = None if sources else config["labels"]
+        labels = None if sources else config["training"]["labels"]
         return list(load_streams(cls, given, config["decoding"], labels=labels).values())
 
     def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
@@ -132,6 +162,8 @@ class Run:
         samples = self.load_data(source, labels=labels, strict=strict)
         encoder = copy.deepcopy(self.encoder)  # which moves to the device; the run's own stays
         vectors = nets.features(encoder, samples, device=defaults.device()).numpy()
+        kept = samples.readable()  # in place of the others their neighbours were embedded
+        samples, vectors = samples.select(kept), vectors[kept]
         columns: dict[str, Any] = {"path": pyarrow.array(samples.names)}
         if samples.labels is not None:
             columns["label"] = pyarrow.array([samples.classes[i] if i >= 0 else None for i in samples.labels])
@@ -150,7 +182,9 @@ class Run:
             raise UsageError(f"{self.config['method']} has learned no names of classes: evaluate or embed with it.")
         samples = self.load_data(source, strict=strict)
         method = cast(Classifier, copy.deepcopy(self.method))
-        shares, said = evaluation.scores(method, samples, device=defaults.device()).softmax(1).max(1)
+        scores = evaluation.scores(method, samples, device=defaults.device())
+        kept = samples.readable()
+        samples, (shares, said) = samples.select(kept), scores[kept].softmax(1).max(1)
         names = [method.classes[i] for i in said.tolist()]
         return pyarrow.table({"path": samples.names, "class": names, "probability": shares.numpy()})
 
@@ -193,16 +227,19 @@ class Run:
         options: dict[str, Any] = {
             "controls": controls, "learned": self._learned(), "seed": self.seed, "device": defaults.device()
         }  # fmt: skip
-        if any(evaluation.find(name).takes == evaluation.SEQUENCES for name in protocols):
+        taken = [evaluation.find(name).takes for name in protocols]
+        if evaluation.SEQUENCES in taken:
             sequences = data.sequences(source)
             return self._keep(
                 evaluation.evaluate(self.encoder, None, sequences, protocols, source=str(source), **options)
             )
+        wanted = tuple(dict.fromkeys(part for need in taken for part in need.parts))
+        beside: dict[str, Any] = {"labels": labels, "strict": strict, "parts": wanted}
         parts = {"train": source, "test": test} if test is not None else data.splits(source, self.kind_of(source))
         if parts:
-            bank, queries = (self.load_data(parts[part], labels=labels, strict=strict) for part in ("train", "test"))
+            bank, queries = (self.load_data(parts[part], **beside) for part in ("train", "test"))
         else:
-            bank, queries = self.load_data(source, labels=labels, strict=strict).split(test_fraction, self.seed)
+            bank, queries = self.load_data(source, **beside).split(test_fraction, self.seed)
             queries = self._without_told(source, queries)
         rows = evaluation.evaluate(
             self.encoder, bank, queries, protocols, supervised=supervised, classifier=classifier, **options
@@ -219,13 +256,15 @@ class Run:
 
     def _without_told(self, source: Any, test: Samples) -> Samples:
         """`test`, a part of `source`, without the items whose labels the training was told. Raises: UsageError: all."""
-        needs = registry.find(self.config["method"]).needs.values()
-        streams = zip(self.config["data"], needs, strict=True)
-        if data.address(source) not in [data.address(given) for given, need in streams if need.labelled]:
+        cls = registry.find(self.config["method"])
+        dealt = deal(cls, self.config["data"])
+        told = {stream for stream, given in dealt.items() if data.address(source) in given}
+        path = self.folder / "told.csv"
+        if not told or not path.is_file():
             return test
-        learned = load_stream(source, self.kind_of(source), self.config["decoding"], labels=self.config["labels"])
-        told = set(learned.labelled("the method").names)
-        others = [row for row, name in enumerate(test.names) if name not in told]
+        with path.open(newline="", encoding="utf-8") as file:
+            names = {row["item"] for row in csv.DictReader(file) if row["stream"] in told}
+        others = [row for row, name in enumerate(test.names) if name not in names]
         if test.labels is not None and (test.labels >= 0).any() and not (test.labels[others] >= 0).any():
             raise UsageError(
                 f"The training was told the labels of all items of {source} to be measured on: give labels of others."
@@ -239,17 +278,15 @@ class Run:
         write_json(self.folder / "evaluation.json", {"results": kept + rows})
         return rows
 
-    def apply(self, *inputs: Any) -> Any:
-        """What the method gives beyond embeddings: images uint8 [n, c, h, w] -> named images float [n, c, h, w].
-
-        What else a method takes and gives, such as a video and a mask, a video and its sound, or a text, its
-        `apply_to` says.
+    def apply(self, item: Any, **given: Answer) -> dict[str, Answer]:
+        """What the method gives beyond embeddings of one item: named values; see `Method.apply_to`.
 
         Raises:
             UsageError: the method gives embeddings only.
         """
+        method = self.method  # made outside, or its weights could not be trained any more
         with torch.inference_mode():
-            return self.method.apply_to(*inputs)
+            return method.apply_to(item, **given)
 
     def rows(self) -> list[Row]:
         """The journal: a row of numbers a logging point."""

@@ -1,7 +1,9 @@
 """Training: how any method is fitted, checkpointed and resumed."""
 
+from withhold.options import Plan
 from withhold.training.journal import Journal, Row
-from withhold.training.loop import Outcome, Plan, fit
+from withhold.training.loop import Outcome, fit
 from withhold.training.monitor import findings, rank, spread
+from withhold.training.randomness import prepare
 
-__all__ = ["Journal", "Outcome", "Plan", "Row", "findings", "fit", "rank", "spread"]
+__all__ = ["Journal", "Outcome", "Plan", "Row", "findings", "fit", "prepare", "rank", "spread"]

@@ -6,11 +6,11 @@ import torch
 
 from withhold import data, kinds
 from withhold.methods import Method
-from withhold.nets import ConvNet, Encoder
+from withhold.nets import AudioEncoder, AudioVisualEncoder, ConvNet, Encoder, ImageEncoder, TextEncoder, VideoEncoder
 
 GPU_SIZE = 224
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-"""What a run may compute in; weights are float32 in all of them."""
+ENCODERS = {known.kind: known.default for known in (VideoEncoder, AudioEncoder, TextEncoder, AudioVisualEncoder)}
+"""What a method takes that asks for any encoder, by kind of data; for images the hardware decides."""
 
 
 def device() -> torch.device:
@@ -31,11 +31,14 @@ def precision(device: torch.device, encoder: Encoder) -> str:
     return "bf16-mixed" if fast else "32-true"
 
 
-def encoder(method: type[Method], device: torch.device) -> str:
-    """The encoder that suits the method and the hardware."""
+def encoder(method: type[Method], device: torch.device, kind: str) -> str:
+    """The encoder that suits the method, the kind of data and the hardware."""
     needed = typing.get_type_hints(method.__init__).get("encoder")
     if isinstance(needed, type) and issubclass(needed, Encoder) and needed.default:
         return needed.default
+    of_images = isinstance(needed, type) and issubclass(needed, ImageEncoder)  # which sees the frames of a video too
+    if kind in ENCODERS and not of_images:
+        return ENCODERS[kind]
     return "convnet" if device.type == "cpu" else "resnet18"
 
 

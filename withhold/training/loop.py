@@ -1,7 +1,5 @@
 """The loop: how any method is fitted. Read it from top to bottom."""
 
-import contextlib
-import copy
 import logging
 import math
 import time
@@ -13,23 +11,29 @@ from typing import Any, Protocol
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from withhold.errors import UsageError, WithholdError
 from withhold.losses import gather
 from withhold.methods import Batch, Method
+from withhold.options import Plan
 from withhold.training import checkpoint
 from withhold.training.journal import Journal, Row
 from withhold.training.optimizers import adapt, build, clip, peak_lr, schedule
+from withhold.training.pace import pace
+from withhold.training.randomness import mix, prepare
 from withhold.training.ranks import dense_gradients, synchronize_batch_norm
 from withhold.training.signals import termination
+from withhold.training.turns import Turn, alone, check, cut
 
 log = logging.getLogger("withhold")
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it would say, the run says itself
 
 
 class Batches(Protocol):
-    """Where batches come from: a function of the step, so that a resumed run sees what an uninterrupted one did."""
+    """Where batches come from: a function of the step, so that a resumed run sees what an uninterrupted one did.
+
+    `iterate` asks for the order of items anew, since a method may have changed it.
+    """
 
     batch_size: int
     steps_per_epoch: int
@@ -38,44 +42,12 @@ class Batches(Protocol):
     def iterate(self, start: int, stop: int) -> Iterator[Batch]: ...
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How to train. What is None is the method's own.
-
-    Args:
-        steps: optimiser steps; None to fill `minutes`.
-        minutes: how long, on this machine, by the pace of the first steps.
-        optimizer: "adamw", "sgd", "lars" or "adagrad".
-        lr: peak learning rate at 256 items a step; scaled with the batch as `Optimizer` says.
-        weight_decay: of weights, not of biases and normalisation.
-        warmup: share of the steps in which the learning rate rises.
-        clip: largest joint norm of a player's gradients; 0 for no limit.
-        accumulate: parts into which a batch is cut to save memory.
-        seed: of the views and of everything else that is random in a step.
-    """
-
-    steps: int | None = None
-    minutes: float | None = None
-    optimizer: str | None = None
-    lr: float | None = None
-    weight_decay: float | None = None
-    warmup: float = 0.1
-    clip: float = 0.0
-    accumulate: int = 1
-    seed: int = 0
-
-
 @dataclass
 class Outcome:
-    """What `fit` gives back: the steps done, those planned, and the journal's rows."""
+    """What `fit` gives back: how many steps were done, and the journal's rows."""
 
-    step: int
     steps: int
     rows: list[Row]
-
-    @property
-    def finished(self) -> bool:
-        return self.step == self.steps
 
 
 def fit(
@@ -97,9 +69,12 @@ def fit(
         every: seconds between checkpoints.
 
     Raises:
+        UsageError: a plan that does not go with the method.
         WithholdError: a loss that is not finite, or a checkpoint that cannot be read or written.
+        KeyboardInterrupt, SystemExit: Ctrl-C or SIGTERM asked it to end, and the checkpoint is saved.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
+    check(method, batches.batch_size * fabric.world_size, plan.accumulate)
     method.to(fabric.device)
     for value in (*method.parameters(), *method.buffers()):
         if value.ndim == 4:  # `Module.to` would refuse a method with kernels in time as well
@@ -111,9 +86,10 @@ def fit(
     path = folder / "checkpoints" / "last.ckpt" if folder is not None else None
     saved = checkpoint.load(path) if path is not None and path.exists() else None
 
+    began = time.perf_counter()
     if saved is None:
-        method.seed(_mix(plan.seed, 0, 0))
-        method.prepare(**batches.streams)
+        prepare(method, batches.streams, mix(plan.seed, 0, 0))
+    prepared = time.perf_counter() - began
     own = method.optimizer if isinstance(method.optimizer, dict) else dict.fromkeys(method.players(), method.optimizer)
     recipes = {player: adapt(own[player], plan.optimizer, plan.lr, plan.weight_decay) for player in method.players()}
     peaks = {player: peak_lr(recipe, batches.batch_size * fabric.world_size) for player, recipe in recipes.items()}
@@ -123,27 +99,29 @@ def fit(
     scaling = fabric.strategy.precision  # of the loss, in float16: its gradient is scaled down before a step
     step, steps = 0, plan.steps
     if saved is not None:
-        step, steps = _restore(saved, method, optimizers, scaling, path)
-    module = fabric.setup_module(method)
-    module.mark_forward_method("turn")
+        step, steps = checkpoint.restore(saved, method, optimizers, scaling, path)
+    turn = Turn(method)
+    module = fabric.setup_module(turn)
 
     def turn_all(step: int, steps: int, batch: Batch) -> dict[str, torch.Tensor]:
         """One step of every player; gives the named terms, still on the device."""
-        seed = _mix(plan.seed, step, fabric.global_rank)
+        seed = mix(plan.seed, step, fabric.global_rank)
         torch.manual_seed(seed)  # for dropout and the like inside networks
         method.seed(seed)
         method.progress = step / steps
-        parts = _cut(batch, plan.accumulate)
+        parts = cut(batch, plan.accumulate)
+        handed: list[dict[str, Any]] = [{} for _ in parts]
         terms: dict[str, torch.Tensor] = {}
         for player, optimizer in optimizers.items():
-            rise_and_fall = schedule(step, steps, max(1, round(plan.warmup * steps)))
+            rise_and_fall = schedule(recipes[player], step, steps, max(1, round(plan.warmup * steps)))
             for group in optimizer.param_groups:
                 group["lr"] = peaks[player] * rise_and_fall * group["share"]
-            with _alone(player, optimizers):
+            with alone(player, optimizers):
                 for i, part in enumerate(parts):
+                    turn.handed = handed[i]
                     with fabric.no_backward_sync(module, enabled=i < len(parts) - 1):
                         with fabric.autocast():
-                            scored = module.turn(player, part)
+                            scored = module(player, part)
                         fabric.backward(scored["loss"] / len(parts))
                     for name, value in scored.items():
                         name = f"{player}/{name}" if len(optimizers) > 1 else name
@@ -160,7 +138,10 @@ def fit(
     if steps is None:
         if plan.minutes is None:
             raise UsageError("A plan needs steps or minutes.")
-        steps = _pace(turn_all, batches, method, optimizers, 60 * plan.minutes, fabric)
+        if fabric.is_global_zero:
+            log.info("timing a few steps, to see how many fill %g minutes", plan.minutes)
+        timed = batches.iterate(0, 12)
+        steps = fabric.broadcast(pace(turn_all, timed, method, optimizers, 60 * plan.minutes, prepared))
     log_every = max(1, min(50, steps // 100))
     look_every = max(log_every, math.ceil(steps / 20 / log_every) * log_every)
     journal = Journal(
@@ -170,7 +151,7 @@ def fit(
 
     def save() -> None:
         if path is not None and fabric.is_global_zero:
-            state = {"step": step, "steps": steps, "method": method.state_dict()}
+            state = {"step": step, "steps": steps, "method": method.state_dict(), "precision": scaling.precision}
             state |= {"optimizers": {p: o.state_dict() for p, o in optimizers.items()}, "scale": scaling.state_dict()}
             checkpoint.save(path, state)
 
@@ -179,9 +160,10 @@ def fit(
     with termination() as terminated:
         stream = batches.iterate(step, steps)
         while step < steps:
-            if method.refresh and step and step % batches.steps_per_epoch == 0:
-                method.seed(_mix(plan.seed, step, 0))
-                method.prepare(**batches.streams)
+            if method.refresh and step and step % method.refresh == 0:
+                method.progress = step / steps
+                prepare(method, batches.streams, mix(plan.seed, step, 0))
+                stream = batches.iterate(step, steps)
             asked = time.perf_counter()
             batch = next(stream)
             waited += time.perf_counter() - asked
@@ -223,76 +205,7 @@ def fit(
                     saved_at = time.perf_counter()
                 started = time.perf_counter()
                 if ending:
+                    fabric.barrier()
+                    terminated.set()  # on every rank, whichever was asked
                     break
-    return Outcome(step, steps, journal.rows)
-
-
-def _restore(
-    saved: dict[str, Any], method: Method, optimizers: dict, scaling: Any, path: Path | None
-) -> tuple[int, int]:
-    try:
-        method.load_state_dict(saved["method"])
-        for player, optimizer in optimizers.items():
-            optimizer.load_state_dict(saved["optimizers"][player])
-        scaling.load_state_dict(saved["scale"])
-        return saved["step"], saved["steps"]
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise WithholdError(
-            f"The checkpoint {path} is from another configuration: repeat the run's own options, or name another --out."
-        ) from error
-
-
-def _mix(seed: int, step: int, rank: int) -> int:
-    """One seed from three, well apart for neighbouring values (the mixing step of splitmix64)."""
-    mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) & (2**64 - 1)
-    mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
-    mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
-    return (mixed ^ (mixed >> 31)) >> 1
-
-
-def _cut(batch: Batch, parts: int) -> list[Batch]:
-    """A batch as `parts` smaller ones of nearly equal size."""
-    if parts == 1:
-        return [batch]
-    leaves, form = tree_flatten(batch)
-    return [tree_unflatten(part, form) for part in zip(*(leaf.chunk(parts) for leaf in leaves), strict=True)]
-
-
-@contextlib.contextmanager
-def _alone(player: str, optimizers: dict[str, torch.optim.Optimizer]) -> Iterator[None]:
-    """While `player` plays, the other players' parameters take no gradient."""
-    mine = {id(p) for group in optimizers[player].param_groups for p in group["params"]}
-    others = [
-        p for optimizer in optimizers.values() for group in optimizer.param_groups for p in group["params"]
-        if id(p) not in mine
-    ]  # fmt: skip
-    for parameter in others:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in others:
-            parameter.requires_grad_(True)
-
-
-def _pace(turn_all, batches: Batches, method: Method, optimizers: dict, seconds: float, fabric: Fabric) -> int:
-    """How many steps fill what timing leaves of `seconds`: a few are timed, and the state from before is put back."""
-    if fabric.is_global_zero:
-        log.info("timing a few steps, to see how many fill %g minutes", seconds / 60)
-    state = copy.deepcopy((method.state_dict(), {p: o.state_dict() for p, o in optimizers.items()}))
-    times = []
-    began = time.perf_counter()
-    for step, batch in enumerate(batches.iterate(0, 12)):
-        asked = time.perf_counter()
-        turn_all(step, 1000, batch)["loss" if len(optimizers) == 1 else f"{next(iter(optimizers))}/loss"].item()
-        times.append(time.perf_counter() - asked)
-        spent = time.perf_counter() - began
-        if fabric.world_size == 1 and (spent > 0.2 * seconds or (len(times) > 3 and spent > 0.05 * seconds)):
-            break
-    method.load_state_dict(state[0])
-    for player, optimizer in optimizers.items():
-        optimizer.state.clear()
-        optimizer.load_state_dict(state[1][player])
-    settled = sorted(times[len(times) // 3 :])
-    left = seconds - (time.perf_counter() - began)
-    return fabric.broadcast(max(1, int(left / settled[len(settled) // 2])))
+    return Outcome(steps, journal.rows)

@@ -47,6 +47,11 @@ def findings(rows: Sequence[Row]) -> list[str]:
                 "the last good checkpoint is kept."
             )
         trivial = last.get(player + "trivial")
+        if trivial is not None and not any(row.get(player + part) for row in rows for part in ("loss", "trivial")):
+            found.append(
+                f"{who} is 0, and knowing nothing costs 0 as well: a batch holds nothing to tell apart; "
+                "enlarge --batch-size, and leave --accumulate out."
+            )
         if trivial is not None and judged and loss > 0.98 * trivial > 0:
             remedy = (
                 "it has not begun to learn; raise --lr or train longer, and look at `withhold views` for what it sees."

@@ -118,11 +118,14 @@ def peak_lr(recipe: Optimizer, batch_size: int) -> float:
     return recipe.lr * (ratio if recipe.name in ("sgd", "lars") else math.sqrt(ratio))
 
 
-def schedule(step: int, steps: int, warmup: int, final: float = 0.001) -> float:
-    """The share of the peak learning rate at `step` of `steps`: a linear warm-up, then a cosine to `final`."""
-    if step < warmup:
+def schedule(recipe: Optimizer, step: int, steps: int, warmup: int, final: float = 0.001) -> float:
+    """The share of the peak learning rate at `step` of `steps`: a linear warm-up, then what the recipe says."""
+    if recipe.schedule == "cyclic":
+        done = recipe.cycles * step / steps % 1
+    elif step < warmup:
         return (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
+    else:
+        done = (step - warmup) / max(1, steps - warmup) if recipe.schedule == "cosine" else 0.0
     return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
 
 

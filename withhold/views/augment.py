@@ -1,9 +1,13 @@
 """The chain of random changes that most methods use, fused: one resampling and one product of colours for a batch."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from withhold.errors import UsageError
 from withhold.views.color import Jitter, color_matrices, draw_jitter, luma
+from withhold.views.companions import follow_boxes, follow_masks, follow_points
 from withhold.views.filters import blur_weights
 from withhold.views.filters import solarize as invert
 from withhold.views.geometry import axis_weights, draw_crops
@@ -31,7 +35,10 @@ def augment(
     grey: float = 0.0,
     blur: float = 0.0,
     solarize: float = 0.0,
-) -> Tensor:
+    masks: Tensor | None = None,
+    boxes: Tensor | None = None,
+    points: Tensor | None = None,
+) -> Any:
     """Random views of images or clips, each with its own random numbers, which all frames of a clip share.
 
     The distribution is that of torchvision's chain of RandomResizedCrop, RandomHorizontalFlip, ColorJitter,
@@ -51,21 +58,33 @@ def augment(
         grey: probability of a grey view.
         blur: probability of a Gaussian blur of 0.1 to 2 pixels, cut off at a twentieth of the size.
         solarize: probability that the values above one half are inverted.
+        masks: integer labels [n, h, w], of clips [n, t, h, w], carried along to the nearest pixel. They must have the
+            images' height and width (`UsageError`).
+        boxes: (left, top, right, bottom) in pixels, float [n, m, 4]; missing ones are NaN. They are clipped to the
+            view, and become NaN where less than a quarter of their area is left.
+        points: (x, y) in pixels, float [n, m, 2]; the first pixel's centre is (0.5, 0.5). They become NaN outside of
+            the view.
 
     Returns:
-        float32 [n, c, size, size] in [0, 1], channels last; of clips [n, t, c, size, size].
+        float32 [n, c, size, size] in [0, 1], channels last; of clips [n, t, c, size, size]. With masks, boxes or points
+        a tuple: the views, then those that were given, in this order, in pixels of the views.
     """
     n, frames = len(images), images.shape[1] if images.ndim == 5 else 1
     c, h, w = images.shape[-3:]
     height, width = (size, size) if size else (h, w)
+    if masks is not None and masks.shape[-2:] != (h, w):
+        raise UsageError(f"masks are {tuple(masks.shape[-2:])} pixels and images {(h, w)}; give both the same size")
     whole = [torch.full((n,), float(number), device=images.device) for number in (0, 0, h, w)]
-    boxes = draw_crops(n, h, w, crop, aspect, rng) if crop else whole
+    crops = draw_crops(n, h, w, crop, aspect, rng) if crop else whole
     mirrored = chance(n, flip, rng)
     brightness, contrast, saturation, hue = draw_jitter(n, jitter or (0, 0, 0, 0), jitter_probability, rng)
     matrices = color_matrices(brightness, saturation.where(~chance(n, grey, rng), 0), hue, c)
     sigma = uniform(n, *SIGMA, rng).where(chance(n, blur, rng), 0)
 
-    boxes = [box.repeat_interleave(frames) for box in boxes]
+    followers = ((follow_masks, masks), (follow_boxes, boxes), (follow_points, points))
+    followed = [follow(given, crops, mirrored, (height, width)) for follow, given in followers if given is not None]
+
+    crops = [number.repeat_interleave(frames) for number in crops]
     mirrored, matrices, contrast, sigma = (
         drawn.repeat_interleave(frames, 0) for drawn in (mirrored, matrices, contrast, sigma)
     )
@@ -76,7 +95,7 @@ def augment(
     step = max(1, cached) * frames if images.device.type == "cpu" else n * frames
     for start in range(0, n * frames, step):
         part = slice(start, start + step)
-        top, left, tall, wide = (box[part] for box in boxes)
+        top, left, tall, wide = (number[part] for number in crops)
         rows = _axis(top, tall, h, height, sigma[part] if blur else None)
         columns = _axis(left, wide, w, width, sigma[part] if blur else None, mirrored[part])
         view = _resample(pictures[part], rows, columns, matrices[part] if jitter or grey else None)
@@ -86,7 +105,8 @@ def augment(
         views[part] = view
     views.clamp_(0, 1)
     views = views.unflatten(0, (n, frames)) if images.ndim == 5 else views
-    return invert(views, rng, solarize) if solarize else views
+    views = invert(views, rng, solarize) if solarize else views
+    return (views, *followed) if followed else views
 
 
 def _axis(

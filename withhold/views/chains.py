@@ -59,6 +59,7 @@ def multi_crop(
 
     Returns:
         `global_views` tensors float [n, c, sizes[0], sizes[0]], then `local_views` of [n, c, sizes[1], sizes[1]].
+        Each is a tuple where `chain` has masks, boxes or points, as in `augment`.
     """
     counts = (global_views, local_views)
     kinds = [kind for kind, count in enumerate(counts) for _ in range(count)]

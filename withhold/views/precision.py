@@ -2,19 +2,20 @@
 
 import functools
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 Options = ParamSpec("Options")
+Returned = TypeVar("Returned")
 
 
-def precise(view: Callable[Concatenate[Tensor, Options], Tensor]) -> Callable[Concatenate[Tensor, Options], Tensor]:
+def precise(view: Callable[Concatenate[Tensor, Options], Returned]) -> Callable[Concatenate[Tensor, Options], Returned]:
     """Let `view(images, ...)` compute with autocast off."""
 
     @functools.wraps(view)
-    def wrapped(images: Tensor, *arguments: Options.args, **options: Options.kwargs) -> Tensor:
+    def wrapped(images: Tensor, *arguments: Options.args, **options: Options.kwargs) -> Returned:
         with torch.autocast(images.device.type, enabled=False):
             return view(images, *arguments, **options)
 

@@ -13,7 +13,6 @@
 """
 
 import importlib
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 from withhold.data import Samples
 from withhold.errors import UsageError, suggestion
 from withhold.needs import Need, parse
+from withhold.outside import execute
 
 SEQUENCES = parse("video + mask")
 
@@ -53,7 +53,7 @@ class Protocol:
             raise UsageError(f"{self.name} is measured on {self.takes}, not on {held}: give it such data, by itself.")
         if wanted == ["items"]:
             data = data.of(kind)
-        return data.labelled("the evaluation") if self.takes.labelled else data
+        return data if sequences else data.serving(self.takes, "the evaluation")
 
 
 def names() -> list[str]:
@@ -67,15 +67,12 @@ def find(name: str) -> Protocol:
     Raises:
         UsageError: there is none.
     """
-    path = Path(name)
-    if path.suffix == ".py" and path.is_file():
-        spec: Any = importlib.util.spec_from_file_location(f"withhold_protocol_{path.stem}", path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+    if name.endswith(".py"):
+        module = execute(name, "protocol")
     elif name in names():
         module = importlib.import_module(f"{__name__}.{name}")
     else:
         raise UsageError(f"There is no protocol {name!r}: {suggestion(name, names())}")
     if not callable(getattr(module, "measure", None)):
         raise UsageError(f"{name} defines no measure(task): a protocol's file does.")
-    return Protocol(path.stem, parse(getattr(module, "TAKES", "items + label")), module.measure)
+    return Protocol(Path(name).stem, parse(getattr(module, "TAKES", "items + label")), module.measure)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import losses, views
-from withhold.methods import Method, Optimizer, method
+from withhold.methods import Count, Method, Optimizer, Positive, Probability, method
 from withhold.nets import AudioVisualEncoder
 
 
@@ -31,22 +31,19 @@ class AudiovisualEmbedding(Method):
     """
 
     optimizer = Optimizer(lr=2e-3, weight_decay=1e-5)
+    compares = True
 
     def __init__(
         self,
         encoder: AudioVisualEncoder,
         objective: Literal["distance", "contrastive"] = "distance",
-        temperature: float = 0.1,
-        flip: float = 0.5,
-        frames: int = 1,
-        fps: float = 8.0,
-        seconds: float = 1.0,
+        temperature: Positive = 0.1,
+        flip: Probability = 0.5,
+        frames: Count = 1,
+        fps: Positive = 8.0,
+        seconds: Positive = 1.0,
     ):
         super().__init__(encoder)
-        if temperature <= 0:
-            raise ValueError(f"temperature must be above 0, not {temperature}.")
-        if not 0 <= flip <= 1:
-            raise ValueError(f"flip must be between 0 and 1, not {flip}.")
         self.objective, self.temperature, self.flip = objective, temperature, flip
         if objective == "distance":
             self.verdict = nn.Linear(1, 2)  # scores of no match and of a match; with the other sign it may never start

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import views
-from withhold.methods import Method, Optimizer, method
+from withhold.methods import Count, Method, Optimizer, Positive, Probability, answers, method
 from withhold.nets import AudioVisualEncoder
 
 
@@ -33,18 +33,17 @@ class AudiovisualLocalization(Method):
 
     encoder: AudioVisualEncoder
     optimizer = Optimizer(lr=2e-3, weight_decay=1e-5)
+    compares = True
 
     def __init__(
         self,
         encoder: AudioVisualEncoder,
-        flip: float = 0.5,
-        frames: int = 1,
-        fps: float = 8.0,
-        seconds: float = 1.0,
+        flip: Probability = 0.5,
+        frames: Count = 1,
+        fps: Positive = 8.0,
+        seconds: Positive = 1.0,
     ):
         super().__init__(encoder)
-        if not 0 <= flip <= 1:
-            raise ValueError(f"flip must be between 0 and 1, not {flip}.")
         self.flip = flip
         self.scale = nn.Parameter(torch.tensor(encoder.dim**-0.5))
         self.bias = nn.Parameter(torch.tensor(0.0))
@@ -83,16 +82,16 @@ class AudiovisualLocalization(Method):
         """How well each place [n, t, d, g, g] goes with the sound [n, d]: logits [n, t, g, g]."""
         return self.scale * torch.einsum("ntdyx,nd->ntyx", places, heard) + self.bias
 
-    def apply_to(self, clips):
-        """Clips with their sounds -> the frame in the middle of each, what is heard, and where it comes from, in red.
+    def apply_to(self, clip):
+        """A clip with its sound -> the frame in its middle, what is heard, and where it comes from, in red.
 
-        Frames are uint8 [n, t, c, h, w], sounds int16 [n, s]; "place" spreads the map from its least value to its
-        largest, so that it says where, not whether.
+        "place" spreads the map from its least value to its largest, so that it says where, not whether.
         """
-        seen, heard = views.to_float(clips)
+        seen, heard = self.encoder.take(clip)
         middle = seen[:, [seen.shape[1] // 2]]
         maps = self.maps(*self.predict((middle, heard)))
-        return {"seen": middle[:, 0], "heard": self.draw(heard), "place": views.overlay(middle[:, 0], maps)}
+        shown = {"seen": middle[:, 0], "heard": self.draw(heard), "place": views.overlay(middle[:, 0], maps)}
+        return {name: answers.Image(images[0]) for name, images in shown.items()}
 
     def draw(self, sounds: Tensor) -> Tensor:
         return views.draw_log_mel(views.log_mel(sounds, self.encoder.hearing.rate))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from withhold import losses, views
-from withhold.methods import ImageEncoder, Method, Optimizer, method
+from withhold.methods import Count, ImageEncoder, Method, NonNegative, Optimizer, Probability, answers, method
 from withhold.nets import Generator, ImagePool
 
 
@@ -34,20 +34,14 @@ class CycleGAN(Method):
     batch_size = 16
 
     def __init__(
-        self, encoder: ImageEncoder, cycle: float = 10.0, identity: float = 0.5,
-        pool: int = 50, width: int = 16, blocks: int = 2, flip: float = 0.5,
+        self, encoder: ImageEncoder, cycle: NonNegative = 10.0, identity: NonNegative = 0.5,
+        pool: Count = 50, width: Count = 16, blocks: Count = 2, flip: Probability = 0.5,
     ):  # fmt: skip
         super().__init__(encoder)
-        if min(cycle, identity) < 0 or min(pool, width, blocks) < 1:
-            given = f"{cycle}, {identity}, {pool}, {width} and {blocks}"
-            raise ValueError(f"cycle and identity must be at least 0, pool, width and blocks at least 1, not {given}.")
-        if not 0 <= flip <= 1:
-            raise ValueError(f"flip must be between 0 and 1, not {flip}.")
         self.cycle, self.identity, self.flip = cycle, identity, flip
         self.to_first, self.to_second = (Generator(encoder.channels, width, blocks) for _ in range(2))
         self.head = nn.Conv2d(encoder.dim, 2, 1)
         self.pools = nn.ModuleList(ImagePool(pool, encoder.channels, encoder.size) for _ in range(2))
-        self.fresh: list[tuple[Tensor, Tensor]] = []  # true and made images of this step, for the discriminators
 
     def withhold(self, first, second):
         """uint8 [n, c, h, w] of each domain -> squares of 256/286 of their side, float [2n, c, size, size]; again."""
@@ -64,8 +58,6 @@ class CycleGAN(Method):
     def loss(self, predicted, both):
         """Equation 3 of the paper and the identity loss of its section 5.2; every term is a sum over both domains."""
         made, returned, same, verdict = predicted
-        if self.training:
-            self.fresh.append((both, made.detach()))
         adversarial = 2 * losses.least_squares_generator_loss(verdict)
         cycle, identity = distance(returned, both), distance(same, both)
         domains = both.unflatten(0, (2, -1))
@@ -81,11 +73,14 @@ class CycleGAN(Method):
     def players(self):
         return {"generators": [self.to_first, self.to_second], "discriminators": [self.encoder, self.head]}
 
-    def turn(self, player, batch):
+    def turn(self, player, batch, handed):
         """The discriminators see what the generators have just made, or in its place what a pool remembers."""
         if player == "generators":
-            return self(batch)
-        both, made = self.fresh.pop(0)
+            both, _ = self.hide(batch)
+            predicted = self.predict(both)
+            handed |= {"both": both, "made": predicted[0].detach().float()}
+            return self.score(predicted, both)
+        both, made = handed["both"], handed["made"]
         shown = [pool.swap(part, self.rng) for pool, part in zip(self.pools, made.chunk(2), strict=True)]
         true, false = self.judge(both, torch.cat(shown))
         return {
@@ -93,15 +88,12 @@ class CycleGAN(Method):
             "accuracy": ((true > 0.5).float().mean() + (false < 0.5).float().mean()) / 2,
         }
 
-    def after_step(self):
-        self.fresh.clear()
-
-    def apply_to(self, images):
-        """Images of the first domain as the second's, and back."""
-        seen = views.augment(images, self.rng, size=self.encoder.size, flip=0)
-        seen = views.with_channels(seen, self.encoder.channels)
+    def apply_to(self, image):
+        """An image of the first domain as one of the second, and back."""
+        seen = views.with_channels(self.encoder.take(image), self.encoder.channels)
         translated = self.to_second(seen)
-        return {"seen": seen, "translated": translated, "back": self.to_first(translated)}
+        shown = {"seen": seen, "translated": translated, "back": self.to_first(translated)}
+        return {name: answers.Image(images[0]) for name, images in shown.items()}
 
     def picture(self, both, withheld, predicted=None):
         said = {} if predicted is None else {"translated": swapped(predicted[0]), "back": predicted[1]}

@@ -3,7 +3,7 @@
 from torch import nn
 
 from withhold import losses, views
-from withhold.methods import ImageEncoder, Method, method
+from withhold.methods import Count, ImageEncoder, Method, answers, method
 from withhold.nets import Decoder
 
 
@@ -19,10 +19,8 @@ class Autoencoder(Method):
         code: length of the code; well below the number of principal components that explain the images.
     """
 
-    def __init__(self, encoder: ImageEncoder, code: int = 64):
+    def __init__(self, encoder: ImageEncoder, code: Count = 64):
         super().__init__(encoder)
-        if code < 1:
-            raise ValueError(f"code must be at least 1, not {code}.")
         shape = (encoder.dim, encoder.grid, encoder.grid)
         self.code = nn.Linear(encoder.dim, code)
         self.decoder = nn.Sequential(
@@ -45,10 +43,10 @@ class Autoencoder(Method):
         trivial = losses.squared_error(view.mean(0, keepdim=True), view)
         return {"loss": error, "psnr": losses.psnr(error), "trivial": trivial}
 
-    def apply_to(self, images):
-        """The images as the code remembers them."""
-        view = views.augment(images, self.rng, size=self.encoder.size, flip=0)
-        return {"seen": view, "reconstructed": self.predict(view).float().clamp(0, 1)}
+    def apply_to(self, image):
+        """The image as the code remembers it."""
+        view = self.encoder.take(image)
+        return {"seen": answers.Image(view[0]), "reconstructed": answers.Image(self.predict(view)[0])}
 
     def picture(self, view, same, predicted=None):
         columns = {"seen": view}

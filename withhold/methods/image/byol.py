@@ -1,11 +1,13 @@
 """BYOL."""
 
+from typing import Annotated
+
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from withhold import losses, nets, views
-from withhold.methods import ImageEncoder, Method, method
+from withhold.methods import Count, ImageEncoder, Method, Range, method
 
 
 @method(paper="Grill et al., NeurIPS 2020", needs={"images": "image"}, family="distil")
@@ -22,12 +24,14 @@ class BYOL(Method):
         hidden: width of projector and predictor.
     """
 
-    def __init__(self, encoder: ImageEncoder, momentum: float = 0.97, projection: int = 128, hidden: int = 512):
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        momentum: Annotated[float, Range(least=0, most=1)] = 0.97,
+        projection: Count = 128,
+        hidden: Count = 512,
+    ):
         super().__init__(encoder)
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"momentum must be between 0 and 1, not {momentum}.")
-        if min(projection, hidden) < 1:
-            raise ValueError(f"projection and hidden must be at least 1, not {projection} and {hidden}.")
         self.momentum = momentum
         self.projector = nets.mlp((encoder.dim, hidden, projection))
         self.predictor = nets.mlp((projection, hidden, projection))

@@ -1,11 +1,13 @@
 """Colorization."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
-from withhold import views
+from withhold import nets, views
 from withhold.errors import UsageError
-from withhold.methods import ImageEncoder, Method, method
+from withhold.methods import ImageEncoder, Method, Positive, Range, answers, method
 from withhold.nets import Decoder
 
 STRIDE = 4
@@ -30,12 +32,13 @@ class Colorization(Method):
     palette: Tensor
     weight: Tensor
 
-    def __init__(self, encoder: ImageEncoder, smoothing: float = 0.5, temperature: float = 0.38):
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        smoothing: Annotated[float, Range(above=0, most=1)] = 0.5,
+        temperature: Positive = 0.38,
+    ):
         super().__init__(encoder)
-        if not 0 < smoothing <= 1:
-            raise ValueError(f"smoothing must be more than 0 and at most 1, not {smoothing}.")
-        if temperature <= 0:
-            raise ValueError(f"temperature must be more than 0, not {temperature}.")
         self.smoothing, self.temperature = smoothing, temperature
         self.register_buffer("palette", views.ab_palette().clone())
         self.register_buffer("weight", torch.ones(len(self.palette)))
@@ -79,12 +82,17 @@ class Colorization(Method):
             "trivial": -wanted.xlogy(wanted / total).sum() / weight.numel(),
         }
 
-    def apply_to(self, images):
-        """Grey or colour photos in new colours, with the lightness and the resolution they have."""
-        photos = views.with_channels(views.to_float(images), 3)
+    def finish(self, plain):
+        super().finish(plain)
+        nets.refresh_statistics(self.decoder, plain(), self.predict)
+
+    def apply_to(self, image):
+        """A grey or colour photo in new colours, with the lightness and the resolution it has."""
+        photos = views.with_channels(views.to_float(image[None]), 3)
         view = views.augment(photos, self.rng, size=self.encoder.size, flip=0)
         lightness = split(photos)[0]
-        return {"seen": lightness, "colorized": views.paint(lightness, self.decode(self.predict(split(view)[0])))}
+        colorized = views.paint(lightness, self.decode(self.predict(split(view)[0])))
+        return {"seen": answers.Image(lightness[0]), "colorized": answers.Image(colorized[0])}
 
     def picture(self, lightness, withheld, scores=None):
         bins, shares, _ = withheld

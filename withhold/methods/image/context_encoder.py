@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from withhold import losses, views
-from withhold.methods import ImageEncoder, Method, Optimizer, method
+from withhold import losses, nets, views
+from withhold.methods import ImageEncoder, Method, Optimizer, Share, answers, method
 from withhold.nets import ChannelWise, Decoder, Discriminator
 
 
@@ -28,10 +28,8 @@ class ContextEncoder(Method):
     }
     weight: Tensor
 
-    def __init__(self, encoder: ImageEncoder, adversarial: float = 0.001):
+    def __init__(self, encoder: ImageEncoder, adversarial: Share = 0.001):
         super().__init__(encoder)
-        if not 0 <= adversarial < 1:
-            raise ValueError(f"adversarial must be at least 0 and less than 1, not {adversarial}.")
         if encoder.size < 16:
             raise ValueError(f"images of {encoder.size} pixels leave no room for a hole: use at least 16 (--size 16).")
         self.adversarial = adversarial
@@ -70,26 +68,31 @@ class ContextEncoder(Method):
             "discriminator": [self.discriminator],
         }
 
-    def turn(self, player, batch):
+    def turn(self, player, batch, handed):
+        """The discriminator sees the squares that the generator has just made."""
         if player == "generator":
-            return self(batch)
-        holed, (view, corner) = self.hide(batch)
-        with torch.no_grad():
-            said = self.square(self.predict(holed), corner)
-        real, fake = self.discriminator(self.square(view, corner)), self.discriminator(said)
+            holed, (view, corner) = self.hide(batch)
+            predicted = self.predict(holed)
+            handed |= {"true": self.square(view, corner), "made": self.square(predicted.detach(), corner)}
+            return self.score(predicted, (view, corner))
+        real, fake = self.discriminator(handed["true"]), self.discriminator(handed["made"])
         return {
             "loss": losses.discriminator_loss(real, fake),
             "accuracy": ((real > 0).float().mean() + (fake < 0).float().mean()) / 2,
         }
 
-    def apply_to(self, images):
-        """The images with their middle removed, and filled again."""
-        view = views.augment(images, self.rng, size=self.encoder.size, flip=0)
-        view = views.with_channels(view, self.encoder.channels)
-        corner = torch.full((len(view), 2), (self.encoder.size - self.side) // 2, device=view.device)
+    def finish(self, plain):
+        super().finish(plain)
+        nets.refresh_statistics(self.decoder, plain(), lambda images: self.predict(self.hide({"images": images})[0]))
+
+    def apply_to(self, image):
+        """The image with its middle removed, and filled again."""
+        view = views.with_channels(self.encoder.take(image), self.encoder.channels)
+        corner = torch.full((1, 2), (self.encoder.size - self.side) // 2, device=view.device)
         hole = self.hole(corner)
         holed = self.encoder.blank(view, hole)
-        return {"seen": holed, "inpainted": holed.where(~hole, self.predict(holed).float())}
+        filled = holed.where(~hole, self.predict(holed).float())
+        return {"seen": answers.Image(holed[0]), "inpainted": answers.Image(filled[0])}
 
     def picture(self, holed, withheld, predicted=None):
         view, corner = withheld

@@ -3,7 +3,7 @@
 import torch
 
 from withhold import losses, views
-from withhold.methods import ImageEncoder, Method, method
+from withhold.methods import ImageEncoder, Method, NonNegative, method
 from withhold.nets import Decoder
 
 
@@ -22,12 +22,10 @@ class DenoisingAutoencoder(Method):
             emphasis of its journal version (JMLR 2010).
     """
 
-    def __init__(self, encoder: ImageEncoder, ratio: float = 0.5, block: int = 4, intact: float = 1.0):
+    def __init__(self, encoder: ImageEncoder, ratio: float = 0.5, block: int = 4, intact: NonNegative = 1.0):
         super().__init__(encoder)
         if not 1 <= block <= encoder.size // 2:
             raise ValueError(f"block must be between 1 and {encoder.size // 2}, half the image's size, not {block}.")
-        if intact < 0:
-            raise ValueError(f"intact must be at least 0, not {intact}.")
         blocks = (-(-encoder.size // block)) ** 2
         if not 0 < round(ratio * blocks) < blocks:
             raise ValueError(f"ratio must withhold some of the {blocks} blocks and leave some, not {ratio}.")

@@ -2,12 +2,13 @@
 
 import itertools
 import math
+from typing import Literal
 
 import torch
 from torch.nn import functional as F
 
 from withhold import views
-from withhold.methods import ImageEncoder, Method, accuracy, method
+from withhold.methods import ImageEncoder, Method, Probability, Several, accuracy, method
 from withhold.nets import mlp
 
 PUZZLES = 4
@@ -27,15 +28,11 @@ class Jigsaw(Method):
         grey: share of the images that lose their colour, in [0, 1].
     """
 
-    def __init__(self, encoder: ImageEncoder, grid: int | None = None, orders: int = 100, grey: float = 0.5):
+    def __init__(
+        self, encoder: ImageEncoder, grid: Literal[2, 3] | None = None, orders: Several = 100, grey: Probability = 0.5
+    ):
         super().__init__(encoder)
         self.grid = grid or (2 if encoder.size < 64 else 3)
-        if self.grid not in (2, 3):
-            raise ValueError(f"grid must be 2 or 3, not {grid}.")
-        if orders < 2:
-            raise ValueError(f"orders must be at least 2, not {orders}.")
-        if not 0 <= grey <= 1:
-            raise ValueError(f"grey must be between 0 and 1, not {grey}.")
         if encoder.size < 8 * self.grid:
             raise ValueError(
                 f"an encoder of {encoder.size} pixels is too small for {self.grid} x {self.grid} tiles: "

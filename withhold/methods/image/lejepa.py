@@ -3,7 +3,7 @@
 import torch
 
 from withhold import losses, nets, views
-from withhold.methods import ImageEncoder, Method, Optimizer, method
+from withhold.methods import Count, Fraction, ImageEncoder, Method, Optimizer, Several, method
 
 
 @method(paper="Balestriero & LeCun, arXiv 2511.08544, 2025", needs={"images": "image"}, family="distil")
@@ -22,17 +22,17 @@ class LeJEPA(Method):
     """
 
     optimizer = Optimizer(lr=2e-3, weight_decay=5e-4)
+    compares = True
 
     def __init__(
-        self, encoder: ImageEncoder, views: int = 4, balance: float = 0.05, slices: int = 256, projection: int = 32
+        self,
+        encoder: ImageEncoder,
+        views: Several = 4,
+        balance: Fraction = 0.05,
+        slices: Count = 256,
+        projection: Count = 32,
     ):
         super().__init__(encoder)
-        if views < 2:
-            raise ValueError(f"views must be at least 2, not {views}.")
-        if not 0 < balance < 1:
-            raise ValueError(f"balance must be above 0 and below 1, not {balance}.")
-        if min(slices, projection) < 1:
-            raise ValueError(f"slices and projection must be at least 1, not {slices} and {projection}.")
         self.views, self.balance, self.slices = views, balance, slices
         self.projector = nets.mlp((encoder.dim, 512, 512, projection))
 

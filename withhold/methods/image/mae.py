@@ -1,10 +1,12 @@
 """Masked autoencoder (MAE)."""
 
+from typing import Annotated
+
 import torch
 from torch import nn
 
 from withhold import views
-from withhold.methods import Method, Optimizer, method
+from withhold.methods import Count, Method, Optimizer, Range, method
 from withhold.nets import Transformer, ViT, positions
 
 
@@ -24,15 +26,17 @@ class MAE(Method):
 
     optimizer = Optimizer(lr=1e-3, weight_decay=0.05, betas=(0.9, 0.95))
 
-    def __init__(self, encoder: ViT, mask: float = 0.75, width: int = 96, depth: int = 2):
+    def __init__(
+        self,
+        encoder: ViT,
+        mask: float = 0.75,
+        width: Annotated[int, Range(least=32, multiple=32)] = 96,
+        depth: Count = 2,
+    ):
         super().__init__(encoder)
         tokens = encoder.grid**2
         if not 0 < round(mask * tokens) < tokens:
             raise ValueError(f"mask must leave some of {tokens} patches and withhold some, not {mask}.")
-        if width < 32 or width % 32:
-            raise ValueError(f"width must be a multiple of 32, not {width}.")
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1, not {depth}.")
         self.mask = mask
         self.narrow = nn.Linear(encoder.dim, width)
         self.blank = nn.Parameter(0.02 * torch.randn(width))

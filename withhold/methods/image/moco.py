@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import losses, nets, views
-from withhold.methods import ImageEncoder, Method, method
+from withhold.methods import Count, ImageEncoder, Method, Positive, Share, method
 
 
 @method(paper="He et al., CVPR 2020; version 2: Chen et al., 2020", needs={"images": "image"}, family="contrast")
@@ -28,19 +28,13 @@ class MoCo(Method):
     def __init__(
         self,
         encoder: ImageEncoder,
-        queue: int = 4096,
-        momentum: float = 0.99,
-        temperature: float = 0.2,
-        parts: int = 8,
-        projection: int = 128,
+        queue: Count = 4096,
+        momentum: Share = 0.99,
+        temperature: Positive = 0.2,
+        parts: Count = 8,
+        projection: Count = 128,
     ):
         super().__init__(encoder)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be at least 0 and below 1, not {momentum}.")
-        if temperature <= 0:
-            raise ValueError(f"temperature must be above 0, not {temperature}.")
-        if min(queue, parts, projection) < 1:
-            raise ValueError(f"queue, parts and projection must be at least 1, not {queue}, {parts} and {projection}.")
         self.momentum, self.temperature, self.parts = momentum, temperature, parts
         self.projector = nets.mlp((encoder.dim, 512, projection), norm=False)
         self.teacher = nets.Teacher(self.student())

@@ -32,12 +32,13 @@ class RelativePosition(Method):
     """
 
     def __init__(
-        self, encoder: ImageEncoder, grid: int | None = None, color: Literal["drop", "project", "keep"] = "project"
+        self,
+        encoder: ImageEncoder,
+        grid: Literal[2, 3] | None = None,
+        color: Literal["drop", "project", "keep"] = "project",
     ):
         super().__init__(encoder)
         self.grid = grid or (2 if encoder.size < 64 else 3)
-        if self.grid not in (2, 3):
-            raise ValueError(f"grid must be 2 or 3, not {grid}.")
         if encoder.size < 8 * self.grid:
             raise ValueError(
                 f"an encoder of {encoder.size} pixels is too small for {self.grid} x {self.grid} patches: "

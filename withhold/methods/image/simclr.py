@@ -1,12 +1,13 @@
 """SimCLR."""
 
 import math
+from typing import Annotated
 
 import torch
 from torch.nn import functional as F
 
 from withhold import losses, nets, views
-from withhold.methods import ImageEncoder, Method, accuracy, method
+from withhold.methods import Count, ImageEncoder, Method, NonNegative, Positive, Range, accuracy, method
 
 
 @method(paper="Chen, Kornblith, Norouzi & Hinton, ICML 2020", needs={"images": "image"}, family="contrast")
@@ -25,21 +26,17 @@ class SimCLR(Method):
         projection: length of the compared embeddings.
     """
 
+    compares = True
+
     def __init__(
         self,
         encoder: ImageEncoder,
-        temperature: float = 0.5,
-        crop: float = 0.2,
-        strength: float = 0.5,
-        projection: int = 128,
+        temperature: Positive = 0.5,
+        crop: Annotated[float, Range(above=0, most=1)] = 0.2,
+        strength: NonNegative = 0.5,
+        projection: Count = 128,
     ):
         super().__init__(encoder)
-        if temperature <= 0:
-            raise ValueError(f"temperature must be above 0, not {temperature}.")
-        if not 0 < crop <= 1:
-            raise ValueError(f"crop must be above 0 and at most 1, not {crop}.")
-        if strength < 0:
-            raise ValueError(f"strength must be at least 0, not {strength}.")
         self.temperature, self.crop, self.strength = temperature, crop, strength
         self.projector = nets.mlp((encoder.dim, 512, projection))
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from withhold import losses, views
-from withhold.methods import ImageEncoder, SemiSupervised, accuracy, method
+from withhold.methods import Count, ImageEncoder, NonNegative, Probability, SemiSupervised, Share, accuracy, method
 
 
 @method(
@@ -34,17 +34,13 @@ class MeanTeacher(SemiSupervised):
         self,
         encoder: ImageEncoder,
         classes: Sequence[str],
-        weight: float = 100.0,
-        ramp: int = 2_500,
-        noise: float = 0.04,
-        momentum: float = 0.99,
-        flip: float = 0.5,
+        weight: NonNegative = 100.0,
+        ramp: Count = 2_500,
+        noise: NonNegative = 0.04,
+        momentum: Share = 0.99,
+        flip: Probability = 0.5,
     ):
         super().__init__(encoder, classes, weight, momentum, flip)
-        if noise < 0:
-            raise ValueError(f"noise must be at least 0, not {noise}.")
-        if ramp < 1:
-            raise ValueError(f"ramp must be at least 1, not {ramp}.")
         self.ramp, self.noise = ramp, noise
 
     def withhold(self, labelled, unlabelled):

@@ -7,7 +7,18 @@ import torch
 from torch.nn import functional as F
 
 from withhold import losses, views
-from withhold.methods import ImageEncoder, Optimizer, SemiSupervised, accuracy, method
+from withhold.methods import (
+    Count,
+    ImageEncoder,
+    NonNegative,
+    Optimizer,
+    Positive,
+    Probability,
+    SemiSupervised,
+    Share,
+    accuracy,
+    method,
+)  # fmt: skip
 
 
 @method(
@@ -40,19 +51,15 @@ class MixMatch(SemiSupervised):
         self,
         encoder: ImageEncoder,
         classes: Sequence[str],
-        weight: float = 75.0,
-        ramp: int = 16_000,
-        copies: int = 2,
-        temperature: float = 0.5,
-        alpha: float = 0.75,
-        momentum: float = 0.99,
-        flip: float = 0.5,
+        weight: NonNegative = 75.0,
+        ramp: Count = 16_000,
+        copies: Count = 2,
+        temperature: Positive = 0.5,
+        alpha: Positive = 0.75,
+        momentum: Share = 0.99,
+        flip: Probability = 0.5,
     ):
         super().__init__(encoder, classes, weight, momentum, flip)
-        if min(ramp, copies) < 1:
-            raise ValueError(f"ramp and copies must be at least 1, not {ramp} and {copies}.")
-        if min(temperature, alpha) <= 0:
-            raise ValueError(f"temperature and alpha must be above 0, not {temperature} and {alpha}.")
         self.ramp, self.copies, self.temperature, self.alpha = ramp, copies, temperature, alpha
 
     def withhold(self, labelled, unlabelled):

@@ -1,11 +1,12 @@
 """UDA: unsupervised data augmentation."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 
 from withhold import losses, views
-from withhold.methods import ConsistencyTraining, ImageEncoder, method
+from withhold.methods import ConsistencyTraining, ImageEncoder, NonNegative, Positive, Probability, Range, Share, method
 
 
 @method(
@@ -35,17 +36,15 @@ class UDA(ConsistencyTraining):
         self,
         encoder: ImageEncoder,
         classes: Sequence[str],
-        weight: float = 1.0,
-        temperature: float = 0.4,
-        confidence: float = 0.8,
+        weight: NonNegative = 1.0,
+        temperature: Positive = 0.4,
+        confidence: Share = 0.8,
         annealing: losses.Annealing = "none",
-        magnitude: float = 15.0,
-        momentum: float = 0.99,
-        flip: float = 0.5,
+        magnitude: Annotated[float, Range(least=0, most=30)] = 15.0,
+        momentum: Share = 0.99,
+        flip: Probability = 0.5,
     ):
         super().__init__(encoder, classes, weight, temperature, confidence, annealing, momentum, flip)
-        if not 0 <= magnitude <= 30:
-            raise ValueError(f"magnitude must be between 0 and 30, not {magnitude}.")
         self.magnitude = magnitude
 
     def withhold(self, labelled, unlabelled):

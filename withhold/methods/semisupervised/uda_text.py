@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from withhold import losses, views
-from withhold.methods import ConsistencyTraining, Optimizer, method
+from withhold.methods import ConsistencyTraining, Count, NonNegative, Optimizer, Positive, Probability, Share, method
 from withhold.nets import TextEncoder
 
 SHOWN = 24  # tokens of a picture
@@ -42,18 +42,16 @@ class UDAText(ConsistencyTraining):
         self,
         encoder: TextEncoder,
         classes: Sequence[str],
-        share: float = 0.7,
-        weight: float = 1.0,
-        temperature: float = 0.85,
-        confidence: float = 0.0,
+        share: Probability = 0.7,
+        weight: NonNegative = 1.0,
+        temperature: Positive = 0.85,
+        confidence: Share = 0.0,
         annealing: losses.Annealing = "linear",
-        momentum: float = 0.99,
-        tokens: int = 128,
+        momentum: Share = 0.99,
+        tokens: Count = 128,
         tokenizer: str = "words:20000",
     ):
         super().__init__(encoder, classes, weight, temperature, confidence, annealing, momentum)
-        if not 0 <= share <= 1:
-            raise ValueError(f"share must be between 0 and 1, not {share}.")
         self.share = share
         self.register_buffer("frequencies", encoder.ordinary.float())
         self.register_buffer("idf", torch.zeros(encoder.vocabulary))
@@ -61,7 +59,7 @@ class UDAText(ConsistencyTraining):
     def prepare(self, labelled, unlabelled):
         """How often words occur in the unlabelled texts, and in how few of them."""
         self.frequencies.copy_(self.encoder.occurrences(unlabelled))
-        self.idf.copy_((len(unlabelled) / self.encoder.spread(unlabelled).clamp(min=1)).log())
+        self.idf.copy_((len(unlabelled.items) / self.encoder.spread(unlabelled).clamp(min=1)).log())
 
     def withhold(self, labelled, unlabelled):
         """The labelled texts and the changed unlabelled ones; labels, answers to these unchanged, and they.

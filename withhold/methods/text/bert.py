@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from withhold import views
 from withhold.errors import UsageError
-from withhold.methods import Method, Optimizer, method
+from withhold.methods import Count, Fraction, Method, Optimizer, answers, method
 from withhold.nets import TextTransformer
 
 SHOWN, ANSWERS = 24, 10  # tokens of a picture, words of an answer
@@ -29,13 +29,12 @@ class BERT(Method):
     """
 
     optimizer = Optimizer(lr=2e-3, weight_decay=0.01, betas=(0.9, 0.98))
+    compares = True  # half of the second halves are another item's
 
     def __init__(
-        self, encoder: TextTransformer, share: float = 0.15, tokens: int = 64, tokenizer: str = "wordpiece:8000"
+        self, encoder: TextTransformer, share: Fraction = 0.15, tokens: Count = 64, tokenizer: str = "wordpiece:8000"
     ):
         super().__init__(encoder)
-        if not 0 < share < 1:
-            raise ValueError(f"share must be between 0 and 1, not {share}.")
         self.share = share
         self.head = nn.Sequential(nn.Linear(encoder.dim, encoder.dim), nn.GELU(), nn.LayerNorm(encoder.dim))
         self.bias = nn.Parameter(torch.zeros(encoder.vocabulary))
@@ -108,7 +107,7 @@ class BERT(Method):
         }
 
     def apply_to(self, text):
-        """A text with one [MASK] -> [(token, probability)], the likeliest first."""
+        """A text with one [MASK] -> "words" that may stand there, with their probabilities."""
         special = self.encoder.special
         numbers = self.encoder.tokenizer.encode(text, add_special_tokens=False).ids
         if special["[MASK]"] not in numbers:
@@ -116,7 +115,8 @@ class BERT(Method):
         seen = torch.tensor([[special["[CLS]"], *numbers, special["[SEP]"]]])
         scores, _ = self.predict((seen, seen == special["[MASK]"]))
         best = scores[0].softmax(0).topk(ANSWERS)
-        return list(zip(self.encoder.words(best.indices[:, None]), best.values.tolist(), strict=True))
+        words = self.encoder.words(best.indices[:, None])
+        return {"words": answers.Words(list(zip(words, best.values.tolist(), strict=True)))}
 
     def picture(self, visible, withheld, predicted=None):
         """The first tokens, and those of them that are predicted."""

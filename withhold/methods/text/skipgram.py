@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from withhold import losses
-from withhold.methods import Method, Optimizer, method
+from withhold.methods import Count, Method, Optimizer, Positive, answers, method
 from withhold.nets import WordVectors
 
 BLOCK = 32
@@ -34,18 +34,14 @@ class SkipGram(Method):
     def __init__(
         self,
         encoder: WordVectors,
-        window: int = 5,
-        negatives: int = 5,
-        sample: float = 1e-3,
+        window: Count = 5,
+        negatives: Count = 5,
+        sample: Positive = 1e-3,
         power: float = 0.75,
-        tokens: int = 128,
+        tokens: Count = 128,
         tokenizer: str = "words",
     ):
         super().__init__(encoder)
-        if min(window, negatives, tokens) < 1:
-            raise ValueError(f"window, negatives and tokens must be at least 1, not {window}, {negatives}, {tokens}.")
-        if sample <= 0:
-            raise ValueError(f"sample must be above 0, not {sample}.")
         self.window, self.negatives, self.sample, self.power = window, negatives, sample, power
         encoder.embed.sparse = True  # a step touches the words of its batch, and no others
         self.output = nn.Embedding(encoder.vocabulary, encoder.dim, sparse=True)
@@ -110,8 +106,8 @@ class SkipGram(Method):
         }
 
     def apply_to(self, text):
-        """The words nearest to another, or to a sum such as "king - man + woman" -> [(word, cosine)]."""
-        return self.encoder.nearest(text)
+        """The "words" nearest to another, or to a sum such as "king - man + woman", with their cosines."""
+        return {"words": answers.Words(self.encoder.nearest(text))}
 
     def picture(self, visible, withheld, predicted=None):
         """The first word of each block, the words around it, and as many of these and of noise that go best with it."""

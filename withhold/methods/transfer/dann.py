@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from withhold import losses, nets, views
-from withhold.methods import Classifier, ImageEncoder, Optimizer, accuracy, method
+from withhold.methods import Classifier, Count, ImageEncoder, NonNegative, Optimizer, accuracy, method
 
 STEEPNESS = 10
 
@@ -36,10 +36,8 @@ class DANN(Classifier):
 
     optimizer = Optimizer("sgd", lr=0.04)  # the paper's 0.01 for 64 images of each domain
 
-    def __init__(self, encoder: ImageEncoder, classes: Sequence[str], weight: float = 1.0, hidden: int = 1024):
+    def __init__(self, encoder: ImageEncoder, classes: Sequence[str], weight: NonNegative = 1.0, hidden: Count = 1024):
         super().__init__(encoder, classes)
-        if weight < 0 or hidden < 1:
-            raise ValueError(f"weight must be at least 0 and hidden at least 1, not {weight} and {hidden}.")
         self.weight = weight
         self.domain = nets.mlp((encoder.dim, hidden, hidden, 1), norm=False)
 

@@ -1,13 +1,13 @@
 """Frame prediction (LSTM autoencoder, future predictor, or both)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from withhold import views
-from withhold.methods import Method, Optimizer, method
+from withhold.methods import Method, Optimizer, Positive, Probability, Range, answers, method
 from withhold.nets import Continuation, Recurrent
 
 
@@ -35,16 +35,12 @@ class FramePrediction(Method):
         encoder: Recurrent,
         predicts: Literal["composite", "future", "past"] = "composite",
         conditional: bool = False,
-        flip: float = 0.5,
-        frames: int = 20,
-        fps: float = 10.0,
+        flip: Probability = 0.5,
+        frames: Annotated[int, Range(least=2, multiple=2)] = 20,
+        fps: Positive = 10.0,
     ):
         super().__init__(encoder)
-        if frames < 2 or frames % 2:
-            raise ValueError(f"frames must be even and at least 2, not {frames}.")
-        if not 0 <= flip <= 1:
-            raise ValueError(f"flip must be between 0 and 1, not {flip}.")
-        self.conditional, self.flip, self.steps = conditional, flip, frames // 2
+        self.conditional, self.flip, self.steps, self.fps = conditional, flip, frames // 2, fps
         branches = ("future", "past") if predicts == "composite" else (predicts,)
         self.decoders = nn.ModuleDict({branch: Continuation(encoder) for branch in branches})
 
@@ -91,12 +87,13 @@ class FramePrediction(Method):
             trivial += F.binary_cross_entropy(mean, frames, reduction="sum") / count
         return {"loss": sum(errors.values()), **errors, "trivial": trivial}
 
-    def apply_to(self, images):
-        """Clips uint8 [n, t, c, h, w] -> their last frames with those that may follow, or as they are remembered."""
-        past = views.augment(images, self.rng, size=self.encoder.size, flip=0)[:, -self.steps :]
+    def apply_to(self, clip):
+        """A clip -> its last frames with those that may follow, and as they are remembered."""
+        past = self.encoder.take(clip)[:, -self.steps :]
         said = {branch: frames.float().sigmoid() for branch, frames in self.predict((past, None)).items()}
         shown = {"remembered": said["past"].flip(1)} if "past" in said else {}
-        return shown | ({"predicted": torch.cat([past, said["future"]], 1)} if "future" in said else {})
+        shown |= {"predicted": torch.cat([past, said["future"]], 1)} if "future" in said else {}
+        return {name: answers.Clip(clips[0], self.fps) for name, clips in shown.items()}
 
     def picture(self, visible, withheld, predicted=None):
         past, _ = visible

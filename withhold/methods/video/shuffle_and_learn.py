@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from withhold import nets, views
 from withhold.errors import UsageError
-from withhold.methods import ImageEncoder, Method, method
+from withhold.methods import Count, ImageEncoder, Method, Positive, Several, method
 
 SURVEYED = 256
 SMALL = 16
@@ -48,16 +48,14 @@ class ShuffleAndLearn(Method):
     def __init__(
         self,
         encoder: ImageEncoder,
-        span: int = 8,
-        gap: int = 2,
+        span: Several = 8,
+        gap: Count = 2,
         motion: Literal["differences", "flow"] = "differences",
-        hidden: int = 128,
-        frames: int = 16,
-        fps: float = 10.0,
+        hidden: Count = 128,
+        frames: Count = 16,
+        fps: Positive = 10.0,
     ):
         super().__init__(encoder)
-        if span < 2 or gap < 1 or hidden < 1:
-            raise ValueError(f"span must be at least 2, gap and hidden 1, not {span}, {gap} and {hidden}.")
         if frames < gap + 3:
             raise ValueError(f"frames must be at least {gap + 3} with a gap of {gap}, not {frames}.")
         self.span, self.gap = span, gap

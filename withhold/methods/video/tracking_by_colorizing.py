@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from withhold import nets, views
 from withhold.errors import UsageError
-from withhold.methods import Method, Optimizer, method
+from withhold.methods import Method, Optimizer, Positive, Several, answers, method
 from withhold.nets import FineConv
 
 SURVEYED = 256
@@ -42,15 +42,14 @@ class TrackingByColorizing(Method):
     palette: Tensor
 
     def __init__(
-        self, encoder: FineConv, frames: int = 4, fps: float = 6.0, clusters: int = 16, temperature: float = 0.07
+        self,
+        encoder: FineConv,
+        frames: Several = 4,
+        fps: Positive = 6.0,
+        clusters: Several = 16,
+        temperature: Positive = 0.07,
     ):
         super().__init__(encoder)
-        if frames < 2:
-            raise ValueError(f"frames must be at least 2, not {frames}: a target and what it is compared with.")
-        if clusters < 2:
-            raise ValueError(f"clusters must be at least 2, not {clusters}.")
-        if temperature <= 0:
-            raise ValueError(f"temperature must be above 0, not {temperature}.")
         self.temperature = temperature
         self.register_buffer("palette", torch.zeros(clusters, 2))
 
@@ -108,17 +107,20 @@ class TrackingByColorizing(Method):
         """Images float [n, c, h, w] in [0, 1] -> embeddings of length 1, [n, dim, h / stride, w / stride]."""
         return F.normalize(self.encoder.maps(images), dim=1)
 
-    def apply_to(self, clips, mask):
-        """Follow what a mask marks.
-
-        Args:
-            clips: one whole video, uint8 [1, t, c, h, w].
-            mask: labels of its first frame, int64 [h', w'] from 0; or float [k, h', w'], see `nets.track`.
-
-        Returns:
-            "shares": of each label at every place, float [1, t, k, g, g']; `nets.at_pixels` makes labels of them.
-        """
-        return {"shares": nets.track(self.embed, clips[0], mask, self.encoder.size, self.encoder.stride)[None]}
+    def apply_to(self, clip, mask: answers.Mask | answers.Points):
+        """Follow what is marked in the first frame: "masks" of the mask's shape, or "points"."""
+        if isinstance(mask, answers.Points):
+            first = nets.bumps(mask.places, clip.shape[2:], self.encoder.stride)
+        else:
+            numbers, first = mask.labels.unique(return_inverse=True)
+            h, w = first.shape
+        shares = nets.track(self.embed, clip, first, self.encoder.size, self.encoder.stride)[1:]
+        if isinstance(mask, answers.Points):
+            found = [nets.centres(part) * torch.tensor(clip.shape[:1:-1]) for part in shares]
+            return {"points": answers.Points(mask.names, torch.stack([mask.places, *found]))}
+        kept = numbers.to(torch.uint8 if numbers.max() < 256 else torch.int32)  # of a long video, they are many
+        labels = [kept[nets.at_pixels(part, (h, w))] for part in shares]
+        return {"masks": answers.Mask(torch.stack([kept[first], *labels]), mask.palette)}
 
     def picture(self, visible, withheld, shares=None):
         lightness, known = visible

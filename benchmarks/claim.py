@@ -1,0 +1,124 @@
+"""Train what a claim says, measure it, and write down what came out: benchmarks/results/NAME.json.
+
+    python benchmarks/claim.py                         lists the claims and their controls
+    python benchmarks/claim.py encoders/cifar10        runs those whose names begin so, and the controls they lack
+    python benchmarks/claim.py order --share 0.01      tries them: a hundredth of the training, and nothing is recorded
+
+The rows are in benchmarks/claims/rows.py, and WITHHOLD_DATA names the folder of data sets.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from claims import data, measures
+from claims.data import Place
+from claims.rows import CLAIMS, ROWS, Claim
+from record import RESULTS, cpu_minutes, record
+
+import withhold
+from withhold import evaluation
+from withhold.data import Samples
+from withhold.training import defaults
+
+ONE_STEP = 1e-9
+"""The epochs of a run that is made for what surrounds its training: an encoder with fresh weights, decoded data."""
+LEAST = 2000
+"""Labelled items that stay when a claim is tried on a share of them."""
+
+
+def measure(claim: Claim, share: float, peer: tuple[str, ...]) -> dict[str, Any]:
+    """Train and measure a row; gives what was found, and records it if the share is 1."""
+    found: dict[str, Any] = {
+        "method": claim.method, "data": claim.on, "encoder": claim.encoder, "epochs": claim.epochs, "seed": claim.seed,
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        at = Place(Path(os.environ.get("WITHHOLD_DATA", "")), Path(folder), claim.seed, share, peer)
+        split = getattr(data, claim.data[0])(at, *claim.data[1:])
+        drawn: tuple = ()
+        if hasattr(measures, claim.method):  # a control that no network of ours is part of
+            found |= getattr(measures, claim.method)(claim, split, at)
+        else:
+            began = cpu_minutes()
+            run = withhold.train(
+                claim.like or claim.method, *split.streams, encoder=claim.encoder, seed=claim.seed,
+                epochs=ONE_STEP if claim.like else share * claim.epochs, out=at.folder / "run", **split.settings,
+                **claim.settings,
+            )  # fmt: skip
+            if not claim.like:
+                found |= {"parameters": run.config["parameters"], "training": run.config["outcome"]}
+                found["training_cpu_minutes"] = round(cpu_minutes() - began, 2)
+            if claim.protocols:
+                found["results"] = evaluate(claim, run, split, share)
+            for name in claim.measures:
+                found |= getattr(measures, name)(run, split, at)
+            if claim in CLAIMS:
+                drawn = (run, *(split.shown or split.streams))
+        if share == 1:
+            record(claim.name, found, *drawn)
+    return found
+
+
+def evaluate(claim: Claim, run: withhold.Run, split: data.Split, share: float) -> list[dict[str, Any]]:
+    """The rows of an evaluation that are the claim's, or the control's that it is."""
+    who = claim.method.partition("-")[0] if claim.like else "trained"
+    if split.train is None:  # sequences with masks have no part to train on
+        rows = run.evaluate(split.test, protocols=tuple(claim.protocols))
+    else:
+        train, test = (some(run.load_data(part), share) for part in (split.train, split.test))
+        rows = evaluation.evaluate(
+            run.encoder, train, test, claim.protocols, pixels=who == "raw", supervised=who == "supervised",
+            untrained=run.untrained() if who in ("untrained", "supervised") else None,
+            classifier=run.method if "classifier" in claim.protocols else None,
+            budget=round(share * claim.epochs * len(train)), seed=claim.seed, device=defaults.device(),
+        )  # fmt: skip
+    networks = ("trained", "untrained", "supervised")
+    return [row for row in rows if (row["encoder"] if row["encoder"] in networks else "raw") == who]
+
+
+def some(samples: Samples, share: float) -> Samples:
+    """All of them for a claim; to try one out, a share, but not fewer than `LEAST`."""
+    count = max(LEAST, round(share * len(samples)))
+    if share == 1 or count >= len(samples):
+        return samples
+    return samples.select(np.random.default_rng(0).permutation(len(samples))[:count])
+
+
+def show(name: str, found: dict[str, Any]) -> None:
+    print("==", name)
+    for row in found.get("results", ()):
+        if "sequence" not in row:
+            print("  ", *(f"{word:.4f}" if isinstance(word, float) else word for word in row.values()))
+    more = {key: value for key, value in found.items() if key not in ("results", "training", "parameters")}
+    print("  ", more, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of a claim, a control or a group, or its beginning")
+    parser.add_argument("--share", type=float, default=1.0, help="of the training; less than 1 records nothing")
+    parser.add_argument("--peer", nargs=2, default=(), metavar=("PYTHON", "SCRIPT"), help="what runs gensim")
+    options = parser.parse_args()
+    known = {name for name in ROWS if (RESULTS / f"{name}.json").exists()}
+    if not options.names:
+        for name in ROWS:
+            print(f"{'measured' if name in known else 'not yet':10}{name}")
+        return
+    chosen = {name: row for name, row in ROWS.items() if name.startswith(tuple(options.names))}
+    if not chosen:
+        sys.exit(f"No claim begins with {' or '.join(options.names)}: list them without a name.")
+    if "WITHHOLD_DATA" not in os.environ and any(row.data != ("digits",) for row in chosen.values()):
+        sys.exit("Set WITHHOLD_DATA to the folder of data sets.")
+    if options.share == 1:
+        lacked = [control for row in chosen.values() for control in row.controls if control.name not in known]
+        chosen |= {control.name: control for control in lacked}
+    for name, row in chosen.items():
+        show(name, measure(row, options.share, tuple(options.peer)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,284 @@
+"""What claims are made on, a function for each data set: what is trained on, and what is measured on.
+
+Each takes a `Place`. Data sets lie below its root, in the folders that the functions name.
+"""
+
+import csv
+import gzip
+import itertools
+import re
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+import torch
+from claims.moving_mnist import clips
+from PIL import Image
+
+from withhold import data
+from withhold.data import Samples
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where data sets are, a folder for what is made, a seed, how much is trained, and a peer's command."""
+
+    root: Path
+    folder: Path
+    seed: int = 0
+    share: float = 1.0
+    peer: tuple[str, ...] = ()
+
+    def some(self, count: int) -> int:
+        """How many items to make, where a claim makes `count`."""
+        return max(100, round(self.share * count))
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is trained on, one for each stream; and what is measured on.
+
+    Args:
+        train, test: labelled items, to teach a probe and to be named; or what else a measure takes.
+        settings: options of the training that follow from the data.
+        shown: what the picture beside the result is of; by default the streams.
+    """
+
+    streams: tuple
+    train: Any = None
+    test: Any = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    shown: tuple = ()
+
+
+def cifar10(at: Place) -> Split:
+    train, test = (data.load(at.root / f"cifar10/{part}.parquet", size=32, channels=3) for part in ("train", "test"))
+    return Split((train,), train, test)
+
+
+def digits(at: Place) -> Split:
+    """Those that scikit-learn carries: 8 pixels, no file."""
+    train, test = data.load("digits").split(0.2, at.seed)
+    return Split((train,), train, test)
+
+
+def few_images(at: Place, name: str, count: int) -> Split:
+    """`count` labels, as many of each class, and all images without."""
+    train, test = (data.load(part, size=32) for part in data.splits(str(at.root / name)).values())
+    kept = _draw(train.labels, count, at.seed)
+    labelled = train.with_labels(kept, train.classes)
+    settings = {"flip": 0.0} if name == "fashion-mnist" else {}  # whose mirror images look like other things
+    return Split((labelled, train), labelled.select(np.flatnonzero(kept >= 0)), test, settings)
+
+
+def few_texts(at: Place, name: str, count: int) -> Split:
+    """The same of texts; those that nobody labelled are learned from too."""
+    parts = {}
+    for part in ("train", "test", "unsup"):
+        texts, labels = _table(at.root / "text" / name / f"{part}.parquet")
+        parts[part] = [text.replace("<br />", " ") for text in texts], np.array(labels)
+    texts, labels = parts["train"]
+    kept = _draw(labels, count, at.seed)
+    known = np.flatnonzero(kept >= 0)
+    labelled = [texts[row] for row in known], kept[known]
+    return Split((labelled, texts + parts["unsup"][0]), labelled, parts["test"])
+
+
+def _draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The labels of `count` items, as many of each class, and -1 for all others."""
+    rng, kept, classes = np.random.default_rng(seed), np.full(len(labels), -1), labels.max() + 1
+    for number in range(classes):
+        kept[rng.permutation(np.flatnonzero(labels == number))[: count // classes]] = number
+    return kept
+
+
+def _table(path: Path) -> tuple[list[str], list]:
+    """The texts of a parquet file and their labels."""
+    table = pyarrow.parquet.read_table(path, columns=["text", "label"])
+    return table["text"].to_pylist(), table["label"].to_pylist()
+
+
+def domains(at: Place, labelled: str, unlabelled: str, asked: str = "") -> Split:
+    """Digits with labels, digits without, and those to name, by default of the domain without."""
+    train = {name: _domain(at.root, name, "train") for name in {labelled, unlabelled}}
+    test = _domain(at.root, asked or unlabelled, "test")
+    return Split((train[labelled], train[unlabelled]), train[labelled], test)
+
+
+def _domain(root: Path, name: str, part: str) -> Samples:
+    """MNIST, USPS, or "colour": as in MNIST-M, a digit's pixels inverted over a square of a photograph, of DAVIS."""
+    if name != "colour":
+        return data.load(f"{root / ('usps/usps.npz' if name == 'usps' else name)}::{part}", size=28, channels=3)
+    digits = data.load(f"{root / 'mnist'}::{part}", size=28, channels=3)
+    photos = data.load(root / "davis" / "images", "image", size=192, channels=3).array
+    rng = np.random.default_rng(0 if part == "train" else 1)
+    chosen = rng.integers(len(photos), size=len(digits))
+    tops, lefts = rng.integers(192 - 28 + 1, size=(2, len(digits)))
+    squares = np.stack([photos[i, y : y + 28, x : x + 28] for i, y, x in zip(chosen, tops, lefts, strict=True)])
+    blended = np.abs(squares.astype(np.int16) - digits.array)
+    return data.load((blended.astype(np.uint8), digits.labels), size=28, channels=3)
+
+
+def two_hands(at: Place) -> Split:
+    """MNIST and as many of it as USPS has; to be measured on, the test images of both.
+
+    USPS's digits fill their images; here they have the margins of MNIST's: another size is what CycleGAN does not learn
+    (Zhu et al., ICCV 2017, under limitations).
+    """
+    found = []
+    for part in ("train", "test"):
+        digits = data.load(f"{at.root / 'usps' / 'usps.npz'}::{part}", size=16, channels=1)
+        framed = np.pad(digits.array, ((0, 0), (3, 3), (3, 3), (0, 0)))  # 16 of 22 pixels, as MNIST's have 20 of 28
+        mnist = data.load(f"{at.root / 'mnist'}::{part}", size=32, channels=1)
+        found.append((mnist, data.load((framed, digits.labels), size=32, channels=1)))
+    (mnist, usps), test = found
+    some = torch.randperm(len(mnist), generator=torch.Generator().manual_seed(0))[: len(usps)]
+    return Split((mnist.select(some), usps), test=test, settings={"flip": 0.0})
+
+
+def halves(at: Place, name: str) -> Split:
+    """PACS's photographs, or Omniglot's characters: a half to learn from, and a half to ask for."""
+    source = {"pacs": "pacs/photo.parquet", "omniglot": "omniglot/images_background_small1.zip"}[name]
+    samples = data.load(at.root / source, size={"pacs": 64, "omniglot": 48}[name])
+    if name == "omniglot":  # whose folders are alphabets, with a folder for each character in them
+        classes, numbers = np.unique([path.rpartition("/")[0] for path in samples.names], return_inverse=True)
+        samples = samples.with_labels(numbers.astype(np.int64), tuple(classes.tolist()))
+    learned, asked = samples.split(0.5, at.seed)
+    return Split((learned,), learned, asked)
+
+
+def moving_mnist(at: Place) -> Split:
+    """5,000 clips of the training digits and 500 of the test digits, uint8 [n, 20, 64, 64]."""
+    made = []
+    for place, (part, count) in enumerate((("train", 5000), ("test", 500))):
+        digits = data.load(f"{at.root / 'mnist'}::{part}", size=28).array[..., 0]
+        made.append(clips(digits, at.some(count), 2 * at.seed + place)[0])
+    return Split((made[0],), made[0], made[1], {"flip": 0.0}, (made[1],))
+
+
+def videos(at: Place, name: str) -> Split:
+    """Fights in fight-surv, split by where they were filmed; words in miracl-lips, split by who says them."""
+    settings = {"size": 48, "frames": {"fight-surv": 16, "miracl-lips": 12}[name], "fps": 15.0}
+    samples = data.load(at.root / name, "video", **settings)
+    speakers = [Path(path).name.split("_")[0] for path in samples.names]
+    groups = _places(samples) if name == "fight-surv" else np.unique(speakers, return_inverse=True)[1]
+    order = np.random.default_rng(at.seed).permutation(np.unique(groups))
+    ends = np.cumsum([(groups == group).sum() for group in order])
+    asked = np.isin(groups, order[ends <= len(groups) / 3])  # whole groups, until they are a third
+    train, test = samples.select(np.flatnonzero(~asked)), samples.select(np.flatnonzero(asked))
+    return Split((train,), train, test, settings, (test,))
+
+
+def _places(samples: Samples) -> np.ndarray:
+    """Where each video was filmed: a number, the same for all whose median frames are alike, directly or by others."""
+    thumbs = []
+    for item in range(len(samples)):
+        middle = np.median(samples.whole(item).astype(np.float32), axis=0).mean(2)
+        side = len(middle) // 3
+        thumb = middle[: 3 * side, : 3 * side].reshape(side, 3, side, 3).mean((1, 3)).ravel()
+        thumbs.append((thumb - thumb.mean()) / max(thumb.std(), 1e-6))
+    alike = np.stack(thumbs) @ np.stack(thumbs).T / len(thumbs[0]) > 0.9
+    group = np.arange(len(samples))
+    while True:  # each takes the smallest number among its likes, until none changes
+        smallest = np.where(alike, group[None], len(group)).min(1)
+        if (smallest == group).all():
+            return group
+        group = smallest
+
+
+def sequences(at: Place, name: str) -> Split:
+    """Videos to learn from without any mask; the masks to carry are DAVIS's. Of DAVIS they are the same frames."""
+    folder, fps = {"davis": ("davis/images", 12.0), "fight-surv": ("fight-surv", 6.0)}[name]
+    return Split((at.root / folder,), test=at.root / "davis", settings={"size": 128, "fps": fps})
+
+
+def wikitext(at: Place) -> Split:
+    """WikiText-2's paragraphs without headings; its unknown words are those of our tokenizers."""
+    parts = []
+    for part in ("train", "test"):
+        lines = gzip.decompress((at.root / "text" / "wikitext-2" / f"{part}.txt.gz").read_bytes()).decode().split("\n")
+        texts = [line.replace("<unk>", "[UNK]").replace(" @-@ ", "-").replace(" @,@ ", ",").strip() for line in lines]
+        parts.append([text for text in texts if text and not text.startswith("=")])
+    return Split((parts[0],), test=parts[1])
+
+
+def ag_news(at: Place) -> Split:
+    """News without their topics; labels are drawn among those of 4,000."""
+    train, test = (_table(at.root / "text" / "ag_news" / f"{part}.parquet") for part in ("train", "test"))
+    return Split((train[0],), (train[0][:4000], train[1][:4000]), test)
+
+
+def wikipedia(at: Place) -> Split:
+    """Articles in lower case, letters only; and the folder of what people say of pairs of words."""
+    table = pyarrow.parquet.read_table(at.root / "text" / "wiki-sample" / "articles.parquet", columns=["text"])
+    texts = [re.sub("[^a-z]+", " ", text.lower()).strip() for text in table["text"].to_pylist()]
+    return Split((texts,), test=at.root / "text" / "word-similarity")
+
+
+def people(at: Place) -> Split:
+    """Twelve clips of people who speak."""
+    return Split((str(at.root / "av-clips"),), test=str(at.root / "av-clips"))
+
+
+def spoken_digits(at: Place) -> Split:
+    """Pictures and recordings of the same digit, as a csv manifest with PNG and WAV files.
+
+    The test has other writers and other takes of each speaker. The pairing uses the labels, so that this shows what
+    methods make of pairs, not that pairs come free of labels.
+    """
+    train, test = (_write_pairs(at, part)[0] for part in ("train", "test"))
+    return Split((train,), train, test, {"flip": 0.0, "seconds": 0.5}, (test,))
+
+
+def spoken_canvas(at: Place) -> Split:
+    """The same with three digits on a canvas of 64 pixels, one of them spoken; the test's with their corners."""
+    (train, _), test = (_write_pairs(at, part, 3) for part in ("train", "test"))
+    return Split((train,), test=test, settings={"size": 64, "flip": 0.0, "seconds": 0.5}, shown=(test[0],))
+
+
+def _write_pairs(at: Place, part: str, digits: int = 1) -> tuple[str, np.ndarray]:
+    """Write pairs and their manifest; gives its path, and the upper left corner of each spoken digit, int [n, 2]."""
+    rng = np.random.default_rng([at.seed, part == "test"])
+    pictures = data.load(f"{at.root / 'mnist'}::{part}", size=28)
+    of_digit = [np.flatnonzero(pictures.labels == digit) for digit in range(10)]
+    count = at.some({"train": 6000, "test": 300}[part])
+    target = at.folder / part
+    target.mkdir(parents=True)
+    spoken = _recordings(at.root / "fsdd" / "recordings.zip", part)
+    takes = {digit: itertools.cycle(rng.permutation(len(sounds)).tolist()) for digit, sounds in spoken.items()}
+    for digit, sounds in spoken.items():
+        for take, sound in enumerate(sounds):
+            (target / f"{digit}-{take}.wav").write_bytes(sound)
+    rows, corners = [("image", "sound", "label")], np.zeros((count, 2), dtype=np.int64)
+    for item in range(count):
+        said = item % 10
+        others = rng.permutation(np.delete(np.arange(10), said))
+        shown = [said, *others[: digits - 1]]
+        image, *more = (pictures.read(rng.choice(of_digit[digit])[None])[0, :, :, 0] for digit in shown)
+        if more:
+            canvas = np.zeros((64, 64), np.uint8)
+            for place, (quarter, digit) in enumerate(zip(rng.permutation(4), (image, *more), strict=False)):
+                left, top = np.array(divmod(quarter, 2)) * 32 + rng.integers(0, 32 - 28 + 1, 2)
+                canvas[top : top + 28, left : left + 28] = digit
+                if place == 0:
+                    corners[item] = left, top
+            image = canvas
+        Image.fromarray(image).save(target / f"{item}.png")
+        rows.append((f"{item}.png", f"{said}-{next(takes[said])}.wav", said))
+    with open(target / "pairs.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return str(target / "pairs.csv"), corners
+
+
+def _recordings(path: Path, part: str) -> dict[int, list[bytes]]:
+    """The WAV files of every digit; takes 0 to 4 of each speaker are the test's."""
+    found: dict[int, list[bytes]] = {digit: [] for digit in range(10)}
+    with zipfile.ZipFile(path) as archive:
+        for name in sorted(name for name in archive.namelist() if name.endswith(".wav")):
+            digit, _, take = Path(name).stem.split("_")
+            if (int(take) < 5) == (part == "test"):
+                found[int(digit)].append(archive.read(name))
+    return found

@@ -1,0 +1,233 @@
+"""What claims measure that no protocol does: a function each, of a run and what it was given to be measured on."""
+
+import gzip
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from claims.data import Place, Split
+from claims.rows import Claim
+from scipy.stats import spearmanr
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+from torch.nn import functional as F
+
+import withhold
+from withhold import methods, views
+from withhold.data import Samples
+from withhold.evaluation.features import frozen
+from withhold.evaluation.protocols.lowshot import DRAWS, SHOTS, draw
+
+Found = dict[str, Any]
+
+
+def last_row(run: withhold.Run, split: Split, at: Place) -> Found:
+    """What the training said at its end, and how many items are embedded."""
+    return {"journal": run.rows()[-1], "embedded": run.embed(split.test).num_rows}
+
+
+def largest_class(run: withhold.Run, split: Split, at: Place) -> Found:
+    """What is named rightly by whoever always says the same."""
+    return {"chance": float(np.bincount(split.test.labels).max() / len(split.test))}
+
+
+@torch.inference_mode()
+def perplexity(run: withhold.Run, split: Split, at: Place) -> Found:
+    """Of the tokens that are masked, by the network and by their frequencies; and the share of halves told apart."""
+    method, windows = run.method, run.load_data(split.test).windows()
+    method.seed(at.seed)
+    sums = torch.zeros(4)
+    order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(at.seed))
+    for part in order.split(64):
+        visible, (tokens, follows) = method.hide({"texts": windows.batch(part)})
+        scores, says = method.predict(visible)
+        masked = F.cross_entropy(scores, tokens, reduction="sum")
+        right = ((says > 0) == follows).float().mean() * len(tokens)
+        sums += torch.stack([masked, -method.known[tokens].sum(), right, torch.tensor(float(len(tokens)))])
+    trained, frequencies, right = (sums[:3] / sums[3]).tolist()
+    return {
+        "perplexity": float(np.exp(trained)), "unigram_perplexity": float(np.exp(frequencies)), "next_accuracy": right,
+        "tokens": int(sums[3]),
+    }  # fmt: skip
+
+
+@torch.inference_mode()
+def frame_errors(run: withhold.Run, split: Split, at: Place) -> Found:
+    """Errors of the clips' second half, summed over a frame's pixels, beside what needs no network."""
+    said = []
+    for part in torch.from_numpy(split.test)[:, :, None].split(50):
+        predicted = run.method.predict(run.method.hide({"videos": part})[0])
+        said.append(predicted["future"][:, :, 0].sigmoid())
+    test = split.test.astype(np.float32) / 255
+    half = test.shape[1] // 2
+    predictors = {
+        "network": torch.cat(said).numpy(), "last frame": test[:, half - 1 : half],
+        "mean image": split.train[:, half:].mean((0, 1))[None, None] / 255, "nothing": np.zeros((1, 1, 1, 1)),
+    }  # fmt: skip
+    return {"results": [{"predictor": name, **_errors(frames, test[:, half:])} for name, frames in predictors.items()]}
+
+
+def _errors(said: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Frames in [0, 1], which broadcast -> both errors; shares are 1e-6 at least."""
+    share = np.clip(said, 1e-6, 1 - 1e-6)
+    entropy = -(true * np.log(share) + (1 - true) * np.log(1 - share))
+    squares = (said - true) ** 2
+    return {name: float(e.sum((2, 3)).mean()) for name, e in (("squared_error", squares), ("cross_entropy", entropy))}
+
+
+@torch.inference_mode()
+def matches(run: withhold.Run, split: Split, at: Place) -> Found:
+    """How often it says rightly whether a picture and a sound match, over as many right pairs as wrong ones."""
+    method, pairs, right = run.method, run.load_data(split.shown[0]), []
+    method.seed(0)
+    for part in np.array_split(np.arange(len(pairs)), 10):
+        visible, withheld = method.hide({"clips": pairs.batch(part)})
+        right.append(method.loss(method.predict(visible), withheld)["accuracy"].item())
+    return {"match_accuracy": float(np.mean(right))}
+
+
+@torch.inference_mode()
+def pointing(run: withhold.Run, split: Split, at: Place) -> Found:
+    """How often the peak of a map lies in the spoken digit's box, beside guesses and another's sound."""
+    manifest, corners = split.test
+    method, test, canvas, side = run.method, run.load_data(manifest), 64, 28
+    maps: dict[str, list[Tensor]] = {"pointing": [], "brightest": [], "with another's sound": []}
+    silent = []
+    for part in np.array_split(np.arange(len(test)), 10):
+        seen, heard = views.to_float(test.batch(part))
+        places, sounds = method.predict((seen, heard))
+        maps["pointing"].append(method.maps(places, sounds)[:, 0])
+        maps["brightest"].append(F.avg_pool2d(seen[:, 0].mean(1), 9, 1, 4))
+        maps["with another's sound"].append(method.maps(places, sounds.roll(1, 0))[:, 0])
+        _, silence = method.predict((seen, torch.zeros_like(heard)))
+        silent.append(method.judge(places, silence).diagonal() > 0)
+
+    def inside(points: np.ndarray) -> float:
+        return float(((points >= corners) & (points < corners + side)).all(1).mean())
+
+    def peaks(parts: list[Tensor]) -> np.ndarray:
+        found = torch.cat(parts)
+        y, x = divmod(found.flatten(1).argmax(1).numpy(), found.shape[2])
+        return (np.stack([x, y], 1) + 0.5) * canvas / found.shape[2]
+
+    return {name: inside(peaks(parts)) for name, parts in maps.items()} | {
+        "random place": (side / canvas) ** 2, "random digit": 1 / 3,
+        "middle": inside(np.full((len(test), 2), canvas / 2)),
+        "silence taken for a match": torch.cat(silent).float().mean().item(),
+    }  # fmt: skip
+
+
+def similarity(run: withhold.Run, split: Split, at: Place) -> Found:
+    """Words a second; and of the vectors, before training and after, what they say of words."""
+    words = sum(len(text.split()) for text in split.streams[0])
+    epochs, seconds = run.rows()[-1]["epoch"], run.config["outcome"]["seconds"]
+    vectors = {
+        name: _agreement(of, split.test) for name, of in (("trained", run.encoder), ("untrained", run.untrained()))
+    }
+    return {"words": words, "words_per_second": round(epochs * words / seconds), **vectors}
+
+
+SIMILARITY = {"wordsim353": "EN-WS-353-ALL.txt", "simlex999": "EN-SIMLEX-999.txt"}
+
+
+def _agreement(encoder: Any, folder: Path) -> Found:
+    """Spearman's correlation with people over the pairs whose words are both known, and accuracy on analogies.
+
+    An analogy is right if its answer is the nearest of all known words (3CosAdd).
+    """
+    vectors = F.normalize(encoder.embed.weight.detach(), dim=1)
+    known = {word: row for word, row in encoder.tokenizer.get_vocab().items() if encoder.ordinary[row]}
+    found: Found = {}
+    for name, file in SIMILARITY.items():
+        lines = [line.lower().split() for line in (folder / file).read_text(encoding="utf-8").splitlines()]
+        pairs = [(known[a], known[b], float(score)) for a, b, score in lines if a in known and b in known]
+        first, second, scores = map(list, zip(*pairs, strict=True))
+        cosines = (vectors[first] * vectors[second]).sum(1)
+        found[name] = {"spearman": float(spearmanr(cosines, scores)[0]), "pairs": len(pairs), "of": len(lines)}
+    with gzip.open(folder / "questions-words.txt.gz", "rt", encoding="utf-8") as file:
+        section, questions, total = "", {"semantic": [], "syntactic": []}, {"semantic": 0, "syntactic": 0}
+        for words in (line.lower().split() for line in file):
+            if words[0] == ":":
+                section = "syntactic" if words[1].startswith("gram") else "semantic"
+                continue
+            total[section] += 1
+            if all(word in known for word in words):
+                questions[section].append([known[word] for word in words])
+    for section, rows in questions.items():
+        right = 0
+        for a, b, c, d in (part.T for part in torch.tensor(rows).split(256)):
+            cosines = (vectors[b] - vectors[a] + vectors[c]) @ vectors.T
+            cosines[:, ~encoder.ordinary] = -torch.inf
+            for asked in (a, b, c):
+                cosines[torch.arange(len(asked)), asked] = -torch.inf
+            right += int((cosines.argmax(1) == d).sum())
+        found[section] = {"accuracy": right / len(rows), "questions": len(rows), "of": total[section]}
+    return found
+
+
+def read_by_another(run: withhold.Run, split: Split, at: Place) -> Found:
+    """The share of translated digits that a classifier of the other domain, taught with its labels, reads rightly."""
+    usps, most = split.streams[1], 2000
+    teacher = withhold.train(
+        "dann", usps, usps, encoder="convnet", epochs=6 * at.share, seed=at.seed, out=at.folder / "reader", weight=0.0
+    )
+    asked, known = split.test
+
+    def tensors(samples: Samples) -> tuple[Tensor, Tensor]:
+        return views.to_float(samples.batch(np.arange(most))), torch.as_tensor(samples.labels[:most])
+
+    def read(images: Tensor, labels: Tensor) -> float:
+        with frozen(teacher.method):
+            said = torch.cat([teacher.method.classify(part).argmax(1) for part in images.split(500)])
+        return (said == labels).float().mean().item()
+
+    images, labels = tensors(asked)
+    rows, fresh = run.rows(), methods.find("cyclegan")(run.untrained())
+    with torch.inference_mode():
+        makers = {"translated": run.method, "translated, untrained": fresh}
+        made = {name: torch.cat([by.to_second(part) for part in images.split(250)]) for name, by in makers.items()}
+    return {
+        "n_test": most, "true images of the target": read(*tensors(known)), "source as it is": read(images, labels),
+        **{name: read(digits, labels) for name, digits in made.items()},
+        "cycle error": [rows[0]["generators/cycle"], rows[-1]["generators/cycle"]],
+        "change": rows[-1]["generators/change"], "discriminators' accuracy": rows[-1]["discriminators/accuracy"],
+    }  # fmt: skip
+
+
+def tfidf(claim: Claim, split: Split, at: Place) -> Found:
+    """A control: scikit-learn's TF-IDF of the words of all training texts, with logistic regression on the labels."""
+    vectorizer = TfidfVectorizer(sublinear_tf=True).fit(split.streams[-1])
+    (texts, labels), (questions, answers) = split.train, split.test
+    known, asked, labels = vectorizer.transform(texts), vectorizer.transform(questions), torch.as_tensor(labels)
+
+    def accuracy(rows: Any) -> float:
+        learned = LogisticRegression(C=10, max_iter=1000).fit(known[rows], labels[rows].numpy())
+        return learned.score(asked, answers)
+
+    about = {"encoder": "tf-idf of words", "metric": "accuracy"}
+    if "lowshot" not in claim.protocols:
+        return {"results": [{**about, "protocol": "logistic", "value": accuracy(np.arange(len(labels)))}]}
+    rng, rows = torch.Generator().manual_seed(at.seed), []
+    for shots in SHOTS:  # from the draws of labels that the protocol makes
+        values = [accuracy(draw(labels, shots, rng).numpy()) for _ in range(DRAWS)]
+        spread, middle = torch.std_mean(torch.tensor(values))
+        rows.append(
+            {**about, "protocol": "lowshot", "shots": shots, "value": middle.item(), "deviation": spread.item()}
+        )
+    return {"results": rows}
+
+
+def gensim(claim: Claim, split: Split, at: Place) -> Found:
+    """A control: the same text and settings. A script takes the text and --similarity and prints one line of JSON."""
+    if not at.peer:
+        raise SystemExit("gensim has an environment of its own: give --peer PYTHON SCRIPT.")
+    corpus = at.folder / "corpus.txt"
+    corpus.write_text(" ".join(split.streams[0]), encoding="utf-8")
+    sets = [word for name, file in SIMILARITY.items() for word in ("--similarity", f"{name}={split.test / file}")]
+    command = [*at.peer, str(corpus), "--epochs", str(claim.epochs), *sets]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return json.loads(said.splitlines()[-1])

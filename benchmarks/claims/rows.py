@@ -1,0 +1,207 @@
+"""The claims: each is a row that says what is trained on what, for how long, how it is measured, and beside what.
+
+A claim's name holds all that decides its numbers; its result lies at benchmarks/results/NAME.json. A control is a row
+of its own. It is measured once, for all the claims of the same data and encoder that name it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A row.
+
+    Args:
+        group: the question that it answers, and the folder of its result.
+        data: a function of `claims.data` and what it is given.
+        method: a method, or a control: `raw`, `untrained` and `supervised` are rows of an evaluation, and `tfidf` and
+            `gensim` functions of `claims.measures`.
+        epochs: passes over the longest stream; of `supervised`, over the labelled items.
+        seed: of the weights, the order and the views, and of what the data draw.
+        settings: options of the training and parameters of the method that are not the defaults.
+        protocols: of `withhold evaluate`.
+        measures: functions of `claims.measures`.
+        controls: the rows beside which it stands.
+        like: of a control, a method whose encoder it has.
+    """
+
+    group: str
+    data: tuple
+    method: str
+    encoder: str | None = None
+    epochs: float = 0
+    seed: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+    protocols: Sequence[str] = ()
+    measures: Sequence[str] = ()
+    controls: Sequence["Claim"] = ()
+    like: str = ""
+
+    @property
+    def on(self) -> str:
+        """What the data are called."""
+        return "-".join(map(str, self.data[1:] or self.data))
+
+    @property
+    def name(self) -> str:
+        settings = {} if self.like else self.settings
+        set_to = [
+            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}" for key, value in settings.items()
+        ]
+        length = f"{self.epochs:g}epochs" if self.epochs else ""
+        words = (self.on, self.method, self.encoder, *set_to, length, f"seed{self.seed}")
+        return f"{self.group}/" + "-".join(filter(None, words))
+
+
+def control(claim: Claim, method: str, encoder: str | None = None, **changes: Any) -> Claim:
+    """The row `method` on the same data."""
+    changes = {"epochs": 0, "measures": (), "controls": (), "like": claim.method} | changes
+    return replace(claim, method=method, encoder=encoder, **changes)
+
+
+def beside_controls(claim: Claim) -> Claim:
+    """The claim beside its encoder with fresh weights and the raw items."""
+    return replace(claim, controls=(control(claim, "untrained", claim.encoder), control(claim, "raw")))
+
+
+def labels_alone(claim: Claim) -> Claim:
+    """The same method with the same views and steps, which takes nothing from what has no labels."""
+    return replace(claim, settings={**claim.settings, "weight": 0.0}, controls=())
+
+
+def encoders() -> list[Claim]:
+    """CIFAR-10: a small network, about ten CPU minutes each; what it is worth to a probe."""
+    row = partial(Claim, "encoders", ("cifar10",), protocols=("knn", "linear", "lowshot"))
+    raw, supervised = row("raw", like="rotation"), row("supervised", "convnet", 10, like="rotation")
+    beside = {
+        "convnet": (row("untrained", "convnet", like="rotation"), raw, supervised),
+        "lightness": (row("untrained-lightness", "convnet", like="colorization"), raw, supervised),
+        "vit-tiny": (row("untrained", "vit-tiny", like="mae"), raw),
+    }
+    epochs = {
+        "autoencoder": 3, "denoising_autoencoder": 3, "context_encoder": 2, "rotation": 2, "jigsaw": 10,
+        "relative_position": 7, "simclr": 4, "moco": 6, "byol": 3, "lejepa": 2,
+    }  # fmt: skip
+    return [
+        *(row(name, "convnet", passes, controls=beside["convnet"]) for name, passes in epochs.items()),
+        *(row(name, "convnet", epochs[name], 1, controls=beside["convnet"]) for name in ("simclr", "moco")),
+        row("colorization", "convnet", 3, controls=beside["lightness"]),
+        row("mae", "vit-tiny", 2, controls=beside["vit-tiny"]),
+        beside_controls(Claim("encoders", ("digits",), "rotation", "convnet", 40, protocols=("knn", "linear"))),
+    ]
+
+
+def gpu() -> list[Claim]:
+    """CIFAR-10 on a GPU: what everybody trains first."""
+    row = Claim("cifar10-gpu", ("cifar10",), "simclr", "resnet18", 200, settings={"batch_size": 512})
+    return [beside_controls(replace(row, protocols=("knn", "linear")))]
+
+
+def few_labels() -> list[Claim]:
+    """A few labels and many items without: the method's own answers."""
+    claims = []
+    for name, count in (("cifar10", 250), ("cifar10", 4000), ("fashion-mnist", 100)):
+        for method in ("mean_teacher", "mixmatch", "uda"):
+            epochs = 8 if (method, count) == ("uda", 4000) else 1.5
+            row = Claim("fewlabels", ("few_images", name, count), method, "convnet", epochs)
+            row = replace(row, protocols=("classifier", "linear"))
+            fresh, raw = beside_controls(replace(row, protocols=("linear",))).controls
+            claims.append(replace(row, controls=(labels_alone(row), fresh, raw)))
+    for seed in (0, 1):
+        row = Claim(
+            "fewlabels", ("few_texts", "imdb", 100), "uda_text", "word-vectors", 4, seed, protocols=["classifier"]
+        )
+        claims.append(replace(row, controls=(labels_alone(row), control(row, "tfidf"))))
+    return claims
+
+
+def domains() -> list[Claim]:
+    """Labels in the first domain only; answers in the second one. All of a pair take as many steps."""
+    claims = []
+    row = partial(Claim, "domains", method="dann", encoder="lenet", protocols=("classifier",))
+    for source, target, epochs, alone in (
+        ("mnist", "colour", 2, 2),
+        ("mnist", "usps", 1, 8.23),
+        ("usps", "mnist", 1, 1),
+    ):
+        claim = row(data=("domains", source, target), epochs=epochs)
+        passes = 8.23 if source == "usps" else epochs  # USPS alone is an eighth as long
+        source_only = labels_alone(row(data=("domains", source, source, target), epochs=passes))
+        target_labels = labels_alone(row(data=("domains", target, target), epochs=alone))
+        claims.append(replace(claim, controls=(source_only, target_labels)))
+    return claims
+
+
+def retrieval() -> list[Claim]:
+    """Every image of one half asks for the others of its class; the other half teaches, without labels."""
+    names = ("omniglot", "pacs")
+    rows = (Claim("retrieval", ("halves", n), "simclr", "convnet", 40, protocols=("retrieval",)) for n in names)
+    return [beside_controls(row) for row in rows]
+
+
+def videos() -> list[Claim]:
+    """What follows, what order teaches, and what follows what."""
+    shuffle = partial(Claim, "order", method="shuffle_and_learn", encoder="convnet", protocols=("knn", "linear"))
+    order = (
+        shuffle(data=("videos", "fight-surv"), epochs=50, settings={"span": 8, "gap": 2}, measures=("largest_class",)),
+        shuffle(data=("videos", "miracl-lips"), epochs=25, settings={"span": 6, "gap": 1}, measures=("largest_class",)),
+    )
+    track = partial(
+        Claim, "tracking", method="tracking_by_colorizing", encoder="fineconv", settings={"batch_size": 8},
+        protocols=("tracking",),
+    )  # fmt: skip
+    followed = (track(data=("sequences", "davis"), epochs=50), track(data=("sequences", "fight-surv"), epochs=3.5))
+    masks = beside_controls(followed[0]).controls  # which carry the same masks, whatever the claim was trained on
+    frames = (
+        Claim("frames", ("moving_mnist",), "frame_prediction", "convnet-lstm", 5, measures=("frame_errors",),
+              settings={"batch_size": 16, "predicts": predicts})
+        for predicts in ("composite", "future")
+    )  # fmt: skip
+    return [*map(beside_controls, order), *(replace(row, controls=masks) for row in followed), *frames]
+
+
+def sounds() -> list[Claim]:
+    """Digits that people wrote beside digits that others said."""
+    row = partial(Claim, encoder="audiovisual")
+    pairs = partial(row, "pairs", ("spoken_digits",), "audiovisual_embedding", protocols=("crossmodal",))
+    fresh = (control(pairs(), "untrained", "audiovisual"),)
+    return [
+        pairs(epochs=8.55, settings={"objective": "distance"}, measures=("matches",), controls=fresh),
+        pairs(epochs=4.32, settings={"objective": "contrastive"}, controls=fresh),
+        row("localization", ("spoken_canvas",), "audiovisual_localization", epochs=7.23,
+            measures=("matches", "pointing")),
+        row("pairs", ("people",), "audiovisual_embedding", epochs=39.64, measures=("last_row",)),
+    ]  # fmt: skip
+
+
+def texts() -> list[Claim]:
+    """Words: by their neighbours, and masked."""
+    bert = partial(Claim, method="bert", encoder="text-transformer", settings={"batch_size": 32})
+    topics = bert("topics", ("ag_news",), epochs=1.5, protocols=("lowshot",))
+    fresh, raw = beside_controls(topics).controls
+    words = Claim("words", ("wikipedia",), "skipgram", "word-vectors", 5, measures=("similarity",))
+    return [
+        replace(words, controls=(control(words, "gensim", epochs=5),)),
+        bert("masked", ("wikitext",), epochs=1, measures=("perplexity",)),
+        replace(topics, controls=(fresh, raw, control(topics, "tfidf"))),
+    ]
+
+
+def translation() -> list[Claim]:
+    """Digits of one domain as another's, read by a classifier that knows only that one."""
+    return [Claim("translation", ("two_hands",), "cyclegan", "convnet", 6, measures=("read_by_another",))]
+
+
+CLAIMS = [
+    *encoders(), *gpu(), *few_labels(), *domains(), *retrieval(), *videos(), *sounds(), *texts(), *translation()
+]  # fmt: skip
+ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
+"""Every row, the controls too, by its name."""
+
+
+def group(name: str) -> list[Claim]:
+    """The claims of a group."""
+    return [claim for claim in CLAIMS if claim.group == name]

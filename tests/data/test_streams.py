@@ -1,0 +1,347 @@
+"""What streams may hold, each from files on disk to a batch: several domains, masks, boxes, poses, columns, texts."""
+
+import csv
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import withhold
+from withhold import data
+from withhold.errors import UsageError, WithholdError
+from withhold.methods import Method, method
+from withhold.needs import parse
+from withhold.orders import Balanced, Episodes
+from withhold.runs import build
+
+
+def declare(streams, order=None, **methods):
+    """A method that needs `streams`."""
+    made = type("Toy", (Method,), {"order": order or {}, **methods})
+    return method(paper="none", needs=streams, family="adapt")(made)
+
+
+def image(path, grey, size=(32, 32), colour=True):
+    """An image of one grey value, made of numbers that JPEG would not keep."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((*size, 3) if colour else size, grey, np.uint8)).save(path)
+
+
+def table(path, rows):
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(path)
+
+
+def feed(cls, *sources, batch_size=4, **options):
+    """The feeder of a method's streams, from what a person names."""
+    _, decoding = build.choose(cls, sources, {}, size=32)
+    streams = build.load_streams(cls, sources, decoding)
+    return data.Feeder(streams, cls.needs, batch_size, 0, orders=cls.order, **options)
+
+
+def test_a_stream_of_several_domains_has_one_table_of_classes(tmp_path):
+    """As JiGen wants: labelled images of several domains, in which a class has the same number."""
+    shades = {}
+    for domain, classes in {"photo": ("cat", "dog"), "art": ("ant", "dog")}.items():
+        for label in classes:
+            for k in range(3):
+                shade = 10 + len(shades)
+                shades[shade] = (label, domain, f"{domain}/{label}/{k}.png")
+                image(tmp_path / shades[shade][2], shade)
+    for k in range(4):
+        image(tmp_path / "new" / f"{k}.png", 200)
+    toy = declare({"target": "image", "images": "image + label + domain"})
+    sources = [str(tmp_path / name) for name in ("new", "photo", "art")]
+    feeder = feed(toy, *sources, batch_size=12)
+    images, labels, domains = feeder.batch(0)["images"]
+    samples = feeder.streams["images"]
+    assert labels.dtype == domains.dtype == torch.int64
+    for shade, label, domain in zip(images[:, 0, 0, 0].tolist(), labels, domains, strict=True):
+        assert (samples.classes[label], ("photo", "art")[domain]) == shades[shade][:2]
+    assert set(samples.names) == {str(tmp_path / name) for *_, name in shades.values()}
+    assert (feeder.batch(0)["target"] == 200).all()
+    with pytest.raises(UsageError, match=r"it was given 1 source: name one source, with --labels"):
+        build.choose(toy, sources[:1], {})
+    twice = declare({"a": "image + domain", "b": "image + domain"})
+    with pytest.raises(UsageError, match=r"needs several sources for a and b: only one stream can have them"):
+        build.deal(twice, sources)
+
+
+def test_two_labelled_streams_share_their_classes(tmp_path):
+    for name in ("A/cat/1", "A/dog/1", "B/ant/1", "B/dog/1"):
+        image(tmp_path / f"{name}.png", 10)
+    toy = declare({"first": "image + label", "second": "image + label"})
+    streams = build.load_streams(toy, [str(tmp_path / "A"), str(tmp_path / "B")], {"size": 32, "channels": 1})
+    assert build.classes_of(toy, streams) == streams["second"].classes
+    named = {s: [streams[s].classes[label] for label in streams[s].labels] for s in streams}
+    assert named == {"first": ["cat", "dog"], "second": ["ant", "dog"]}
+    assert streams["first"].labels[1] == streams["second"].labels[1]
+
+
+def test_masks_lie_beside_images_and_are_cut_as_they_are(tmp_path):
+    """As ADVENT wants: source images with masks, target images without."""
+    rng = np.random.default_rng(0)
+    blocks = rng.integers(0, 5, (4, 4, 8)).astype(np.uint8)
+    for k, block in enumerate(blocks):
+        pixels = np.kron(block, np.ones((16, 16), np.uint8))  # 64 x 128, of which the middle square stays
+        (tmp_path / "source" / "images").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "source" / "masks").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels * 50).save(tmp_path / "source" / "images" / f"{k}.png")
+        mask = Image.fromarray(pixels[::2, ::2])  # of another size, with a palette
+        mask.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9, 1, 2, 3])
+        mask.save(tmp_path / "source" / "masks" / f"{k}.png")
+        image(tmp_path / "target" / f"{k}.png", 7)
+    image(tmp_path / "source" / "images" / "alone.png", 3)
+    toy = declare({"source": "image + mask", "target": "image"})
+    feeder = feed(toy, str(tmp_path / "source"), str(tmp_path / "target"))
+    images, masks = feeder.batch(0)["source"]
+    assert (masks.dtype, masks.shape) == (torch.uint8, (4, 32, 32))
+    assert torch.equal((images[:, 0] / 50).round(), masks.float())  # as sharp as Lanczos leaves it
+    expected = {np.kron(block[:, 2:6], np.ones((8, 8), np.uint8)).tobytes() for block in blocks}
+    assert {mask.numpy().tobytes() for mask in masks} == expected
+    assert feeder.streams["source"].skipped == [("../masks/alone.png", "missing file")]
+    part = feeder.streams["source"].select([2, 0])
+    assert torch.equal(part.parts["mask"].batch([0]).float(), (part.batch([0]) / 50).round())
+    with pytest.raises(UsageError, match=r"target has no masks: give a folder with images/NAME.jpg and masks/NAME.png"):
+        feed(toy, str(tmp_path / "target"), str(tmp_path / "target"))
+
+
+def test_a_mask_is_a_column_too_and_a_coloured_one_is_left_out(tmp_path):
+    for k in range(3):
+        image(tmp_path / f"{k}.png", 100 + k)
+        image(tmp_path / f"mask{k}.png", k, colour=k == 2)
+    source = table(tmp_path / "t.csv", [{"image": f"{k}.png", "mask": f"mask{k}.png"} for k in range(3)])
+    samples = data.load(source, size=32, parts=("mask",))
+    assert samples.names == ["0.png", "1.png"]
+    assert [samples.parts["mask"].batch([k]).unique().tolist() for k in range(2)] == [[0], [1]]
+    assert samples.skipped == [("mask2.png", "in colour (RGB), and a mask has numbers; save it as grey")]
+
+
+def test_boxes_are_in_pixels_of_the_decoded_image(tmp_path):
+    image(tmp_path / "wide.png", 1, size=(64, 128))
+    image(tmp_path / "high.png", 2, size=(96, 48))
+    boxes = [[[32, 0, 96, 64], [0, 0, 40, 20], [0, 0, 30, 10]], []]
+    rows = [{"image": n, "boxes": json.dumps(b)} for n, b in zip(("wide.png", "high.png"), boxes, strict=True)]
+    samples = data.load(table(tmp_path / "t.csv", rows), size=32, parts=("boxes",))
+    (found,) = samples.beside(parse("image + boxes"), np.array([0, 1]))
+    assert (found.dtype, found.shape) == (torch.float32, (2, 2, 4))
+    assert found[0].tolist() == [[0, 0, 32, 32], [0, 0, 4, 10]]  # halved; the third lies in what is cut away
+    assert found[1].isnan().all()
+    rows[0]["boxes"] = "left of it"
+    with pytest.raises(WithholdError, match="boxes that are no JSON list of numbers: 'left of it'"):
+        data.load(table(tmp_path / "t.csv", rows), size=32, parts=("boxes",))
+
+
+def test_poses_and_numbers_come_with_their_images(tmp_path):
+    for k in range(8):
+        image(tmp_path / f"{k}.png", 10 * k)
+    (tmp_path / "3.png").write_text("no")
+    rows = [{"image": f"{k}.png", "pose": json.dumps([[k, 0.5], [1, -k]])} for k in range(8)]
+    feeder = feed(declare({"images": "image + poses + number"}), table(tmp_path / "t.csv", rows), batch_size=7)
+    images, poses, numbers = feeder.batch(0)["images"]
+    shades = images[:, 0, 0, 0].tolist()
+    assert poses.dtype == torch.float32
+    assert poses.tolist() == [[s / 10, 0.5, 1, -s / 10] for s in shades]
+    assert feeder.streams["images"].batch(numbers)[:, 0, 0, 0].tolist() == shades
+    with pytest.raises(UsageError, match="has no column of boxes, which is needed"):
+        feed(declare({"images": "image + boxes"}), str(tmp_path / "t.csv"))
+
+
+def test_further_columns_are_classes_or_numbers(tmp_path, caplog):
+    rng, rows = np.random.default_rng(0), []
+    for k in range(24):
+        image(tmp_path / f"{k}.png", k)
+        rows.append(
+            {"image": f"{k}.png", "label": "ab"[k % 2], "age": 100 + k, "size": "", "few": k % 3, "kind": "xy"[k % 2]}
+        )
+        rows[-1]["share"] = rng.integers(2) + 0.5
+    rows[0] |= {"age": "", "kind": ""}
+    source = table(tmp_path / "t.csv", rows)
+    feeder = feed(declare({"images": "image + label + targets"}), source, batch_size=24)
+    images, labels, targets = feeder.batch(0)["images"]
+    held = feeder.streams["images"].targets
+    assert {name: column.classes for name, column in held.items() if name != "few"} == {
+        "age": None, "share": None, "kind": ("x", "y"), "size": ()
+    }  # fmt: skip
+    for place, k in enumerate(images[:, 0, 0, 0].tolist()):
+        assert labels[place] == k % 2
+        assert held["few"].classes[targets["few"][place]] == str(k % 3)
+        assert targets["age"][place] == 100 + k if k else targets["age"][place].isnan()
+        assert targets["kind"][place] == (k % 2 if k else -1)
+    assert (targets["size"] == -1).all()
+    assert targets["age"].dtype == torch.float32
+    with caplog.at_level(logging.INFO):
+        feed(declare({"images": "image"}), source)
+    assert "nothing is learned from the columns label, age, size, few, kind, share" in caplog.text
+
+
+@pytest.fixture
+def sentences(tmp_path):
+    """A table of German and English sentences, that are as long as their number says."""
+    words = {"text": ["eins", "zwei", "drei", "vier"], "translation": ["one", "two", "three", "four"]}
+    rows = [{c: " ".join(w[(k + i) % 4] for i in range(3 + k % 5)) for c, w in words.items()} for k in range(40)]
+    return table(tmp_path / "pairs.csv", rows)
+
+
+def test_two_texts_of_a_row_stay_together_and_share_a_tokenizer(sentences, tmp_path):
+    toy = declare({"texts": "text + text"})
+    decoding = {"tokenizer": "words", "tokens": 4}
+    build.make_tokenizer(toy, [sentences], {}, decoding, tmp_path)
+    streams = build.load_streams(toy, [sentences], decoding)
+    first, second = data.Feeder(streams, toy.needs, 40, 0).batch(0)["texts"]
+    assert first.shape == second.shape == (40, 4)
+    coder = data.load_tokenizer(decoding["tokenizer"])
+    pairs = dict(zip(["eins", "zwei", "drei", "vier"], ["one", "two", "three", "four"], strict=True))
+    for german, english in zip(first.tolist(), second.tolist(), strict=True):
+        said = [[coder.id_to_token(token) for token in row if token] for row in (german, english)]
+        assert [pairs[word] for word in said[0]] == said[1]
+        assert len(said[0]) >= 3  # from the beginning on
+    with pytest.raises(UsageError, match="has no column of second texts: call it translation, target, summary"):
+        build.load_streams(toy, [table(tmp_path / "one.csv", [{"text": "one"}])], decoding)
+
+
+def test_the_tokenizer_learns_from_all_streams(tmp_path):
+    for name, word in {"a": "red", "b": "blue"}.items():
+        (tmp_path / f"{name}.txt").write_text("\n\n".join(f"the {word} house {k % 2}" for k in range(8)))
+    toy = declare({"labelled": "text", "unlabelled": "text"})
+    decoding = {"tokenizer": "words", "tokens": 4}
+    build.make_tokenizer(toy, [str(tmp_path / "a.txt"), str(tmp_path / "b.txt")], {}, decoding, tmp_path)
+    vocabulary = data.load_tokenizer(decoding["tokenizer"]).get_vocab()
+    assert {"red", "blue"} <= set(vocabulary)
+
+
+def test_the_data_decide_between_kinds(tmp_path, sentences):
+    toy = declare({"items": "image | audio | text + number"})
+    image(tmp_path / "pictures" / "1.png", 1)
+    found = {}
+    for source in (str(tmp_path / "pictures"), sentences):
+        encoder, decoding = build.choose(toy, [source], {"tokenizer": "words", "tokens": 8})
+        found[build.kinds(toy, decoding)["items"]] = (encoder["name"], decoding)
+    assert found["text"] == ("word-vectors", {"kinds": {"items": "text"}, "tokenizer": "words", "tokens": 8})
+    assert found["image"][1] == {"kinds": {"items": "image"}, "size": 32, "channels": 1}
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(WithholdError, match="nothing is empty: give a folder that holds images"):
+        build.choose(toy, [str(tmp_path / "nothing")], {})
+
+
+def labelled(count, classes):
+    pixels = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 32, 32, 1)).copy()
+    return data.load((pixels, np.arange(count) % classes))
+
+
+def test_five_way_episodes_are_ordered_by_class(tmp_path):
+    for k in range(70):
+        image(tmp_path / "few" / f"c{k % 7}" / f"{k}.png", k)
+    toy = declare({"images": "image + label"}, {"images": Episodes(ways=5, shots=1, queries=2)})
+    feeder = feed(toy, str(tmp_path / "few"), batch_size=30)
+    seen = set()
+    for batch in feeder.iterate(0, 6):
+        images, labels = batch["images"]
+        assert (images[:, 0, 0, 0] % 7 == labels).all()
+        for episode in labels.view(2, 5, 3):
+            assert (episode == episode[:, :1]).all()
+            assert len(episode[:, 0].unique()) == 5
+            seen |= {tuple(episode[:, 0].tolist())}
+        for drawn in images[:, 0, 0, 0].view(10, 3):
+            assert len(drawn.unique()) == 3
+    assert len(seen) > 8
+    ranks = [feed(toy, str(tmp_path / "few"), batch_size=15, rank=rank, world=2) for rank in range(2)]
+    for step in range(4):
+        parts = [rank.batch(step)["images"][1] for rank in ranks]
+        assert all(len(part.view(5, 3)[:, 0].unique()) == 5 for part in parts)
+    with pytest.raises(UsageError, match="A batch of 16 items does not hold whole episodes of 5 classes with 3 items"):
+        feed(toy, str(tmp_path / "few"), batch_size=16)
+    with pytest.raises(UsageError, match="Episodes need 9 classes of 3 items or more, and 7 have as many"):
+        feed(declare({"images": "image + label"}, {"images": Episodes(9, 1, 2)}), str(tmp_path / "few"))
+
+
+def test_short_streams_go_on_in_whole_episodes():
+    needs = {"images": parse("image"), "few": parse("image + label")}
+    feeder = data.Feeder(
+        {"images": labelled(80, 1), "few": labelled(23, 3)}, needs, 8, 0, orders={"few": Episodes(2, 1, 3)}
+    )
+    for step in range(20):
+        labels = feeder.batch(step)["few"][1].view(2, 4)
+        assert (labels == labels[:, :1]).all()
+        assert labels[0, 0] != labels[1, 0]
+
+
+def test_balanced_batches_have_as_many_of_each_class():
+    samples = labelled(64, 2).with_labels(np.array([0] * 50 + [1] * 8 + [2] * 2 + [-1] * 4), ("a", "b", "c"))
+    feeder = data.Feeder({"images": samples}, {"images": parse("image + label")}, 12, 0, orders={"images": Balanced()})
+    drawn = [feeder.batch(step)["images"] for step in range(5)]
+    assert all(labels.bincount().tolist() == [4, 4, 4] for _, labels in drawn)
+    assert len(torch.cat([images[:, 0, 0, 0] for images, _ in drawn]).unique()) == 20 + 8 + 2
+    with pytest.raises(UsageError, match="none of its items has one: give labels"):
+        data.Feeder({"images": labelled(8, 2).with_labels(np.full(8, -1), ())}, {"images": parse("image")}, 4, 0,
+                    orders={"images": Balanced()})  # fmt: skip
+
+
+def test_an_order_follows_the_clusters_that_a_method_writes_between_steps():
+    clusters = torch.zeros(40, dtype=torch.int64)
+    clusters[:4] = 1
+    feeder = data.Feeder({"images": labelled(40, 1)}, {"images": parse("image + number")}, 8, 0,
+                         orders={"images": Balanced("clusters")}, groups={"clusters": clusters}.get)  # fmt: skip
+    for step, (_, numbers) in enumerate(batch["images"] for batch in feeder.iterate(0, 8)):
+        assert clusters[numbers].bincount().tolist() == [4, 4], step
+        if step == 2:  # in the middle of an epoch
+            clusters.copy_((torch.arange(40) >= 38).long())
+
+
+TOY = '''
+import torch
+from torch import nn
+from withhold import nets, views
+from withhold.methods import Method, method
+from withhold.orders import Balanced
+
+@method(paper="none", needs={needs}, family="contrast")
+class Toy(Method):
+    """Says which source an item is from."""
+    {order}
+    def __init__(self, encoder: nets.{encoder}{more}):
+        super().__init__(encoder)
+        self.head = nn.Linear(encoder.dim, 2)
+
+    def withhold(self, items):
+        *seen, answer = items
+        return seen[0], (answer if {plain} else (answer != 0).sum(1) % 2)
+
+    def predict(self, seen):
+        return self.head(self.encoder(views.to_float(seen)))
+
+    def loss(self, predicted, withheld):
+        return {{"loss": nn.functional.cross_entropy(predicted, withheld)}}
+'''
+
+
+def test_a_method_of_several_domains_lives_from_training_to_report(tmp_path):
+    for k in range(24):
+        image(tmp_path / "dark" / f"{'ab'[k % 2]}" / f"{k}.png", k)
+        image(tmp_path / "light" / f"{'bc'[k % 2]}" / f"{k}.png", 200 + k)
+    order = 'order = {"items": Balanced()}\n'
+    code = TOY.format(
+        needs='{"items": "image + label + domain"}', encoder="ImageEncoder", more="", plain=True, order=order
+    )
+    (tmp_path / "toy.py").write_text(code)
+    sources = [str(tmp_path / name) for name in ("dark", "light")]
+    run = withhold.train(str(tmp_path / "toy.py"), *sources, epochs=2, batch_size=6, out=tmp_path / "run")
+    assert run.finished
+    assert run.config["classes"] == ["a", "b", "c"]
+    assert len(run.embed(sources[1])) == 24
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_a_method_of_two_texts_lives_from_training_to_embedding(tmp_path, sentences):
+    more = ', tokens: int = 8, tokenizer: str = "words"'
+    code = TOY.format(needs='{"items": "text + text"}', encoder="TextEncoder", more=more, plain=False, order="")
+    (tmp_path / "toy.py").write_text(code)
+    run = withhold.train(str(tmp_path / "toy.py"), sentences, epochs=2, batch_size=8, out=tmp_path / "run")
+    assert run.finished
+    assert len(run.embed(sentences)) == 40

@@ -1,0 +1,97 @@
+"""What a parameter takes stands in its type, and holds however a method is made."""
+
+import math
+from typing import Annotated, Literal
+
+import pytest
+
+from withhold.errors import UsageError
+from withhold.methods import Count, Method, Range, Share, build, card, configure, method, parameters
+from withhold.methods.ranges import convert, describe
+from withhold.nets import ConvNet, Encoder
+
+
+@method(paper="Nobody, 2020", needs={"images": "image"}, family="verify")
+class Toy(Method):
+    """Withholds nothing."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        momentum: Share = 0.5,
+        width: Annotated[int, Range(least=32, multiple=32)] = 32,
+        grid: Literal[2, 3] | None = None,
+        betas: tuple[Annotated[float, Range(above=0)], float] = (0.9, 0.99),
+        queue: Count | None = 4,
+    ):
+        super().__init__(encoder)
+        self.momentum, self.width, self.grid, self.betas, self.queue = momentum, width, grid, betas, queue
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return ConvNet(32, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"momentum": 1.0}, "momentum must be at least 0 and below 1, not 1.0."),
+        ({"momentum": -0.1}, "momentum must be at least 0 and below 1, not -0.1."),
+        ({"momentum": math.nan}, "momentum must be at least 0 and below 1, not nan."),
+        ({"momentum": "slow"}, "momentum must be a number, not slow."),
+        ({"width": 0}, "width must be at least 32 and a multiple of 32, not 0."),
+        ({"width": 40}, "width must be at least 32 and a multiple of 32, not 40."),
+        ({"width": 64.5}, "width must be a whole number, not 64.5."),
+        ({"width": math.inf}, "width must be a whole number, not inf."),
+        ({"grid": 4}, "grid must be one of 2, 3, not 4."),
+        ({"betas": (0.0, 1.0)}, "betas must be above 0, not 0.0."),
+        ({"betas": (0.5,)}, "betas must be 2 numbers separated by commas, not (0.5,)."),
+        ({"queue": 0}, "queue must be at least 1, not 0."),
+    ],
+)
+def test_a_value_out_of_range_is_refused_however_a_method_is_made(encoder, values, sentence):
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        Toy(encoder, **values)
+    assert str(raised.value) == sentence
+    with pytest.raises(UsageError) as refused:
+        build(Toy, encoder, values)
+    assert str(refused.value) == f"test_ranges: {sentence}"
+
+
+def test_values_in_range_arrive_as_their_type(encoder):
+    made = Toy(encoder, 0, 64, grid=3, betas=[1, 2], queue=None)
+    assert (made.momentum, made.width, made.grid, made.betas, made.queue) == (0.0, 64, 3, (1.0, 2.0), None)
+    values = {"momentum": "0.25", "width": "96", "grid": "2", "betas": "0.5,0.9", "queue": "none"}
+    assert configure(Toy, values) == {"momentum": 0.25, "width": 96, "grid": 2, "betas": (0.5, 0.9), "queue": None}
+
+
+def test_a_card_says_what_parameters_take():
+    assert card(Toy)["values"]["momentum"] == "a number, at least 0 and below 1"
+    assert card(Toy)["values"]["grid"] == "one of 2, 3 or none"
+    assert describe(parameters(Toy)["queue"].annotation) == "a whole number, at least 1 or none"
+
+
+def test_what_is_no_type_of_a_parameter_is_let_through(encoder):
+    assert convert("encoder", encoder, Encoder) is encoder
+
+
+@method(paper="Nobody, 2020", needs={"images": "image + targets"}, family="verify")
+class Told(Method):
+    """Withholds columns; the data tell it which, wherever they stand among its arguments."""
+
+    def __init__(self, encoder: Encoder, weight: float = 1.0, *, targets: dict, classes: tuple[str, ...] = ()):
+        super().__init__(encoder)
+        self.weight, self.targets, self.classes = weight, targets, classes
+
+
+def test_what_the_data_tell_is_known_by_name_and_is_no_parameter(encoder):
+    assert list(parameters(Told)) == ["weight"]
+    told = {"targets": {"age": None, "colour": ("red", "blue")}, "classes": ("a", "b"), "more": 3}
+    made = build(Told, encoder, {"weight": "2"}, told)
+    assert (made.weight, made.targets, made.classes) == (2.0, told["targets"], ("a", "b"))
+    assert build(Toy, encoder, {}, told).queue == 4  # which asks for none of it
+    with pytest.raises(UsageError, match="the labels name 1: give labels of two or more"):
+        build(Told, encoder, {}, told | {"classes": ("a",)})
+    with pytest.raises(UsageError, match="learns the columns of a table, and the data have none"):
+        build(Told, encoder, {}, {"classes": ("a", "b")})

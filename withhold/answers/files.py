@@ -1,0 +1,208 @@
+"""Ordinary files of what a method takes and gives: a reader or a writer for each type."""
+
+import csv
+import inspect
+import typing
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import chain, count, product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image as Pillow
+
+from withhold import data, views
+from withhold import methods as registry
+from withhold.data.sounds import encode
+from withhold.errors import UsageError
+from withhold.files import writing
+from withhold.methods.answers import Boxes, Class, Clip, Image, Mask, Mesh, Points, Sound, Words
+from withhold.pictures import to_image
+
+if TYPE_CHECKING:
+    from withhold.runs import Run
+
+
+def read(run: "Run", given: dict[str, str]) -> dict[str, Any]:
+    """Files by name -> values of the types that the method's `apply_to` annotates these names with.
+
+    Raises:
+        UsageError: a name or a kind of file that it does not take, or one that is missing.
+        WithholdError: a file that cannot be read.
+    """
+    name = run.config["method"]
+    parameters = inspect.signature(registry.find(name).apply_to, eval_str=True).parameters
+    taken: dict[str, dict[str, Any]] = {}
+    for key, parameter in parameters.items():
+        for kind in typing.get_args(parameter.annotation) or (parameter.annotation,):
+            for ending in READERS.get(kind, ("",))[0].split():
+                taken.setdefault(key, {}).setdefault(ending, READERS[kind][1])
+    takes = ", ".join(f"--with {key}=FILE ({' or '.join(endings)})" for key, endings in taken.items())
+    for key, path in given.items():
+        if Path(path).suffix.lower() not in taken.get(key, ()):
+            raise UsageError(f"{name} takes {takes or 'its input alone'}: leave --with {key}={path} out.")
+    if missing := [key for key in taken if key not in given and parameters[key].default is inspect.Parameter.empty]:
+        raise UsageError(f"{name} needs a {missing[0]}: give {takes}.")
+    return {key: taken[key][Path(path).suffix.lower()](run, path) for key, path in given.items()}
+
+
+def _read_mask(run: "Run", path: str) -> Mask:
+    found = data.read_mask(path)
+    return Mask(torch.from_numpy(found.labels), found.palette)
+
+
+def _read_points(run: "Run", path: str) -> Points:
+    names, places = data.read_points(path)
+    if not names:
+        raise UsageError(f"{path} marks nothing: give a line with name, x, y for each point.")
+    return Points(names, torch.from_numpy(places).float())
+
+
+def _read_sound(run: "Run", path: str) -> Sound:
+    found: Any = run.load_data(path, "audio")
+    return Sound(views.to_float(torch.from_numpy(found.whole(0).copy())), round(found.rate))
+
+
+READERS: dict[Any, tuple[str, Any]] = {
+    Image: (".png .jpg .jpeg .webp", lambda run, path: Image(next(data.each_image(path))[1])),
+    Mask: (".png", _read_mask),
+    Points: (".csv", _read_points),
+    Sound: (".wav .flac .ogg .mp3", _read_sound),
+}
+"""How the names of the files end that hold a value of each type, and what reads one."""
+
+
+@dataclass(frozen=True)
+class Film:
+    """A video that is made while it is written: frames uint8 [h, w, 3], and how many of them make a second."""
+
+    frames: Iterable[np.ndarray]
+    rate: Fraction
+
+
+def write(answered: Iterable[tuple[str, dict[str, Any]]], folder: Path) -> list[Path]:
+    """Write the answers to items by name, as NAME-ANSWER.ENDING in the sub-folders that the names have.
+
+    Images and masks become PNG files (the masks of a video a folder of them), clips an mp4 file and an animated WebP,
+    sounds WAV, meshes obj, texts txt, points, boxes and words csv. The classes of all items are one table, classes.csv.
+
+    Returns:
+        the files, all in `folder`.
+    """
+    written: list[Path] = []
+    taken: set[Path] = set()
+    classes: list[list[Any]] = []
+    for index, (name, answers) in enumerate(answered):
+        place = Path(name)
+        inside = folder.joinpath(*(part for part in place.parent.parts if part not in (place.anchor, "..")))
+        # Other items may differ in their ending only, or not at all: of a picture that goes with several sounds.
+        stems = chain((place.stem, place.name), (f"{place.stem}-{number}" for number in count(index)))
+        stem = next(inside / stem for stem in stems if inside / stem not in taken)
+        taken.add(stem)
+        for kind, value in answers.items():
+            if isinstance(value, Class):
+                classes += [[name, *row] for row in tables(value)[1]]
+                continue
+            parts = {"": value}
+            if isinstance(value, Mask) and value.labels.ndim == 3:
+                parts = {f"/{number:05d}": replace(value, labels=labels) for number, labels in enumerate(value.labels)}
+            for (mark, part), (ending, save) in product(parts.items(), WRITERS[type(value)].items()):
+                path = Path(f"{stem}-{kind}{mark}.{ending}")
+                with writing(path) as partial:
+                    save(part, partial)
+                written.append(path)
+    if classes:
+        with writing(folder / "classes.csv") as partial:
+            _write_csv((["path", "class", "probability"], classes), partial)
+        written.append(folder / "classes.csv")
+    return written
+
+
+def tables(value: Any) -> tuple[list[str], list[list[Any]]]:
+    """The columns and the rows of a value that a person reads as a table; none of others."""
+    match value:
+        case str():
+            return ["text"], [[value]]
+        case Class(name, probability):
+            return ["class", "probability"], [[name, round(probability, 6)]]
+        case Words(scored):
+            return ["word", "score"], [[word, round(score, 6)] for word, score in scored]
+        case Points(names, places):
+            k, found = len(names), places.reshape(-1, 2).tolist()
+            rows = [[row // k, names[row % k], round(x, 1), round(y, 1)] for row, (x, y) in enumerate(found)]
+            return ["frame", "name", "x", "y"], rows
+        case Boxes(names, scores, corners):
+            lines = zip(names, scores, corners.tolist(), strict=True)
+            rows = [[name, round(score, 6), *(round(place, 1) for place in box)] for name, score, box in lines]
+            return ["name", "score", "left", "top", "right", "bottom"], rows
+    return [], []
+
+
+def _write_csv(table: tuple[list[str], list[list[Any]]], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        csv.writer(file, lineterminator="\n").writerows([table[0], *table[1]])
+
+
+def _write_mask(mask: Mask, path: Path) -> None:
+    labels = mask.labels.numpy()
+    picture = Pillow.fromarray(labels.astype(np.uint8 if labels.max() < 256 else np.uint16))
+    if mask.palette is not None:
+        picture.putpalette(mask.palette)
+    picture.save(path, "PNG")
+
+
+def _write_film(film: Film, path: Path) -> None:
+    """What plays everywhere: H.264, with an even number of rows and columns."""
+    import av
+
+    with av.open(str(path), "w", format="mp4") as container:
+        stream: Any = container.add_stream("libx264", rate=film.rate)
+        for number, frame in enumerate(film.frames):
+            even = np.ascontiguousarray(frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2])
+            if not number:
+                stream.height, stream.width, stream.pix_fmt = *even.shape[:2], "yuv420p"
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _write_mp4(clip: Clip, path: Path) -> None:
+    frames = (np.array(_picture(frame).convert("RGB")) for frame in clip.frames)
+    _write_film(Film(frames, Fraction(clip.fps).limit_denominator(1001)), path)
+
+
+def _write_webp(clip: Clip, path: Path) -> None:
+    first, *others = map(_picture, clip.frames)
+    first.save(path, "WEBP", save_all=True, append_images=others, duration=round(1000 / clip.fps), loop=0, quality=90)
+
+
+def _write_wav(sound: Sound, path: Path) -> None:
+    samples = (sound.samples.numpy() * 2.0**15).round().clip(-(2**15), 2**15 - 1)
+    path.write_bytes(encode(samples.astype(np.int16), sound.rate))
+
+
+def _write_mesh(mesh: Mesh, path: Path) -> None:
+    lines = [f"v {x:.6g} {y:.6g} {z:.6g}\n" for x, y, z in mesh.vertices.tolist()]
+    path.write_text("".join(lines + [f"f {a} {b} {c}\n" for a, b, c in (mesh.faces + 1).tolist()]))
+
+
+def _picture(pixels: torch.Tensor) -> Pillow.Image:
+    return to_image(views.to_float(pixels))
+
+
+TABLE = {"csv": lambda value, path: _write_csv(tables(value), path)}
+WRITERS: dict[type, dict[str, Any]] = {
+    Image: {"png": lambda image, path: _picture(image.pixels).save(path, "PNG")},
+    Clip: {"mp4": _write_mp4, "webp": _write_webp},
+    Film: {"mp4": _write_film},
+    Sound: {"wav": _write_wav},
+    Mask: {"png": _write_mask},
+    Points: TABLE,
+    Boxes: TABLE,
+    Words: TABLE,
+    Mesh: {"obj": _write_mesh},
+    str: {"txt": lambda text, path: path.write_text(text, encoding="utf-8")},
+}
+"""How the names of the files end that a value of each type becomes, and what writes each of them."""

@@ -1,0 +1,333 @@
+"""What every method must do: a function each, which raises a sentence where a method does not."""
+
+import inspect
+import math
+import time
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from withhold import methods as registry
+from withhold import nets, views
+from withhold.contract import tiny
+from withhold.data import Feeder, Samples
+from withhold.errors import UsageError, WithholdError
+from withhold.methods import Method
+from withhold.nets.adapters import Adapter
+from withhold.options import named
+from withhold.pictures import grid
+from withhold.runs import train
+from withhold.runs.build import build_method, choose, classes_of, kinds, load_streams, make_tokenizer
+from withhold.training import Plan, defaults, fit
+
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Trial:
+    """A method on trial: with the encoder that it takes on a CPU, on tiny data of what its streams hold.
+
+    Args:
+        values: of its parameters; the defaults fill the rest.
+        size, channels: of images and of the frames of videos.
+        sources: the data to take instead of tiny ones, one for each stream.
+    """
+
+    cls: type[Method]
+    values: dict[str, Any] = field(default_factory=dict)
+    size: int = 32
+    channels: int = 3
+    sources: tuple[Any, ...] = ()
+
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        return registry.configure(self.cls, self.values)
+
+    @property
+    def default(self) -> str:
+        """The name of the encoder."""
+        return defaults.encoder(self.cls, CPU, next(iter(kinds(self.cls, {}).values())))
+
+    @cached_property
+    def made(self) -> tuple[dict[str, Any], dict[str, Samples]]:
+        """What describes the encoder, as a run's configuration does, and the streams."""
+        if self.sources:
+            encoder, decoding = choose(self.cls, self.sources, self.parameters, self.default, self.size)
+            if "tokenizer" in decoding:
+                make_tokenizer(self.cls, self.sources, encoder, decoding, Path(tiny.folder().name))
+            return encoder, load_streams(self.cls, self.sources, decoding)
+        known = tiny.WINDOWS | self.parameters
+        known |= {"size": self.size, "channels": self.cls.channels or self.channels, "rate": tiny.RATE}
+        encoder = {name: known[name] for name in nets.takes(self.default)}
+        if "tokenizer" in encoder:
+            encoder["tokenizer"] = tiny.tokenizer(encoder["tokenizer"])
+        streams = {
+            stream: tiny.stream(need, self.parameters, self.size, self.channels)
+            for stream, need in self.cls.needs.items()
+        }
+        return encoder | {"name": self.default, "pretrained": False}, streams
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the data tell the method."""
+        return {"classes": classes_of(self.cls, self.made[1])}
+
+    def make(self) -> Method:
+        """The method, always with the same weights."""
+        return build_method(self.cls, self.made[0], self.values, 0, self.told)
+
+    def feed(self, batch_size: int = 32, feeder: type[Feeder] = Feeder) -> Feeder:
+        """The streams in batches."""
+        return feeder(self.made[1], self.cls.needs, batch_size, 0)
+
+    def prepared(self, batch_size: int = 32) -> tuple[Method, dict[str, Any]]:
+        """The method after `prepare`, and a batch."""
+        method, feeder = self.make(), self.feed(batch_size)
+        method.prepare(**feeder.streams)
+        return method, feeder.batch(0)
+
+    def losses(self, batch_size: int = 32, seed: int = 0) -> list[float]:
+        """Each player's loss on a batch. Raises: WithholdError, if one is not finite."""
+        method, batch = self.prepared(batch_size)
+        losses = [terms["loss"].item() for terms in turns(method, batch, seed).values()]
+        require(all(map(math.isfinite, losses)), f"The loss is {losses} on a batch of {batch_size}.")
+        return losses
+
+
+Check = Callable[[Trial], None]
+
+
+def checks(cls: type[Method]) -> list[Check]:
+    """The checks of a method; what learns from images takes them in whatever size and colour a person has them."""
+    found: list[Check] = [card, gradients, seeds, resume, learning, values, odd_batches, half_precision, picture]
+    if all(kind == "image" for kind in kinds(cls, {}).values()):
+        found += [grey, sizes]
+        if cls.channels != 1 and Trial(cls).default == "convnet":
+            found.append(network_for_colour)
+    return found
+
+
+def examine(trial: Trial, debug: bool = False) -> Iterator[tuple[str, float, str]]:
+    """Of each check: what it says of the method, the seconds that it took, and what is wrong; "" where nothing is.
+
+    Args:
+        debug: raise what a check ends with that is no sentence of its own.
+    """
+    for check in checks(trial.cls):
+        began, wrong = time.perf_counter(), ""
+        try:
+            check(trial)
+        except WithholdError as error:
+            wrong = str(error)
+        except Exception as error:
+            if debug:
+                raise
+            wrong = f"{type(error).__name__}: {error} (--debug shows where)"
+        yield (inspect.getdoc(check) or "").split("\n")[0], time.perf_counter() - began, wrong
+
+
+def require(condition: Any, sentence: str) -> None:
+    """Raises: WithholdError, with this sentence, where the condition does not hold."""
+    if not condition:
+        raise WithholdError(sentence)
+
+
+def turns(method: Method, batch: dict[str, Any], seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Each player's terms on a batch."""
+    method.seed(seed)
+    handed: dict[str, Any] = {}
+    return {player: method.turn(player, batch, handed) for player in method.players()}
+
+
+def card(trial: Trial) -> None:
+    """Its card says what it withholds, and explains every parameter."""
+    text = inspect.getdoc(trial.cls) or ""
+    require(text.split("\n")[0].endswith("."), "The docstring must begin with a sentence: what the method withholds.")
+    options = {option.name for option in named()} | set(inspect.signature(train).parameters)
+    for name, parameter in registry.parameters(trial.cls).items():
+        require(f"{name}:" in text, f"The docstring must explain the parameter {name} under Args.")
+        require(parameter.default is not inspect.Parameter.empty, f"The parameter {name} must have a default.")
+        require(parameter.annotation is not Any, f"The parameter {name} must have a type.")
+        require(name not in options, f"The parameter {name} must have another name: `train` has an option called so.")
+
+
+def gradients(trial: Trial) -> None:
+    """The loss is finite, and every weight gets a finite gradient."""
+    method, batch = trial.prepared()
+    for player, terms in turns(method, batch).items():
+        loss = terms["loss"]
+        require(loss.ndim == 0, f"The loss must be one number, not of shape {list(loss.shape)}.")
+        require(torch.isfinite(loss), f"The loss is {loss.item()}.")
+        method.zero_grad()
+        loss.backward()
+        for module in method.players()[player]:
+            for name, weight in module.named_parameters():
+                if weight.requires_grad:
+                    slope: Any = weight.grad
+                    require(slope is not None, f"{name} has no gradient: use it, or freeze it.")
+                    require(torch.isfinite(slope.to_dense()).all(), f"{name} has a gradient that is not finite.")
+
+
+def seeds(trial: Trial) -> None:
+    """The same seed gives the same loss, and another seed another one."""
+    first, again, other = (trial.losses(seed=seed) for seed in (3, 3, 4))
+    require(first == again, "The same seed gives another loss: draw all random numbers from self.rng.")
+    method, batch = trial.prepared()
+    method.seed(3)
+    before = method.rng.get_state()
+    method.hide(batch)
+    if not torch.equal(before, method.rng.get_state()):  # else it draws nothing
+        require(first != other, "Another seed gives the same loss, although self.rng is drawn from.")
+
+
+def resume(trial: Trial) -> None:
+    """A run that is killed and resumed ends bit for bit like one that is not."""
+    plan = Plan(steps=6, seed=5)
+
+    class Killed(Exception):
+        pass
+
+    class Killer(Feeder):
+        def iterate(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
+            yield from map(self.batch, range(start, 4))
+            raise Killed
+
+    def run(folder: str, feeder: type[Feeder] = Feeder) -> dict[str, Any]:
+        method = trial.make()
+        fit(method, trial.feed(feeder=feeder), plan, folder=Path(folder), every=0)
+        return method.state_dict()
+
+    with TemporaryDirectory() as one, TemporaryDirectory() as other:
+        whole = run(one)
+        with suppress(Killed):
+            run(other, Killer)
+        resumed = run(other)
+    for name, value in whole.items():
+        same = torch.equal(value, resumed[name]) if isinstance(value, Tensor) else value == resumed[name]
+        require(same, f"{name} ends otherwise after a resume: keep all state in parameters and buffers.")
+
+
+def learning(trial: Trial) -> None:
+    """It learns on tiny data within 100 steps.
+
+    What shows it is the method's to say, see `Method.learns`: the loss falls below that of the best predictor that
+    looks at nothing, or else below its first; any other term rises above its first. By two in a hundred, the monitor's
+    own measure, over ten steps; training ends there, since every method costs time.
+    """
+    method, feeder, term = trial.make(), trial.feed(), trial.cls.learns
+    player = next(iter(method.players())) + "/" if len(method.players()) > 1 else ""
+    seen: list[float] = []
+    bars: list[float] = []
+
+    class Learned(Exception):
+        pass
+
+    def report(row: dict[str, float], steps: int) -> None:
+        require(player + term in row, f"`learns` names {term}, and the loss has no such term.")
+        seen.append(row[player + term])
+        bars.append(row.get(player + "trivial", seen[0]) if term == "loss" else sum(seen[:10]) / len(seen[:10]))
+        now, bar = sum(seen[-10:]), sum(bars[-10:])
+        if len(seen) >= 30 and (now < 0.98 * bar if term == "loss" else now > 1.02 * bar):
+            raise Learned
+
+    with suppress(Learned):
+        fit(method, feeder, Plan(steps=100), report=report if term else None)
+        if term:
+            raise WithholdError(f"{term} ends at {sum(seen[-10:]) / 10:.3g}, from {seen[0]:.3g}.")
+    samples = next(iter(feeder.streams.values())).of(method.encoder.kind)
+    features = method.encoder.eval()(views.to_float(samples.batch(range(64))))
+    require(features.std(0).max() > 1e-4, "The encoder says the same of all items: it has collapsed.")
+
+
+def values(trial: Trial) -> None:
+    """Every parameter takes another value."""
+    for parameter in registry.parameters(trial.cls).values():
+        for value in others(parameter):
+            try:
+                replace(trial, values={parameter.name: value}).losses()
+            except Exception as error:
+                raise WithholdError(f"{parameter.name}={value}: {error}") from error
+
+
+def others(parameter: inspect.Parameter) -> list[Any]:
+    """Values of `parameter` besides its default, of the same type and near it."""
+    kind, default = parameter.annotation, parameter.default
+    if typing.get_origin(kind) is typing.Literal:
+        return [option for option in typing.get_args(kind) if option != default]
+    if isinstance(default, bool):
+        return [not default]
+    if isinstance(default, int):
+        return [default * 2]
+    if isinstance(default, float):
+        return [default / 2]
+    return []
+
+
+def odd_batches(trial: Trial) -> None:
+    """It takes a batch of seven items."""
+    trial.losses(batch_size=7)
+
+
+def half_precision(trial: Trial) -> None:
+    """It trains in half precision: its encoder's layers do, and what the loss sees is float32 again."""
+    method = trial.make()
+    halved = []
+    for part in method.encoder.modules():
+        part.register_forward_pre_hook(lambda *_: halved.append(torch.is_autocast_enabled("cpu")))
+    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    fit(method, trial.feed(16), Plan(steps=2), fabric=fabric)
+    require(halved and all(halved), "Its encoder runs in full precision: leave autocast on in `predict`.")
+
+
+def picture(trial: Trial) -> None:
+    """Its picture shows images, clips or captions of what it sees."""
+    method, batch = trial.prepared(4)
+    method.eval()
+    with torch.no_grad():
+        visible, withheld = method.hide(batch)
+        columns = method.picture(visible, withheld, method.predict(visible))
+    require(columns, "The picture has no column: a method shows what it sees.")
+    for name, entry in columns.items():
+        if isinstance(entry, Tensor):
+            shape = f"The column {name} must be images [n, c, h, w] or clips [n, t, c, h, w], not {list(entry.shape)}."
+            require(entry.ndim in (4, 5) and entry.shape[-3] in (1, 3), shape)
+            least, most = entry.min().item(), entry.max().item()
+            inside = least >= -1e-4 and most <= 1 + 1e-4
+            require(inside, f"The column {name} must lie in [0, 1], not in [{least:.3g}, {most:.3g}].")
+    for shown in (columns, method.picture(visible, withheld)):
+        require(grid(shown).width > 50, "The picture is empty.")
+
+
+def grey(trial: Trial) -> None:
+    """It takes grey images, or says that it needs colour."""
+    try:
+        replace(trial, channels=1, sources=()).losses()
+    except UsageError as error:  # it withholds what grey images do not have
+        require("colour" in str(error), f"Grey images are refused without the word colour: {error}")
+
+
+def network_for_colour(trial: Trial) -> None:
+    """With a network for colour it learns from grey images: what it shows has their one channel, not the network's."""
+    colour = nets.ConvNet(trial.size, channels=3)
+    encoder = Adapter(colour.blocks, trial.size, channels=1, inputs=3, mean=[0.1, 0.2, 0.6])
+    greys = replace(trial, channels=1, sources=())
+    method = registry.build(trial.cls, encoder, trial.values, greys.told)
+    visible, withheld = method.hide(greys.feed().batch(0))
+    columns = method.picture(visible, withheld, method.predict(visible))
+    channels = {entry.shape[1] for entry in columns.values() if isinstance(entry, Tensor)}
+    require(channels == {1}, f"The picture of grey images has {channels} channels.")
+
+
+def sizes(trial: Trial) -> None:
+    """It takes images of 28 and of 64 pixels."""
+    for size in (28, 64):
+        replace(trial, size=size).losses(batch_size=4)

@@ -1,0 +1,158 @@
+"""What belongs to an item beside its class: further columns of its table, a mask, boxes, the numbers of a pose."""
+
+import contextlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from withhold.data import images
+from withhold.data.images import Images
+from withhold.data.kind import Kind, Table, Unreadable
+from withhold.data.labels import number
+from withhold.data.manifests import LABELS, find
+from withhold.data.opening import Part
+from withhold.data.samples import Samples, Target
+from withhold.data.tables import Files, Lines, Succession, located
+from withhold.errors import UsageError, WithholdError
+
+log = logging.getLogger("withhold")
+
+COLUMNS = {"mask": ("mask", "masks"), "boxes": ("boxes",), "poses": ("poses", "pose")}
+"""What the column of a part may be called."""
+SECOND = ("translation", "target", "summary", "paraphrase", "hypothesis", "answer", "text2", "sentence2")
+"""What the column of a second text may be called."""
+FEW = 20
+"""Whole numbers of which a column may hold as many different ones, and be one of classes."""
+
+
+@dataclass(frozen=True)
+class Masks(Images):
+    """Masks of images as rows uint8 [size, size, 1]: a palette's numbers, or grey values, scaled to the nearest."""
+
+    channels: int | None = 1
+
+    name = noun = "mask"
+
+    @property
+    def key(self):
+        return f"mask {self.size}"
+
+    def decode(self, item):
+        with images.readable(item) as image:
+            if image.mode not in images.NUMBERED:
+                raise Unreadable(f"in colour ({image.mode}), and a mask has numbers; save it as grey")
+            square = np.asarray(images.square(image, self.size, Image.Resampling.NEAREST))
+            if square.max() > 255:
+                raise Unreadable(f"it has the number {square.max()}, and masks go to 255")
+            return square.astype(np.uint8)[..., None]
+
+
+def masks_of(part: Part) -> Part:
+    """The masks of the items of `part`, in their order. Raises: UsageError: there are none."""
+    if find(COLUMNS["mask"], part.table.columns) is None:
+        raise UsageError(
+            f"{part.name} has no masks: give a folder with images/NAME.jpg and masks/NAME.png, or a column mask."
+        )
+    return Part({"": _masks(part.table)}, "", part.name)
+
+
+def _masks(table: Table) -> Table:
+    if isinstance(table, Succession):
+        return Succession({title: _masks(part) for title, part in table.tables.items()})
+    values = table.column(find(COLUMNS["mask"], table.columns) or "")
+    root = getattr(table, "root", "")
+    return Files(root, [located(root, str(path or "")) for path in values])
+
+
+def second_text(part: Part) -> Part:
+    """The second text of each row. Raises: UsageError, where no column is called as one of `SECOND`."""
+    name = find(SECOND, part.table.columns)
+    if name is None:
+        raise UsageError(f"{part.name} has no column of second texts: call it {', '.join(SECOND[:3])} or {SECOND[-1]}.")
+    return Part({"": Lines([str(text or "") for text in part.table.column(name)])}, "", f"{part.name} ({name})")
+
+
+def attach_columns(samples: Samples, part: Part, kind: type[Kind], wanted: Sequence[str] | None) -> None:
+    """Give the samples what is wanted of their table, and say which columns are not; None wants and says nothing.
+
+    Raises:
+        UsageError: there is no such column.
+    """
+    if wanted is None:
+        return
+    table, rows = part.table, samples.sources
+    named = {"items": kind.columns, "label": LABELS, **COLUMNS}
+    columns = {name: find(names, table.columns) for name, names in named.items()}
+    others = [name for name in table.columns if name not in columns.values()]
+    left = [column for name, column in columns.items() if column and name not in ("items", *wanted)]
+    if left := left + others * ("targets" not in wanted):
+        log.info("%s: nothing is learned from the columns %s", part.name, ", ".join(left))
+    for name in wanted:
+        if not (others if name == "targets" else columns.get(name, True) or name in ("label", "mask")):
+            raise UsageError(f"{part.name} has no column of {name}, which is needed: add it to its table.")
+        if name == "targets":
+            samples.parts[name] = {other: target(part, other).select(rows) for other in others}
+        elif name == "domain":
+            samples.parts[name] = Target(table.domains[rows] if isinstance(table, Succession) else 0 * rows)
+        elif name in ("boxes", "poses"):
+            values = table.column(str(columns[name]))
+            lists = [_numbers(values[row], name, part) for row in rows]
+            samples.parts[name] = Target(_boxes(samples, table, lists) if name == "boxes" else _poses(lists, part))
+
+
+def target(part: Part, name: str) -> Target:
+    """A column: numbers if every value is one, and there are more than `FEW` different ones or one that is not whole.
+
+    Else classes, numbered as labels are. All splits decide together. What is missing is not a number, or of class -1.
+    """
+    columns = {split: table.column(name) for split, table in part.tables.items()}
+    with contextlib.suppress(TypeError, ValueError):
+        values = {split: _floats(column) for split, column in columns.items()}
+        known = np.unique(np.concatenate([*values.values()]))
+        if np.isfinite(known).sum() > FEW or (known[np.isfinite(known)] % 1).any():
+            return Target(values[part.split].astype(np.float32))
+    numbers, classes = number(columns.values())
+    return Target(dict(zip(columns, numbers, strict=True))[part.split], classes)
+
+
+def _floats(column: Sequence[Any]) -> np.ndarray:
+    return np.array([np.nan if value is None or value == "" else float(value) for value in column])
+
+
+def _boxes(samples: Samples, table: Table, lists: list[np.ndarray]) -> np.ndarray:
+    """[left, top, right, bottom] in pixels of the files -> of the decoded squares, float32 [n, m, 4], NaN where fewer.
+
+    What is cropped away of a box is cut off; one that lies in that altogether is left out.
+    """
+    size, rows, found = samples.shape[0], samples.sources.tolist(), []
+    for start in range(0, len(rows), 1024):
+        for item, boxes in zip(table.items(rows[start : start + 1024]), lists[start:], strict=False):
+            width, height = images.extent(item)
+            side = min(width, height)
+            corner = np.array([(width - side) // 2, (height - side) // 2] * 2)
+            placed = np.clip((boxes.reshape(-1, 4) - corner) * (size / side), 0, size)
+            found.append(placed[(placed[:, 2:] > placed[:, :2]).all(1)])
+    held = np.full((len(found), max(map(len, found), default=0), 4), np.nan, dtype=np.float32)
+    for row, boxes in enumerate(found):
+        held[row, : len(boxes)] = boxes
+    return held
+
+
+def _poses(lists: list[np.ndarray], part: Part) -> np.ndarray:
+    """The numbers of each item, float32 [n, d]."""
+    if len({numbers.size for numbers in lists}) > 1:
+        raise WithholdError(f"The poses in {part.name} have different numbers of values: give as many in each row.")
+    return np.stack(lists).astype(np.float32).reshape(len(lists), -1)
+
+
+def _numbers(value: Any, name: str, part: Part) -> np.ndarray:
+    """A JSON list of numbers, or a list, as an array."""
+    try:
+        return np.array(json.loads(value) if isinstance(value, str) and value else value or [], dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise WithholdError(f"{part.name} has {name} that are no JSON list of numbers: {value!r}.") from error

@@ -1,0 +1,119 @@
+"""What a parameter of a method takes: its type says it, and it is checked wherever a method is made."""
+
+import functools
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+
+@dataclass(frozen=True)
+class Range:
+    """The finite numbers that a parameter takes: `temperature: Annotated[float, Range(above=0)]`.
+
+    Args:
+        least, most: its ends, where they belong to it.
+        above, below: its ends, where they do not.
+        multiple: what all of its numbers are multiples of.
+    """
+
+    least: float = -math.inf
+    above: float = -math.inf
+    most: float = math.inf
+    below: float = math.inf
+    multiple: int = 0
+
+    def __contains__(self, value: float) -> bool:
+        inside = self.least <= value <= self.most and self.above < value < self.below
+        return inside and not (self.multiple and value % self.multiple)
+
+    def __str__(self) -> str:
+        ends = {"at least": self.least, "above": self.above, "at most": self.most, "below": self.below}
+        words = [f"{word} {end}" for word, end in ends.items() if math.isfinite(end)]
+        return " and ".join(words + ([f"a multiple of {self.multiple}"] if self.multiple else []))
+
+
+Count = Annotated[int, Range(least=1)]
+Fraction = Annotated[float, Range(above=0, below=1)]
+NonNegative = Annotated[float, Range(least=0)]
+Positive = Annotated[float, Range(above=0)]
+Probability = Annotated[float, Range(least=0, most=1)]
+Several = Annotated[int, Range(least=2)]
+Share = Annotated[float, Range(least=0, below=1)]
+
+
+def checked(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that takes what its annotations say, and nothing else. It raises ValueError otherwise."""
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        given = signature.bind(*args, **kwargs)
+        hints = typing.get_type_hints(init, include_extras=True)
+        given.arguments |= {n: convert(n, value, hints.get(n, Any)) for n, value in given.arguments.items()}
+        init(*given.args, **given.kwargs)
+
+    return wrapper
+
+
+def convert(name: str, value: Any, kind: Any) -> Any:
+    """The `value` of the parameter `name` as the annotated type `kind`; text such as "0.2", "true" or "none" is parsed.
+
+    Raises:
+        ValueError: it is not of that type, or out of its range.
+    """
+    options, origin = typing.get_args(kind), typing.get_origin(kind)
+    if origin is Annotated:
+        converted = convert(name, value, options[0])
+        for allowed in options[1:]:
+            if isinstance(allowed, Range) and converted not in allowed:
+                raise _wrong(name, value, allowed)
+        return converted
+    if origin is typing.Literal:
+        if str(value) not in map(str, options):
+            raise _wrong(name, value, describe(kind))
+        return next(option for option in options if str(option) == str(value))
+    if origin in (types.UnionType, typing.Union):
+        if type(None) in options and (value is None or str(value).lower() == "none"):
+            return None
+        return convert(name, value, next(option for option in options if option is not type(None)))
+    if kind is bool:
+        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        if str(value).lower() not in words:
+            raise _wrong(name, value, describe(kind))
+        return words[str(value).lower()]
+    if kind in (int, float, str):
+        try:
+            converted = kind(value)
+        except (OverflowError, TypeError, ValueError):
+            raise _wrong(name, value, describe(kind)) from None
+        if kind is int and not isinstance(value, str) and converted != value:
+            raise _wrong(name, value, describe(kind))
+        return converted
+    if origin is tuple:
+        parts = value.strip("()").split(",") if isinstance(value, str) else list(value)
+        if len(parts) != len(options):
+            raise _wrong(name, value, describe(kind))
+        return tuple(convert(name, part, option) for part, option in zip(parts, options, strict=True))
+    return value
+
+
+def _wrong(name: str, value: Any, allowed: object) -> ValueError:
+    return ValueError(f"{name} must be {allowed}, not {value}.")
+
+
+def describe(kind: Any) -> str:
+    """What values are of the annotated type `kind`, as a part of a sentence: "a number, above 0"."""
+    options, origin = typing.get_args(kind), typing.get_origin(kind)
+    if origin is Annotated:
+        return ", ".join([describe(options[0]), *(str(option) for option in options[1:] if isinstance(option, Range))])
+    if origin is typing.Literal:
+        return f"one of {', '.join(map(str, options))}"
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join("none" if option is type(None) else describe(option) for option in options)
+    if origin is tuple:
+        return f"{len(options)} numbers separated by commas"
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind, f"of type {kind}")

@@ -1,0 +1,48 @@
+"""How many steps fill a budget of time."""
+
+import copy
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+
+from withhold.methods import Batch, Method
+
+log = logging.getLogger("withhold")
+
+
+def pace(
+    turn_all: Callable[[int, int, Batch], dict[str, Any]],
+    batches: Iterable[Batch],
+    method: Method,
+    optimizers: dict[str, torch.optim.Optimizer],
+    seconds: float,
+    prepared: float,
+) -> int:
+    """How many steps fill what timing leaves of `seconds`: a few are timed, and the state from before is put back.
+
+    Args:
+        batches: of the steps that may be timed.
+        prepared: seconds that `prepare` took; they are gone, and where it runs again it takes as long.
+    """
+    state = copy.deepcopy((method.state_dict(), {p: o.state_dict() for p, o in optimizers.items()}))
+    times = []
+    began = time.perf_counter()
+    for step, batch in enumerate(batches):
+        asked = time.perf_counter()
+        turn_all(step, 1000, batch)["loss" if len(optimizers) == 1 else f"{next(iter(optimizers))}/loss"].item()
+        times.append(time.perf_counter() - asked)
+        spent = time.perf_counter() - began
+        if not torch.distributed.is_initialized() and (
+            spent > 0.2 * seconds or (len(times) > 3 and spent > 0.05 * seconds)
+        ):
+            break
+    method.load_state_dict(state[0])
+    for player, optimizer in optimizers.items():
+        optimizer.state.clear()
+        optimizer.load_state_dict(state[1][player])
+    settled = sorted(times[len(times) // 3 :])
+    step_takes = settled[len(settled) // 2] + (prepared / method.refresh if method.refresh else 0)
+    return max(1, int((seconds - prepared - (time.perf_counter() - began)) / step_takes))

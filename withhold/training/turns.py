@@ -1,0 +1,65 @@
+"""How players take their turns on a batch, or on the parts of it."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from withhold.errors import UsageError
+from withhold.methods import Batch, Method
+
+
+class Turn(nn.Module):
+    """A player's turn as a forward pass, for Fabric and DDP to wrap.
+
+    They rebuild the dictionaries that they are given, so what the players hand on is kept here, out of their sight.
+    """
+
+    def __init__(self, method: Method):
+        super().__init__()
+        self.method = method
+        self.handed: dict[str, Any] = {}
+
+    def forward(self, player: str, part: Batch) -> dict[str, Any]:
+        return self.method.turn(player, part, self.handed)
+
+
+def check(method: Method, items: int, parts: int) -> None:
+    """See that a loss that compares the items of a batch has `items` to compare, in one part. Raises: UsageError."""
+    if method.compares and parts > 1:
+        raise UsageError(
+            f"{method.name} compares the items of a batch with each other, and --accumulate would cut it into parts "
+            "that do not meet: leave --accumulate out, and lower --batch-size where memory is short."
+        )
+    if method.compares and items < 2:
+        raise UsageError(
+            f"{method.name} compares the items of a batch with each other: give a --batch-size of 2 or more."
+        )
+
+
+def cut(batch: Batch, parts: int) -> list[Batch]:
+    """A batch as `parts` smaller ones of nearly equal size."""
+    if parts == 1:
+        return [batch]
+    leaves, form = tree_flatten(batch)
+    return [tree_unflatten(part, form) for part in zip(*(leaf.chunk(parts) for leaf in leaves), strict=True)]
+
+
+@contextlib.contextmanager
+def alone(player: str, optimizers: dict[str, torch.optim.Optimizer]) -> Iterator[None]:
+    """While `player` plays, the other players' parameters take no gradient."""
+    mine = {id(p) for group in optimizers[player].param_groups for p in group["params"]}
+    others = [
+        p for optimizer in optimizers.values() for group in optimizer.param_groups for p in group["params"]
+        if id(p) not in mine
+    ]  # fmt: skip
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)

@@ -1,0 +1,43 @@
+"""What belongs to images follows their views: masks, boxes and points, moved by the same crops and mirror images.
+
+Of n images, `crops` holds top, left, height and width in whole pixels; `size` is the views' height and width.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from withhold.views.random import where
+
+VISIBLE = 1 / 4
+"""The least share of a box's area that a view must show; below it the box is missing."""
+
+
+def follow_masks(masks: Tensor, crops: Sequence[Tensor], mirrored: Tensor, size: tuple[int, int]) -> Tensor:
+    """Labels [n, ..., h, w] -> [n, ..., *size]: each pixel takes the image's pixel that contains its centre."""
+    top, left, tall, wide = (number.long().view(-1, *[1] * (masks.ndim - 1)) for number in crops)
+    down, right = (2 * torch.arange(length, device=masks.device) + 1 for length in size)
+    rows = top + down[:, None] * tall // (2 * size[0])  # in integers: a float could fall on the wrong side of a border
+    columns = left + right * wide // (2 * size[1])
+    seen = masks.take_along_dim(rows, -2).take_along_dim(columns, -1)
+    return where(mirrored, seen.flip(-1), seen)
+
+
+def follow_boxes(boxes: Tensor, crops: Sequence[Tensor], mirrored: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes [n, ..., 4] -> clipped to the view; NaN where it shows less than `VISIBLE` of the box's area."""
+    top, left, tall, wide = (number.view(-1, *[1] * (boxes.ndim - 1)) for number in crops)
+    corners = boxes.unflatten(-1, (2, 2))
+    shown = corners.clamp(torch.stack([left, top], -1), torch.stack([left + wide, top + tall], -1))
+    share = shown.diff(dim=-2).prod(-1) / corners.diff(dim=-2).prod(-1)
+    moved = follow_points(shown, crops, mirrored, size)
+    ordered = torch.cat([moved.amin(-2), moved.amax(-2)], -1)  # a mirror image swaps left and right
+    return ordered.where(share >= VISIBLE, torch.nan)
+
+
+def follow_points(points: Tensor, crops: Sequence[Tensor], mirrored: Tensor, size: tuple[int, int]) -> Tensor:
+    """Points [n, ..., 2] -> in the view; NaN outside of it."""
+    top, left, tall, wide = (number.view(-1, *[1] * (points.ndim - 2)) for number in crops)
+    x, y = (points[..., 0] - left) * size[1] / wide, (points[..., 1] - top) * size[0] / tall
+    inside = (x >= 0) & (x <= size[1]) & (y >= 0) & (y <= size[0])
+    return torch.stack([where(mirrored, size[1] - x, x), y], -1).where(inside[..., None], torch.nan)
