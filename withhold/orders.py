@@ -35,7 +35,8 @@ class Balanced(Shuffled):
     def epoch(self, count, groups, batch_size, rng):
         members = _members(groups)
         laps = -(-count // len(members))  # each has one item of every group
-        drawn = np.stack([_repeated(rows, laps, rng) for rows in members])
+        orders = [[rng.permutation(rows) for _ in range(-(-laps // len(rows)))] for rows in members]
+        drawn = np.stack([np.concatenate(rows)[:laps] for rows in orders])
         return rng.permuted(drawn, axis=0).T.reshape(-1)[:count]
 
 
@@ -77,8 +78,3 @@ def _members(groups: np.ndarray | None) -> list[np.ndarray]:
         raise UsageError("A stream is to be ordered by classes, and none of its items has one: give labels.")
     order = np.argsort(groups, kind="stable")[(groups < 0).sum() :]
     return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
-
-
-def _repeated(rows: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` of the rows, one shuffled order of them after another."""
-    return np.concatenate([rng.permutation(rows) for _ in range(-(-count // len(rows)))])[:count]

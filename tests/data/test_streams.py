@@ -16,6 +16,7 @@ from withhold.methods import Method, method
 from withhold.needs import parse
 from withhold.orders import Balanced, Episodes
 from withhold.runs import build
+from withhold.runs.preview import preview
 
 
 def declare(streams, order=None, **methods):
@@ -345,3 +346,88 @@ def test_a_method_of_two_texts_lives_from_training_to_embedding(tmp_path, senten
     run = withhold.train(str(tmp_path / "toy.py"), sentences, epochs=2, batch_size=8, out=tmp_path / "run")
     assert run.finished
     assert len(run.embed(sentences)) == 40
+
+
+COLUMNS = '''
+from torch import nn
+from torch.nn import functional as F
+from withhold import nets, views
+from withhold.methods import Method, method
+
+@method(paper="none", needs={"images": "image + targets"}, family="contrast")
+class Columns(Method):
+    """Says several columns of a table."""
+
+    def __init__(self, encoder: nets.ImageEncoder, targets: dict[str, tuple[str, ...] | None]):
+        super().__init__(encoder)
+        self.targets = targets
+        self.heads = nn.ModuleDict({n: nn.Linear(encoder.dim, len(c) if c else 1) for n, c in targets.items()})
+
+    def withhold(self, images):
+        return views.to_float(images[0]), images[1]
+
+    def predict(self, seen):
+        features = self.encoder(seen)
+        return {name: head(features) for name, head in self.heads.items()}
+
+    def loss(self, predicted, withheld):
+        parts = [
+            F.cross_entropy(predicted[n], withheld[n]) if c else F.mse_loss(predicted[n][:, 0], withheld[n])
+            for n, c in self.targets.items()
+        ]
+        return {"loss": sum(parts)}
+'''
+
+
+def test_a_method_of_two_columns_lives_from_training_to_loading(tmp_path):
+    rows = [{"image": f"{k}.png", "shade": k / 24, "kind": "xyz"[k % 3]} for k in range(24)]
+    for k in range(24):
+        image(tmp_path / f"{k}.png", 10 * k)
+    (tmp_path / "columns.py").write_text(COLUMNS)
+    source = table(tmp_path / "t.csv", rows)
+    run = withhold.train(str(tmp_path / "columns.py"), source, epochs=2, batch_size=8, out=tmp_path / "run")
+    assert run.config["targets"] == {"shade": None, "kind": ["x", "y", "z"]}
+    heads = withhold.load(tmp_path / "run").method.heads
+    assert [heads[name].out_features for name in ("shade", "kind")] == [1, 3]
+
+
+EPISODES = '''
+from torch import cdist, arange
+from torch.nn import functional as F
+from withhold import nets, views
+from withhold.methods import Method, method
+from withhold.orders import Episodes
+
+@method(paper="Snell, Swersky & Zemel, NIPS 2017", needs={"images": "image + label"}, family="verify")
+class Prototypes(Method):
+    """Names a class by the nearest of five means."""
+
+    order = {"images": Episodes(ways=5, shots=1, queries=2)}
+    batch_size = 15
+
+    def __init__(self, encoder: nets.ImageEncoder):
+        super().__init__(encoder)
+
+    def withhold(self, images):
+        return views.to_float(images[0]), images[1].view(-1, 5, 3)[:, :, 1:] * 0 + arange(5)[:, None]
+
+    def predict(self, seen):
+        means, queries = self.encoder(seen).view(-1, 5, 3, self.encoder.dim).split([1, 2], dim=2)
+        return -cdist(queries.flatten(1, 2), means.flatten(1, 2))
+
+    def loss(self, predicted, withheld):
+        return {"loss": F.cross_entropy(predicted.flatten(0, 1), withheld.flatten())}
+'''
+
+
+def test_a_method_of_episodes_lives_from_training_to_report(tmp_path):
+    for k in range(70):
+        image(tmp_path / "few" / f"c{k % 7}" / f"{k}.png", k)
+    (tmp_path / "prototypes.py").write_text(EPISODES)
+    run = withhold.train(
+        str(tmp_path / "prototypes.py"), str(tmp_path / "few"), epochs=2, batch_size=15, out=tmp_path / "run"
+    )
+    assert run.finished
+    assert (tmp_path / "run" / "report.html").is_file()
+    preview(str(tmp_path / "prototypes.py"), str(tmp_path / "few"), out=tmp_path / "seen.png")
+    assert (tmp_path / "seen.png").is_file()

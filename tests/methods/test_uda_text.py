@@ -38,8 +38,8 @@ SCORES = torch.tensor([[0.0, 1], [3, 0], [1, 2], [0, 1], [2, 1]])
 
 
 def test_words_are_counted_and_so_are_the_texts_that_have_them():
-    method, windows = prepared(), texts("words", 32).windows()
-    rows = windows.batch(range(len(windows))).tolist()
+    method, documents = prepared(), texts("words", 32)  # of which the longer ones are cut, in windows that overlap
+    rows = [documents.whole(row).tolist() for row in range(len(documents))]
     for number in range(method.encoder.vocabulary):
         count, having = sum(row.count(number) for row in rows), sum(number in row for row in rows)
         assert method.frequencies[number] == (count if number > 4 else 0)

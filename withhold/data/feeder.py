@@ -17,7 +17,6 @@ from withhold.orders import Shuffled
 
 AHEAD = 2  # batches that are gathered before they are asked for
 RESIDENT = 0.25  # the share of a GPU's free memory that data may occupy
-SHUFFLED = Shuffled()
 KNOWN = ("", "label")  # groups that an order may go by without asking the method
 SLICE = 2**26  # bytes that move to the GPU at a time
 
@@ -57,7 +56,8 @@ class Feeder:
         orders: Mapping[str, Shuffled] | None = None,
         groups: Callable[[str], Tensor] | None = None,
     ):
-        self.needs, self.orders, self.groups = needs, orders or {}, groups
+        self.needs, self.groups = needs, groups
+        self.orders = {name: (orders or {}).get(name, Shuffled()) for name in needs}
         self.streams = {
             name: streams[name].serving(need, f"the stream {name}").windows() for name, need in needs.items()
         }
@@ -79,7 +79,7 @@ class Feeder:
             )
         self.resident = self._resident()
         self._held: dict[tuple[str, int], tuple[Any, int, np.ndarray]] = {}
-        settled = [name for name in self.streams if self._order(name).by in KNOWN]
+        settled = [name for name, order in self.orders.items() if order.by in KNOWN]
         for name in settled:
             self._ordered(name, 0)  # which refuses what does not suit it
         # What the method writes between two steps decides the groups of the next one.
@@ -120,14 +120,11 @@ class Feeder:
     def _lap(self, name: str) -> int:
         """Items of a stream from one order to the next: each once, or where it goes by groups whole batches."""
         count = len(self.streams[name])
-        return -(-count // self.batch_size) * self.batch_size if self._order(name).by else count
-
-    def _order(self, name: str) -> Shuffled:
-        return self.orders.get(name, SHUFFLED)
+        return -(-count // self.batch_size) * self.batch_size if self.orders[name].by else count
 
     def _ordered(self, name: str, epoch: int) -> np.ndarray:
         """A stream's items in the order of an epoch. Two streams of the same length are ordered differently."""
-        order, version = self._order(name), 0
+        order, version = self.orders[name], 0
         groups: Any = self.streams[name].labels
         if order.by not in KNOWN:
             assert self.groups is not None, f"the groups {order.by} are the method's to give"

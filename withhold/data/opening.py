@@ -70,7 +70,7 @@ def measure(source: Any, kind: str = "image") -> Shape:
                 f"{error} Pictures and sounds go together in videos, or in a csv file with columns image and sound."
             ) from error
         found = kind_named(name)().shape(part.table, part.name)
-        shape = Shape(*(max(pair) for pair in zip(astuple(shape), astuple(found), strict=True)))
+        shape = Shape(*map(max, astuple(shape), astuple(found)))
     return shape
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from withhold.data import images
+from withhold.data import images, media
 from withhold.data.images import Images
 from withhold.data.kind import Kind, Table, Unreadable
 from withhold.data.labels import number
@@ -43,7 +43,7 @@ class Masks(Images):
         return f"mask {self.size}"
 
     def decode(self, item):
-        with images.readable(item) as image:
+        with media.image(item) as image:
             if image.mode not in images.NUMBERED:
                 raise Unreadable(f"in colour ({image.mode}), and a mask has numbers; save it as grey")
             square = np.asarray(images.square(image, self.size, Image.Resampling.NEAREST))

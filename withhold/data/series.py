@@ -1,7 +1,7 @@
 """Decoded items of different lengths: videos, sounds, texts; and several kinds of data of the same items."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import astuple
 from itertools import chain
 from typing import Any, Self
 
@@ -146,15 +146,15 @@ class Joined(Samples):
         return tuple(part.batch(indices) for part in self.members)
 
     def windows(self) -> Self:
-        *others, last = self.members
-        timed = [part for part in others if isinstance(part, Series) and part.kind in TIMED]
-        if len(timed) < len(others) or not isinstance(last, Series) or last.kind not in TIMED:
+        timed = [part for part in self.members if isinstance(part, Series) and part.kind in TIMED]
+        if len(timed) < len(self.members):
             return type(self)(*(part.beginnings() if isinstance(part, Series) else part for part in self.members))
+        *others, last = timed
         cut = last.windows()
         begins = cut.spans[:, 0] - last.spans[cut.owners, 0]
         middles = (begins + last.window / 2) / last.rate  # in seconds
-        starts = (np.floor(middles * part.rate - part.window / 2 + 0.5).astype(np.int64) for part in timed)
-        shown = [part.cut(cut.owners, np.maximum(first, 0)) for part, first in zip(timed, starts, strict=True)]
+        starts = (np.floor(middles * part.rate - part.window / 2 + 0.5).astype(np.int64) for part in others)
+        shown = [part.cut(cut.owners, np.maximum(first, 0)) for part, first in zip(others, starts, strict=True)]
         return type(self)(*shown, cut)._with(owners=cut.owners)
 
     def middles(self) -> Self:
@@ -167,8 +167,7 @@ class Joined(Samples):
         return type(self)(*(part.with_labels(labels, classes) for part in self.members))
 
     def measured(self) -> Shape:
-        shapes = [part.measured() for part in self.members]
-        return Shape(**{field.name: max(getattr(shape, field.name) for shape in shapes) for field in fields(Shape)})
+        return Shape(*map(max, *(astuple(part.measured()) for part in self.members)))
 
     def of(self, kind: str) -> Samples:
         if kind == self.kind:

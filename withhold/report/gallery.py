@@ -29,15 +29,17 @@ def columns(method: Method, streams: Sequence[Samples], seed: int) -> pictures.C
     Args:
         streams: what the method needs, in its order, shuffled; without labels where it needs them, there is no picture.
     """
+    batch: dict[str, Any] = {}
     try:
         held = [part.serving(need, "it") for need, part in zip(method.needs.values(), streams, strict=True)]
+        count = min((method.order and method.batch_size) or BATCH, *map(len, held))  # of each stream, as in training
+        for (stream, need), part in zip(method.needs.items(), held, strict=True):
+            some = np.arange(count)
+            if (order := method.order.get(stream)) and order.by == "label":
+                some = order.epoch(count, part.labels, count, np.random.default_rng(seed))
+            batch[stream] = together(part.batch(some), part.beside(need, some))
     except UsageError:
         return {}
-    some = np.arange(min(BATCH, *map(len, held)))  # as many of each stream, as in training
-    batch = {
-        stream: together(part.batch(some), part.beside(need, some))
-        for (stream, need), part in zip(method.needs.items(), held, strict=True)
-    }
     method = copy.deepcopy(method)
     method.seed(seed)
     nets.refresh_statistics(method, [batch])  # it shows how it learned: by the statistics of views, not of plain items

@@ -156,6 +156,11 @@ def build_method(
         return registry.build(cls, learner, parameters, told)
 
 
+def targets_of(streams: dict[str, Samples]) -> dict[str, tuple[str, ...] | None]:
+    """The further columns of all streams: the names of each one's classes, or None where it holds numbers."""
+    return {name: column.classes for samples in streams.values() for name, column in samples.targets.items()}
+
+
 def classes_of(cls: type[Method], streams: dict[str, Samples]) -> tuple[str, ...]:
     """The names of the classes in the stream that the method takes labels from, else in its first one.
 

@@ -12,7 +12,7 @@ from withhold.errors import UsageError
 from withhold.files import writing
 from withhold.pictures import Columns, grid
 from withhold.report import gallery
-from withhold.runs.build import build_method, choose, classes_of, load_streams, make_tokenizer
+from withhold.runs.build import build_method, choose, classes_of, load_streams, make_tokenizer, targets_of
 from withhold.runs.run import Run
 from withhold.training import prepare
 
@@ -44,8 +44,11 @@ def preview(
         if "tokenizer" in decoding:
             make_tokenizer(cls, sources, chosen, decoding, Path(folder))
         streams = load_streams(cls, sources, decoding)
-        learner = build_method(cls, chosen, parameters, seed, {"classes": classes_of(cls, streams)})
-    feeder = data.Feeder(streams, cls.needs, min(8, *(len(s) for s in streams.values())), seed)
+        learner = build_method(
+            cls, chosen, parameters, seed, {"classes": classes_of(cls, streams), "targets": targets_of(streams)}
+        )
+    count = min((cls.order and cls.batch_size) or 8, *(len(s) for s in streams.values()))
+    feeder = data.Feeder(streams, cls.needs, count, seed, orders=cls.order, groups=learner.get_buffer)
     prepare(learner, streams, seed)
     _save(learner.picture(*learner.hide(feeder.batch(0))), out)
 

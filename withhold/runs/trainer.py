@@ -25,7 +25,7 @@ from withhold.options import Options, named
 from withhold.report import write as write_report
 from withhold.report.report import inputs
 from withhold.runs import monitoring
-from withhold.runs.build import build_method, choose, classes_of, load_streams, make_tokenizer
+from withhold.runs.build import build_method, choose, classes_of, load_streams, make_tokenizer, targets_of
 from withhold.runs.run import Run, write_json, write_weights
 from withhold.training import Outcome, Row, defaults
 
@@ -78,8 +78,8 @@ def train(
     build_method(cls, chosen, parameters, options.seed, told)
     prepare_folder(folder)
     streams = load_streams(cls, sources, decoding, labels=options.labels, strict=options.strict)
-    classes = classes_of(cls, streams)
-    learner = build_method(cls, chosen, parameters, options.seed, {"classes": classes})
+    told = {"classes": classes_of(cls, streams), "targets": targets_of(streams)}
+    learner = build_method(cls, chosen, parameters, options.seed, told)
     fabric = _fabric(learner, options)
     labels = None if options.labels is None else os.path.abspath(options.labels)
 
@@ -104,7 +104,8 @@ def train(
         "decoding": decoding,
         "data": [_describe(source) for source in sources],
         "streams": {name: {"items": len(part), "fingerprint": part.fingerprint} for name, part in streams.items()},
-        "classes": list(classes),
+        "classes": list(told["classes"]),
+        "targets": told["targets"],
         "training": asdict(replace(options, labels=labels)),
     }
     if begun:
