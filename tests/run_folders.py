@@ -7,6 +7,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
+import withhold
 from withhold import data
 from withhold import methods as registry
 from withhold.options import Options
@@ -45,7 +46,7 @@ def make_run(tmp_path):
         folder.mkdir()
         encoder = encoder or {"name": "convnet", "size": 32, "channels": channels, "pretrained": False}
         config = {
-            "withhold": "0.1.0", "method": method, "parameters": parameters or {}, "encoder": encoder,
+            "withhold": withhold.__version__, "method": method, "parameters": parameters or {}, "encoder": encoder,
             "decoding": decoding or {"size": 32, "channels": channels}, "data": ["digits"], "streams": {},
             "classes": [], "training": asdict(Options(steps=20, epochs=2.0, seed=3, batch_size=16)) | (training or {}),
         } | config  # fmt: skip
@@ -59,7 +60,7 @@ def make_run(tmp_path):
             (folder / "evaluation.json").write_text(json.dumps({"results": list(results)}))
         if finished:
             learner = registry.build(
-                registry.find(method), build_encoder(config["encoder"], 3), config["parameters"], config["classes"]
+                registry.find(method), build_encoder(config["encoder"], 3), config["parameters"], config
             )
             write_weights(folder / "method.safetensors", learner)
             write_weights(folder / "encoder.safetensors", learner.encoder)

@@ -199,7 +199,7 @@ def test_sounds_of_a_clip_are_written(make_run, tmp_path):
         with wave.open(str(tmp_path / "out" / f"duo-{side}.wav")) as sound:
             assert (sound.getframerate(), sound.getnframes()) == (4000, 2000)
             heard[side] = np.frombuffer(sound.readframes(2000), "<i2").astype(float)
-    (clip,) = run.load_data(str(tmp_path / "clips"), run.kind).sound.batch([0]).numpy().astype(float)
+    (clip,) = run.load_data(str(tmp_path / "clips"), run.kind).of("audio").batch([0]).numpy().astype(float)
     assert np.abs(heard["left"]).max() < 0.05 * np.abs(clip).max()
     assert np.abs(heard["right"] - clip).max() < 0.05 * np.abs(clip).max()
 

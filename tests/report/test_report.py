@@ -147,7 +147,7 @@ def test_names_are_shown_as_they_are_and_never_run(make_run, make_samples):
     wild = "<script>alert('ü')</script> & \"日本\".png"
     plain = make_samples()
     samples = Samples(plain.array, np.array([wild] * len(plain)), labels=plain.labels, classes=(wild, "b", "c"))
-    run = make_run(data=[wild], method=wild + ".py", finished=False)
+    run = make_run(data=[wild], method=wild, finished=False)
     assert Page(report.write(run)).text.count(wild) > 1
     page = Page(report.write(make_run("other", data=[wild]), samples))
     assert "<script" not in page.source

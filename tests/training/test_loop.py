@@ -15,11 +15,11 @@ from torch import multiprocessing, nn
 
 from tests.conftest import free_port
 from tests.training.toys import Rows, Toy
-from withhold import nets
+from withhold import nets, options
 from withhold.errors import UsageError, WithholdError
 from withhold.methods import Optimizer
 from withhold.runs.run import write_weights
-from withhold.training import Plan, checkpoint, defaults, fit, prepare
+from withhold.training import Plan, checkpoint, fit, prepare
 
 
 def same(first, second):
@@ -520,7 +520,7 @@ def test_half_precision_with_a_scaled_loss_trains_alike():
     torch.testing.assert_close(scaled, weights(), atol=0.02, rtol=0.02)
 
 
-@pytest.mark.parametrize("precision", defaults.PRECISIONS)
+@pytest.mark.parametrize("precision", options.PRECISIONS)
 def test_it_trains_in_every_precision(precision):
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
     assert math.isfinite(fit(Toy(), Rows(), Plan(steps=2), fabric=fabric).rows[-1]["loss"])
