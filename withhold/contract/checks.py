@@ -24,9 +24,10 @@ from withhold.errors import UsageError, WithholdError
 from withhold.methods import Method
 from withhold.nets.adapters import Adapter
 from withhold.options import named
+from withhold.orders import whole
 from withhold.pictures import grid
 from withhold.runs import train
-from withhold.runs.build import build_method, choose, classes_of, kinds, load_streams, make_tokenizer
+from withhold.runs.build import build_method, choose, classes_of, kinds, load_streams, make_tokenizer, targets_of
 from withhold.training import Plan, defaults, fit
 
 CPU = torch.device("cpu")
@@ -40,6 +41,7 @@ class Trial:
         values: of its parameters; the defaults fill the rest.
         size, channels: of images and of the frames of videos.
         sources: the data to take instead of tiny ones, one for each stream.
+        kind: of data, where streams offer several; the first one where it is "".
     """
 
     cls: type[Method]
@@ -47,6 +49,13 @@ class Trial:
     size: int = 32
     channels: int = 3
     sources: tuple[Any, ...] = ()
+    kind: str = ""
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of data of each stream."""
+        offered = self.cls.needs.items()
+        return kinds(self.cls, {"kinds": {stream: self.kind for stream, need in offered if self.kind in need.kinds}})
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
@@ -55,7 +64,7 @@ class Trial:
     @property
     def default(self) -> str:
         """The name of the encoder."""
-        return defaults.encoder(self.cls, CPU, next(iter(kinds(self.cls, {}).values())))
+        return defaults.encoder(self.cls, CPU, next(iter(self.kinds.values())))
 
     @cached_property
     def made(self) -> tuple[dict[str, Any], dict[str, Samples]]:
@@ -71,7 +80,9 @@ class Trial:
         if "tokenizer" in encoder:
             encoder["tokenizer"] = tiny.tokenizer(encoder["tokenizer"])
         streams = {
-            stream: tiny.stream(need, self.parameters, self.size, self.channels)
+            stream: tiny.stream(
+                need, self.kinds[stream], self.parameters, self.size, self.channels, self.cls.order.get(stream)
+            )
             for stream, need in self.cls.needs.items()
         }
         return encoder | {"name": self.default, "pretrained": False}, streams
@@ -79,19 +90,23 @@ class Trial:
     @property
     def told(self) -> dict[str, Any]:
         """What the data tell the method."""
-        return {"classes": classes_of(self.cls, self.made[1])}
+        streams = self.made[1]
+        return {"classes": classes_of(self.cls, streams), "targets": targets_of(streams)}
 
     def make(self) -> Method:
         """The method, always with the same weights."""
         return build_method(self.cls, self.made[0], self.values, 0, self.told)
 
-    def feed(self, batch_size: int = 32, feeder: type[Feeder] = Feeder) -> Feeder:
-        """The streams in batches."""
-        return feeder(self.made[1], self.cls.needs, batch_size, 0)
+    def feed(self, method: Method, batch_size: int = 32, feeder: type[Feeder] = Feeder) -> Feeder:
+        """The streams in batches of so many items or a few more, in the order that the method wants."""
+        orders = self.cls.order
+        count = whole(orders, batch_size)
+        return feeder(self.made[1], self.cls.needs, count, 0, orders=orders, groups=method.get_buffer)
 
     def prepared(self, batch_size: int = 32) -> tuple[Method, dict[str, Any]]:
         """The method after `prepare`, and a batch."""
-        method, feeder = self.make(), self.feed(batch_size)
+        method = self.make()
+        feeder = self.feed(method, batch_size)
         method.prepare(**feeder.streams)
         return method, feeder.batch(0)
 
@@ -109,6 +124,8 @@ Check = Callable[[Trial], None]
 def checks(cls: type[Method]) -> list[Check]:
     """The checks of a method; what learns from images takes them in whatever size and colour a person has them."""
     found: list[Check] = [card, gradients, seeds, resume, learning, values, odd_batches, half_precision, picture]
+    if any(len(need.kinds) > 1 for need in cls.needs.values()):
+        found.append(alternatives)
     if all(kind == "image" for kind in kinds(cls, {}).values()):
         found += [grey, sizes]
         if cls.channels != 1 and Trial(cls).default == "convnet":
@@ -203,7 +220,7 @@ def resume(trial: Trial) -> None:
 
     def run(folder: str, feeder: type[Feeder] = Feeder) -> dict[str, Any]:
         method = trial.make()
-        fit(method, trial.feed(feeder=feeder), plan, folder=Path(folder), every=0)
+        fit(method, trial.feed(method, feeder=feeder), plan, folder=Path(folder), every=0)
         return method.state_dict()
 
     with TemporaryDirectory() as one, TemporaryDirectory() as other:
@@ -223,7 +240,8 @@ def learning(trial: Trial) -> None:
     looks at nothing, or else below its first; any other term rises above its first. By two in a hundred, the monitor's
     own measure, over ten steps; training ends there, since every method costs time.
     """
-    method, feeder, term = trial.make(), trial.feed(), trial.cls.learns
+    method, term = trial.make(), trial.cls.learns
+    feeder = trial.feed(method)
     player = next(iter(method.players())) + "/" if len(method.players()) > 1 else ""
     seen: list[float] = []
     bars: list[float] = []
@@ -272,6 +290,15 @@ def others(parameter: inspect.Parameter) -> list[Any]:
     return []
 
 
+def alternatives(trial: Trial) -> None:
+    """It takes every kind of data that its streams offer."""
+    for kind in {kind for need in trial.cls.needs.values() for kind in need.kinds[1:]}:
+        try:
+            replace(trial, kind=kind, sources=()).losses()
+        except Exception as error:
+            raise WithholdError(f"Of the kind {kind}: {error}") from error
+
+
 def odd_batches(trial: Trial) -> None:
     """It takes a batch of seven items."""
     trial.losses(batch_size=7)
@@ -284,7 +311,7 @@ def half_precision(trial: Trial) -> None:
     for part in method.encoder.modules():
         part.register_forward_pre_hook(lambda *_: halved.append(torch.is_autocast_enabled("cpu")))
     fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
-    fit(method, trial.feed(16), Plan(steps=2), fabric=fabric)
+    fit(method, trial.feed(method, 16), Plan(steps=2), fabric=fabric)
     require(halved and all(halved), "Its encoder runs in full precision: leave autocast on in `predict`.")
 
 
@@ -321,7 +348,7 @@ def network_for_colour(trial: Trial) -> None:
     encoder = Adapter(colour.blocks, trial.size, channels=1, inputs=3, mean=[0.1, 0.2, 0.6])
     greys = replace(trial, channels=1, sources=())
     method = registry.build(trial.cls, encoder, trial.values, greys.told)
-    visible, withheld = method.hide(greys.feed().batch(0))
+    visible, withheld = method.hide(greys.feed(method).batch(0))
     columns = method.picture(visible, withheld, method.predict(visible))
     channels = {entry.shape[1] for entry in columns.values() if isinstance(entry, Tensor)}
     require(channels == {1}, f"The picture of grey images has {channels} channels.")

@@ -2,18 +2,18 @@
 
 import functools
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from withhold import data
-from withhold.data import Samples, Series
+from withhold.data import Joined, Samples, Series, Target
 from withhold.data.tables import Lines
 from withhold.data.texts import load_tokenizer, train_tokenizer
 from withhold.errors import UsageError
 from withhold.needs import Need
+from withhold.orders import Episodes, Shuffled
 
 CLASSES = ("0", "1")
 RATE, ITEMS = 4000, 128
@@ -25,26 +25,76 @@ TOPICS = (
 )
 
 
-def stream(need: Need, parameters: dict[str, Any], size: int, channels: int) -> Samples:
+def stream(
+    need: Need, kind: str, parameters: dict[str, Any], size: int, channels: int, order: Shuffled | None = None
+) -> Samples:
     """What a stream holds, in windows of the length that the method's parameters say.
+
+    Args:
+        kind: of those that the stream may hold.
+        order: that of its items; episodes get as many classes as they have ways.
 
     Raises:
         UsageError: there are no tiny data of what it holds.
     """
     held = WINDOWS | parameters
     pixels = {"size": size, "channels": channels}
-    makers: dict[str, Callable[[], Samples]] = {
+    names = kind.split(" + ")
+    makers = {
         "image": lambda: photographs(**pixels),
         "video": lambda: videos(held["frames"], held["fps"], **pixels),
-        "audio": lambda: sounds(held["seconds"]),
+        "audio": lambda: sounds(held["seconds"], held["frames"] / held["fps"] if "video" in names else 0.0),
         "text": lambda: texts(held["tokenizer"], held["tokens"]),
-        "video + audio": lambda: data.Joined(
-            videos(held["frames"], held["fps"], **pixels), sounds(held["seconds"], held["frames"] / held["fps"])
-        ),
+        "second text": lambda: texts(held["tokenizer"], held["tokens"], backwards=True),
     }
-    if need.kind() not in makers or set(need.parts) - {"label"}:
-        raise UsageError(f"There are no tiny data of {need}: give some, as --data SOURCE for each stream.")
-    return makers[need.kind()]()
+    names = [f"second {name}" if name in names[:place] else name for place, name in enumerate(names)]
+    try:
+        members = [makers[name]() for name in names]
+        rows = range(min(map(len, members)))
+        first, *others = (member.select(rows) for member in members)
+        first.parts = {part: _part(first, part) for part in need.parts if part not in ("label", "number")}
+    except KeyError:
+        raise UsageError(f"There are no tiny data of {need}: give some, as --data SOURCE for each stream.") from None
+    if isinstance(order, Episodes):  # which need more classes: by brightness, loudness ...
+        first = first.with_labels(
+            np.argsort(np.argsort(_levels(first))) * order.ways // len(first), tuple(map(str, range(order.ways)))
+        )
+    return Joined(first, *others) if others else first
+
+
+def _levels(samples: Samples) -> np.ndarray:
+    """How bright, loud ... each item is, beside the others: float [n], standardised."""
+    means = np.array([np.abs(samples.read(np.array([row])).astype(float)).mean() for row in range(len(samples))])
+    return (means - means.mean()) / means.std()
+
+
+def _part(samples: Samples, name: str) -> Any:
+    """What can be learned of each item beside its class.
+
+    Columns of classes and of numbers; a camera [3, 4] that stands further to the right, the brighter it is; halves as
+    domains. Of images, which pixels are bright, and a square around the brightest one, which every second image lacks.
+
+    Raises:
+        KeyError: there is no such part of this kind.
+    """
+    rows = np.arange(len(samples))
+    if name == "targets":
+        return {"class": Target(rows % 2, CLASSES), "level": Target(_levels(samples).astype(np.float32))}
+    if name == "domain":
+        return Target(2 * rows // len(rows))
+    if name == "poses":
+        cameras = np.tile(np.eye(3, 4, dtype=np.float32), (len(rows), 1, 1))
+        cameras[:, 0, 3] = _levels(samples)
+        return Target(cameras.reshape(-1, 12))
+    if samples.kind != "image":
+        raise KeyError(name)
+    light, size = samples.array.mean(3), samples.shape[0]
+    if name == "mask":
+        return Samples((light > 128)[..., None].astype(np.uint8), rows.astype(str))
+    y, x = np.divmod(light.reshape(len(rows), -1).argmax(1), size)
+    boxes = np.stack([x - size / 4, y - size / 4, x + size / 4, y + size / 4], 1).clip(0, size)[:, None]
+    boxes[rows % 2 == 1] = np.nan
+    return Target(boxes.astype(np.float32))
 
 
 @functools.cache
@@ -86,10 +136,11 @@ def sounds(seconds: float, least: float = 0.0) -> Series:
     return _series(items, round(seconds * RATE), "audio", RATE)
 
 
-def documents() -> list[str]:
-    """Sentences on the sea (class 0) and on bread (class 1), in random order."""
+def documents(backwards: bool = False) -> list[str]:
+    """Sentences on the sea (class 0) and on bread (class 1), in random order; word for word, or backwards."""
     rng = np.random.default_rng(0)
-    return [" . ".join(rng.choice(TOPICS[item % 2], 6)) + " ." for item in range(ITEMS)]
+    found = [" . ".join(rng.choice(TOPICS[item % 2], 6)) + " ." for item in range(ITEMS)]
+    return [" ".join(text.split()[::-1]) for text in found] if backwards else found
 
 
 @functools.cache
@@ -107,10 +158,12 @@ def tokenizer(name: str) -> str:
 
 
 @functools.cache
-def texts(name: str, tokens: int) -> Series:
+def texts(name: str, tokens: int, backwards: bool = False) -> Series:
     """The documents as the numbers of their tokens."""
     coder = load_tokenizer(tokenizer(name))
-    items = [np.array(coder.encode(text, add_special_tokens=False).ids, dtype=np.int32) for text in documents()]
+    items = [
+        np.array(coder.encode(text, add_special_tokens=False).ids, dtype=np.int32) for text in documents(backwards)
+    ]
     return _series(items, tokens, "text", 1.0)
 
 
