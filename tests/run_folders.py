@@ -59,7 +59,7 @@ def make_run(tmp_path):
             (folder / "evaluation.json").write_text(json.dumps({"results": list(results)}))
         if finished:
             learner = registry.build(
-                registry.find(method), build_encoder(config["encoder"], 3), config["parameters"], config["classes"]
+                registry.find(method), build_encoder(config["encoder"], 3), config["parameters"], config
             )
             write_weights(folder / "method.safetensors", learner)
             write_weights(folder / "encoder.safetensors", learner.encoder)
