@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-DECIDES = ("data", "views", "nets", "losses", "methods", "training", "evaluation", "search", "runs/build.py")
+DECIDES = ("data", "kinds", "views", "nets", "losses", "methods", "training", "evaluation", "search", "runs/build.py")
 
 
 def git(root: Path, *arguments: str) -> str:

@@ -19,8 +19,8 @@ from tests.data.recordings import tone, write_video
 from withhold.cli import main
 from withhold.contract.checks import Trial, checks
 from withhold.errors import UsageError
-from withhold.evaluation import features
 from withhold.methods import find
+from withhold.nets import features
 from withhold.report import gallery
 from withhold.runs.preview import preview
 

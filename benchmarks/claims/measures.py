@@ -19,8 +19,8 @@ from torch.nn import functional as F
 import withhold
 from withhold import methods, views
 from withhold.data import Samples
-from withhold.evaluation.features import frozen
 from withhold.evaluation.protocols.lowshot import DRAWS, SHOTS, draw
+from withhold.nets import frozen
 
 Found = dict[str, Any]
 

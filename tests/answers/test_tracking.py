@@ -127,7 +127,7 @@ def test_a_run_is_measured_on_sequences_alone(run, make_run, video, tmp_path, ca
     assert "tracking J bear" in said
     assert f"Measured on 3 items of {source}." in said
     rows = run.results()
-    assert {row["encoder"] for row in rows} == {"trained", "untrained", "colors", "identity"}
+    assert {row["encoder"] for row in rows} == {"trained", "untrained", "untrained, near", "colors", "identity"}
     assert all(row["value"] == 1 for row in rows if row["encoder"] == "identity")
     assert main(["report", str(run.folder), "--data", source + "/images"]) == 0
     page = (run.folder / "report.html").read_text(encoding="utf-8")

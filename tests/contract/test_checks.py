@@ -12,7 +12,7 @@ from withhold.contract import Trial, tiny
 from withhold.contract.checks import checks
 from withhold.errors import WithholdError
 from withhold.methods import find
-from withhold.needs import PARTS, parse
+from withhold.needs import parse
 from withhold.orders import Episodes
 
 WHOLE = '''
@@ -164,27 +164,10 @@ def test_every_kind_that_a_stream_offers_is_checked(toy):
         named(cls, "alternatives")(Trial(cls))
 
 
-def test_there_are_tiny_data_of_every_part():
-    need = parse(f"image + {' + '.join(PARTS)}")
-    samples = tiny.stream(need, "image", {}, 16, 3, Episodes(ways=5))
-    found = dict(zip(PARTS, samples.beside(need, np.arange(12)), strict=True))
-    assert found["label"].bincount(minlength=5).count_nonzero() == 5
-    assert np.bincount(samples.labels).min() > 40
-    assert found["targets"]["class"].tolist() == [0, 1] * 6
-    assert found["targets"]["level"].isfinite().all()
-    assert found["mask"].shape == (12, 16, 16) and found["mask"].unique().tolist() == [0, 1]
-    assert found["boxes"].shape == (12, 1, 4) and found["boxes"][1::2].isnan().all()
-    left, top, right, bottom = found["boxes"][::2, 0].T
-    assert (left < right).all() and (top < bottom).all() and (bottom <= 16).all()
-    assert found["poses"].shape == (12, 12)
-    assert found["number"].tolist() == list(range(12))
-    assert samples.parts["domain"].values.mean() == 0.5
-
-
-def test_tiny_texts_come_in_pairs():
-    first, second = tiny.stream(parse("text + text"), "text + text", {}, 32, 3).windows().batch([0, 1])
-    assert first.shape == second.shape
-    assert not (first == second).all()
+def test_episodes_get_as_many_classes_as_they_have_ways():
+    samples = tiny.stream(parse("audio + label"), {}, 32, 3, order=Episodes(ways=7))
+    assert np.bincount(samples.labels).tolist() == [19, 18, 18, 19, 18, 18, 18]
+    assert len(samples.classes) == 7
 
 
 def test_what_there_are_no_tiny_data_of_is_asked_for(toy, capsys):

@@ -17,7 +17,7 @@ def clips(photos):
 
 def test_features_are_the_mean_over_a_videos_windows_and_frames(clips):
     encoder = nets.build("convnet", size=32, channels=3).eval()
-    found = evaluation.features(encoder, clips, batch_size=8)
+    found = nets.features(encoder, clips, batch_size=8)
     for item in range(6):
         frames = torch.from_numpy(clips.whole(item).copy()).permute(0, 3, 1, 2) / 255
         with torch.no_grad():

@@ -1,19 +1,21 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from withhold import evaluation, kinds, views
+from withhold import kinds, nets, views
 from withhold.errors import WithholdError
 from withhold.evaluation.features import plain_batches
 
 
 def test_features_do_not_depend_on_the_batch_size(encoder, make_samples):
     samples = make_samples([0, 1, 2] * 5)
-    whole = evaluation.features(encoder, samples)
+    whole = nets.features(encoder, samples)
     assert whole.shape == (15, encoder.dim)
     assert whole.dtype == torch.float32
-    torch.testing.assert_close(evaluation.features(encoder, samples, batch_size=4), whole)
+    torch.testing.assert_close(nets.features(encoder, samples, batch_size=4), whole)
 
 
 def test_features_are_those_of_eval_mode_and_each_mode_is_put_back(encoder, make_samples):
@@ -24,7 +26,7 @@ def test_features_are_those_of_eval_mode_and_each_mode_is_put_back(encoder, make
     encoder.train()
     frozen_part = next(part for part in encoder.modules() if isinstance(part, nn.BatchNorm2d)).eval()
     state = {name: value.clone() for name, value in encoder.state_dict().items()}
-    found = evaluation.features(encoder, samples)
+    found = nets.features(encoder, samples)
     torch.testing.assert_close(found, expected)
     assert encoder.training
     assert not frozen_part.training
@@ -33,7 +35,7 @@ def test_features_are_those_of_eval_mode_and_each_mode_is_put_back(encoder, make
 
 def test_features_can_be_learned_on(encoder, make_samples):
     head = nn.Linear(encoder.dim, 2)
-    head(evaluation.features(encoder, make_samples([0, 1]))).sum().backward()
+    head(nets.features(encoder, make_samples([0, 1]))).sum().backward()
     assert head.weight.grad is not None
 
 
@@ -41,7 +43,7 @@ def test_features_that_are_not_finite_are_an_error(encoder, make_samples):
     with torch.no_grad():
         next(encoder.parameters())[0] = float("nan")
     with pytest.raises(WithholdError) as error:
-        evaluation.features(encoder, make_samples([0, 1, 2]))
+        nets.features(encoder, make_samples([0, 1, 2]))
     assert str(error.value) == (
         "The encoder's features of 3 of 3 items are not finite: its training diverged; train again with a lower --lr."
     )
@@ -75,3 +77,18 @@ def test_plain_batches_of_two_streams_have_a_part_of_each_until_one_ends(make_sa
     parts = list(plain_batches(streams, "cpu"))
     assert [len(part) for part in parts] == [512, 300, 88]
     assert sum(map(len, parts)) == 900
+
+
+def test_features_are_float32_whatever_the_autocast(encoder, make_samples):
+    samples = make_samples([0, 1, 2])
+    expected = nets.features(encoder, samples)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(nets.features(encoder, samples), expected)
+
+
+def test_large_items_are_taken_few_at_a_time(make_samples, monkeypatch):
+    monkeypatch.setattr(sys.modules["withhold.nets.features"], "VALUES", 3 * 64)
+    seen = []
+    samples = make_samples([0] * 7)
+    nets.rows(nn.Identity(), lambda images: seen.append(len(images)) or images.flatten(1), samples, "cpu")
+    assert seen == [3, 3, 1]

@@ -71,8 +71,7 @@ def test_features_of_pairs_come_from_both(photo_samples):
     encoder = nets.build("audiovisual", size=32, channels=3, rate=RATE)
     nets.refresh_statistics(encoder, evaluation.plain_batches([pairs], "cpu"))
     both, seen, heard = (
-        evaluation.features(encoder, part).numpy()
-        for part in (pairs.select([1, 2]), pairs.of("video"), pairs.of("audio"))
+        nets.features(encoder, part).numpy() for part in (pairs.select([1, 2]), pairs.of("video"), pairs.of("audio"))
     )
     assert both.shape == (2, 128)
     mean = seen[1] + heard[1]  # one window of each

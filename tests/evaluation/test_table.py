@@ -86,6 +86,19 @@ def test_a_protocol_may_take_what_has_no_label(encoder, make_samples, tmp_path):
     assert row["value"] > 0
 
 
+def test_a_protocol_may_take_what_belongs_to_items(encoder, make_samples, tmp_path):
+    (tmp_path / "boxes.py").write_text(
+        "TAKES = 'image + boxes'\n"
+        "def measure(task):\n"
+        "    return [{'metric': 'width', 'value': task.test.parts['boxes'][:, 0, 2].mean().item()}]\n"
+    )
+    samples, bare = make_samples([0, 1]), make_samples([0, 1], source="bare")
+    samples.parts["boxes"] = np.array([[[0, 0, 4, 8]], [[0, 0, 6, 8]]], dtype=np.float32)
+    (row,) = evaluation.evaluate(encoder, samples, samples, (str(tmp_path / "boxes.py"),), pixels=False)
+    assert row["value"] == 5
+    assert sentence(encoder, samples, bare, (str(tmp_path / "boxes.py"),)).startswith("bare has no boxes")
+
+
 def test_the_supervised_network_is_best(encoder, digits):
     rows = evaluation.evaluate(
         encoder, *digits, ("linear",), controls={"untrained": encoder}, supervised=True, pixels=False, budget=128 * 80

@@ -132,7 +132,7 @@ def test_only_tracking_takes_sequences(moving, encoder, digits):
     assert taking == ["tracking"]
     with pytest.raises(UsageError, match=r"knn is measured on items \+ label, not on video \+ mask"):
         evaluation.evaluate(encoder, None, data.sequences(moving), ("tracking", "knn"))
-    with pytest.raises(UsageError, match=r"tracking is measured on video \+ mask, not on image: measure it by itself"):
+    with pytest.raises(UsageError, match=r"tracking is measured on video \+ mask, not on image: give it such data"):
         evaluation.evaluate(encoder, *digits, ("tracking",))
 
 

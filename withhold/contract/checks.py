@@ -27,7 +27,7 @@ from withhold.options import named
 from withhold.orders import whole
 from withhold.pictures import grid
 from withhold.runs import train
-from withhold.runs.build import build_method, choose, classes_of, kinds, load_streams, make_tokenizer, targets_of
+from withhold.runs.build import build_method, choose, kinds, load_streams, make_tokenizer, tell
 from withhold.training import Plan, defaults, fit
 
 CPU = torch.device("cpu")
@@ -41,7 +41,7 @@ class Trial:
         values: of its parameters; the defaults fill the rest.
         size, channels: of images and of the frames of videos.
         sources: the data to take instead of tiny ones, one for each stream.
-        kind: of data, where streams offer several; the first one where it is "".
+        kind: of tiny data, where streams offer several; the first one where it is "".
     """
 
     cls: type[Method]
@@ -52,10 +52,9 @@ class Trial:
     kind: str = ""
 
     @property
-    def kinds(self) -> dict[str, str]:
-        """The kind of data of each stream."""
-        offered = self.cls.needs.items()
-        return kinds(self.cls, {"kinds": {stream: self.kind for stream, need in offered if self.kind in need.kinds}})
+    def chosen(self) -> dict[str, str]:
+        """The kind of each stream that offers several."""
+        return {stream: self.kind for stream, need in self.cls.needs.items() if self.kind in need.kinds}
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
@@ -64,7 +63,7 @@ class Trial:
     @property
     def default(self) -> str:
         """The name of the encoder."""
-        return defaults.encoder(self.cls, CPU, next(iter(self.kinds.values())))
+        return defaults.encoder(self.cls, CPU, next(iter(kinds(self.cls, {"kinds": self.chosen}).values())))
 
     @cached_property
     def made(self) -> tuple[dict[str, Any], dict[str, Samples]]:
@@ -81,24 +80,18 @@ class Trial:
             encoder["tokenizer"] = tiny.tokenizer(encoder["tokenizer"])
         streams = {
             stream: tiny.stream(
-                need, self.kinds[stream], self.parameters, self.size, self.channels, self.cls.order.get(stream)
+                need, self.parameters, self.size, self.channels, self.chosen.get(stream, ""), self.cls.order.get(stream)
             )
             for stream, need in self.cls.needs.items()
         }
         return encoder | {"name": self.default, "pretrained": False}, streams
 
-    @property
-    def told(self) -> dict[str, Any]:
-        """What the data tell the method."""
-        streams = self.made[1]
-        return {"classes": classes_of(self.cls, streams), "targets": targets_of(streams)}
-
     def make(self) -> Method:
         """The method, always with the same weights."""
-        return build_method(self.cls, self.made[0], self.values, 0, self.told)
+        return build_method(self.cls, self.made[0], self.values, 0, tell(self.cls, self.made[1]))
 
     def feed(self, method: Method, batch_size: int = 32, feeder: type[Feeder] = Feeder) -> Feeder:
-        """The streams in batches of so many items or a few more, in the order that the method wants."""
+        """The streams in batches of so many items, or as many more as their order needs."""
         orders = self.cls.order
         count = whole(orders, batch_size)
         return feeder(self.made[1], self.cls.needs, count, 0, orders=orders, groups=method.get_buffer)
@@ -347,7 +340,7 @@ def network_for_colour(trial: Trial) -> None:
     colour = nets.ConvNet(trial.size, channels=3)
     encoder = Adapter(colour.blocks, trial.size, channels=1, inputs=3, mean=[0.1, 0.2, 0.6])
     greys = replace(trial, channels=1, sources=())
-    method = registry.build(trial.cls, encoder, trial.values, greys.told)
+    method = registry.build(trial.cls, encoder, trial.values, tell(trial.cls, greys.made[1]))
     visible, withheld = method.hide(greys.feed(method).batch(0))
     columns = method.picture(visible, withheld, method.predict(visible))
     channels = {entry.shape[1] for entry in columns.values() if isinstance(entry, Tensor)}

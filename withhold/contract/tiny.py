@@ -2,13 +2,15 @@
 
 import functools
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from withhold import data
-from withhold.data import Joined, Samples, Series, Target
+from withhold.data import Samples, Series
+from withhold.data.samples import Target
 from withhold.data.tables import Lines
 from withhold.data.texts import load_tokenizer, train_tokenizer
 from withhold.errors import UsageError
@@ -26,75 +28,59 @@ TOPICS = (
 
 
 def stream(
-    need: Need, kind: str, parameters: dict[str, Any], size: int, channels: int, order: Shuffled | None = None
+    need: Need, parameters: dict[str, Any], size: int, channels: int, kind: str = "", order: Shuffled | None = None
 ) -> Samples:
     """What a stream holds, in windows of the length that the method's parameters say.
 
     Args:
-        kind: of those that the stream may hold.
-        order: that of its items; episodes get as many classes as they have ways.
+        kind: which of several that it may hold; by default the first.
+        order: of its items; for episodes as many classes as they have ways, by how large values are.
 
     Raises:
         UsageError: there are no tiny data of what it holds.
     """
     held = WINDOWS | parameters
-    pixels = {"size": size, "channels": channels}
-    names = kind.split(" + ")
-    makers = {
-        "image": lambda: photographs(**pixels),
-        "video": lambda: videos(held["frames"], held["fps"], **pixels),
-        "audio": lambda: sounds(held["seconds"], held["frames"] / held["fps"] if "video" in names else 0.0),
+    kinds = (kind or need.kinds[0], *need.beside)
+    shown = held["frames"] / held["fps"] if "video" in kinds else 0.0  # seconds that a sound beside it has at least
+    makers: dict[str, Callable[[], Samples]] = {
+        "image": lambda: photographs(size, channels),
+        "video": lambda: videos(held["frames"], held["fps"], size, channels),
+        "audio": lambda: sounds(held["seconds"], shown),
         "text": lambda: texts(held["tokenizer"], held["tokens"]),
-        "second text": lambda: texts(held["tokenizer"], held["tokens"], backwards=True),
     }
-    names = [f"second {name}" if name in names[:place] else name for place, name in enumerate(names)]
-    try:
-        members = [makers[name]() for name in names]
-        rows = range(min(map(len, members)))
-        first, *others = (member.select(rows) for member in members)
-        first.parts = {part: _part(first, part) for part in need.parts if part not in ("label", "number")}
-    except KeyError:
-        raise UsageError(f"There are no tiny data of {need}: give some, as --data SOURCE for each stream.") from None
-    if isinstance(order, Episodes):  # which need more classes: by brightness, loudness ...
-        first = first.with_labels(
-            np.argsort(np.argsort(_levels(first))) * order.ways // len(first), tuple(map(str, range(order.ways)))
-        )
-    return Joined(first, *others) if others else first
+    if set(kinds) - set(makers):
+        raise UsageError(f"There are no tiny data of {need}: give some, as --data SOURCE for each stream.")
+    first, *beside = (makers[kind]() for kind in kinds)
+    if set(need.parts) - {"label", "number"}:
+        first = _with_parts(first, size)
+    if isinstance(order, Episodes):
+        values = [np.abs(first.read(np.array([row])).astype(float)).mean() for row in range(len(first))]
+        labels = np.argsort(np.argsort(values)) * order.ways // len(values)
+        first = first.with_labels(labels, tuple(map(str, range(order.ways))))
+    return data.Joined(*(part.select(range(ITEMS)) for part in (first, *beside))) if beside else first
 
 
-def _levels(samples: Samples) -> np.ndarray:
-    """How bright, loud ... each item is, beside the others: float [n], standardised."""
-    means = np.array([np.abs(samples.read(np.array([row])).astype(float)).mean() for row in range(len(samples))])
-    return (means - means.mean()) / means.std()
+def _with_parts(samples: Samples, size: int) -> Samples:
+    """The same samples, where a mask, boxes and a camera's pose [3, 4] tell of the photograph of the same number.
 
-
-def _part(samples: Samples, name: str) -> Any:
-    """What can be learned of each item beside its class.
-
-    Columns of classes and of numbers; a camera [3, 4] that stands further to the right, the brighter it is; halves as
-    domains. Of images, which pixels are bright, and a square around the brightest one, which every second image lacks.
-
-    Raises:
-        KeyError: there is no such part of this kind.
+    They go by its lightness.
     """
-    rows = np.arange(len(samples))
-    if name == "targets":
-        return {"class": Target(rows % 2, CLASSES), "level": Target(_levels(samples).astype(np.float32))}
-    if name == "domain":
-        return Target(2 * rows // len(rows))
-    if name == "poses":
-        cameras = np.tile(np.eye(3, 4, dtype=np.float32), (len(rows), 1, 1))
-        cameras[:, 0, 3] = _levels(samples)
-        return Target(cameras.reshape(-1, 12))
-    if samples.kind != "image":
-        raise KeyError(name)
-    light, size = samples.array.mean(3), samples.shape[0]
-    if name == "mask":
-        return Samples((light > 128)[..., None].astype(np.uint8), rows.astype(str))
-    y, x = np.divmod(light.reshape(len(rows), -1).argmax(1), size)
-    boxes = np.stack([x - size / 4, y - size / 4, x + size / 4, y + size / 4], 1).clip(0, size)[:, None]
-    boxes[rows % 2 == 1] = np.nan
-    return Target(boxes.astype(np.float32))
+    count = len(samples)
+    light = photographs(size).read(np.arange(count)).mean(-1, dtype=np.float32) / 255
+    mask = (light > light.mean((1, 2), keepdims=True)).astype(np.uint8)[..., None]
+    corner = np.stack([light.argmax(2).max(1), light.argmax(1).max(1)], axis=1) // 2
+    boxes = np.concatenate([corner, corner + size // 2], axis=1)[:, None].repeat(2, axis=1).astype(np.float32)
+    boxes[::2, 1] = np.nan  # every other item has only one
+    cameras = np.tile(np.eye(3, 4, dtype=np.float32), (count, 1, 1))
+    cameras[:, :, 3] = light.mean(1)[:, :: size // 2 - 1][:, :3]
+    parts = {
+        "mask": Samples(mask, np.arange(count).astype(str)),
+        "boxes": Target(boxes),
+        "poses": Target(cameras.reshape(count, -1)),
+        "domain": Target(np.arange(count) // 2 % 2),
+        "targets": {"photograph": Target(np.arange(count) % 2, CLASSES), "lightness": Target(light.mean((1, 2)))},
+    }
+    return samples._with(parts=parts)
 
 
 @functools.cache
@@ -136,11 +122,10 @@ def sounds(seconds: float, least: float = 0.0) -> Series:
     return _series(items, round(seconds * RATE), "audio", RATE)
 
 
-def documents(backwards: bool = False) -> list[str]:
-    """Sentences on the sea (class 0) and on bread (class 1), in random order; word for word, or backwards."""
+def documents() -> list[str]:
+    """Sentences on the sea (class 0) and on bread (class 1), in random order."""
     rng = np.random.default_rng(0)
-    found = [" . ".join(rng.choice(TOPICS[item % 2], 6)) + " ." for item in range(ITEMS)]
-    return [" ".join(text.split()[::-1]) for text in found] if backwards else found
+    return [" . ".join(rng.choice(TOPICS[item % 2], 6)) + " ." for item in range(ITEMS)]
 
 
 @functools.cache
@@ -158,12 +143,10 @@ def tokenizer(name: str) -> str:
 
 
 @functools.cache
-def texts(name: str, tokens: int, backwards: bool = False) -> Series:
+def texts(name: str, tokens: int) -> Series:
     """The documents as the numbers of their tokens."""
     coder = load_tokenizer(tokenizer(name))
-    items = [
-        np.array(coder.encode(text, add_special_tokens=False).ids, dtype=np.int32) for text in documents(backwards)
-    ]
+    items = [np.array(coder.encode(text, add_special_tokens=False).ids, dtype=np.int32) for text in documents()]
     return _series(items, tokens, "text", 1.0)
 
 

@@ -1,8 +1,8 @@
 """Evaluation: what frozen features are worth, beside an untrained encoder, raw items and a supervised network."""
 
-from withhold.evaluation.features import features, plain_batches, scores
+from withhold.evaluation.features import plain_batches, scores
 from withhold.evaluation.protocols import SEQUENCES, find, names
 from withhold.evaluation.protocols.knn import knn
 from withhold.evaluation.table import by_data, evaluate
 
-__all__ = ["SEQUENCES", "by_data", "evaluate", "features", "find", "knn", "names", "plain_batches", "scores"]
+__all__ = ["SEQUENCES", "by_data", "evaluate", "find", "knn", "names", "plain_batches", "scores"]

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from withhold import kinds
+from withhold import kinds, nets
 from withhold.data import Samples
 from withhold.errors import UsageError
-from withhold.evaluation.features import features
 from withhold.evaluation.logistic import moments
 from withhold.methods import Classifier
 
@@ -121,7 +120,7 @@ class Task:
         """What the encoder, or the raw control, makes of samples: float32 [n, d] on the device."""
         if self.encoder is None:
             return kinds.of(samples.kind).raw(samples, self.train).to(self.device)
-        return features(self.encoder, samples, device=self.device).to(self.device)
+        return nets.features(self.encoder, samples, device=self.device).to(self.device)
 
 
 def _items(count: int) -> str:

@@ -1,6 +1,6 @@
-"""Kinds of data to the eye and to controls, one object each; how items are found and decoded is known to `data`."""
+"""What kinds of data are to the eye and to controls, one object each; `data` knows how they are found and decoded."""
 
-from withhold.kinds import audio, image, text, video  # noqa: F401  (which register themselves)
+from withhold.kinds import pixels, sounds, texts  # noqa: F401  (which register themselves)
 from withhold.kinds.traits import Input, Traits, of, register
 
 __all__ = ["Input", "Traits", "of", "register"]

@@ -1,8 +1,9 @@
 """What a kind of data is, besides how its items are decoded: one object for each kind, by name."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,39 +13,22 @@ from withhold.data.kind import Item, Unreadable
 from withhold.errors import UsageError, WithholdError, suggestion
 from withhold.nets import Encoder
 
-
-class Input(NamedTuple):
-    """What an ONNX encoder takes: its input's name, the decode parameters that are an item's shape, and its content."""
-
-    name: str
-    lengths: tuple[str, ...]
-    content: str
+Input = tuple[str, tuple[str, ...], str]
+"""What the input of an ONNX encoder is called, the decode parameters that are an item's shape, what it is made of."""
 
 
 class Traits:
-    """What a kind of data is to the eye, to controls and to a training step. A subclass defines what differs.
+    """What a kind of data is to the eye, to controls and to a training step. A subclass defines what differs."""
 
-    Attributes:
-        name: of the kind, as methods declare it in `needs` and `data.kind.Kind` has it.
-        batch: items a step by default.
-        control: what the raw control is called.
-        alike: whether the raw control's features are standardised by one deviation for all of them.
-        maps: whether its encoders give maps [n, dim, h, w], which retrieval pools.
-        typed: whether a person can type an item instead of its path.
-        length: the decode parameter that says how long a window is; "" where there are no windows.
-        tile: width and height of an item on a page, in pixels.
-        input: what an ONNX encoder takes; None where none is written.
-    """
-
-    name: str
-    batch: int = 64
-    control: str = "raw"
-    alike: bool = False
-    maps: bool = False
-    typed: bool = False
-    length: str = ""
-    tile: tuple[int, int] = (144, 144)
-    input: Input | None = None
+    name: str  # as methods declare it in `needs`
+    batch = 64  # items a step by default
+    control = "raw"  # what the raw control is called
+    alike = False  # whether the raw control's features are standardised by one deviation for all of them
+    maps = False  # whether encoders give maps [n, dim, h, w], which retrieval pools
+    typed = False  # whether a person can type an item in place of its path
+    length = ""  # the decode parameter that says how long a window is
+    tile = (144, 144)  # width and height of an item on a page, in pixels
+    input: Input | None = None  # what an ONNX encoder takes; None where none is written
 
     def raw(self, samples: Samples, train: Samples | None = None) -> Tensor:
         """The items themselves as float32 [n, d], the mean over their windows: the control that learns nothing.
@@ -52,23 +36,23 @@ class Traits:
         Args:
             train: what the features may be derived from, such as the weights of words; by default the items.
         """
-        return nets.rows(nn.Identity(), lambda items: items.flatten(1).float(), samples, "cpu")
+        return nets.rows(nn.Identity(), lambda items: items.flatten(1), samples, "cpu")
 
     def change(self, items: Any, encoder: Encoder, rng: torch.Generator) -> Any:
         """What `data` gives of a batch -> a random view that `encoder` takes, in which a class stays what it is."""
         return views.to_float(items)
 
     def images(self, samples: Samples) -> int:
-        """As how many images an item counts in a batch."""
+        """As how many images an item counts, where so many are looked at."""
         return 1
 
-    def noise(self, encoder: Encoder, shape: Sequence[int], rng: torch.Generator) -> Tensor:
+    def noise(self, encoder: Any, shape: Sequence[int], rng: torch.Generator) -> Tensor:
         """What looks like items [n, ...] to the encoder."""
         return torch.rand(tuple(shape), generator=rng)
 
-    def items(self, samples: Samples, indices: Sequence[int], encoder: Encoder) -> list[Item]:
-        """Decoded items as `show` takes them."""
-        return list(samples.read(torch.as_tensor(indices).numpy()))
+    def items(self, samples: Any, indices: Sequence[int], encoder: Any) -> list[Item]:
+        """Decoded items as `preview` takes them."""
+        return list(samples.read(np.asarray(indices)))
 
     def preview(self, item: Item | None) -> dict[str, Any]:
         """An item for a page: {"image"}, {"text"}, {"sound"} ...; {} if it cannot be read, and its name must do."""
@@ -116,11 +100,7 @@ def register(cls: type[Traits]) -> type[Traits]:
 
 
 def of(name: str) -> Traits:
-    """The traits of the kind called `name`, or of kinds joined by " + ".
-
-    Raises:
-        UsageError: nobody has registered them.
-    """
+    """The traits of the kind called `name`, or of kinds joined by " + ". Raises: UsageError, if there are none."""
     if " + " in name:
         return Together(name)
     if name not in _TRAITS:

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
@@ -12,18 +13,20 @@ from withhold import views
 from withhold.errors import WithholdError
 from withhold.nets.encoder import Encoder
 
+VALUES = 2**24
+"""Numbers that a network is given at a time, at most."""
+
 
 def features(encoder: Encoder, stream: Any, *, device: str | torch.device = "cpu", batch_size: int = 256) -> Tensor:
-    """The encoder's features of every item of a stream, float32 [n, dim] on the CPU: see `rows`."""
-    return rows(encoder, encoder, stream, device, batch_size)
+    """The encoder's features of every item, or of the part of it that the encoder takes: float32 [n, dim] on the CPU.
+
+    The rest is said by `rows`.
+    """
+    return rows(encoder, encoder, stream.of(encoder.kind), device, batch_size)
 
 
 def rows(
-    module: nn.Module,
-    function: Callable[[Any], Tensor],
-    stream: Any,
-    device: str | torch.device,
-    batch_size: int = 256,
+    module: nn.Module, function: Callable[[Any], Tensor], stream: Any, device: str | torch.device, batch_size: int = 256
 ) -> Tensor:
     """What `function`, of which `module` is a part, makes of every item, float32 [n, ...] on the CPU.
 
@@ -32,8 +35,8 @@ def rows(
     Args:
         module: is moved to `device`; the modes of its parts are put back.
         function: what `views.to_float` makes of the stream's batches -> [n, ...].
-        stream: what `prepare` gets: it has a length, `batch(indices)`, and `windows()`.
-        batch_size: windows at a time.
+        stream: what `prepare` gets: it has a length, a shape of its items, `batch(indices)` and `windows()`.
+        batch_size: windows at a time, at most.
 
     Raises:
         WithholdError: features that are not finite.
@@ -41,9 +44,8 @@ def rows(
     module.to(device)
     windows = stream.windows()
     with frozen(module), torch.autocast(torch.device(device).type, enabled=False):
-        parts = [
-            function(items).float().cpu() for items in batches(windows, torch.arange(len(windows)), device, batch_size)
-        ]
+        order = torch.arange(len(windows))
+        parts = [function(items).float().cpu() for items in batches(windows, order, device, batch_size)]
     found = torch.cat(parts)  # outside, so that it can be learned on
     if windows is not stream:
         owners = torch.from_numpy(windows.owners)
@@ -73,6 +75,6 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 def batches(stream: Any, indices: Tensor, device: str | torch.device, batch_size: int = 256) -> Iterator[Any]:
     """The items at `indices` in batches on the device, as networks take them."""
-    for part in indices.split(max(1, batch_size)):
+    for part in indices.split(max(1, min(batch_size, VALUES // int(np.prod(stream.shape))))):
         items = stream.batch(part.numpy())
         yield views.to_float(tree_map_only(Tensor, lambda x: x.to(device, non_blocking=True), items))

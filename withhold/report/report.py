@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from withhold import evaluation
 from withhold import methods as registry
+from withhold import nets
 from withhold.console import column, counted
 from withhold.data import Samples
 from withhold.errors import UsageError
@@ -89,7 +89,7 @@ def section(run: "Run", *streams: Samples) -> dict[str, Any]:
         shown["picture"] = gallery.picture(gallery.columns(run.method, parts, run.seed))
         drawn = max(parts, key=len).of(run.encoder.kind)
         if len(drawn) > 2:
-            features = evaluation.features(run.encoder, drawn)
+            features = nets.features(run.encoder, drawn)
             shown["map"] = gallery.embedding_map(drawn, features, run.seed)
             shown["neighbours"] = gallery.neighbours(drawn, features, run.encoder)
     return shown

@@ -156,18 +156,17 @@ def build_method(
         return registry.build(cls, learner, parameters, told)
 
 
-def targets_of(streams: dict[str, Samples]) -> dict[str, tuple[str, ...] | None]:
-    """The further columns of all streams: the names of each one's classes, or None where it holds numbers."""
-    return {name: column.classes for samples in streams.values() for name, column in samples.targets.items()}
+def tell(cls: type[Method], streams: dict[str, Samples]) -> dict[str, Any]:
+    """What the data tell the method, see `withhold.methods.registry.TOLD`, as a run's configuration keeps it.
 
-
-def classes_of(cls: type[Method], streams: dict[str, Samples]) -> tuple[str, ...]:
-    """The names of the classes in the stream that the method takes labels from, else in its first one.
+    The classes are those of the stream that it takes labels from, else of its first one.
 
     Raises:
         UsageError: the labels that it needs are missing.
     """
-    for stream, need in cls.needs.items():
-        if need.labelled:
-            return streams[stream].labelled(f"the stream {stream}").classes
-    return next(iter(streams.values())).classes
+    taught = [streams[name].labelled(f"the stream {name}") for name, need in cls.needs.items() if need.labelled]
+    columns = [streams[name].targets for name, need in cls.needs.items() if "targets" in need.parts]
+    return {
+        "classes": list((taught or list(streams.values()))[0].classes),
+        "targets": {n: target.classes and list(target.classes) for held in columns for n, target in held.items()},
+    }

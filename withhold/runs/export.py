@@ -39,7 +39,7 @@ def export(run: Run, to: str, path: Path) -> float:
     except ImportError as error:
         raise WithholdError("ONNX needs more packages: pip install 'withhold[onnx]'.") from error
     encoder = run.encoder
-    name = taken(run).name
+    name = taken(run)[0]
     items, other = noise(run, 3), noise(run, 5)
     with torch.inference_mode():
         expected = encoder(other)
@@ -69,7 +69,7 @@ def inputs(run: Run) -> str:
 
 def lengths(run: Run) -> list[int]:
     """The shape of an item that the run's encoder takes."""
-    return [run.config["decoding"][length] for length in taken(run).lengths]
+    return [run.config["decoding"][length] for length in taken(run)[1]]
 
 
 def taken(run: Run) -> kinds.Input:

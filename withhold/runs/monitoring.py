@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from withhold import evaluation, kinds, training
+from withhold import evaluation, kinds, nets, training
 from withhold.data import Samples
 from withhold.needs import Need
 from withhold.training import Row
@@ -24,32 +24,32 @@ def choose(needs: Mapping[str, Need], streams: Mapping[str, Samples]) -> tuple[S
         for row in np.flatnonzero(samples.labels >= 0)
     }
 
-    def untold(samples: Samples) -> np.ndarray:
-        known = np.zeros(len(samples), bool) if samples.labels is None else np.asarray(samples.labels) >= 0
-        return known & [(samples.source, name) not in told for name in samples.names] if told else known
+    def shuffled(samples: Samples) -> list[int]:
+        return torch.randperm(len(samples), generator=torch.Generator().manual_seed(0)).tolist()
 
-    known = {stream: untold(samples) for stream, samples in streams.items()}
-    stream = next((stream for stream in streams if known[stream].any()), next(iter(streams)))
-    samples = streams[stream]
-    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0)).numpy()
-    if known[stream].any():
-        order = order[known[stream][order]]
+    known = {
+        stream: [i for i in shuffled(part) if part.labels[i] >= 0 and (part.source, part.names[i]) not in told]
+        for stream, part in streams.items()
+        if part.labels is not None
+    }
+    stream = next((stream for stream, rows in known.items() if rows), next(iter(streams)))
+    samples, rows = streams[stream], known.get(stream) or shuffled(streams[stream])
     most = max(200, 2000 // kinds.of(samples.kind).images(samples))  # it is looked at some twenty times a run
-    queries = min(most // 4, len(order) // 4)
-    bank = samples.select(order[queries : queries + most]).middles()
-    return bank, samples.select(order[: queries if known[stream].any() else 0]).middles()
+    count = min(most // 4, len(rows) // 4)
+    bank, asked = samples.select(rows[count : count + most]), rows[: count if known.get(stream) else 0]
+    return bank.middles(), samples.select(asked).middles()
 
 
 def look(encoder: Any, bank: Samples, queries: Samples) -> Row:
     """The monitor's numbers: rank, spread, and k-NN accuracy where there are queries."""
     device = next(encoder.parameters()).device
-    features = evaluation.features(encoder, bank, device=device)
+    features = nets.features(encoder, bank, device=device)
     row = {"rank": training.rank(features), "spread": training.spread(features)}
     if len(queries) and len(bank.classes) > 1:
         found = evaluation.knn(
             features,
             torch.as_tensor(bank.labels),
-            evaluation.features(encoder, queries, device=device),
+            nets.features(encoder, queries, device=device),
             len(bank.classes),
         )
         row["knn"] = (found == torch.as_tensor(queries.labels)).float().mean().item()

@@ -13,7 +13,7 @@ from withhold.files import writing
 from withhold.orders import whole
 from withhold.pictures import Columns, grid
 from withhold.report import gallery
-from withhold.runs.build import build_method, choose, classes_of, load_streams, make_tokenizer, targets_of
+from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
 from withhold.runs.run import Run
 from withhold.training import prepare
 
@@ -45,9 +45,7 @@ def preview(
         if "tokenizer" in decoding:
             make_tokenizer(cls, sources, chosen, decoding, Path(folder))
         streams = load_streams(cls, sources, decoding)
-        learner = build_method(
-            cls, chosen, parameters, seed, {"classes": classes_of(cls, streams), "targets": targets_of(streams)}
-        )
+        learner = build_method(cls, chosen, parameters, seed, tell(cls, streams))
     count = whole(cls.order, min(8, *(len(s) for s in streams.values())))
     feeder = data.Feeder(streams, cls.needs, count, seed, orders=cls.order, groups=learner.get_buffer)
     prepare(learner, streams, seed)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from withhold import data, evaluation, outside
+from withhold import data, evaluation, nets, outside
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
@@ -161,7 +161,7 @@ class Run:
         """
         samples = self.load_data(source, labels=labels, strict=strict)
         encoder = copy.deepcopy(self.encoder)  # which moves to the device; the run's own stays
-        vectors = evaluation.features(encoder, samples, device=defaults.device()).numpy()
+        vectors = nets.features(encoder, samples, device=defaults.device()).numpy()
         kept = samples.readable()  # in place of the others their neighbours were embedded
         samples, vectors = samples.select(kept), vectors[kept]
         columns: dict[str, Any] = {"path": pyarrow.array(samples.names)}
@@ -221,38 +221,37 @@ class Run:
             raise UsageError(
                 f"{self.config['method']} has learned no names of classes: leave the protocol classifier out."
             )
+        controls = {"untrained": self.untrained()}
+        if self.config["encoder"]["pretrained"]:
+            controls["start"] = self.start()
         options: dict[str, Any] = {
-            "controls": self._controls(), "learned": self._learned(), "seed": self.seed, "device": defaults.device(),
+            "controls": controls, "learned": self._learned(), "seed": self.seed, "device": defaults.device()
         }  # fmt: skip
-        if any(evaluation.find(name).takes == evaluation.SEQUENCES for name in protocols):
+        taken = [evaluation.find(name).takes for name in protocols]
+        if evaluation.SEQUENCES in taken:
             sequences = data.sequences(source)
             return self._keep(
                 evaluation.evaluate(self.encoder, None, sequences, protocols, source=str(source), **options)
             )
+        wanted = tuple(dict.fromkeys(part for need in taken for part in need.parts))
+        beside: dict[str, Any] = {"labels": labels, "strict": strict, "parts": wanted}
         parts = {"train": source, "test": test} if test is not None else data.splits(source, self.kind_of(source))
         if parts:
-            bank, queries = (self.load_data(parts[part], labels=labels, strict=strict) for part in ("train", "test"))
+            bank, queries = (self.load_data(parts[part], **beside) for part in ("train", "test"))
         else:
-            bank, queries = self.load_data(source, labels=labels, strict=strict).split(test_fraction, self.seed)
+            bank, queries = self.load_data(source, **beside).split(test_fraction, self.seed)
             queries = self._without_told(source, queries)
         rows = evaluation.evaluate(
             self.encoder, bank, queries, protocols, supervised=supervised, classifier=classifier, **options
         )
         return self._keep(rows)
 
-    def _controls(self) -> dict[str, Encoder]:
-        """The encoders that its own is measured beside."""
-        controls = {"untrained": self.untrained()}
-        if self.config["encoder"]["pretrained"]:
-            controls["start"] = self.start()
-        return controls
-
     def _learned(self) -> list[Samples] | None:
         """What it was trained on; None where that is not there any more."""
         try:
             return self.streams()
         except WithholdError as error:
-            log.info("batch statistics are those of the evaluation's items, for the run's own are gone (%s)", error)
+            log.info("training data cannot be read (%s): batch statistics are those of the items measured on", error)
             return None
 
     def _without_told(self, source: Any, test: Samples) -> Samples:

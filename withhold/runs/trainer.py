@@ -25,7 +25,7 @@ from withhold.options import Options, named
 from withhold.report import write as write_report
 from withhold.report.report import inputs
 from withhold.runs import monitoring
-from withhold.runs.build import build_method, choose, classes_of, load_streams, make_tokenizer, targets_of
+from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
 from withhold.runs.run import Run, write_json, write_weights
 from withhold.training import Outcome, Row, defaults
 
@@ -78,7 +78,7 @@ def train(
     build_method(cls, chosen, parameters, options.seed, told)
     prepare_folder(folder)
     streams = load_streams(cls, sources, decoding, labels=options.labels, strict=options.strict)
-    told = {"classes": classes_of(cls, streams), "targets": targets_of(streams)}
+    told = tell(cls, streams)
     learner = build_method(cls, chosen, parameters, options.seed, told)
     fabric = _fabric(learner, options)
     labels = None if options.labels is None else os.path.abspath(options.labels)
@@ -104,8 +104,7 @@ def train(
         "decoding": decoding,
         "data": [_describe(source) for source in sources],
         "streams": {name: {"items": len(part), "fingerprint": part.fingerprint} for name, part in streams.items()},
-        "classes": list(told["classes"]),
-        "targets": told["targets"],
+        **told,
         "training": asdict(replace(options, labels=labels)),
     }
     if begun:
@@ -203,7 +202,18 @@ def _finish(
 def _check_same(folder: Path, config: dict[str, Any]) -> None:
     """A run is resumed with its own data and configuration or not at all."""
     saved = Run(folder).config
-    for part in ("withhold", "method", "parameters", "encoder", "decoding", "data", "training", "classes", "streams"):
+    for part in (
+        "withhold",
+        "method",
+        "parameters",
+        "encoder",
+        "decoding",
+        "data",
+        "training",
+        "classes",
+        "targets",
+        "streams",
+    ):
         before, now = saved[part], config[part]
         pairs = before.items() if isinstance(before, dict) else [(part, before)]
         for name, value in pairs:

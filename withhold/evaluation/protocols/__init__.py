@@ -48,14 +48,12 @@ class Protocol:
         """
         sequences = not isinstance(data, Samples)
         held = str(SEQUENCES) if sequences else data.kind
-        whatever = self.takes.kind() == "items" and not sequences
-        if not whatever and held not in ([str(self.takes)] if sequences else map(self.takes.kind, self.takes.kinds)):
-            raise UsageError(
-                f"{self.name} is measured on {self.takes}, not on {held}: measure it by itself, on such data."
-            )
-        if whatever and not set(self.takes.parts) - {"label"}:
+        wanted = [str(SEQUENCES)] if self.takes == SEQUENCES else [self.takes.kind(one) for one in self.takes.kinds]
+        if held not in wanted and (sequences or wanted != ["items"]):
+            raise UsageError(f"{self.name} is measured on {self.takes}, not on {held}: give it such data, by itself.")
+        if wanted == ["items"]:
             data = data.of(kind)
-        return data.labelled("the evaluation") if self.takes.labelled else data
+        return data if sequences else data.serving(self.takes, "the evaluation")
 
 
 def names() -> list[str]:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from withhold import nets
 from withhold.errors import UsageError
-from withhold.evaluation.features import features
 from withhold.evaluation.task import Task
 
 TAKES = "video + audio"
@@ -33,7 +33,7 @@ def measure(task: Task) -> list[dict]:
             "a run that learned from videos with sound."
         )
     halves = {
-        name: F.normalize(features(task.encoder, task.test.of(kind), device=task.device), dim=1)
+        name: F.normalize(nets.features(task.encoder, task.test.of(kind), device=task.device), dim=1)
         for name, kind in KINDS.items()
     }
     count = len(task.test)

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from withhold import kinds
+from withhold import kinds, nets
 from withhold.data import Samples
 from withhold.errors import UsageError
-from withhold.evaluation.features import pooled
 from withhold.evaluation.task import Task
 
 CHUNK = 2**22
@@ -130,7 +129,7 @@ def _sorted(rows: Tensor) -> Tensor:
 def _descriptors(task: Task, samples: Samples) -> Tensor:
     """Float [n, p, d] on the task's device, of length 1: one a pooling; of raw data, and of what has no map, one."""
     if task.encoder is not None and kinds.of(samples.kind).maps:
-        rows = pooled(task.encoder, _pool, samples, device=task.device)
+        rows = nets.rows(task.encoder, lambda images: _pool(task.encoder.maps(images)), samples, task.device)
     else:
         rows = task.features(samples)[:, None]
     return F.normalize(rows, dim=2).to(task.device)

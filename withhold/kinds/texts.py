@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from withhold import data
-from withhold.data import texts
-from withhold.kinds.traits import Input, Traits, register
+from withhold.data.texts import read
+from withhold.kinds.traits import Traits, register
 from withhold.page import excerpt
 
 LETTERS = 150
@@ -17,14 +17,9 @@ MOST_WORDS = 5000
 
 @register
 class Text(Traits):
-    name = "text"
-    batch = 64
-    control = "tf-idf"
+    name, control, length, typed, tile = "text", "tf-idf", "tokens", True, (240, 144)
     alike = True  # its own deviation would make the rarest word the largest
-    typed = True
-    length = "tokens"
-    tile = (240, 144)
-    input = Input("texts", ("tokens",), "numbers of tokens by the run's tokenizer.json, int64, 0 behind the end")
+    input = ("texts", ("tokens",), "numbers of tokens by the run's tokenizer.json, int64, 0 behind the end")
 
     def raw(self, samples, train=None):
         return tf_idf(samples, train or samples)
@@ -34,22 +29,17 @@ class Text(Traits):
 
     def noise(self, encoder, shape, rng):
         """Texts of any length, from a whole window to none: what padding does is a part of the network."""
-        n, tokens = shape
-        ends = torch.linspace(tokens, 0, n)[:, None]
-        return torch.randint(1, encoder.vocabulary, (n, tokens), generator=rng) * (torch.arange(tokens) < ends)
+        ends = torch.linspace(shape[1], 0, shape[0])[:, None]
+        return torch.randint(1, encoder.vocabulary, tuple(shape), generator=rng) * (torch.arange(shape[1]) < ends)
 
     def items(self, samples, indices, encoder):
         """The texts in their source, or where they are not to be found again, as the encoder reads them."""
         found = data.items(samples.source or None, [samples.names[i] for i in indices], self.name)
-        read = (torch.tensor(samples.whole(i)[None, :LETTERS]) for i in indices)
-        return [
-            encoder.words(tokens)[0].replace("[UNK]", "…") if item is None else item
-            for item, tokens in zip(found, read, strict=True)
-        ]
+        words = (encoder.words(torch.tensor(samples.whole(i)[None, :LETTERS]))[0] for i in indices)
+        return [text.replace("[UNK]", "…") if item is None else item for item, text in zip(found, words, strict=True)]
 
     def show(self, item):
-        """The beginning."""
-        return {"text": excerpt(texts.read(item), LETTERS)}
+        return {"text": excerpt(read(item), LETTERS)}
 
 
 def tf_idf(documents: Any, train: Any) -> Tensor:

@@ -1,0 +1,81 @@
+"""What a run is measured beside: controls whose statistics are the run's own, and the start where it was published."""
+
+import numpy as np
+import pytest
+
+from withhold import data, evaluation, nets
+from withhold.console import print_results
+from withhold.contract.tiny import RATE, sounds, videos
+from withhold.errors import UsageError
+from withhold.report import report
+from withhold.runs import run as runs
+from withhold.runs.run import write_weights
+
+
+@pytest.fixture
+def photos_folder(photos, tmp_path):
+    np.savez(tmp_path / "photos.npz", images=photos[:80], labels=np.arange(80) % 2)
+    return str(tmp_path / "photos.npz")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_untrained_run_is_worth_what_its_control_is(make_run, photos_folder, there):
+    """A transfer, from digits to photographs, of a training without a step; also where the digits are gone."""
+    run = make_run(data=["digits" if there else "gone/digits"])
+    encoder = run.untrained()
+    nets.refresh_statistics(encoder, evaluation.plain_batches([data.load("digits", size=32, channels=1)], "cpu"))
+    write_weights(run.folder / "encoder.safetensors", encoder)
+    rows = run.evaluate(photos_folder, protocols=("knn", "linear"))
+    values = {(row["encoder"], row["protocol"]): row["value"] for row in rows}
+    assert values["trained", "knn"] == values["untrained", "knn"]
+    assert values["trained", "linear"] == values["untrained", "linear"]
+
+
+def test_published_weights_are_a_row_and_no_control_starts_from_them(make_run, photos_folder, monkeypatch):
+    started, build = [], runs.build_encoder
+
+    def published(config, seed):
+        started.append(config["pretrained"])
+        return build(config | {"pretrained": False}, 77 if config["pretrained"] else seed)
+
+    monkeypatch.setattr(runs, "build_encoder", published)
+    config = {"name": "convnet", "size": 32, "channels": 1, "pretrained": True}
+    run = make_run(encoder=config, finished=False, data=["gone"])
+    write_weights(run.folder / "encoder.safetensors", published(config, 3))
+    rows = run.evaluate(photos_folder, protocols=("knn",))
+    assert [row["encoder"] for row in rows] == ["trained", "untrained", "start", "pixels"]
+    assert rows[0]["value"] == rows[2]["value"]
+    fresh = run.untrained().state_dict()
+    assert started[-1] is False
+    assert any((fresh[name] != value).any() for name, value in run.start().state_dict().items())
+
+
+def test_the_interval_of_few_items_is_shown(make_run, photos_folder, capsys):
+    run = make_run()
+    rows = run.evaluate(photos_folder, protocols=("knn",))
+    low, high = rows[0]["low"], rows[0]["high"]
+    print_results(rows)
+    said = capsys.readouterr().out
+    assert f"({low:.3f} to {high:.3f})" in said
+    assert "(95 %)" in said
+    page = report.write(run).read_text(encoding="utf-8")
+    assert f"{100 * low:.0f} to {100 * high:.0f}" in page
+    assert "with 95 % confidence" in page
+
+
+def test_an_encoder_of_images_sees_the_pictures_of_pairs():
+    pairs = data.Joined(videos(1, 1.0), sounds(1.0)).select(range(24))
+    encoder = nets.build("convnet", size=32, channels=3)
+    rows, expected = (evaluation.evaluate(encoder, part, part, ("knn",)) for part in (pairs, pairs.of("video")))
+    assert [row | {"data": ""} for row in rows] == [row | {"data": ""} for row in expected]
+    with pytest.raises(UsageError, match="an encoder of image takes only one of them"):
+        evaluation.evaluate(encoder, pairs, pairs, ("crossmodal",))
+
+
+def test_a_pair_without_a_label_is_a_class_of_its_own():
+    pairs = data.Joined(videos(1, 1.0), sounds(1.0)).select(range(24))
+    encoder = nets.build("audiovisual", size=32, channels=3, rate=RATE)
+    bare = pairs.with_labels(np.full(24, -1), ("a", "b"))
+    rows = evaluation.evaluate(encoder, bare, bare, ("crossmodal",), pixels=False)
+    assert [row["direction"] for row in rows] == ["picture to sound", "sound to picture"]
+    assert [row["chance_at_1"] for row in rows] == [pytest.approx(1 / 24)] * 2

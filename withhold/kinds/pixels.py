@@ -1,0 +1,58 @@
+"""Images and videos."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from withhold import data, nets, views
+from withhold.data.stills import middle
+from withhold.kinds.traits import Input, Traits, register
+from withhold.page import THUMBNAIL, cell
+
+SIDE = 32
+FRAMES, FRAME_SIDE = 4, 16
+
+
+@register
+class Image(Traits):
+    name, batch, control, maps = "image", 256, "pixels", True
+    input: Input = ("images", ("channels", "size", "size"), "numbers from 0 to 1")
+
+    def raw(self, samples, train=None):
+        """Pixels in [0, 1] as float32 [n, c*h*w], averaged down to 32 px at most."""
+        return nets.rows(nn.Identity(), lambda images: shrink(images, SIDE), samples, "cpu")
+
+    def change(self, items, encoder, rng):
+        """Images uint8 [n, c, h, w] -> crops and flips of them; of a clip [n, t, c, h, w] the same one throughout."""
+        return views.augment(items, rng, crop=(0.4, 1.0))
+
+    def show(self, item):
+        return cell(data.thumbnail(item, THUMBNAIL))
+
+
+@register
+class Video(Image):
+    name, batch, maps, length = "video", 32, False, "frames"
+    input = ("videos", ("frames", "channels", "size", "size"), "numbers from 0 to 1")
+
+    def raw(self, samples, train=None):
+        """The pixels of a few frames, evenly spread over the whole of a video, in a row at 16 px: [n, 4*c*h*w]."""
+        found = []
+        for item in range(len(samples)):
+            frames = samples.whole(item)
+            places = np.linspace(0, len(frames) - 1, FRAMES).round().astype(int)
+            few = views.to_float(torch.from_numpy(frames[places]).permute(0, 3, 1, 2))
+            found.append(shrink(few, FRAME_SIDE).flatten())
+        return torch.stack(found)
+
+    def images(self, samples):
+        return samples.shape[0]
+
+    def show(self, item):
+        return super().show(middle(item))
+
+
+def shrink(images: Tensor, side: int) -> Tensor:
+    """Images [n, c, h, w] -> their block means [n, c*h*w], at most `side` pixels high and wide."""
+    return F.interpolate(images, [min(length, side) for length in images.shape[2:]], mode="area").flatten(1)

@@ -1,0 +1,56 @@
+"""Sounds."""
+
+import base64
+import mimetypes
+from pathlib import Path
+
+import numpy as np
+import torch
+from markupsafe import Markup
+from PIL import Image
+from torch import nn
+
+from withhold import data, nets, views
+from withhold.data.sounds import Sounds, decode, encode
+from withhold.kinds.traits import Traits, register
+from withhold.nets.sounds import DEVIATION, MEAN
+from withhold.page import THUMBNAIL, cell
+
+SECONDS, BYTES = 30, 300_000
+"""How much of a sound is drawn, and how large a file may be to be heard."""
+
+
+@register
+class Audio(Traits):
+    name, batch, control, length, tile = "audio", 128, "spectrogram", "seconds", (240, 120)
+
+    def raw(self, samples, train=None):
+        """The mean and the deviation over time of each band of the log-mel spectrogram, [n, 2 * 40]."""
+
+        def statistics(waves):
+            spectrogram = (views.log_mel(waves, round(samples.rate))[:, 0] - MEAN) / DEVIATION
+            deviation, mean = torch.std_mean(spectrogram, dim=2)
+            return torch.cat([mean, deviation], dim=1)
+
+        return nets.rows(nn.Identity(), statistics, samples, "cpu")
+
+    def change(self, items, encoder, rng):
+        """Sounds int16 [n, s], louder or softer, earlier or later; for an encoder of sounds, masked spectrograms."""
+        heard = views.time_shift(views.gain(views.to_float(items), rng, 6.0), rng, 0.1)
+        if not isinstance(encoder, nets.AudioEncoder):
+            return heard
+        return views.mask_bands(encoder.normalize(heard), rng, 0.2, 0.2)
+
+    def items(self, samples, indices, encoder):
+        return [encode(sound, samples.measured().rate) for sound in samples.read(np.asarray(indices))]
+
+    def show(self, item):
+        """The spectrogram of half a minute at most, in a picture of one size, and a small file of its own itself."""
+        rate = min(Sounds().measure(item)["rate"], data.MOST_RATE)
+        sound = views.to_float(torch.from_numpy(decode(item, rate)[None, : SECONDS * rate]))
+        drawn = views.draw_log_mel(views.log_mel(sound, rate))[0, 0]
+        shown = cell(Image.fromarray(drawn.mul(255).byte().numpy()).resize((THUMBNAIL, THUMBNAIL // 2)))
+        if isinstance(item, str) and Path(item).stat().st_size <= BYTES:
+            kind = mimetypes.guess_type(item)[0] or "application/octet-stream"
+            shown["sound"] = Markup(f"data:{kind};base64," + base64.b64encode(Path(item).read_bytes()).decode())
+        return shown
