@@ -42,12 +42,13 @@ def columns(method: Method, streams: Sequence[Samples], seed: int) -> pictures.C
     except UsageError:
         return {}
     method = copy.deepcopy(method)
+    says = type(method).predict is not Method.predict
     method.seed(seed)
-    nets.refresh_statistics(method, [batch])  # it shows how it learned: by the statistics of views, not of plain items
+    if says:  # it shows how it learned: by the statistics of views, not of plain items
+        nets.refresh_statistics(method, [batch], lambda batch: method.predict(method.hide(batch)[0]))
     method.seed(seed)
     with torch.inference_mode():
         visible, withheld = method.hide(batch)
-        says = type(method).predict is not Method.predict
         return pictures.select(method.picture(visible, withheld, method.predict(visible) if says else None), ROWS)
 
 
