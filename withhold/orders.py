@@ -1,5 +1,7 @@
 """The order in which a method wants the items of a stream: `order = {"images": Episodes()}` in its class."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +15,11 @@ class Shuffled:
 
     Attributes:
         by: what parts the items into groups: "label", the name of a buffer of the method, int64 [n], "" for nothing.
+        unit: a batch has so many items, or a multiple of it.
     """
 
-    by = ""
+    by: str = ""
+    unit: int = 1
 
     def epoch(self, count: int, groups: Any, batch_size: int, rng: np.random.Generator) -> np.ndarray:
         """`count` items, int64; `groups` int64 [n], -1 for none. By groups, these are whole batches."""
@@ -55,8 +59,12 @@ class Episodes(Shuffled):
     queries: int = 15
     by = "label"
 
+    @property
+    def unit(self):
+        return self.ways * (self.shots + self.queries)
+
     def epoch(self, count, groups, batch_size, rng):
-        each, size = self.shots + self.queries, self.ways * (self.shots + self.queries)
+        each, size = self.shots + self.queries, self.unit
         members = [rows for rows in _members(groups) if len(rows) >= each]
         if len(members) < self.ways:
             raise UsageError(
@@ -70,6 +78,12 @@ class Episodes(Shuffled):
             )
         chosen = [members[k] for _ in range(count // size) for k in rng.choice(len(members), self.ways, replace=False)]
         return np.concatenate([rng.choice(rows, each, replace=False) for rows in chosen])
+
+
+def whole(orders: Mapping[str, Shuffled], count: int) -> int:
+    """The smallest batch of `count` items or more that suits all orders."""
+    unit = math.lcm(*(order.unit for order in orders.values()))
+    return -(-count // unit) * unit
 
 
 def _members(groups: np.ndarray | None) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import withhold
-from tests.data.recordings import tone, write_sound, write_video
+from tests.data.recordings import write_sound
 from withhold.answers import apply, write
 from withhold.cli import main
 from withhold.data.images import decode
@@ -159,49 +159,6 @@ def test_what_a_method_takes_besides_the_item_is_read_by_its_type(make_run, tmp_
             apply(run, str(tmp_path / "photo.png"), tmp_path / "out", **given)
     with pytest.raises(WithholdError, match=r"none\.png"):
         apply(run, str(tmp_path / "photo.png"), tmp_path / "out", style=str(tmp_path / "none.png"))
-
-
-SOUND_OF_PIXELS = '''
-from withhold.methods import Method, answers, method
-from withhold.nets import AudioVisualEncoder
-
-
-@method(paper="Zhao et al., ECCV 2018", needs={"clips": "video + audio"}, family="reconstruct")
-class SoundOfPixels(Method):
-    """Withholds which part of a sound belongs to which half of the picture.
-
-    Args:
-        seconds: of sound.
-    """
-
-    def __init__(self, encoder: AudioVisualEncoder, frames: int = 1, fps: float = 8.0, seconds: float = 0.5):
-        super().__init__(encoder)
-
-    def apply_to(self, clip):
-        frames, sound = self.encoder.take(clip)
-        light = [half.mean() for half in frames.chunk(2, dim=-1)]
-        rate = self.encoder.hearing.rate
-        return {side: answers.Sound(part * sound[0], rate) for side, part in zip(("left", "right"), light)}
-'''
-
-
-def test_sounds_of_a_clip_are_written(make_run, tmp_path):
-    (tmp_path / "toy.py").write_text(SOUND_OF_PIXELS)
-    frames = np.zeros((8, 32, 32, 3), np.uint8)
-    frames[:, :, 16:] = 255
-    write_video(tmp_path / "clips" / "duo.mkv", frames, 8, tone(300, 1, 4000), 4000)
-    encoder = {"name": "audiovisual", "size": 32, "channels": 3, "rate": 4000, "pretrained": False}
-    decoding = {"size": 32, "channels": 3, "rate": 4000, "frames": 1, "fps": 8.0, "seconds": 0.5}
-    run = make_run("duo", method=str(tmp_path / "toy.py"), encoder=encoder, decoding=decoding)
-    assert main(["apply", str(run.folder), str(tmp_path / "clips"), "--out", str(tmp_path / "out")]) == 0
-    heard = {}
-    for side in ("left", "right"):
-        with wave.open(str(tmp_path / "out" / f"duo-{side}.wav")) as sound:
-            assert (sound.getframerate(), sound.getnframes()) == (4000, 2000)
-            heard[side] = np.frombuffer(sound.readframes(2000), "<i2").astype(float)
-    (clip,) = run.load_data(str(tmp_path / "clips"), run.kind).of("audio").batch([0]).numpy().astype(float)
-    assert np.abs(heard["left"]).max() < 0.05 * np.abs(clip).max()
-    assert np.abs(heard["right"] - clip).max() < 0.05 * np.abs(clip).max()
 
 
 def test_an_image_of_any_shape_is_named_as_its_folder_would_be(make_run, tmp_path, photos):

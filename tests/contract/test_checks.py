@@ -8,10 +8,12 @@ from PIL import Image
 
 from withhold import contract
 from withhold.cli import main
-from withhold.contract import Trial
+from withhold.contract import Trial, tiny
 from withhold.contract.checks import checks
 from withhold.errors import WithholdError
 from withhold.methods import find
+from withhold.needs import parse
+from withhold.orders import Episodes
 
 WHOLE = '''
 import torch
@@ -154,6 +156,18 @@ def test_the_verb_takes_data_of_ones_own(toy, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("ok") and line.endswith(".") for line in lines)
     assert len(lines) == 12
+
+
+def test_every_kind_that_a_stream_offers_is_checked(toy):
+    cls = find(str(toy('"image"', '"image | audio"')))
+    with pytest.raises(WithholdError, match="Of the kind audio: "):
+        named(cls, "alternatives")(Trial(cls))
+
+
+def test_episodes_get_as_many_classes_as_they_have_ways():
+    samples = tiny.stream(parse("audio + label"), {}, 32, 3, order=Episodes(ways=7))
+    assert np.bincount(samples.labels).tolist() == [19, 18, 18, 19, 18, 18, 18]
+    assert len(samples.classes) == 7
 
 
 def test_what_there_are_no_tiny_data_of_is_asked_for(toy, capsys):

@@ -26,7 +26,7 @@ IMAGE = (3, 32, 32)
         ("image + targets + domain", (IMAGE, {"photograph": (), "lightness": ()}, ())),
         ("image | text + label", (IMAGE, ())),
         ("image + text", (IMAGE, TOKENS)),
-        ("video + poses", (FRAMES, (4,))),
+        ("video + poses", (FRAMES, (12,))),
         ("video + audio + label", (FRAMES, SOUND, ())),
         ("text + text", (TOKENS, TOKENS)),
         ("audio + number", (SOUND, ())),
@@ -57,7 +57,7 @@ class Columns(Method):
     def __init__(self, encoder: Encoder, targets: dict):
         super().__init__(encoder)
         self.targets = targets
-        widths = {name: len(classes or [name]) for name, classes in targets.items()} | {"pose": 4}
+        widths = {name: len(classes or [name]) for name, classes in targets.items()} | {"pose": 12}
         self.heads = nn.ModuleDict({name: nn.Linear(encoder.dim, width) for name, width in widths.items()})
 
     def withhold(self, images):

@@ -9,14 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-import withhold
 from withhold import data
 from withhold.errors import UsageError, WithholdError
 from withhold.methods import Method, method
 from withhold.needs import parse
 from withhold.orders import Balanced, Episodes
 from withhold.runs import build
-from withhold.runs.preview import preview
 
 
 def declare(streams, order=None, **methods):
@@ -293,141 +291,3 @@ def test_an_order_follows_the_clusters_that_a_method_writes_between_steps():
         assert clusters[numbers].bincount().tolist() == [4, 4], step
         if step == 2:  # in the middle of an epoch
             clusters.copy_((torch.arange(40) >= 38).long())
-
-
-TOY = '''
-import torch
-from torch import nn
-from withhold import nets, views
-from withhold.methods import Method, method
-from withhold.orders import Balanced
-
-@method(paper="none", needs={needs}, family="contrast")
-class Toy(Method):
-    """Says which source an item is from."""
-    {order}
-    def __init__(self, encoder: nets.{encoder}{more}):
-        super().__init__(encoder)
-        self.head = nn.Linear(encoder.dim, 2)
-
-    def withhold(self, items):
-        *seen, answer = items
-        return seen[0], (answer if {plain} else (answer != 0).sum(1) % 2)
-
-    def predict(self, seen):
-        return self.head(self.encoder(views.to_float(seen)))
-
-    def loss(self, predicted, withheld):
-        return {{"loss": nn.functional.cross_entropy(predicted, withheld)}}
-'''
-
-
-def test_a_method_of_several_domains_lives_from_training_to_report(tmp_path):
-    for k in range(24):
-        image(tmp_path / "dark" / f"{'ab'[k % 2]}" / f"{k}.png", k)
-        image(tmp_path / "light" / f"{'bc'[k % 2]}" / f"{k}.png", 200 + k)
-    order = 'order = {"items": Balanced()}\n'
-    code = TOY.format(
-        needs='{"items": "image + label + domain"}', encoder="ImageEncoder", more="", plain=True, order=order
-    )
-    (tmp_path / "toy.py").write_text(code)
-    sources = [str(tmp_path / name) for name in ("dark", "light")]
-    run = withhold.train(str(tmp_path / "toy.py"), *sources, epochs=2, batch_size=6, out=tmp_path / "run")
-    assert run.finished
-    assert run.config["classes"] == ["a", "b", "c"]
-    assert len(run.embed(sources[1])) == 24
-    assert (tmp_path / "run" / "report.html").is_file()
-
-
-def test_a_method_of_two_texts_lives_from_training_to_embedding(tmp_path, sentences):
-    more = ', tokens: int = 8, tokenizer: str = "words"'
-    code = TOY.format(needs='{"items": "text + text"}', encoder="TextEncoder", more=more, plain=False, order="")
-    (tmp_path / "toy.py").write_text(code)
-    run = withhold.train(str(tmp_path / "toy.py"), sentences, epochs=2, batch_size=8, out=tmp_path / "run")
-    assert run.finished
-    assert len(run.embed(sentences)) == 40
-
-
-COLUMNS = '''
-from torch import nn
-from torch.nn import functional as F
-from withhold import nets, views
-from withhold.methods import Method, method
-
-@method(paper="none", needs={"images": "image + targets"}, family="contrast")
-class Columns(Method):
-    """Says several columns of a table."""
-
-    def __init__(self, encoder: nets.ImageEncoder, targets: dict[str, tuple[str, ...] | None]):
-        super().__init__(encoder)
-        self.targets = targets
-        self.heads = nn.ModuleDict({n: nn.Linear(encoder.dim, len(c) if c else 1) for n, c in targets.items()})
-
-    def withhold(self, images):
-        return views.to_float(images[0]), images[1]
-
-    def predict(self, seen):
-        features = self.encoder(seen)
-        return {name: head(features) for name, head in self.heads.items()}
-
-    def loss(self, predicted, withheld):
-        parts = [
-            F.cross_entropy(predicted[n], withheld[n]) if c else F.mse_loss(predicted[n][:, 0], withheld[n])
-            for n, c in self.targets.items()
-        ]
-        return {"loss": sum(parts)}
-'''
-
-
-def test_a_method_of_two_columns_lives_from_training_to_loading(tmp_path):
-    rows = [{"image": f"{k}.png", "shade": k / 24, "kind": "xyz"[k % 3]} for k in range(24)]
-    for k in range(24):
-        image(tmp_path / f"{k}.png", 10 * k)
-    (tmp_path / "columns.py").write_text(COLUMNS)
-    source = table(tmp_path / "t.csv", rows)
-    run = withhold.train(str(tmp_path / "columns.py"), source, epochs=2, batch_size=8, out=tmp_path / "run")
-    assert run.config["targets"] == {"shade": None, "kind": ["x", "y", "z"]}
-    heads = withhold.load(tmp_path / "run").method.heads
-    assert [heads[name].out_features for name in ("shade", "kind")] == [1, 3]
-
-
-EPISODES = '''
-from torch import cdist, arange
-from torch.nn import functional as F
-from withhold import nets, views
-from withhold.methods import Method, method
-from withhold.orders import Episodes
-
-@method(paper="Snell, Swersky & Zemel, NIPS 2017", needs={"images": "image + label"}, family="verify")
-class Prototypes(Method):
-    """Names a class by the nearest of five means."""
-
-    order = {"images": Episodes(ways=5, shots=1, queries=2)}
-    batch_size = 15
-
-    def __init__(self, encoder: nets.ImageEncoder):
-        super().__init__(encoder)
-
-    def withhold(self, images):
-        return views.to_float(images[0]), images[1].view(-1, 5, 3)[:, :, 1:] * 0 + arange(5)[:, None]
-
-    def predict(self, seen):
-        means, queries = self.encoder(seen).view(-1, 5, 3, self.encoder.dim).split([1, 2], dim=2)
-        return -cdist(queries.flatten(1, 2), means.flatten(1, 2))
-
-    def loss(self, predicted, withheld):
-        return {"loss": F.cross_entropy(predicted.flatten(0, 1), withheld.flatten())}
-'''
-
-
-def test_a_method_of_episodes_lives_from_training_to_report(tmp_path):
-    for k in range(70):
-        image(tmp_path / "few" / f"c{k % 7}" / f"{k}.png", k)
-    (tmp_path / "prototypes.py").write_text(EPISODES)
-    run = withhold.train(
-        str(tmp_path / "prototypes.py"), str(tmp_path / "few"), epochs=2, batch_size=15, out=tmp_path / "run"
-    )
-    assert run.finished
-    assert (tmp_path / "run" / "report.html").is_file()
-    preview(str(tmp_path / "prototypes.py"), str(tmp_path / "few"), out=tmp_path / "seen.png")
-    assert (tmp_path / "seen.png").is_file()

@@ -8,17 +8,6 @@ from withhold.methods import find, names
 CASES = [pytest.param(name, check, id=f"{name}-{check.__name__}") for name in names() for check in checks(find(name))]
 
 
-def make(name):
-    """A method with its default encoder for a CPU, always with the same weights."""
-    return Trial(find(name)).make()
-
-
-def feed(name, *_):
-    """Its tiny data, in batches."""
-    trial = Trial(find(name))
-    return trial.feed(trial.make())
-
-
 @pytest.mark.parametrize(("name", "check"), CASES)
 def test_a_method_keeps_the_contract(name, check):
     check(Trial(find(name)))

@@ -46,7 +46,7 @@ def answer(run: "Run", source: Any, given: dict[str, str]) -> Iterator[tuple[str
 
 def is_text(run: "Run", source: Any) -> bool:
     """Whether `source` is a text to answer: what names classes takes a file or a folder of texts too."""
-    if run.kind != "text" or not isinstance(source, str):
+    if run.encoder.kind != "text" or not isinstance(source, str):
         return False
     return not (_only_names(run) and (source.startswith("hf:") or os.path.exists(source.partition("::")[0])))
 

@@ -24,6 +24,7 @@ from withhold.errors import UsageError, WithholdError
 from withhold.methods import Method
 from withhold.nets.adapters import Adapter
 from withhold.options import named
+from withhold.orders import whole
 from withhold.pictures import grid
 from withhold.runs import train
 from withhold.runs.build import build_method, choose, kinds, load_streams, make_tokenizer, tell
@@ -40,6 +41,7 @@ class Trial:
         values: of its parameters; the defaults fill the rest.
         size, channels: of images and of the frames of videos.
         sources: the data to take instead of tiny ones, one for each stream.
+        kind: of tiny data, where streams offer several; the first one where it is "".
     """
 
     cls: type[Method]
@@ -47,6 +49,12 @@ class Trial:
     size: int = 32
     channels: int = 3
     sources: tuple[Any, ...] = ()
+    kind: str = ""
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """The kind of each stream that offers several."""
+        return {stream: self.kind for stream, need in self.cls.needs.items() if self.kind in need.kinds}
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
@@ -55,7 +63,7 @@ class Trial:
     @property
     def default(self) -> str:
         """The name of the encoder."""
-        return defaults.encoder(self.cls, CPU, next(iter(kinds(self.cls, {}).values())))
+        return defaults.encoder(self.cls, CPU, next(iter(kinds(self.cls, {"kinds": self.chosen}).values())))
 
     @cached_property
     def made(self) -> tuple[dict[str, Any], dict[str, Samples]]:
@@ -71,7 +79,9 @@ class Trial:
         if "tokenizer" in encoder:
             encoder["tokenizer"] = tiny.tokenizer(encoder["tokenizer"])
         streams = {
-            stream: tiny.stream(need, self.parameters, self.size, self.channels)
+            stream: tiny.stream(
+                need, self.parameters, self.size, self.channels, self.chosen.get(stream, ""), self.cls.order.get(stream)
+            )
             for stream, need in self.cls.needs.items()
         }
         return encoder | {"name": self.default, "pretrained": False}, streams
@@ -81,8 +91,10 @@ class Trial:
         return build_method(self.cls, self.made[0], self.values, 0, tell(self.cls, self.made[1]))
 
     def feed(self, method: Method, batch_size: int = 32, feeder: type[Feeder] = Feeder) -> Feeder:
-        """The streams in batches."""
-        return feeder(self.made[1], self.cls.needs, batch_size, 0, orders=self.cls.order, groups=method.get_buffer)
+        """The streams in batches of so many items, or as many more as their order needs."""
+        orders = self.cls.order
+        count = whole(orders, batch_size)
+        return feeder(self.made[1], self.cls.needs, count, 0, orders=orders, groups=method.get_buffer)
 
     def prepared(self, batch_size: int = 32) -> tuple[Method, dict[str, Any]]:
         """The method after `prepare`, and a batch."""
@@ -105,6 +117,8 @@ Check = Callable[[Trial], None]
 def checks(cls: type[Method]) -> list[Check]:
     """The checks of a method; what learns from images takes them in whatever size and colour a person has them."""
     found: list[Check] = [card, gradients, seeds, resume, learning, values, odd_batches, half_precision, picture]
+    if any(len(need.kinds) > 1 for need in cls.needs.values()):
+        found.append(alternatives)
     if all(kind == "image" for kind in kinds(cls, {}).values()):
         found += [grey, sizes]
         if cls.channels != 1 and Trial(cls).default == "convnet":
@@ -267,6 +281,15 @@ def others(parameter: inspect.Parameter) -> list[Any]:
     if isinstance(default, float):
         return [default / 2]
     return []
+
+
+def alternatives(trial: Trial) -> None:
+    """It takes every kind of data that its streams offer."""
+    for kind in {kind for need in trial.cls.needs.values() for kind in need.kinds[1:]}:
+        try:
+            replace(trial, kind=kind, sources=()).losses()
+        except Exception as error:
+            raise WithholdError(f"Of the kind {kind}: {error}") from error
 
 
 def odd_batches(trial: Trial) -> None:

@@ -15,6 +15,7 @@ from withhold.data.tables import Lines
 from withhold.data.texts import load_tokenizer, train_tokenizer
 from withhold.errors import UsageError
 from withhold.needs import Need
+from withhold.orders import Episodes, Shuffled
 
 CLASSES = ("0", "1")
 RATE, ITEMS = 4000, 128
@@ -26,14 +27,20 @@ TOPICS = (
 )
 
 
-def stream(need: Need, parameters: dict[str, Any], size: int, channels: int) -> Samples:
+def stream(
+    need: Need, parameters: dict[str, Any], size: int, channels: int, kind: str = "", order: Shuffled | None = None
+) -> Samples:
     """What a stream holds, in windows of the length that the method's parameters say.
+
+    Args:
+        kind: which of several that it may hold; by default the first.
+        order: of its items; for episodes as many classes as they have ways, by how large values are.
 
     Raises:
         UsageError: there are no tiny data of what it holds.
     """
     held = WINDOWS | parameters
-    kinds = (need.kinds[0], *need.beside)
+    kinds = (kind or need.kinds[0], *need.beside)
     shown = held["frames"] / held["fps"] if "video" in kinds else 0.0  # seconds that a sound beside it has at least
     makers: dict[str, Callable[[], Samples]] = {
         "image": lambda: photographs(size, channels),
@@ -46,21 +53,30 @@ def stream(need: Need, parameters: dict[str, Any], size: int, channels: int) -> 
     first, *beside = (makers[kind]() for kind in kinds)
     if set(need.parts) - {"label", "number"}:
         first = _with_parts(first, size)
+    if isinstance(order, Episodes):
+        values = [np.abs(first.read(np.array([row])).astype(float)).mean() for row in range(len(first))]
+        labels = np.argsort(np.argsort(values)) * order.ways // len(values)
+        first = first.with_labels(labels, tuple(map(str, range(order.ways))))
     return data.Joined(*(part.select(range(ITEMS)) for part in (first, *beside))) if beside else first
 
 
 def _with_parts(samples: Samples, size: int) -> Samples:
-    """The same samples, where a mask, boxes and a pose tell of the photograph of the same number, by its lightness."""
+    """The same samples, where a mask, boxes and a camera's pose [3, 4] tell of the photograph of the same number.
+
+    They go by its lightness.
+    """
     count = len(samples)
     light = photographs(size).read(np.arange(count)).mean(-1, dtype=np.float32) / 255
     mask = (light > light.mean((1, 2), keepdims=True)).astype(np.uint8)[..., None]
     corner = np.stack([light.argmax(2).max(1), light.argmax(1).max(1)], axis=1) // 2
     boxes = np.concatenate([corner, corner + size // 2], axis=1)[:, None].repeat(2, axis=1).astype(np.float32)
     boxes[::2, 1] = np.nan  # every other item has only one
+    cameras = np.tile(np.eye(3, 4, dtype=np.float32), (count, 1, 1))
+    cameras[:, :, 3] = light.mean(1)[:, :: size // 2 - 1][:, :3]
     parts = {
         "mask": Samples(mask, np.arange(count).astype(str)),
         "boxes": Target(boxes),
-        "poses": Target(light[:, :: size // 2, :: size // 2].reshape(count, -1)),
+        "poses": Target(cameras.reshape(count, -1)),
         "domain": Target(np.arange(count) // 2 % 2),
         "targets": {"photograph": Target(np.arange(count) % 2, CLASSES), "lightness": Target(light.mean((1, 2)))},
     }

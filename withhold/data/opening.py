@@ -215,9 +215,10 @@ def part_of(source: Any, kind: type[Kind]) -> Part:
     if isinstance(source, Several):
         parts = [part_of(one, kind) for one in source]
         names = [part.name for part in parts]
-        titles = [name if names.count(name) == 1 else f"{name} {place}" for place, name in enumerate(names)]
+        titles = [address(one) or name for one, name in zip(source, names, strict=True)]
+        titles = [name if titles.count(name) == 1 else f"{name} {place}" for place, name in enumerate(titles)]
         tables = {title: part.table for title, part in zip(titles, parts, strict=True)}
-        return Part({"": Succession(tables)}, "", " and ".join(titles))
+        return Part({"": Succession(tables)}, "", " and ".join(names))
     base, split = _separate(source)
     name = os.fspath(base) if isinstance(base, str | os.PathLike) else f"the {type(base).__name__}"
     found = sources.tables(base, kind)

@@ -228,7 +228,11 @@ def _arranged(names: Iterable[str], kind: type[Kind], table: Callable[[str, list
         held = [name for name in names if name.lower().endswith(Images.endings)]
     tops = {name.split("/")[0] for name in held if "/" in name}
     folders = parts({top.lower(): f"{top}/" for top in sorted(tops)}) or {"": ""}
-    unknown = {name: posixpath.splitext(name)[1].lower() for name in names if not name.lower().endswith(KNOWN)}
+    unknown = {
+        name: posixpath.splitext(name)[1].lower()
+        for name in names
+        if not name.lower().endswith((*KNOWN, *kind.endings))
+    }
     found: Tables = {}
     for part, folder in folders.items():
         below = [name.removeprefix(folder) for name in held if name.startswith(folder)]

@@ -12,6 +12,7 @@ from withhold import kinds, nets, pictures
 from withhold.data import Samples, together
 from withhold.errors import UsageError
 from withhold.methods import Encoder, Method
+from withhold.orders import whole
 from withhold.page import cell, excerpt
 from withhold.report import charts, embedding
 
@@ -32,9 +33,9 @@ def columns(method: Method, streams: Sequence[Samples], seed: int) -> pictures.C
     batch: dict[str, Any] = {}
     try:
         held = [part.serving(need, "it") for need, part in zip(method.needs.values(), streams, strict=True)]
-        count = min((method.order and method.batch_size) or BATCH, *map(len, held))  # of each stream, as in training
+        count = whole(method.order, min(BATCH, *map(len, held)))  # of each stream, as in training
         for (stream, need), part in zip(method.needs.items(), held, strict=True):
-            some = np.arange(count)
+            some = np.arange(count) % len(part)
             if (order := method.order.get(stream)) and order.by == "label":
                 some = order.epoch(count, part.labels, count, np.random.default_rng(seed))
             batch[stream] = together(part.batch(some), part.beside(need, some))

@@ -228,7 +228,7 @@ def inputs(config: dict[str, Any]) -> str:
         words.append(f"{decoding['seconds']:g} s of sound at {decoding['rate']:,} Hz")
     if "tokens" in decoding:
         words.append(f"{decoding['tokens']} tokens")
-    return ", ".join(words)
+    return ", ".join(words or [f"{value} {name}" for name, value in decoding.items()])
 
 
 def command(run: "Run") -> str:

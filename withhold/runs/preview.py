@@ -10,6 +10,7 @@ from withhold import data
 from withhold import methods as registry
 from withhold.errors import UsageError
 from withhold.files import writing
+from withhold.orders import whole
 from withhold.pictures import Columns, grid
 from withhold.report import gallery
 from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
@@ -45,7 +46,7 @@ def preview(
             make_tokenizer(cls, sources, chosen, decoding, Path(folder))
         streams = load_streams(cls, sources, decoding)
         learner = build_method(cls, chosen, parameters, seed, tell(cls, streams))
-    count = min((cls.order and cls.batch_size) or 8, *(len(s) for s in streams.values()))
+    count = whole(cls.order, min(8, *(len(s) for s in streams.values())))
     feeder = data.Feeder(streams, cls.needs, count, seed, orders=cls.order, groups=learner.get_buffer)
     prepare(learner, streams, seed)
     _save(learner.picture(*learner.hide(feeder.batch(0))), out)

@@ -264,7 +264,8 @@ class Run:
             return test
         with path.open(newline="", encoding="utf-8") as file:
             names = {row["item"] for row in csv.DictReader(file) if row["stream"] in told}
-        others = [row for row, name in enumerate(test.names) if name not in names]
+        own = f"{data.address(source)}/"  # before the names of one of several domains
+        others = [row for row, name in enumerate(test.names) if not {name, own + name} & names]
         if test.labels is not None and (test.labels >= 0).any() and not (test.labels[others] >= 0).any():
             raise UsageError(
                 f"The training was told the labels of all items of {source} to be measured on: give labels of others."

@@ -7,6 +7,7 @@ import torch
 from withhold import data, kinds
 from withhold.methods import Method
 from withhold.nets import AudioEncoder, AudioVisualEncoder, ConvNet, Encoder, ImageEncoder, TextEncoder, VideoEncoder
+from withhold.orders import whole
 
 GPU_SIZE = 224
 ENCODERS = {known.kind: known.default for known in (VideoEncoder, AudioEncoder, TextEncoder, AudioVisualEncoder)}
@@ -48,8 +49,12 @@ def size(measured: int, device: torch.device) -> int:
 
 
 def batch_size(method: type[Method], count: int, kind: str) -> int:
-    """Items a step: what the method or the kind says; for small data, the largest power of two for ten an epoch."""
-    return max(2, min(method.batch_size or kinds.of(kind).batch, 2 ** (max(2, count // 10).bit_length() - 1), count))
+    """Items a step: what the method or the kind says; for small data, the largest power of two for ten an epoch.
+
+    As many more as its order of items needs, for whole episodes.
+    """
+    few = min(method.batch_size or kinds.of(kind).batch, 2 ** (max(2, count // 10).bit_length() - 1), count)
+    return whole(method.order, max(2, few))
 
 
 def minutes(device: torch.device) -> float:
