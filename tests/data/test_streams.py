@@ -175,6 +175,9 @@ def test_further_columns_are_classes_or_numbers(tmp_path, caplog):
         assert targets["kind"][place] == (k % 2 if k else -1)
     assert (targets["size"] == -1).all()
     assert targets["age"].dtype == torch.float32
+    rows[5]["age"] = 5
+    changed = data.load(table(tmp_path / "t2.csv", rows), parts=["label", "targets"], size=32)
+    assert changed.fingerprint != data.load(source, parts=["label", "targets"], size=32).fingerprint
     with caplog.at_level(logging.INFO):
         feed(declare({"images": "image"}), source)
     assert "nothing is learned from the columns label, age, size, few, kind, share" in caplog.text
@@ -269,6 +272,16 @@ def test_short_streams_go_on_in_whole_episodes():
         labels = feeder.batch(step)["few"][1].view(2, 4)
         assert (labels == labels[:, :1]).all()
         assert labels[0, 0] != labels[1, 0]
+
+
+def test_ordered_streams_are_the_same_for_any_number_of_ranks():
+    def batches(**ranks):
+        return data.Feeder({"few": labelled(44, 4)}, {"few": parse("image + label")}, 8 // ranks.get("world", 1), 0,
+                           orders={"few": Episodes(2, 1, 1)}, **ranks)  # fmt: skip
+
+    for step in range(7):
+        whole = batches().indices("few", step).tolist()
+        assert sum((batches(rank=rank, world=2).indices("few", step).tolist() for rank in range(2)), []) == whole
 
 
 def test_balanced_batches_have_as_many_of_each_class():

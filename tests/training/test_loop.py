@@ -18,6 +18,7 @@ from tests.training.toys import Rows, Toy
 from withhold import nets, options
 from withhold.errors import UsageError, WithholdError
 from withhold.methods import Optimizer
+from withhold.orders import Episodes
 from withhold.runs.run import write_weights
 from withhold.training import Plan, checkpoint, fit, prepare
 
@@ -352,6 +353,15 @@ def test_a_loss_that_compares_items_gets_all_of_them_or_none():
     with pytest.raises(UsageError, match="give a --batch-size of 2 or more"):
         fit(Comparing(), Rows(1), Plan(steps=1))
     fit(Comparing(), Rows(), Plan(steps=1))
+
+
+def test_parts_are_equal_and_hold_whole_episodes():
+    with pytest.raises(UsageError, match=r"cut a batch of 10 items into equal parts: .* multiple of 4"):
+        fit(Toy(), Rows(10), Plan(steps=1, accumulate=4))
+    method = Toy()
+    method.order = {"rows": Episodes(2, 1, 1)}
+    with pytest.raises(UsageError, match=r"cut a batch of 12 items into equal parts: .* multiple of 8"):
+        fit(method, Rows(12), Plan(steps=1, accumulate=2))
 
 
 class Game(Toy):

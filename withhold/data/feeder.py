@@ -119,8 +119,8 @@ class Feeder:
 
     def _lap(self, name: str) -> int:
         """Items of a stream from one order to the next: each once, or where it goes by groups whole batches."""
-        count = len(self.streams[name])
-        return -(-count // self.batch_size) * self.batch_size if self.orders[name].by else count
+        count, batch = len(self.streams[name]), self.batch_size * self.world
+        return -(-count // batch) * batch if self.orders[name].by else count
 
     def _ordered(self, name: str, epoch: int) -> np.ndarray:
         """A stream's items in the order of an epoch. Two streams of the same length are ordered differently."""

@@ -173,7 +173,8 @@ def _load_all(
             raise WithholdError(f"No item of {first.name} can be read as {' and '.join([*kinds, *(wanted or ())])}.")
         loaded = [samples.select(np.flatnonzero(np.isin(samples.sources, both))) for samples in loaded]
     if masked:
-        loaded[0].parts["mask"] = masks = loaded.pop()
+        masks = loaded.pop()
+        loaded[0].give("mask", masks)
         loaded[0].skipped = loaded[0].skipped + masks.skipped
     attach_columns(loaded[0], first, kind_named(kinds[0]), wanted)
     return loaded[0] if len(loaded) == 1 else Joined(*loaded)

@@ -96,13 +96,13 @@ def attach_columns(samples: Samples, part: Part, kind: type[Kind], wanted: Seque
         if not (others if name == "targets" else columns.get(name, True) or name in ("label", "mask")):
             raise UsageError(f"{part.name} has no column of {name}, which is needed: add it to its table.")
         if name == "targets":
-            samples.parts[name] = {other: target(part, other).select(rows) for other in others}
+            samples.give(name, {other: target(part, other).select(rows) for other in others})
         elif name == "domain":
-            samples.parts[name] = Target(table.domains[rows] if isinstance(table, Succession) else 0 * rows)
+            samples.give(name, Target(table.domains[rows] if isinstance(table, Succession) else 0 * rows))
         elif name in ("boxes", "poses"):
             values = table.column(str(columns[name]))
             lists = [_numbers(values[row], name, part) for row in rows]
-            samples.parts[name] = Target(_boxes(samples, table, lists) if name == "boxes" else _poses(lists, part))
+            samples.give(name, Target(_boxes(samples, table, lists) if name == "boxes" else _poses(lists, part)))
 
 
 def target(part: Part, name: str) -> Target:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from withhold.data.kind import Shape
 from withhold.data.streaming import Stream
@@ -28,6 +28,10 @@ class Target:
 
     values: np.ndarray
     classes: tuple[str, ...] | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.blake2b(self.values.tobytes() + repr(self.classes).encode(), digest_size=16).hexdigest()
 
     def select(self, indices: np.ndarray) -> "Target":
         """The values at `indices`."""
@@ -130,6 +134,11 @@ class Samples:
         found = tree_map(lambda part: part.batch(indices), {name: own[name] for name in need.parts if name in own})
         found |= {"number": torch.tensor(indices)} | ({"mask": found["mask"][:, 0]} if "mask" in found else {})
         return tuple(found[name] for name in need.parts)
+
+    def give(self, name: str, part: Any) -> None:
+        """Let a part belong to the items: Samples, a Target, or {column: Target}."""
+        self.parts[name] = part
+        self.fingerprint = self._derive("".join([name, *(one.fingerprint for one in tree_leaves(part))]).encode())
 
     def readable(self) -> np.ndarray:
         """Which items are what they are called, int64: all but those that could not be read, as far as is known."""

@@ -21,14 +21,13 @@ def scores(classifier: Classifier, samples: Samples, *, device: str | torch.devi
 def plain_batches(streams: Sequence[Samples], device: str | torch.device, most: int = 2048) -> Iterator[Any]:
     """At most `most` random items of each stream, or clips with so many frames, as networks take them.
 
-    Each batch has a part of every stream, as in training, so that in batch statistics what two domains differ in
-    counts as variance.
+    Each batch has a part of every stream, as in training, and classes as they come at random, so that in batch
+    statistics what two domains or two classes differ in counts as variance.
     """
     drawn = []
     for samples in streams:
         images = kinds.of(samples.kind).images(samples)
         order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
-        some = order[: max(1, most // images)].sort().values
-        drawn.append(nets.batches(samples, some, device, 256 // images))
+        drawn.append(nets.batches(samples, order[: max(1, most // images)], device, 256 // images))
     for parts in zip_longest(*drawn):
         yield tree_map(lambda *parts: torch.cat(parts), *(part for part in parts if part is not None))

@@ -150,9 +150,12 @@ def _plain(items: list[Any], encoder: Encoder, device: torch.device) -> Iterator
     if isinstance(items[0], Samples):
         yield from plain_batches([samples.of(encoder.kind) for samples in items], device)
     else:
-        for sequence in items:
-            frames = torch.from_numpy(sequence.frames(encoder.size)).permute(0, 3, 1, 2)
-            yield views.to_float(frames).to(device)
+        frames = [torch.from_numpy(sequence.frames(encoder.size)).permute(0, 3, 1, 2) for sequence in items]
+        for shape in dict.fromkeys(part.shape[1:] for part in frames):
+            alike = torch.cat([part for part in frames if part.shape[1:] == shape])
+            order = torch.randperm(len(alike), generator=torch.Generator().manual_seed(0))
+            for rows in order.tensor_split(math.ceil(len(alike) / 256)):
+                yield views.to_float(alike[rows]).to(device)
 
 
 def _with_interval(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """From a stream to feature vectors: what a network makes of every item."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -74,7 +75,8 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 
 def batches(stream: Any, indices: Tensor, device: str | torch.device, batch_size: int = 256) -> Iterator[Any]:
-    """The items at `indices` in batches on the device, as networks take them."""
-    for part in indices.split(max(1, min(batch_size, VALUES // int(np.prod(stream.shape))))):
+    """The items at `indices` in batches of nearly equal size on the device, as networks take them."""
+    most = max(1, min(batch_size, VALUES // int(np.prod(stream.shape))))
+    for part in indices.tensor_split(math.ceil(len(indices) / most)):
         items = stream.batch(part.numpy())
         yield views.to_float(tree_map_only(Tensor, lambda x: x.to(device, non_blocking=True), items))

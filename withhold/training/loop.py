@@ -74,7 +74,7 @@ def fit(
         KeyboardInterrupt, SystemExit: Ctrl-C or SIGTERM asked it to end, and the checkpoint is saved.
     """
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
-    check(method, batches.batch_size * fabric.world_size, plan.accumulate)
+    check(method, batches.batch_size, fabric.world_size, plan.accumulate)
     method.to(fabric.device)
     for value in (*method.parameters(), *method.buffers()):
         if value.ndim == 4:  # `Module.to` would refuse a method with kernels in time as well

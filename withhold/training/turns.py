@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from withhold.errors import UsageError
 from withhold.methods import Batch, Method
+from withhold.orders import whole
 
 
 class Turn(nn.Module):
@@ -27,25 +28,35 @@ class Turn(nn.Module):
         return self.method.turn(player, part, self.handed)
 
 
-def check(method: Method, items: int, parts: int) -> None:
-    """See that a loss that compares the items of a batch has `items` to compare, in one part. Raises: UsageError."""
+def check(method: Method, batch_size: int, ranks: int, parts: int) -> None:
+    """See that `batch_size` items on each rank make `parts` equal parts, and enough to compare where a loss does that.
+
+    Raises:
+        UsageError: they do not.
+    """
     if method.compares and parts > 1:
         raise UsageError(
             f"{method.name} compares the items of a batch with each other, and --accumulate would cut it into parts "
             "that do not meet: leave --accumulate out, and lower --batch-size where memory is short."
         )
-    if method.compares and items < 2:
+    if method.compares and batch_size * ranks < 2:
         raise UsageError(
             f"{method.name} compares the items of a batch with each other: give a --batch-size of 2 or more."
+        )
+    unit = parts * whole(method.order, 1)  # episodes stay whole
+    if parts > 1 and batch_size % unit:
+        raise UsageError(
+            f"--accumulate {parts} cannot cut a batch of {batch_size} items into equal parts: "
+            f"give a --batch-size that is a multiple of {unit}."
         )
 
 
 def cut(batch: Batch, parts: int) -> list[Batch]:
-    """A batch as `parts` smaller ones of nearly equal size."""
+    """A batch as `parts` smaller ones of the same size."""
     if parts == 1:
         return [batch]
     leaves, form = tree_flatten(batch)
-    return [tree_unflatten(part, form) for part in zip(*(leaf.chunk(parts) for leaf in leaves), strict=True)]
+    return [tree_unflatten(part, form) for part in zip(*(leaf.tensor_split(parts) for leaf in leaves), strict=True)]
 
 
 @contextlib.contextmanager
