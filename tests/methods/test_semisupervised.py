@@ -92,7 +92,7 @@ def test_when_training_ends_the_average_answers_with_the_statistics_of_plain_ima
     streams = {"labelled": known.select(range(60)), "unlabelled": known}
     torch.manual_seed(0)
     method = withhold.methods.build(
-        find("uda"), nets.build("convnet", size=16, channels=1), {"flip": 0.0}, known.classes
+        find("uda"), nets.build("convnet", size=16, channels=1), {"flip": 0.0}, {"classes": known.classes}
     )
     fit(method, data.Feeder(streams, method.needs, 32, 0), Plan(steps=60))
     method.eval()

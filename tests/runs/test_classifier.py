@@ -94,6 +94,8 @@ def test_items_whose_labels_it_was_told_are_no_test(folder):
     with open(folder / "few.csv", newline="") as file:
         told = {row["path"] for row in csv.DictReader(file)}
     assert 0 < measured["n_test"] == len(set(tested) - told) < 250
+    (again,) = run.evaluate("pictures", "./pictures", labels="all.csv", protocols=("classifier",))
+    assert again["n_test"] == 500 - len(told)
     with pytest.raises(UsageError, match=r"told the labels of all items of \./pictures/"):
         run.evaluate("./pictures/", labels="few.csv", protocols=("classifier",))
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from withhold import nets
+from withhold.data import Samples
 from withhold.needs import parse
 from withhold.runs import monitoring
 
@@ -21,6 +22,16 @@ def test_labels_that_were_told_are_not_measured_on(make_samples):
     assert len(queries) == 45
     assert not set(told.names) & {*bank.names, *queries.names}
     assert not set(bank.names) & set(queries.names)
+
+
+def test_told_items_are_known_by_their_content_whatever_they_are_called(make_samples):
+    samples = make_samples(200)
+    names = np.array([f"other/{k}.png" for k in range(20)])
+    told = Samples(samples.array[:20], names, samples.labels[:20], ("a", "b", "c"))
+    streams = {"labelled": told, "unlabelled": samples}
+    bank, queries = monitoring.choose(needs(labelled="image + label", unlabelled="image"), streams)
+    assert len(queries) == 45
+    assert not {*told.digests()} & {*bank.digests(), *queries.digests()}
 
 
 @pytest.mark.parametrize("others", [False, True])

@@ -169,6 +169,16 @@ class Samples:
         """One window of each item, the one in its middle: a quick look, where `windows` gives all."""
         return self
 
+    def digests(self) -> list[str]:
+        """Of each item what tells its content from others', whatever it is called; of long ones by their middle."""
+        middles, found = self.middles(), []
+        for rows in np.array_split(np.arange(len(self)), len(self) // 256 + 1):
+            leaves = tree_leaves(middles.batch(rows)) if len(rows) else []
+            for content in zip(*leaves, strict=True):
+                whole = b"".join(part.contiguous().numpy().tobytes() for part in content)
+                found.append(hashlib.blake2b(whole, digest_size=16).hexdigest())
+        return found
+
     def of(self, kind: str) -> "Samples":
         """The part of each item that is of `kind`: where an item has several, as a video has a sound."""
         return self

@@ -18,20 +18,21 @@ def choose(needs: Mapping[str, Need], streams: Mapping[str, Samples]) -> tuple[S
     Where there are no such labels there are no queries: an accuracy on labels that were told says nothing.
     """
     told = {
-        (samples.source, samples.names[row])
+        digest
         for stream, samples in streams.items()
         if {"label", "targets"} & set(needs[stream].parts) and samples.labels is not None
-        for row in np.flatnonzero(samples.labels >= 0)
+        for digest in samples.select(np.flatnonzero(samples.labels >= 0)).digests()
     }
 
     def shuffled(samples: Samples) -> list[int]:
         return torch.randperm(len(samples), generator=torch.Generator().manual_seed(0)).tolist()
 
-    known = {
-        stream: [i for i in shuffled(part) if part.labels[i] >= 0 and (part.source, part.names[i]) not in told]
-        for stream, part in streams.items()
-        if part.labels is not None
-    }
+    known = {}
+    for stream, samples in streams.items():
+        if samples.labels is not None:
+            rows = [i for i in shuffled(samples) if samples.labels[i] >= 0]
+            digests = samples.select(rows).digests() if told else [""] * len(rows)
+            known[stream] = [i for i, digest in zip(rows, digests, strict=True) if digest not in told]
     stream = next((stream for stream, rows in known.items() if rows), next(iter(streams)))
     samples, rows = streams[stream], known.get(stream) or shuffled(streams[stream])
     most = max(200, 2000 // kinds.of(samples.kind).images(samples))  # it is looked at some twenty times a run

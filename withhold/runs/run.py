@@ -23,7 +23,7 @@ from withhold.errors import UsageError, WithholdError
 from withhold.files import writing
 from withhold.methods import Classifier, Encoder, Method
 from withhold.methods.answers import Answer
-from withhold.runs.build import build_encoder, build_method, deal, kinds, load_stream, load_streams
+from withhold.runs.build import build_encoder, build_method, kinds, load_stream, load_streams
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
 
@@ -205,8 +205,8 @@ class Run:
 
         The folder keeps the rows beside those of other data and protocols, and replaces those of the same.
         The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
-        part, or is split: `test_fraction` of it is for testing, by the run's seed, without those items whose labels the
-        training was told.
+        part, or is split: `test_fraction` of it is for testing, by the run's seed. Items whose labels the training was
+        told are left out of what is measured on.
 
         Args:
             protocols: their names, or paths of Python files (see `withhold.evaluation.protocols`); by default "knn" and
@@ -240,7 +240,7 @@ class Run:
             bank, queries = (self.load_data(parts[part], **beside) for part in ("train", "test"))
         else:
             bank, queries = self.load_data(source, **beside).split(test_fraction, self.seed)
-            queries = self._without_told(source, queries)
+        queries = self._without_told(queries)
         rows = evaluation.evaluate(
             self.encoder, bank, queries, protocols, supervised=supervised, classifier=classifier, **options
         )
@@ -254,21 +254,21 @@ class Run:
             log.info("training data cannot be read (%s): batch statistics are those of the items measured on", error)
             return None
 
-    def _without_told(self, source: Any, test: Samples) -> Samples:
-        """`test`, a part of `source`, without the items whose labels the training was told. Raises: UsageError: all."""
-        cls = registry.find(self.config["method"])
-        dealt = deal(cls, self.config["data"])
-        told = {stream for stream, given in dealt.items() if data.address(source) in given}
+    def _without_told(self, test: Samples) -> Samples:
+        """`test` without the items whose labels the training was told, by their content. Raises: UsageError: all."""
         path = self.folder / "told.csv"
-        if not told or not path.is_file():
+        if not path.is_file():
             return test
         with path.open(newline="", encoding="utf-8") as file:
-            names = {row["item"] for row in csv.DictReader(file) if row["stream"] in told}
-        own = f"{data.address(source)}/"  # before the names of one of several domains
-        others = [row for row, name in enumerate(test.names) if not {name, own + name} & names]
+            told = {row["digest"] for row in csv.DictReader(file)}
+        digests = test.of(self.encoder.kind).digests()
+        others = [row for row, digest in enumerate(digests) if digest not in told]
+        if len(others) < len(test):
+            log.info("%s items are not measured on: the training was told their labels", len(test) - len(others))
         if test.labels is not None and (test.labels >= 0).any() and not (test.labels[others] >= 0).any():
             raise UsageError(
-                f"The training was told the labels of all items of {source} to be measured on: give labels of others."
+                f"The training was told the labels of all items of {test.source} to be measured on: "
+                "give labels of others."
             )
         return test.select(others)
 

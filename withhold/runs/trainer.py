@@ -120,7 +120,7 @@ def train(
     if fabric.is_global_zero:
         if not begun:
             write_json(folder / "config.json", config)
-        _list_items(folder, cls.needs, streams)
+        _list_items(folder, cls.needs, streams, learner.encoder.kind)
     _say(config, streams, feeder, fabric)
     seen = {name: samples.of(learner.encoder.kind) for name, samples in streams.items()}
     watched = monitoring.choose(cls.needs, seen)
@@ -231,16 +231,21 @@ def _check_same(folder: Path, config: dict[str, Any]) -> None:
             )
 
 
-def _list_items(folder: Path, needs: dict[str, Need], streams: dict[str, Samples]) -> None:
-    """Write skipped.csv, what was left out and why; and told.csv, the items whose labels the method is told."""
+def _list_items(folder: Path, needs: dict[str, Need], streams: dict[str, Samples], kind: str) -> None:
+    """Write skipped.csv, what was left out and why; and told.csv, the items whose labels the method is told.
+
+    Args:
+        kind: of data of the encoder, which what tells items from others is of.
+    """
     skipped = [[stream, *item] for stream, samples in streams.items() for item in samples.skipped]
-    told = [
-        [stream, name]
-        for stream, samples in streams.items() if needs[stream].labelled
-        for name in samples.labelled(f"the stream {stream}").names
-    ]  # fmt: skip
+    told = []
+    for stream, samples in streams.items():
+        if needs[stream].labelled:
+            taught = samples.labelled(f"the stream {stream}")
+            digests = taught.of(kind).digests()
+            told += [[stream, *item] for item in zip(taught.names, digests, strict=True)]
     for path, header, rows in (
-        ("skipped.csv", ["stream", "item", "reason"], skipped), ("told.csv", ["stream", "item"], told)
+        ("skipped.csv", ["stream", "item", "reason"], skipped), ("told.csv", ["stream", "item", "digest"], told)
     ):  # fmt: skip
         if rows or path == "skipped.csv":
             with open(folder / path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
