@@ -29,12 +29,12 @@ def pace(
     """
     state = copy.deepcopy((method.state_dict(), {p: o.state_dict() for p, o in optimizers.items()}))
     times = []
-    began = time.perf_counter()
+    began = ended = time.perf_counter()
     for step, batch in enumerate(batches):
-        asked = time.perf_counter()
         turn_all(step, 1000, batch)["loss" if len(optimizers) == 1 else f"{next(iter(optimizers))}/loss"].item()
-        times.append(time.perf_counter() - asked)
-        spent = time.perf_counter() - began
+        begun, ended = ended, time.perf_counter()
+        times.append(ended - begun)  # with the time that it waited for the batch
+        spent = ended - began
         if not torch.distributed.is_initialized() and (
             spent > 0.2 * seconds or (len(times) > 3 and spent > 0.05 * seconds)
         ):
