@@ -6,6 +6,7 @@ from withhold.nets.encoder import ImageEncoder, layers
 from withhold.nets.registry import register
 
 
+@register(name="convnet")
 class ConvNet(ImageEncoder):
     """Four 3x3 convolutions with batch normalisation: 256 features from 14 million multiply-adds at 32 pixels."""
 
@@ -37,8 +38,3 @@ def block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
-
-
-@register
-def convnet(size: int, channels: int) -> ImageEncoder:
-    return ConvNet(size, channels)

@@ -6,6 +6,7 @@ from withhold.nets.encoder import ImageEncoder, layers
 from withhold.nets.registry import register
 
 
+@register(name="fineconv")
 class FineConv(ImageEncoder):
     """Four 3x3 convolutions and a linear one: 64 features for every 4 x 4 pixels.
 
@@ -41,8 +42,3 @@ def block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> list
     )
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
-
-
-@register
-def fineconv(size: int, channels: int) -> ImageEncoder:
-    return FineConv(size, channels)

@@ -10,6 +10,7 @@ CELLS = 4
 SMALLEST = 16
 
 
+@register(name="lenet")
 class LeNet(ImageEncoder):
     """Two 5x5 convolutions without any normalisation: 768 features that keep where in the image something is.
 
@@ -46,8 +47,3 @@ def _check(pixels: int) -> None:
             f"lenet takes images, and parts of images, of {SMALLEST} pixels or more, not of {pixels}: use larger ones, "
             "or another encoder."
         )
-
-
-@register
-def lenet(size: int, channels: int) -> ImageEncoder:
-    return LeNet(size, channels)

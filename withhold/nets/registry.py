@@ -17,13 +17,15 @@ _BUILDERS: dict[str, dict[str, Builder]] = {}
 """Of each module that declares some, the builders by name."""
 
 
-def register(builder: Builder) -> Builder:
-    """Declare a function or a class as what makes an encoder; its name is the function's, with hyphens.
+def register(builder: Any = None, *, name: str = "") -> Any:
+    """Declare a function or a class as what makes an encoder, called `name` or as it is, with hyphens.
 
     Its arguments without a default are what the encoder must know of its input: (size, channels) of images; it also
     has the argument `pretrained` where there are published weights.
     """
-    _BUILDERS.setdefault(builder.__module__, {})[builder.__name__.replace("_", "-")] = builder
+    if builder is None:
+        return partial(register, name=name)
+    _BUILDERS.setdefault(builder.__module__, {})[name or builder.__name__.replace("_", "-")] = builder
     return builder
 
 
