@@ -1,11 +1,13 @@
 """Writing what a person asked for: whole or not at all, and one sentence where it cannot be."""
 
 import contextlib
+import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from withhold.errors import UsageError, WithholdError
 
@@ -64,6 +66,12 @@ def writing_folder(path: Path) -> Iterator[Path]:
         raise _unwritten(path, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` to `path`, whole or not at all."""
+    with writing(path) as partial:
+        partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _unwritten(path: Path, error: OSError) -> WithholdError:

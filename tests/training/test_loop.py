@@ -18,7 +18,7 @@ from tests.training.toys import Rows, Toy
 from withhold import nets, options
 from withhold.errors import UsageError, WithholdError
 from withhold.methods import Optimizer
-from withhold.runs.run import write_weights
+from withhold.runs.export import write_weights
 from withhold.training import Plan, checkpoint, fit, prepare
 
 

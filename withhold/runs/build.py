@@ -1,5 +1,6 @@
 """What a run is made of: the encoder that suits, the streams, the method around them."""
 
+import csv
 import logging
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -137,6 +138,27 @@ def load_streams(
         if numbers is not None and streams[stream].classes != classes:
             streams[stream] = streams[stream].with_labels(numbers, classes)
     return streams
+
+
+def without_told(cls: type[Method], sources: Sequence[Any], folder: Path, source: Any, test: Samples) -> Samples:
+    """`test`, a part of `source`, without the items whose labels the training on `sources` was told.
+
+    Raises:
+        UsageError: no other item has a label.
+    """
+    told = {stream for stream, given in deal(cls, sources).items() if data.address(source) in given}
+    path = folder / "told.csv"
+    if not told or not path.is_file():
+        return test
+    with path.open(newline="", encoding="utf-8") as file:
+        names = {row["item"] for row in csv.DictReader(file) if row["stream"] in told}
+    own = f"{data.address(source)}/"  # before the names of one of several domains
+    others = [row for row, name in enumerate(test.names) if not {name, own + name} & names]
+    if test.labels is not None and (test.labels >= 0).any() and not (test.labels[others] >= 0).any():
+        raise UsageError(
+            f"The training was told the labels of all items of {source} to be measured on: give labels of others."
+        )
+    return test.select(others)
 
 
 def build_encoder(config: dict[str, Any], seed: int) -> Encoder:

@@ -18,7 +18,7 @@ from withhold import data, evaluation, kinds, nets, training
 from withhold import methods as registry
 from withhold.data import Samples, Series
 from withhold.errors import UsageError
-from withhold.files import prepare_folder
+from withhold.files import prepare_folder, write_json
 from withhold.methods import Method
 from withhold.needs import Need
 from withhold.options import Options, named
@@ -26,7 +26,8 @@ from withhold.report import write as write_report
 from withhold.report.report import inputs
 from withhold.runs import monitoring
 from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
-from withhold.runs.run import Run, write_json, write_weights
+from withhold.runs.export import write_weights
+from withhold.runs.run import Run
 from withhold.training import Outcome, Row, defaults
 
 log = logging.getLogger("withhold")
@@ -203,17 +204,8 @@ def _check_same(folder: Path, config: dict[str, Any]) -> None:
     """A run is resumed with its own data and configuration or not at all."""
     saved = Run(folder).config
     for part in (
-        "withhold",
-        "method",
-        "parameters",
-        "encoder",
-        "decoding",
-        "data",
-        "training",
-        "classes",
-        "targets",
-        "streams",
-    ):
+        "withhold", "method", "parameters", "encoder", "decoding", "data", "training", "classes", "targets", "streams"
+    ):  # fmt: skip
         before, now = saved[part], config[part]
         pairs = before.items() if isinstance(before, dict) else [(part, before)]
         for name, value in pairs:
