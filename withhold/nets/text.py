@@ -22,7 +22,7 @@ LIKELY = 3
 class TextEncoder(Encoder):
     """Token numbers int [n, l], 0 for padding -> features [n, dim].
 
-    A subclass sets itself up with `super().__init__(dim, tokenizer)` and defines `maps` and `counts`.
+    A subclass sets itself up with `super().__init__(dim, tokenizer)` and defines `maps` [n, dim, l], and `counts`.
 
     Args:
         dim: length of a feature vector.
@@ -52,10 +52,6 @@ class TextEncoder(Encoder):
     def take(self, item):
         """A text -> its token numbers [1, l]."""
         return torch.tensor([self.tokenizer.encode(item, add_special_tokens=False).ids])
-
-    def maps(self, tokens: Tensor) -> Tensor:
-        """Token numbers [n, l] -> features of every place [n, dim, l]."""
-        raise NotImplementedError(f"{type(self).__name__} defines no maps(tokens).")
 
     def counts(self, tokens: Tensor) -> Tensor:
         """Which places [n, l] a text's features are the mean over."""

@@ -103,7 +103,7 @@ def train(
         "parameters": parameters,
         "encoder": chosen,
         "decoding": decoding,
-        "data": [_describe(source) for source in sources],
+        "data": [data.address(source) or f"{type(source).__name__} of {len(source)}" for source in sources],
         "streams": {name: {"items": len(part), "fingerprint": part.fingerprint} for name, part in streams.items()},
         **told,
         "training": asdict(replace(options, labels=labels)),
@@ -269,8 +269,3 @@ def _label(sources: tuple[Any, ...]) -> str:
     """The data's part of a run's name."""
     names = [Path(source.removeprefix("hf:")).stem if isinstance(source, str) else "data" for source in sources]
     return "-".join(dict.fromkeys(name or "data" for name in names))
-
-
-def _describe(source: Any) -> str:
-    """The address of a source; what has none, such as an array, by its type and length."""
-    return data.address(source) or f"{type(source).__name__} of {len(source)}"
