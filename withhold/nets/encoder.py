@@ -118,6 +118,18 @@ class PixelEncoder(Encoder):
         return self.maps(images).mean((2, 3))
 
 
+class Layered(nn.Module):
+    """What encodes by a sequence of layers alone, `blocks`: named as a base before the class that it encodes for."""
+
+    blocks: nn.Sequential
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.blocks(x)
+
+    def stages(self):
+        return layers(self.blocks)
+
+
 class ImageEncoder(PixelEncoder):
     """Images float [n, c, h, w] in [0, 1] -> features [n, dim].
 

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from withhold.errors import UsageError
-from withhold.nets.encoder import ImageEncoder, layers
+from withhold.nets.encoder import ImageEncoder, Layered
 from withhold.nets.registry import register
 
 CELLS = 4
@@ -11,7 +11,7 @@ SMALLEST = 16
 
 
 @register(name="lenet")
-class LeNet(ImageEncoder):
+class LeNet(Layered, ImageEncoder):
     """Two 5x5 convolutions without any normalisation: 768 features that keep where in the image something is.
 
     For domains that differ in colour and background: batch statistics of one do not fit the other. Source: Ganin et
@@ -35,10 +35,7 @@ class LeNet(ImageEncoder):
 
     def encode(self, x: Tensor) -> Tensor:
         _check(min(x.shape[2:]))
-        return self.blocks(x)[:, :, None, None]
-
-    def stages(self):
-        return layers(self.blocks)
+        return super().encode(x)[:, :, None, None]
 
 
 def _check(pixels: int) -> None:

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from withhold import views
 from withhold.nets.convnet import blocks
-from withhold.nets.encoder import PixelEncoder, layers
+from withhold.nets.encoder import Layered, PixelEncoder
 from withhold.nets.registry import register
 
 BANDS = 40
@@ -51,15 +51,9 @@ class AudioEncoder(PixelEncoder):
 
 
 @register(name="audio-cnn")
-class AudioCNN(AudioEncoder):
+class AudioCNN(Layered, AudioEncoder):
     """Four 3x3 convolutions with batch normalisation: 256 features from 60 million multiply-adds a second of sound."""
 
     def __init__(self, rate: int):
         super().__init__(dim=256, rate=rate, stride=8)
         self.blocks = blocks(1)
-
-    def encode(self, x: Tensor) -> Tensor:
-        return self.blocks(x)
-
-    def stages(self):
-        return layers(self.blocks)

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from withhold.nets.encoder import PixelEncoder, layers
+from withhold.nets.encoder import Layered, PixelEncoder
 from withhold.nets.registry import register
 
 
@@ -32,7 +32,7 @@ class VideoEncoder(PixelEncoder):
 
 
 @register(name="conv3d")
-class Conv3d(VideoEncoder):
+class Conv3d(Layered, VideoEncoder):
     """Four 3x3x3 convolutions with batch normalisation, for CPUs: 120 million multiply-adds for 16 frames of 32 pixels.
 
     Space is halved in the first three of them, time in the second and third.
@@ -46,12 +46,6 @@ class Conv3d(VideoEncoder):
             *block(64, 128, 3, 2),
             *block(128, 256, 3, 1),
         )
-
-    def encode(self, x: Tensor) -> Tensor:
-        return self.blocks(x)
-
-    def stages(self):
-        return layers(self.blocks)
 
 
 @register(name="r2plus1d-18")
