@@ -34,10 +34,11 @@ def checks(cls: type[Method]) -> list[Check]:
     found: list[Check] = [card, gradients, seeds, resume, learning, values, odd_batches, half_precision, picture]
     if any(len(need.kinds) > 1 for need in cls.needs.values()):
         found.append(alternatives)
-    if all(kinds.of(kind).maps for kind in build.kinds(cls, {}).values()):
-        found += [grey, sizes]
-        if cls.channels != 1 and Trial(cls).default == "convnet":
-            found.append(network_for_colour)
+    with suppress(UsageError):  # of a kind that nobody knows, which the checks themselves say
+        if all(kinds.of(kind).maps for kind in build.kinds(cls, {}).values()):
+            found += [grey, sizes]
+            if cls.channels != 1 and Trial(cls).default == "convnet":
+                found.append(network_for_colour)
     return found
 
 

@@ -63,7 +63,6 @@ class PixelEncoder(Encoder):
     itself up with `super().__init__(dim, channels, size, stride)` and defines `encode`.
 
     Args:
-        dim: length of a feature vector.
         channels: 1 (lightness) or 3 (RGB). Images of the other kind are converted: colour to CIE lightness, grey
             repeated.
         size: height and width in pixels that the encoder is built for; convolutional ones take others too.

@@ -51,8 +51,7 @@ def build(name: str | nn.Module, *, pretrained: bool = False, **inputs: Any) -> 
             a model of Transformers or timm (for the former also a local folder); or a module with a `dim` that maps
             images to [n, dim] or [n, dim, h, w].
         pretrained: start from published weights, which `efficientnet-lite0`, `hf:NAME` and `timm:NAME` have.
-        inputs: what `takes(name)` lists: of images size, their height and width in pixels, and channels, 1 for
-            lightness, 3 for RGB.
+        inputs: what `takes(name)` lists.
 
     Raises:
         UsageError: there is no such encoder, or the images are too small for it.

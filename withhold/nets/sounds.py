@@ -24,7 +24,6 @@ class AudioEncoder(PixelEncoder):
     [n, 1, mels, t]. Spectrograms that `normalize` made are taken as well, so that a method can mask them in between.
 
     Args:
-        dim: length of a feature vector.
         rate: samples a second.
         stride: bands, and hops of 10 ms, per cell of the feature map.
     """

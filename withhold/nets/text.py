@@ -91,9 +91,7 @@ class TextTransformer(TextEncoder):
 
     Args:
         dim: length of a token, a multiple of `heads`.
-        depth: how many blocks.
-        heads: attention heads of a block.
-        tokenizer: the path of a tokenizer.json.
+        depth, heads: how many blocks, and attention heads of a block.
         tokens: in a window; there is room for three more, such as [CLS] and two [SEP].
     """
 
@@ -133,12 +131,7 @@ class TextTransformer(TextEncoder):
 
 
 class WordVectors(TextEncoder):
-    """A vector of every word; a text is the mean of those that it knows.
-
-    Args:
-        dim: length of a vector.
-        tokenizer: the path of a tokenizer.json.
-    """
+    """A vector of every word; a text is the mean of those that it knows."""
 
     def __init__(self, dim: int, tokenizer: str):
         super().__init__(dim, tokenizer)

@@ -61,9 +61,6 @@ def choose(
     All streams have the size of the largest images, and colour if one of them has. Decode parameters that are the
     method's own, such as the frames of a clip, are taken from `parameters`. A tokenizer is still to be trained.
 
-    Returns:
-        what describes the encoder, and how the streams are decoded.
-
     Raises:
         UsageError: not the sources that the streams need.
     """

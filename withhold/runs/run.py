@@ -202,9 +202,9 @@ class Run:
     ) -> list[dict[str, Any]]:
         """Measure the encoder on labelled data, or on videos with masks, beside an untrained one and raw items.
 
-        One that started from published weights also stands beside that "start".
+        One that started from published weights also stands beside that "start". The folder keeps the rows in the
+        place of those of the same data and protocols.
 
-        The folder keeps the rows beside those of other data and protocols, and replaces those of the same.
         The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
         part, or is split: `test_fraction` of it is for testing, by the run's seed, without those items whose labels the
         training was told.

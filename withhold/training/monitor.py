@@ -33,10 +33,9 @@ def spread(features: Tensor) -> float:
 
 def findings(rows: Sequence[Row]) -> list[str]:
     """What is wrong with a run, from its journal: one sentence each, with the remedy; none when all is well."""
-    found: list[str] = []
     if not rows:
-        return found
-    last = rows[-1]
+        return []
+    found, last = [], rows[-1]
     steps, judged = last["step"], last["step"] >= FEW
     for player in {name.removesuffix("loss") for name in last if name.endswith("loss")}:
         loss = last[player + "loss"]
