@@ -145,11 +145,7 @@ class Run:
         return samples
 
     def streams(self, *sources: Any) -> list[Samples]:
-        """`sources`, or else the data that it was trained on, decoded as then, a stream each.
-
-        Raises:
-            UsageError: not the sources that the streams need.
-        """
+        """`sources`, or else the data that it was trained on, decoded as then: one for each stream that it needs."""
         labels = None if sources else self.config["training"]["labels"]
         given = sources or self.config["data"]
         return list(load_streams(self.cls, given, self.config["decoding"], labels=labels).values())
@@ -226,13 +222,13 @@ class Run:
         if self.config["encoder"]["pretrained"]:
             controls["start"] = self.start()
         options: dict[str, Any] = {
-            "controls": controls, "learned": self._learned(), "seed": self.seed, "device": defaults.device()
+            "controls": controls, "learned": self._learned(), "seed": self.seed, "device": defaults.device(),
+            "supervised": supervised, "classifier": classifier,
         }  # fmt: skip
         taken = [evaluation.find(name).takes for name in protocols]
         if evaluation.SEQUENCES in taken:
-            rows = evaluation.evaluate(
-                self.encoder, None, data.sequences(source), protocols, source=str(source), **options
-            )
+            sequences = data.sequences(source)
+            rows = evaluation.evaluate(self.encoder, None, sequences, protocols, source=str(source), **options)
             return self._keep(rows)
         wanted = tuple(dict.fromkeys(part for need in taken for part in need.parts))
         beside: dict[str, Any] = {"labels": labels, "strict": strict, "parts": wanted}
@@ -242,10 +238,7 @@ class Run:
         else:
             bank, queries = self.load_data(source, **beside).split(test_fraction, self.seed)
             queries = without_told(self.cls, self.config["data"], self.folder, source, queries)
-        rows = evaluation.evaluate(
-            self.encoder, bank, queries, protocols, supervised=supervised, classifier=classifier, **options
-        )
-        return self._keep(rows)
+        return self._keep(evaluation.evaluate(self.encoder, bank, queries, protocols, **options))
 
     def _learned(self) -> list[Samples] | None:
         """What it was trained on; None where that is not there any more."""
