@@ -93,8 +93,7 @@ class Trial:
 
     def feed(self, method: Method, batch_size: int = 32, feeder: type[Feeder] = Feeder) -> Feeder:
         """The streams in batches of so many items, or as many more as their order needs."""
-        orders = self.cls.order
-        count = whole(orders, batch_size)
+        orders, count = self.cls.order, whole(self.cls.order, batch_size)
         return feeder(self.made[1], self.cls.needs, count, 0, orders=orders, groups=method.get_buffer)
 
     def prepared(self, batch_size: int = 32) -> tuple[Method, dict[str, Any]]:
