@@ -12,7 +12,8 @@ from withhold import data
 from withhold import methods as registry
 from withhold.options import Options
 from withhold.runs.build import build_encoder
-from withhold.runs.run import Run, write_weights
+from withhold.runs.export import write_weights
+from withhold.runs.run import Run
 
 ROWS = [
     {

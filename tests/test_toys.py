@@ -17,7 +17,8 @@ from PIL import Image
 import withhold
 from tests.data.recordings import tone, write_video
 from withhold.cli import main
-from withhold.contract.checks import Trial, checks
+from withhold.contract import Trial
+from withhold.contract.checks import checks
 from withhold.errors import UsageError
 from withhold.methods import find
 from withhold.nets import features

@@ -16,16 +16,9 @@ __version__ = "0.2.0"
 
 # Where each public name lives. They are imported at first use, so that `import withhold` costs nothing.
 _HOMES = {
-    "Encoder": "withhold.methods",
-    "ImageEncoder": "withhold.methods",
-    "Method": "withhold.methods",
-    "Run": "withhold.runs",
-    "UsageError": "withhold.errors",
-    "WithholdError": "withhold.errors",
-    "embed": "withhold.runs",
-    "evaluate": "withhold.runs",
-    "load": "withhold.runs",
-    "train": "withhold.runs",
+    **dict.fromkeys(["UsageError", "WithholdError"], "withhold.errors"),
+    **dict.fromkeys(["Encoder", "ImageEncoder", "Method"], "withhold.methods"),
+    **dict.fromkeys(["Run", "embed", "evaluate", "load", "train"], "withhold.runs"),
 }
 
 __all__ = [

@@ -63,15 +63,8 @@ def column(result: dict[str, Any]) -> str:
         words.append(result["metric"])
     if "shots" in result:
         words.append(f"{result['shots']}/class")
-    if "pooling" in result:
-        words.append(result["pooling"])
-    if "direction" in result:
-        words.append(result["direction"])
-    if result.get("whitened"):
-        words.append("whitened")
-    if "sequence" in result:
-        words.append(result["sequence"])
-    return " ".join(words)
+    words += [result[name] for name in ("pooling", "direction", "sequence") if name in result]
+    return " ".join(words + ["whitened"] * result.get("whitened", False))
 
 
 def print_json(value: Any) -> None:

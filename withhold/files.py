@@ -1,11 +1,13 @@
 """Writing what a person asked for: whole or not at all, and one sentence where it cannot be."""
 
 import contextlib
+import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from withhold.errors import UsageError, WithholdError
 
@@ -32,16 +34,8 @@ def writing(path: Path) -> Iterator[Path]:
     """
     if os.path.isdir(path):
         raise UsageError(f"{path} is a folder, and a file is needed: name one in it.")
-    prepare_folder(path.parent)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with _becoming(path, path.with_name(path.name + ".partial")) as partial:
         yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        raise _unwritten(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
 
 
 @contextlib.contextmanager
@@ -54,18 +48,28 @@ def writing_folder(path: Path) -> Iterator[Path]:
     """
     if os.path.lexists(path):
         raise UsageError(f"{path} exists: name another --out, or delete it.")
-    prepare_folder(path.parent)
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    try:
+    with _becoming(path, path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")) as partial:
         partial.mkdir()
         yield partial
-        os.rename(partial, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` to `path`, whole or not at all."""
+    with writing(path) as partial:
+        partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _becoming(path: Path, partial: Path) -> Iterator[Path]:
+    """What is written under the name `partial` becomes `path` when all went well, and is deleted otherwise."""
+    prepare_folder(path.parent)
+    try:
+        yield partial
+        os.replace(partial, path)
     except OSError as error:
-        raise _unwritten(path, error) from error
+        reason = error.strerror or error
+        raise WithholdError(f"Could not write {path} ({reason}): free some space or name another --out.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _unwritten(path: Path, error: OSError) -> WithholdError:
-    reason = error.strerror or error
-    return WithholdError(f"Could not write {path} ({reason}): free some space or name another --out.")
+        with contextlib.suppress(OSError):
+            partial.unlink()

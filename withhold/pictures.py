@@ -1,7 +1,6 @@
 """Pictures of samples: what a method saw, what it said, and what was true, side by side."""
 
 import textwrap
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -14,8 +13,8 @@ Columns = dict[str, Tensor | list[str]]
 
 PAPER, INK, FAINT = "#ffffff", "#1b1f24", "#6a737d"
 MARGIN, GAP, LINE, CAPTION = 24, 8, 17, 18  # pixels, and letters a line of a caption
-FRAMES = 8
-"""Frames of a clip that are drawn."""
+ROWS, FRAMES = 8, 8
+"""Samples of a picture, and frames of a clip, that are drawn."""
 
 
 def to_image(image: Tensor) -> Image.Image:
@@ -56,21 +55,23 @@ def select(columns: Columns, rows: int) -> Columns:
     return {name: _take(columns[name], chosen) for name in sorted(columns, key=lambda name: rank.get(name, 3))}
 
 
-def grid(columns: Columns, rows: int = 8, side: int = 96) -> Image.Image:
-    """One picture of up to `rows` samples: a row a sample, a titled column an entry.
+def grid(columns: Columns) -> Image.Image:
+    """One picture of up to eight samples: a row a sample, a titled column an entry.
 
     Args:
         columns: images float [n, c, h, w] in [0, 1], or captions [n], by title; `Method.picture` gives such.
-        side: about how many pixels long an image is drawn.
 
     Raises:
         UsageError: there is no sample in `columns`.
     """
-    chosen = select(columns, rows)
+    chosen = select(columns, ROWS)
     if not chosen or not len(next(iter(chosen.values()))):
         raise UsageError("There is nothing to draw: the method gives no picture of its samples.")
     regular, bold = _font("DejaVuSans.ttf", 13), _font("DejaVuSans-Bold.ttf", 13)
-    cells = {title: _cells(column, side) for title, column in chosen.items()}
+    cells = {
+        title: [textwrap.fill(cell, CAPTION) if isinstance(cell, str) else tile(cell) for cell in column]
+        for title, column in chosen.items()
+    }
     widths = {
         title: max(bold.getlength(title), *(_width(cell, regular) for cell in column))
         for title, column in cells.items()
@@ -100,10 +101,6 @@ def grid(columns: Columns, rows: int = 8, side: int = 96) -> Image.Image:
 
 def _take(column: Tensor | list[str], chosen: list[int]) -> Tensor | list[str]:
     return column[chosen] if isinstance(column, Tensor) else [column[index] for index in chosen]
-
-
-def _cells(column: Iterable[Tensor | str], side: int) -> list[Image.Image | str]:
-    return [textwrap.fill(cell, CAPTION) if isinstance(cell, str) else tile(cell, side) for cell in column]
 
 
 def _width(cell: Image.Image | str, font: ImageFont.FreeTypeFont) -> float:

@@ -8,7 +8,8 @@ from torch.utils._pytree import tree_map
 
 from withhold import data
 from withhold.contract import Trial, tiny
-from withhold.contract.checks import CPU, card, gradients, picture, resume
+from withhold.contract.checks import card, gradients, picture, resume
+from withhold.contract.trial import CPU
 from withhold.methods import Encoder, Method, method
 from withhold.needs import parse
 from withhold.training import defaults

@@ -9,7 +9,7 @@ from withhold.contract.tiny import RATE, sounds, videos
 from withhold.errors import UsageError
 from withhold.report import report
 from withhold.runs import run as runs
-from withhold.runs.run import write_weights
+from withhold.runs.export import write_weights
 
 
 @pytest.fixture

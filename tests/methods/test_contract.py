@@ -2,7 +2,8 @@
 
 import pytest
 
-from withhold.contract.checks import Trial, checks
+from withhold.contract import Trial
+from withhold.contract.checks import checks
 from withhold.methods import find, names
 
 CASES = [pytest.param(name, check, id=f"{name}-{check.__name__}") for name in names() for check in checks(find(name))]

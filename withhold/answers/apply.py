@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from withhold import data
+from withhold import kinds
 from withhold import methods as registry
 from withhold.answers.files import read, write
 from withhold.answers.tracking import follow, marks
@@ -34,36 +32,22 @@ def answer(run: "Run", source: Any, given: dict[str, str]) -> Iterator[tuple[str
     values = read(run, given)
     if is_text(run, source):
         yield "text", run.apply(source, **values)
-    elif run.kind == "video" and marks(values):
+    elif kinds.of(run.kind).followed and marks(values):
         yield follow(run, source, given, values)
     elif _only_names(run):
         for row in run.classify(source).to_pylist():
             yield row["path"], {"class": Class(row["class"], row["probability"])}
     else:
-        for name, item in _items(run, source):
+        for name, item in kinds.of(run.kind).answered(source, run.load_data):
             yield name, run.apply(item, **values)
 
 
 def is_text(run: "Run", source: Any) -> bool:
     """Whether `source` is a text to answer: what names classes takes a file or a folder of texts too."""
-    if run.encoder.kind != "text" or not isinstance(source, str):
+    if not kinds.of(run.encoder.kind).typed or not isinstance(source, str):
         return False
     return not (_only_names(run) and (source.startswith("hf:") or os.path.exists(source.partition("::")[0])))
 
 
 def _only_names(run: "Run") -> bool:
     return registry.find(run.config["method"]).apply_to is Classifier.apply_to
-
-
-def _items(run: "Run", source: Any) -> Iterator[tuple[str, Any]]:
-    """The name of each item, and what `apply_to` takes of it."""
-    if run.kind == "image":
-        yield from data.each_image(source)
-        return
-    samples: Any = run.load_data(source, run.kind)
-    for index, name in enumerate(samples.names):
-        if isinstance(samples, data.Joined):
-            yield name, tuple(part[0] for part in samples.batch([index]))
-        else:
-            rows = torch.from_numpy(samples.whole(index).copy())
-            yield name, rows.permute(0, 3, 1, 2) if run.kind == "video" else rows

@@ -116,7 +116,7 @@ def write(answered: Iterable[tuple[str, dict[str, Any]]], folder: Path) -> list[
                 written.append(path)
     if classes:
         with writing(folder / "classes.csv") as partial:
-            _write_csv((["path", "class", "probability"], classes), partial)
+            _write_csv(["path", "class", "probability"], classes, partial)
         written.append(folder / "classes.csv")
     return written
 
@@ -141,9 +141,9 @@ def tables(value: Any) -> tuple[list[str], list[list[Any]]]:
     return [], []
 
 
-def _write_csv(table: tuple[list[str], list[list[Any]]], path: Path) -> None:
+def _write_csv(columns: list[str], rows: list[list[Any]], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        csv.writer(file, lineterminator="\n").writerows([table[0], *table[1]])
+        csv.writer(file, lineterminator="\n").writerows([columns, *rows])
 
 
 def _write_mask(mask: Mask, path: Path) -> None:
@@ -192,7 +192,7 @@ def _picture(pixels: torch.Tensor) -> Pillow.Image:
     return to_image(views.to_float(pixels))
 
 
-TABLE = {"csv": lambda value, path: _write_csv(tables(value), path)}
+TABLE = {"csv": lambda value, path: _write_csv(*tables(value), path)}
 WRITERS: dict[type, dict[str, Any]] = {
     Image: {"png": lambda image, path: _picture(image.pixels).save(path, "PNG")},
     Clip: {"mp4": _write_mp4, "webp": _write_webp},

@@ -41,9 +41,6 @@ def _within(these: Tensor, those: Tensor, reach: int) -> float:
     points, others = these.nonzero().float(), those.nonzero().float()
     if not len(points) or not len(others):
         return 0.0 if len(points) else 1.0
-    near = [(_distances(part, others) <= reach).any(1) for part in points.split(CHUNK)]
+    exact = "donot_use_mm_for_euclid_dist"  # a product of matrices rounds
+    near = [(torch.cdist(part, others, compute_mode=exact) <= reach).any(1) for part in points.split(CHUNK)]
     return torch.cat(near).float().mean().item()
-
-
-def _distances(points: Tensor, others: Tensor) -> Tensor:
-    return torch.cdist(points, others, compute_mode="donot_use_mm_for_euclid_dist")  # which rounds

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from withhold import kinds, nets
+from withhold import data, kinds, nets
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.evaluation.logistic import moments
@@ -67,9 +67,14 @@ class Task:
         return mean, deviation
 
     @cached_property
+    def _shared(self) -> tuple[list[Any], tuple[str, ...]]:
+        """The classes of the training and of the test items, as numbers of one table, and the names in it."""
+        return data.share_classes([(part.labels, part.classes) for part in (self.train, self.test)])
+
+    @cached_property
     def labels(self) -> Tensor:
         """The training items' classes, int64 [n]."""
-        return torch.as_tensor(self.train.labels, device=self.device)
+        return torch.as_tensor(self._shared[0][0], device=self.device)
 
     @cached_property
     def truth(self) -> Tensor:
@@ -79,8 +84,7 @@ class Task:
     @cached_property
     def answers(self) -> Tensor:
         """The test items' classes, int64 [m], in the training items' numbering: see `require_known`."""
-        number = {name: i for i, name in enumerate(self.train.classes)}
-        return torch.tensor([number[self.test.classes[i]] for i in np.asarray(self.test.labels)], device=self.device)
+        return torch.as_tensor(self._shared[0][1], device=self.device)
 
     def accuracy(self, predicted: Tensor) -> float:
         """The share of test items whose class is predicted [m]."""
@@ -92,8 +96,8 @@ class Task:
         Raises:
             UsageError: it is otherwise.
         """
-        parts = (self.train, self.test)
-        known, asked = ({part.classes[i] for i in np.unique(np.asarray(part.labels))} for part in parts)
+        numbers, names = self._shared
+        known, asked = ({names[i] for i in np.unique(part)} for part in numbers)
         if len(known) == 1:
             raise UsageError(
                 f"All {_items(len(self.train))} of {self.train.source} with a label are of class {known.pop()!r}: "

@@ -27,13 +27,17 @@ class Image(Traits):
         """Images uint8 [n, c, h, w] -> crops and flips of them; of a clip [n, t, c, h, w] the same one throughout."""
         return views.augment(items, rng, crop=(0.4, 1.0))
 
+    def answered(self, source, load):
+        return data.each_image(source)  # of any shape
+
     def show(self, item):
         return cell(data.thumbnail(item, THUMBNAIL))
 
 
 @register
 class Video(Image):
-    name, batch, maps, length = "video", 32, False, "frames"
+    name, batch, maps, followed, length = "video", 32, False, True, "frames"
+    answered = Traits.answered
     input = ("videos", ("frames", "channels", "size", "size"), "numbers from 0 to 1")
 
     def raw(self, samples, train=None):
@@ -48,6 +52,9 @@ class Video(Image):
 
     def images(self, samples):
         return samples.shape[0]
+
+    def whole(self, samples, index):
+        return super().whole(samples, index).permute(0, 3, 1, 2)
 
     def show(self, item):
         return super().show(middle(item))

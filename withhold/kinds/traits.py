@@ -1,6 +1,6 @@
 """What a kind of data is, besides how its items are decoded: one object for each kind, by name."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class Traits:
     alike = False  # whether the raw control's features are standardised by one deviation for all of them
     maps = False  # whether encoders give maps [n, dim, h, w], which retrieval pools
     typed = False  # whether a person can type an item in place of its path
+    followed = False  # whether what is marked in an item is followed through it
     length = ""  # the decode parameter that says how long a window is
     tile = (144, 144)  # width and height of an item on a page, in pixels
     input: Input | None = None  # what an ONNX encoder takes; None where none is written
@@ -53,6 +54,15 @@ class Traits:
     def items(self, samples: Any, indices: Sequence[int], encoder: Any) -> list[Item]:
         """Decoded items as `preview` takes them."""
         return list(samples.read(np.asarray(indices)))
+
+    def answered(self, source: Any, load: Callable[[Any, str], Any]) -> Iterator[tuple[str, Any]]:
+        """The name of each item of a source, and what `apply_to` takes of it; `load` decodes a source as a kind."""
+        samples = load(source, self.name)
+        return ((name, self.whole(samples, index)) for index, name in enumerate(samples.names))
+
+    def whole(self, samples: Any, index: int) -> Any:
+        """A decoded item as `apply_to` takes it."""
+        return torch.from_numpy(samples.whole(index).copy())
 
     def preview(self, item: Item | None) -> dict[str, Any]:
         """An item for a page: {"image"}, {"text"}, {"sound"} ...; {} if it cannot be read, and its name must do."""
@@ -82,6 +92,9 @@ class Together(Traits):
 
     def images(self, samples):
         return self.parts[0].images(samples)
+
+    def whole(self, samples, index):
+        return tuple(part[0] for part in samples.batch([index]))
 
     def items(self, samples, indices, encoder):
         return self.parts[0].items(samples.of(self.parts[0].name), indices, encoder)

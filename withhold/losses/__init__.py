@@ -18,8 +18,7 @@ from withhold.losses.consistency import (
 )
 from withhold.losses.contrastive import info_nce, negative_sampling, nt_xent, symmetric_info_nce
 from withhold.losses.distributed import gather, rank, ranks
-from withhold.losses.reconstruction import psnr, squared_error
-from withhold.losses.regression import regression
+from withhold.losses.reconstruction import psnr, regression, squared_error
 from withhold.losses.sigreg import sigreg, sigreg_of_noise
 
 __all__ = [

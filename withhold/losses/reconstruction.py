@@ -1,6 +1,7 @@
-"""How far a predicted image is from the true one."""
+"""How far what is predicted is from what is true."""
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from withhold.losses.precision import float32
 
@@ -19,3 +20,12 @@ def squared_error(predicted: Tensor, target: Tensor, weight: Tensor | None = Non
 def psnr(error: Tensor) -> Tensor:
     """Mean squared error of values in [0, 1] -> peak signal-to-noise ratio in decibels, at most 100; no gradient."""
     return -10 * error.detach().clamp(min=1e-10).log10()
+
+
+@float32
+def regression(predicted: Tensor, target: Tensor) -> Tensor:
+    """2 - 2 * cosine of `predicted` [n, d] and `target` [n, d], averaged over rows (Grill et al., NeurIPS 2020, eq. 2).
+
+    It is the squared distance of the two on the unit sphere: 0 when they agree, 2 when orthogonal, 4 when opposite.
+    """
+    return (2 - 2 * F.cosine_similarity(predicted, target, dim=1)).mean()

@@ -6,45 +6,47 @@ from torch.nn import functional as F
 
 from withhold.losses.precision import float32
 
+POINTS, END = 17, 3.0
+
 
 @float32
-def sigreg(z: Tensor, rng: torch.Generator, slices: int = 1024, points: int = 17, t_max: float = 3.0) -> Tensor:
+def sigreg(z: Tensor, rng: torch.Generator, slices: int = 1024, points: int = POINTS) -> Tensor:
     """The Epps-Pulley statistic of a standard normal distribution, averaged over random directions.
 
     In each direction the empirical characteristic function is compared with the normal one, exp(-t^2 / 2), under a
-    Gaussian weight, by the trapezoid rule over [-t_max, t_max]. It grows with n; of perfectly normal embeddings it is
+    Gaussian weight, by the trapezoid rule over [-3, 3]. It grows with n; of perfectly normal embeddings it is
     about 1.05 for every n. Mean and scale count, so embeddings must not be normalised before.
 
     Args:
         z: embeddings [n, d].
         rng: draws the directions, on z's device.
         slices: how many directions.
-        points: where in [0, t_max] the functions are compared.
+        points: where in [0, 3] the functions are compared.
     """
     directions = F.normalize(torch.randn(z.shape[1], slices, generator=rng, device=z.device), dim=0)
-    t, normal, weight = _quadrature(points, t_max, z.device)
+    t, normal, weight = _quadrature(points, z.device)
     angles = (z @ directions)[:, :, None] * t
     distance = (angles.cos().mean(0) - normal).square() + angles.sin().mean(0).square()
     return len(z) * (distance @ weight).mean()
 
 
 @float32
-def sigreg_of_noise(scale: Tensor, n: int, points: int = 17, t_max: float = 3.0) -> Tensor:
+def sigreg_of_noise(scale: Tensor, n: int) -> Tensor:
     """What `sigreg` is on average for n samples of a Gaussian with standard deviation `scale`, a tensor of any shape.
 
     The squared distance of its characteristic function, exp(-(scale * t)^2 / 2), from the normal one, and the variance
     of the mean over n samples.
     """
-    t, normal, weight = _quadrature(points, t_max, scale.device)
+    t, normal, weight = _quadrature(POINTS, scale.device)
     own = torch.exp(-(scale[..., None] * t).square() / 2)
     return (n * (own - normal).square() + 1 - own.square()) @ weight
 
 
-def _quadrature(points: int, t_max: float, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _quadrature(points: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Where the functions are compared [points], the normal one there, and the weights of the integral."""
-    t = torch.linspace(0, t_max, points, device=device)
+    t = torch.linspace(0, END, points, device=device)
     normal = torch.exp(-t.square() / 2)
-    weight = 2 * t_max / (points - 1) * normal
+    weight = 2 * END / (points - 1) * normal
     weight[0] /= 2
     weight[-1] /= 2
     return t, normal, weight

@@ -17,7 +17,7 @@ from withhold.nets.registry import build, names, register, takes
 from withhold.nets.resnet import ResNet
 from withhold.nets.sounds import AudioEncoder
 from withhold.nets.statistics import refresh_statistics
-from withhold.nets.teacher import Teacher, cosine_momentum, ema_update
+from withhold.nets.teacher import Teacher, cosine_momentum
 from withhold.nets.text import TextEncoder, TextTransformer, WordVectors
 from withhold.nets.tracking import TEMPERATURE, at_pixels, bumps, centres, pointer, propagate, track
 from withhold.nets.video import VideoEncoder
@@ -26,9 +26,8 @@ from withhold.nets.vit import Transformer, ViT, positions
 __all__ = [
     "TEMPERATURE", "AudioEncoder", "AudioVisualEncoder", "ChannelWise", "Continuation", "ConvNet", "Decoder",
     "Discriminator", "EfficientNetLite0", "Encoder", "FineConv", "Generator", "ImageEncoder", "ImagePool", "LeNet",
-    "MemoryBank",
-    "PixelEncoder", "Queue", "Recurrent", "ResNet", "Teacher", "TextEncoder", "TextTransformer", "Transformer",
-    "ViT", "VideoEncoder", "WordVectors", "at_pixels", "batches", "build", "bumps", "centres", "cosine_momentum",
-    "ema_update", "features", "frozen", "mlp", "names", "pointer", "positions", "propagate", "refresh_statistics",
-    "register", "rows", "takes", "track",
+    "MemoryBank", "PixelEncoder", "Queue", "Recurrent", "ResNet", "Teacher", "TextEncoder", "TextTransformer",
+    "Transformer", "ViT", "VideoEncoder", "WordVectors", "at_pixels", "batches", "build", "bumps", "centres",
+    "cosine_momentum", "features", "frozen", "mlp", "names", "pointer", "positions", "propagate",
+    "refresh_statistics", "register", "rows", "takes", "track",
 ]  # fmt: skip

@@ -19,8 +19,6 @@ class Adapter(ImageEncoder):
     registers, are left out, so that the rest fill the grid.
 
     Args:
-        network: the network.
-        size: height and width of the images in pixels.
         channels: 1 or 3, what the encoder sees; a network for colour sees lightness as grey.
         inputs: channels that the network takes.
         patch: pixels of a token's side, where the network says so; otherwise the tokens are taken to fill a square.

@@ -18,11 +18,6 @@ class AudioVisualEncoder(PixelEncoder):
     Each sort has a trunk; the strongest value of each feature over its map is projected by a perceptron of two layers
     (AVE-Net: Arandjelovic & Zisserman, ECCV 2018, section 3). Of a clip it is the mean over its frames, and of a pair
     the mean of both, stretched to length 1 again.
-
-    Args:
-        sight: of images.
-        hearing: of sounds.
-        dim: length of an embedding.
     """
 
     kind = "video + audio"

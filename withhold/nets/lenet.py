@@ -3,14 +3,15 @@
 from torch import Tensor, nn
 
 from withhold.errors import UsageError
-from withhold.nets.encoder import ImageEncoder, layers
+from withhold.nets.encoder import ImageEncoder, Layered
 from withhold.nets.registry import register
 
 CELLS = 4
 SMALLEST = 16
 
 
-class LeNet(ImageEncoder):
+@register(name="lenet")
+class LeNet(Layered, ImageEncoder):
     """Two 5x5 convolutions without any normalisation: 768 features that keep where in the image something is.
 
     For domains that differ in colour and background: batch statistics of one do not fit the other. Source: Ganin et
@@ -34,10 +35,7 @@ class LeNet(ImageEncoder):
 
     def encode(self, x: Tensor) -> Tensor:
         _check(min(x.shape[2:]))
-        return self.blocks(x)[:, :, None, None]
-
-    def stages(self):
-        return layers(self.blocks)
+        return super().encode(x)[:, :, None, None]
 
 
 def _check(pixels: int) -> None:
@@ -46,8 +44,3 @@ def _check(pixels: int) -> None:
             f"lenet takes images, and parts of images, of {SMALLEST} pixels or more, not of {pixels}: use larger ones, "
             "or another encoder."
         )
-
-
-@register
-def lenet(size: int, channels: int) -> ImageEncoder:
-    return LeNet(size, channels)

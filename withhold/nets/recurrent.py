@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from withhold.nets.convnet import block
 from withhold.nets.decoder import Decoder
-from withhold.nets.encoder import Encoder, layers
+from withhold.nets.encoder import layers
 from withhold.nets.registry import register
 from withhold.nets.video import VideoEncoder
 
@@ -24,6 +24,7 @@ class LSTM(nn.LSTM):
             return super().forward(x.float(), state)
 
 
+@register(name="convnet-lstm")
 class Recurrent(VideoEncoder):
     """An LSTM over the codes of frames; its features are its last state, hidden values and cells.
 
@@ -86,8 +87,3 @@ class Continuation(nn.Module):
         """What is fed at each step [n, t, code], and a state -> frames [n, t, c, h, w] not squashed, and a state."""
         found, state = self.lstm(codes, state)
         return self.draw(found.flatten(0, 1)).unflatten(0, found.shape[:2]), state
-
-
-@register
-def convnet_lstm(size: int, channels: int) -> Encoder:
-    return Recurrent(size, channels)

@@ -17,13 +17,15 @@ _BUILDERS: dict[str, dict[str, Builder]] = {}
 """Of each module that declares some, the builders by name."""
 
 
-def register(builder: Builder) -> Builder:
-    """Declare a function or a class as what makes an encoder; its name is the function's, with hyphens.
+def register(builder: Any = None, *, name: str = "") -> Any:
+    """Declare a function or a class as what makes an encoder, called `name` or as it is, with hyphens.
 
     Its arguments without a default are what the encoder must know of its input: (size, channels) of images; it also
     has the argument `pretrained` where there are published weights.
     """
-    _BUILDERS.setdefault(builder.__module__, {})[builder.__name__.replace("_", "-")] = builder
+    if builder is None:
+        return partial(register, name=name)
+    _BUILDERS.setdefault(builder.__module__, {})[name or builder.__name__.replace("_", "-")] = builder
     return builder
 
 
@@ -49,8 +51,7 @@ def build(name: str | nn.Module, *, pretrained: bool = False, **inputs: Any) -> 
             a model of Transformers or timm (for the former also a local folder); or a module with a `dim` that maps
             images to [n, dim] or [n, dim, h, w].
         pretrained: start from published weights, which `efficientnet-lite0`, `hf:NAME` and `timm:NAME` have.
-        inputs: what `takes(name)` lists: of images size, their height and width in pixels, and channels, 1 for
-            lightness, 3 for RGB.
+        inputs: what `takes(name)` lists.
 
     Raises:
         UsageError: there is no such encoder, or the images are too small for it.

@@ -4,9 +4,11 @@ from torch import Tensor
 
 from withhold import views
 from withhold.nets.convnet import blocks
-from withhold.nets.encoder import Encoder, PixelEncoder, layers
+from withhold.nets.encoder import Layered, PixelEncoder
 from withhold.nets.registry import register
 
+BANDS = 40
+"""Of a spectrogram."""
 MEAN, DEVIATION = -13.0, 4.0
 """Of log-mel values: between those of spoken digits, of the ESC-10 sounds and of talking people, which lie within 0.8.
 
@@ -22,17 +24,15 @@ class AudioEncoder(PixelEncoder):
     [n, 1, mels, t]. Spectrograms that `normalize` made are taken as well, so that a method can mask them in between.
 
     Args:
-        dim: length of a feature vector.
         rate: samples a second.
         stride: bands, and hops of 10 ms, per cell of the feature map.
-        mels: bands of the spectrogram.
     """
 
     kind = "audio"
     default = "audio-cnn"
 
-    def __init__(self, dim: int, rate: int, stride: int, mels: int = 40):
-        super().__init__(dim, channels=1, size=mels, stride=stride, mean=MEAN, std=DEVIATION)
+    def __init__(self, dim: int, rate: int, stride: int):
+        super().__init__(dim, channels=1, size=BANDS, stride=stride, mean=MEAN, std=DEVIATION)
         self.rate = rate
 
     def normalize(self, sounds: Tensor) -> Tensor:
@@ -49,20 +49,10 @@ class AudioEncoder(PixelEncoder):
         return (views.log_mel(sounds, self.rate, self.size) - self.mean) / self.std
 
 
-class AudioCNN(AudioEncoder):
+@register(name="audio-cnn")
+class AudioCNN(Layered, AudioEncoder):
     """Four 3x3 convolutions with batch normalisation: 256 features from 60 million multiply-adds a second of sound."""
 
     def __init__(self, rate: int):
         super().__init__(dim=256, rate=rate, stride=8)
         self.blocks = blocks(1)
-
-    def encode(self, x: Tensor) -> Tensor:
-        return self.blocks(x)
-
-    def stages(self):
-        return layers(self.blocks)
-
-
-@register
-def audio_cnn(rate: int) -> Encoder:
-    return AudioCNN(rate)

@@ -23,22 +23,17 @@ class Teacher(nn.Module):
     def forward(self, *inputs: Any) -> Any:
         return self.network(*inputs)
 
+    @torch.no_grad()
     def update(self, student: nn.Module, momentum: float) -> None:
         """Go a step of 1 - `momentum` towards the student."""
-        ema_update(self.network, student, momentum)
-
-
-@torch.no_grad()
-def ema_update(average: nn.Module, module: nn.Module, momentum: float) -> None:
-    """`average` = `momentum` * `average` + (1 - `momentum`) * `module`, parameters and floating-point buffers alike."""
-    slow = [*average.parameters(), *average.buffers()]
-    fast = [*module.parameters(), *module.buffers()]
-    pairs = list(zip(slow, fast, strict=True))
-    floating = [pair for pair in pairs if pair[0].is_floating_point()]
-    torch._foreach_lerp_([old for old, _ in floating], [new for _, new in floating], 1 - momentum)
-    for old, new in pairs:
-        if not old.is_floating_point():
-            old.copy_(new)
+        slow = [*self.network.parameters(), *self.network.buffers()]
+        fast = [*student.parameters(), *student.buffers()]
+        pairs = list(zip(slow, fast, strict=True))
+        floating = [pair for pair in pairs if pair[0].is_floating_point()]
+        torch._foreach_lerp_([old for old, _ in floating], [new for _, new in floating], 1 - momentum)
+        for old, new in pairs:
+            if not old.is_floating_point():
+                old.copy_(new)
 
 
 def cosine_momentum(start: float, progress: float) -> float:

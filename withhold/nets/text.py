@@ -22,7 +22,7 @@ LIKELY = 3
 class TextEncoder(Encoder):
     """Token numbers int [n, l], 0 for padding -> features [n, dim].
 
-    A subclass sets itself up with `super().__init__(dim, tokenizer)` and defines `maps` and `counts`.
+    A subclass sets itself up with `super().__init__(dim, tokenizer)` and defines `maps` [n, dim, l], and `counts`.
 
     Args:
         dim: length of a feature vector.
@@ -52,10 +52,6 @@ class TextEncoder(Encoder):
     def take(self, item):
         """A text -> its token numbers [1, l]."""
         return torch.tensor([self.tokenizer.encode(item, add_special_tokens=False).ids])
-
-    def maps(self, tokens: Tensor) -> Tensor:
-        """Token numbers [n, l] -> features of every place [n, dim, l]."""
-        raise NotImplementedError(f"{type(self).__name__} defines no maps(tokens).")
 
     def counts(self, tokens: Tensor) -> Tensor:
         """Which places [n, l] a text's features are the mean over."""
@@ -95,9 +91,7 @@ class TextTransformer(TextEncoder):
 
     Args:
         dim: length of a token, a multiple of `heads`.
-        depth: how many blocks.
-        heads: attention heads of a block.
-        tokenizer: the path of a tokenizer.json.
+        depth, heads: how many blocks, and attention heads of a block.
         tokens: in a window; there is room for three more, such as [CLS] and two [SEP].
     """
 
@@ -137,12 +131,7 @@ class TextTransformer(TextEncoder):
 
 
 class WordVectors(TextEncoder):
-    """A vector of every word; a text is the mean of those that it knows.
-
-    Args:
-        dim: length of a vector.
-        tokenizer: the path of a tokenizer.json.
-    """
+    """A vector of every word; a text is the mean of those that it knows."""
 
     def __init__(self, dim: int, tokenizer: str):
         super().__init__(dim, tokenizer)

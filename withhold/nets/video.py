@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from withhold.nets.encoder import Encoder, PixelEncoder, layers
+from withhold.nets.encoder import Layered, PixelEncoder
 from withhold.nets.registry import register
 
 
@@ -31,7 +31,8 @@ class VideoEncoder(PixelEncoder):
         return self.maps(images).mean((2, 3, 4))
 
 
-class Conv3d(VideoEncoder):
+@register(name="conv3d")
+class Conv3d(Layered, VideoEncoder):
     """Four 3x3x3 convolutions with batch normalisation, for CPUs: 120 million multiply-adds for 16 frames of 32 pixels.
 
     Space is halved in the first three of them, time in the second and third.
@@ -46,13 +47,8 @@ class Conv3d(VideoEncoder):
             *block(128, 256, 3, 1),
         )
 
-    def encode(self, x: Tensor) -> Tensor:
-        return self.blocks(x)
 
-    def stages(self):
-        return layers(self.blocks)
-
-
+@register(name="r2plus1d-18")
 class R2Plus1D(VideoEncoder):
     """R(2+1)D-18: a residual network whose convolutions in space and time are one in space, then one in time.
 
@@ -110,13 +106,3 @@ def block(inputs: int, outputs: int, kernel: int | tuple[int, int, int], stride:
     convolution = nn.Conv3d(inputs, outputs, sides, stride, padding, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return [convolution, nn.BatchNorm3d(outputs), nn.ReLU(inplace=True)]
-
-
-@register
-def conv3d(size: int, channels: int) -> Encoder:
-    return Conv3d(size, channels)
-
-
-@register
-def r2plus1d_18(size: int, channels: int) -> Encoder:
-    return R2Plus1D(size, channels)

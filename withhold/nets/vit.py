@@ -17,10 +17,7 @@ class ViT(ImageEncoder):
 
     Args:
         dim: length of a token, a multiple of 4 and of `heads`.
-        depth: how many blocks.
-        heads: attention heads of a block.
-        size: height and width of the images in pixels.
-        channels: 1 or 3.
+        depth, heads: how many blocks, and attention heads of a block.
 
     Raises:
         UsageError: `size` is below 8, or has no divisor that gives 32 patches a side or fewer.

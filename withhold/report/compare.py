@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from withhold.console import column
+from withhold.console import CONTROL, column
 from withhold.evaluation import by_data
 
 if TYPE_CHECKING:
@@ -36,14 +36,13 @@ def _rows(run: "Run") -> list[dict[str, Any]]:
     }
     if rows:
         row |= {"steps": int(rows[-1]["step"]), "seconds": rows[-1]["seconds"], **losses(rows[-1])}
-    return [row | {"measured on": data} | _measures(part) for data, part in by_data(run.results()).items()] or [row]
-
-
-def _measures(results: Iterable[dict[str, Any]]) -> dict[str, float]:
-    ends = {"trained": "", "untrained": " untrained"}
-    return {
-        column(result) + end: result["value"]
-        for encoder, end in ends.items()
-        for result in results
-        if result["encoder"] == encoder
-    }
+    measured = []
+    for data, results in by_data(run.results()).items():
+        measures = {
+            column(result) + end: result["value"]
+            for encoder, end in (("trained", ""), ("untrained", CONTROL))
+            for result in results
+            if result["encoder"] == encoder
+        }
+        measured.append(row | {"measured on": data} | measures)
+    return measured or [row]

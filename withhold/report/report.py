@@ -98,8 +98,7 @@ def section(run: "Run", *streams: Samples) -> dict[str, Any]:
 def stats(run: "Run") -> list[dict[str, str]]:
     """The headline numbers, the most telling first."""
     shown = []
-    latest = list(by_data(run.results()).items())[-1:]
-    for data, results in latest:
+    for data, results in list(by_data(run.results()).items())[-1:]:  # the latest
         scores = {(result["encoder"], column(result)): result["value"] for result in results}
         for (encoder, name), value in scores.items():
             if encoder == "trained" and name in ("linear", "knn"):
@@ -114,15 +113,12 @@ def stats(run: "Run") -> list[dict[str, str]]:
         last = rows[-1]
         for name, value in list(losses(last).items())[:2]:
             trivial = last.get(name.removesuffix("loss") + "trivial")
-            note = (
-                f"knowing nothing: {_number(trivial)}"
-                if trivial is not None
-                else f"at first: {_number(rows[0].get(name, math.nan))}"
-            )
+            note = f"at first: {_number(rows[0].get(name, math.nan))}"
+            if trivial is not None:
+                note = f"knowing nothing: {_number(trivial)}"
             shown.append({"value": _number(value), "name": _words(name), "note": note})
-        shown.append(
-            {"value": _duration(last["seconds"]), "name": "Training time", "note": counted(last["step"], "step")}
-        )
+        time, steps = _duration(last["seconds"]), counted(last["step"], "step")
+        shown.append({"value": time, "name": "Training time", "note": steps})
         outcome = run.config.get("outcome", {})
         speed = outcome.get("items_per_second", last.get("items_per_second"))
         if speed is not None:
@@ -167,18 +163,17 @@ def tables(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _table(data: str, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     columns = {column(result): _title(result) for result in results}
     lines: dict[str, dict[str, Any]] = {}
+    best: dict[str, float] = {}
     for result in results:
-        trained = result["encoder"] == "trained"
+        trained, measure = result["encoder"] == "trained", column(result)
         if trained and "method" in result:
             name = _card(result["method"])["name"]
         else:
             name = ENCODERS.get(result["encoder"], result["encoder"])
         line = lines.setdefault(name, {"name": name, "trained": trained, "cells": {}})
-        line["cells"][column(result)] = result
-    best: dict[str, float] = {}
-    for result in results:
+        line["cells"][measure] = result
         if result["encoder"] != "supervised":
-            best[column(result)] = max(result["value"], best.get(column(result), -math.inf))
+            best[measure] = max(result["value"], best.get(measure, -math.inf))
     return {
         "data": data,
         "columns": columns,
@@ -237,14 +232,12 @@ def command(run: "Run") -> str:
     chosen = {"encoder": config["encoder"]["name"], "size": config["decoding"].get("size")}
     options = Options(**config["training"] | chosen)
     words = ["withhold", "train", config["method"]]
-    words += ["DATA" if re.fullmatch(r"\w+ of \d+", source) else source for source in _named(config)]
+    sources = config["data"]
+    if config["training"]["labels"] and len(set(sources)) == 1:  # which part one source into all streams
+        sources = sources[:1]
+    words += ["DATA" if re.fullmatch(r"\w+ of \d+", source) else source for source in sources]
     words += [f"{name}={value}" for name, value in config["parameters"].items()]
     return shlex.join(words + options.words())
-
-
-def _named(config: dict[str, Any]) -> list[str]:
-    """The data as a person named them: once, where labels part one source into all streams."""
-    return config["data"][:1] if config["training"]["labels"] and len(set(config["data"])) == 1 else config["data"]
 
 
 def _card(name: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What a run is made of: the encoder that suits, the streams, the method around them."""
 
+import csv
 import logging
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -59,9 +60,6 @@ def choose(
 
     All streams have the size of the largest images, and colour if one of them has. Decode parameters that are the
     method's own, such as the frames of a clip, are taken from `parameters`. A tokenizer is still to be trained.
-
-    Returns:
-        what describes the encoder, and how the streams are decoded.
 
     Raises:
         UsageError: not the sources that the streams need.
@@ -137,6 +135,30 @@ def load_streams(
         if numbers is not None and streams[stream].classes != classes:
             streams[stream] = streams[stream].with_labels(numbers, classes)
     return streams
+
+
+def without_told(folder: Path, kind: str, test: Samples) -> Samples:
+    """`test` without the items whose labels the training in `folder` was told; their content tells, not their names.
+
+    Args:
+        kind: of data of the encoder.
+
+    Raises:
+        UsageError: no other item has a label.
+    """
+    path = folder / "told.csv"
+    if not path.is_file():
+        return test
+    with path.open(newline="", encoding="utf-8") as file:
+        told = {row["digest"] for row in csv.DictReader(file)}
+    others = [row for row, digest in enumerate(test.of(kind).digests()) if digest not in told]
+    if len(others) < len(test):
+        log.info("%s items are not measured on: the training was told their labels", f"{len(test) - len(others):,}")
+    if test.labels is not None and (test.labels >= 0).any() and not (test.labels[others] >= 0).any():
+        raise UsageError(
+            f"The training was told the labels of all items of {test.source} to be measured on: give labels of others."
+        )
+    return test.select(others)
 
 
 def build_encoder(config: dict[str, Any], seed: int) -> Encoder:

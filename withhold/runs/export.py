@@ -7,12 +7,13 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import torch
-from torch import Tensor
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from withhold import kinds
 from withhold.errors import UsageError, WithholdError, suggestion
 from withhold.files import writing
-from withhold.runs.run import Run, write_weights
+from withhold.runs.run import Run
 
 TOLERANCE = 1e-3
 
@@ -84,6 +85,14 @@ def noise(run: Run, n: int) -> Tensor:
     """What looks like `n` items to the run's encoder."""
     rng = torch.Generator().manual_seed(n)
     return kinds.of(run.encoder.kind).noise(run.encoder, [n, *lengths(run)], rng)
+
+
+def write_weights(path: Path, module: nn.Module) -> None:
+    """Write a module's state as safetensors, whole or not at all."""
+    # Cloned, because safetensors refuses tensors that share memory; its own way to a file lets no one else read it.
+    state = {name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}
+    with writing(path) as partial:
+        partial.write_bytes(save(state))
 
 
 def write_table(path: Path, table: pyarrow.Table) -> None:

@@ -47,11 +47,7 @@ def look(encoder: Any, bank: Samples, queries: Samples) -> Row:
     features = nets.features(encoder, bank, device=device)
     row = {"rank": training.rank(features), "spread": training.spread(features)}
     if len(queries) and len(bank.classes) > 1:
-        found = evaluation.knn(
-            features,
-            torch.as_tensor(bank.labels),
-            nets.features(encoder, queries, device=device),
-            len(bank.classes),
-        )
+        asked = nets.features(encoder, queries, device=device)
+        found = evaluation.knn(features, torch.as_tensor(bank.labels), asked, len(bank.classes))
         row["knn"] = (found == torch.as_tensor(queries.labels)).float().mean().item()
     return row

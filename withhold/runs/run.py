@@ -1,7 +1,6 @@
 """A run: the folder that a training leaves behind, and what can be done with it."""
 
 import copy
-import csv
 import hashlib
 import json
 import logging
@@ -13,17 +12,17 @@ from typing import Any, cast
 import pyarrow
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import nn
 
 from withhold import data, evaluation, nets, outside
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
-from withhold.files import writing
+from withhold.files import write_json
 from withhold.methods import Classifier, Encoder, Method
 from withhold.methods.answers import Answer
-from withhold.runs.build import build_encoder, build_method, kinds, load_stream, load_streams
+from withhold.runs.build import build_encoder, build_method, kinds, load_stream, load_streams, without_told
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
 
@@ -90,11 +89,14 @@ class Run:
     @cached_property
     def method(self) -> Method:
         """The trained method (heads, teachers and all), in eval mode on the CPU."""
-        cls = registry.find(self.config["method"])
-        config = self.config
-        method = build_method(cls, config["encoder"], config["parameters"], self.seed, config)
+        method = build_method(self.cls, self.config["encoder"], self.config["parameters"], self.seed, self.config)
         self._fill(method, self.folder / "method.safetensors")
         return method.eval()
+
+    @property
+    def cls(self) -> type[Method]:
+        """The class of its method."""
+        return registry.find(self.config["method"])
 
     @property
     def seed(self) -> int:
@@ -113,7 +115,7 @@ class Run:
     @property
     def names_classes(self) -> bool:
         """Whether the method has learned names of classes, which `classify` gives."""
-        return issubclass(registry.find(self.config["method"]), Classifier)
+        return issubclass(self.cls, Classifier)
 
     def untrained(self) -> Encoder:
         """The same encoder with fresh weights from the run's seed: the control."""
@@ -126,7 +128,7 @@ class Run:
     @property
     def kind(self) -> str:
         """What kind of data its method learns from: "image", "video" ...; of several streams, the first one's."""
-        return next(iter(kinds(registry.find(self.config["method"]), self.config["decoding"]).values()))
+        return next(iter(kinds(self.cls, self.config["decoding"]).values()))
 
     def kind_of(self, source: Any) -> str:
         """What kind `source` is read as: the run's, or where that is of joined kinds also one of them alone."""
@@ -143,15 +145,10 @@ class Run:
         return samples
 
     def streams(self, *sources: Any) -> list[Samples]:
-        """`sources`, or else the data that it was trained on, decoded as then, a stream each.
-
-        Raises:
-            UsageError: not the sources that the streams need.
-        """
-        cls, config = registry.find(self.config["method"]), self.config
-        given = sources or config["data"]
-        labels = None if sources else config["training"]["labels"]
-        return list(load_streams(cls, given, config["decoding"], labels=labels).values())
+        """`sources`, or else the data that it was trained on, decoded as then: one for each stream that it needs."""
+        labels = None if sources else self.config["training"]["labels"]
+        given = sources or self.config["data"]
+        return list(load_streams(self.cls, given, self.config["decoding"], labels=labels).values())
 
     def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
         """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim].
@@ -201,9 +198,9 @@ class Run:
     ) -> list[dict[str, Any]]:
         """Measure the encoder on labelled data, or on videos with masks, beside an untrained one and raw items.
 
-        One that started from published weights also stands beside that "start".
+        One that started from published weights also stands beside that "start". The folder keeps the rows in the
+        place of those of the same data and protocols.
 
-        The folder keeps the rows beside those of other data and protocols, and replaces those of the same.
         The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
         part, or is split: `test_fraction` of it is for testing, by the run's seed. Items whose labels the training was
         told are left out of what is measured on.
@@ -225,14 +222,14 @@ class Run:
         if self.config["encoder"]["pretrained"]:
             controls["start"] = self.start()
         options: dict[str, Any] = {
-            "controls": controls, "learned": self._learned(), "seed": self.seed, "device": defaults.device()
+            "controls": controls, "learned": self._learned(), "seed": self.seed, "device": defaults.device(),
+            "supervised": supervised, "classifier": classifier,
         }  # fmt: skip
         taken = [evaluation.find(name).takes for name in protocols]
         if evaluation.SEQUENCES in taken:
             sequences = data.sequences(source)
-            return self._keep(
-                evaluation.evaluate(self.encoder, None, sequences, protocols, source=str(source), **options)
-            )
+            rows = evaluation.evaluate(self.encoder, None, sequences, protocols, source=str(source), **options)
+            return self._keep(rows)
         wanted = tuple(dict.fromkeys(part for need in taken for part in need.parts))
         beside: dict[str, Any] = {"labels": labels, "strict": strict, "parts": wanted}
         parts = {"train": source, "test": test} if test is not None else data.splits(source, self.kind_of(source))
@@ -240,11 +237,8 @@ class Run:
             bank, queries = (self.load_data(parts[part], **beside) for part in ("train", "test"))
         else:
             bank, queries = self.load_data(source, **beside).split(test_fraction, self.seed)
-        queries = self._without_told(queries)
-        rows = evaluation.evaluate(
-            self.encoder, bank, queries, protocols, supervised=supervised, classifier=classifier, **options
-        )
-        return self._keep(rows)
+        queries = without_told(self.folder, self.encoder.kind, queries)
+        return self._keep(evaluation.evaluate(self.encoder, bank, queries, protocols, **options))
 
     def _learned(self) -> list[Samples] | None:
         """What it was trained on; None where that is not there any more."""
@@ -253,24 +247,6 @@ class Run:
         except WithholdError as error:
             log.info("training data cannot be read (%s): batch statistics are those of the items measured on", error)
             return None
-
-    def _without_told(self, test: Samples) -> Samples:
-        """`test` without the items whose labels the training was told, by their content. Raises: UsageError: all."""
-        path = self.folder / "told.csv"
-        if not path.is_file():
-            return test
-        with path.open(newline="", encoding="utf-8") as file:
-            told = {row["digest"] for row in csv.DictReader(file)}
-        digests = test.of(self.encoder.kind).digests()
-        others = [row for row, digest in enumerate(digests) if digest not in told]
-        if len(others) < len(test):
-            log.info("%s items are not measured on: the training was told their labels", len(test) - len(others))
-        if test.labels is not None and (test.labels >= 0).any() and not (test.labels[others] >= 0).any():
-            raise UsageError(
-                f"The training was told the labels of all items of {test.source} to be measured on: "
-                "give labels of others."
-            )
-        return test.select(others)
 
     def _keep(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The same rows, which the folder now has, instead of those of the same data and protocol."""
@@ -320,17 +296,3 @@ class Run:
             module.load_state_dict(load_file(path))
         except (SafetensorError, RuntimeError, OSError) as error:
             raise WithholdError(f"{path} is damaged or of another version ({error}): train this run again.") from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` to `path`, whole or not at all."""
-    with writing(path) as partial:
-        partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def write_weights(path: Path, module: nn.Module) -> None:
-    """Write a module's state as safetensors, whole or not at all."""
-    # Cloned, because safetensors refuses tensors that share memory; its own way to a file lets no one else read it.
-    state = {name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}
-    with writing(path) as partial:
-        partial.write_bytes(save(state))

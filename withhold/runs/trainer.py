@@ -18,7 +18,7 @@ from withhold import data, evaluation, kinds, nets, training
 from withhold import methods as registry
 from withhold.data import Samples, Series
 from withhold.errors import UsageError
-from withhold.files import prepare_folder
+from withhold.files import prepare_folder, write_json
 from withhold.methods import Method
 from withhold.needs import Need
 from withhold.options import Options, named
@@ -26,7 +26,8 @@ from withhold.report import write as write_report
 from withhold.report.report import inputs
 from withhold.runs import monitoring
 from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
-from withhold.runs.run import Run, write_json, write_weights
+from withhold.runs.export import write_weights
+from withhold.runs.run import Run
 from withhold.training import Outcome, Row, defaults
 
 log = logging.getLogger("withhold")
@@ -102,7 +103,7 @@ def train(
         "parameters": parameters,
         "encoder": chosen,
         "decoding": decoding,
-        "data": [_describe(source) for source in sources],
+        "data": [data.address(source) or f"{type(source).__name__} of {len(source)}" for source in sources],
         "streams": {name: {"items": len(part), "fingerprint": part.fingerprint} for name, part in streams.items()},
         **told,
         "training": asdict(replace(options, labels=labels)),
@@ -203,17 +204,8 @@ def _check_same(folder: Path, config: dict[str, Any]) -> None:
     """A run is resumed with its own data and configuration or not at all."""
     saved = Run(folder).config
     for part in (
-        "withhold",
-        "method",
-        "parameters",
-        "encoder",
-        "decoding",
-        "data",
-        "training",
-        "classes",
-        "targets",
-        "streams",
-    ):
+        "withhold", "method", "parameters", "encoder", "decoding", "data", "training", "classes", "targets", "streams"
+    ):  # fmt: skip
         before, now = saved[part], config[part]
         pairs = before.items() if isinstance(before, dict) else [(part, before)]
         for name, value in pairs:
@@ -282,8 +274,3 @@ def _label(sources: tuple[Any, ...]) -> str:
     """The data's part of a run's name."""
     names = [Path(source.removeprefix("hf:")).stem if isinstance(source, str) else "data" for source in sources]
     return "-".join(dict.fromkeys(name or "data" for name in names))
-
-
-def _describe(source: Any) -> str:
-    """The address of a source; what has none, such as an array, by its type and length."""
-    return data.address(source) or f"{type(source).__name__} of {len(source)}"

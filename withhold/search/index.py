@@ -123,7 +123,7 @@ class Index:
         others = None
         if isinstance(query, str):
             quoted = query.replace("'", "''")
-            vector, others = self._row(query, f"path = '{quoted}'"), f"path != '{quoted}'"
+            vector, others = self._row(query, quoted), f"path != '{quoted}'"
         else:
             vector = self._asked(query)
         with self._whole():
@@ -132,24 +132,19 @@ class Index:
             search = search.bypass_vector_index() if exact else search.nprobes(PROBES).refine_factor(REFINE)
             return search.to_arrow().rename_columns([*self._columns, "distance"])
 
-    def _row(self, path: str, condition: str) -> np.ndarray:
+    def _row(self, path: str, quoted: str) -> np.ndarray:
         """The vector of a row; of several with the same path, of one of them."""
         with self._whole():
-            rows = self._table.search().where(condition).limit(1).select(["embedding"]).to_arrow()
-        if not rows.num_rows:
-            near = self._ending_like(path)
-            embed = "give the path of a row as it was embedded, or with --run the run that embeds a file or a text."
-            raise UsageError(f"{self.folder} has no row {path!r}: " + (f"did you mean {near!r}?" if near else embed))
-        return rows["embedding"].combine_chunks().flatten().to_numpy()
-
-    def _ending_like(self, path: str) -> str | None:
-        """The row of the same file name whose path has the longest end in common with `path`, if there is one."""
-        path = path.rstrip("/")
-        name = os.path.basename(path)
-        with self._whole():
-            rows = self._table.search().select(["path"]).limit(len(self)).to_arrow()["path"].to_pylist()
-        alike = [row for row in rows if row == name or row.endswith(f"/{name}")]
-        return max(alike, key=lambda row: len(os.path.commonpath([row[::-1], path[::-1]])), default=None)
+            rows = self._table.search().where(f"path = '{quoted}'").limit(1).select(["embedding"]).to_arrow()
+            if rows.num_rows:
+                return rows["embedding"].combine_chunks().flatten().to_numpy()
+            names = self._table.search().select(["path"]).limit(len(self)).to_arrow()["path"].to_pylist()
+        # Of the rows of the same file name, the one whose path has the longest end in common with this one.
+        ending = path.rstrip("/")
+        alike = [row for row in names if f"/{row}".endswith(f"/{os.path.basename(ending)}")]
+        near = max(alike, key=lambda row: len(os.path.commonpath([row[::-1], ending[::-1]])), default=None)
+        embed = "give the path of a row as it was embedded, or with --run the run that embeds a file or a text."
+        raise UsageError(f"{self.folder} has no row {path!r}: " + (f"did you mean {near!r}?" if near else embed))
 
     def _asked(self, query: Any) -> np.ndarray:
         """The direction of what a person asks with."""

@@ -10,11 +10,11 @@ Row = dict[str, float]
 class Journal:
     """The rows of a run, mirrored in `path` as a csv file whenever one is added; in memory alone where `path` is None.
 
-    Rows may have different columns: what the monitor measures now and then stands beside what every row has.
+    It takes up the rows that `path` holds up to step `until`; None starts afresh. Rows may have different columns: what
+    the monitor measures now and then stands beside what every row has.
     """
 
     def __init__(self, path: Path | None = None, until: int | None = None):
-        """Take up the rows that `path` holds up to step `until`; None starts afresh."""
         self.path = path
         self.rows: list[Row] = []
         if path is not None and until is not None and path.exists():

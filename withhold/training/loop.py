@@ -3,15 +3,16 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from withhold.data import Feeder
 from withhold.errors import UsageError, WithholdError
 from withhold.losses import gather
 from withhold.methods import Batch, Method
@@ -29,19 +30,6 @@ log = logging.getLogger("withhold")
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it would say, the run says itself
 
 
-class Batches(Protocol):
-    """Where batches come from: a function of the step, so that a resumed run sees what an uninterrupted one did.
-
-    `iterate` asks for the order of items anew, since a method may have changed it.
-    """
-
-    batch_size: int
-    steps_per_epoch: int
-    streams: dict[str, Any]
-
-    def iterate(self, start: int, stop: int) -> Iterator[Batch]: ...
-
-
 @dataclass
 class Outcome:
     """What `fit` gives back: how many steps were done, and the journal's rows."""
@@ -52,7 +40,7 @@ class Outcome:
 
 def fit(
     method: Method,
-    batches: Batches,
+    batches: Feeder,
     plan: Plan,
     *,
     fabric: Fabric | None = None,
@@ -163,7 +151,7 @@ def fit(
             if method.refresh and step and step % method.refresh == 0:
                 method.progress = step / steps
                 prepare(method, batches.streams, mix(plan.seed, step, 0))
-                stream = batches.iterate(step, steps)
+                stream = batches.iterate(step, steps)  # anew: the method may have changed the order of items
             asked = time.perf_counter()
             batch = next(stream)
             waited += time.perf_counter() - asked

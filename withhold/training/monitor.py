@@ -33,10 +33,9 @@ def spread(features: Tensor) -> float:
 
 def findings(rows: Sequence[Row]) -> list[str]:
     """What is wrong with a run, from its journal: one sentence each, with the remedy; none when all is well."""
-    found: list[str] = []
     if not rows:
-        return found
-    last = rows[-1]
+        return []
+    found, last = [], rows[-1]
     steps, judged = last["step"], last["step"] >= FEW
     for player in {name.removesuffix("loss") for name in last if name.endswith("loss")}:
         loss = last[player + "loss"]
@@ -67,10 +66,9 @@ def findings(rows: Sequence[Row]) -> list[str]:
             f"The representation has collapsed (rank {looks[-1]['rank']:.1f}, spread {looks[-1]['spread']:.2f}): "
             "lower --lr, enlarge --batch-size, or choose a method with negatives or a variance term (simclr, lejepa)."
         )
-    waits = [row["waiting"] for row in rows[1:] if "waiting" in row]
-    if waits and sorted(waits)[len(waits) // 2] > 0.2:
+    waits = sorted(row["waiting"] for row in rows[1:] if "waiting" in row)
+    if waits and (usual := waits[len(waits) // 2]) > 0.2:
         found.append(
-            f"The device waits for data {sorted(waits)[len(waits) // 2]:.0%} of the time: "
-            "put the cache on a faster disk, or lower --size."
+            f"The device waits for data {usual:.0%} of the time: put the cache on a faster disk, or lower --size."
         )
     return found

@@ -11,6 +11,7 @@ from withhold.errors import UsageError, suggestion
 from withhold.methods import Encoder, Optimizer
 
 REFERENCE_BATCH = 256
+TRUST, FINAL = 0.001, 0.001  # of LARS; and the share of the learning rate at which a course ends
 USUAL_LR = {"adamw": 1e-3, "sgd": 0.06, "lars": 0.3, "adagrad": 0.1}
 """At the reference batch, where a person names another optimiser than the method's own, and no learning rate."""
 
@@ -23,9 +24,8 @@ class LARS(torch.optim.SGD):
     group's `decay` rather than SGD's `weight_decay`, because it belongs inside the scaling.
     """
 
-    def __init__(self, params, lr: float, momentum: float = 0.9, trust: float = 0.001):
-        super().__init__(params, lr=lr, momentum=momentum)
-        self.trust = trust
+    def __init__(self, params, lr: float):
+        super().__init__(params, lr=lr, momentum=0.9)
         for group in self.param_groups:
             group.setdefault("decay", 0.0)
             group.setdefault("scaled", True)
@@ -38,7 +38,7 @@ class LARS(torch.optim.SGD):
                     continue
                 gradient = parameter.grad.add_(parameter, alpha=group["decay"])
                 weight_norm, gradient_norm = parameter.norm(), gradient.norm()
-                ratio = self.trust * weight_norm / gradient_norm.clamp_min(1e-12)
+                ratio = TRUST * weight_norm / gradient_norm.clamp_min(1e-12)
                 gradient.mul_(torch.where(weight_norm > 0, ratio, 1.0))
         return super().step(closure)
 
@@ -118,7 +118,7 @@ def peak_lr(recipe: Optimizer, batch_size: int) -> float:
     return recipe.lr * (ratio if recipe.name in ("sgd", "lars") else math.sqrt(ratio))
 
 
-def schedule(recipe: Optimizer, step: int, steps: int, warmup: int, final: float = 0.001) -> float:
+def schedule(recipe: Optimizer, step: int, steps: int, warmup: int) -> float:
     """The share of the peak learning rate at `step` of `steps`: a linear warm-up, then what the recipe says."""
     if recipe.schedule == "cyclic":
         done = recipe.cycles * step / steps % 1
@@ -126,7 +126,7 @@ def schedule(recipe: Optimizer, step: int, steps: int, warmup: int, final: float
         return (step + 1) / warmup
     else:
         done = (step - warmup) / max(1, steps - warmup) if recipe.schedule == "cosine" else 0.0
-    return final + (1 - final) * (1 + math.cos(math.pi * done)) / 2
+    return FINAL + (1 - FINAL) * (1 + math.cos(math.pi * done)) / 2
 
 
 def clip(optimizer: torch.optim.Optimizer, norm: float) -> Tensor:

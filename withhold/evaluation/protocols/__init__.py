@@ -28,13 +28,7 @@ SEQUENCES = parse("video + mask")
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to measure an encoder.
-
-    Attributes:
-        name: its file's.
-        takes: what it is measured on.
-        measure: a `Task` -> its rows.
-    """
+    """A way to measure an encoder: the name of its file, what it is measured on, and `measure`."""
 
     name: str
     takes: Need

@@ -29,12 +29,8 @@ def measure(task: Task) -> list[dict]:
             classifier = fit((task.bank[drawn] - mean) / deviation, task.labels[drawn], task.classes, STRENGTH)
             values.append(task.accuracy(classifier(queries).argmax(1)))
         spread, middle = torch.std_mean(torch.tensor(values))
-        rows.append(
-            {
-                "metric": "accuracy", "value": middle.item(), "deviation": spread.item(),
-                "shots": shots, "n_train": len(drawn),
-            }
-        )  # fmt: skip
+        row = {"metric": "accuracy", "value": middle.item(), "deviation": spread.item()}
+        rows.append(row | {"shots": shots, "n_train": len(drawn)})
     return rows
 
 
