@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -39,10 +40,17 @@ class Run:
     Args:
         method, encoder: the Python files that declare them, where the run was made with such files and not on this
             machine; else nothing is executed.
+        held: its streams, where they are open already, or have no address from which they could be opened again.
     """
 
-    def __init__(self, folder: str | Path, method: str | None = None, encoder: str | None = None):
-        self.folder = Path(folder)
+    def __init__(
+        self,
+        folder: str | Path,
+        method: str | None = None,
+        encoder: str | None = None,
+        held: Sequence[Samples] = (),
+    ):
+        self.folder, self.held = Path(folder), list(held)
         path = self.folder / "config.json"
         if not path.is_file():
             raise UsageError(f"{folder} is no run: it has no config.json; give a folder that `withhold train` made.")
@@ -146,6 +154,8 @@ class Run:
 
     def streams(self, *sources: Any) -> list[Samples]:
         """`sources`, or else the data that it was trained on, decoded as then: one for each stream that it needs."""
+        if self.held and not sources:
+            return self.held
         labels = None if sources else self.config["training"]["labels"]
         given = sources or self.config["data"]
         return list(load_streams(self.cls, given, self.config["decoding"], labels=labels).values())
@@ -241,12 +251,18 @@ class Run:
         return self._keep(evaluation.evaluate(self.encoder, bank, queries, protocols, **options))
 
     def _learned(self) -> list[Samples] | None:
-        """What it was trained on; None where that is not there any more."""
+        """What it was trained on; None where that is not there any more as it was."""
+        reason = "have changed"
         try:
-            return self.streams()
+            streams = self.streams()
+            if [part.fingerprint for part in streams] == [
+                one["fingerprint"] for one in self.config["streams"].values()
+            ]:
+                return streams
         except WithholdError as error:
-            log.info("training data cannot be read (%s): batch statistics are those of the items measured on", error)
-            return None
+            reason = f"cannot be read ({error})"
+        log.info("the training data %s: batch statistics are those of the items measured on", reason)
+        return None
 
     def _keep(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The same rows, which the folder now has, instead of those of the same data and protocol."""

@@ -142,7 +142,7 @@ def train(
     log.info("measuring what it sees, and drawing the report")
     _finish(folder, learner, streams, config, outcome, fabric)
     fabric.barrier()
-    return Run(folder)
+    return Run(folder, held=list(streams.values()))
 
 
 def _fabric(learner: Method, options: Options) -> Fabric:
