@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,19 +138,13 @@ def each_image(source: Any) -> Iterator[tuple[str, Tensor]]:
     One that cannot be read is skipped with a warning. Raises: WithholdError, if none of them can be read.
     """
     part = part_of(source, Images)
-    table, where = part.table, part.name
-    names, start = table.names(), 0
-    skipped = []
-    for chunk in table.chunks(16):
-        for name, item in zip(names[start : start + 16], chunk, strict=True):
-            try:
-                pixels = images.whole(item)
-            except Unreadable as error:
-                log.warning("%s in %s is skipped: %s.", name, where, error)
-                skipped.append((name, str(error)))
-                continue
-            yield name, torch.from_numpy(pixels).permute(2, 0, 1)
-        start += len(chunk)
+    table, where, skipped = part.table, part.name, []
+    for name, item in zip(table.names(), chain.from_iterable(table.chunks(16)), strict=True):
+        try:
+            yield name, torch.from_numpy(images.whole(item)).permute(2, 0, 1)
+        except Unreadable as error:
+            log.warning("%s in %s is skipped: %s.", name, where, error)
+            skipped.append((name, str(error)))
     if len(skipped) == len(table):
         raise Images().nothing(table, where, skipped)
     if skipped:

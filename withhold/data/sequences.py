@@ -23,11 +23,9 @@ def has_masks(source: Any) -> bool:
 
 @dataclass(frozen=True)
 class Mask:
-    """What is marked in a frame.
+    """What is marked in a frame: `labels` int64 [h, w], 0 where there is nothing.
 
-    Args:
-        labels: int64 [h, w], 0 where there is nothing.
-        palette: the colours of the labels as the file has them, [r, g, b, r, g, b ...]; None where it has none.
+    `palette` holds their colours as the file has them, [r, g, b, r, g, b ...].
     """
 
     labels: np.ndarray
@@ -62,14 +60,13 @@ class Sequence:
             raise WithholdError(f"{self.name} has {len(found)} frame(s): there is nothing to follow; give two or more.")
         if len({frame.shape for frame in found}) > 1:
             raise WithholdError(f"The frames of {self.name} are not all of one size: make them so.")
-        if not self.masks:
-            return np.stack(found)
-        (h, w), (tall, wide) = self.mask(0).labels.shape, found[0].shape[:2]
-        if abs(h * wide - w * tall) > max(h, w, tall, wide):  # more than rounding
-            raise WithholdError(
-                f"{self.masks[0]} has {w} x {h} pixels, and the frames of {self.name} are not of its proportions: "
-                "give a mask of the first frame."
-            )
+        if self.masks:
+            (h, w), (tall, wide) = self.mask(0).labels.shape, found[0].shape[:2]
+            if abs(h * wide - w * tall) > max(h, w, tall, wide):  # more than rounding
+                raise WithholdError(
+                    f"{self.masks[0]} has {w} x {h} pixels, and the frames of {self.name} are not of its proportions: "
+                    "give a mask of the first frame."
+                )
         return np.stack(found)
 
     def mask(self, number: int) -> Mask:
@@ -115,12 +112,9 @@ def read_points(path: str) -> tuple[list[str], np.ndarray]:
             rows = list(csv.DictReader(file))
         return [row["name"] for row in rows], np.array([[float(row["x"]), float(row["y"])] for row in rows])
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        reason = (
-            f"it has no column {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
-        )
-        raise UsageError(
-            f"{path} cannot be read as points ({reason}): give a csv file with the columns name, x, y."
-        ) from error
+        reason = f"it has no column {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None)
+        told = f"{path} cannot be read as points ({reason or error}): give a csv file with the columns name, x, y."
+        raise UsageError(told) from error
 
 
 def sequences(source: Any) -> list[Sequence]:
@@ -136,7 +130,7 @@ def sequences(source: Any) -> list[Sequence]:
         raise UsageError(
             f"{source} holds no sequences with masks: give a folder with images/NAME/*.jpg and masks/NAME/*.png."
         )
-    pictures, masks = ({_stem(name): name for name in sources.walk(part, Images)} for part in pair)
+    pictures, masks = ({posixpath.splitext(name)[0]: name for name in sources.walk(part, Images)} for part in pair)
     folders: dict[str, list[str]] = {}
     for stem in pictures:
         folders.setdefault(posixpath.dirname(stem), []).append(stem)
@@ -149,7 +143,3 @@ def sequences(source: Any) -> list[Sequence]:
     if not found:
         raise UsageError(f"{pair[0]} holds no frames: give a folder of images for each sequence.")
     return found
-
-
-def _stem(name: str) -> str:
-    return posixpath.splitext(name)[0]

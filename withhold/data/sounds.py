@@ -39,6 +39,7 @@ class Sounds(Kind):
                *(ending for ending in Videos.endings if ending != ".gif"))  # fmt: skip
     columns = ("audio", "sound", "speech", "path", "file", "filename", "file_name", "audio_path", "bytes", "wav",
                "video", "clip", "name")  # fmt: skip
+    at_once = 64
 
     def __post_init__(self):
         if self.rate is not None and self.rate < 1:
@@ -54,10 +55,6 @@ class Sounds(Kind):
     @property
     def key(self):
         return f"audio {self.rate} {DECODER}"
-
-    @property
-    def at_once(self):
-        return 64
 
     @property
     def rows_a_second(self):

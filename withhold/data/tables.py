@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from withhold.data import media
 from withhold.data.kind import Item, Kind, Table, Unreadable
 from withhold.data.manifests import LABELS, MOST_BYTES, find
 from withhold.errors import UsageError, WithholdError
@@ -24,8 +25,8 @@ from withhold.errors import UsageError, WithholdError
 class Files(Table):
     """Files at `names`, relative to the folder `root`."""
 
-    def __init__(self, root: str, names: Sequence[str], labels: Sequence[Any] | None = None):
-        self.root, self._names, self.labels = root, names, labels
+    def __init__(self, root: str, names: Sequence[str]):
+        self.root, self._names = root, names
 
     def __len__(self):
         return len(self._names)
@@ -62,14 +63,14 @@ class Documents(Files):
     """Text files, a document each."""
 
     def items(self, indices):
-        return [partial(_contents, path) for path in super().items(indices)]
+        return [partial(media.document, path) for path in super().items(indices)]
 
 
 class Lines(Table):
     """Texts that are in memory."""
 
-    def __init__(self, texts: Sequence[str], labels: Sequence[Any] | None = None):
-        self.texts, self.labels = texts, labels
+    def __init__(self, texts: Sequence[str]):
+        self.texts = texts
 
     def __len__(self):
         return len(self.texts)
@@ -116,18 +117,12 @@ class Paragraphs(Table):
             raise WithholdError(f"{self.path} cannot be read: {reason}.") from error
 
 
-class Zip(Table):
+class Zip(Files):
     """Files in an archive, by name; each is read when it is decoded, and nothing is unpacked to disk."""
 
     def __init__(self, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]):
-        self.archive, self._names, self.members = archive, list(members), list(members.values())
-        self.lock = Lock()
-
-    def __len__(self):
-        return len(self._names)
-
-    def names(self):
-        return self._names
+        super().__init__("", list(members))
+        self.archive, self.members, self.lock = archive, list(members.values()), Lock()
 
     def items(self, indices):
         return [partial(self._read, self.members[index]) for index in indices]
@@ -143,7 +138,9 @@ class Zip(Table):
                 return self.archive.read(member)
         except Exception as error:  # a damaged archive can raise nearly anything
             if isinstance(error, MemoryError) or getattr(error, "errno", None) not in (None, errno.EINVAL):
-                raise _passing(str(self.archive.filename), error) from error
+                reason = getattr(error, "strerror", None) or "out of memory"
+                told = f"{self.archive.filename} cannot be read now ({reason}): solve that, and run again."
+                raise WithholdError(told) from error
             raise Unreadable(str(error).rstrip(".") or type(error).__name__) from error
 
 
@@ -188,7 +185,7 @@ class Parquet(Table):
         if not (self.nested or self.holds_paths):
             return super().names()
         values = self._column(f"{self.item}.path" if self.nested else self.item)
-        paths = [value["path"] if isinstance(value, dict) else value for value in values]
+        paths = (value["path"] if isinstance(value, dict) else value for value in values)
         return [path or str(row) for row, path in enumerate(paths)]
 
     def items(self, indices):
@@ -313,23 +310,6 @@ def _digest(table: Table | None, parts: Iterable[str]) -> str:
     for part in itertools.chain(about, ["\0"], parts):
         total.update(part.encode("utf-8", "surrogatepass") + b"\0")
     return total.hexdigest()
-
-
-def _contents(path: str) -> bytes:
-    """A file's bytes."""
-    if not os.path.isfile(path):
-        raise Unreadable("not a regular file" if os.path.exists(path) else "missing file")
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except (OSError, MemoryError) as error:
-        raise _passing(path, error) from error
-
-
-def _passing(path: str, error: Exception) -> WithholdError:
-    """The error of a file that can perhaps be read later: no item is remembered as unreadable for that."""
-    reason = getattr(error, "strerror", None) or "out of memory"
-    return WithholdError(f"{path} cannot be read now ({reason}): solve that, and run again.")
 
 
 def _class_names(schema: Any, label: str | None) -> tuple[str, ...]:

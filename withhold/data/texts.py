@@ -1,5 +1,6 @@
 """One document, from text to the numbers of its tokens; and tokenizers, trained on what they will be used for."""
 
+import contextlib
 import logging
 import os
 import zlib
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,7 @@ class Texts(Kind):
     name, noun = "text", "document"
     endings = (".txt", ".txt.gz", ".md")
     columns = ("text", "sentence", "document", "content", "review", "body", "abstract")
+    at_once = 1024
 
     def __post_init__(self):
         if self.tokens < 1:
@@ -55,10 +58,6 @@ class Texts(Kind):
     def key(self):
         assert self.tokenizer is not None
         return f"text {blake2b(Path(self.tokenizer).read_bytes(), digest_size=16).hexdigest()}"
-
-    @property
-    def at_once(self):
-        return 1024
 
     def measure(self, item):
         read(item)
@@ -172,9 +171,6 @@ def load_tokenizer(name: str | os.PathLike) -> "Tokenizer":
 
 
 def _readable(table: Table) -> Iterator[str]:
-    for chunk in table.chunks(256):
-        for item in chunk:
-            try:
-                yield read(item)
-            except Unreadable:  # which is said when it is decoded
-                continue
+    for item in chain.from_iterable(table.chunks(256)):
+        with contextlib.suppress(Unreadable):  # which is said when it is decoded
+            yield read(item)

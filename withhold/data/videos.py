@@ -46,6 +46,7 @@ class Videos(Pictures):
                ".ts", ".ogv")  # fmt: skip
     columns = ("video", "clip", "image", "picture", "path", "file", "filename", "file_name", "video_path", "bytes",
                "mp4", "name")  # fmt: skip
+    at_once = 8
 
     def __post_init__(self):
         super().__post_init__()
@@ -63,10 +64,6 @@ class Videos(Pictures):
         return f"video {self.size} {self.channels} {self.fps} {DECODER}"
 
     @property
-    def at_once(self):
-        return 8
-
-    @property
     def rows_a_second(self):
         return self.fps
 
@@ -75,7 +72,10 @@ class Videos(Pictures):
             return {"side": min(item.shape[1:3]), "grey": item.shape[3] == 1}
         seen = islice(_frames(item, FRAME_RATE, 32, 3), FAR)
         grey = all(np.ptp(frame.astype(np.int16), axis=2).max() <= 8 for frame in seen)  # chroma is rounded
-        return {"side": _short_side(item), "grey": grey}
+        if isinstance(item, list):
+            return {"side": images.short_side(item[0]), "grey": grey}
+        with media.stream(item, "video") as stream:
+            return {"side": round(min(stream.width * _stretch(stream), stream.height)), "grey": grey}
 
     def decode(self, item):
         return decode(item, self.size, self.channels, self.fps)
@@ -218,10 +218,3 @@ def _scaled(pixels: np.ndarray, side: int | None) -> np.ndarray:
     scale = 1 if side is None else side / min(image.size)
     width, height = (max(1, round(length * scale)) for length in image.size)
     return np.array(image.resize((width, height), Image.Resampling.LANCZOS))
-
-
-def _short_side(item: Item) -> int:
-    if isinstance(item, list):
-        return images.short_side(item[0])
-    with media.stream(item, "video") as stream:
-        return round(min(stream.width * _stretch(stream), stream.height))
