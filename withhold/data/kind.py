@@ -1,7 +1,7 @@
 """What a kind of data is: how its files are found and its items decoded; and a table of items that are not yet."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,17 +18,11 @@ Item = bytes | Callable[[], bytes] | str | list[str] | np.ndarray
 
 @dataclass(frozen=True)
 class Shape:
-    """What a probe saw.
+    """What a probe saw."""
 
-    Attributes:
-        size: the median shorter side of images or videos, in pixels.
-        channels: 1 if all that was seen is grey, else 3.
-        rate: the median of sounds, in samples a second.
-    """
-
-    size: int = 0
-    channels: int = 0
-    rate: int = 0
+    size: int = 0  # the median shorter side of images or videos, in pixels
+    channels: int = 0  # 1 if all that was seen is grey, else 3
+    rate: int = 0  # the median of sounds, in samples a second
 
 
 class Unreadable(Exception):
@@ -61,11 +55,6 @@ class Kind:
             there, ways = ", ".join(columns), ", ".join(cls.columns)
             raise UsageError(f"{where} has no column of {cls.noun}s (it has {there}): call it one of {ways}.")
         return found
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is left to be chosen."""
-        return all(getattr(self, field.name) is not None for field in fields(self))  # type: ignore[arg-type]
 
     @property
     def window(self) -> int | None:
@@ -102,6 +91,13 @@ class Kind:
     def decode(self, item: Item) -> np.ndarray:
         """An item's row, or rows [rows, ...]. Raises: Unreadable."""
         raise NotImplementedError
+
+    def attempt(self, item: Item) -> np.ndarray | Unreadable:
+        """What `decode` gives, or the error that it raises."""
+        try:
+            return self.decode(item)
+        except Unreadable as error:
+            return error
 
     def probe(self, table: "Table", where: str) -> list[dict[str, Any]]:
         """What `measure` says of at most 256 items. Raises: WithholdError, if none of them is readable."""

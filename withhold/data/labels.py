@@ -125,7 +125,6 @@ def attach(samples: Samples, path: Path) -> Samples:
     log.info("%s labels %s of %s items in %s", path, f"{len(found):,}", f"{len(samples):,}", samples.source)
     if lost:
         log.warning("%s of its rows match nothing there, such as %s", f"{len(lost):,}", lost[0])
-    numbers, table = share_classes([(None, samples.classes), (labels, classes)])
-    if table == samples.classes:  # the file knows no other classes than the data
-        labels, classes = numbers[1], table
-    return samples.with_labels(labels, classes)
+    (_, shared), table = share_classes([(None, samples.classes), (labels, classes)])
+    known = table == samples.classes  # the file knows no other classes than the data
+    return samples.with_labels(*(shared, table) if known else (labels, classes))

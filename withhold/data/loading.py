@@ -100,7 +100,7 @@ def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any) -> Samples:
     table, name = part.table, part.name
     if isinstance(table, Frames) and any(len(frames) > 1 for frames in table.frames):
         log.info("%s: the images of a folder are read as the frames of one video; videos: %s", name, f"{len(table):,}")
-    if not kind.complete:
+    if any(value is None for value in vars(kind).values()):
         kind = kind.suited(kind.shape(table, name))
     key = hashlib.blake2b(f"{part.stamp} {kind.key}".encode(), digest_size=16).hexdigest()
 
@@ -185,12 +185,6 @@ def _pieces(
     """Decode everything in order, a chunk at a time, in threads: the decoders work outside the interpreter's lock."""
     from tqdm import tqdm
 
-    def attempt(item: Any) -> np.ndarray | str:
-        try:
-            return kind.decode(item)
-        except Unreadable as error:
-            return str(error)
-
     names = [name or f"row {row}" for row, name in enumerate(table.names(), 1)]  # of a table with an empty cell
     start = 0
     if len(table) >= MANY:
@@ -199,13 +193,13 @@ def _pieces(
     with ThreadPoolExecutor(os.cpu_count()) as pool, bar:
         for chunk in table.chunks(kind.at_once):
             found = {}
-            for row, outcome in enumerate(pool.map(attempt, chunk), start):
-                if not isinstance(outcome, str):
+            for row, outcome in enumerate(pool.map(kind.attempt, chunk), start):
+                if not isinstance(outcome, Unreadable):
                     found[row] = outcome
                 elif strict:
                     raise WithholdError(f"{names[row]} in {where} cannot be read: {outcome}.")
                 else:
-                    skipped.append((names[row], outcome))
+                    skipped.append((names[row], str(outcome)))
             if found:
                 rows, values = list(found), list(found.values())
                 yield cache.Piece(
@@ -226,7 +220,6 @@ def _stream(
 ) -> Samples:
     if isinstance(table, Parquet):  # which has no quick way to a single row
         table = hub.Hub(hub.as_dataset(table, None, (), key), Images)
-    assert kind.size is not None and kind.channels is not None
-    stream = Stream(table, kind.size, kind.channels, labels, strict)
+    stream = Stream(table, kind, labels, strict)
     stream.skipped += table.ignored
     return Samples(stream, stream.names, labels, classes, stream.skipped, key, name, unlabelled=table.unlabelled)

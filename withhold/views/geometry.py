@@ -75,8 +75,7 @@ def axis_weights(start: Tensor, length: Tensor, pixels: int, size: int, places: 
 def warp(images: Tensor, matrices: Tensor) -> Tensor:
     """Images float [n, c, h, w] -> the same size, black where a view reaches outside of its image.
 
-    Args:
-        matrices: float [n, 2, 3], from places in the view to places in the image, in pixels from the centre (x, y).
+    Matrices [n, 2, 3] lead from places in the view to places in the image, in pixels from the centre (x, y).
     """
     h, w = images.shape[2:]
     half = matrices.new_ones(2, 1)

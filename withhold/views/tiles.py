@@ -8,16 +8,9 @@ from withhold.views.patches import unpatch
 
 
 def tiles(images: Tensor, rng: torch.Generator, grid: int, size: int) -> Tensor:
-    """Square tiles, each from a random place in its cell of a grid, so that edges do not continue from tile to tile.
+    """Images [n, c, h, w] -> square tiles [n, grid * grid, c, size, size], row by row; at most as large as a cell.
 
-    Args:
-        images: [n, c, h, w].
-        rng: on the images' device.
-        grid: cells along each side.
-        size: height and width of a tile in pixels; at most a cell's.
-
-    Returns:
-        [n, grid * grid, c, size, size], row by row.
+    Each is from a random place in its cell of the grid, so that edges do not continue from tile to tile.
     """
     n, _, h, w = images.shape
     cell = torch.arange(grid * grid, device=images.device)
