@@ -51,7 +51,7 @@ class Waves(Table):
         return _digest((self.rate, self.labels, list(map(len, self.sounds))), self.sounds)
 
 
-def _digest(about: Any, parts: Iterable[np.ndarray]) -> str:
+def _digest(about: Any, parts: Iterable[Any]) -> str:
     total = hashlib.blake2b(repr(about).encode(), digest_size=16)
     for part in parts:
         total.update(np.ascontiguousarray(part))
@@ -61,17 +61,14 @@ def _digest(about: Any, parts: Iterable[np.ndarray]) -> str:
 def as_waves(source: Any) -> Waves:
     """A dictionary of "array", int16 or float in [-1, 1], [n, s] or a list of [s], and "sampling_rate" -> a table."""
     if not isinstance(source, dict) or not {"array", "sampling_rate"} <= set(source):
-        raise UsageError(
-            "An array of sounds does not say how fast it is: "
-            "give {'array': sounds, 'sampling_rate': samples a second}, as Hugging Face does."
-        )
+        way_out = "give {'array': sounds, 'sampling_rate': samples a second}, as Hugging Face does."
+        raise UsageError(f"An array of sounds does not say how fast it is: {way_out}")
     waves = []
     for sound in map(np.asarray, source["array"]):
-        if sound.ndim != 1 or not (sound.dtype == np.int16 or np.issubdtype(sound.dtype, np.floating)):
-            raise UsageError(
-                f"A sound in the array is {sound.dtype} {list(sound.shape)}: give int16, or floats in [-1, 1], [n, s]."
-            )
         whole = sound.dtype == np.int16
+        if sound.ndim != 1 or not (whole or np.issubdtype(sound.dtype, np.floating)):
+            found = f"{sound.dtype} {list(sound.shape)}"
+            raise UsageError(f"A sound in the array is {found}: give int16, or floats in [-1, 1], [n, s].")
         waves.append(sound if whole else np.rint(sound * 32767).clip(-32768, 32767).astype(np.int16))
     return Waves(waves, int(source["sampling_rate"]))
 

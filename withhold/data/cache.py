@@ -157,11 +157,8 @@ def building(key: str, folder: str | os.PathLike | None = None) -> Iterator[None
 def store(key: str, pieces: Iterable[Piece], about: dict[str, Any], folder: str | os.PathLike | None = None) -> None:
     """Write an entry, piece by piece, under a temporary name, and rename it when it is complete.
 
-    Args:
-        about: "source", "classes" and "skipped", which may still grow while the pieces are drawn.
-
-    Raises:
-        WithholdError: the disk is full or not writable; nothing is left behind.
+    `about` has "source", "classes" and "skipped", which may still grow while the pieces are drawn. Raises:
+    WithholdError, if the disk is full or not writable; nothing is left behind.
     """
     base = root(folder)
     _remove_partial(base / key)

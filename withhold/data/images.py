@@ -95,10 +95,7 @@ def decode(item: Item, size: int, channels: int) -> np.ndarray:
     An image whose shorter side has `size` pixels already is cropped only. EXIF rotation is applied; of an animation the
     first frame counts; what is transparent is laid over white; 16-bit values are divided by 257. 32-bit and floating
     values are taken to fill the smallest of [0, 1] (floats), [0, 255] and [0, 65535] that holds them, and are stretched
-    from minimum to maximum where none does. Colour becomes grey (channels=1) as ITU-R 601-2 luma.
-
-    Raises:
-        Unreadable: with the reason.
+    from minimum to maximum where none does. Colour becomes grey (channels=1) as ITU-R 601-2 luma. Raises: Unreadable.
     """
     if isinstance(item, np.ndarray) and item.shape == (size, size, channels):
         return item

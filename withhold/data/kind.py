@@ -34,18 +34,12 @@ class Kind:
 
     A field that is None takes what suits the data. An item becomes one row of an array, or several where `window` is
     not None: the frames of a video, the samples of a sound, the tokens of a text.
-
-    Attributes:
-        name: as methods declare it in `needs`.
-        noun: what a person calls an item.
-        endings: of the files that hold one.
-        columns: what the column of a table may be called that holds the items or their paths.
     """
 
-    name: ClassVar[str]
-    noun: ClassVar[str]
-    endings: ClassVar[tuple[str, ...]]
-    columns: ClassVar[tuple[str, ...]]
+    name: ClassVar[str]  # as methods declare it in `needs`
+    noun: ClassVar[str]  # what a person calls an item
+    endings: ClassVar[tuple[str, ...]]  # of the files that hold one
+    columns: ClassVar[tuple[str, ...]]  # what the column of a table may be called that holds the items or their paths
 
     @classmethod
     def item_column(cls, where: Any, columns: Iterable[str]) -> str:
@@ -121,23 +115,14 @@ class Kind:
 
 
 class Table:
-    """Items that are not decoded yet.
+    """Items that are not decoded yet."""
 
-    Attributes:
-        labels: one value an item, as the source has it; None where there are none.
-        unlabelled: why there are none, where a person may have expected some; part of a sentence.
-        classes: what the label numbers are called, where the source says so.
-        listed: whether a manifest names its items.
-        beside: the columns of the manifest, the items' own among them.
-        ignored: (name, reason) of each file beside them that is not read.
-    """
-
-    labels: Sequence[Any] | None = None
-    unlabelled: str = ""
-    classes: tuple[str, ...] = ()
-    listed: bool = False
-    beside: Mapping[str, Sequence[Any]] = {}
-    ignored: list[tuple[str, str]] = []
+    labels: Sequence[Any] | None = None  # one value an item, as the source has it
+    unlabelled: str = ""  # why there are none, where a person may have expected some; part of a sentence
+    classes: tuple[str, ...] = ()  # what the label numbers are called, where the source says so
+    listed: bool = False  # whether a manifest names its items
+    beside: Mapping[str, Sequence[Any]] = {}  # the columns of the manifest, the items' own among them
+    ignored: list[tuple[str, str]] = []  # (name, reason) of each file beside them that is not read
 
     def __len__(self) -> int:
         raise NotImplementedError

@@ -91,9 +91,8 @@ def attach(samples: Samples, path: Path) -> Samples:
     A name matches in full, by its end ("photos/cat/1.jpg" is cat/1.jpg), or as a file name that occurs once.
     """
     if not path.is_file():
-        raise UsageError(
-            f"There is no file of labels {str(path)!r}: give a csv or jsonl file with the columns path and label."
-        )
+        way_out = "give a csv or jsonl file with the columns path and label."
+        raise UsageError(f"There is no file of labels {str(path)!r}: {way_out}")
     columns = manifests.read(path)
     label = manifests.find(manifests.LABELS, columns)
     listed = [str(name or "").strip().replace("\\", "/") for name in columns[Images.item_column(path, columns)]]

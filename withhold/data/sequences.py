@@ -34,12 +34,9 @@ class Mask:
 
 @dataclass(frozen=True)
 class Sequence:
-    """A video with masks of its frames.
+    """A video, as a source gives it, with masks of its frames.
 
-    Args:
-        name: what a person calls it.
-        video: as a source gives it.
-        masks: the masks' files, by the number of their frame; the first frame's is there, unless points are followed.
+    `masks` are their files by the number of their frame; the first frame's is there, unless points are followed.
     """
 
     name: str
@@ -49,8 +46,7 @@ class Sequence:
     def frames(self, side: int | None = None) -> np.ndarray:
         """All frames, whole, uint8 [t, h, w, 3]; their shorter side is `side` pixels, or what it is.
 
-        Raises:
-            WithholdError: they cannot be read, there is one only, or they and the first mask are of different shapes.
+        Raises: WithholdError, if there is one only, or the first mask is of another shape.
         """
         try:
             found = list(media.bounded(each_frame(self.video, side)))
@@ -90,11 +86,7 @@ def read_mask(path: str) -> Mask:
 
 
 def sequence(source: Any, mask: str | None) -> Sequence:
-    """One video, a file or a folder of frames, with a mask of its first frame, or without one.
-
-    Raises:
-        UsageError: there is not one video.
-    """
+    """One video, a file or a folder of frames, with a mask of its first frame, if any. Raises: UsageError."""
     table = next(iter(sources.tables(source, Videos).values()))
     if len(table) != 1:
         raise UsageError(f"{source} holds {len(table)} videos, and the mask is of one: name that.")
@@ -102,11 +94,7 @@ def sequence(source: Any, mask: str | None) -> Sequence:
 
 
 def read_points(path: str) -> tuple[list[str], np.ndarray]:
-    """The names and the places (x, y), float [k, 2] in pixels from the upper left corner, in a csv file.
-
-    Raises:
-        UsageError: there is no such file, a column is missing, or a value is no number.
-    """
+    """Names and places (x, y), float [k, 2] in pixels from the upper left, of a csv file. Raises: UsageError."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
@@ -121,9 +109,7 @@ def sequences(source: Any) -> list[Sequence]:
     """All sequences of a folder: frames in images/NAME/*.jpg, masks of the same names in masks/NAME/*.png.
 
     Or in JPEGImages and Annotations, as DAVIS has them; NAME may be a path. Frames without a mask are followed through.
-
-    Raises:
-        UsageError: there are no such folders, no sequence, or one whose first frame has no mask.
+    Raises: UsageError, also where a first frame has no mask.
     """
     pair = sources.with_masks(Path(source))
     if pair is None:

@@ -141,7 +141,6 @@ class Joined(Samples):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the first one: of a video's window [t, h, w, c]."""
         return self.members[0].shape
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, ...]:

@@ -77,18 +77,15 @@ class Sounds(Kind):
 def decode(item: Item, rate: int) -> np.ndarray:
     """A sound -> int16 [s], the mean of its channels, resampled to `rate` samples a second.
 
-    A sound track begins when its pictures do: what comes before is left out, what lacks is silence.
-
-    Raises:
-        Unreadable: with the reason; silence throughout is one.
+    A sound track begins when its pictures do: what comes before is left out, what lacks is silence. Raises: Unreadable,
+    also for silence throughout.
     """
     with media.stream(item, "audio") as stream:
         frames = media.decoded(stream)
         first = next(frames)
         late = _after_pictures(first, stream)
-        samples = np.concatenate(
-            [*media.bounded(_mixed(itertools.chain([first], frames), rate)), np.zeros(0, np.int16)]
-        )
+        mixed = media.bounded(_mixed(itertools.chain([first], frames), rate))
+        samples = np.concatenate([*mixed, np.zeros(0, np.int16)])
         samples = samples[: len(samples) - round(_padding(stream, len(samples) / rate) * rate)]
     shift = round(late * rate)
     if abs(shift) < len(samples):  # more cannot be meant

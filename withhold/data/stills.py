@@ -12,8 +12,7 @@ from withhold.data.videos import picture
 def middle(item: Item) -> Item:
     """The frame in the middle of a video, an image that may be undecoded; the last one, where it ends before.
 
-    Raises:
-        Unreadable: with the reason.
+    Raises: Unreadable.
     """
     import av
 

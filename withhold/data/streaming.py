@@ -55,9 +55,8 @@ class Stream:
             if not isinstance(outcome, Unreadable):
                 return outcome
             self._skip(other, outcome)
-        raise WithholdError(
-            f"{self.names[index]} cannot be read ({self.bad[index]}), nor can any image that could replace it."
-        )
+        name, reason = self.names[index], self.bad[index]
+        raise WithholdError(f"{name} cannot be read ({reason}), nor can any image that could replace it.")
 
     def _skip(self, index: int, error: Unreadable) -> None:
         if self.strict:

@@ -102,39 +102,35 @@ def train_tokenizer(table: Table, name: str, where: str) -> "Tokenizer":
         name: "words" (lower case, all words that occur five times or more), "words:20000" (the commonest of them), or
             "wordpiece:8000" (lower case, 8,000 pieces of words).
 
-    Raises:
-        UsageError: an unknown name.
-        WithholdError: a vocabulary of fewer than two tokens.
+    Raises: UsageError, of an unknown name; WithholdError, of fewer than two tokens.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     kind, _, most = name.partition(":")
     if kind not in TOKENIZERS or (most and not most.isdecimal()):
         raise UsageError(f"There is no tokenizer {name!r}: {suggestion(kind, TOKENIZERS)}")
-    size = int(most or 0) + len(SPECIAL) * (kind == "words")
-    model = models.WordLevel(unk_token="[UNK]") if kind == "words" else models.WordPiece(unk_token="[UNK]")
-    tokenizer = Tokenizer(model)
+    settings: dict[str, Any] = {"special_tokens": SPECIAL, "show_progress": False}
+    if kind == "words":
+        size = int(most) + len(SPECIAL) if most else 2**31
+        tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+        trainer: Any = trainers.WordLevelTrainer(vocab_size=size, min_frequency=LEAST, **settings)
+    else:
+        size = int(most or 8000)
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        trainer = trainers.WordPieceTrainer(vocab_size=size, **settings)
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    settings: dict[str, Any] = {"special_tokens": SPECIAL, "show_progress": False}
-    trainer: Any = (
-        trainers.WordLevelTrainer(vocab_size=size if most else 2**31, min_frequency=LEAST, **settings)
-        if kind == "words"
-        else trainers.WordPieceTrainer(vocab_size=size or 8000, **settings)
-    )
     log.info("making the tokenizer, %s", name)
     tokenizer.train_from_iterator(_readable(table), trainer, length=len(table))
-    if kind == "wordpiece" and tokenizer.get_vocab_size() > size:
+    found = tokenizer.get_vocab_size()
+    if found > size:
         raise UsageError(
-            f"{name} is too few for {where}: its characters alone make {tokenizer.get_vocab_size()} pieces, so take "
-            f"wordpiece:{2 * tokenizer.get_vocab_size()} or more."
+            f"{name} is too few for {where}: its characters alone make {found} pieces, so take "
+            f"wordpiece:{2 * found} or more."
         )
-    if tokenizer.get_vocab_size() < len(SPECIAL) + 2:
-        raise WithholdError(
-            f"The vocabulary of {where} has {tokenizer.get_vocab_size() - len(SPECIAL)} words"
-            + (f" that occur {LEAST} times: " if kind == "words" else ": ")
-            + "give it more text."
-        )
+    if found < len(SPECIAL) + 2:
+        often = f" that occur {LEAST} times" if kind == "words" else ""
+        raise WithholdError(f"The vocabulary of {where} has {found - len(SPECIAL)} words{often}: give it more text.")
     return tokenizer
 
 
@@ -146,10 +142,7 @@ def is_elsewhere(name: str) -> bool:
 def load_tokenizer(name: str | os.PathLike) -> "Tokenizer":
     """A tokenizer from a tokenizer.json, a folder that holds one, or "hf:NAME", a model of the hub.
 
-    It neither cuts nor pads what it is given.
-
-    Raises:
-        WithholdError: there is none, or its first token does not pad.
+    It neither cuts nor pads what it is given. Raises: WithholdError, if there is none, or its first token does not pad.
     """
     from tokenizers import Tokenizer
 

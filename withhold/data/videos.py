@@ -51,9 +51,8 @@ class Videos(Pictures):
     def __post_init__(self):
         super().__post_init__()
         if self.fps <= 0 or self.frames < 1:
-            raise UsageError(
-                f"A video of frames={self.frames}, fps={self.fps} a second, cannot be: give more than 0 of both."
-            )
+            said = f"frames={self.frames}, fps={self.fps} a second"
+            raise UsageError(f"A video of {said}, cannot be: give more than 0 of both.")
 
     @property
     def window(self):
@@ -86,10 +85,7 @@ def decode(item: Item, size: int, channels: int, fps: float) -> np.ndarray:
 
     Each is scaled and cropped as an image is: the shorter side to `size`, the centre square kept, turned, mirrored and
     stretched as a player shows it. A folder of frames counts as 24 a second, an array [t, h, w, c] has the frames
-    wanted. In place of a frame that cannot be read, the one before it is shown for longer.
-
-    Raises:
-        Unreadable: with the reason.
+    wanted. In place of a frame that cannot be read, the one before it is shown for longer. Raises: Unreadable.
     """
     found = list(media.bounded(_frames(item, fps, size, channels)))
     if not found:
@@ -154,11 +150,7 @@ def _each_image(names: Iterable[str], read: Callable[[str], np.ndarray]) -> Iter
 
 
 def each_frame(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
-    """Every frame of a video, uint8 [h, w, 3], not cropped: its shorter side is `side` pixels, or what it is.
-
-    Raises:
-        Unreadable: with the reason.
-    """
+    """Each whole frame of a video, uint8 [h, w, 3]; the shorter side is `side` pixels, if given. Raises: Unreadable."""
     if isinstance(item, list):
         yield from _each_image(item, lambda name: _scaled(images.whole(name), side))
         return
