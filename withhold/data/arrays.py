@@ -54,7 +54,7 @@ class Waves(Table):
 def _digest(about: Any, parts: Iterable[Any]) -> str:
     total = hashlib.blake2b(repr(about).encode(), digest_size=16)
     for part in parts:
-        total.update(np.ascontiguousarray(part))
+        total.update(np.ascontiguousarray(part).data)
     return total.hexdigest()
 
 

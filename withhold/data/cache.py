@@ -142,12 +142,9 @@ def find(key: str, folder: str | os.PathLike | None = None) -> Found | None:
 def building(key: str, folder: str | os.PathLike | None = None) -> Iterator[None]:
     """Keep other processes from decoding the same data meanwhile; they wait, and then find the entry."""
     base = root(folder)
-    try:
-        base.mkdir(parents=True, exist_ok=True)
+    with _writing(base):
         lock = FileLock(base / f"{key}.lock")
         lock.acquire()
-    except OSError as error:
-        raise _unwritable(base, error) from error
     try:
         yield
     finally:
@@ -162,10 +159,8 @@ def store(key: str, pieces: Iterable[Piece], about: dict[str, Any], folder: str 
     """
     base = root(folder)
     _remove_partial(base / key)
-    partial = None
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f"{key}.", suffix=".partial", dir=base))
+    with _writing(base), tempfile.TemporaryDirectory(".partial", f"{key}.", base, ignore_cleanup_errors=True) as name:
+        partial = Path(name)
         with (partial / "values.npy").open("wb") as file:
             parts, shape = _write(file, pieces)
             os.fsync(file.fileno())
@@ -176,11 +171,6 @@ def store(key: str, pieces: Iterable[Piece], about: dict[str, Any], folder: str 
         (partial / "entry.json").write_text(json.dumps({**about, "digest": digest}))
         shutil.rmtree(base / key, ignore_errors=True)  # what stands there under the lock is damaged
         partial.rename(base / key)
-    except OSError as error:
-        raise _unwritable(base, error) from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(file: BinaryIO, pieces: Iterable[Piece]) -> tuple[dict[str, np.ndarray], list[int]]:
@@ -284,8 +274,12 @@ def _limit(total: int, free: int) -> int:
     return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
-def _unwritable(base: Path, error: OSError) -> WithholdError:
-    return WithholdError(
-        f"The cache in {base} cannot be written ({error.strerror}): "
-        f"free some space, or set WITHHOLD_CACHE to another folder."
-    )
+@contextlib.contextmanager
+def _writing(base: Path) -> Iterator[None]:
+    """Make the cache's folder, if there is none, and say what it means where that or what follows fails."""
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        way_out = "free some space, or set WITHHOLD_CACHE to another folder."
+        raise WithholdError(f"The cache in {base} cannot be written ({error.strerror}): {way_out}") from error

@@ -1,5 +1,6 @@
 """One video, from a file or a folder of frames to uint8 frames of the wanted size and rate."""
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -157,6 +158,32 @@ def each_frame(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
     with media.stream(item, "video") as stream:
         for frame in media.decoded(stream):
             yield _scaled(picture(frame, stream), side)
+
+
+def middle(item: Item) -> Item:
+    """The frame in the middle of a video, an image that may be undecoded; the last one, where it ends before.
+
+    Raises: Unreadable.
+    """
+    import av
+
+    if isinstance(item, list | np.ndarray):
+        return item[len(item) // 2]
+    with media.stream(item, "video") as stream:
+        container, frame = stream.container, None
+        begin = container.start_time or 0
+        wanted = begin + (container.duration or 0) // 2  # in microseconds
+        for start in (wanted, begin):  # from the start, if nothing can be read from the middle on
+            with contextlib.suppress(av.FFmpegError):
+                container.seek(start)
+            with contextlib.suppress(Unreadable):
+                for frame in media.decoded(stream):
+                    now = media.time_of(frame)
+                    if now is None or now * av.time_base >= wanted:
+                        break
+            if frame is not None:
+                return picture(frame, stream)
+    raise Unreadable("no frame")
 
 
 def frame_rate(item: Item) -> Fraction:

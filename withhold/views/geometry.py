@@ -88,11 +88,8 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
 def inverse_affine(turn: Tensor, scale: Tensor, shear_x: Tensor, shear_y: Tensor, move: Tensor) -> Tensor:
     """Matrices [n, 2, 3] for `warp` of an image that is sheared, scaled, turned and then moved.
 
-    Args:
-        turn: clockwise, in degrees [n].
-        scale: factors [n].
-        shear_x, shear_y: pixels along one axis per pixel along the other, [n] each.
-        move: pixels to the right and down [n, 2].
+    Turns [n] are clockwise, in degrees; shears [n] in pixels along one axis per pixel along the other; moves [n, 2] in
+    pixels to the right and down.
     """
     angle = turn * (math.pi / 180)
     cos, sin, one = angle.cos(), angle.sin(), torch.ones_like(angle)
