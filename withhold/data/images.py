@@ -55,9 +55,7 @@ class Pictures(Kind):
 class Images(Pictures):
     """Images as rows uint8 [size, size, channels]; `decode` says how.
 
-    Args:
-        size: height and width in pixels; None takes `default_size` of the median shorter side.
-        channels: 1 or 3; None takes 1 if all images are grey.
+    Where it is None, `size` is the `default_size` of the median shorter side, and `channels` 1 if all images are grey.
     """
 
     name = noun = "image"

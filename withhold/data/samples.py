@@ -20,14 +20,10 @@ from withhold.needs import Need
 
 @dataclass(frozen=True)
 class Target:
-    """A value of each item: classes by number, int64 [n], -1 where unknown; or float32 [n, ...], NaN where unknown.
-
-    Attributes:
-        classes: the names of the classes; None for numbers.
-    """
+    """A value of each item: classes by number, int64 [n], -1 where unknown; or float32 [n, ...], NaN where unknown."""
 
     values: np.ndarray
-    classes: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None  # their names; None for numbers
 
     def select(self, indices: np.ndarray) -> "Target":
         """The values at `indices`."""

@@ -130,13 +130,13 @@ def _folder(path: Path, kind: type[Kind]) -> Tables:
     listed = listed or parts({arrays.idx_split(file.name): file for file in direct})
     if listed:
         return {part: _file(file, kind)[""] for part, file in listed.items()}
+    if found:
+        return found
     readable = [file for file in direct if file.name.lower().endswith(READABLE)]
-    if not found and len(readable) == 1:
+    if len(readable) == 1:
         return _file(readable[0], kind)
-    if not found:
-        way_out = f"give a folder with {', '.join(kind.endings)} files in it or in its sub-folders."
-        raise UsageError(f"{path} holds no {kind.noun}: {way_out}")
-    return found
+    way_out = f"give a folder with {', '.join(kind.endings)} files in it or in its sub-folders."
+    raise UsageError(f"{path} holds no {kind.noun}: {way_out}")
 
 
 def _file(path: Path, kind: type[Kind]) -> Tables:

@@ -113,11 +113,8 @@ def affine(
 ) -> Tensor:
     """Images float [n, c, h, w] -> turned, moved, scaled and sheared at random, in one resampling; black outside.
 
-    Args:
-        degrees: the largest turn to either side.
-        translate: the largest move along either axis, as a share of the image's side.
-        scale: smallest and largest factor.
-        shear: the largest shear along x, in pixels per pixel.
+    `degrees`, `translate` (a share of the image's side) and `shear` (along x, in pixels per pixel) are the largest to
+    either side, `scale` the smallest and largest factor.
     """
     n, _, h, w = images.shape
     turn, slant = uniform(n, -degrees, degrees, rng), uniform(n, -shear, shear, rng)
