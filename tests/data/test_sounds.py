@@ -13,7 +13,7 @@ from tests.data.recordings import damage_packet, mux_sound, tone, write_sound, w
 from withhold import data
 from withhold.data.kind import Unreadable
 from withhold.data.sounds import Sounds, decode, encode
-from withhold.data.stills import middle
+from withhold.data.videos import middle
 from withhold.errors import UsageError, WithholdError
 
 FORMATS = {

@@ -6,7 +6,7 @@ import pytest
 
 from tests.data.recordings import tone, write_sound, write_video
 from withhold.data.kind import Unreadable
-from withhold.data.stills import middle
+from withhold.data.videos import middle
 
 FRAMES = np.stack([np.full((16, 24, 3), 10 * number, np.uint8) for number in range(20)])
 

@@ -14,8 +14,7 @@ from tests.data.recordings import damage_packet
 from withhold import data
 from withhold.data import media
 from withhold.data.kind import Unreadable
-from withhold.data.stills import middle
-from withhold.data.videos import Videos, decode, each_frame
+from withhold.data.videos import Videos, decode, each_frame, middle
 from withhold.errors import UsageError, WithholdError
 
 STEP = 8  # grey levels between two frames, which no codec blurs

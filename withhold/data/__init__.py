@@ -2,7 +2,7 @@
 
     manifests                             a file of columns -> values by name
     kind                                  what a kind of data is; a table of items that are not decoded yet
-    images  videos  sounds  texts  stills     the kinds: an item -> an array
+    images  videos  sounds  texts            the kinds: an item -> an array
     tables  arrays  hub                   the tables: files and parquet; arrays in memory; Hugging Face's data sets
     sources                               what a person names -> tables, one for each part
     streaming  samples  series            decoded items: on demand, of one size, of any length

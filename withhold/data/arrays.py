@@ -5,7 +5,7 @@ import hashlib
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,7 @@ class Arrays(Table):
         return [self.pixels[index] for index in indices]
 
     def stamp(self):
-        total = hashlib.blake2b(repr((self.pixels.shape, self.labels)).encode(), digest_size=16)
-        for part in self.pixels:
-            total.update(np.ascontiguousarray(part))
-        return total.hexdigest()
+        return _digest((self.pixels.shape, self.labels), self.pixels)
 
 
 class Waves(Table):
@@ -51,27 +48,27 @@ class Waves(Table):
         return [sounds.encode(self.sounds[index], self.rate) for index in indices]
 
     def stamp(self):
-        total = hashlib.blake2b(repr((self.rate, self.labels)).encode(), digest_size=16)
-        for sound in self.sounds:
-            total.update(repr(len(sound)).encode())
-            total.update(np.ascontiguousarray(sound))
-        return total.hexdigest()
+        return _digest((self.rate, self.labels, list(map(len, self.sounds))), self.sounds)
+
+
+def _digest(about: Any, parts: Iterable[Any]) -> str:
+    total = hashlib.blake2b(repr(about).encode(), digest_size=16)
+    for part in parts:
+        total.update(np.ascontiguousarray(part).data)
+    return total.hexdigest()
 
 
 def as_waves(source: Any) -> Waves:
     """A dictionary of "array", int16 or float in [-1, 1], [n, s] or a list of [s], and "sampling_rate" -> a table."""
     if not isinstance(source, dict) or not {"array", "sampling_rate"} <= set(source):
-        raise UsageError(
-            "An array of sounds does not say how fast it is: "
-            "give {'array': sounds, 'sampling_rate': samples a second}, as Hugging Face does."
-        )
+        way_out = "give {'array': sounds, 'sampling_rate': samples a second}, as Hugging Face does."
+        raise UsageError(f"An array of sounds does not say how fast it is: {way_out}")
     waves = []
     for sound in map(np.asarray, source["array"]):
-        if sound.ndim != 1 or not (sound.dtype == np.int16 or np.issubdtype(sound.dtype, np.floating)):
-            raise UsageError(
-                f"A sound in the array is {sound.dtype} {list(sound.shape)}: give int16, or floats in [-1, 1], [n, s]."
-            )
         whole = sound.dtype == np.int16
+        if sound.ndim != 1 or not (whole or np.issubdtype(sound.dtype, np.floating)):
+            found = f"{sound.dtype} {list(sound.shape)}"
+            raise UsageError(f"A sound in the array is {found}: give int16, or floats in [-1, 1], [n, s].")
         waves.append(sound if whole else np.rint(sound * 32767).clip(-32768, 32767).astype(np.int16))
     return Waves(waves, int(source["sampling_rate"]))
 
@@ -142,10 +139,11 @@ def npz(path: Path, kind: type[Kind] = Images) -> dict[str, Table]:
         wanted = f"{kind.noun}s"
         raise UsageError(f"{path} has no array of {wanted} (it has {', '.join(keys)}): call one {wanted}, x or data.")
     read = as_clips if kind is Videos else as_pixels
-    tables = {split: Arrays(read(values, str(path))) for split, (values, _) in held.items()}
-    return {
-        split: table if held[split][1] is None else labelled(table, held[split][1]) for split, table in tables.items()
-    }
+    tables: dict[str, Table] = {split: Arrays(read(values, str(path))) for split, (values, _) in held.items()}
+    for split, table in tables.items():
+        if held[split][1] is not None:
+            labelled(table, held[split][1])
+    return tables
 
 
 def idx(path: Path) -> Table:

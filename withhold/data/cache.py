@@ -35,38 +35,22 @@ BLOCKS, BLOCK = 64, 2**18  # bytes of values that are summed at every opening: a
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a data set.
-
-    Attributes:
-        values: the rows of its items, one after another.
-        sources: which items of the table they are, int64 [m].
-        names: of its m items.
-        labels: int64 [m], if any.
-        lengths: rows of each item, int64 [m]; None where each has one.
-    """
+    """A part of a data set: `values` are the rows of its m items, one after another."""
 
     values: np.ndarray
-    sources: np.ndarray
+    sources: np.ndarray  # which items of the table they are, int64 [m]
     names: list[str]
-    labels: np.ndarray | None = None
-    lengths: np.ndarray | None = None
+    labels: np.ndarray | None = None  # int64 [m]
+    lengths: np.ndarray | None = None  # rows of each item, int64 [m]; None where each has one
 
 
 @dataclass(frozen=True)
 class Found:
-    """What an entry holds, mapped and held open.
-
-    Attributes:
-        values: the rows of all items.
-        sources: which items of the source these are, int64 [n].
-        ends: the row behind each item's last, int64 [n]; None where each has one row.
-        about: names, labels and the rest that samples are made with.
-    """
+    """What an entry holds, mapped and held open: `values` are the rows of all items."""
 
     values: np.ndarray
-    sources: np.ndarray
-    ends: np.ndarray | None
-    about: dict[str, Any]
+    ends: np.ndarray | None  # the row behind each item's last, int64 [n]; None where each has one row
+    about: dict[str, Any]  # what samples are made with: names, labels and the rest
 
 
 @dataclass(frozen=True)
@@ -112,13 +96,14 @@ def has_room(need: int, folder: str | os.PathLike | None = None) -> bool:
     """Whether `need` bytes fit the limit and the disk; entries that no process uses make room, the oldest first."""
     held = entries(folder)
     total = sum(entry.bytes for entry in held)
-    free = _free(root(folder)) - RESERVE
+    base = root(folder)
+    free = shutil.disk_usage(next(path for path in (base, *base.absolute().parents) if path.exists())).free - RESERVE
     limit = _limit(total, free)
     if need > min(limit, free + total):
         return False
     while held and (total + need > limit or need > free):
         oldest = held.pop()
-        if _remove(root(folder) / oldest.key):
+        if _remove(base / oldest.key):
             total, free = total - oldest.bytes, free + oldest.bytes
     return total + need <= limit and need <= free
 
@@ -139,15 +124,11 @@ def find(key: str, folder: str | os.PathLike | None = None) -> Found | None:
                 "names": np.load(path / "names.npy", mmap_mode="r"),
                 "labels": np.load(path / "labels.npy") if entry["labelled"] else None,
                 "classes": tuple(entry["classes"]),
-                "skipped": [(name, reason) for name, reason in entry["skipped"]],
+                "skipped": list(map(tuple, entry["skipped"])),
                 "fingerprint": key,
+                "sources": np.load(path / "sources.npy", mmap_mode="r"),
             }
-            found = Found(
-                values,
-                np.load(path / "sources.npy", mmap_mode="r"),
-                np.load(path / "ends.npy") if entry["ended"] else None,
-                about,
-            )
+            found = Found(values, np.load(path / "ends.npy") if entry["ended"] else None, about)
             os.utime(path / "entry.json")
         except BaseException:
             release()
@@ -161,12 +142,9 @@ def find(key: str, folder: str | os.PathLike | None = None) -> Found | None:
 def building(key: str, folder: str | os.PathLike | None = None) -> Iterator[None]:
     """Keep other processes from decoding the same data meanwhile; they wait, and then find the entry."""
     base = root(folder)
-    try:
-        base.mkdir(parents=True, exist_ok=True)
+    with _writing(base):
         lock = FileLock(base / f"{key}.lock")
         lock.acquire()
-    except OSError as error:
-        raise _unwritable(base, error) from error
     try:
         yield
     finally:
@@ -176,22 +154,16 @@ def building(key: str, folder: str | os.PathLike | None = None) -> Iterator[None
 def store(key: str, pieces: Iterable[Piece], about: dict[str, Any], folder: str | os.PathLike | None = None) -> None:
     """Write an entry, piece by piece, under a temporary name, and rename it when it is complete.
 
-    Args:
-        about: "source", "classes" and "skipped", which may still grow while the pieces are drawn.
-
-    Raises:
-        WithholdError: the disk is full or not writable; nothing is left behind.
+    `about` has "source", "classes" and "skipped", which may still grow while the pieces are drawn. Raises:
+    WithholdError, if the disk is full or not writable; nothing is left behind.
     """
     base = root(folder)
     _remove_partial(base / key)
-    partial = None
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f"{key}.", suffix=".partial", dir=base))
+    with _writing(base), tempfile.TemporaryDirectory(".partial", f"{key}.", base, ignore_cleanup_errors=True) as name:
+        partial = Path(name)
         with (partial / "values.npy").open("wb") as file:
-            names, parts, shape = _write(file, pieces)
+            parts, shape = _write(file, pieces)
             os.fsync(file.fileno())
-        np.save(partial / "names.npy", np.array([name.encode("utf-8", "surrogatepass") for name in names], dtype=bytes))
         for part, array in parts.items():
             np.save(partial / f"{part}.npy", array)
         about = {**about, "shape": shape, "labelled": "labels" in parts, "ended": "ends" in parts}
@@ -199,21 +171,14 @@ def store(key: str, pieces: Iterable[Piece], about: dict[str, Any], folder: str 
         (partial / "entry.json").write_text(json.dumps({**about, "digest": digest}))
         shutil.rmtree(base / key, ignore_errors=True)  # what stands there under the lock is damaged
         partial.rename(base / key)
-    except OSError as error:
-        raise _unwritable(base, error) from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write(file: BinaryIO, pieces: Iterable[Piece]) -> tuple[list[str], dict[str, np.ndarray], list[int]]:
-    """The values as an .npy file. Plain writes, because a mapped page that finds the disk full kills the process.
+def _write(file: BinaryIO, pieces: Iterable[Piece]) -> tuple[dict[str, np.ndarray], list[int]]:
+    """The values as an .npy file -> what else is to be saved, by its name, and the shape of the values.
 
-    Returns:
-        the names, what else is to be saved by its name, and the shape of the values.
+    Plain writes, because a mapped page that finds the disk full kills the process.
     """
-    names: list[str] = []
-    parts: dict[str, list[np.ndarray]] = {"sources": [], "labels": [], "ends": []}
+    parts: dict[str, list[np.ndarray]] = {"names": [], "sources": [], "labels": [], "ends": []}
     start, rows, last = 0, 0, None
     for piece in pieces:
         if last is None:
@@ -221,7 +186,7 @@ def _write(file: BinaryIO, pieces: Iterable[Piece]) -> tuple[list[str], dict[str
             start = file.tell()
         last = piece.values
         file.write(np.ascontiguousarray(last).data)
-        names += piece.names
+        parts["names"].append(np.array([name.encode("utf-8", "surrogatepass") for name in piece.names], dtype=bytes))
         parts["sources"].append(piece.sources)
         if piece.labels is not None:
             parts["labels"].append(piece.labels)
@@ -232,16 +197,12 @@ def _write(file: BinaryIO, pieces: Iterable[Piece]) -> tuple[list[str], dict[str
     file.seek(0)
     _header(file, last, rows)
     assert file.tell() == start  # numpy pads the header, so that the length of the first axis can grow
-    return names, {part: np.concatenate(found) for part, found in parts.items() if found}, [rows, *last.shape[1:]]
+    return {part: np.concatenate(found) for part, found in parts.items() if found}, [rows, *last.shape[1:]]
 
 
 def _header(file: BinaryIO, values: np.ndarray, rows: int) -> None:
-    about = {
-        "descr": np.lib.format.dtype_to_descr(values.dtype),
-        "fortran_order": False,
-        "shape": (rows, *values.shape[1:]),
-    }
-    np.lib.format.write_array_header_1_0(file, about)
+    descr, shape = np.lib.format.dtype_to_descr(values.dtype), (rows, *values.shape[1:])
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
 
 
 def _digest(path: Path, about: dict[str, Any], values: np.ndarray) -> str:
@@ -303,12 +264,6 @@ def _remove_partial(path: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _free(path: Path) -> int:
-    while not path.exists():
-        path = path.parent
-    return shutil.disk_usage(path).free
-
-
 def _limit(total: int, free: int) -> int:
     text = os.environ.get("WITHHOLD_CACHE_LIMIT")
     if text is None:
@@ -319,8 +274,12 @@ def _limit(total: int, free: int) -> int:
     return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
-def _unwritable(base: Path, error: OSError) -> WithholdError:
-    return WithholdError(
-        f"The cache in {base} cannot be written ({error.strerror}): "
-        f"free some space, or set WITHHOLD_CACHE to another folder."
-    )
+@contextlib.contextmanager
+def _writing(base: Path) -> Iterator[None]:
+    """Make the cache's folder, if there is none, and say what it means where that or what follows fails."""
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        way_out = "free some space, or set WITHHOLD_CACHE to another folder."
+        raise WithholdError(f"The cache in {base} cannot be written ({error.strerror}): {way_out}") from error

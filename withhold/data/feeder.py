@@ -32,16 +32,13 @@ class Feeder:
 
     Args:
         streams: the samples of each stream; of what is longer than a window, every window counts as an item.
-        needs: what each stream holds, as a method declares it; where that is a label too, samples without one are left
-            out.
+        needs: what each stream holds; where that is a label too, samples without one are left out.
         batch_size: items of each stream in this rank's batch.
-        seed: decides every order.
         orders: how the method wants a stream ordered; what it does not name is shuffled.
         groups: by the name that an order gives to them, the groups of a stream's items now, int64 [n].
 
     Raises:
-        UsageError: the batch is larger than the longest stream, or does not suit an order, or a stream lacks what is
-            to belong to its items.
+        UsageError: the batch is too large, or does not suit an order, or a stream lacks what it needs.
     """
 
     def __init__(
@@ -172,7 +169,6 @@ def _upload(samples: Samples, device: torch.device) -> Tensor:
     """All images on the device, a slice at a time: uint8 [n, h, w, c]."""
     images = torch.empty((len(samples), *samples.shape), dtype=torch.uint8, device=device)
     step = max(SLICE // int(np.prod(samples.shape)), 1)
-    for start in range(0, len(samples), step):
-        rows = np.arange(start, min(start + step, len(samples)))
-        images[start : start + step] = torch.from_numpy(samples.read(rows))
+    for rows, part in zip(torch.arange(len(samples)).split(step), images.split(step), strict=True):
+        part.copy_(torch.from_numpy(samples.read(rows.numpy())))
     return images

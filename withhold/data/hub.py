@@ -1,6 +1,7 @@
 """To and from Hugging Face `datasets`: anything opens as a Dataset, and any Dataset loads."""
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,12 +89,9 @@ def as_dataset(table: Table, labels: np.ndarray | None, classes: tuple[str, ...]
         features["label"] = datasets.ClassLabel(names=list(classes))
 
     def rows() -> Iterator[dict[str, Any]]:
-        names, start = table.names(), 0
-        for chunk in table.chunks(256):
-            for row, item in enumerate(chunk, start):
-                label = {} if labels is None else {"label": int(labels[row]) if labels[row] >= 0 else None}
-                yield {"image": _struct(item, names[row]), "name": names[row], **label}
-            start += len(chunk)
+        for row, (name, item) in enumerate(zip(table.names(), chain.from_iterable(table.chunks(256)), strict=True)):
+            label = {} if labels is None else {"label": int(labels[row]) if labels[row] >= 0 else None}
+            yield {"image": _struct(item, name), "name": name, **label}
 
     return datasets.Dataset.from_generator(rows, features=datasets.Features(features), fingerprint=stamp)
 

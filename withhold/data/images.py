@@ -55,9 +55,7 @@ class Pictures(Kind):
 class Images(Pictures):
     """Images as rows uint8 [size, size, channels]; `decode` says how.
 
-    Args:
-        size: height and width in pixels; None takes `default_size` of the median shorter side.
-        channels: 1 or 3; None takes 1 if all images are grey.
+    Where it is None, `size` is the `default_size` of the median shorter side, and `channels` 1 if all images are grey.
     """
 
     name = noun = "image"
@@ -95,10 +93,7 @@ def decode(item: Item, size: int, channels: int) -> np.ndarray:
     An image whose shorter side has `size` pixels already is cropped only. EXIF rotation is applied; of an animation the
     first frame counts; what is transparent is laid over white; 16-bit values are divided by 257. 32-bit and floating
     values are taken to fill the smallest of [0, 1] (floats), [0, 255] and [0, 65535] that holds them, and are stretched
-    from minimum to maximum where none does. Colour becomes grey (channels=1) as ITU-R 601-2 luma.
-
-    Raises:
-        Unreadable: with the reason.
+    from minimum to maximum where none does. Colour becomes grey (channels=1) as ITU-R 601-2 luma. Raises: Unreadable.
     """
     if isinstance(item, np.ndarray) and item.shape == (size, size, channels):
         return item

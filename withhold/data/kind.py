@@ -1,7 +1,7 @@
 """What a kind of data is: how its files are found and its items decoded; and a table of items that are not yet."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,17 +18,11 @@ Item = bytes | Callable[[], bytes] | str | list[str] | np.ndarray
 
 @dataclass(frozen=True)
 class Shape:
-    """What a probe saw.
+    """What a probe saw."""
 
-    Attributes:
-        size: the median shorter side of images or videos, in pixels.
-        channels: 1 if all that was seen is grey, else 3.
-        rate: the median of sounds, in samples a second.
-    """
-
-    size: int = 0
-    channels: int = 0
-    rate: int = 0
+    size: int = 0  # the median shorter side of images or videos, in pixels
+    channels: int = 0  # 1 if all that was seen is grey, else 3
+    rate: int = 0  # the median of sounds, in samples a second
 
 
 class Unreadable(Exception):
@@ -40,18 +34,12 @@ class Kind:
 
     A field that is None takes what suits the data. An item becomes one row of an array, or several where `window` is
     not None: the frames of a video, the samples of a sound, the tokens of a text.
-
-    Attributes:
-        name: as methods declare it in `needs`.
-        noun: what a person calls an item.
-        endings: of the files that hold one.
-        columns: what the column of a table may be called that holds the items or their paths.
     """
 
-    name: ClassVar[str]
-    noun: ClassVar[str]
-    endings: ClassVar[tuple[str, ...]]
-    columns: ClassVar[tuple[str, ...]]
+    name: ClassVar[str]  # as methods declare it in `needs`
+    noun: ClassVar[str]  # what a person calls an item
+    endings: ClassVar[tuple[str, ...]]  # of the files that hold one
+    columns: ClassVar[tuple[str, ...]]  # what the column of a table may be called that holds the items or their paths
 
     @classmethod
     def item_column(cls, where: Any, columns: Iterable[str]) -> str:
@@ -61,11 +49,6 @@ class Kind:
             there, ways = ", ".join(columns), ", ".join(cls.columns)
             raise UsageError(f"{where} has no column of {cls.noun}s (it has {there}): call it one of {ways}.")
         return found
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is left to be chosen."""
-        return all(getattr(self, field.name) is not None for field in fields(self))  # type: ignore[arg-type]
 
     @property
     def window(self) -> int | None:
@@ -103,6 +86,13 @@ class Kind:
         """An item's row, or rows [rows, ...]. Raises: Unreadable."""
         raise NotImplementedError
 
+    def attempt(self, item: Item) -> np.ndarray | Unreadable:
+        """What `decode` gives, or the error that it raises."""
+        try:
+            return self.decode(item)
+        except Unreadable as error:
+            return error
+
     def probe(self, table: "Table", where: str) -> list[dict[str, Any]]:
         """What `measure` says of at most 256 items. Raises: WithholdError, if none of them is readable."""
         found, bad = [], []
@@ -125,23 +115,14 @@ class Kind:
 
 
 class Table:
-    """Items that are not decoded yet.
+    """Items that are not decoded yet."""
 
-    Attributes:
-        labels: one value an item, as the source has it; None where there are none.
-        unlabelled: why there are none, where a person may have expected some; part of a sentence.
-        classes: what the label numbers are called, where the source says so.
-        listed: whether a manifest names its items.
-        beside: the columns of the manifest, the items' own among them.
-        ignored: (name, reason) of each file beside them that is not read.
-    """
-
-    labels: Sequence[Any] | None = None
-    unlabelled: str = ""
-    classes: tuple[str, ...] = ()
-    listed: bool = False
-    beside: Mapping[str, Sequence[Any]] = {}
-    ignored: list[tuple[str, str]] = []
+    labels: Sequence[Any] | None = None  # one value an item, as the source has it
+    unlabelled: str = ""  # why there are none, where a person may have expected some; part of a sentence
+    classes: tuple[str, ...] = ()  # what the label numbers are called, where the source says so
+    listed: bool = False  # whether a manifest names its items
+    beside: Mapping[str, Sequence[Any]] = {}  # the columns of the manifest, the items' own among them
+    ignored: list[tuple[str, str]] = []  # (name, reason) of each file beside them that is not read
 
     def __len__(self) -> int:
         raise NotImplementedError

@@ -91,9 +91,8 @@ def attach(samples: Samples, path: Path) -> Samples:
     A name matches in full, by its end ("photos/cat/1.jpg" is cat/1.jpg), or as a file name that occurs once.
     """
     if not path.is_file():
-        raise UsageError(
-            f"There is no file of labels {str(path)!r}: give a csv or jsonl file with the columns path and label."
-        )
+        way_out = "give a csv or jsonl file with the columns path and label."
+        raise UsageError(f"There is no file of labels {str(path)!r}: {way_out}")
     columns = manifests.read(path)
     label = manifests.find(manifests.LABELS, columns)
     listed = [str(name or "").strip().replace("\\", "/") for name in columns[Images.item_column(path, columns)]]
@@ -125,7 +124,6 @@ def attach(samples: Samples, path: Path) -> Samples:
     log.info("%s labels %s of %s items in %s", path, f"{len(found):,}", f"{len(samples):,}", samples.source)
     if lost:
         log.warning("%s of its rows match nothing there, such as %s", f"{len(lost):,}", lost[0])
-    numbers, table = share_classes([(None, samples.classes), (labels, classes)])
-    if table == samples.classes:  # the file knows no other classes than the data
-        labels, classes = numbers[1], table
-    return samples.with_labels(labels, classes)
+    (_, shared), table = share_classes([(None, samples.classes), (labels, classes)])
+    known = table == samples.classes  # the file knows no other classes than the data
+    return samples.with_labels(*(shared, table) if known else (labels, classes))

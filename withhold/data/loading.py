@@ -100,7 +100,7 @@ def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any) -> Samples:
     table, name = part.table, part.name
     if isinstance(table, Frames) and any(len(frames) > 1 for frames in table.frames):
         log.info("%s: the images of a folder are read as the frames of one video; videos: %s", name, f"{len(table):,}")
-    if not kind.complete:
+    if any(value is None for value in vars(kind).values()):
         kind = kind.suited(kind.shape(table, name))
     key = hashlib.blake2b(f"{part.stamp} {kind.key}".encode(), digest_size=16).hexdigest()
 
@@ -130,10 +130,10 @@ def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any) -> Samples:
     skipped = [*held.about["skipped"], *table.ignored]
     about = {**held.about, "skipped": skipped, "source": name, "unlabelled": table.unlabelled}
     if held.ends is None or kind.window is None:
-        return Samples(held.values, sources=held.sources, **about)
+        return Samples(held.values, **about)
     spans = np.stack([np.concatenate([[0], held.ends[:-1]]), held.ends], axis=1)
     cache.has_room(0, cache_dir)  # how long items are is known only now: what is beyond the limit gives way
-    return Series(held.values, spans, kind.window, kind.name, kind.rows_a_second, held.sources, **about)
+    return Series(held.values, spans, kind.window, kind.name, kind.rows_a_second, **about)
 
 
 def _as_it_is(pixels: np.ndarray, kind: Pictures, part: Part, key: str) -> Samples:
@@ -181,21 +181,10 @@ def _load_all(
 
 
 def _pieces(
-    table: Table,
-    labels: np.ndarray | None,
-    kind: Kind,
-    skipped: list[tuple[str, str]],
-    strict: bool,
-    where: str,
+    table: Table, labels: np.ndarray | None, kind: Kind, skipped: list[tuple[str, str]], strict: bool, where: str
 ) -> Iterator[cache.Piece]:
     """Decode everything in order, a chunk at a time, in threads: the decoders work outside the interpreter's lock."""
     from tqdm import tqdm
-
-    def attempt(item: Any) -> np.ndarray | str:
-        try:
-            return kind.decode(item)
-        except Unreadable as error:
-            return str(error)
 
     names = [name or f"row {row}" for row, name in enumerate(table.names(), 1)]  # of a table with an empty cell
     start = 0
@@ -204,22 +193,22 @@ def _pieces(
     bar = tqdm(total=len(table), desc=f"decoding {where}", unit=f" {kind.noun}s", delay=2, disable=None)
     with ThreadPoolExecutor(os.cpu_count()) as pool, bar:
         for chunk in table.chunks(kind.at_once):
-            outcomes = list(pool.map(attempt, chunk))
-            good = [row for row, outcome in enumerate(outcomes) if not isinstance(outcome, str)]
-            for row, outcome in enumerate(outcomes):
-                if isinstance(outcome, str):
-                    if strict:
-                        raise WithholdError(f"{names[start + row]} in {where} cannot be read: {outcome}.")
-                    skipped.append((names[start + row], outcome))
-            rows = [start + row for row in good]
-            if good:
-                values = [outcomes[row] for row in good]
+            found = {}
+            for row, outcome in enumerate(pool.map(kind.attempt, chunk), start):
+                if not isinstance(outcome, Unreadable):
+                    found[row] = outcome
+                elif strict:
+                    raise WithholdError(f"{names[row]} in {where} cannot be read: {outcome}.")
+                else:
+                    skipped.append((names[row], str(outcome)))
+            if found:
+                rows, values = list(found), list(found.values())
                 yield cache.Piece(
                     np.stack(values) if kind.window is None else np.concatenate(values),
                     np.array(rows),
                     [names[row] for row in rows],
                     None if labels is None else labels[rows],
-                    None if kind.window is None else np.array([len(value) for value in values]),
+                    None if kind.window is None else np.array(list(map(len, values))),
                 )
             start += len(chunk)
             bar.update(len(chunk))
@@ -232,7 +221,6 @@ def _stream(
 ) -> Samples:
     if isinstance(table, Parquet):  # which has no quick way to a single row
         table = hub.Hub(hub.as_dataset(table, None, (), key), Images)
-    assert kind.size is not None and kind.channels is not None
-    stream = Stream(table, kind.size, kind.channels, labels, strict)
+    stream = Stream(table, kind, labels, strict)
     stream.skipped += table.ignored
     return Samples(stream, stream.names, labels, classes, stream.skipped, key, name, unlabelled=table.unlabelled)

@@ -26,10 +26,8 @@ csv.field_size_limit(2**31 - 1)  # a cell may hold a whole document
 def read(path: Path) -> dict[str, list[Any]]:
     """The columns of a table by their names: text as the file has it; of json and parquet the values, None for a gap.
 
-    The separator of a csv file is the one that gives its heading most cells.
-
-    Raises:
-        WithholdError: it cannot be read, or a row has more or fewer cells than the heading; it names the line.
+    The separator of a csv file is the one that gives its heading most cells. Raises: WithholdError, which names the
+    line, also where a row has more or fewer cells than the heading.
     """
     form = path.name.lower().removesuffix(".gz").rsplit(".")[-1]
     try:

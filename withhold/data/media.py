@@ -56,6 +56,12 @@ def image(item: Item) -> Iterator[Image.Image]:
             yield opened
 
 
+def document(item: Item) -> bytes:
+    """All bytes of a text file. Raises: as `image` does."""
+    with _blamed(item), _file(item, "empty document") as file:
+        return file.read()
+
+
 def from_pixels(pixels: np.ndarray) -> Image.Image:
     """Pixels uint8 [h, w] or [h, w, 1 or 3] as an image."""
     return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
@@ -144,14 +150,14 @@ def bounded(rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield part
 
 
-def _file(item: Item) -> IO[bytes]:
+def _file(item: Item, empty: str = "empty file") -> IO[bytes]:
     """An item as a file; what is a pipe or a device is not opened. Raises: Unreadable, OSError."""
     item = item() if callable(item) else item
     status = None if isinstance(item, bytes) else os.stat(str(item))
     if status and not stat.S_ISREG(status.st_mode):
         raise Unreadable("no file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
     if not (status.st_size if status else len(item)):
-        raise Unreadable("empty file")
+        raise Unreadable(empty)
     return io.BytesIO(item) if isinstance(item, bytes) else open(str(item), "rb", buffering=0)
 
 

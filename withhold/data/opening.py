@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,9 +67,8 @@ def measure(source: Any, kind: str = "image") -> Shape:
         except UsageError as error:
             if kind != "video + audio":
                 raise
-            raise UsageError(
-                f"{error} Pictures and sounds go together in videos, or in a csv file with columns image and sound."
-            ) from error
+            ways = "Pictures and sounds go together in videos, or in a csv file with columns image and sound."
+            raise UsageError(f"{error} {ways}") from error
         found = kind_named(name)().shape(part.table, part.name)
         shape = Shape(*map(max, astuple(shape), astuple(found)))
     return shape
@@ -116,8 +116,7 @@ def address(source: Any) -> str | None:
 def items(source: Any, names: Sequence[str], kind: str = "image") -> list[Item | None]:
     """The undecoded items that are called `names` in `source`; None for each that is not there any more.
 
-    Without a source, names are paths, but for those of texts, which are no more than numbers. Of a video with sound,
-    the item is the video, or the picture that stands for one.
+    Without a source, names are paths, but for those of texts, which are numbers. Of a video with sound it is the video.
     """
     if source is None:
         return [None if kind == Texts.name else name for name in names]
@@ -125,9 +124,9 @@ def items(source: Any, names: Sequence[str], kind: str = "image") -> list[Item |
         table = part_of(source, kind_named(kind)).table
     except WithholdError:
         return [None] * len(names)
-    rows = {name: row for row, name in enumerate(table.names())}
-    there = [name for name in dict.fromkeys(names) if name in rows]
-    known = dict(zip(there, table.items([rows[name] for name in there]), strict=True))
+    wanted = set(names)
+    rows = {name: row for row, name in enumerate(table.names()) if name in wanted}
+    known = dict(zip(rows, table.items(list(rows.values())), strict=True))
     return [known.get(name) for name in names]
 
 
@@ -137,19 +136,13 @@ def each_image(source: Any) -> Iterator[tuple[str, Tensor]]:
     One that cannot be read is skipped with a warning. Raises: WithholdError, if none of them can be read.
     """
     part = part_of(source, Images)
-    table, where = part.table, part.name
-    names, start = table.names(), 0
-    skipped = []
-    for chunk in table.chunks(16):
-        for name, item in zip(names[start : start + 16], chunk, strict=True):
-            try:
-                pixels = images.whole(item)
-            except Unreadable as error:
-                log.warning("%s in %s is skipped: %s.", name, where, error)
-                skipped.append((name, str(error)))
-                continue
-            yield name, torch.from_numpy(pixels).permute(2, 0, 1)
-        start += len(chunk)
+    table, where, skipped = part.table, part.name, []
+    for name, item in zip(table.names(), chain.from_iterable(table.chunks(16)), strict=True):
+        try:
+            yield name, torch.from_numpy(images.whole(item)).permute(2, 0, 1)
+        except Unreadable as error:
+            log.warning("%s in %s is skipped: %s.", name, where, error)
+            skipped.append((name, str(error)))
     if len(skipped) == len(table):
         raise Images().nothing(table, where, skipped)
     if skipped:
@@ -174,17 +167,11 @@ def _separate(source: Any) -> tuple[Any, str | None]:
 
 @dataclass(frozen=True)
 class Part:
-    """The split of a source that is meant.
+    """The split of a source that is meant."""
 
-    Attributes:
-        tables: of all splits of the source.
-        split: one of them; "" where there is only one.
-        name: what to call it to a person.
-    """
-
-    tables: sources.Tables
-    split: str
-    name: str
+    tables: sources.Tables  # of all splits of the source
+    split: str  # one of them; "" where there is only one
+    name: str  # what to call it to a person
 
     @property
     def table(self) -> Table:
@@ -226,9 +213,7 @@ def part_of(source: Any, kind: type[Kind]) -> Part:
         return Part(found, next(iter(found)), name)
     if split not in found:
         known = [known for known in found if known]
-        raise UsageError(
-            f"{name} has no split {split!r}: {suggestion(split, known)}"
-            if known
-            else f"{name} is not split: leave ::{split} out."
-        )
+        if not known:
+            raise UsageError(f"{name} is not split: leave ::{split} out.")
+        raise UsageError(f"{name} has no split {split!r}: {suggestion(split, known)}")
     return Part(found, split, f"{name}::{split}")

@@ -55,9 +55,8 @@ class Masks(Images):
 def masks_of(part: Part) -> Part:
     """The masks of the items of `part`, in their order. Raises: UsageError: there are none."""
     if find(COLUMNS["mask"], part.table.columns) is None:
-        raise UsageError(
-            f"{part.name} has no masks: give a folder with images/NAME.jpg and masks/NAME.png, or a column mask."
-        )
+        ways = "a folder with images/NAME.jpg and masks/NAME.png, or a column mask"
+        raise UsageError(f"{part.name} has no masks: give {ways}.")
     return Part({"": _masks(part.table)}, "", part.name)
 
 
@@ -78,11 +77,7 @@ def second_text(part: Part) -> Part:
 
 
 def attach_columns(samples: Samples, part: Part, kind: type[Kind], wanted: Sequence[str] | None) -> None:
-    """Give the samples what is wanted of their table, and say which columns are not; None wants and says nothing.
-
-    Raises:
-        UsageError: there is no such column.
-    """
+    """Give the samples what is wanted of their table, and say which columns are not; None wants and says nothing."""
     if wanted is None:
         return
     table, rows = part.table, samples.sources
@@ -112,16 +107,15 @@ def target(part: Part, name: str) -> Target:
     """
     columns = {split: table.column(name) for split, table in part.tables.items()}
     with contextlib.suppress(TypeError, ValueError):
-        values = {split: _floats(column) for split, column in columns.items()}
+        values = {
+            split: np.array([np.nan if value is None or value == "" else float(value) for value in column])
+            for split, column in columns.items()
+        }
         known = np.unique(np.concatenate([*values.values()]))
         if np.isfinite(known).sum() > FEW or (known[np.isfinite(known)] % 1).any():
             return Target(values[part.split].astype(np.float32))
     numbers, classes = number(columns.values())
     return Target(dict(zip(columns, numbers, strict=True))[part.split], classes)
-
-
-def _floats(column: Sequence[Any]) -> np.ndarray:
-    return np.array([np.nan if value is None or value == "" else float(value) for value in column])
 
 
 def _boxes(samples: Samples, table: Table, lists: list[np.ndarray]) -> np.ndarray:

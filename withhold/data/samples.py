@@ -20,14 +20,10 @@ from withhold.needs import Need
 
 @dataclass(frozen=True)
 class Target:
-    """A value of each item: classes by number, int64 [n], -1 where unknown; or float32 [n, ...], NaN where unknown.
-
-    Attributes:
-        classes: the names of the classes; None for numbers.
-    """
+    """A value of each item: classes by number, int64 [n], -1 where unknown; or float32 [n, ...], NaN where unknown."""
 
     values: np.ndarray
-    classes: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None  # their names; None for numbers
 
     @property
     def fingerprint(self) -> str:
@@ -49,7 +45,6 @@ class Samples:
         values: uint8 [n, h, w, c]: an array, a memory map, or whatever else gives rows for an array of indices.
         names: text or UTF-8 bytes [n].
         labels: int64 [n], -1 where unlabelled; None where there are none.
-        classes: what the label numbers are called.
         skipped: (name, reason) of each sample that could not be decoded; grows while a stream is read.
         fingerprint: identifies the data and how they were decoded.
         source: what a person called it.
@@ -224,9 +219,7 @@ class Samples:
             count = min(max(round(fraction * len(members)), 1), len(members) - 1)
             held_out[members[:count]] = True
         if not held_out.any():
-            raise UsageError(
-                f"Every class in {self.source} has one item only: splitting needs two in one class at least."
-            )
+            raise UsageError(f"Every class in {self.source} has one item only: splitting needs two of one at least.")
         return self.select(np.flatnonzero(~held_out)), self.select(np.flatnonzero(held_out))
 
     def _with(self, **changes: Any) -> Self:

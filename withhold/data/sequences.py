@@ -23,11 +23,9 @@ def has_masks(source: Any) -> bool:
 
 @dataclass(frozen=True)
 class Mask:
-    """What is marked in a frame.
+    """What is marked in a frame: `labels` int64 [h, w], 0 where there is nothing.
 
-    Args:
-        labels: int64 [h, w], 0 where there is nothing.
-        palette: the colours of the labels as the file has them, [r, g, b, r, g, b ...]; None where it has none.
+    `palette` holds their colours as the file has them, [r, g, b, r, g, b ...].
     """
 
     labels: np.ndarray
@@ -36,12 +34,9 @@ class Mask:
 
 @dataclass(frozen=True)
 class Sequence:
-    """A video with masks of its frames.
+    """A video, as a source gives it, with masks of its frames.
 
-    Args:
-        name: what a person calls it.
-        video: as a source gives it.
-        masks: the masks' files, by the number of their frame; the first frame's is there, unless points are followed.
+    `masks` are their files by the number of their frame; the first frame's is there, unless points are followed.
     """
 
     name: str
@@ -51,8 +46,7 @@ class Sequence:
     def frames(self, side: int | None = None) -> np.ndarray:
         """All frames, whole, uint8 [t, h, w, 3]; their shorter side is `side` pixels, or what it is.
 
-        Raises:
-            WithholdError: they cannot be read, there is one only, or they and the first mask are of different shapes.
+        Raises: WithholdError, if there is one only, or the first mask is of another shape.
         """
         try:
             found = list(media.bounded(each_frame(self.video, side)))
@@ -62,14 +56,13 @@ class Sequence:
             raise WithholdError(f"{self.name} has {len(found)} frame(s): there is nothing to follow; give two or more.")
         if len({frame.shape for frame in found}) > 1:
             raise WithholdError(f"The frames of {self.name} are not all of one size: make them so.")
-        if not self.masks:
-            return np.stack(found)
-        (h, w), (tall, wide) = self.mask(0).labels.shape, found[0].shape[:2]
-        if abs(h * wide - w * tall) > max(h, w, tall, wide):  # more than rounding
-            raise WithholdError(
-                f"{self.masks[0]} has {w} x {h} pixels, and the frames of {self.name} are not of its proportions: "
-                "give a mask of the first frame."
-            )
+        if self.masks:
+            (h, w), (tall, wide) = self.mask(0).labels.shape, found[0].shape[:2]
+            if abs(h * wide - w * tall) > max(h, w, tall, wide):  # more than rounding
+                raise WithholdError(
+                    f"{self.masks[0]} has {w} x {h} pixels, and the frames of {self.name} are not of its proportions: "
+                    "give a mask of the first frame."
+                )
         return np.stack(found)
 
     def mask(self, number: int) -> Mask:
@@ -93,11 +86,7 @@ def read_mask(path: str) -> Mask:
 
 
 def sequence(source: Any, mask: str | None) -> Sequence:
-    """One video, a file or a folder of frames, with a mask of its first frame, or without one.
-
-    Raises:
-        UsageError: there is not one video.
-    """
+    """One video, a file or a folder of frames, with a mask of its first frame, if any. Raises: UsageError."""
     table = next(iter(sources.tables(source, Videos).values()))
     if len(table) != 1:
         raise UsageError(f"{source} holds {len(table)} videos, and the mask is of one: name that.")
@@ -105,38 +94,29 @@ def sequence(source: Any, mask: str | None) -> Sequence:
 
 
 def read_points(path: str) -> tuple[list[str], np.ndarray]:
-    """The names and the places (x, y), float [k, 2] in pixels from the upper left corner, in a csv file.
-
-    Raises:
-        UsageError: there is no such file, a column is missing, or a value is no number.
-    """
+    """Names and places (x, y), float [k, 2] in pixels from the upper left, of a csv file. Raises: UsageError."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         return [row["name"] for row in rows], np.array([[float(row["x"]), float(row["y"])] for row in rows])
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        reason = (
-            f"it has no column {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
-        )
-        raise UsageError(
-            f"{path} cannot be read as points ({reason}): give a csv file with the columns name, x, y."
-        ) from error
+        reason = f"it has no column {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None)
+        told = f"{path} cannot be read as points ({reason or error}): give a csv file with the columns name, x, y."
+        raise UsageError(told) from error
 
 
 def sequences(source: Any) -> list[Sequence]:
     """All sequences of a folder: frames in images/NAME/*.jpg, masks of the same names in masks/NAME/*.png.
 
     Or in JPEGImages and Annotations, as DAVIS has them; NAME may be a path. Frames without a mask are followed through.
-
-    Raises:
-        UsageError: there are no such folders, no sequence, or one whose first frame has no mask.
+    Raises: UsageError, also where a first frame has no mask.
     """
     pair = sources.with_masks(Path(source))
     if pair is None:
         raise UsageError(
             f"{source} holds no sequences with masks: give a folder with images/NAME/*.jpg and masks/NAME/*.png."
         )
-    pictures, masks = ({_stem(name): name for name in sources.walk(part, Images)} for part in pair)
+    pictures, masks = ({posixpath.splitext(name)[0]: name for name in sources.walk(part, Images)} for part in pair)
     folders: dict[str, list[str]] = {}
     for stem in pictures:
         folders.setdefault(posixpath.dirname(stem), []).append(stem)
@@ -149,7 +129,3 @@ def sequences(source: Any) -> list[Sequence]:
     if not found:
         raise UsageError(f"{pair[0]} holds no frames: give a folder of images for each sequence.")
     return found
-
-
-def _stem(name: str) -> str:
-    return posixpath.splitext(name)[0]

@@ -26,10 +26,8 @@ class Series(Samples):
         values: the rows of all items in a row: frames uint8 [rows, h, w, c], samples int16 [rows], tokens int32 [rows].
         spans: int64 [n, 2], the first row of each item and the one behind its last.
         window: rows of a window.
-        kind: "video", "audio" or "text".
         rate: rows a second, where they lie in time.
-        sources: which items of the source these are, int64 [n].
-        about: names, labels and the rest, as for Samples.
+        sources, about: as for Samples.
     """
 
     def __init__(
@@ -65,9 +63,14 @@ class Series(Samples):
         return found.permute(0, 1, 4, 2, 3) if self.kind == "video" else found
 
     @property
+    def lengths(self) -> np.ndarray:
+        """Rows of each item, int64 [n]."""
+        return self.spans[:, 1] - self.spans[:, 0]
+
+    @property
     def longest(self) -> int:
         """Rows of the longest item."""
-        return int((self.spans[:, 1] - self.spans[:, 0]).max(initial=0))
+        return int(self.lengths.max(initial=0))
 
     def whole(self, index: int) -> np.ndarray:
         """All rows of an item."""
@@ -83,13 +86,13 @@ class Series(Samples):
 
         The windows of an item lie side by side; the last one ends where the item does, and may overlap.
         """
-        lengths = self.spans[:, 1] - self.spans[:, 0]
-        counts = np.maximum(1, -(-lengths // self.window))
-        return self.cut(*starts(lengths, counts, self.window))
+        counts = np.maximum(1, -(-self.lengths // self.window))
+        owners = np.repeat(np.arange(len(counts)), counts)
+        place = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+        return self.cut(owners, np.minimum(place * self.window, np.maximum(0, self.lengths[owners] - self.window)))
 
     def middles(self) -> Self:
-        lengths = self.spans[:, 1] - self.spans[:, 0]
-        return self.cut(np.arange(len(self)), np.maximum(0, lengths - self.window) // 2)
+        return self.cut(np.arange(len(self)), np.maximum(0, self.lengths - self.window) // 2)
 
     def cut(self, owners: np.ndarray, begins: np.ndarray) -> Self:
         """Windows as items: of the items `owners`, from the row `begins` of each on."""
@@ -138,7 +141,6 @@ class Joined(Samples):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the first one: of a video's window [t, h, w, c]."""
         return self.members[0].shape
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, ...]:
@@ -173,10 +175,3 @@ class Joined(Samples):
         if kind == self.kind:
             return self
         return next((part for part in self.members if part.kind == kind), self.members[0])
-
-
-def starts(lengths: np.ndarray, counts: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
-    """For each of all windows, the item it is of and the row it begins at: int64 [sum of counts] both."""
-    owners = np.repeat(np.arange(len(counts)), counts)
-    place = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return owners, np.minimum(place * window, np.maximum(0, lengths[owners] - window))

@@ -39,6 +39,7 @@ class Sounds(Kind):
                *(ending for ending in Videos.endings if ending != ".gif"))  # fmt: skip
     columns = ("audio", "sound", "speech", "path", "file", "filename", "file_name", "audio_path", "bytes", "wav",
                "video", "clip", "name")  # fmt: skip
+    at_once = 64
 
     def __post_init__(self):
         if self.rate is not None and self.rate < 1:
@@ -54,10 +55,6 @@ class Sounds(Kind):
     @property
     def key(self):
         return f"audio {self.rate} {DECODER}"
-
-    @property
-    def at_once(self):
-        return 64
 
     @property
     def rows_a_second(self):
@@ -80,18 +77,15 @@ class Sounds(Kind):
 def decode(item: Item, rate: int) -> np.ndarray:
     """A sound -> int16 [s], the mean of its channels, resampled to `rate` samples a second.
 
-    A sound track begins when its pictures do: what comes before is left out, what lacks is silence.
-
-    Raises:
-        Unreadable: with the reason; silence throughout is one.
+    A sound track begins when its pictures do: what comes before is left out, what lacks is silence. Raises: Unreadable,
+    also for silence throughout.
     """
     with media.stream(item, "audio") as stream:
         frames = media.decoded(stream)
         first = next(frames)
         late = _after_pictures(first, stream)
-        samples = np.concatenate(
-            [*media.bounded(_mixed(itertools.chain([first], frames), rate)), np.zeros(0, np.int16)]
-        )
+        mixed = media.bounded(_mixed(itertools.chain([first], frames), rate))
+        samples = np.concatenate([*mixed, np.zeros(0, np.int16)])
         samples = samples[: len(samples) - round(_padding(stream, len(samples) / rate) * rate)]
     shift = round(late * rate)
     if abs(shift) < len(samples):  # more cannot be meant

@@ -1,17 +1,20 @@
 """What a person names -> tables of undecoded items: folders, zip, manifests, parquet, IDX, npz, digits, hub."""
 
+import errno
 import os
 import posixpath
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 from withhold.data import arrays, hub, manifests
 from withhold.data.images import Images
-from withhold.data.kind import Kind, Table
+from withhold.data.kind import Kind, Table, Unreadable
 from withhold.data.sounds import Sounds
-from withhold.data.tables import Documents, Files, Frames, Lines, Paragraphs, Parquet, Zip, located
+from withhold.data.tables import Documents, Files, Frames, Lines, Paragraphs, Parquet, digest, file_stamp, located
 from withhold.data.texts import Texts
 from withhold.data.videos import Videos
 from withhold.errors import UsageError, WithholdError, suggestion
@@ -46,9 +49,8 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
         return {"": arrays.labelled(next(iter(tables(source[0], kind).values())), source[1])}
     if isinstance(source, list | tuple):
         if not source:
-            raise UsageError(
-                f"The list of {kind.noun}s is empty: give at least one {'text' if kind is Texts else 'path'}."
-            )
+            wanted = "text" if kind is Texts else "path"
+            raise UsageError(f"The list of {kind.noun}s is empty: give at least one {wanted}.")
         return {"": Lines(source) if kind is Texts else Files("", [os.fspath(path) for path in source])}
     if kind is Sounds and (isinstance(source, dict) or hasattr(source, "__array__")):
         return {"": arrays.as_waves(source)}
@@ -64,10 +66,9 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
     if path.is_file():
         return _file(path, kind)
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = suggestion(path.name, siblings)
-    way_out = (
-        near if near.startswith("did") else "give a folder, a file, digits, or hf:NAME for a Hugging Face data set."
-    )
+    way_out = suggestion(path.name, siblings)
+    if not way_out.startswith("did"):
+        way_out = "give a folder, a file, digits, or hf:NAME for a Hugging Face data set."
     raise UsageError(f"There is no file or folder {text!r}: {way_out}")
 
 
@@ -129,13 +130,13 @@ def _folder(path: Path, kind: type[Kind]) -> Tables:
     listed = listed or parts({arrays.idx_split(file.name): file for file in direct})
     if listed:
         return {part: _file(file, kind)[""] for part, file in listed.items()}
+    if found:
+        return found
     readable = [file for file in direct if file.name.lower().endswith(READABLE)]
-    if not found and len(readable) == 1:
+    if len(readable) == 1:
         return _file(readable[0], kind)
-    if not found:
-        way_out = f"give a folder with {', '.join(kind.endings)} files in it or in its sub-folders."
-        raise UsageError(f"{path} holds no {kind.noun}: {way_out}")
-    return found
+    way_out = f"give a folder with {', '.join(kind.endings)} files in it or in its sub-folders."
+    raise UsageError(f"{path} holds no {kind.noun}: {way_out}")
 
 
 def _file(path: Path, kind: type[Kind]) -> Tables:
@@ -172,6 +173,33 @@ def _manifest(path: Path, kind: type[Kind]) -> Table:
     label = manifests.find(manifests.LABELS, columns)
     table.labels, table.listed, table.beside = columns[label] if label else None, kind is not Texts, columns
     return table
+
+
+class Zip(Files):
+    """Files in an archive, by name; each is read when it is decoded, and nothing is unpacked to disk."""
+
+    def __init__(self, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]):
+        super().__init__("", list(members))
+        self.archive, self.members, self.lock = archive, list(members.values()), Lock()
+
+    def items(self, indices):
+        return [partial(self._read, self.members[index]) for index in indices]
+
+    def stamp(self):
+        return digest(self, [file_stamp(str(self.archive.filename))])
+
+    def _read(self, member: zipfile.ZipInfo) -> bytes:
+        if member.file_size > manifests.MOST_BYTES:
+            raise Unreadable(f"more than {manifests.MOST_BYTES >> 30} GB when unpacked; cut it into parts")
+        try:
+            with self.lock:  # an archive counts its readers, which threads could get wrong
+                return self.archive.read(member)
+        except Exception as error:  # a damaged archive can raise nearly anything
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) not in (None, errno.EINVAL):
+                reason = getattr(error, "strerror", None) or "out of memory"
+                told = f"{self.archive.filename} cannot be read now ({reason}): solve that, and run again."
+                raise WithholdError(told) from error
+            raise Unreadable(str(error).rstrip(".") or type(error).__name__) from error
 
 
 def _zip(path: Path, kind: type[Kind]) -> Tables:
@@ -228,20 +256,16 @@ def _arranged(names: Iterable[str], kind: type[Kind], table: Callable[[str, list
         held = [name for name in names if name.lower().endswith(Images.endings)]
     tops = {name.split("/")[0] for name in held if "/" in name}
     folders = parts({top.lower(): f"{top}/" for top in sorted(tops)}) or {"": ""}
-    unknown = {
-        name: posixpath.splitext(name)[1].lower()
-        for name in names
-        if not name.lower().endswith((*KNOWN, *kind.endings))
-    }
+    unknown = [name for name in names if not name.lower().endswith((*KNOWN, *kind.endings))]
     found: Tables = {}
     for part, folder in folders.items():
         below = [name.removeprefix(folder) for name in held if name.startswith(folder)]
         if below:
             found[part] = table(folder, below)
+            ends = {name: posixpath.splitext(name)[1].lower() for name in unknown if name.startswith(folder)}
             found[part].ignored = [
-                (name.removeprefix(folder), f"{ending} is not read" if ending else "it has no ending")
-                for name, ending in unknown.items()
-                if name.startswith(folder)
+                (name.removeprefix(folder), f"{end} is not read" if end else "it has no ending")
+                for name, end in ends.items()
             ]
             if part != "unlabelled":
                 _sort_into_classes(found[part])

@@ -6,22 +6,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from withhold.data.images import decode
-from withhold.data.kind import Item, Unreadable
-from withhold.data.tables import Table
+from withhold.data.images import Images
+from withhold.data.kind import Table, Unreadable
 from withhold.errors import WithholdError
 
 
 class Stream:
-    """Reads like an array uint8 [n, size, size, channels], and decodes what is asked for in a pool of threads.
+    """Reads like an array of images uint8 [n, h, w, c], and decodes what is asked for in a pool of threads.
 
     In place of a sample that cannot be decoded it gives the next one that can be, of the same label where there are
     labels, and adds the sample to `skipped`; with `strict` it raises WithholdError.
     """
 
-    def __init__(self, table: Table, size: int, channels: int, labels: np.ndarray | None, strict: bool):
-        self.shape = (len(table), size, size, channels)
-        self.table, self.labels, self.strict = table, labels, strict
+    def __init__(self, table: Table, kind: Images, labels: np.ndarray | None, strict: bool):
+        self.shape = (len(table), *kind.row)
+        self.table, self.kind, self.labels, self.strict = table, kind, labels, strict
         self.names = np.array(table.names())
         self.bad: dict[int, str] = {}
         self.skipped: list[tuple[str, str]] = []
@@ -31,7 +30,7 @@ class Stream:
         return self.shape[0]
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        outcomes = self.pool.map(self._try, self.table.items(indices.tolist()))
+        outcomes = self.pool.map(self.kind.attempt, self.table.items(indices.tolist()))
         images = np.empty((len(indices), *self.shape[1:]), dtype=np.uint8)
         for row, (index, outcome) in enumerate(zip(indices.tolist(), outcomes, strict=True)):
             if isinstance(outcome, Unreadable):
@@ -47,24 +46,17 @@ class Stream:
         other.labels[slice(None) if rows is None else rows] = labels
         return other
 
-    def _try(self, item: Item) -> np.ndarray | Unreadable:
-        try:
-            return decode(item, self.shape[1], self.shape[3])
-        except Unreadable as error:
-            return error
-
     def _neighbour(self, index: int) -> np.ndarray:
         for step in range(1, len(self)):
             other = (index + step) % len(self)
             if other in self.bad or (self.labels is not None and self.labels[other] != self.labels[index]):
                 continue
-            outcome = self._try(self.table.items([other])[0])
+            outcome = self.kind.attempt(self.table.items([other])[0])
             if not isinstance(outcome, Unreadable):
                 return outcome
             self._skip(other, outcome)
-        raise WithholdError(
-            f"{self.names[index]} cannot be read ({self.bad[index]}), nor can any image that could replace it."
-        )
+        name, reason = self.names[index], self.bad[index]
+        raise WithholdError(f"{name} cannot be read ({reason}), nor can any image that could replace it.")
 
     def _skip(self, index: int, error: Unreadable) -> None:
         if self.strict:

@@ -1,31 +1,29 @@
-"""Tables of items that are not decoded yet: files, documents, lines, paragraphs, an archive's entries, parquet."""
+"""Tables of items that are not decoded yet: files, documents, lines, paragraphs, parquet."""
 
 import contextlib
-import errno
 import gzip
 import hashlib
 import itertools
 import json
 import os
-import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from threading import Lock
 from typing import Any
 
 import numpy as np
 
-from withhold.data.kind import Item, Kind, Table, Unreadable
-from withhold.data.manifests import LABELS, MOST_BYTES, find
+from withhold.data import media
+from withhold.data.kind import Item, Kind, Table
+from withhold.data.manifests import LABELS, find
 from withhold.errors import UsageError, WithholdError
 
 
 class Files(Table):
     """Files at `names`, relative to the folder `root`."""
 
-    def __init__(self, root: str, names: Sequence[str], labels: Sequence[Any] | None = None):
-        self.root, self._names, self.labels = root, names, labels
+    def __init__(self, root: str, names: Sequence[str]):
+        self.root, self._names = root, names
 
     def __len__(self):
         return len(self._names)
@@ -41,7 +39,7 @@ class Files(Table):
         return [os.path.join(self.root, self._names[index])]
 
     def stamp(self):
-        return _digest(self, (file_stamp(path) for index in range(len(self)) for path in self.paths(index)))
+        return digest(self, (file_stamp(path) for index in range(len(self)) for path in self.paths(index)))
 
 
 class Frames(Files):
@@ -62,14 +60,14 @@ class Documents(Files):
     """Text files, a document each."""
 
     def items(self, indices):
-        return [partial(_contents, path) for path in super().items(indices)]
+        return [partial(media.document, path) for path in super().items(indices)]
 
 
 class Lines(Table):
     """Texts that are in memory."""
 
-    def __init__(self, texts: Sequence[str], labels: Sequence[Any] | None = None):
-        self.texts, self.labels = texts, labels
+    def __init__(self, texts: Sequence[str]):
+        self.texts = texts
 
     def __len__(self):
         return len(self.texts)
@@ -78,7 +76,7 @@ class Lines(Table):
         return [self.texts[index] for index in indices]
 
     def stamp(self):
-        return _digest(self, self.texts)
+        return digest(self, self.texts)
 
 
 class Paragraphs(Table):
@@ -98,8 +96,7 @@ class Paragraphs(Table):
 
     def chunks(self, size):
         texts = self._texts()
-        while part := list(itertools.islice(texts, size)):
-            yield part
+        return iter(lambda: list(itertools.islice(texts, size)), [])
 
     def stamp(self):
         return file_stamp(self.path)
@@ -114,37 +111,6 @@ class Paragraphs(Table):
         except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
             reason = "not UTF-8 text; save it as that" if isinstance(error, UnicodeDecodeError) else str(error)
             raise WithholdError(f"{self.path} cannot be read: {reason}.") from error
-
-
-class Zip(Table):
-    """Files in an archive, by name; each is read when it is decoded, and nothing is unpacked to disk."""
-
-    def __init__(self, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]):
-        self.archive, self._names, self.members = archive, list(members), list(members.values())
-        self.lock = Lock()
-
-    def __len__(self):
-        return len(self._names)
-
-    def names(self):
-        return self._names
-
-    def items(self, indices):
-        return [partial(self._read, self.members[index]) for index in indices]
-
-    def stamp(self):
-        return _digest(self, [file_stamp(str(self.archive.filename))])
-
-    def _read(self, member: zipfile.ZipInfo) -> bytes:
-        if member.file_size > MOST_BYTES:
-            raise Unreadable(f"more than {MOST_BYTES >> 30} GB when unpacked; cut it into parts")
-        try:
-            with self.lock:  # an archive counts its readers, which threads could get wrong
-                return self.archive.read(member)
-        except Exception as error:  # a damaged archive can raise nearly anything
-            if isinstance(error, MemoryError) or getattr(error, "errno", None) not in (None, errno.EINVAL):
-                raise _passing(str(self.archive.filename), error) from error
-            raise Unreadable(str(error).rstrip(".") or type(error).__name__) from error
 
 
 class Parquet(Table):
@@ -188,16 +154,16 @@ class Parquet(Table):
         if not (self.nested or self.holds_paths):
             return super().names()
         values = self._column(f"{self.item}.path" if self.nested else self.item)
-        paths = [value["path"] if isinstance(value, dict) else value for value in values]
+        paths = (value["path"] if isinstance(value, dict) else value for value in values)
         return [path or str(row) for row, path in enumerate(paths)]
 
     def items(self, indices):
         found = {}
         with self._reading():
             for group in np.unique(np.searchsorted(self.starts, indices, "right") - 1):
-                wanted = {index for index in indices if self.starts[group] <= index < self.starts[group + 1]}
+                start, end = self.starts[group : group + 2].tolist()
+                wanted = {index for index in indices if start <= index < end}
                 file, number = self.groups[group]
-                start = int(self.starts[group])
                 for batch in file.iter_batches(64, row_groups=[number], columns=[self.item]):
                     for index in wanted & set(range(start, start + len(batch))):
                         found[index] = self._item(batch.column(0)[index - start].as_py())
@@ -220,7 +186,7 @@ class Parquet(Table):
 
     def stamp(self):
         listed = map(self._path, self._column(self.item)) if self.holds_paths else ()
-        return _digest(None, map(file_stamp, (*self.paths, *listed)))
+        return digest(None, map(file_stamp, (*self.paths, *listed)))
 
     def _item(self, value: Any) -> Item:
         if isinstance(value, dict):
@@ -240,11 +206,7 @@ class Parquet(Table):
 
 
 class Succession(Table):
-    """Several tables as one; an item is called by its table's name and its own.
-
-    Attributes:
-        domains: which table each item is from, int64 [n].
-    """
+    """Several tables as one; an item is called by its table's name and its own. `domains` has the table of each."""
 
     def __init__(self, tables: dict[str, Table]):
         self.tables = tables
@@ -306,30 +268,13 @@ def located(root: str, name: str) -> str:
     return name if plain == name or os.path.exists(os.path.join(root, name)) else plain
 
 
-def _digest(table: Table | None, parts: Iterable[str]) -> str:
+def digest(table: Table | None, parts: Iterable[str]) -> str:
     """A digest of the names and the labels of a table, and of what else it is made of."""
     about = () if table is None else (repr(table.labels), *table.names())
     total = hashlib.blake2b(digest_size=16)
     for part in itertools.chain(about, ["\0"], parts):
         total.update(part.encode("utf-8", "surrogatepass") + b"\0")
     return total.hexdigest()
-
-
-def _contents(path: str) -> bytes:
-    """A file's bytes."""
-    if not os.path.isfile(path):
-        raise Unreadable("not a regular file" if os.path.exists(path) else "missing file")
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except (OSError, MemoryError) as error:
-        raise _passing(path, error) from error
-
-
-def _passing(path: str, error: Exception) -> WithholdError:
-    """The error of a file that can perhaps be read later: no item is remembered as unreadable for that."""
-    reason = getattr(error, "strerror", None) or "out of memory"
-    return WithholdError(f"{path} cannot be read now ({reason}): solve that, and run again.")
 
 
 def _class_names(schema: Any, label: str | None) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """One document, from text to the numbers of its tokens; and tokenizers, trained on what they will be used for."""
 
+import contextlib
 import logging
 import os
 import zlib
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,7 @@ class Texts(Kind):
     name, noun = "text", "document"
     endings = (".txt", ".txt.gz", ".md")
     columns = ("text", "sentence", "document", "content", "review", "body", "abstract")
+    at_once = 1024
 
     def __post_init__(self):
         if self.tokens < 1:
@@ -55,10 +58,6 @@ class Texts(Kind):
     def key(self):
         assert self.tokenizer is not None
         return f"text {blake2b(Path(self.tokenizer).read_bytes(), digest_size=16).hexdigest()}"
-
-    @property
-    def at_once(self):
-        return 1024
 
     def measure(self, item):
         read(item)
@@ -103,39 +102,35 @@ def train_tokenizer(table: Table, name: str, where: str) -> "Tokenizer":
         name: "words" (lower case, all words that occur five times or more), "words:20000" (the commonest of them), or
             "wordpiece:8000" (lower case, 8,000 pieces of words).
 
-    Raises:
-        UsageError: an unknown name.
-        WithholdError: a vocabulary of fewer than two tokens.
+    Raises: UsageError, of an unknown name; WithholdError, of fewer than two tokens.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     kind, _, most = name.partition(":")
     if kind not in TOKENIZERS or (most and not most.isdecimal()):
         raise UsageError(f"There is no tokenizer {name!r}: {suggestion(kind, TOKENIZERS)}")
-    size = int(most or 0) + len(SPECIAL) * (kind == "words")
-    model = models.WordLevel(unk_token="[UNK]") if kind == "words" else models.WordPiece(unk_token="[UNK]")
-    tokenizer = Tokenizer(model)
+    settings: dict[str, Any] = {"special_tokens": SPECIAL, "show_progress": False}
+    if kind == "words":
+        size = int(most) + len(SPECIAL) if most else 2**31
+        tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+        trainer: Any = trainers.WordLevelTrainer(vocab_size=size, min_frequency=LEAST, **settings)
+    else:
+        size = int(most or 8000)
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        trainer = trainers.WordPieceTrainer(vocab_size=size, **settings)
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    settings: dict[str, Any] = {"special_tokens": SPECIAL, "show_progress": False}
-    trainer: Any = (
-        trainers.WordLevelTrainer(vocab_size=size if most else 2**31, min_frequency=LEAST, **settings)
-        if kind == "words"
-        else trainers.WordPieceTrainer(vocab_size=size or 8000, **settings)
-    )
     log.info("making the tokenizer, %s", name)
     tokenizer.train_from_iterator(_readable(table), trainer, length=len(table))
-    if kind == "wordpiece" and tokenizer.get_vocab_size() > size:
+    found = tokenizer.get_vocab_size()
+    if found > size:
         raise UsageError(
-            f"{name} is too few for {where}: its characters alone make {tokenizer.get_vocab_size()} pieces, so take "
-            f"wordpiece:{2 * tokenizer.get_vocab_size()} or more."
+            f"{name} is too few for {where}: its characters alone make {found} pieces, so take "
+            f"wordpiece:{2 * found} or more."
         )
-    if tokenizer.get_vocab_size() < len(SPECIAL) + 2:
-        raise WithholdError(
-            f"The vocabulary of {where} has {tokenizer.get_vocab_size() - len(SPECIAL)} words"
-            + (f" that occur {LEAST} times: " if kind == "words" else ": ")
-            + "give it more text."
-        )
+    if found < len(SPECIAL) + 2:
+        often = f" that occur {LEAST} times" if kind == "words" else ""
+        raise WithholdError(f"The vocabulary of {where} has {found - len(SPECIAL)} words{often}: give it more text.")
     return tokenizer
 
 
@@ -147,10 +142,7 @@ def is_elsewhere(name: str) -> bool:
 def load_tokenizer(name: str | os.PathLike) -> "Tokenizer":
     """A tokenizer from a tokenizer.json, a folder that holds one, or "hf:NAME", a model of the hub.
 
-    It neither cuts nor pads what it is given.
-
-    Raises:
-        WithholdError: there is none, or its first token does not pad.
+    It neither cuts nor pads what it is given. Raises: WithholdError, if there is none, or its first token does not pad.
     """
     from tokenizers import Tokenizer
 
@@ -172,9 +164,6 @@ def load_tokenizer(name: str | os.PathLike) -> "Tokenizer":
 
 
 def _readable(table: Table) -> Iterator[str]:
-    for chunk in table.chunks(256):
-        for item in chunk:
-            try:
-                yield read(item)
-            except Unreadable:  # which is said when it is decoded
-                continue
+    for item in chain.from_iterable(table.chunks(256)):
+        with contextlib.suppress(Unreadable):  # which is said when it is decoded
+            yield read(item)

@@ -1,5 +1,6 @@
 """One video, from a file or a folder of frames to uint8 frames of the wanted size and rate."""
 
+import contextlib
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -46,13 +47,13 @@ class Videos(Pictures):
                ".ts", ".ogv")  # fmt: skip
     columns = ("video", "clip", "image", "picture", "path", "file", "filename", "file_name", "video_path", "bytes",
                "mp4", "name")  # fmt: skip
+    at_once = 8
 
     def __post_init__(self):
         super().__post_init__()
         if self.fps <= 0 or self.frames < 1:
-            raise UsageError(
-                f"A video of frames={self.frames}, fps={self.fps} a second, cannot be: give more than 0 of both."
-            )
+            said = f"frames={self.frames}, fps={self.fps} a second"
+            raise UsageError(f"A video of {said}, cannot be: give more than 0 of both.")
 
     @property
     def window(self):
@@ -63,10 +64,6 @@ class Videos(Pictures):
         return f"video {self.size} {self.channels} {self.fps} {DECODER}"
 
     @property
-    def at_once(self):
-        return 8
-
-    @property
     def rows_a_second(self):
         return self.fps
 
@@ -75,7 +72,10 @@ class Videos(Pictures):
             return {"side": min(item.shape[1:3]), "grey": item.shape[3] == 1}
         seen = islice(_frames(item, FRAME_RATE, 32, 3), FAR)
         grey = all(np.ptp(frame.astype(np.int16), axis=2).max() <= 8 for frame in seen)  # chroma is rounded
-        return {"side": _short_side(item), "grey": grey}
+        if isinstance(item, list):
+            return {"side": images.short_side(item[0]), "grey": grey}
+        with media.stream(item, "video") as stream:
+            return {"side": round(min(stream.width * _stretch(stream), stream.height)), "grey": grey}
 
     def decode(self, item):
         return decode(item, self.size, self.channels, self.fps)
@@ -86,10 +86,7 @@ def decode(item: Item, size: int, channels: int, fps: float) -> np.ndarray:
 
     Each is scaled and cropped as an image is: the shorter side to `size`, the centre square kept, turned, mirrored and
     stretched as a player shows it. A folder of frames counts as 24 a second, an array [t, h, w, c] has the frames
-    wanted. In place of a frame that cannot be read, the one before it is shown for longer.
-
-    Raises:
-        Unreadable: with the reason.
+    wanted. In place of a frame that cannot be read, the one before it is shown for longer. Raises: Unreadable.
     """
     found = list(media.bounded(_frames(item, fps, size, channels)))
     if not found:
@@ -154,17 +151,39 @@ def _each_image(names: Iterable[str], read: Callable[[str], np.ndarray]) -> Iter
 
 
 def each_frame(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
-    """Every frame of a video, uint8 [h, w, 3], not cropped: its shorter side is `side` pixels, or what it is.
-
-    Raises:
-        Unreadable: with the reason.
-    """
+    """Each whole frame of a video, uint8 [h, w, 3]; the shorter side is `side` pixels, if given. Raises: Unreadable."""
     if isinstance(item, list):
         yield from _each_image(item, lambda name: _scaled(images.whole(name), side))
         return
     with media.stream(item, "video") as stream:
         for frame in media.decoded(stream):
             yield _scaled(picture(frame, stream), side)
+
+
+def middle(item: Item) -> Item:
+    """The frame in the middle of a video, an image that may be undecoded; the last one, where it ends before.
+
+    Raises: Unreadable.
+    """
+    import av
+
+    if isinstance(item, list | np.ndarray):
+        return item[len(item) // 2]
+    with media.stream(item, "video") as stream:
+        container, frame = stream.container, None
+        begin = container.start_time or 0
+        wanted = begin + (container.duration or 0) // 2  # in microseconds
+        for start in (wanted, begin):  # from the start, if nothing can be read from the middle on
+            with contextlib.suppress(av.FFmpegError):
+                container.seek(start)
+            with contextlib.suppress(Unreadable):
+                for frame in media.decoded(stream):
+                    now = media.time_of(frame)
+                    if now is None or now * av.time_base >= wanted:
+                        break
+            if frame is not None:
+                return picture(frame, stream)
+    raise Unreadable("no frame")
 
 
 def frame_rate(item: Item) -> Fraction:
@@ -218,10 +237,3 @@ def _scaled(pixels: np.ndarray, side: int | None) -> np.ndarray:
     scale = 1 if side is None else side / min(image.size)
     width, height = (max(1, round(length * scale)) for length in image.size)
     return np.array(image.resize((width, height), Image.Resampling.LANCZOS))
-
-
-def _short_side(item: Item) -> int:
-    if isinstance(item, list):
-        return images.short_side(item[0])
-    with media.stream(item, "video") as stream:
-        return round(min(stream.width * _stretch(stream), stream.height))

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import data, nets, views
-from withhold.data.stills import middle
+from withhold.data.videos import middle
 from withhold.kinds.traits import Input, Traits, register
 from withhold.page import THUMBNAIL, cell
 

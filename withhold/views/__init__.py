@@ -10,9 +10,8 @@ from withhold.views.masks import block_mask, random_mask, shape_mask
 from withhold.views.mixing import mixup
 from withhold.views.motion import flow, motion
 from withhold.views.pairs import overlay, partners, view_pairs
-from withhold.views.patches import patches, standardize, unpatch
 from withhold.views.sounds import draw_log_mel, gain, log_mel, mask_bands, mix, time_shift
-from withhold.views.tiles import board, tiles, windows
+from withhold.views.tiles import board, patches, standardize, tiles, unpatch, windows
 from withhold.views.tokens import mask_tokens, replace_words
 
 __all__ = [

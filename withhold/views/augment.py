@@ -48,7 +48,6 @@ def augment(
     Args:
         images: uint8 [n, c, h, w], or clips [n, t, c, h, w], or float in [0, 1]; c is 1 or 3. Frames that are to differ
             come as images, `clips.flatten(0, 1)`.
-        rng: on the images' device.
         size: height and width of the views in pixels; the images' by default.
         crop: smallest and largest area of the crop, as a share of the image's; the whole image by default.
         aspect: smallest and largest width / height of the crop.

@@ -21,18 +21,10 @@ STRONGEST = 30
 
 
 def weak(images: Tensor, rng: torch.Generator, *, size: int, flip: float = 0.5) -> Tensor:
-    """Views that no label could suffer from: mirrored and moved by up to an eighth of the side, as in a mirror.
+    """Images uint8 [n, c, h, w], or float in [0, 1] -> float32 [n, c, size, size] that no label could suffer from.
 
-    Source: what MixMatch (Berthelot et al., NeurIPS 2019), UDA and FixMatch call weak: four pixels of CIFAR's 32.
-
-    Args:
-        images: uint8 [n, c, h, w], or float in [0, 1].
-        rng: on the images' device.
-        size: height and width of the views in pixels.
-        flip: probability of a mirror image.
-
-    Returns:
-        float32 [n, c, size, size] in [0, 1].
+    They are mirrored with probability `flip` and moved by up to an eighth of the side, as in a mirror. Source: what
+    MixMatch (Berthelot et al., NeurIPS 2019), UDA and FixMatch call weak: four pixels of CIFAR's 32.
     """
     return shift(augment(images, rng, size=size, flip=flip), rng)
 
@@ -51,8 +43,6 @@ def multi_crop(
 
     Args:
         images: uint8 [n, c, h, w], or float in [0, 1].
-        rng: on the images' device.
-        global_views, local_views: how many of the large and of the small.
         sizes: of the large and the small views, in pixels.
         crops: smallest and largest area of the large and of the small crops, as shares of the image's.
         chain: what else `augment` takes.
@@ -68,18 +58,10 @@ def multi_crop(
 
 @precise
 def rand_augment(images: Tensor, rng: torch.Generator, operations: int = 2, magnitude: float = 9) -> Tensor:
-    """A few operations at random out of fourteen, different ones for each image.
+    """Images uint8 [n, c, h, w], or float in [0, 1] -> float32 in [0, 1]; black where an image was moved away.
 
+    A few `operations` at random out of fourteen, different ones for each image, all of one `magnitude` from 0 to 30.
     Ranges and directions are torchvision's. Source: Cubuk et al., NeurIPS 2020.
-
-    Args:
-        images: uint8 [n, c, h, w], or float in [0, 1].
-        rng: on the images' device.
-        operations: how many in a row.
-        magnitude: of all operations, from 0 to 30.
-
-    Returns:
-        float32 [n, c, h, w] in [0, 1]; black where an image was moved away.
     """
     views = to_float(images)
     for _ in range(operations):

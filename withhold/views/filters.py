@@ -8,11 +8,7 @@ from withhold.views.random import chance, where
 
 
 def blur_weights(sigma: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """A Gaussian blur along one axis, as a matrix a sample, cut off at a twentieth of the axis' length.
-
-    Args:
-        sigma: deviation in pixels [n]; zero leaves a sample as it is.
-        size: pixels along the axis.
+    """A Gaussian blur along an axis of `size` pixels, of deviation `sigma` [n] in pixels, cut off at a twentieth of it.
 
     Returns:
         weights [n, size, l], and the places [l] that they weigh, which go on beyond the edges as in a mirror.

@@ -75,8 +75,7 @@ def axis_weights(start: Tensor, length: Tensor, pixels: int, size: int, places: 
 def warp(images: Tensor, matrices: Tensor) -> Tensor:
     """Images float [n, c, h, w] -> the same size, black where a view reaches outside of its image.
 
-    Args:
-        matrices: float [n, 2, 3], from places in the view to places in the image, in pixels from the centre (x, y).
+    Matrices [n, 2, 3] lead from places in the view to places in the image, in pixels from the centre (x, y).
     """
     h, w = images.shape[2:]
     half = matrices.new_ones(2, 1)
@@ -89,11 +88,8 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
 def inverse_affine(turn: Tensor, scale: Tensor, shear_x: Tensor, shear_y: Tensor, move: Tensor) -> Tensor:
     """Matrices [n, 2, 3] for `warp` of an image that is sheared, scaled, turned and then moved.
 
-    Args:
-        turn: clockwise, in degrees [n].
-        scale: factors [n].
-        shear_x, shear_y: pixels along one axis per pixel along the other, [n] each.
-        move: pixels to the right and down [n, 2].
+    Turns [n] are clockwise, in degrees; shears [n] in pixels along one axis per pixel along the other; moves [n, 2] in
+    pixels to the right and down.
     """
     angle = turn * (math.pi / 180)
     cos, sin, one = angle.cos(), angle.sin(), torch.ones_like(angle)
@@ -117,11 +113,8 @@ def affine(
 ) -> Tensor:
     """Images float [n, c, h, w] -> turned, moved, scaled and sheared at random, in one resampling; black outside.
 
-    Args:
-        degrees: the largest turn to either side.
-        translate: the largest move along either axis, as a share of the image's side.
-        scale: smallest and largest factor.
-        shear: the largest shear along x, in pixels per pixel.
+    `degrees`, `translate` (a share of the image's side) and `shear` (along x, in pixels per pixel) are the largest to
+    either side, `scale` the smallest and largest factor.
     """
     n, _, h, w = images.shape
     turn, slant = uniform(n, -degrees, degrees, rng), uniform(n, -shear, shear, rng)

@@ -7,19 +7,11 @@ from withhold.views.random import beta
 
 
 def mixup(images: Tensor, targets: Tensor, rng: torch.Generator, alpha: float) -> tuple[Tensor, Tensor]:
-    """Each image and its target mixed with those of another one at random, which gets the smaller share.
+    """Images float [n, c, h, w] and shares of the classes [n, k], each mixed with those of another one at random.
 
     A share is drawn from Beta(alpha, alpha), for every image its own, and the larger of it and its rest is the image's
-    (Berthelot et al., NeurIPS 2019, equations 8 to 11; Zhang et al., ICLR 2018, without the larger-of).
-
-    Args:
-        images: float [n, c, h, w].
-        targets: shares of the classes [n, k].
-        rng: on the images' device.
-        alpha: above 0; the smaller, the less is mixed.
-
-    Returns:
-        images [n, c, h, w] and targets [n, k], in the order in which they came.
+    (Berthelot et al., NeurIPS 2019, equations 8 to 11; Zhang et al., ICLR 2018, without the larger-of). The smaller
+    `alpha`, the less is mixed.
     """
     share = beta(len(images), alpha, rng)
     rest = torch.minimum(share, 1 - share)

@@ -11,16 +11,10 @@ from withhold.views.sounds import gain
 
 
 def view_pairs(clips: Tensor, sounds: Tensor, rng: torch.Generator, *, size: int, flip: float) -> tuple[Tensor, Tensor]:
-    """Mildly changed clips with their sounds: crops of 60 % and more, the sound up to 1 dB louder or softer.
+    """Clips uint8 [n, t, c, h, w], sounds int16 [n, s] -> float [n, t, c, size, size] in [0, 1], [n, s] in [-1, 1].
 
-    Args:
-        clips: uint8 [n, t, c, h, w]; the frames of a clip are cropped and mirrored alike.
-        sounds: int16 [n, s].
-        size: height and width of the views in pixels.
-        flip: probability of a mirror image.
-
-    Returns:
-        float [n, t, c, size, size] in [0, 1] and float [n, s] in [-1, 1].
+    Both are changed mildly: crops of 60 % and more, mirrored with probability `flip`, all frames of a clip alike; the
+    sound up to 1 dB louder or softer.
     """
     seen = augment(clips.flatten(1, 2), rng, size=size, crop=(0.6, 1.0), flip=flip)
     return seen.unflatten(1, clips.shape[1:3]), gain(to_float(sounds), rng, 1.0)

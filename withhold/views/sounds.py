@@ -30,15 +30,13 @@ def mel_filters(rate: int, size: int, mels: int, device: torch.device) -> Tensor
 
 @precise
 def log_mel(sounds: Tensor, rate: int, mels: int = 40) -> Tensor:
-    """Sounds float [n, s] in [-1, 1] -> logarithms of the power in mel bands, float32 [n, 1, mels, 1 + s // hop].
+    """Sounds float [n, s] in [-1, 1], `rate` samples a second -> logarithms of the power in mel bands, float32.
+
+    The spectrograms are [n, 1, mels, 1 + s // hop].
 
     Hann windows (periodic) of 25 ms, one every 10 ms, centred on their times, with silence beyond the ends; padded with
     zeros to a power of two of samples; |FFT|^2, scaled so that a sine of amplitude 1 has power 1; `mel_filters`; the
     natural logarithm of that + `FLOOR`: from -18.4, which is silence, to about 0.
-
-    Args:
-        rate: samples a second.
-        mels: bands.
     """
     length, hop = max(1, round(0.025 * rate)), max(1, round(0.01 * rate))
     size = 1 << (length - 1).bit_length()

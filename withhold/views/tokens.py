@@ -12,7 +12,6 @@ def mask_tokens(
     Of the chosen 80 % are masked, 10 % are any other, and 10 % stay.
 
     Args:
-        tokens: int64 [n, l].
         ordinary: bool [vocabulary], which tokens may be chosen, and may stand in for another.
         mask: the number of [MASK].
         share: of a text's ordinary tokens that are chosen; one at least, where it has one.
@@ -44,9 +43,6 @@ def replace_words(tokens: Tensor, frequencies: Tensor, idf: Tensor, share: float
             is neither replaced nor drawn.
         idf: float [vocabulary], the logarithm of texts over texts with the token.
         share: of the words that are replaced, in [0, 1].
-
-    Returns:
-        the changed tokens [n, l].
     """
     known = frequencies > 0
     words = known[tokens]
