@@ -86,7 +86,8 @@ def fit_tokenizer(sources: Sequence[tuple[Any, str]], name: str) -> "Tokenizer":
     found: dict[str, Part] = {}  # a source that is named twice counts once
     for source, kind in sources:
         part = part_of(source, texts.Texts)
-        found |= {part.stamp: part} | ({f"{part.stamp} 2": second_text(part)} if kind != texts.Texts.name else {})
+        twice = kind.split(JOINT).count(texts.Texts.name) > 1
+        found |= {part.stamp: part} | ({f"{part.stamp} 2": second_text(part)} if twice else {})
     where = " and ".join(part.name for part in found.values())
     return texts.train_tokenizer(Succession({key: part.table for key, part in found.items()}), name, where)
 
