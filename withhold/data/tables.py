@@ -261,7 +261,7 @@ class Succession(Table):
         if all(labels is None for labels, _, _ in known):
             return None
         return [
-            classes[value] if classes and value in range(len(classes)) else value
+            (classes[value] if value in range(len(classes)) else None) if classes else value
             for labels, classes, count in known
             for value in labels or [None] * count
         ]
