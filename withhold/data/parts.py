@@ -116,6 +116,9 @@ def target(part: Part, name: str) -> Target:
         known = np.unique(np.concatenate([*values.values()]))
         if np.isfinite(known).sum() > FEW or (known[np.isfinite(known)] % 1).any():
             return Target(values[part.split].astype(np.float32))
+    if isinstance(part.table, Succession):
+        numbers, classes = number(part.table.apart(columns[part.split]))
+        return Target(np.concatenate(numbers), classes)
     numbers, classes = number(columns.values())
     return Target(dict(zip(columns, numbers, strict=True))[part.split], classes)
 

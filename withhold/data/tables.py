@@ -266,6 +266,10 @@ class Succession(Table):
             for value in labels or [None] * count
         ]
 
+    def apart(self, column: Sequence[Any]) -> list[Sequence[Any]]:
+        """The values of a column of each table: what is written differently in two may be one class."""
+        return [column[start:end] for start, end in itertools.pairwise(self.starts)]
+
     @property
     def columns(self):
         first, *rest = self.tables.values()

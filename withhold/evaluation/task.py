@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from withhold import kinds, nets
-from withhold.data import Samples
+from withhold.data import Samples, share_classes
 from withhold.errors import UsageError
 from withhold.evaluation.logistic import moments
 from withhold.methods import Classifier
@@ -79,8 +79,14 @@ class Task:
     @cached_property
     def answers(self) -> Tensor:
         """The test items' classes, int64 [m], in the training items' numbering: see `require_known`."""
-        number = {name: i for i, name in enumerate(self.train.classes)}
-        return torch.tensor([number[self.test.classes[i]] for i in np.asarray(self.test.labels)], device=self.device)
+        return torch.as_tensor(self._shared[0], device=self.device)
+
+    @cached_property
+    def _shared(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        """The test items' classes in the training items' numbering, and the names of the classes of both."""
+        known = (None, self.train.classes)
+        (_, answers), classes = share_classes([known, (np.asarray(self.test.labels), self.test.classes)])
+        return answers, classes
 
     def accuracy(self, predicted: Tensor) -> float:
         """The share of test items whose class is predicted [m]."""
@@ -92,8 +98,8 @@ class Task:
         Raises:
             UsageError: it is otherwise.
         """
-        parts = (self.train, self.test)
-        known, asked = ({part.classes[i] for i in np.unique(np.asarray(part.labels))} for part in parts)
+        answers, classes = self._shared
+        known, asked = ({classes[i] for i in np.unique(np.asarray(part))} for part in (self.train.labels, answers))
         if len(known) == 1:
             raise UsageError(
                 f"All {_items(len(self.train))} of {self.train.source} with a label are of class {known.pop()!r}: "
