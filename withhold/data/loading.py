@@ -173,10 +173,12 @@ def _load_all(
         if not len(both):
             raise WithholdError(f"No item of {first.name} can be read as {' and '.join([*kinds, *(wanted or ())])}.")
         loaded = [samples.select(np.flatnonzero(np.isin(samples.sources, both))) for samples in loaded]
+    for other in loaded[1:]:
+        loaded[0].skipped += other.skipped
+        if isinstance(other.values, Stream):
+            other.values.skipped = loaded[0].skipped  # one list, which grows as they are read
     if masked:
-        masks = loaded.pop()
-        loaded[0].give("mask", masks)
-        loaded[0].skipped = loaded[0].skipped + masks.skipped
+        loaded[0].give("mask", loaded.pop())
     attach_columns(loaded[0], first, kind_named(kinds[0]), wanted)
     return loaded[0] if len(loaded) == 1 else Joined(*loaded)
 
@@ -233,7 +235,6 @@ def _stream(
 ) -> Samples:
     if isinstance(table, Parquet):  # which has no quick way to a single row
         table = hub.Hub(hub.as_dataset(table, None, (), key), Images)
-    assert kind.size is not None and kind.channels is not None
-    stream = Stream(table, kind.size, kind.channels, labels, strict)
+    stream = Stream(table, kind, labels, strict)
     stream.skipped += table.ignored
     return Samples(stream, stream.names, labels, classes, stream.skipped, key, name, unlabelled=table.unlabelled)

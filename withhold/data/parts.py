@@ -135,7 +135,10 @@ def _boxes(samples: Samples, table: Table, lists: list[np.ndarray]) -> np.ndarra
     size, rows, found = samples.shape[0], samples.sources.tolist(), []
     for start in range(0, len(rows), 1024):
         for item, boxes in zip(table.items(rows[start : start + 1024]), lists[start:], strict=False):
-            width, height = images.extent(item)
+            try:
+                width, height = images.extent(item)
+            except Unreadable:  # of a stream: its neighbour's boxes stand for them
+                width, height, boxes = 1, 1, np.empty((0, 4))
             side = min(width, height)
             corner = np.array([(width - side) // 2, (height - side) // 2] * 2)
             placed = np.clip((boxes.reshape(-1, 4) - corner) * (size / side), 0, size)

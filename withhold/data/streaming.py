@@ -6,24 +6,27 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from withhold.data.images import decode
+from withhold.data.images import Images
 from withhold.data.kind import Item, Unreadable
 from withhold.data.tables import Table
 from withhold.errors import WithholdError
 
 
 class Stream:
-    """Reads like an array uint8 [n, size, size, channels], and decodes what is asked for in a pool of threads.
+    """Reads like an array uint8 [n, size, size, channels], and `kind` decodes what is asked for in a pool of threads.
 
     In place of a sample that cannot be decoded it gives the next one that can be, of the same label where there are
-    labels, and adds the sample to `skipped`; with `strict` it raises WithholdError.
+    labels, and adds the sample to `skipped`; with `strict` it raises WithholdError. What has parts beside it asks first
+    what is readable: see `Samples.settled`.
     """
 
-    def __init__(self, table: Table, size: int, channels: int, labels: np.ndarray | None, strict: bool):
-        self.shape = (len(table), size, size, channels)
-        self.table, self.labels, self.strict = table, labels, strict
+    def __init__(self, table: Table, kind: Images, labels: np.ndarray | None, strict: bool):
+        self.shape = (len(table), *kind.row)
+        self.table, self.kind, self.labels, self.strict = table, kind, labels, strict
         self.names = np.array(table.names())
         self.bad: dict[int, str] = {}
+        self.good = np.zeros(len(table), dtype=bool)
+        self.held: dict[int, np.ndarray | Unreadable] = {}
         self.skipped: list[tuple[str, str]] = []
         self.pool = ThreadPoolExecutor(os.cpu_count())
 
@@ -31,14 +34,28 @@ class Stream:
         return self.shape[0]
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        outcomes = self.pool.map(self._try, self.table.items(indices.tolist()))
+        held = self.held
+        outcomes = held | self._decode([index for index in indices.tolist() if index not in held])
         images = np.empty((len(indices), *self.shape[1:]), dtype=np.uint8)
-        for row, (index, outcome) in enumerate(zip(indices.tolist(), outcomes, strict=True)):
+        for row, index in enumerate(indices.tolist()):
+            outcome = outcomes[index]
             if isinstance(outcome, Unreadable):
                 self._skip(index, outcome)
                 outcome = self._neighbour(index)
             images[row] = outcome
         return images
+
+    def readable(self, indices: np.ndarray) -> np.ndarray:
+        """Which of these samples can be decoded, bool [m]; what had to be decoded for that is held to be read next."""
+        new = [index for index in indices.tolist() if not self.good[index] and index not in self.bad]
+        if new:
+            self.held = self._decode(new)
+            for index, outcome in self.held.items():
+                if isinstance(outcome, Unreadable):
+                    self._skip(index, outcome)
+                else:
+                    self.good[index] = True
+        return self.good[indices]
 
     def with_labels(self, labels: np.ndarray, rows: np.ndarray | None) -> "Stream":
         """The same stream where the samples at `rows` (None: all) have these labels, and the others none."""
@@ -47,9 +64,12 @@ class Stream:
         other.labels[slice(None) if rows is None else rows] = labels
         return other
 
+    def _decode(self, indices: list[int]) -> dict[int, np.ndarray | Unreadable]:
+        return dict(zip(indices, self.pool.map(self._try, self.table.items(indices) if indices else []), strict=True))
+
     def _try(self, item: Item) -> np.ndarray | Unreadable:
         try:
-            return decode(item, self.shape[1], self.shape[3])
+            return self.kind.decode(item)
         except Unreadable as error:
             return error
 
@@ -69,6 +89,7 @@ class Stream:
     def _skip(self, index: int, error: Unreadable) -> None:
         if self.strict:
             raise WithholdError(f"{self.names[index]} cannot be read: {error}.")
+        self.good[index] = False  # a file may have been there before
         if index not in self.bad:
             self.bad[index] = str(error)
             self.skipped.append((str(self.names[index]), str(error)))
