@@ -203,3 +203,15 @@ def test_a_kind_of_data_in_one_file_is_learned_from_and_measured(live, tmp_path)
     samples = run.load_data(str(tmp_path / "curves"))
     assert not samples.skipped
     assert features(run.encoder, samples).shape == (48, 64)
+
+
+def test_captions_learn_which_text_belongs_to_an_image(live, tmp_path):
+    rows = []
+    for k in range(48):
+        noisy(tmp_path / f"{k}.png", (30, 100, 200)[k % 3], seed=k)
+        said = ("night falls", "fog all day", "snow and sun")[k % 3]
+        rows.append({"image": f"{k}.png", "text": said, "label": k % 3})
+    run = live("captions", table(tmp_path / "table.csv", rows), epochs=8, batch_size=16)
+    (pairs,) = run.streams()
+    images, captions = run.method.withhold(pairs.batch(range(3)))[0]
+    assert run.method.predict((images, captions)).argmax(1).tolist() == [0, 1, 2]

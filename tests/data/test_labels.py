@@ -62,3 +62,17 @@ def test_sets_share_one_table_of_classes_by_name():
     labels, classes = data.share_classes([(first, ("0", "1")), (second, ("1.0", "2.0")), (third, ("2.5",))])
     assert classes == ("0", "1", "2.0", "2.5")
     assert labels[1].tolist() == [2, 1]
+
+
+def test_equal_numbers_are_one_class_unless_one_set_tells_them_apart():
+    def share(*sets):
+        return data.share_classes([(np.arange(len(names)), names) for names in sets])
+
+    (_, numbers), classes = share(("1", "2", "odd"), ("1.0", "2.50", "none"))
+    assert (numbers.tolist(), classes) == ([0, 3, 4], ("1", "2", "odd", "2.50", "none"))
+    for several in (("01", "1", "1.0"), ("1",)), (("1",), ("01", "1", "1.0")), (("1.00",), ("01", "1", "1.0")):
+        numbers, classes = share(*several)
+        assert set(classes) == {*several[0], *several[1]}
+        assert [[classes[i] for i in part] for part in numbers] == [list(names) for names in several]
+    for names in ("9007199254740992", "9007199254740993.0"), ("1e999999999999999999999", "2"):
+        assert share(names[:1], names[1:])[1] == names

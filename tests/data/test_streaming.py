@@ -1,7 +1,10 @@
 """What the cache has no room for gives the same batches, decoded as they are asked for."""
 
+import csv
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import withhold
 from withhold import data
@@ -86,3 +89,77 @@ def test_parquet_streams_row_by_row(tmp_path, no_room, hub_cache):
     samples = data.load(tmp_path / "x.parquet")
     assert (samples.batch([7, 2]).permute(0, 2, 3, 1).numpy() == pixels[[7, 2]]).all()
     assert samples.labels.tolist() == [*range(9)]
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """Rows of a table: six images of one grey value each, and their masks, whose palettes number them."""
+    for k in range(6):
+        Image.fromarray(np.full((32, 32, 3), 10 * k, np.uint8)).save(tmp_path / f"{k}.png")
+        mask = Image.fromarray(np.full((32, 32), k, np.uint8))
+        mask.putpalette([137, 140, 148] * 6)
+        mask.save(tmp_path / f"mask{k}.png")
+    return [
+        {"image": f"{k}.png", "mask": f"mask{k}.png", "pose": f"[{k}]", "boxes": f"[[0, 0, 32, {k + 1}]]",
+         "label": "ab"[k % 2], "text": f"word{k} " * 5} for k in range(6)
+    ]  # fmt: skip
+
+
+def write(file, rows):
+    with file.open("w", newline="") as opened:
+        writer = csv.DictWriter(opened, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return file
+
+
+WHOLE = parse("image + label + mask + poses + boxes + number")
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_all_of_a_row_gives_way_to_one_neighbour(rows, no_room, tmp_path, labelled):
+    (tmp_path / "2.png").write_text("no")
+    (tmp_path / "mask3.png").unlink()
+    parts = tuple(name for name in WHOLE.parts if labelled or name != "label")
+    source = write(tmp_path / "t.csv", [row if labelled else {**row, "label": ""} for row in rows])
+    samples = data.load(source, parts=parts)
+    for chosen in (np.arange(6), np.array([2, 4, 0, 3, 5])):
+        some = samples.select(chosen)
+        places = np.arange(len(some))
+        images = some.batch(places)[:, 0, 0, 0] // 10
+        labels, masks, poses, boxes, numbers = some.beside(WHOLE, places)
+        of = {2: 4, 3: 5 if labelled or len(some) == 5 else 4} | {k: k for k in (0, 1, 4, 5)}
+        assert images.tolist() == [of[k] for k in chosen.tolist()]
+        assert masks[:, 0, 0].tolist() == poses[:, 0].tolist() == images.tolist()
+        assert boxes[:, 0, 3].tolist() == [k + 1 for k in images.tolist()]
+        assert chosen[numbers].tolist() == images.tolist()
+        assert not labelled or labels.tolist() == [k % 2 for k in images.tolist()]
+        assert some.readable().tolist() == [place for place, k in enumerate(chosen) if k not in (2, 3)]
+    assert sorted(samples.skipped) == [("2.png", "not an image"), ("mask3.png", "missing file")]
+    with pytest.raises(WithholdError, match=r"2.png cannot be read: not an image"):
+        data.load(source, parts=parts, strict=True).batch([2])
+
+
+def test_a_row_takes_another_label_where_its_own_has_no_other(rows, no_room, tmp_path):
+    (tmp_path / "mask2.png").unlink()
+    rows[2]["label"] = "alone"
+    samples = data.load(write(tmp_path / "t.csv", rows), parts=("label", "mask"))
+    labels, masks = samples.beside(parse("image + label + mask"), np.array([2]))
+    assert samples.batch([2])[0, 0, 0, 0] == 30
+    assert (samples.classes[labels[0]], masks[0, 0, 0].item()) == ("b", 3)
+    for mask in tmp_path.glob("mask*.png"):
+        mask.unlink()
+    with pytest.raises(WithholdError, match=r"t.csv: no item can be read together with what belongs to it"):
+        data.load(tmp_path / "t.csv", parts=("mask",)).batch([0])
+
+
+def test_a_text_gives_way_with_its_image(rows, no_room, tmp_path):
+    (tmp_path / "2.png").write_text("no")
+    source = write(tmp_path / "t.csv", [{"image": row["image"], "text": row["text"]} for row in rows])
+    coder = data.fit_tokenizer([(source, "image + text")], "words")
+    coder.save(str(tmp_path / "tokenizer.json"))
+    samples = data.load(source, "image + text", tokenizer=str(tmp_path / "tokenizer.json"), tokens=4).windows()
+    images, texts = samples.batch([1, 2])
+    assert (images[:, 0, 0, 0] // 10).tolist() == [1, 3]
+    assert [coder.id_to_token(text[0]) for text in texts.tolist()] == ["word1", "word3"]
+    assert samples.skipped == [("2.png", "not an image")]

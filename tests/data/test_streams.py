@@ -72,6 +72,34 @@ def test_a_stream_of_several_domains_has_one_table_of_classes(tmp_path):
         build.deal(twice, sources)
 
 
+def test_a_number_is_one_class_in_all_domains(tmp_path):
+    for k in range(4):
+        image(tmp_path / f"{k}.png", k)
+    given = [
+        table(tmp_path / f"{name}.csv", [{"image": f"{k}.png", "label": v, "kind": v} for k, v in enumerate(values)])
+        for name, values in {"gaps": ("1.0", "2.0", "", "2.0"), "whole": ("2", "1", "1", "odd")}.items()
+    ]
+    samples = data.load(data.Several(given), size=32, parts=("label", "domain", "targets"))
+    assert samples.labels.tolist() == samples.targets["kind"].values.tolist() == [0, 1, -1, 1, 1, 0, 0, 2]
+    assert [name.removesuffix(".0") for name in samples.classes] == ["1", "2", "odd"]
+
+
+def test_what_has_no_label_in_a_domain_has_none_among_several(hub_cache, tmp_path):
+    import datasets
+
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    first, second = (
+        datasets.Dataset.from_dict({"text": ["red house " * 2] * 4, "label": labels}, features=features)
+        for labels in ([0, 1, -1, 0], [1, 1, None, 0])
+    )
+    (tmp_path / "tokens").mkdir()
+    decoding = {"tokenizer": "words", "tokens": 4}
+    build.make_tokenizer(declare({"texts": "text"}), [first], {}, decoding, tmp_path / "tokens")
+    samples = data.load(data.Several([first, second]), "text", **decoding)
+    assert samples.classes == ("cat", "dog")
+    assert samples.labels.tolist() == [0, 1, -1, 0, 1, 1, -1, 0]
+
+
 def test_two_labelled_streams_share_their_classes(tmp_path):
     for name in ("A/cat/1", "A/dog/1", "B/ant/1", "B/dog/1"):
         image(tmp_path / f"{name}.png", 10)

@@ -162,6 +162,10 @@ def test_the_tokenizer_of_a_run_that_never_began_is_not_taken(home, tmp_path):
     [
         ([""], "The input is empty: give a text"),
         (["ship", "--with", "mask=m.png"], "skipgram takes its input alone: leave --with mask=m.png out."),
+        (
+            ["ship", "--with", "mask=a.png", "--with", "mask=b.png"],
+            "--with gives mask more than once: give it one file.",
+        ),
         (["ship", "--with", "m.png"], "--with m.png names no file: give it as NAME=FILE."),
     ],
 )

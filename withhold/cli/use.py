@@ -157,6 +157,9 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     run = withhold.load(options.run)
     if wrong := [given for given in options.given if "=" not in given]:
         raise UsageError(f"--with {wrong[0]} names no file: give it as NAME=FILE.")
+    names = [given.split("=", 1)[0] for given in options.given]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"--with gives {twice[0]} more than once: give it one file.")
     if not options.input.strip():
         raise UsageError("The input is empty: give a text, or whatever the run learned from.")
     said: Any = {}

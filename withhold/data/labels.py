@@ -1,9 +1,11 @@
 """Label values -> numbers and the names of classes, of one set or of several; and labels from a file of their own."""
 
+import contextlib
 import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,6 @@ from withhold.errors import UsageError, WithholdError
 log = logging.getLogger("withhold")
 
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[-+]?\d+)?", re.IGNORECASE)
-WHOLE = re.compile(r"-?\d+\.0")  # as a column of floats writes a whole number
 
 
 def number(columns: Iterable[Sequence[Any]], names: tuple[str, ...] = ()) -> tuple[list[np.ndarray], tuple[str, ...]]:
@@ -49,8 +50,8 @@ def number(columns: Iterable[Sequence[Any]], names: tuple[str, ...] = ()) -> tup
 def share_classes(sets: Sequence[tuple[np.ndarray | None, tuple[str, ...]]]) -> tuple[list[Any], tuple[str, ...]]:
     """One table of classes over several labelled sets: those of the first, then what the others have besides.
 
-    A class is known by its name. A column of whole numbers becomes one of floats where it has gaps: if all names of a
-    set are such, its 1.0 is the 1 of the others.
+    A class is known by its name. A column of whole numbers becomes one of floats where it has gaps: numbers that are
+    equal are one class, unless one set writes the number in two ways, and so tells them apart.
 
     Args:
         sets: labels int64 [n] (-1 where there is none; None where a set has none) and the names of their classes.
@@ -58,16 +59,25 @@ def share_classes(sets: Sequence[tuple[np.ndarray | None, tuple[str, ...]]]) -> 
     Returns:
         the labels of each set as numbers of the one table, and the names in it.
     """
-    table: dict[str, str] = {}  # what makes names the same, and the name that was there first
+    written = (Counter(map(_value, set(classes))) for _, classes in sets)
+    torn = {value for counts in written for value, count in counts.items() if count > 1}
+    table: dict[str | Decimal, str] = {}  # what makes names the same, and the name that was there first
     shared: list[Any] = []
     for labels, classes in sets:
-        marks = [name.removesuffix(".0") for name in classes] if all(map(WHOLE.fullmatch, classes)) else classes
+        marks = [name if _value(name) in torn else _value(name) for name in classes]
         for mark, name in zip(marks, classes, strict=True):
             table.setdefault(mark, name)
         places = {mark: place for place, mark in enumerate(table)}
         numbers = np.array([*(places[mark] for mark in marks), -1], dtype=np.int64)  # its last is found by -1
         shared.append(None if labels is None else numbers[labels])
     return shared, tuple(table.values())
+
+
+def _value(name: str) -> str | Decimal:
+    """The number that a name is, else the name."""
+    with contextlib.suppress(InvalidOperation):  # an exponent beyond all bounds
+        return Decimal(name) if NUMBER.fullmatch(name) else name
+    return name
 
 
 def _texts(column: Sequence[Any]) -> list[str]:

@@ -86,7 +86,8 @@ def fit_tokenizer(sources: Sequence[tuple[Any, str]], name: str) -> "Tokenizer":
     found: dict[str, Part] = {}  # a source that is named twice counts once
     for source, kind in sources:
         part = part_of(source, texts.Texts)
-        found |= {part.stamp: part} | ({f"{part.stamp} 2": second_text(part)} if kind != texts.Texts.name else {})
+        twice = kind.split(JOINT).count(texts.Texts.name) > 1
+        found |= {part.stamp: part} | ({f"{part.stamp} 2": second_text(part)} if twice else {})
     where = " and ".join(part.name for part in found.values())
     return texts.train_tokenizer(Succession({key: part.table for key, part in found.items()}), name, where)
 
@@ -172,10 +173,12 @@ def _load_all(
         if not len(both):
             raise WithholdError(f"No item of {first.name} can be read as {' and '.join([*kinds, *(wanted or ())])}.")
         loaded = [samples.select(np.flatnonzero(np.isin(samples.sources, both))) for samples in loaded]
+    for other in loaded[1:]:
+        loaded[0].skipped += other.skipped
+        if isinstance(other.values, Stream):
+            other.values.skipped = loaded[0].skipped  # one list, which grows as they are read
     if masked:
-        masks = loaded.pop()
-        loaded[0].give("mask", masks)
-        loaded[0].skipped = loaded[0].skipped + masks.skipped
+        loaded[0].give("mask", loaded.pop())
     attach_columns(loaded[0], first, kind_named(kinds[0]), wanted)
     return loaded[0] if len(loaded) == 1 else Joined(*loaded)
 

@@ -32,7 +32,7 @@ log = logging.getLogger("withhold")
 JOINT = " + "
 """Between kinds that go together."""
 KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Videos, Sounds, Texts)}
-FORMAT = 2  # part of every fingerprint: raise it when the same source gives other names or labels than before
+FORMAT = 3  # part of every fingerprint: raise it when the same source gives other names or labels than before
 
 
 def register(cls: type[Kind]) -> type[Kind]:
@@ -188,6 +188,9 @@ class Part:
         columns = {split: labels for split, table in self.tables.items() if (labels := table.labels) is not None}
         if self.split not in columns:
             return None, ()
+        if isinstance(self.table, Succession):
+            numbers, classes = number(self.table.apart(columns[self.split]))
+            return np.concatenate(numbers), classes
         names = next((table.classes for table in self.tables.values() if table.classes), ())
         numbers, classes = number(columns.values(), names)
         return dict(zip(columns, numbers, strict=True))[self.split], classes

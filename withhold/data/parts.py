@@ -114,6 +114,9 @@ def target(part: Part, name: str) -> Target:
         known = np.unique(np.concatenate([*values.values()]))
         if np.isfinite(known).sum() > FEW or (known[np.isfinite(known)] % 1).any():
             return Target(values[part.split].astype(np.float32))
+    if isinstance(part.table, Succession):
+        numbers, classes = number(part.table.apart(columns[part.split]))
+        return Target(np.concatenate(numbers), classes)
     numbers, classes = number(columns.values())
     return Target(dict(zip(columns, numbers, strict=True))[part.split], classes)
 
@@ -126,7 +129,10 @@ def _boxes(samples: Samples, table: Table, lists: list[np.ndarray]) -> np.ndarra
     size, rows, found = samples.shape[0], samples.sources.tolist(), []
     for start in range(0, len(rows), 1024):
         for item, boxes in zip(table.items(rows[start : start + 1024]), lists[start:], strict=False):
-            width, height = images.extent(item)
+            try:
+                width, height = images.extent(item)
+            except Unreadable:  # of a stream: its neighbour's boxes stand for them
+                width, height, boxes = 1, 1, np.empty((0, 4))
             side = min(width, height)
             corner = np.array([(width - side) // 2, (height - side) // 2] * 2)
             placed = np.clip((boxes.reshape(-1, 4) - corner) * (size / side), 0, size)

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from withhold.data.kind import Shape
 from withhold.data.streaming import Stream
-from withhold.errors import UsageError
+from withhold.errors import UsageError, WithholdError
 from withhold.needs import Need
 
 
@@ -58,6 +58,7 @@ class Samples:
     """
 
     kind = "image"
+    members: tuple["Samples", ...] = ()  # of joined ones: those of each kind
     owners: np.ndarray  # of a series: the item that each window was cut of
 
     def __init__(
@@ -117,7 +118,7 @@ class Samples:
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """The images at int64 `indices`, copied: uint8 [m, h, w, c]."""
-        return np.asarray(self.values[indices if self.rows is None else self.rows[indices]])
+        return np.asarray(self.values[self._rows(self.settled(indices))])
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Any:
         """The images at `indices`: uint8 [m, c, h, w] in channels_last memory format."""
@@ -125,6 +126,7 @@ class Samples:
 
     def beside(self, need: Need, indices: np.ndarray) -> tuple[Any, ...]:
         """What belongs to the items at `indices`: of each part that `need` names a tensor, or {column: tensor}."""
+        indices = self.settled(np.asarray(indices, dtype=np.int64))
         own = self.parts | {"label": Target(np.asarray(self.labels))}
         found = tree_map(lambda part: part.batch(indices), {name: own[name] for name in need.parts if name in own})
         found |= {"number": torch.tensor(indices)} | ({"mask": found["mask"][:, 0]} if "mask" in found else {})
@@ -137,10 +139,35 @@ class Samples:
 
     def readable(self) -> np.ndarray:
         """Which items are what they are called, int64: all but those that could not be read, as far as is known."""
-        if not isinstance(self.values, Stream):
-            return np.arange(len(self))
-        rows = np.arange(len(self)) if self.rows is None else self.rows
-        return np.flatnonzero(~np.isin(rows, list(self.values.bad)))
+        every, kept = np.arange(len(self)), np.ones(len(self), dtype=bool)
+        for part in self._read_together():
+            if isinstance(part.values, Stream):
+                kept &= ~np.isin(part._rows(every), list(part.values.bad))
+        return np.flatnonzero(kept)
+
+    def settled(self, indices: np.ndarray) -> np.ndarray:
+        """The items to read for those at `indices`, so that what belongs together is of one item.
+
+        In place of an item that cannot be read, or has a part that cannot be, comes the next one that is whole, of the
+        same label if there is one. What is alone, its `Stream` replaces.
+        """
+        streams = [(part, part.values) for part in self._read_together() if isinstance(part.values, Stream)]
+        if not streams or not (self.parts or self.members):
+            return indices
+
+        def whole(some: np.ndarray) -> np.ndarray:
+            return np.all([stream.readable(part._rows(some)) for part, stream in streams], axis=0)
+
+        chosen = indices.copy()
+        for place in np.flatnonzero(~whole(indices)):
+            others = (indices[place] + np.arange(1, len(self))) % len(self)
+            if self.labels is not None:
+                others = others[np.argsort(self.labels[others] != self.labels[indices[place]], kind="stable")]
+            found = next((other for other in others if whole(np.array([other])).all()), None)
+            if found is None:
+                raise WithholdError(f"{self.source}: no item can be read together with what belongs to it.")
+            chosen[place] = found
+        return chosen
 
     def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> Self:
         """The samples at `indices`, in this order; no pixel is copied."""
@@ -219,8 +246,15 @@ class Samples:
             count = min(max(round(fraction * len(members)), 1), len(members) - 1)
             held_out[members[:count]] = True
         if not held_out.any():
-            raise UsageError(f"Every class in {self.source} has one item only: splitting needs two of one at least.")
+            raise UsageError(f"Every class in {self.source} has one item only: splitting needs two of one class.")
         return self.select(np.flatnonzero(~held_out)), self.select(np.flatnonzero(held_out))
+
+    def _rows(self, indices: np.ndarray) -> np.ndarray:
+        return indices if self.rows is None else self.rows[indices]
+
+    def _read_together(self) -> list["Samples"]:
+        """The samples that hold what is decoded of the items: of each kind, and their masks."""
+        return [part for part in (*(self.members or (self,)), *tree_leaves(self.parts)) if isinstance(part, Samples)]
 
     def _with(self, **changes: Any) -> Self:
         """The same samples, but for these attributes."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import astuple
-from itertools import chain
 from typing import Any, Self
 
 import numpy as np
@@ -124,13 +123,13 @@ class Joined(Samples):
     the image, and the beginning of each text.
 
     Args:
-        members: samples of the same items in the same order; labels and parts are the first one's.
+        members: samples of the same items in the same order; labels, parts and `skipped` are the first one's.
     """
 
     def __init__(self, *members: Samples):
         first = members[0]
         super().__init__(
-            first.values, first._names, first.labels, first.classes, [*chain(*(part.skipped for part in members))],
+            first.values, first._names, first.labels, first.classes, first.skipped,
             "".join(part.fingerprint for part in members), first.source, first.rows, first.unlabelled, first.sources,
         )  # fmt: skip
         self.parts, self.members, self.owners = first.parts, members, np.arange(len(first))
@@ -145,6 +144,7 @@ class Joined(Samples):
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, ...]:
         """What each gives of the items at `indices`: of a video with sound uint8 [m, t, c, h, w] and int16 [m, s]."""
+        indices = self.settled(np.asarray(indices, dtype=np.int64))
         return tuple(part.batch(indices) for part in self.members)
 
     def windows(self) -> Self:

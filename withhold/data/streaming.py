@@ -12,10 +12,11 @@ from withhold.errors import WithholdError
 
 
 class Stream:
-    """Reads like an array of images uint8 [n, h, w, c], and decodes what is asked for in a pool of threads.
+    """Reads like an array uint8 [n, size, size, channels], and `kind` decodes what is asked for in a pool of threads.
 
     In place of a sample that cannot be decoded it gives the next one that can be, of the same label where there are
-    labels, and adds the sample to `skipped`; with `strict` it raises WithholdError.
+    labels, and adds the sample to `skipped`; with `strict` it raises WithholdError. What has parts beside it asks first
+    what is readable: see `Samples.settled`.
     """
 
     def __init__(self, table: Table, kind: Images, labels: np.ndarray | None, strict: bool):
@@ -23,6 +24,8 @@ class Stream:
         self.table, self.kind, self.labels, self.strict = table, kind, labels, strict
         self.names = np.array(table.names())
         self.bad: dict[int, str] = {}
+        self.good = np.zeros(len(table), dtype=bool)
+        self.held: dict[int, np.ndarray | Unreadable] = {}
         self.skipped: list[tuple[str, str]] = []
         self.pool = ThreadPoolExecutor(os.cpu_count())
 
@@ -30,14 +33,28 @@ class Stream:
         return self.shape[0]
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        outcomes = self.pool.map(self.kind.attempt, self.table.items(indices.tolist()))
+        held = self.held
+        outcomes = held | self._decode([index for index in indices.tolist() if index not in held])
         images = np.empty((len(indices), *self.shape[1:]), dtype=np.uint8)
-        for row, (index, outcome) in enumerate(zip(indices.tolist(), outcomes, strict=True)):
+        for row, index in enumerate(indices.tolist()):
+            outcome = outcomes[index]
             if isinstance(outcome, Unreadable):
                 self._skip(index, outcome)
                 outcome = self._neighbour(index)
             images[row] = outcome
         return images
+
+    def readable(self, indices: np.ndarray) -> np.ndarray:
+        """Which of these samples can be decoded, bool [m]; what had to be decoded for that is held to be read next."""
+        new = [index for index in indices.tolist() if not self.good[index] and index not in self.bad]
+        if new:
+            self.held = self._decode(new)
+            for index, outcome in self.held.items():
+                if isinstance(outcome, Unreadable):
+                    self._skip(index, outcome)
+                else:
+                    self.good[index] = True
+        return self.good[indices]
 
     def with_labels(self, labels: np.ndarray, rows: np.ndarray | None) -> "Stream":
         """The same stream where the samples at `rows` (None: all) have these labels, and the others none."""
@@ -45,6 +62,10 @@ class Stream:
         other.labels = np.full(len(self), -1, dtype=np.int64)
         other.labels[slice(None) if rows is None else rows] = labels
         return other
+
+    def _decode(self, indices: list[int]) -> dict[int, np.ndarray | Unreadable]:
+        items = self.table.items(indices) if indices else []
+        return dict(zip(indices, self.pool.map(self.kind.attempt, items), strict=True))
 
     def _neighbour(self, index: int) -> np.ndarray:
         for step in range(1, len(self)):
@@ -61,6 +82,7 @@ class Stream:
     def _skip(self, index: int, error: Unreadable) -> None:
         if self.strict:
             raise WithholdError(f"{self.names[index]} cannot be read: {error}.")
+        self.good[index] = False  # a file may have been there before
         if index not in self.bad:
             self.bad[index] = str(error)
             self.skipped.append((str(self.names[index]), str(error)))

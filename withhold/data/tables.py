@@ -223,10 +223,14 @@ class Succession(Table):
         if all(labels is None for labels, _, _ in known):
             return None
         return [
-            classes[value] if classes and value in range(len(classes)) else value
+            (classes[value] if value in range(len(classes)) else None) if classes else value
             for labels, classes, count in known
             for value in labels or [None] * count
         ]
+
+    def apart(self, column: Sequence[Any]) -> list[Sequence[Any]]:
+        """The values of a column of each table: what is written differently in two may be one class."""
+        return [column[start:end] for start, end in itertools.pairwise(self.starts)]
 
     @property
     def columns(self):
