@@ -82,7 +82,7 @@ def rand_augment(images: Tensor, rng: torch.Generator, operations: int = 2, magn
         float32 [n, c, h, w] in [0, 1]; black where an image was moved away.
     """
     views = to_float(images)
-    for _ in range(operations):
+    for _ in range(operations if len(views) else 0):
         chosen = torch.randint(len(OPERATIONS), (len(views),), generator=rng, device=rng.device)
         sign = torch.where(chance(len(views), 0.5, rng), 1.0, -1.0)
         views = _operate(views, chosen, sign, magnitude / STRONGEST)

@@ -48,6 +48,8 @@ def replace_words(tokens: Tensor, frequencies: Tensor, idf: Tensor, share: float
     Returns:
         the changed tokens [n, l].
     """
+    if not len(tokens):
+        return tokens
     known = frequencies > 0
     words = known[tokens]
     length = words.sum(1, keepdim=True).clamp(min=1)
