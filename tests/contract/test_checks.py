@@ -71,6 +71,7 @@ BROKEN = [
     ("learning", "self.noise, self.head", DEAD, "it has collapsed"),
     ("values", "self.noise, self.head", "assert noise > 0.015; self.noise, self.head", "noise=0.01: "),
     ("odd_batches", "views.to_float(images)", "views.to_float(images.reshape(16, -1, 3, 16, 16)[:, 0])", "is invalid"),
+    ("cut_batches", ".square().mean(), ", ".square().sum(), ", "declare `compares = True`"),
     ("half_precision", "self.encoder(seen)", "self.exact(seen)", "Its encoder runs in full precision"),
     ("picture", "return (seen + noise).clamp(0, 1)", "return 9 * seen", r"The column seen must lie in \[0, 1\]"),
     (
@@ -155,7 +156,7 @@ def test_the_verb_takes_data_of_ones_own(toy, tmp_path, capsys):
     assert main(["check", str(toy()), "--data", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("ok") and line.endswith(".") for line in lines)
-    assert len(lines) == 12
+    assert len(lines) == 13
 
 
 def test_every_kind_that_a_stream_offers_is_checked(toy):

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from tests.methods.toys import batch, overfit
-from withhold import nets
+from withhold import data, evaluation, losses, nets
 from withhold.methods import build, find
+from withhold.training import Plan, fit
 
 
 def make(size=32, channels=3, **values):
@@ -50,6 +51,22 @@ def test_it_gives_back_what_its_code_holds(photos):
     method = make().eval()
     shown = method.apply_to(torch.from_numpy(photos[0]).permute(2, 0, 1))
     assert shown["reconstructed"].pixels.shape == shown["seen"].pixels.shape == (3, 32, 32)
+
+
+def test_when_training_ends_the_decoder_has_the_statistics_of_plain_images():
+    """Those of its training are of views: with them, what the decoder gives back of plain images is worse."""
+    digits, method = data.load("digits", size=32), make(channels=1)
+    fit(method, data.Feeder({"images": digits}, method.needs, 64, 0), Plan(steps=40))
+    plain = digits.batch(range(500)) / 255
+    nets.refresh_statistics(method.eval().encoder, [plain])
+
+    def error():
+        with torch.no_grad():
+            return losses.squared_error(method.predict(plain), plain).item()
+
+    saved = error()
+    method.finish(lambda: evaluation.plain_batches([digits], "cpu"))
+    assert error() < 0.85 * saved
 
 
 def test_a_code_of_no_length_is_refused():

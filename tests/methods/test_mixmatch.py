@@ -85,6 +85,15 @@ def test_labelled_images_stay_mostly_what_their_label_says():
     torch.testing.assert_close(guesses.sum(1), torch.ones(240))
 
 
+def test_without_weight_labelled_images_are_mixed_among_themselves():
+    batch = streams(per_class=40)
+    seen, (labels, guesses, _) = make(weight=0.0).hide(batch)
+    assert len(seen) == 120 and guesses.shape == (0, 3)
+    own = labels.gather(1, batch["labelled"][1][:, None])
+    assert 0.5 - 1e-6 <= own.min() < 0.6
+    torch.testing.assert_close(labels.sum(1), torch.ones(120))
+
+
 def test_all_images_go_through_the_network_in_one_pass():
     """So that batch normalisation sees labelled and unlabelled ones together."""
     method, sizes = make(), []

@@ -1,11 +1,14 @@
 """What the classifiers that guess labels have in common."""
 
+import pytest
 import torch
 
 import withhold.methods
 from tests.methods.toys import random_images, tinted_images
 from withhold import data, evaluation, nets
-from withhold.methods import SemiSupervised, find
+from withhold.contract import Trial
+from withhold.methods import SemiSupervised, find, names
+from withhold.pictures import grid
 from withhold.training import Plan, fit
 from withhold.training.optimizers import build
 
@@ -73,6 +76,29 @@ def test_the_picture_puts_guesses_beside_labels():
     assert torch.equal(columns["labelled"], seen[:3])
     assert torch.equal(columns["seen"], seen[-3:])
     assert torch.equal(columns["guessed from"], others)
+
+
+@pytest.mark.parametrize("name", [name for name in names() if issubclass(find(name), SemiSupervised)])
+def test_without_weight_nothing_is_taken_from_what_has_no_labels(name):
+    """Neither by the loss nor by gradients, batch statistics or the average, in a step late enough for any ramp."""
+    ends = []
+    for turn in range(2):
+        method, batch = Trial(find(name), values={"weight": 0.0}).prepared(8)
+        method.steps = 10**6
+        method.seed(0)
+        terms = method({**batch, "unlabelled": batch["unlabelled"].flip(-1).roll(turn, 0)[: 8 - turn]})
+        assert all(torch.as_tensor(value).isfinite() for value in terms.values())
+        assert terms["loss"] == terms["supervised"]
+        terms["loss"].backward()
+        method.after_step()
+        slopes = {name: weight.grad.to_dense() for name, weight in method.named_parameters() if weight.requires_grad}
+        ends.append(slopes | dict(method.named_buffers()) | {"loss": terms["loss"]})
+    assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
+    visible, withheld = method.hide(batch)
+    assert len(visible) == len(withheld[0]) == 8, "the labelled ones alone"
+    columns = method.picture(visible, withheld, method.predict(visible))
+    assert {len(column) for column in columns.values()} == {8}
+    assert grid(columns).width > 50
 
 
 def test_the_average_waits_for_no_gpu(monkeypatch):

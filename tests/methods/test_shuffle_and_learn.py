@@ -105,6 +105,35 @@ def test_light_that_fades_over_a_still_clip_is_no_movement():
     assert make().draw(black)[1].sum() == 0
 
 
+@pytest.mark.parametrize("light", [0, 120, 255])
+@pytest.mark.parametrize("where", [range(4), range(6, 9), range(12, 16), [5]])
+def test_blank_frames_are_not_drawn(where, light):
+    """Else the one that is blank is the middle one, or is not, according to where in the clip it lies."""
+    clips = moving(100)
+    clips[:, list(where)] = light
+    for seed in range(5):
+        method = make()
+        method.seed(seed)
+        places, weight = method.draw(clips)
+        assert not torch.isin(places, torch.tensor(where)).any(1)[weight > 0].any()
+        assert weight.mean() > 0.9
+
+
+@pytest.mark.parametrize("light", [0, 255])
+def test_frames_that_have_faded_are_not_drawn(light):
+    left = torch.ones(16)
+    left[-6:] = torch.linspace(1, 0, 7)[1:]
+    left = left.view(1, 16, 1, 1, 1)
+    places, weight = make().draw((moving(200) * left + light * (1 - left)).to(torch.uint8))
+    assert places[weight > 0].max() < 14 and weight.mean() > 0.9
+
+
+def test_a_clip_of_blank_frames_weighs_nothing():
+    blank = torch.linspace(0, 255, 16).view(1, 16, 1, 1, 1).expand(4, -1, 1, 32, 32).to(torch.uint8)
+    for clips in (blank, blank * (torch.arange(16) % 2).view(1, 16, 1, 1, 1).to(torch.uint8)):
+        assert make().draw(clips)[1].sum() == 0
+
+
 def test_a_video_that_returns_is_no_lesson():
     """A bar that jumps between three places: where two of the four frames look alike, the clip does not count."""
     where = torch.randint(0, 3, (200, 16), generator=torch.Generator().manual_seed(0)) * 6

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from withhold import kinds, nets, views
 from withhold import methods as registry
@@ -31,7 +32,18 @@ Check = Callable[[Trial], None]
 
 def checks(cls: type[Method]) -> list[Check]:
     """The checks of a method; what learns from images takes them in whatever size and colour a person has them."""
-    found: list[Check] = [card, gradients, seeds, resume, learning, values, odd_batches, half_precision, picture]
+    found: list[Check] = [
+        card,
+        gradients,
+        seeds,
+        resume,
+        learning,
+        values,
+        odd_batches,
+        cut_batches,
+        half_precision,
+        picture,
+    ]
     if any(len(need.kinds) > 1 for need in cls.needs.values()):
         found.append(alternatives)
     with suppress(UsageError):  # of a kind that nobody knows, which the checks themselves say
@@ -198,6 +210,29 @@ def alternatives(trial: Trial) -> None:
 def odd_batches(trial: Trial) -> None:
     """It takes a batch of seven items."""
     trial.losses(batch_size=7)
+
+
+def cut_batches(trial: Trial) -> None:
+    """Its loss is a mean over the items of a batch, or else it says that it compares them.
+
+    Found is what makes the loss of a batch differ from that of its halves by a tenth, and beyond the chance of views.
+    """
+    if trial.cls.compares or trial.cls.order:
+        return
+    method, batch = trial.prepared()
+    method.eval()
+    first = tree_map(lambda items: items[: len(items) // 2], batch)
+    second = tree_map(lambda items: items[len(items) // 2 : len(items) // 2 * 2], batch)
+
+    def losses(batch: dict[str, Any], seed: int) -> Tensor:
+        return torch.stack([terms["loss"].detach().float() for terms in turns(method, batch, seed).values()])
+
+    whole = torch.stack([losses(batch, seed) for seed in range(8)])
+    halves = torch.stack([(losses(first, seed) + losses(second, seed + 8)) / 2 for seed in range(8, 24, 2)])
+    apart, chance = (whole - halves).mean(0).abs(), (whole - halves).std(0) / 8**0.5
+    wrong = (apart > 0.1 * whole.mean(0).abs()) & (apart > 6 * chance)
+    sentence = f"The loss is {whole.mean(0).tolist()} of a batch and {halves.mean(0).tolist()} of its halves: "
+    require(not wrong.any(), sentence + "make it a mean over items, or declare `compares = True`.")
 
 
 def half_precision(trial: Trial) -> None:

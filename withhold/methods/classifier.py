@@ -51,7 +51,8 @@ class SemiSupervised(Classifier):
     [n], or shares of the classes [n, k], the guesses [m, k], and the views [m] that these were made from.
 
     Args:
-        weight: of what is learned from guesses, beside 1 for the labels.
+        weight: of what is learned from guesses, beside 1 for the labels; at 0 the stream without labels arrives empty,
+            so that nothing of it reaches the loss, the gradients or the batch statistics.
         momentum: share of itself that the average keeps in a step.
         flip: probability that a view of an image is a mirror image.
     """
@@ -70,8 +71,20 @@ class SemiSupervised(Classifier):
         """uint8 [n, c, h, w] -> a weakly changed view of each, float [n, c, size, size]."""
         return views.weak(images, self.rng, size=self.encoder.size, flip=self.flip)
 
+    def hide(self, batch):
+        if not self.weight:
+            labelled = {stream for stream, need in self.needs.items() if need.labelled}
+            batch = {stream: items if stream in labelled else items[:0] for stream, items in batch.items()}
+        return super().hide(batch)
+
     def predict(self, seen):
         return self.student()(seen)
+
+    def answers(self, views: Tensor) -> Tensor:
+        """The network's own shares of the classes, float32 [n, k], for views of unlabelled items; there may be none."""
+        if not len(views):
+            return torch.zeros(0, len(self.classes), device=views.device)
+        return self.predict(views).float().softmax(1)
 
     def classify(self, items):
         """The answers of the averaged weights."""
@@ -95,13 +108,10 @@ class SemiSupervised(Classifier):
         """Unlabelled images, or captions, with their guess and the view it was made from, beside labelled ones."""
         labels, guesses, others = withheld
         n = len(labels)
-        columns = {
-            "seen": seen[-n:],
-            "guess": self.captions(guesses[-n:]),
-            "guessed from": others[-n:],
-            "labelled": seen[:n],
-            "label": self.captions(labels),
-        }
+        columns = {"seen": seen[-n:]}
+        if len(others):
+            columns |= {"guess": self.captions(guesses[-n:]), "guessed from": others[-n:], "labelled": seen[:n]}
+        columns["label"] = self.captions(labels)
         if scores is not None:
             columns["said"] = self.captions(scores[-n:].float().softmax(1))
         return columns
@@ -145,7 +155,9 @@ class ConsistencyTraining(SemiSupervised):
         named, rest = scores.tensor_split([len(labels)])
         known = losses.annealing(self.annealing, self.progress, len(self.classes))
         supervised = losses.annealed_cross_entropy(named, labels, known)
-        consistency, sure = losses.sure_divergence(answers, rest, self.temperature, self.confidence)
+        consistency, sure = scores.new_zeros(2)
+        if len(rest):
+            consistency, sure = losses.sure_divergence(answers, rest, self.temperature, self.confidence)
         return {
             "loss": supervised + self.weight * consistency,
             "supervised": supervised,

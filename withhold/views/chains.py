@@ -64,7 +64,7 @@ def rand_augment(images: Tensor, rng: torch.Generator, operations: int = 2, magn
     Ranges and directions are torchvision's. Source: Cubuk et al., NeurIPS 2020.
     """
     views = to_float(images)
-    for _ in range(operations):
+    for _ in range(operations if len(views) else 0):
         chosen = torch.randint(len(OPERATIONS), (len(views),), generator=rng, device=rng.device)
         sign = torch.where(chance(len(views), 0.5, rng), 1.0, -1.0)
         views = _operate(views, chosen, sign, magnitude / STRONGEST)

@@ -1,11 +1,10 @@
 """Colours apart from lightness: the ab plane of CIE Lab, coarser than the image, and in bins."""
 
-import functools
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from withhold.views.caching import cached
 from withhold.views.color import lab_to_rgb, rgb_to_lab, to_float
 
 STEP = 10
@@ -15,7 +14,7 @@ SIGMA = 5.0
 """A colour is spread over its nearest bins by a Gaussian of this deviation."""
 
 
-@functools.cache
+@cached
 def ab_palette() -> Tensor:
     """The ab of the bins that hold a colour of sRGB [bins, 2]; the cube's faces reach all that its inside does."""
     level = torch.linspace(0, 1, 256)

@@ -5,13 +5,13 @@ brightness and contrast scale all of it, saturation scales the chroma and hue tu
 in which a chain applies them matters only through its clamping in between. Here the one clamp is the last step.
 """
 
-import functools
 import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from withhold.views.caching import cached
 from withhold.views.random import chance, uniform
 
 LUMA = (0.299, 0.587, 0.114)
@@ -52,7 +52,7 @@ def with_channels(images: Tensor, channels: int) -> Tensor:
     return lightness(images) if channels == 1 else images.expand(-1, channels, -1, -1)
 
 
-@functools.cache
+@cached
 def _chroma(device: torch.device) -> Tensor:
     """float [3, 3, 3]: matrices from RGB to grey, to the difference from grey, and to that after a quarter turn."""
     yiq = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)], dtype=torch.float64)

@@ -1,11 +1,11 @@
 """Sounds: louder, later, together; spectrograms of them, and masks over these."""
 
-import functools
 import math
 
 import torch
 from torch import Tensor
 
+from withhold.views.caching import cached
 from withhold.views.precision import precise
 from withhold.views.random import uniform
 
@@ -13,7 +13,7 @@ FLOOR = 1e-8
 """Power that is added before the logarithm: 80 dB below a sine of amplitude 1."""
 
 
-@functools.lru_cache(maxsize=16)
+@cached
 def mel_filters(rate: int, size: int, mels: int, device: torch.device) -> Tensor:
     """Triangles over the frequencies of an FFT of `size` samples: float [mels, size // 2 + 1], each 1 at its middle.
 

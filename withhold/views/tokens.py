@@ -44,6 +44,8 @@ def replace_words(tokens: Tensor, frequencies: Tensor, idf: Tensor, share: float
         idf: float [vocabulary], the logarithm of texts over texts with the token.
         share: of the words that are replaced, in [0, 1].
     """
+    if not len(tokens):
+        return tokens
     known = frequencies > 0
     words = known[tokens]
     length = words.sum(1, keepdim=True).clamp(min=1)

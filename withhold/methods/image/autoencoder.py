@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from withhold import losses, views
+from withhold import losses, nets, views
 from withhold.methods import Count, ImageEncoder, Method, answers, method
 from withhold.nets import Decoder
 
@@ -42,6 +42,10 @@ class Autoencoder(Method):
         error = losses.squared_error(predicted, view)
         trivial = losses.squared_error(view.mean(0, keepdim=True), view)
         return {"loss": error, "psnr": losses.psnr(error), "trivial": trivial}
+
+    def finish(self, plain):
+        super().finish(plain)
+        nets.refresh_statistics(self.decoder, plain(), self.predict)
 
     def apply_to(self, image):
         """The image as the code remembers it."""

@@ -23,7 +23,8 @@ class MeanTeacher(SemiSupervised):
     networks, ours drop nothing out.
 
     Args:
-        weight: of the squared difference of the answers, a mean over classes and over all images, labelled or not.
+        weight: of the squared difference of the answers, a mean over classes and over all images, labelled or not; 0
+            takes nothing from those that are not.
         ramp: steps in which that weight rises: about five epochs of CIFAR-10, as the paper's residual network had it.
         noise: deviation of the noise on every view: 0.15 of that of the pixels.
         momentum: share of itself that the teacher keeps in a step; 0.999 suits runs of 100,000 steps and more.

@@ -35,7 +35,7 @@ class MixMatch(SemiSupervised):
 
     Args:
         weight: of the squared error of the unlabelled images, a mean over classes and images (75 in the paper on
-            CIFAR-10, 250 on SVHN).
+            CIFAR-10, 250 on SVHN); 0 takes nothing from these, and mixes the labelled images among themselves.
         ramp: steps in which that weight rises from 0. In many fewer than these, guesses know too little for their full
             weight, which would teach the same answer to all.
         copies: how many weak views of an unlabelled image are seen, and averaged over for its guess.
@@ -66,7 +66,7 @@ class MixMatch(SemiSupervised):
         """Mixed views; the mixed labels [n, k], the mixed guesses [copies * n, k], and the unlabelled views unmixed."""
         images, labels = labelled
         others = self.weak(unlabelled.repeat(self.copies, 1, 1, 1))
-        said = self.predict(others).float().softmax(1).unflatten(0, (self.copies, -1)).mean(0)
+        said = self.answers(others).unflatten(0, (self.copies, len(unlabelled))).mean(0)
         guesses = losses.sharpen(said, self.temperature).repeat(self.copies, 1)
         targets = torch.cat([F.one_hot(labels, len(self.classes)).float(), guesses])
         seen, mixed = views.mixup(torch.cat([self.weak(images), others]), targets, self.rng, self.alpha)
@@ -77,12 +77,14 @@ class MixMatch(SemiSupervised):
         labels, guesses, _ = withheld
         named, rest = scores.tensor_split([len(labels)])
         supervised = F.cross_entropy(named, labels)
-        consistency = losses.squared_error(rest.softmax(1), guesses)
+        consistency, spread = scores.new_zeros(2)
+        if len(rest):
+            consistency, spread = losses.squared_error(rest.softmax(1), guesses), guesses.var(0, correction=0).mean()
         weight = self.weight * min(1.0, self.steps / self.ramp)
         return {
             "loss": supervised + weight * consistency,
             "supervised": supervised,
             "consistency": consistency,
             "accuracy": accuracy(named, labels.argmax(1)),
-            "trivial": math.log(scores.shape[1]) + weight * guesses.var(0, correction=0).mean(),
+            "trivial": math.log(scores.shape[1]) + weight * spread,
         }

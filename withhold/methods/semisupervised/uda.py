@@ -22,7 +22,8 @@ class UDA(ConsistencyTraining):
     learned by heart long before the rest is understood: annealing leaves out those that are known well for the time.
 
     Args:
-        weight: of the divergence from the answers to weak views, a mean over all unlabelled images.
+        weight: of the divergence from the answers to weak views, a mean over all unlabelled images; 0 takes nothing
+            from these.
         temperature: of the sharpening; 1 leaves answers as they are.
         confidence: how sure an answer must be, before sharpening, to count.
         annealing: how the confidence at which a labelled image is left out rises from chance to 1: evenly ("linear"),
@@ -51,7 +52,7 @@ class UDA(ConsistencyTraining):
         """Weak views of the labelled, strong ones of the unlabelled; labels, answers to weak views, and these."""
         images, labels = labelled
         others = self.weak(unlabelled)
-        answers = self.predict(others).float().softmax(1)
+        answers = self.answers(others)
         return torch.cat([self.weak(images), self.strong(unlabelled)]), (labels, answers, others)
 
     def strong(self, images):

@@ -26,7 +26,8 @@ class UDAText(ConsistencyTraining):
 
     Args:
         share: of a text's words that are replaced (0.7 in the paper on DBPedia).
-        weight: of the divergence from the answers to whole texts, a mean over all unlabelled texts.
+        weight: of the divergence from the answers to whole texts, a mean over all unlabelled texts; 0 takes nothing
+            from these.
         temperature: of the sharpening; 1 leaves answers as they are.
         confidence: how sure an answer must be, before sharpening, to count; 0 lets all of them.
         annealing: how the confidence at which a labelled text is left out rises from chance to 1: evenly ("linear"),
@@ -69,7 +70,7 @@ class UDAText(ConsistencyTraining):
         texts, labels = labelled
         length = int((torch.cat([texts, unlabelled]) != 0).sum(1).max())
         texts, unlabelled = texts[:, :length], unlabelled[:, :length]
-        answers = self.predict(unlabelled).float().softmax(1)
+        answers = self.answers(unlabelled)
         changed = views.replace_words(unlabelled, self.frequencies, self.idf, self.share, self.rng)
         return torch.cat([texts, changed]), (labels, answers, unlabelled)
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from withhold import views
+from withhold import nets, views
 from withhold.methods import Method, Optimizer, Positive, Probability, Range, answers, method
 from withhold.nets import Continuation, Recurrent
 
@@ -86,6 +86,10 @@ class FramePrediction(Method):
             mean = frames.mean((0, 1)).expand_as(frames)
             trivial += F.binary_cross_entropy(mean, frames, reduction="sum") / count
         return {"loss": sum(errors.values()), **errors, "trivial": trivial}
+
+    def finish(self, plain):
+        super().finish(plain)
+        nets.refresh_statistics(self.decoders, plain(), lambda clips: self.predict((clips[:, : self.steps], None)))
 
     def apply_to(self, clip):
         """A clip -> its last frames with those that may follow, and as they are remembered."""

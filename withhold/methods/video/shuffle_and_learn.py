@@ -16,6 +16,10 @@ SMALL = 16
 """Pixels of the frames in which movement is looked for: what a codec or a sensor does to single pixels is none."""
 STILL = 1 / 255
 """The mean difference of two frames, on a scale of [0, 1], below which they are alike."""
+BLANK, FADED = 0.1, 0.25
+"""Shares of a clip's strongest contrast, below which a frame shows nothing, or fades if its light strays as well."""
+STRAYS = 0.2
+"""Share of a clip's mean light by which that of a frame strays; less than that, and the frames' own jitter hides it."""
 
 
 def lengths(clips: Tensor) -> Tensor:
@@ -29,7 +33,8 @@ class ShuffleAndLearn(Method):
 
     Of five frames a < b < c < d < e, (b, c, d) are in order, (b, a, d) and (b, e, d) are not. The outer ones are the
     same in both, so the middle one must tell. They are drawn where something moves, and a or e the more often the less
-    it is like the others; a clip in which two of them are alike teaches nothing and is left out. Either direction of
+    it is like the others; a clip in which two of them are alike teaches nothing and is left out. Blank frames, of which
+    the outer ones would tell, are not drawn either. Either direction of
     time is in order, and both occur alike. A frame's colour and edges stray by themselves, so that neither the light
     nor what stands still tells neighbours; how light a frame is as a whole does not count as movement. The paper takes
     optical flow for movement, three wrong triples for a right one, and 227 pixels; here it is the difference of frames,
@@ -90,6 +95,9 @@ class ShuffleAndLearn(Method):
         small = F.interpolate(views.to_float(videos).flatten(0, 1), (SMALL, SMALL), mode="area")
         small = small.unflatten(0, videos.shape[:2])
         light = small.mean((2, 3, 4), keepdim=True)  # which may fade, and is no movement
+        contrast = small.std((3, 4), correction=0).amax(2)
+        fades = (light / light.mean(1, keepdim=True).clamp(min=1e-6) - 1).abs() > STRAYS
+        shown = contrast > contrast.amax(1, keepdim=True) * torch.where(fades.flatten(1), FADED, BLANK)
         small = small * (light.mean(1, keepdim=True) / light.clamp(min=1e-6)).clamp(max=2)  # no noise for black frames
         triples = torch.combinations(torch.arange(t, device=videos.device), 3)
         inside = (triples[:, 0] >= self.gap) | (triples[:, 2] < t - self.gap)  # there is room for a or e
@@ -97,14 +105,15 @@ class ShuffleAndLearn(Method):
         way = F.pad(self.moves(small).cumsum(1), (1, 0))
         before, first, second, after = way[:, F.pad(F.pad(triples, (1, 0)), (0, 1), value=t - 1)].diff(dim=2).unbind(2)
         least = torch.minimum(torch.minimum(first, second), torch.maximum(before, after))  # b to c, c to d, and outside
-        chosen = triples[torch.multinomial(least + 1e-6, 1, generator=self.rng)[:, 0]]
+        chosen = triples[torch.multinomial(least * shown[:, triples].all(2) + 1e-6, 1, generator=self.rng)[:, 0]]
         picked = small[torch.arange(len(small), device=small.device)[:, None], chosen]
         unlike = (small[:, :, None] - picked[:, None]).abs().mean((3, 4, 5))  # every frame and b, c, d: [n, t, 3]
         place = torch.arange(t, device=videos.device)
         outside = (place <= chosen[:, :1] - self.gap) | (place >= chosen[:, 2:] + self.gap)
-        wrong = torch.multinomial((unlike.amin(2) + 1e-6) * outside, 1, generator=self.rng)
+        wrong = torch.multinomial((unlike.amin(2) * shown + 1e-6) * outside, 1, generator=self.rng)
         differ = torch.cat([unlike.amin(2).gather(1, wrong), unlike[:, :, 1].gather(1, chosen[:, ::2])], 1).amin(1)
-        return torch.cat([chosen, wrong], 1), (differ > STILL).float()
+        places = torch.cat([chosen, wrong], 1)
+        return places, ((differ > STILL) & shown.gather(1, places).all(1)).float()
 
     def predict(self, triples):
         codes = self.frame(self.encoder.maps(triples.flatten(0, 1))).unflatten(0, triples.shape[:2])
