@@ -77,7 +77,7 @@ class Options(Plan):
         for name in ("epochs", "minutes", "batch_size", "size", "lr"):
             value = getattr(self, name)
             if value is not None and value <= 0:
-                raise UsageError(f"The {name.replace('_', ' ')} must be above 0, not {value}.")
+                raise UsageError(f"The {name.replace('_', ' ')} must be above 0, not {value:g}.")
         for name, least in {"seed": 0, "devices": 1, "nodes": 1, "accumulate": 1, "clip": 0, "weight_decay": 0}.items():
             value = getattr(self, name)
             if value is not None and value < least:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from withhold.errors import UsageError
+from withhold.errors import UsageError, WithholdError
 
 
 def execute(file: str, declares: str) -> ModuleType:
@@ -22,7 +22,7 @@ def execute(file: str, declares: str) -> ModuleType:
         declares: what it is to declare: "method", "encoder" or "protocol".
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or it fails.
     """
     trust(file, declares)
     name = f"withhold_{declares}_{Path(file).stem}"
@@ -30,7 +30,12 @@ def execute(file: str, declares: str) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where inspect and pickle look for a class's module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except WithholdError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{file} cannot be executed ({type(error).__name__}: {error}): mend it.") from error
     return module
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.data.recordings import tone, write_sound, write_video
 from withhold import data
@@ -44,6 +45,18 @@ def test_in_every_window_picture_and_sound_agree(tmp_path):
         seconds = [1, 2, 3, 4, 5, 1, 2]
         assert seen[:, 0, 0, 0, 0].tolist() == [20 * k for k in seconds]
         assert pitches(heard).tolist() == [200 * k for k in seconds]
+
+
+def test_the_columns_of_both_kinds_are_learned_from(tmp_path, photos, caplog):
+    rows = ["image,sound,label"]
+    for k in range(3):
+        Image.fromarray(photos[k]).save(tmp_path / f"{k}.png")
+        write_sound(tmp_path / f"{k}.wav", tone(200, 1, RATE), RATE)
+        rows.append(f"{k}.png,{k}.wav,{k}")
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    with caplog.at_level("INFO"):
+        data.load(str(tmp_path / "pairs.csv"), KIND, parts=(), frames=1, fps=1.0, seconds=1.0, size=16)
+    assert "nothing is learned from the columns label\n" in caplog.text
 
 
 def test_frames_of_less_time_than_the_sound_are_those_of_its_middle(tmp_path):

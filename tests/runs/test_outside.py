@@ -99,6 +99,13 @@ def test_a_file_declares_one_encoder(folder):
         nets.build("mine.py", size=2, channels=3)
 
 
+@pytest.mark.parametrize("fault", ["def withhold(self):", "import nothing_that_is_installed", "1 / 0"])
+def test_a_file_that_fails_is_named(folder, fault):
+    (folder / "mine.py").write_text(fault)
+    with pytest.raises(UsageError, match=r"mine\.py cannot be executed \(\w+Error: .*\): mend it"):
+        withhold.methods.find("./mine.py")
+
+
 def test_a_strangers_run_executes_nothing(folder, monkeypatch):
     withhold.train("./toy.py", "digits", encoder="./mine.py", epochs=0.1, out="run")
     assert (folder / "executed").exists()

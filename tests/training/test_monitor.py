@@ -53,6 +53,12 @@ def test_a_loss_that_falls_from_far_above_has_not_diverged():
     assert len(found) == 1 and "costs 8: it has not begun to learn" in found[0]
 
 
+def test_two_classes_need_one_dimension():
+    rows = [{"step": step, "loss": 0.5, "rank": 1.1, "spread": 0.5} for step in range(20, 41)]
+    assert findings(rows, taught=True) == []
+    assert "has collapsed" in findings([*rows, rows[-1] | {"spread": 0.01}], taught=True)[0]
+
+
 def test_a_healthy_run_is_left_in_peace():
     rows = [
         {"step": i, "loss": 1 / i, "trivial": 1.3, "rank": 20.0, "spread": 0.9, "waiting": 0.01} for i in range(1, 41)

@@ -159,9 +159,8 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         f"{outcome['items_per_second']:.0f} items a second."
     )
     print(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
-    print(
-        f"Next: withhold evaluate {run.folder} LABELLED_DATA   or   withhold embed {run.folder} DATA --out emb.parquet"
-    )
+    use = "apply {} DATA --out named" if run.names_classes else "embed {} DATA --out emb.parquet"
+    print(f"Next: withhold evaluate {run.folder} LABELLED_DATA   or   withhold {use.format(run.folder)}")
 
 
 def split_items(items: list[str]) -> tuple[list[str], dict[str, Any]]:

@@ -179,7 +179,7 @@ def _load_all(
             other.values.skipped = loaded[0].skipped  # one list, which grows as they are read
     if masked:
         loaded[0].give("mask", loaded.pop())
-    attach_columns(loaded[0], first, kind_named(kinds[0]), wanted)
+    attach_columns(loaded[0], first, kinds, wanted)
     return loaded[0] if len(loaded) == 1 else Joined(*loaded)
 
 

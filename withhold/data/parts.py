@@ -12,10 +12,10 @@ from PIL import Image
 
 from withhold.data import images, media
 from withhold.data.images import Images
-from withhold.data.kind import Kind, Table, Unreadable
+from withhold.data.kind import Table, Unreadable
 from withhold.data.labels import number
 from withhold.data.manifests import LABELS, find
-from withhold.data.opening import Part
+from withhold.data.opening import Part, kind_named
 from withhold.data.samples import Samples, Target
 from withhold.data.tables import Files, Lines, Succession, located
 from withhold.errors import UsageError, WithholdError
@@ -76,15 +76,16 @@ def second_text(part: Part) -> Part:
     return Part({"": Lines([str(text or "") for text in part.table.column(name)])}, "", f"{part.name} ({name})")
 
 
-def attach_columns(samples: Samples, part: Part, kind: type[Kind], wanted: Sequence[str] | None) -> None:
+def attach_columns(samples: Samples, part: Part, kinds: Sequence[str], wanted: Sequence[str] | None) -> None:
     """Give the samples what is wanted of their table, and say which columns are not; None wants and says nothing."""
     if wanted is None:
         return
     table, rows = part.table, samples.sources
-    named = {"items": kind.columns, "label": LABELS, **COLUMNS}
-    columns = {name: find(names, table.columns) for name, names in named.items()}
-    others = [name for name in table.columns if name not in columns.values()]
-    left = [column for name, column in columns.items() if column and name not in ("items", *wanted)]
+    items = [SECOND if kind in kinds[:place] else kind_named(kind).columns for place, kind in enumerate(kinds)]
+    read = {find(names, table.columns) for names in items}
+    columns = {name: find(names, table.columns) for name, names in {"label": LABELS, **COLUMNS}.items()}
+    others = [name for name in table.columns if name not in read and name not in columns.values()]
+    left = [column for name, column in columns.items() if column and name not in wanted]
     if left := left + others * ("targets" not in wanted):
         log.info("%s: nothing is learned from the columns %s", part.name, ", ".join(left))
     for name in wanted:

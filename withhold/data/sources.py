@@ -280,7 +280,7 @@ def _sort_into_classes(table: Table) -> None:
     tops = [name.split("/")[0] if "/" in name else "" for name in names]
     folders = set(tops) - {""}
     if folders and "" in tops:
-        table.unlabelled = f"{names[tops.index('')]} lies beside its sub-folders, not in one"
+        table.unlabelled = f"{names[tops.index('')]} lies in no sub-folder, as others do: move it"
     elif len(folders) == 1:
         table.unlabelled = f"all its items are in one sub-folder, {tops[0]}"
     elif folders:

@@ -218,11 +218,11 @@ def inputs(config: dict[str, Any]) -> str:
         colour = "lightness" if config["encoder"].get("channels", decoding["channels"]) == 1 else "colour"
         words.append(f"{decoding['size']} × {decoding['size']} px, {colour}")
     if "frames" in decoding:
-        words.append(f"{decoding['frames']} frames, {decoding['fps']:g} a second")
+        words.append(f"{counted(decoding['frames'], 'frame')}, {decoding['fps']:g} a second")
     if "rate" in decoding:
         words.append(f"{decoding['seconds']:g} s of sound at {decoding['rate']:,} Hz")
     if "tokens" in decoding:
-        words.append(f"{decoding['tokens']} tokens")
+        words.append(counted(decoding["tokens"], "token"))
     return ", ".join(words or [f"{value} {name}" for name, value in decoding.items()])
 
 

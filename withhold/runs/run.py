@@ -293,7 +293,7 @@ class Run:
 
     def doctor(self) -> list[str]:
         """What is wrong with this run, one sentence each with its remedy; none when all is well."""
-        found = findings(self.rows())
+        found = findings(self.rows(), taught=(self.folder / "told.csv").is_file())
         for name, rows in evaluation.by_data(self.results()).items():
             linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}
             if linear.get("trained", 1.0) <= linear.get("untrained", 0.0):

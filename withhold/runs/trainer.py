@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 import withhold
 from withhold import data, evaluation, kinds, nets, training
 from withhold import methods as registry
+from withhold.console import counted
 from withhold.data import Samples, Series
 from withhold.errors import UsageError
 from withhold.files import prepare_folder, write_json
@@ -265,7 +266,7 @@ def _say(config: dict, streams: dict[str, Samples], feeder: Any, fabric: Fabric)
     log.info(
         "%s: encoder %s for %s, batch %s, %s, %s, seed %s",
         config["method"], encoder["name"], inputs(config), plan["batch_size"],
-        f"{plan['steps']} steps" if plan["steps"] else f"{plan['minutes']:g} minutes",
+        counted(plan["steps"], "step") if plan["steps"] else f"{plan['minutes']:g} minutes",
         f"{fabric.device.type} {plan['precision']}", plan["seed"],
     )  # fmt: skip
 

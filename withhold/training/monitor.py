@@ -31,8 +31,12 @@ def spread(features: Tensor) -> float:
     return (unit.std(0, correction=0).mean() * math.sqrt(unit.shape[1])).item()
 
 
-def findings(rows: Sequence[Row]) -> list[str]:
-    """What is wrong with a run, from its journal: one sentence each, with the remedy; none when all is well."""
+def findings(rows: Sequence[Row], taught: bool = False) -> list[str]:
+    """What is wrong with a run, from its journal: one sentence each, with the remedy; none when all is well.
+
+    Args:
+        taught: whether it was told labels: what tells two classes apart needs one dimension.
+    """
     if not rows:
         return []
     found, last = [], rows[-1]
@@ -61,7 +65,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
     if not found and not judged:
         return [f"{counted(steps, 'step')} cannot be judged: train longer, with --epochs or --minutes."]
     looks = [row for row in rows if "rank" in row]
-    if looks and (looks[-1]["rank"] < 2 or looks[-1]["spread"] < 0.05):
+    if looks and ((looks[-1]["rank"] < 2 and not taught) or looks[-1]["spread"] < 0.05):
         found.append(
             f"The representation has collapsed (rank {looks[-1]['rank']:.1f}, spread {looks[-1]['spread']:.2f}): "
             "lower --lr, enlarge --batch-size, or choose a method with negatives or a variance term (simclr, lejepa)."
@@ -69,6 +73,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
     waits = sorted(row["waiting"] for row in rows[1:] if "waiting" in row)
     if waits and (usual := waits[len(waits) // 2]) > 0.2:
         found.append(
-            f"The device waits for data {usual:.0%} of the time: put the cache on a faster disk, or lower --size."
+            f"The device waits for data {usual:.0%} of the time: put the cache on a faster disk, or make "
+            "items smaller, as --size does with images."
         )
     return found
