@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from withhold.cli import VERBS, main
+from withhold.data import images
 from withhold.data.sounds import encode
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -38,11 +39,9 @@ def home(tmp_path, photos, monkeypatch):
     from datasets import Dataset
 
     (tmp_path / "cifar").mkdir()
-    paths = [str(path) for path in sorted((tmp_path / "photos").rglob("*.png"))]
-    images = [{"bytes": Path(path).read_bytes(), "path": None} for path in paths]
-    Dataset.from_dict({"image": images, "label": [i % 2 for i in range(48)]}).to_parquet(
-        tmp_path / "cifar" / "train.parquet"
-    )
+    encoded = [{"bytes": images.encode(crop), "path": None} for crop in photos[48:96]]
+    columns = {"image": encoded, "label": [i % 2 for i in range(48)]}
+    Dataset.from_dict(columns).to_parquet(tmp_path / "cifar" / "train.parquet")
     film_cats(tmp_path, photos)
     (tmp_path / "reviews").mkdir()
     for i in range(40):

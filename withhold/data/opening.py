@@ -47,10 +47,10 @@ def splits(source: Any, kind: str = "image") -> dict[str, Any]:
     A split of something with a name is the text "NAME::train", which can be typed wherever a source can.
     """
     base, split = _separate(source)
-    if split is not None or isinstance(base, Samples):
-        return {}
     if isinstance(base, dict):  # a DatasetDict
         found = sources.parts(base)
+    elif split is not None or not isinstance(base, str | os.PathLike):
+        return {}
     else:
         found = {part: f"{os.fspath(base)}::{part}" for part in sources.tables(base, kind_named(kind))}
     return {part: found[part] for part in ("train", "test")} if "test" in found else {}
