@@ -44,8 +44,8 @@ class Options(Plan):
     """What a person may set for a training. What is None is chosen from the data, the budget and the hardware.
 
     Args:
-        encoder: `convnet`, `resnet18`, `vit-tiny`, `hf:NAME`, `timm:NAME`, `./mine.py` ...; by default what suits
-            the method and the hardware.
+        encoder: `convnet`, `resnet18`, `vit-tiny`, `hf:NAME`, `timm:NAME`, `./mine.py` ..., or a run's folder, whose
+            encoder it goes on from; by default what suits the method and the hardware.
         pretrained: start from the encoder's published weights.
         size: height and width of the input in pixels; by default those of the images.
         epochs: passes over the data; instead of minutes.

@@ -3,6 +3,7 @@
 import csv
 import inspect
 import math
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -195,6 +196,9 @@ def facts(run: "Run") -> dict[str, str]:
     chosen = {name: getattr(plan, name) for name in ("optimizer", "lr", "weight_decay", "clip", "accumulate")}
     said = {name: value for name, value in chosen.items() if value != getattr(usual, name)}
     start = "published weights" if encoder["pretrained"] else "fresh weights"
+    if stages := config.get("lineage"):
+        told = [f"{stage['method']} on {', '.join(map(os.path.basename, stage['data']))}" for stage in stages]
+        start = f"weights of {', then '.join(told)}"
     values = {
         "Data": run.trained_on + (f", {len(classes)} classes" if classes else ""),
         "Parameters": _listed(config["parameters"]) or "none",
@@ -229,7 +233,9 @@ def inputs(config: dict[str, Any]) -> str:
 def command(run: "Run") -> str:
     """The command that trains this run again; DATA stands for data that had no name."""
     config = run.config
-    chosen = {"encoder": config["encoder"]["name"], "size": config["decoding"].get("size")}
+    chosen = {"size": config["decoding"].get("size")}
+    if not config.get("lineage"):
+        chosen["encoder"] = config["encoder"]["name"]
     options = Options(**config["training"] | chosen)
     words = ["withhold", "train", config["method"]]
     sources = config["data"]

@@ -1,13 +1,17 @@
 """What a run is made of: the encoder that suits, the streams, the method around them."""
 
 import csv
+import filecmp
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from withhold import data, nets
 from withhold import methods as registry
@@ -55,14 +59,18 @@ def choose(
     name: str | None = None,
     size: int | None = None,
     pretrained: bool = False,
+    start: dict[str, Any] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """A run's "encoder" and "decoding": what is None suits the method, the data and the hardware.
 
     All streams have the size of the largest images, and colour if one of them has. Decode parameters that are the
     method's own, such as the frames of a clip, are taken from `parameters`. A tokenizer is still to be trained.
 
+    Args:
+        start: the encoder to go on from, as the configuration of its run describes it.
+
     Raises:
-        UsageError: not the sources that the streams need.
+        UsageError: not the sources that the streams need, or an encoder that does not suit the method.
     """
     decoding: dict[str, Any] = {}
     shapes = []
@@ -74,16 +82,25 @@ def choose(
     taken = {field for kind in chosen for field in data.takes(kind)}
     decoding |= {field: parameters[field] for field in sorted(taken) if field in parameters}
     if "size" in taken:
-        decoding["size"] = size or defaults.size(max(shape.size for shape in shapes), defaults.device())
+        decoding["size"] = (
+            size or (start or {}).get("size") or defaults.size(max(shape.size for shape in shapes), defaults.device())
+        )
         decoding["channels"] = max(shape.channels for shape in shapes)
     if "rate" in taken:
-        decoding["rate"] = min(max(shape.rate for shape in shapes), data.MOST_RATE)
+        usual = min(max(shape.rate for shape in shapes), data.MOST_RATE)
+        decoding["rate"] = (start or {}).get("rate", usual)
     kind = next(iter(kinds(cls, decoding).values()))
-    encoder: dict[str, Any] = {"name": name or defaults.encoder(cls, defaults.device(), kind), "pretrained": pretrained}
-    encoder |= {field: decoding[field] for field in nets.takes(encoder["name"]) if field in decoding}
+    name = start["name"] if start else name or defaults.encoder(cls, defaults.device(), kind)
+    encoder: dict[str, Any] = {"name": name, "pretrained": pretrained}
+    encoder |= {field: decoding[field] for field in nets.takes(name) if field in decoding}
     if "channels" in encoder:
-        encoder["channels"] = cls.channels or decoding["channels"]
-    return encoder, decoding
+        encoder["channels"] = start["channels"] if start else cls.channels or decoding["channels"]
+        if cls.channels not in (None, encoder["channels"]):
+            raise UsageError(
+                f"{cls.name} takes an encoder of images with {counted(cls.channels, 'channel')}, and this one has "
+                f"{encoder['channels']}: leave --encoder out."
+            )
+    return encoder | ({"start": start["start"]} if start else {}), decoding
 
 
 def make_tokenizer(
@@ -161,11 +178,33 @@ def without_told(folder: Path, kind: str, test: Samples) -> Samples:
     return test.select(others)
 
 
+def keep_start(encoder: dict[str, Any], folder: Path) -> None:
+    """Copy the weights that `encoder` starts from into the folder, which then needs no other one."""
+    path, kept = Path(encoder["start"]), folder / "start.safetensors"
+    if not kept.is_file() or not filecmp.cmp(path, kept, shallow=False):
+        with writing(kept) as partial:
+            shutil.copyfile(path, partial)
+    encoder["start"] = str(kept)
+
+
 def build_encoder(config: dict[str, Any], seed: int) -> Encoder:
-    """The encoder that a run's configuration describes, with weights from `seed`."""
+    """The encoder that a run's configuration describes, with weights from `seed`, or from the file that it starts from.
+
+    Raises:
+        UsageError: these are weights of another encoder.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return nets.build(**config)
+        encoder = nets.build(**{name: value for name, value in config.items() if name != "start"})
+    if "start" in config:
+        try:
+            encoder.load_state_dict(load_file(config["start"]))
+        except (SafetensorError, RuntimeError, OSError) as error:
+            raise UsageError(
+                f"The weights in {config['start']} do not go with {config['name']} for this input: leave --size and "
+                f"the window of the method as they were ({str(error).splitlines()[-1].strip()})."
+            ) from error
+    return encoder
 
 
 def build_method(

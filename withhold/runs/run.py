@@ -67,6 +67,8 @@ class Run:
         for part in (self.config["encoder"], self.config["decoding"]):
             if "tokenizer" in part:  # which lies in the folder, wherever that was moved
                 part["tokenizer"] = str(self.folder / "tokenizer.json")
+        if "start" in self.config["encoder"]:
+            self.config["encoder"]["start"] = str(self.folder / "start.safetensors")
 
     def _name_files(self, method: str | None, encoder: str | None) -> None:
         """Put the Python files that a person named in the place of the run's, which are executed only if known here."""
@@ -127,10 +129,11 @@ class Run:
 
     def untrained(self) -> Encoder:
         """The same encoder with fresh weights from the run's seed: the control."""
-        return build_encoder(self.config["encoder"] | {"pretrained": False}, self.seed)
+        fresh = {name: value for name, value in self.config["encoder"].items() if name != "start"}
+        return build_encoder(fresh | {"pretrained": False}, self.seed)
 
     def start(self) -> Encoder:
-        """The encoder as its training began: with published weights, or fresh ones."""
+        """The encoder as its training began: with the weights of an earlier run, published ones, or fresh ones."""
         return build_encoder(self.config["encoder"], self.seed)
 
     @property
@@ -208,8 +211,8 @@ class Run:
     ) -> list[dict[str, Any]]:
         """Measure the encoder on labelled data, or on videos with masks, beside an untrained one and raw items.
 
-        One that started from published weights also stands beside that "start". The folder keeps the rows in the
-        place of those of the same data and protocols.
+        One that started from other weights than fresh ones also stands beside that "start". The folder keeps the rows
+        in the place of those of the same data and protocols.
 
         The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
         part, or is split: `test_fraction` of it is for testing, by the run's seed. Items whose labels the training was
@@ -229,7 +232,7 @@ class Run:
                 f"{self.config['method']} has learned no names of classes: leave the protocol classifier out."
             )
         controls = {"untrained": self.untrained()}
-        if self.config["encoder"]["pretrained"]:
+        if self.config["encoder"]["pretrained"] or "start" in self.config["encoder"]:
             controls["start"] = self.start()
         options: dict[str, Any] = {
             "controls": controls, "learned": self._learned(), "seed": self.seed, "device": defaults.device(),

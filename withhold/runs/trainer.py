@@ -26,7 +26,7 @@ from withhold.options import Options, named
 from withhold.report import write as write_report
 from withhold.report.report import inputs
 from withhold.runs import monitoring
-from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
+from withhold.runs.build import build_method, choose, keep_start, load_streams, make_tokenizer, tell
 from withhold.runs.export import write_weights
 from withhold.runs.run import Run
 from withhold.training import Outcome, Row, defaults
@@ -62,7 +62,6 @@ def train(
     cls = registry.find(method)
     own = {option.name for option in named()}
     options = Options(**{name: value for name, value in given.items() if name in own})
-    parameters = registry.configure(cls, {name: value for name, value in given.items() if name not in own})
     if options.labels is not None and len(sources) == 1:  # which tells what it labels from the rest of one source
         sources *= len(cls.needs)
 
@@ -72,13 +71,29 @@ def train(
     if begun and not resume:
         raise UsageError(f"The run {folder} exists: add --resume to go on with it, or name another --out.")
 
-    chosen, decoding = choose(cls, sources, parameters, options.encoder, options.size, options.pretrained)
+    before = _before(options, folder if begun else None)
+    given = {name: value for name, value in given.items() if name not in own}
+    start, lineage = None, []
+    if before is not None:  # whose window is the method's too, unless a person says otherwise
+        held = before.config["parameters"] if begun else before.config["decoding"]
+        given = {name: held[name] for name in registry.parameters(cls) if name in held} | given
+        start, lineage = before.config["encoder"], before.config.get("lineage", [])
+        if options.encoder is not None:
+            options = replace(options, encoder=os.path.abspath(options.encoder))
+        if not begun:
+            start = start | {"start": str(before.folder / "encoder.safetensors")}
+            stage = {"method": before.config["method"], "data": before.config["data"], "digest": before.digest}
+            lineage = [*lineage, stage]
+    parameters = registry.configure(cls, given)
+    chosen, decoding = choose(cls, sources, parameters, options.encoder, options.size, options.pretrained, start)
     if "tokenizer" in decoding:
         make_tokenizer(cls, sources, chosen, decoding, folder)
     # A throw-away, so that a wrong name or size is found before anything is decoded.
     told: dict[str, Any] = {"classes": ("this", "that"), "targets": {"this": ("one", "other"), "that": None}}
     build_method(cls, chosen, parameters, options.seed, told)
     prepare_folder(folder)
+    if before is not None:
+        keep_start(chosen, folder)
     streams = load_streams(cls, sources, decoding, labels=options.labels, strict=options.strict)
     told = tell(cls, streams)
     learner = build_method(cls, chosen, parameters, options.seed, told)
@@ -103,6 +118,7 @@ def train(
         "method": method if method.endswith(".py") else cls.name,
         "parameters": parameters,
         "encoder": chosen,
+        "lineage": lineage,
         "decoding": decoding,
         "data": [data.address(source) or f"{type(source).__name__} of {len(source)}" for source in sources],
         "streams": {name: {"items": len(part), "fingerprint": part.fingerprint} for name, part in streams.items()},
@@ -144,6 +160,25 @@ def train(
     _finish(folder, learner, streams, config, outcome, fabric)
     fabric.barrier()
     return Run(folder, held=list(streams.values()))
+
+
+def _before(options: Options, begun: Path | None) -> Run | None:
+    """The run whose encoder a new one goes on from; one that has `begun` keeps that in its own folder.
+
+    Raises:
+        UsageError: it has not come to its end, or published weights are asked for too.
+    """
+    if begun is not None:
+        run = Run(begun)
+        return run if "start" in run.config["encoder"] else None
+    if options.encoder is None or not (Path(options.encoder) / "config.json").is_file():
+        return None
+    run = Run(options.encoder)
+    if options.pretrained:
+        raise UsageError(f"{run.folder} and published weights are two starts: leave --pretrained out.")
+    if not run.finished:
+        raise UsageError(f"The training in {run.folder} has not come to its end: go on with it first, by --resume.")
+    return run
 
 
 def _fabric(learner: Method, options: Options) -> Fabric:

@@ -1,0 +1,95 @@
+"""A training that goes on from the encoder of an earlier one."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import withhold
+from withhold.cli import main
+from withhold.errors import UsageError
+
+
+@pytest.fixture
+def folder(tmp_path, photos, monkeypatch):
+    """Forty photos in two classes, four of them labelled in few.csv, and a run of rotation on them."""
+    for k, crop in enumerate(photos[:40]):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(crop).save(tmp_path / "photos" / f"{k}.png")
+    (tmp_path / "few.csv").write_text("\n".join(["path,label", *(f"{k}.png,{'ab'[k % 2]}" for k in range(8))]))
+    (tmp_path / "all.csv").write_text("\n".join(["path,label", *(f"{k}.png,{'ab'[k % 2]}" for k in range(40))]))
+    monkeypatch.chdir(tmp_path)
+    withhold.train("rotation", "photos/", epochs=2, size=16, batch_size=8, out="first")
+    return tmp_path
+
+
+def same(module, file):
+    state = load_file(file)
+    return all(torch.equal(value, state[name]) for name, value in module.state_dict().items())
+
+
+def test_few_labels_go_on_from_what_was_learned_without_any(folder, capsys):
+    words = ["train", "mixmatch", "photos/", "--labels", "few.csv", "--encoder", "first", "--out", "second"]
+    words += ["--epochs", "2", "--batch-size", "4"]
+    assert main(words) == 0
+    run = withhold.load("second")
+    assert same(run.start(), "first/encoder.safetensors")
+    assert not same(run.encoder, "first/encoder.safetensors")
+    assert not same(run.untrained(), "first/encoder.safetensors")
+    assert run.config["decoding"]["size"] == 16
+    (stage,) = run.config["lineage"]
+    assert (stage["method"], stage["digest"]) == ("rotation", withhold.load("first").digest)
+    shutil.rmtree("first")  # it is whole without what it was made from
+    run = withhold.load("second")
+    assert run.method.encoder.size == 16
+    rows = run.evaluate("photos/", labels="all.csv", protocols=("knn",), test_fraction=0.5)
+    assert [row["encoder"] for row in rows][:3] == ["trained", "untrained", "start"]
+    page = (run.folder / "report.html").read_text()
+    assert "weights of rotation on photos" in page
+    assert f"--encoder {folder / 'first'}" in page
+    assert main([*words, "--resume"]) == 0
+    with pytest.raises(UsageError, match=r"was trained with encoder .*first, not None"):
+        withhold.train("mixmatch", "photos/", labels="few.csv", epochs=2, batch_size=4, out="second", resume=True)
+
+
+def test_teachers_start_where_their_students_do(folder):
+    run = withhold.train("moco", "photos/", encoder="first", epochs=0.2, batch_size=8, out="second", queue=16)
+    again = withhold.train("moco", "photos/", encoder="second", epochs=0.2, batch_size=8, out="third", queue=16)
+    assert [stage["method"] for stage in again.config["lineage"]] == ["rotation", "moco"]
+    assert same(again.start(), run.folder / "encoder.safetensors")
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_made(folder):
+    for method, options, words in (
+        ("simclr", {"pretrained": True}, "are two starts: leave --pretrained out"),
+        ("colorization", {}, "takes an encoder of images with 1 channel, and this one has 3: leave --encoder out"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            withhold.train(method, "photos/", encoder="first", epochs=1, out="second", **options)
+    assert not (folder / "second").exists()
+    (folder / "book.txt").write_text("the king and the queen\n\n" * 20)
+    with pytest.raises(UsageError, match="convnet is an encoder for other data"):
+        withhold.train("skipgram", "book.txt", encoder="first", epochs=1, out="second")
+    (folder / "first" / "encoder.safetensors").unlink()
+    with pytest.raises(UsageError, match="first has not come to its end"):
+        withhold.train("simclr", "photos/", encoder="first", epochs=1, out="second")
+
+
+def test_positions_keep_their_size_and_texts_their_tokenizer(folder):
+    withhold.train("rotation", "photos/", encoder="vit-tiny", epochs=0.2, size=16, batch_size=8, out="vit")
+    with pytest.raises(UsageError, match=r"do not go with vit-tiny for this input: leave --size"):
+        withhold.train("rotation", "photos/", encoder="vit", size=32, epochs=0.2, batch_size=8, out="larger")
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(["the", "king", "queen", "sails", "ship", "bread"], 40)) for _ in range(30)]
+    (folder / "texts").mkdir()
+    for k, text in enumerate(texts):
+        (folder / "texts" / f"{k}.txt").write_text(text)
+    (folder / "stars.csv").write_text("\n".join(["path,label", *(f"{k}.txt,{k % 2}" for k in range(8))]))
+    first = withhold.train("bert", "texts/", epochs=1, batch_size=8, out="bert", tokens=16, tokenizer="words")
+    run = withhold.train("uda_text", "texts/", labels="stars.csv", encoder="bert", epochs=0.5, batch_size=4, out="uda")
+    assert run.config["decoding"]["tokens"] == 16
+    assert same(run.start(), first.folder / "encoder.safetensors")
+    assert (run.folder / "tokenizer.json").read_bytes() == (first.folder / "tokenizer.json").read_bytes()
