@@ -1,9 +1,7 @@
 """What a run is made of: the encoder that suits, the streams, the method around them."""
 
 import csv
-import filecmp
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -176,15 +174,6 @@ def without_told(folder: Path, kind: str, test: Samples) -> Samples:
             f"The training was told the labels of all items of {test.source} to be measured on: give labels of others."
         )
     return test.select(others)
-
-
-def keep_start(encoder: dict[str, Any], folder: Path) -> None:
-    """Copy the weights that `encoder` starts from into the folder, which then needs no other one."""
-    path, kept = Path(encoder["start"]), folder / "start.safetensors"
-    if not kept.is_file() or not filecmp.cmp(path, kept, shallow=False):
-        with writing(kept) as partial:
-            shutil.copyfile(path, partial)
-    encoder["start"] = str(kept)
 
 
 def build_encoder(config: dict[str, Any], seed: int) -> Encoder:

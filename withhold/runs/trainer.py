@@ -26,9 +26,10 @@ from withhold.options import Options, named
 from withhold.report import write as write_report
 from withhold.report.report import inputs
 from withhold.runs import monitoring
-from withhold.runs.build import build_method, choose, keep_start, load_streams, make_tokenizer, tell
+from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
 from withhold.runs.export import write_weights
 from withhold.runs.run import Run
+from withhold.runs.start import find_start, keep_start
 from withhold.training import Outcome, Row, defaults
 
 log = logging.getLogger("withhold")
@@ -71,34 +72,26 @@ def train(
     if begun and not resume:
         raise UsageError(f"The run {folder} exists: add --resume to go on with it, or name another --out.")
 
-    before = _before(options, folder if begun else None)
+    start = find_start(options, folder)
     given = {name: value for name, value in given.items() if name not in own}
-    start, lineage = None, []
-    if before is not None:  # whose window is the method's too, unless a person says otherwise
-        held = before.config["parameters"] if begun else before.config["decoding"]
-        given = {name: held[name] for name in registry.parameters(cls) if name in held} | given
-        start, lineage = before.config["encoder"], before.config.get("lineage", [])
-        if options.encoder is not None:
-            options = replace(options, encoder=os.path.abspath(options.encoder))
-        if not begun:
-            start = start | {"start": str(before.folder / "encoder.safetensors")}
-            stage = {"method": before.config["method"], "data": before.config["data"], "digest": before.digest}
-            lineage = [*lineage, stage]
-    parameters = registry.configure(cls, given)
-    chosen, decoding = choose(cls, sources, parameters, options.encoder, options.size, options.pretrained, start)
+    window = {name: start.window[name] for name in registry.parameters(cls) if name in start.window}
+    parameters = registry.configure(cls, window | given)
+    chosen, decoding = choose(
+        cls, sources, parameters, options.encoder, options.size, options.pretrained, start.encoder
+    )
     if "tokenizer" in decoding:
         make_tokenizer(cls, sources, chosen, decoding, folder)
     # A throw-away, so that a wrong name or size is found before anything is decoded.
     told: dict[str, Any] = {"classes": ("this", "that"), "targets": {"this": ("one", "other"), "that": None}}
     build_method(cls, chosen, parameters, options.seed, told)
     prepare_folder(folder)
-    if before is not None:
+    if start.encoder is not None:
         keep_start(chosen, folder)
     streams = load_streams(cls, sources, decoding, labels=options.labels, strict=options.strict)
     told = tell(cls, streams)
     learner = build_method(cls, chosen, parameters, options.seed, told)
     fabric = _fabric(learner, options)
-    labels = None if options.labels is None else os.path.abspath(options.labels)
+    addresses = {"labels": options.labels} | ({"encoder": options.encoder} if start.encoder else {})
 
     longest = max(streams.values(), key=lambda samples: len(samples.windows()))
     batch_size = options.batch_size or defaults.batch_size(cls, len(longest.windows()), longest.kind)
@@ -118,12 +111,12 @@ def train(
         "method": method if method.endswith(".py") else cls.name,
         "parameters": parameters,
         "encoder": chosen,
-        "lineage": lineage,
+        "lineage": start.lineage,
         "decoding": decoding,
         "data": [data.address(source) or f"{type(source).__name__} of {len(source)}" for source in sources],
         "streams": {name: {"items": len(part), "fingerprint": part.fingerprint} for name, part in streams.items()},
         **told,
-        "training": asdict(replace(options, labels=labels)),
+        "training": asdict(options) | {name: path and os.path.abspath(path) for name, path in addresses.items()},
     }
     if begun:
         _check_same(folder, config)
@@ -160,25 +153,6 @@ def train(
     _finish(folder, learner, streams, config, outcome, fabric)
     fabric.barrier()
     return Run(folder, held=list(streams.values()))
-
-
-def _before(options: Options, begun: Path | None) -> Run | None:
-    """The run whose encoder a new one goes on from; one that has `begun` keeps that in its own folder.
-
-    Raises:
-        UsageError: it has not come to its end, or published weights are asked for too.
-    """
-    if begun is not None:
-        run = Run(begun)
-        return run if "start" in run.config["encoder"] else None
-    if options.encoder is None or not (Path(options.encoder) / "config.json").is_file():
-        return None
-    run = Run(options.encoder)
-    if options.pretrained:
-        raise UsageError(f"{run.folder} and published weights are two starts: leave --pretrained out.")
-    if not run.finished:
-        raise UsageError(f"The training in {run.folder} has not come to its end: go on with it first, by --resume.")
-    return run
 
 
 def _fabric(learner: Method, options: Options) -> Fabric:

@@ -1,0 +1,59 @@
+"""What a run takes over from the earlier one whose encoder it goes on from."""
+
+import filecmp
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from withhold.errors import UsageError
+from withhold.files import writing
+from withhold.options import Options
+from withhold.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a training begins.
+
+    Attributes:
+        encoder: the configuration of the encoder that it goes on from, "start" being the file of its weights; None for
+            an encoder with fresh or published weights.
+        window: how that encoder's data are cut and decoded, which the method takes over unless a person says otherwise.
+        lineage: the trainings before, the first one first: method, data and the digest of the encoder.
+    """
+
+    encoder: dict[str, Any] | None = None
+    window: dict[str, Any] = field(default_factory=dict)
+    lineage: list[dict[str, Any]] = field(default_factory=list)
+
+
+def find_start(options: Options, folder: Path) -> Start:
+    """The start that `options.encoder` names; a run that has begun in `folder` keeps its own there.
+
+    Raises:
+        UsageError: the run that it names has not come to its end, or published weights are asked for too.
+    """
+    if (folder / "config.json").is_file():
+        config = Run(folder).config
+        own = "start" in config["encoder"]
+        return Start(config["encoder"], config["parameters"], config["lineage"]) if own else Start()
+    if options.encoder is None or not (Path(options.encoder) / "config.json").is_file():
+        return Start()
+    run = Run(options.encoder)
+    if options.pretrained:
+        raise UsageError(f"{run.folder} and published weights are two starts: leave --pretrained out.")
+    if not run.finished:
+        raise UsageError(f"The training in {run.folder} has not come to its end: go on with it first, by --resume.")
+    encoder = run.config["encoder"] | {"start": str(run.folder / "encoder.safetensors")}
+    stage = {"method": run.config["method"], "data": run.config["data"], "digest": run.digest}
+    return Start(encoder, run.config["decoding"], [*run.config.get("lineage", []), stage])
+
+
+def keep_start(encoder: dict[str, Any], folder: Path) -> None:
+    """Copy the weights that `encoder` starts from into the folder, which then needs no other one."""
+    path, kept = Path(encoder["start"]), folder / "start.safetensors"
+    if not kept.is_file() or not filecmp.cmp(path, kept, shallow=False):
+        with writing(kept) as partial:
+            shutil.copyfile(path, partial)
+    encoder["start"] = str(kept)
