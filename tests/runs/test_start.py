@@ -1,5 +1,6 @@
 """A training that goes on from the encoder of an earlier one."""
 
+import json
 import shutil
 
 import numpy as np
@@ -60,6 +61,16 @@ def test_teachers_start_where_their_students_do(folder):
     again = withhold.train("moco", "photos/", encoder="second", epochs=0.2, batch_size=8, out="third", queue=16)
     assert [stage["method"] for stage in again.config["lineage"]] == ["rotation", "moco"]
     assert same(again.start(), run.folder / "encoder.safetensors")
+
+
+def test_a_start_that_was_as_good_is_said(folder):
+    run = withhold.train("rotation", "photos/", encoder="first", epochs=0.2, batch_size=8, out="second")
+    rows = run.evaluate("photos/", labels="all.csv", protocols=("linear",), test_fraction=0.5)
+    for row in rows:
+        row["value"] = {"trained": 0.75, "start": 0.75, "untrained": 0.5}.get(row["encoder"], 0.4)
+    (run.folder / "evaluation.json").write_text(json.dumps({"results": rows}))
+    (said,) = (finding for finding in run.doctor() if "linear probe" in finding)
+    assert "75.0% with this encoder and for 75.0% with the one that it went on from: that one is enough, frozen" in said
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_made(folder):

@@ -299,11 +299,15 @@ class Run:
         found = findings(self.rows(), taught=(self.folder / "told.csv").is_file())
         for name, rows in evaluation.by_data(self.results()).items():
             linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}
-            if linear.get("trained", 1.0) <= linear.get("untrained", 0.0):
-                found.append(
-                    f"A linear probe on {name} is right for {linear['trained']:.1%} with this encoder and for "
-                    f"{linear['untrained']:.1%} with an untrained one: train longer, on more data, or otherwise."
-                )
+            for control, network, remedy in (
+                ("untrained", "an untrained one", "train longer, on more data, or otherwise"),
+                ("start", "the one that it went on from", "that one is enough, frozen as it is"),
+            ):
+                if linear.get("trained", 1.0) <= linear.get(control, 0.0):
+                    found.append(
+                        f"A linear probe on {name} is right for {linear['trained']:.1%} with this encoder and for "
+                        f"{linear[control]:.1%} with {network}: {remedy}."
+                    )
         if not self.finished:
             found.append("The training has not come to its end: go on with --resume.")
         return found
