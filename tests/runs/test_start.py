@@ -56,6 +56,14 @@ def test_few_labels_go_on_from_what_was_learned_without_any(folder, capsys):
         withhold.train("mixmatch", "photos/", labels="few.csv", epochs=2, batch_size=4, out="second", resume=True)
 
 
+def test_a_preview_takes_the_size_of_the_encoder_that_a_training_would_go_on_from(folder):
+    for name, words in (("run", ["--encoder", "first"]), ("own", ["--size", "16"]), ("large", [])):
+        assert main(["views", "simclr", "photos/", "--out", f"{name}.png", *words]) == 0
+    run, own, large = (np.asarray(Image.open(f"{name}.png")) for name in ("run", "own", "large"))
+    assert np.array_equal(run, own)
+    assert not np.array_equal(run, large)
+
+
 def test_teachers_start_where_their_students_do(folder):
     run = withhold.train("moco", "photos/", encoder="first", epochs=0.2, batch_size=8, out="second", queue=16)
     again = withhold.train("moco", "photos/", encoder="second", epochs=0.2, batch_size=8, out="third", queue=16)

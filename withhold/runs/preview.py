@@ -10,11 +10,13 @@ from withhold import data
 from withhold import methods as registry
 from withhold.errors import UsageError
 from withhold.files import writing
+from withhold.options import Options
 from withhold.orders import whole
 from withhold.pictures import Columns, grid
 from withhold.report import gallery
 from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
 from withhold.runs.run import Run
+from withhold.runs.start import find_start
 from withhold.training import prepare
 
 
@@ -39,9 +41,10 @@ def preview(
         _save(gallery.columns(run.method, [gallery.draw(part, seed) for part in run.streams(*sources)], seed), out)
         return
     cls = registry.find(method)
-    parameters = registry.configure(cls, parameters)
-    chosen, decoding = choose(cls, sources, parameters, encoder, size)
     with TemporaryDirectory() as folder:
+        start = find_start(Options(encoder=encoder), Path(folder))
+        parameters = start.configure(cls, parameters)
+        chosen, decoding = choose(cls, sources, parameters, encoder, size, start=start.encoder)
         if "tokenizer" in decoding:
             make_tokenizer(cls, sources, chosen, decoding, Path(folder))
         streams = load_streams(cls, sources, decoding)

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from withhold import methods as registry
 from withhold.errors import UsageError
 from withhold.files import writing
+from withhold.methods import Method
 from withhold.options import Options
 from withhold.runs.run import Run
 
@@ -26,6 +28,11 @@ class Start:
     encoder: dict[str, Any] | None = None
     window: dict[str, Any] = field(default_factory=dict)
     lineage: list[dict[str, Any]] = field(default_factory=list)
+
+    def configure(self, cls: type[Method], given: dict[str, Any]) -> dict[str, Any]:
+        """All parameters of the method: what is `given`, then the window, then the defaults."""
+        window = {name: self.window[name] for name in registry.parameters(cls) if name in self.window}
+        return registry.configure(cls, window | given)
 
 
 def find_start(options: Options, folder: Path) -> Start:

@@ -73,9 +73,7 @@ def train(
         raise UsageError(f"The run {folder} exists: add --resume to go on with it, or name another --out.")
 
     start = find_start(options, folder)
-    given = {name: value for name, value in given.items() if name not in own}
-    window = {name: start.window[name] for name in registry.parameters(cls) if name in start.window}
-    parameters = registry.configure(cls, window | given)
+    parameters = start.configure(cls, {name: value for name, value in given.items() if name not in own})
     chosen, decoding = choose(
         cls, sources, parameters, options.encoder, options.size, options.pretrained, start.encoder
     )
