@@ -94,7 +94,11 @@ def test_items_whose_labels_it_was_told_are_no_test(folder):
     with open(folder / "few.csv", newline="") as file:
         told = {row["path"] for row in csv.DictReader(file)}
     assert 0 < measured["n_test"] == len(set(tested) - told) < 250
-    (again,) = run.evaluate("pictures", "./pictures", labels="all.csv", protocols=("classifier",))
+    with open(folder / "all.csv", newline="") as file:  # the same files by another address, with labels of their own
+        rows = "".join(f"pictures/{row['path']},{row['label']}\n" for row in csv.DictReader(file))
+    (folder / "tested.csv").write_text("path,label\n" + rows)
+    assert main(["evaluate", "run", "pictures", "tested.csv", "--labels", "few.csv", "--protocol", "classifier"]) == 0
+    (again,) = (row for row in run.results() if row["data"] == "tested.csv")
     assert again["n_test"] == 500 - len(told)
     with pytest.raises(UsageError, match=r"told the labels of all items of \./pictures/"):
         run.evaluate("./pictures/", labels="few.csv", protocols=("classifier",))

@@ -19,21 +19,23 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     mask is carried through the video.
     """
     parser.add_argument("run", help="the folder that `withhold train` made")
-    parser.add_argument("data", help="as for `withhold train`")
+    parser.add_argument("data", help="what the probes learn from, as for `withhold train`")
+    parser.add_argument("test", nargs="?", help="to be measured on (default: the test part of DATA, or a fifth)")
     parser.add_argument(
         "--protocol", help="knn, linear, lowshot, retrieval, crossmodal, finetune, classifier, tracking, or the path "
         "of a Python file, joined by commas (default: knn,linear, and classifier where the method has learned to name "
         "classes; tracking where DATA has masks)",
     )  # fmt: skip
-    parser.add_argument("--labels", help="a csv file with the labels")
+    parser.add_argument("--labels", help="a csv file with the labels of DATA; TEST has its own")
     parser.add_argument("--test-fraction", type=float, default=0.2, help="where DATA has no test part of its own")
     parser.add_argument("--supervised", action="store_true", help="train the same network with all labels, to compare")
     parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
     options = parser.parse_intermixed_args(arguments)
     run = withhold.load(options.run)
     results = run.evaluate(
-        options.data, protocols=tuple(options.protocol.split(",")) if options.protocol else None, labels=options.labels,
-        test_fraction=options.test_fraction, supervised=options.supervised, strict=options.strict,
+        options.data, options.test, protocols=tuple(options.protocol.split(",")) if options.protocol else None,
+        labels=options.labels, test_fraction=options.test_fraction, supervised=options.supervised,
+        strict=options.strict,
     )  # fmt: skip
     if options.json:
         return print_json({"run": str(run.folder), "results": results})

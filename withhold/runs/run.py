@@ -219,6 +219,7 @@ class Run:
         told are left out of what is measured on.
 
         Args:
+            labels: a file with those of `source`; a `test` has its own.
             protocols: their names, or paths of Python files (see `withhold.evaluation.protocols`); by default "knn" and
                 "linear", and "classifier" before them for a method that has learned to name classes. "tracking" takes a
                 folder of sequences with masks, and nothing else; it is the default there.
@@ -244,12 +245,15 @@ class Run:
             rows = evaluation.evaluate(self.encoder, None, sequences, protocols, source=str(source), **options)
             return self._keep(rows)
         wanted = tuple(dict.fromkeys(part for need in taken for part in need.parts))
-        beside: dict[str, Any] = {"labels": labels, "strict": strict, "parts": wanted}
-        parts = {"train": source, "test": test} if test is not None else data.splits(source, self.kind_of(source))
-        if parts:
-            bank, queries = (self.load_data(parts[part], **beside) for part in ("train", "test"))
+        beside: dict[str, Any] = {"strict": strict, "parts": wanted}
+        parts = {} if test is not None else data.splits(source, self.kind_of(source))
+        bank = self.load_data(parts.get("train", source), labels=labels, **beside)
+        if test is not None:
+            queries = self.load_data(test, **beside)
+        elif parts:
+            queries = self.load_data(parts["test"], labels=labels, **beside)
         else:
-            bank, queries = self.load_data(source, **beside).split(test_fraction, self.seed)
+            bank, queries = bank.split(test_fraction, self.seed)
         queries = without_told(self.folder, self.encoder.kind, queries)
         return self._keep(evaluation.evaluate(self.encoder, bank, queries, protocols, **options))
 
