@@ -25,6 +25,9 @@ class Plan:
         warmup: share of the steps in which the learning rate rises.
         clip: largest joint norm of the gradients; 0 for no limit.
         accumulate: parts into which a batch is cut to save memory.
+        encoder_lr: share of the learning rate that the encoder gets; by default 0.1 if it has learned before, else 1.
+        layer_decay: how the learning rate falls from each stage of the encoder to the one before it; by default 0.8
+            if the encoder has learned before, else 1.
         seed: of weights, order and views.
     """
 
@@ -36,6 +39,8 @@ class Plan:
     warmup: float = 0.1
     clip: float = 0.0
     accumulate: int = 1
+    encoder_lr: float | None = None
+    layer_decay: float | None = None
     seed: int = 0
 
 
@@ -74,11 +79,13 @@ class Options(Plan):
     def __post_init__(self):
         if self.epochs is not None and self.minutes is not None:
             raise UsageError("--epochs and --minutes are two budgets: give one of them.")
-        for name in ("epochs", "minutes", "batch_size", "size", "lr"):
+        for name in ("epochs", "minutes", "batch_size", "size", "lr", "layer_decay"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UsageError(f"The {name.replace('_', ' ')} must be above 0, not {value:g}.")
-        for name, least in {"seed": 0, "devices": 1, "nodes": 1, "accumulate": 1, "clip": 0, "weight_decay": 0}.items():
+        leasts = dict.fromkeys(("devices", "nodes", "accumulate"), 1)
+        leasts |= dict.fromkeys(("seed", "clip", "weight_decay", "encoder_lr"), 0)
+        for name, least in leasts.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"The {name.replace('_', ' ')} must be at least {least}, not {value}.")

@@ -6,7 +6,8 @@ import torch
 
 from withhold import data, evaluation, kinds, nets
 from withhold.evaluation.features import plain_batches
-from withhold.evaluation.supervised import Finetune, Supervised, train
+from withhold.evaluation.supervised import train
+from withhold.methods.transfer.finetune import Finetune
 
 
 @pytest.fixture
@@ -40,15 +41,15 @@ def test_batches_hold_as_many_frames_as_they_hold_images(clips):
 
 def test_the_supervised_control_sees_one_crop_of_a_clip(photos):
     still = torch.from_numpy(photos[:8]).permute(0, 3, 1, 2)[:, None].expand(-1, 4, -1, -1, -1)
-    method = Supervised(nets.build("convnet", size=32, channels=3), ("a", "b"))
+    method = Finetune(nets.build("convnet", size=32, channels=3), ("a", "b"))
     seen, _ = method.hide({"labelled": (still, torch.arange(8) % 2)})
     assert seen.shape == (8, 4, 3, 32, 32)
     assert torch.equal(seen[:, 0], seen[:, 3])
     assert not torch.equal(seen[:, 0], still[:, 0] / 255)
 
 
-@pytest.mark.parametrize("cls", [Supervised, Finetune])
-def test_networks_learn_from_labelled_clips(cls, clips):
+@pytest.mark.parametrize("learned", [False, True])
+def test_networks_learn_from_labelled_clips(learned, clips):
     encoder = nets.build("conv3d", size=32, channels=3)
-    learner = train(cls, encoder, clips, images=48, seed=0, device=torch.device("cpu"))
+    learner = train(encoder, clips, learned=learned, images=48, seed=0, device=torch.device("cpu"))
     assert evaluation.scores(learner, clips).shape == (6, 2)

@@ -4,8 +4,8 @@ from torch.nn import functional as F
 
 from withhold.errors import UsageError
 from withhold.evaluation import protocols
-from withhold.evaluation.logistic import fit, moments
 from withhold.evaluation.protocols import finetune, knn, linear, lowshot
+from withhold.nets.logistic import fit, moments
 
 
 def test_names_are_the_files():

@@ -6,7 +6,8 @@ import torch
 
 from withhold import data, evaluation, kinds, nets, views
 from withhold.contract.tiny import RATE, sounds, videos
-from withhold.evaluation.supervised import Finetune, Supervised, train
+from withhold.evaluation.supervised import train
+from withhold.methods.transfer.finetune import Finetune
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +46,10 @@ def test_what_has_no_map_is_found_by_its_features(tones):
     assert rows[2]["value"] > 0.8, "low tones are nearer to low ones"
 
 
-@pytest.mark.parametrize("cls", [Supervised, Finetune])
-def test_a_network_learns_sounds_with_their_labels(cls, tones):
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_network_learns_sounds_with_their_labels(learned, tones):
     encoder = nets.build("audio-cnn", rate=RATE)
-    learner = train(cls, encoder, tones.select(range(64)), images=640, seed=0, device=torch.device("cpu"))
+    learner = train(encoder, tones.select(range(64)), learned=learned, images=640, seed=0, device=torch.device("cpu"))
     rest = tones.select(range(64, 128))
     nets.refresh_statistics(learner.encoder, evaluation.plain_batches([rest], "cpu"))
     said = evaluation.scores(learner, rest).argmax(1)
@@ -56,14 +57,14 @@ def test_a_network_learns_sounds_with_their_labels(cls, tones):
 
 
 def test_supervision_sees_each_sound_changed_each_time(tones):
-    learner = Supervised(nets.build("audio-cnn", rate=RATE), ("0", "1"))
+    learner = Finetune(nets.build("audio-cnn", rate=RATE), ("0", "1"))
     batch = {"labelled": (tones.batch(range(8)), torch.zeros(8, dtype=torch.int64))}
-    first, labels = learner.hide(batch)
+    first, targets = learner.hide(batch)
     second, _ = learner.hide(batch)
     assert first.shape == second.shape == (8, 1, 40, 101)
     assert (first - second).abs().flatten(1).amax(1).min() > 0.1
     assert (first == 0).float().mean() > 0.02, "masks are the mean"
-    assert torch.equal(labels, torch.zeros(8, dtype=torch.int64))
+    assert torch.equal(targets, torch.tensor([[1.0, 0.0]]).expand(8, 2))
 
 
 def test_features_of_pairs_come_from_both(photo_samples):

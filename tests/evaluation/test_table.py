@@ -134,7 +134,7 @@ def test_the_default_budget_follows_the_data(encoder, make_samples, monkeypatch)
     for count in (10, 500, 2000):
         samples = make_samples([0, 1] * count)
         evaluation.evaluate(encoder, samples, samples, pixels=False, protocols=("knn",))
-    assert budgets == [20_000, 30_000, 100_000]
+    assert budgets == [2_000, 30_000, 100_000]  # 20 items a hundred times, 1,000 thirty times, 4,000 no more
 
 
 def sentence(*arguments, **options) -> str:

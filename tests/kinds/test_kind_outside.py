@@ -120,9 +120,7 @@ def test_a_kind_is_one_file(folder):
     assert {row["encoder"] for row in rows} == {"trained", "untrained", "points"}
     assert {row["value"] for row in rows if row["encoder"] == "points"} == {1.0}
     curves = run.load_data(source)
-    learner = supervised.train(
-        supervised.Supervised, run.untrained(), curves, images=80, seed=0, device=torch.device("cpu")
-    )
+    learner = supervised.train(run.untrained(), curves, learned=False, images=80, seed=0, device=torch.device("cpu"))
     assert evaluation.scores(learner, curves).shape == (40, 2)
     index = search.build(run.embed(source), folder / "index")
     found = index.query("rising/0.curve", 3)

@@ -163,14 +163,23 @@ def test_lars_scales_weights_that_are_not_decayed_and_never_biases():
     assert torch.allclose(steps[0.0], steps[1e-9])
 
 
-def test_the_encoder_may_learn_slower():
+def test_the_learning_rate_falls_from_stage_to_stage_towards_the_input():
     class Tiny(ImageEncoder):
         def __init__(self):
             super().__init__(4, 3, 8, 1)
-            self.layer = nn.Conv2d(3, 4, 1)
+            self.first, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
+            self.bare = nn.Parameter(torch.zeros(4, 1, 1))
+            self.outside = nn.Parameter(torch.zeros(2, 2))
+
+        def stages(self):
+            return [[self.first, self.bare], [self.last]]
 
     encoder, head = Tiny(), nn.Linear(4, 2)
-    groups = build([nn.ModuleList([encoder, head])], Optimizer(encoder=0.1), lr=1.0).param_groups
+    modules = [nn.ModuleList([encoder, head])]
+    groups = build(modules, Optimizer(), lr=1.0, encoder_lr=0.1, layer_decay=0.5).param_groups
     shares = {id(p): group["share"] for group in groups for p in group["params"]}
-    assert {shares[id(p)] for p in encoder.parameters()} == {0.1}
+    assert {shares[id(p)] for p in (*encoder.first.parameters(), encoder.bare)} == {0.05}
+    assert {shares[id(p)] for p in (*encoder.last.parameters(), encoder.outside)} == {0.1}
     assert {shares[id(p)] for p in head.parameters()} == {1.0}
+    assert groups[0]["share"] == 1.0  # the journal shows the first group's learning rate
+    assert {group["share"] for group in build(modules, Optimizer(), lr=1.0).param_groups} == {1.0}

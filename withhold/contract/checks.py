@@ -238,9 +238,14 @@ def cut_batches(trial: Trial) -> None:
 def half_precision(trial: Trial) -> None:
     """It trains in half precision: its encoder's layers do, and what the loss sees is float32 again."""
     method = trial.make()
-    halved = []
+    halved: list[bool] = []
+
+    def note(*_: Any) -> None:
+        if not torch.is_inference_mode_enabled():  # where `prepare` looks at features, which are float32
+            halved.append(torch.is_autocast_enabled("cpu"))
+
     for part in method.encoder.modules():
-        part.register_forward_pre_hook(lambda *_: halved.append(torch.is_autocast_enabled("cpu")))
+        part.register_forward_pre_hook(note)
     fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
     fit(method, trial.feed(method, 16), Plan(steps=2), fabric=fabric)
     require(halved and all(halved), "Its encoder runs in full precision: leave autocast on in `predict`.")

@@ -20,10 +20,10 @@ from withhold.evaluation.task import Task
 from withhold.methods import Classifier
 from withhold.nets import Encoder
 
-REPEATS = 30
+REPEATS, MOST_REPEATS = 30, 100
 log = logging.getLogger("withhold")
 
-LEAST_IMAGES, MOST_IMAGES = 20_000, {"cpu": 100_000, "cuda": 2_000_000}
+FEW_IMAGES, MOST_IMAGES = 20_000, {"cpu": 100_000, "cuda": 2_000_000}
 SMALL = 200
 """Test items below which an accuracy shows its interval."""
 
@@ -56,6 +56,7 @@ def evaluate(
     classifier: Classifier | None = None,
     pixels: bool = True,
     budget: int | None = None,
+    flip: float = 0.5,
     seed: int = 0,
     device: str | torch.device = "cpu",
     source: str | None = None,
@@ -82,8 +83,9 @@ def evaluate(
         supervised: also train the untrained network on the labels, and measure its features likewise.
         classifier: the method that trained the encoder, where it answers with classes itself.
         pixels: also measure raw items.
-        budget: images, counted with repeats, that fine-tuning and the supervised network see; by default 30 times the
-            training items, at least 20,000 and at most 100,000 on a CPU or 2,000,000 on a GPU.
+        budget: images, counted with repeats, that fine-tuning and the supervised network see; by default each item 100
+            times, until these are 20,000, and 30 times of more; at most 100,000 on a CPU or 2,000,000 on a GPU.
+        flip: probability with which these see a mirror image.
         source: what a person called the test data; by default as the samples say.
 
     Raises:
@@ -105,7 +107,8 @@ def evaluate(
     shown: list[Any] = learned or (test if train is None else [train])  # type: ignore[assignment]
 
     def images(learned_on: Any) -> int:
-        return budget or min(max(REPEATS * len(learned_on), LEAST_IMAGES), MOST_IMAGES[device.type])
+        few = min(MOST_REPEATS * len(learned_on), FEW_IMAGES)
+        return budget or min(max(REPEATS * len(learned_on), few), MOST_IMAGES[device.type])
 
     def refreshed(network: Encoder, items: list[Any]) -> Encoder:
         network = copy.deepcopy(network).to(device)
@@ -120,7 +123,7 @@ def evaluate(
             part = train.of(encoder.kind).labelled("the supervised network")
             log.info("training a supervised network on %s labels", f"{len(part):,}")
             taught = labels_seen.train(
-                labels_seen.Supervised, controls["untrained"], part, images=images(part), seed=seed, device=device
+                controls["untrained"], part, learned=False, images=images(part), seed=seed, device=device, flip=flip
             )
             yield "supervised", refreshed(taught.encoder, [part]), taught
         if pixels:
@@ -134,7 +137,7 @@ def evaluate(
         tasks: dict[Any, Task] = {}  # one for all protocols that take the same: it keeps features
         for protocol in found:
             known, asked = given[protocol]
-            rest = (images(known or ()), answers, row, getattr(encoder, "size", 0))
+            rest = (images(known or ()), answers, row, getattr(encoder, "size", 0), flip)
             task = tasks.setdefault(protocol.takes, Task(network, known, asked, seed, device, *rest))
             about = {
                 "encoder": row, "protocol": protocol.name, "data": source or asked.source,

@@ -11,8 +11,8 @@ from torch import Tensor
 from withhold import data, kinds, nets
 from withhold.data import Samples
 from withhold.errors import UsageError
-from withhold.evaluation.logistic import moments
 from withhold.methods import Classifier
+from withhold.nets.logistic import moments
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Task:
         classifier: the method that trained the encoder, where it answers with classes itself.
         row: what the encoder is called in the table.
         size: pixels of the images that the trained encoder sees, also where a control is measured; 0 if it sees none.
+        flip: probability of a mirror image, where a protocol trains on views of images.
     """
 
     encoder: Any  # Encoder | None; a protocol knows which sort it takes
@@ -40,6 +41,7 @@ class Task:
     classifier: Classifier | None = None
     row: str = "trained"
     size: int = 0
+    flip: float = 0.5
 
     @property
     def classes(self) -> int:

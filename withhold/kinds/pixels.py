@@ -23,10 +23,6 @@ class Image(Traits):
         """Pixels in [0, 1] as float32 [n, c*h*w], averaged down to 32 px at most."""
         return nets.rows(nn.Identity(), lambda images: shrink(images, SIDE), samples, "cpu")
 
-    def change(self, items, encoder, rng):
-        """Images uint8 [n, c, h, w] -> crops and flips of them; of a clip [n, t, c, h, w] the same one throughout."""
-        return views.augment(items, rng, crop=(0.4, 1.0))
-
     def answered(self, source, load):
         return data.each_image(source)  # of any shape
 

@@ -34,13 +34,6 @@ class Audio(Traits):
 
         return nets.rows(nn.Identity(), statistics, samples, "cpu")
 
-    def change(self, items, encoder, rng):
-        """Sounds int16 [n, s], louder or softer, earlier or later; for an encoder of sounds, masked spectrograms."""
-        heard = views.time_shift(views.gain(views.to_float(items), rng, 6.0), rng, 0.1)
-        if not isinstance(encoder, nets.AudioEncoder):
-            return heard
-        return views.mask_bands(encoder.normalize(heard), rng, 0.2, 0.2)
-
     def items(self, samples, indices, encoder):
         return [encode(sound, samples.measured().rate) for sound in samples.read(np.asarray(indices))]
 

@@ -7,11 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from withhold import nets, views
+from withhold import nets
 from withhold.data import Samples
 from withhold.data.kind import Item, Unreadable
 from withhold.errors import UsageError, WithholdError, suggestion
-from withhold.nets import Encoder
 
 Input = tuple[str, tuple[str, ...], str]
 """What the input of an ONNX encoder is called, the decode parameters that are an item's shape, what it is made of."""
@@ -38,10 +37,6 @@ class Traits:
             train: what the features may be derived from, such as the weights of words; by default the items.
         """
         return nets.rows(nn.Identity(), lambda items: items.flatten(1), samples, "cpu")
-
-    def change(self, items: Any, encoder: Encoder, rng: torch.Generator) -> Any:
-        """What `data` gives of a batch -> a random view that `encoder` takes, in which a class stays what it is."""
-        return views.to_float(items)
 
     def images(self, samples: Samples) -> int:
         """As how many images an item counts, where so many are looked at."""
@@ -86,9 +81,6 @@ class Together(Traits):
 
     def raw(self, samples, train=None):
         return torch.cat([part.raw(samples.of(part.name), train and train.of(part.name)) for part in self.parts], dim=1)
-
-    def change(self, items, encoder, rng):
-        return tuple(part.change(half, encoder, rng) for part, half in zip(self.parts, items, strict=True))
 
     def images(self, samples):
         return self.parts[0].images(samples)

@@ -26,7 +26,6 @@ class Optimizer:
         lr: peak learning rate at 256 items a step; scaled with the batch, linearly (sgd, lars) or by its root.
         weight_decay: not applied to biases and normalisation parameters.
         betas: AdamW's averages.
-        encoder: share of the learning rate that the encoder's parameters get; below 1 to fine-tune it.
         schedule: the learning rate's course: "cosine" falls to a thousandth of the peak and "constant" stays there,
             both after a warm-up; "cyclic" falls along a cosine `cycles` times, with no warm-up, so that cycle i starts
             where `Method.progress` is i / `cycles` (Loshchilov & Hutter, ICLR 2017, equation 5, with equal cycles).
@@ -37,7 +36,6 @@ class Optimizer:
     lr: float = 1e-3
     weight_decay: float = 1e-4
     betas: tuple[float, float] = (0.9, 0.999)
-    encoder: float = 1.0
     schedule: Literal["cosine", "constant", "cyclic"] = "cosine"
     cycles: int = 5
 
@@ -138,8 +136,9 @@ class Method(nn.Module):
     def prepare(self, **streams: Any) -> None:
         """Look at the training data before it starts (a palette, a vocabulary, clusters); the results are buffers.
 
-        A stream has a length, and `stream.batch(indices)` gives what `withhold` gets. torch's, numpy's and Python's
-        generators are seeded. A buffer that the constructor leaves empty may get the data's length here.
+        A stream has a length, and `stream.batch(indices)` gives its items as `withhold` gets them; `stream.labels` are
+        the labels, int64 [n], where it needs some. torch's, numpy's and Python's generators are seeded. A buffer that
+        the constructor leaves empty may get the data's length here.
         """
 
     def players(self) -> dict[str, list[nn.Module]]:

@@ -39,6 +39,13 @@ class Classifier(Method):
         shares = self.classify(self.encoder.take(item)).mean(0).softmax(0)
         return {"class": Class(self.classes[shares.argmax()], shares.max().item())}
 
+    def captions(self, answers: Tensor) -> list[str]:
+        """Labels [n] -> the names of the classes; shares of the classes [n, k] -> the name and share of the largest."""
+        if answers.ndim == 1:
+            return [self.classes[number] for number in answers.tolist()]
+        shares, numbers = answers.max(1)
+        return [f"{self.classes[i]} {share:.0%}" for i, share in zip(numbers.tolist(), shares.tolist(), strict=True)]
+
 
 class SemiSupervised(Classifier):
     """A classifier that learns from labelled images or texts and from unlabelled ones, to which it guesses answers.
@@ -115,13 +122,6 @@ class SemiSupervised(Classifier):
         if scores is not None:
             columns["said"] = self.captions(scores[-n:].float().softmax(1))
         return columns
-
-    def captions(self, answers: Tensor) -> list[str]:
-        """Labels [n] -> the names of the classes; shares of the classes [n, k] -> the name and share of the largest."""
-        if answers.ndim == 1:
-            return [self.classes[number] for number in answers.tolist()]
-        shares, numbers = answers.max(1)
-        return [f"{self.classes[i]} {share:.0%}" for i, share in zip(numbers.tolist(), shares.tolist(), strict=True)]
 
 
 class ConsistencyTraining(SemiSupervised):

@@ -1,5 +1,6 @@
 """What a parameter of a method takes: its type says it, and it is checked wherever a method is made."""
 
+import contextlib
 import functools
 import inspect
 import math
@@ -79,7 +80,11 @@ def convert(name: str, value: Any, kind: Any) -> Any:
     if origin in (types.UnionType, typing.Union):
         if type(None) in options and (value is None or str(value).lower() == "none"):
             return None
-        return convert(name, value, next(option for option in options if option is not type(None)))
+        *others, last = (option for option in options if option is not type(None))
+        for option in others:
+            with contextlib.suppress(ValueError):
+                return convert(name, value, option)
+        return convert(name, value, last)
     if kind is bool:
         words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         if str(value).lower() not in words:

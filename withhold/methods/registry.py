@@ -16,7 +16,8 @@ from withhold.outside import execute
 
 HERE = Path(__file__).parent
 FAMILIES = (
-    "reconstruct", "verify", "contrast", "distil", "cluster", "consistency", "cycle", "known inverse", "adapt"
+    "reconstruct", "verify", "contrast", "distil", "cluster", "consistency", "cycle", "known inverse", "adapt",
+    "supervised",
 )  # fmt: skip
 TOLD = ("classes", "targets")
 """Arguments of a constructor that the data tell: the names of the classes, in the order of their numbers; and of each

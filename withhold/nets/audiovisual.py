@@ -9,7 +9,7 @@ from withhold.nets.convnet import ConvNet
 from withhold.nets.encoder import Encoder, ImageEncoder, PixelEncoder
 from withhold.nets.heads import mlp
 from withhold.nets.registry import register
-from withhold.nets.sounds import AudioCNN, AudioEncoder
+from withhold.nets.sounds import AudioCNN, AudioEncoder, sway
 
 
 class AudioVisualEncoder(PixelEncoder):
@@ -36,6 +36,16 @@ class AudioVisualEncoder(PixelEncoder):
         if items.ndim == 5:
             return F.normalize(self(items.flatten(0, 1)).unflatten(0, items.shape[:2]).mean(1), dim=1)
         return F.normalize(self.heard(items) if items.ndim == 2 else self.seen(items), dim=1)
+
+    def light_view(self, items, rng, flip=0.0):
+        if isinstance(items, tuple):
+            return tuple(self.light_view(part, rng, flip) for part in items)
+        return sway(items, rng) if items.ndim == 2 else self.sight.light_view(items, rng, flip)
+
+    def draw(self, items):
+        """Of a pair, its clips."""
+        items = items[0] if isinstance(items, tuple) else items
+        return self.hearing.draw(items) if items.ndim == 2 else items
 
     def maps(self, images: Tensor) -> Tensor:
         """Images float [n, c, h, w] in [0, 1] -> the features of sight at every place [n, features, h', w']."""

@@ -33,6 +33,18 @@ class Encoder(nn.Module):
         """An item as `Method.apply_to` gets it -> a batch of it, or of its windows, as the encoder takes them."""
         return views.to_float(tree_map(lambda part: part[None], item))
 
+    def light_view(self, items: Any, rng: torch.Generator, flip: float = 0.0) -> Any:
+        """What `data` gives of a batch -> a random view that the encoder takes, in which a class stays what it is.
+
+        Args:
+            flip: probability of a mirror image, where there are images.
+        """
+        return views.to_float(items)
+
+    def draw(self, items: Any) -> Tensor | list[str]:
+        """What the encoder takes -> what a person looks at: images [n, c, h, w], clips [n, t, c, h, w], or captions."""
+        return items
+
     def maps(self, items: Any) -> Tensor:
         """Items -> features at every place [n, dim, ...]."""
         raise NotImplementedError(f"{type(self).__name__} defines no maps(items).")
@@ -107,6 +119,10 @@ class PixelEncoder(Encoder):
         The encoder sees it as zero; black would be a legal colour.
         """
         return images.where(~holes, self.denormalize(torch.zeros_like(images)))
+
+    def light_view(self, items, rng, flip=0.0):
+        """Crops of images uint8 [n, c, h, w], or mirror images of these; of a clip [n, t, c, h, w] the same one."""
+        return views.augment(items, rng, crop=(0.4, 1.0), flip=flip)
 
     def maps(self, images: Tensor) -> Tensor:
         """Images float [n, c, h, w] in [0, 1] -> feature map [n, dim, h', w']."""

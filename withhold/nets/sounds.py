@@ -1,5 +1,6 @@
 """Encoders of sounds."""
 
+import torch
 from torch import Tensor
 
 from withhold import views
@@ -35,6 +36,13 @@ class AudioEncoder(PixelEncoder):
         super().__init__(dim, channels=1, size=BANDS, stride=stride, mean=MEAN, std=DEVIATION)
         self.rate = rate
 
+    def light_view(self, items, rng, flip=0.0):
+        """Sounds int16 [n, s], louder or softer, earlier or later -> spectrograms with masked bands and times."""
+        return views.mask_bands(self.normalize(sway(items, rng)), rng, 0.2, 0.2)
+
+    def draw(self, items):
+        return views.draw_log_mel(self.denormalize(self.normalize(items)))
+
     def normalize(self, sounds: Tensor) -> Tensor:
         """Sounds float [n, s] in [-1, 1] -> standardised log-mel spectrograms [n, 1, mels, t]; these stay as they are.
 
@@ -47,6 +55,11 @@ class AudioEncoder(PixelEncoder):
                 f"an encoder of sounds takes [n, samples], not {list(sounds.shape)}: give a single one as sound[None]."
             )
         return (views.log_mel(sounds, self.rate, self.size) - self.mean) / self.std
+
+
+def sway(sounds: Tensor, rng: torch.Generator) -> Tensor:
+    """Sounds int16 [n, s] -> float in [-1, 1], up to 6 decibels louder or softer, up to a tenth earlier or later."""
+    return views.time_shift(views.gain(views.to_float(sounds), rng, 6.0), rng, 0.1)
 
 
 @register(name="audio-cnn")

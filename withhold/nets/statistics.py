@@ -1,6 +1,6 @@
 """Batch normalisation's running statistics."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import torch
@@ -9,15 +9,22 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @torch.no_grad()
-def refresh_statistics(network: nn.Module, batches: Iterable[Any], forward: Callable[[Any], Any] | None = None) -> None:
+def refresh_statistics(
+    network: nn.Module,
+    batches: Iterable[Any],
+    forward: Callable[[Any], Any] | None = None,
+    kept: Collection[nn.Module] = (),
+) -> None:
     """Make the running statistics of `network` the plain average over `batches`, as networks take them.
 
     Training on views leaves the statistics of views. Without batch normalisation, nothing happens.
 
     Args:
         forward: how a batch comes to the network, where it is only a part of what runs.
+        kept: modules that stay as they are.
     """
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    norms = [part for part in network.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
+    norms = [norm for norm in norms if norm not in kept]
     if not norms:
         return
     modes = {module: module.training for module in network.modules()}

@@ -15,6 +15,8 @@ from withhold.nets.vit import Transformer
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SIGNS = ("+", "-")
+DROPPED, SHOWN = 0.1, 24
+"""Share of the words that a light view lacks, and tokens of a caption."""
 LIKELY = 3
 """Tokens that a method may put around and between the texts of a window."""
 
@@ -52,6 +54,15 @@ class TextEncoder(Encoder):
     def take(self, item):
         """A text -> its token numbers [1, l]."""
         return torch.tensor([self.tokenizer.encode(item, add_special_tokens=False).ids])
+
+    def light_view(self, items, rng, flip=0.0):
+        """Token numbers [n, l] of which one in ten is unknown (word dropout: Iyyer et al., ACL 2015)."""
+        dropped = torch.rand(items.shape, generator=rng, device=items.device) < DROPPED
+        return items.masked_fill(dropped & self.ordinary[items], self.special["[UNK]"])
+
+    def draw(self, items):
+        """The first words."""
+        return self.words(items[:, :SHOWN])
 
     def counts(self, tokens: Tensor) -> Tensor:
         """Which places [n, l] a text's features are the mean over."""

@@ -97,12 +97,14 @@ def train(
         streams, cls.needs, batch_size, options.seed, device=fabric.device, rank=fabric.global_rank,
         world=fabric.world_size, orders=cls.order, groups=learner.get_buffer,
     )  # fmt: skip
+    layerwise = defaults.layerwise(options.pretrained or start.encoder is not None)
     epochs, minutes = options.epochs, options.minutes
     if epochs is None and minutes is None:
         minutes = defaults.minutes(fabric.device)
     options = replace(
         options, batch_size=batch_size, minutes=minutes, precision=fabric._precision.precision,
         steps=None if epochs is None else max(1, round(epochs * feeder.steps_per_epoch)),
+        **{name: share for name, share in layerwise.items() if getattr(options, name) is None},
     )  # fmt: skip
     config = {
         "withhold": withhold.__version__,

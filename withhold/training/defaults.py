@@ -1,6 +1,7 @@
 """Defaults that scale themselves: what to train, from the data, the budget and the hardware."""
 
 import typing
+from typing import Any
 
 import torch
 
@@ -55,6 +56,11 @@ def batch_size(method: type[Method], count: int, kind: str) -> int:
     """
     few = min(method.batch_size or kinds.of(kind).batch, 2 ** (max(2, count // 10).bit_length() - 1), count)
     return whole(method.order, max(2, few))
+
+
+def layerwise(learned: bool) -> dict[str, Any]:
+    """The learning rate of an encoder as a share, and how it falls from stage to stage: low where it has learned."""
+    return {"encoder_lr": 0.1, "layer_decay": 0.8} if learned else {"encoder_lr": 1.0, "layer_decay": 1.0}
 
 
 def minutes(device: torch.device) -> float:

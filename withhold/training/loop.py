@@ -82,7 +82,8 @@ def fit(
     recipes = {player: adapt(own[player], plan.optimizer, plan.lr, plan.weight_decay) for player in method.players()}
     peaks = {player: peak_lr(recipe, batches.batch_size * fabric.world_size) for player, recipe in recipes.items()}
     optimizers = {
-        player: build(modules, recipes[player], peaks[player]) for player, modules in method.players().items()
+        player: build(modules, recipes[player], peaks[player], plan.encoder_lr, plan.layer_decay)
+        for player, modules in method.players().items()
     }
     scaling = fabric.strategy.precision  # of the loss, in float16: its gradient is scaled down before a step
     step, steps = 0, plan.steps

@@ -1,7 +1,7 @@
 """Optimisers and the learning rate's course."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -86,20 +86,33 @@ def adapt(own: Optimizer, name: str | None, lr: float | None, weight_decay: floa
     )
 
 
-def build(modules: Iterable[nn.Module], recipe: Optimizer, lr: float) -> torch.optim.Optimizer:
+def build(
+    modules: Sequence[nn.Module],
+    recipe: Optimizer,
+    lr: float,
+    encoder_lr: float | None = None,
+    layer_decay: float | None = None,
+) -> torch.optim.Optimizer:
     """The optimiser of `recipe` over the trainable parameters of `modules`, at peak learning rate `lr`.
 
-    A group's "share" is its part of the learning rate, which whoever sets the rate multiplies in.
+    A group's "share" is its part of the learning rate, which whoever sets the rate multiplies in: 1, of the last stage
+    of an encoder `encoder_lr`, and of each stage before it `layer_decay` times that of the next one; None stands for 1.
     """
-    trained = dict.fromkeys(p for module in modules for p in module.parameters() if p.requires_grad)
-    inside = {
-        p for module in modules for part in module.modules() if isinstance(part, Encoder) for p in part.parameters()
-    }
+    last, decay = (1.0 if share is None else share for share in (encoder_lr, layer_decay))
+    shares: dict[nn.Parameter, float] = {}
+    for encoder in (part for module in modules for part in module.modules() if isinstance(part, Encoder)):
+        for place, stage in enumerate(reversed(encoder.stages())):
+            for part in stage:
+                for weight in part.parameters() if isinstance(part, nn.Module) else [part]:
+                    shares.setdefault(weight, last * decay**place)  # an outer encoder comes first
+        for weight in encoder.parameters():
+            shares.setdefault(weight, last)
+    grouped: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for weight in dict.fromkeys(p for module in modules for p in module.parameters() if p.requires_grad):
+        grouped.setdefault((shares.get(weight, 1.0), weight.ndim > 1), []).append(weight)
     groups = [
         {"params": chosen, "weight_decay": recipe.weight_decay * decayed, "share": share, "scaled": decayed}
-        for share, below in ((1.0, False), (recipe.encoder, True))
-        for decayed in (True, False)
-        if (chosen := [p for p in trained if (p.ndim > 1) == decayed and (p in inside) == below])
+        for (share, decayed), chosen in sorted(grouped.items(), key=lambda group: group[0], reverse=True)
     ]
     if recipe.name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, betas=recipe.betas)

@@ -1,7 +1,7 @@
 """Fine-tuning: the whole network goes on from the encoder's weights, with the labels."""
 
 from withhold.evaluation.features import scores
-from withhold.evaluation.supervised import Finetune, train
+from withhold.evaluation.supervised import train
 from withhold.evaluation.task import Task
 
 
@@ -10,6 +10,9 @@ def measure(task: Task) -> list[dict]:
     if task.encoder is None:
         return []
     task.require_known()
-    tuned = train(Finetune, task.encoder, task.train, images=task.budget, seed=task.seed, device=task.device)
+    tuned = train(
+        task.encoder, task.train, learned=task.row != "untrained", images=task.budget, seed=task.seed,
+        device=task.device, flip=task.flip,
+    )  # fmt: skip
     said = scores(tuned, task.test, device=task.device).argmax(1)
     return [{"metric": "accuracy", "value": task.accuracy(said)}]

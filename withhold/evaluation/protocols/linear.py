@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from withhold.evaluation.logistic import Linear, fit
 from withhold.evaluation.task import Task
+from withhold.nets.logistic import Linear, fit
 
 STRENGTHS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 HELD_OUT = 0.2

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from withhold.evaluation.logistic import fit
 from withhold.evaluation.task import Task
+from withhold.nets.logistic import fit
 
 SHOTS = (1, 5, 10)
 DRAWS = 5

@@ -8,8 +8,6 @@ from withhold import losses, views
 from withhold.methods import ConsistencyTraining, Count, NonNegative, Optimizer, Positive, Probability, Share, method
 from withhold.nets import TextEncoder
 
-SHOWN = 24  # tokens of a picture
-
 
 @method(
     paper="Xie, Dai, Hovy, Luong & Le, NeurIPS 2020",
@@ -77,5 +75,5 @@ class UDAText(ConsistencyTraining):
     def picture(self, seen, withheld, scores=None):
         """The first words of what was seen, and of what the guesses were made from."""
         labels, answers, texts = withheld
-        seen, texts = (self.encoder.words(part[:, :SHOWN]) for part in (seen, texts))
+        seen, texts = (self.encoder.draw(part) for part in (seen, texts))
         return super().picture(seen, (labels, answers, texts), scores)

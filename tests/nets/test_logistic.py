@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from withhold.evaluation.logistic import fit, moments
+from withhold.nets.logistic import fit, moments
 
 
 @pytest.fixture
