@@ -195,7 +195,7 @@ def test_of_a_model_that_also_reads_the_part_that_sees_is_taken(transformers, tm
 
 def test_a_wrong_name_or_size_is_said(transformers, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(UsageError, match=r"Transformers has no vision model hf:.*nothing"):
+    with pytest.raises(UsageError, match=r"Transformers has no model hf:.*nothing"):
         nets.build(f"hf:{tmp_path}/nothing", size=32, channels=3)
     save(tmp_path, vit_config(transformers), transformers.ViTModel)
     with pytest.raises(UsageError, match="cannot take images of 4 pixels"):
@@ -252,3 +252,62 @@ def test_models_of_timm_by_its_interface(monkeypatch):
     assert nets.build("timm:maps", size=32, channels=3).maps(images(2, 3, 32)).shape == (2, 3, 8, 8)
     with pytest.raises(UsageError, match="timm has no model 'token'"):
         nets.build("timm:token", size=32, channels=3)
+
+
+@pytest.fixture
+def bert(transformers, tmp_path):
+    """A tiny language model in a folder, with its tokenizer; and a text's numbers by it."""
+    from withhold.data.tables import Lines
+    from withhold.data.texts import train_tokenizer
+
+    folder = tmp_path / "tiny-bert"
+    tokenizer = train_tokenizer(Lines(["the ship sails the sea"] * 5), "words", "the texts")
+    size = tokenizer.get_vocab_size()
+    config = transformers.BertConfig(
+        vocab_size=size, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=12,
+    )  # fmt: skip
+    save(folder, config, transformers.BertModel)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+def test_a_language_model_is_an_encoder_of_texts(transformers, bert):
+    name = f"hf:{bert}"
+    assert nets.takes(name) == ("tokenizer", "tokens")
+    encoder = nets.build(name, tokenizer=str(bert / "tokenizer.json"), tokens=8, pretrained=True).eval()
+    assert (encoder.kind, encoder.dim, len(encoder.stages())) == ("text", 16, 4)
+    tokens = torch.zeros(2, 8, dtype=torch.int32)
+    tokens[0, :5] = encoder.take("the ship sails the sea")[0]
+    tokens[1, :2] = encoder.take("the sea")[0]
+    theirs = transformers.BertModel.from_pretrained(bert).eval()
+    with torch.no_grad():
+        found = encoder(tokens)
+        for row, length in ((0, 5), (1, 2)):
+            alone = theirs(tokens[row : row + 1, :length].long()).last_hidden_state[0].mean(0)
+            torch.testing.assert_close(found[row], alone)
+    assert encoder.take("the sea " * 10).shape == (2, 12)
+    fresh = nets.build(name, tokenizer=str(bert / "tokenizer.json"), tokens=8)
+    assert not torch.equal(fresh.model.embeddings.word_embeddings.weight, theirs.embeddings.word_embeddings.weight)
+
+
+def test_a_language_model_reads_no_more_than_it_knows(bert, tmp_path):
+    from withhold.data.tables import Lines
+    from withhold.data.texts import train_tokenizer
+
+    with pytest.raises(UsageError, match="reads 12 tokens at once, not 13: give tokens=12"):
+        nets.build(f"hf:{bert}", tokenizer=str(bert / "tokenizer.json"), tokens=13)
+    other = str(tmp_path / "other.json")
+    train_tokenizer(Lines(["one two three four five six seven"] * 5), "words", "the texts").save(other)
+    with pytest.raises(UsageError, match="knows 9 tokens, and the tokenizer has 12: leave tokenizer"):
+        nets.build(f"hf:{bert}", tokenizer=other, tokens=8)
+
+
+@pytest.mark.parametrize("weights", [True, False])
+def test_what_fits_published_weights_can_be_built_without_them(transformers, tmp_path, weights):
+    theirs = save(tmp_path, vit_config(transformers), transformers.ViTModel)
+    encoder = nets.build(f"hf:{tmp_path}", size=48, channels=1, pretrained=True, weights=weights)
+    state = {name.removeprefix("network.model."): value for name, value in encoder.state_dict().items()}
+    known = theirs.state_dict()
+    assert all(state[name].shape == value.shape for name, value in known.items())
+    assert all(torch.equal(state[name], value) for name, value in known.items()) == weights

@@ -27,7 +27,7 @@ def test_every_kind_has_a_name():
     [
         ("audio-cnn", {"size": 32, "channels": 3}, "no rate"),
         ("convnet", {"tokenizer": "tokenizer.json", "tokens": 64}, "no size and no channels"),
-        ("hf:some/model", {"rate": 16_000}, "no size and no channels"),
+        ("timm:some_model", {"rate": 16_000}, "no size and no channels"),
     ],
 )
 def test_an_encoder_for_other_data_is_refused(name, inputs, lacking):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from withhold import losses, nets
+from withhold.training.ranks import synchronize_batch_norm
 
 
 def random(*shape, seed=0):
@@ -278,3 +279,21 @@ def test_the_statistics_of_a_part_are_those_of_what_comes_to_it():
 
 def test_without_batch_norm_there_is_nothing_to_refresh():
     nets.refresh_statistics(nets.build("vit-tiny", size=16, channels=1), iter(lambda: 1 / 0, None))
+
+
+def test_held_statistics_stay_in_training_and_when_others_are_refreshed():
+    encoder = nets.build("convnet", size=16, channels=3)
+    held = nets.build("convnet", size=16, channels=3)
+    held.load_state_dict(encoder.state_dict())
+    nets.hold_statistics(held)
+    assert held.state_dict().keys() == encoder.state_dict().keys()
+    x = torch.rand(8, 3, 16, 16)
+    before = {name: value.clone() for name, value in held.named_buffers()}
+    alone = held.train()(x)[:1]
+    torch.testing.assert_close(held(x[:1]), alone)  # whatever else is in the batch
+    nets.refresh_statistics(held, [x])
+    synchronize_batch_norm(held)
+    copy.deepcopy(held).train()(x)
+    assert all(torch.equal(value, before[name]) for name, value in held.named_buffers())
+    held(x).sum().backward()
+    assert all(weight.grad is not None for weight in held.parameters())

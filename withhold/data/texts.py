@@ -148,10 +148,11 @@ def load_tokenizer(name: str | os.PathLike) -> "Tokenizer":
 
     name = os.fspath(name)
     try:
-        if name.startswith("hf:"):
-            tokenizer = Tokenizer.from_pretrained(name.removeprefix("hf:"))
+        place = Path(name.removeprefix("hf:"))
+        if name.startswith("hf:") and not place.exists():
+            tokenizer = Tokenizer.from_pretrained(str(place))
         else:
-            tokenizer = Tokenizer.from_file(str(Path(name) / "tokenizer.json" if Path(name).is_dir() else name))
+            tokenizer = Tokenizer.from_file(str(place / "tokenizer.json" if place.is_dir() else place))
     except Exception as error:  # which has no kinds of its own
         raise WithholdError(f"{name} is no tokenizer: {str(error).rstrip('.')}.") from error
     lacking = [token for token in SPECIAL if tokenizer.token_to_id(token) is None]

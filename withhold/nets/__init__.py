@@ -16,7 +16,7 @@ from withhold.nets.recurrent import Continuation, Recurrent
 from withhold.nets.registry import build, names, register, takes
 from withhold.nets.resnet import ResNet
 from withhold.nets.sounds import AudioEncoder
-from withhold.nets.statistics import refresh_statistics
+from withhold.nets.statistics import HeldStatistics, hold_statistics, refresh_statistics
 from withhold.nets.teacher import Teacher, cosine_momentum
 from withhold.nets.text import TextEncoder, TextTransformer, WordVectors
 from withhold.nets.tracking import TEMPERATURE, at_pixels, bumps, centres, pointer, propagate, track
@@ -25,9 +25,9 @@ from withhold.nets.vit import Transformer, ViT, positions
 
 __all__ = [
     "TEMPERATURE", "AudioEncoder", "AudioVisualEncoder", "ChannelWise", "Continuation", "ConvNet", "Decoder",
-    "Discriminator", "EfficientNetLite0", "Encoder", "FineConv", "Generator", "ImageEncoder", "ImagePool", "LeNet",
-    "MemoryBank", "PixelEncoder", "Queue", "Recurrent", "ResNet", "Teacher", "TextEncoder", "TextTransformer",
-    "Transformer", "ViT", "VideoEncoder", "WordVectors", "at_pixels", "batches", "build", "bumps", "centres",
-    "cosine_momentum", "features", "frozen", "mlp", "names", "pointer", "positions", "propagate",
-    "refresh_statistics", "register", "rows", "takes", "track",
+    "Discriminator", "EfficientNetLite0", "Encoder", "FineConv", "Generator", "HeldStatistics", "ImageEncoder",
+    "ImagePool", "LeNet", "MemoryBank", "PixelEncoder", "Queue", "Recurrent", "ResNet", "Teacher", "TextEncoder",
+    "TextTransformer", "Transformer", "ViT", "VideoEncoder", "WordVectors", "at_pixels", "batches", "build", "bumps",
+    "centres", "cosine_momentum", "features", "frozen", "hold_statistics", "mlp", "names", "pointer", "positions",
+    "propagate", "refresh_statistics", "register", "rows", "takes", "track",
 ]  # fmt: skip

@@ -1,6 +1,5 @@
 """Other libraries' networks, and anybody's own, as encoders."""
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -58,14 +57,7 @@ class Adapter(ImageEncoder):
         return images.mean(1, keepdim=True) if self.channels == 1 else images
 
     def stages(self):
-        """The longest row of blocks inside the network, what comes before it, and what comes after."""
-        rows = [part for part in self.network.modules() if isinstance(part, nn.ModuleList | nn.Sequential)]
-        blocks = max(rows, key=len, default=nn.ModuleList())
-        inside = {id(parameter) for parameter in blocks.parameters()}
-        order = list(self.network.parameters())
-        first = next((place for place, parameter in enumerate(order) if id(parameter) in inside), len(order))
-        after = [parameter for parameter in order[first:] if id(parameter) not in inside]
-        return [stage for stage in (order[:first], *([block] for block in blocks), after) if stage]
+        return stages(self.network)
 
     def encode(self, x: Tensor) -> Tensor:
         out = self.network(x)
@@ -79,11 +71,23 @@ class Adapter(ImageEncoder):
         return out
 
 
+def stages(network: nn.Module) -> list[list[Any]]:
+    """The longest row of blocks inside a network, what comes before it, and what comes after."""
+    rows = [part for part in network.modules() if isinstance(part, nn.ModuleList | nn.Sequential)]
+    blocks = max(rows, key=len, default=nn.ModuleList())
+    inside = {id(parameter) for parameter in blocks.parameters()}
+    order = list(network.parameters())
+    first = next((place for place, parameter in enumerate(order) if id(parameter) in inside), len(order))
+    after = [parameter for parameter in order[first:] if id(parameter) not in inside]
+    found: list[list[Any]] = [order[:first], *([block] for block in blocks), after]
+    return [stage for stage in found if stage]
+
+
 def adapt(module: nn.Module, size: int, channels: int) -> ImageEncoder:
     """Anybody's own `module` with a `dim`, which maps images [n, channels, h, w] to [n, dim] or [n, dim, h, w]."""
     if not isinstance(getattr(module, "dim", None), int):
         raise UsageError(f"{type(module).__name__} is no encoder: give it a `dim`, the length of its feature vectors.")
-    encoder = _measured(type(module).__name__, lambda: Adapter(module, size, channels, inputs=channels), size)
+    encoder = measured(type(module).__name__, lambda: Adapter(module, size, channels, inputs=channels), size)
     if encoder.dim != module.dim:
         raise UsageError(
             f"{type(module).__name__} says that its dim is {module.dim}, but it gives {encoder.dim} features."
@@ -91,39 +95,7 @@ def adapt(module: nn.Module, size: int, channels: int) -> ImageEncoder:
     return encoder
 
 
-def transformers(name: str, size: int, channels: int, pretrained: bool) -> ImageEncoder:
-    """A vision model of Transformers, by its name on the hub or a local folder."""
-    try:
-        from transformers import AutoConfig, AutoModel
-        from transformers.image_processing_base import ImageProcessingMixin
-    except ImportError as error:
-        raise UsageError(f"hf:{name} needs Transformers: pip install 'withhold[transformers]'.") from error
-    try:
-        config = AutoConfig.from_pretrained(name)
-        if pretrained:
-            model = AutoModel.from_pretrained(name)
-        else:
-            config = getattr(config, "vision_config", config)
-            config.image_size, config.num_channels = size, channels
-            model = AutoModel.from_config(config)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"Transformers has no vision model hf:{name} ({_line(error)}): check the name.") from error
-    model = getattr(model, "vision_model", model)  # of a model that also reads text, the part that sees
-    try:
-        processor, _ = ImageProcessingMixin.get_image_processor_dict(name)
-    except OSError:
-        processor = {}
-    inputs = getattr(model.config, "num_channels", 3)
-    mean, std = processor.get("image_mean"), processor.get("image_std")
-    scale = {"mean": mean, "std": std} if mean and std and len(mean) == inputs else {}
-    patch = getattr(model.config, "patch_size", None)
-    patch = patch if isinstance(patch, int) else None
-    return _measured(
-        f"hf:{name}", lambda: Adapter(_LastHiddenState(model), size, channels, inputs, patch, **scale), size
-    )
-
-
-def timm(name: str, size: int, channels: int, pretrained: bool) -> ImageEncoder:
+def timm(name: str, size: int, channels: int, pretrained: bool = False, weights: bool = True) -> ImageEncoder:
     """A model of timm, by its name there."""
     try:
         from timm import create_model, is_model
@@ -132,29 +104,13 @@ def timm(name: str, size: int, channels: int, pretrained: bool) -> ImageEncoder:
     if not is_model(name):
         raise UsageError(f"timm has no model {name!r}: look it up with timm.list_models().")
     inputs = 3 if pretrained else channels
-    options = {"pretrained": pretrained, "num_classes": 0, "in_chans": inputs}
+    options = {"pretrained": pretrained and weights, "num_classes": 0, "in_chans": inputs}
     try:
         model = create_model(name, img_size=size, **options)
     except TypeError:  # a convolutional network, which is built for any size
         model = create_model(name, **options)
     scale = {key: model.pretrained_cfg[key] for key in ("mean", "std")} if pretrained else {}
-    return _measured(f"timm:{name}", lambda: Adapter(_ForwardFeatures(model), size, channels, inputs, **scale), size)
-
-
-SOURCES: dict[str, Callable[..., ImageEncoder]] = {"hf": transformers, "timm": timm}
-
-
-class _LastHiddenState(nn.Module):
-    """What a model of Transformers gives beneath its heads, for images of any size that it can bear."""
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-        resizable = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
-        self.options = {"interpolate_pos_encoding": True} if resizable else {}
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(pixel_values=x, **self.options).last_hidden_state
+    return measured(f"timm:{name}", lambda: Adapter(_ForwardFeatures(model), size, channels, inputs, **scale), size)
 
 
 class _ForwardFeatures(nn.Module):
@@ -173,14 +129,16 @@ class _ForwardFeatures(nn.Module):
         return out.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "NCHW") == "NHWC" else out
 
 
-def _measured(name: str, adapt: Callable[[], Adapter], size: int) -> Adapter:
+def measured(name: str, adapt: Callable[[], Adapter], size: int) -> Adapter:
     """The adapter, whose construction tries the network out."""
     try:
         return adapt()
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        raise UsageError(f"{name} cannot take images of {size} pixels ({_line(error)}): use another size.") from error
+        raise UsageError(
+            f"{name} cannot take images of {size} pixels ({first_line(error)}): use another size."
+        ) from error
 
 
-def _line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of an error's message."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".:")

@@ -93,13 +93,13 @@ def published() -> dict[str, Tensor]:
 
 
 @register
-def efficientnet_lite0(size: int, channels: int, pretrained: bool = False) -> ImageEncoder:
+def efficientnet_lite0(size: int, channels: int, pretrained: bool = False, weights: bool = True) -> ImageEncoder:
     """Published weights see grey images as if they were colour."""
     encoder = EfficientNetLite0(size, channels)
-    if pretrained:
-        weights = [value for name, value in published().items() if not name.startswith("_fc.")]
+    if pretrained and weights:
+        values = [value for name, value in published().items() if not name.startswith("_fc.")]
         if channels == 1:
-            weights[0] = weights[0].sum(1, keepdim=True)
+            values[0] = values[0].sum(1, keepdim=True)
         own = [name for name in encoder.state_dict() if name.startswith("blocks.")]
-        encoder.load_state_dict(dict(zip(own, weights, strict=True)), strict=False)
+        encoder.load_state_dict(dict(zip(own, values, strict=True)), strict=False)
     return encoder

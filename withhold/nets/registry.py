@@ -20,8 +20,8 @@ _BUILDERS: dict[str, dict[str, Builder]] = {}
 def register(builder: Any = None, *, name: str = "") -> Any:
     """Declare a function or a class as what makes an encoder, called `name` or as it is, with hyphens.
 
-    Its arguments without a default are what the encoder must know of its input: (size, channels) of images; it also
-    has the argument `pretrained` where there are published weights.
+    Its arguments without a default are what the encoder must know of its input: (size, channels) of images. Where there
+    are published weights, it also has the arguments `pretrained` and `weights`, see `build`.
     """
     if builder is None:
         return partial(register, name=name)
@@ -43,7 +43,7 @@ def takes(name: str) -> tuple[str, ...]:
     return _takes(_find(name))
 
 
-def build(name: str | nn.Module, *, pretrained: bool = False, **inputs: Any) -> Encoder:
+def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = True, **inputs: Any) -> Encoder:
     """The encoder called `name`, for inputs of a certain kind.
 
     Args:
@@ -51,6 +51,7 @@ def build(name: str | nn.Module, *, pretrained: bool = False, **inputs: Any) -> 
             a model of Transformers or timm (for the former also a local folder); or a module with a `dim` that maps
             images to [n, dim] or [n, dim, h, w].
         pretrained: start from published weights, which `efficientnet-lite0`, `hf:NAME` and `timm:NAME` have.
+        weights: whether these are loaded; else it is only built so that they would fit.
         inputs: what `takes(name)` lists.
 
     Raises:
@@ -69,7 +70,8 @@ def build(name: str | nn.Module, *, pretrained: bool = False, **inputs: Any) -> 
             f"{name} is an encoder for other data: these have no {' and no '.join(lacking)}. Leave --encoder out, and "
             "the method takes its default."
         )
-    start = {"pretrained": pretrained} if "pretrained" in inspect.signature(builder).parameters else {}
+    published = "pretrained" in inspect.signature(builder).parameters
+    start = {"pretrained": pretrained, "weights": weights} if published else {}
     if pretrained and not start:
         raise UsageError(
             f"{name} has no published weights: leave pretrained out, or take efficientnet-lite0 or a model hf:NAME."
@@ -87,7 +89,7 @@ def _library() -> dict[str, Builder]:
 
 def _find(name: str) -> Builder:
     """The builder called `name`, of another library, or the one that the Python file at the path `name` declares."""
-    from withhold.nets import adapters
+    from withhold.nets import adapters, hub
 
     if name.endswith(".py"):
         found = _BUILDERS.pop(execute(name, "encoder").__name__, {})
@@ -95,8 +97,8 @@ def _find(name: str) -> Builder:
             raise UsageError(f"{name} declares {len(found)} encoders with @register; a file declares exactly one.")
         return next(iter(found.values()))
     source, _, rest = name.partition(":")
-    if rest and source in adapters.SOURCES:
-        return partial(adapters.SOURCES[source], rest)
+    if rest and source in ("hf", "timm"):
+        return hub.builder(rest) if source == "hf" else partial(adapters.timm, rest)
     if name not in _library():
         raise UsageError(
             f"There is no encoder {name!r}: {suggestion(name, names())} Or name one of another library's, as hf:NAME "
@@ -107,4 +109,4 @@ def _find(name: str) -> Builder:
 
 def _takes(builder: Builder) -> tuple[str, ...]:
     parameters = inspect.signature(builder).parameters.values()
-    return tuple(p.name for p in parameters if p.default is p.empty and p.name != "pretrained")
+    return tuple(p.name for p in parameters if p.default is p.empty)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from withhold.losses import gather, ranks
+from withhold.nets import HeldStatistics
 
 
 class BatchNormAcrossRanks(_BatchNorm):
@@ -42,7 +43,7 @@ def synchronize_batch_norm(module: nn.Module) -> None:
     torch's SyncBatchNorm, stays as it is.
     """
     for part in module.modules():
-        if isinstance(part, _BatchNorm) and not isinstance(part, BatchNormAcrossRanks):
+        if isinstance(part, _BatchNorm) and not isinstance(part, BatchNormAcrossRanks | HeldStatistics):
             kind = type(part)
             part.__class__ = type(kind.__name__, (kind, BatchNormAcrossRanks), {})  # comes between `kind` and its base
 

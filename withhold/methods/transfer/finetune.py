@@ -91,12 +91,14 @@ class Finetune(Classifier):
         self.frozen = [encoder] if freeze == "all" else [part for stage in stages[: freeze or 0] for part in stage]
         for part in self.frozen:
             part.requires_grad_(False)
+            if isinstance(part, nn.Module):
+                nets.hold_statistics(part)
         self.register_buffer("shares", torch.full((len(classes),), 1 / len(classes)))
         if l2_sp:
             self.register_buffer("start", self.tuned().detach())
 
     def train(self, mode: bool = True):
-        """What is frozen stays in eval mode: it keeps the batch statistics that it came with."""
+        """What is frozen stays in eval mode, without dropout."""
         super().train(mode)
         for part in self.frozen:
             if isinstance(part, nn.Module):
@@ -122,12 +124,6 @@ class Finetune(Classifier):
             weight = found.weight / deviation[:, None]
             self.head.weight.data.copy_(weight.T)
             self.head.bias.data.copy_(found.bias - mean @ weight)
-
-    def finish(self, plain):
-        """Statistics of plain items, but where they are frozen."""
-        if self.encoder not in self.frozen:
-            norms = [norm for part in self.frozen if isinstance(part, nn.Module) for norm in part.modules()]
-            nets.refresh_statistics(self.encoder, plain(), kept=norms)
 
     def withhold(self, labelled):
         """What `data` gives of a batch, and labels [n] -> light views; shares of the classes [n, k]."""

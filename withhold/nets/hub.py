@@ -1,0 +1,117 @@
+"""Models of Transformers as encoders, of images or of texts: by a name on the hub, or from a local folder."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from withhold.errors import UsageError
+from withhold.nets.adapters import Adapter, first_line, measured, stages
+from withhold.nets.encoder import ImageEncoder
+from withhold.nets.text import TextEncoder
+
+
+def builder(name: str) -> Callable[..., Any]:
+    """What makes an encoder of the model `name`, as `nets.register` describes it."""
+    return partial(texts if hasattr(_config(name), "vocab_size") else images, name)
+
+
+def images(name: str, size: int, channels: int, pretrained: bool = False, weights: bool = True) -> ImageEncoder:
+    """A vision model; of one that also reads texts, the part that sees."""
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    config = _config(name)
+    if not pretrained:
+        config = getattr(config, "vision_config", config)
+        config.image_size, config.num_channels = size, channels
+    model = _model(name, config, pretrained and weights)
+    model = getattr(model, "vision_model", model)
+    try:
+        processor, _ = ImageProcessingMixin.get_image_processor_dict(name)
+    except OSError:
+        processor = {}
+    inputs = getattr(model.config, "num_channels", 3)
+    mean, std = processor.get("image_mean"), processor.get("image_std")
+    scale = {"mean": mean, "std": std} if mean and std and len(mean) == inputs else {}
+    patch = getattr(model.config, "patch_size", None)
+    patch = patch if isinstance(patch, int) else None
+    return measured(
+        f"hf:{name}", lambda: Adapter(_LastHiddenState(model), size, channels, inputs, patch, **scale), size
+    )
+
+
+def texts(name: str, tokenizer: str, tokens: int, pretrained: bool = False, weights: bool = True) -> TextEncoder:
+    """A language model, with the tokenizer that it was trained with."""
+    return TextAdapter(f"hf:{name}", _model(name, _config(name), pretrained and weights), tokenizer, tokens)
+
+
+class TextAdapter(TextEncoder):
+    """A model of token numbers, whose last hidden states are the features of the tokens; padding counts for nothing.
+
+    Args:
+        name: what a person called it.
+        tokens: in a window.
+    """
+
+    def __init__(self, name: str, model: nn.Module, tokenizer: str, tokens: int):
+        config: Any = model.config
+        super().__init__(config.hidden_size, tokenizer)
+        self.model, self.tokens = model, getattr(config, "max_position_embeddings", tokens)
+        if self.vocabulary > config.vocab_size:
+            raise UsageError(
+                f"{name} knows {config.vocab_size:,} tokens, and the tokenizer has {self.vocabulary:,}: leave "
+                "tokenizer=... out, and it takes its own."
+            )
+        if tokens > self.tokens:
+            raise UsageError(f"{name} reads {self.tokens} tokens at once, not {tokens}: give tokens={self.tokens}.")
+
+    def take(self, item):
+        """A text -> its windows [n, tokens], padded."""
+        return nn.utils.rnn.pad_sequence(super().take(item)[0].split(self.tokens), batch_first=True)
+
+    def maps(self, tokens):
+        seen = self.counts(tokens)
+        seen = seen | ~seen.any(1, keepdim=True)  # attention to nothing at all is not a number
+        return self.model(input_ids=tokens.long(), attention_mask=seen.long()).last_hidden_state.transpose(1, 2)
+
+    def counts(self, tokens):
+        return tokens != 0
+
+    def stages(self):
+        return stages(self.model)
+
+
+class _LastHiddenState(nn.Module):
+    """What a model of Transformers gives beneath its heads, for images of any size that it can bear."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+        resizable = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
+        self.options = {"interpolate_pos_encoding": True} if resizable else {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(pixel_values=x, **self.options).last_hidden_state
+
+
+def _config(name: str) -> Any:
+    try:
+        from transformers import AutoConfig
+    except ImportError as error:
+        raise UsageError(f"hf:{name} needs Transformers: pip install 'withhold[transformers]'.") from error
+    try:
+        return AutoConfig.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"Transformers has no model hf:{name} ({first_line(error)}): check the name.") from error
+
+
+def _model(name: str, config: Any, weights: bool) -> Any:
+    """The model without a head: with its published weights, or as `config` describes it with fresh ones."""
+    from transformers import AutoModel
+
+    try:
+        return AutoModel.from_pretrained(name) if weights else AutoModel.from_config(config)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"Transformers has no model hf:{name} ({first_line(error)}): check the name.") from error
