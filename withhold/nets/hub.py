@@ -1,8 +1,11 @@
 """Models of Transformers as encoders, of images or of texts: by a name on the hub, or from a local folder."""
 
+import contextlib
 import inspect
+import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -45,6 +48,16 @@ def images(name: str, size: int, channels: int, pretrained: bool = False, weight
 def texts(name: str, tokenizer: str, tokens: int, pretrained: bool = False, weights: bool = True) -> TextEncoder:
     """A language model, with the tokenizer that it was trained with."""
     return TextAdapter(f"hf:{name}", _model(name, _config(name), pretrained and weights), tokenizer, tokens)
+
+
+def keep(name: str, folder: Path) -> None:
+    """Write what `builder` needs into a folder, which then stands for the model, but for its weights."""
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    _config(name).save_pretrained(folder)
+    with contextlib.suppress(OSError):  # a language model has no such file
+        processor, _ = ImageProcessingMixin.get_image_processor_dict(name)
+        (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2), encoding="utf-8")
 
 
 class TextAdapter(TextEncoder):

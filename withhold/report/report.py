@@ -198,7 +198,8 @@ def facts(run: "Run") -> dict[str, str]:
     start = "published weights" if encoder["pretrained"] else "fresh weights"
     if stages := config.get("lineage"):
         told = [f"{stage['method']} on {', '.join(map(os.path.basename, stage['data']))}" for stage in stages]
-        start = f"weights of {', then '.join(told)}"
+        start = f"{start}, then those of" if encoder["pretrained"] else "weights of"
+        start = f"{start} {', then '.join(told)}"
     values = {
         "Data": run.trained_on + (f", {len(classes)} classes" if classes else ""),
         "Parameters": _listed(config["parameters"]) or "none",

@@ -89,8 +89,9 @@ def choose(
         decoding["rate"] = (start or {}).get("rate", usual)
     kind = next(iter(kinds(cls, decoding).values()))
     name = start["name"] if start else name or defaults.encoder(cls, defaults.device(), kind)
-    encoder: dict[str, Any] = {"name": name, "pretrained": pretrained}
-    encoder |= {field: decoding[field] for field in nets.takes(name) if field in decoding}
+    kept: dict[str, Any] = {part: start[part] for part in ("start", "model") if part in start} if start else {}
+    encoder: dict[str, Any] = {"name": name, "pretrained": start["pretrained"] if start else pretrained, **kept}
+    encoder |= {field: decoding[field] for field in nets.takes(address(encoder)) if field in decoding}
     if "channels" in encoder:
         encoder["channels"] = start["channels"] if start else cls.channels or decoding["channels"]
         if cls.channels not in (None, encoder["channels"]):
@@ -98,7 +99,12 @@ def choose(
                 f"{cls.name} takes an encoder of images with {counted(cls.channels, 'channel')}, and this one has "
                 f"{encoder['channels']}: leave --encoder out."
             )
-    return encoder | ({"start": start["start"]} if start else {}), decoding
+    return encoder, decoding
+
+
+def address(encoder: dict[str, Any]) -> str:
+    """What `nets` builds the encoder from that a run's configuration describes."""
+    return f"hf:{encoder['model']}" if "model" in encoder else encoder["name"]
 
 
 def make_tokenizer(
@@ -184,7 +190,8 @@ def build_encoder(config: dict[str, Any], seed: int) -> Encoder:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = nets.build(**{name: value for name, value in config.items() if name != "start"})
+        inputs = {name: value for name, value in config.items() if name not in ("name", "start", "model")}
+        encoder = nets.build(address(config), weights="start" not in config, **inputs)
     if "start" in config:
         try:
             encoder.load_state_dict(load_file(config["start"]))

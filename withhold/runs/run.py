@@ -67,8 +67,9 @@ class Run:
         for part in (self.config["encoder"], self.config["decoding"]):
             if "tokenizer" in part:  # which lies in the folder, wherever that was moved
                 part["tokenizer"] = str(self.folder / "tokenizer.json")
-        if "start" in self.config["encoder"]:
-            self.config["encoder"]["start"] = str(self.folder / "start.safetensors")
+        for part, name in (("start", "start.safetensors"), ("model", "model")):
+            if part in self.config["encoder"]:
+                self.config["encoder"][part] = str(self.folder / name)
 
     def _name_files(self, method: str | None, encoder: str | None) -> None:
         """Put the Python files that a person named in the place of the run's, which are executed only if known here."""

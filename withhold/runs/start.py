@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from withhold import methods as registry
+from withhold import nets
 from withhold.errors import UsageError
 from withhold.files import writing
 from withhold.methods import Method
+from withhold.nets import hub
 from withhold.options import Options
+from withhold.runs.build import address, build_encoder
+from withhold.runs.export import write_weights
 from withhold.runs.run import Run
 
 
@@ -19,8 +23,8 @@ class Start:
     """Where a training begins.
 
     Attributes:
-        encoder: the configuration of the encoder that it goes on from, "start" being the file of its weights; None for
-            an encoder with fresh or published weights.
+        encoder: the configuration of the encoder that it goes on from, "start" being the file of its weights and
+            "model" the folder that describes a model of the hub; None for another encoder.
         window: how that encoder's data are cut and decoded, which the method takes over unless a person says otherwise.
         lineage: the trainings before, the first one first: method, data and the digest of the encoder.
     """
@@ -43,10 +47,13 @@ def find_start(options: Options, folder: Path) -> Start:
     """
     if (folder / "config.json").is_file():
         config = Run(folder).config
-        own = "start" in config["encoder"]
-        return Start(config["encoder"], config["parameters"], config["lineage"]) if own else Start()
-    if options.encoder is None or not (Path(options.encoder) / "config.json").is_file():
+        if "start" in config["encoder"] or "model" in config["encoder"]:
+            return Start(config["encoder"], config["parameters"], config["lineage"])
         return Start()
+    if options.encoder is None or not (Path(options.encoder) / "config.json").is_file():
+        named = options.encoder or ""
+        reads = named.startswith("hf:") and "tokenizer" in nets.takes(named)
+        return Start(window={"tokenizer": named} if reads else {})
     run = Run(options.encoder)
     if options.pretrained:
         raise UsageError(f"{run.folder} and published weights are two starts: leave --pretrained out.")
@@ -58,9 +65,22 @@ def find_start(options: Options, folder: Path) -> Start:
 
 
 def keep_start(encoder: dict[str, Any], folder: Path) -> None:
-    """Copy the weights that `encoder` starts from into the folder, which then needs no other one."""
-    path, kept = Path(encoder["start"]), folder / "start.safetensors"
-    if not kept.is_file() or not filecmp.cmp(path, kept, shallow=False):
-        with writing(kept) as partial:
-            shutil.copyfile(path, partial)
-    encoder["start"] = str(kept)
+    """Put what `encoder` starts from into the folder, which then needs nothing else: its weights, and its description.
+
+    Args:
+        encoder: a run's "encoder", where they are named.
+    """
+    kept, model = folder / "start.safetensors", folder / "model"
+    if "start" in encoder:
+        path = Path(encoder["start"])
+        if not kept.is_file() or not filecmp.cmp(path, kept, shallow=False):
+            with writing(kept) as partial:
+                shutil.copyfile(path, partial)
+        encoder["start"] = str(kept)
+    elif encoder["pretrained"]:
+        write_weights(kept, build_encoder(encoder, 0))
+        encoder["start"] = str(kept)
+    if encoder["name"].startswith("hf:"):
+        if encoder.get("model") != str(model):
+            hub.keep(address(encoder).removeprefix("hf:"), model)
+        encoder["model"] = str(model)

@@ -83,13 +83,12 @@ def train(
     told: dict[str, Any] = {"classes": ("this", "that"), "targets": {"this": ("one", "other"), "that": None}}
     build_method(cls, chosen, parameters, options.seed, told)
     prepare_folder(folder)
-    if start.encoder is not None:
-        keep_start(chosen, folder)
+    keep_start(chosen, folder)
     streams = load_streams(cls, sources, decoding, labels=options.labels, strict=options.strict)
     told = tell(cls, streams)
     learner = build_method(cls, chosen, parameters, options.seed, told)
     fabric = _fabric(learner, options)
-    addresses = {"labels": options.labels} | ({"encoder": options.encoder} if start.encoder else {})
+    addresses = {"labels": options.labels} | ({"encoder": options.encoder} if start.lineage else {})
 
     longest = max(streams.values(), key=lambda samples: len(samples.windows()))
     batch_size = options.batch_size or defaults.batch_size(cls, len(longest.windows()), longest.kind)
@@ -97,7 +96,7 @@ def train(
         streams, cls.needs, batch_size, options.seed, device=fabric.device, rank=fabric.global_rank,
         world=fabric.world_size, orders=cls.order, groups=learner.get_buffer,
     )  # fmt: skip
-    layerwise = defaults.layerwise(options.pretrained or start.encoder is not None)
+    layerwise = defaults.layerwise("start" in chosen)
     epochs, minutes = options.epochs, options.minutes
     if epochs is None and minutes is None:
         minutes = defaults.minutes(fabric.device)
