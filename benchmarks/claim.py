@@ -23,8 +23,11 @@ from record import RESULTS, cpu_minutes, record
 import withhold
 from withhold import evaluation
 from withhold.data import Samples
+from withhold.methods import find
 from withhold.training import defaults
 
+KEPT = RESULTS.parent.parent / "runs"
+"""Where the runs lie that others go on from."""
 ONE_STEP = 1e-9
 """The epochs of a run that is made for what surrounds its training: an encoder with fresh weights, decoded data."""
 LEAST = 2000
@@ -44,11 +47,7 @@ def measure(claim: Claim, share: float, peer: tuple[str, ...]) -> dict[str, Any]
             found |= getattr(measures, claim.method)(claim, split, at)
         else:
             began = cpu_minutes()
-            run = withhold.train(
-                claim.like or claim.method, *split.streams, encoder=claim.encoder, seed=claim.seed,
-                epochs=ONE_STEP if claim.like else share * claim.epochs, out=at.folder / "run", **split.settings,
-                **claim.settings,
-            )  # fmt: skip
+            run = trained(claim, split, at, share)
             if not claim.like:
                 found |= {"parameters": run.config["parameters"], "training": run.config["outcome"]}
                 found["training_cpu_minutes"] = round(cpu_minutes() - began, 2)
@@ -61,6 +60,23 @@ def measure(claim: Claim, share: float, peer: tuple[str, ...]) -> dict[str, Any]
         if share == 1:
             record(claim.name, found, *drawn)
     return found
+
+
+def trained(claim: Claim, split: data.Split, at: Place, share: float) -> withhold.Run:
+    """The run of a row; of one that others go on from it is kept for them."""
+    others = share == 1 and any(row.start == claim for row in ROWS.values())
+    folder = (KEPT if others else at.folder) / claim.name
+    if (folder / "encoder.safetensors").is_file():
+        return withhold.load(folder)
+    method = claim.like or claim.method
+    encoder = claim.encoder
+    if claim.start is not None:
+        before = getattr(data, claim.start.data[0])(at, *claim.start.data[1:])
+        encoder = str(trained(claim.start, before, at, share).folder)
+    return withhold.train(
+        method, *split.streams[: len(find(method).needs)], encoder=encoder, seed=claim.seed, out=folder,
+        epochs=ONE_STEP if claim.like else share * claim.epochs, **split.settings | claim.settings,
+    )  # fmt: skip
 
 
 def evaluate(claim: Claim, run: withhold.Run, split: data.Split, share: float) -> list[dict[str, Any]]:

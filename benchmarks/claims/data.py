@@ -65,9 +65,28 @@ def digits(at: Place) -> Split:
     return Split((train,), train, test)
 
 
-def few_images(at: Place, name: str, count: int) -> Split:
+def images(at: Place, name: str, size: int = 32) -> Split:
+    """The training images of a data set and its test images: PACS's sketches and Omniglot's letters are halved."""
+    if name == "pacs-sketch":
+        train, test = data.load(at.root / "pacs" / "sketch.parquet", size=size, channels=3).split(0.5, at.seed)
+    elif name == "omniglot":
+        train, test = letters(at, size).split(0.5, at.seed)
+    else:
+        train, test = (data.load(part, size=size) for part in data.splits(str(at.root / name)).values())
+    return Split((train,), train, test)
+
+
+def letters(at: Place, size: int) -> Samples:
+    """Omniglot's characters. Its folders are alphabets, with a folder for each character in them."""
+    samples = data.load(at.root / "omniglot" / "images_background_small1.zip", size=size)
+    classes, numbers = np.unique([path.rpartition("/")[0] for path in samples.names], return_inverse=True)
+    return samples.with_labels(numbers.astype(np.int64), tuple(classes.tolist()))
+
+
+def few_images(at: Place, name: str, count: int, size: int = 32) -> Split:
     """`count` labels, as many of each class, and all images without."""
-    train, test = (data.load(part, size=32) for part in data.splits(str(at.root / name)).values())
+    whole = images(at, name, size)
+    train, test = whole.train, whole.test
     kept = _draw(train.labels, count, at.seed)
     labelled = train.with_labels(kept, train.classes)
     settings = {"flip": 0.0} if name == "fashion-mnist" else {}  # whose mirror images look like other things
@@ -141,11 +160,7 @@ def two_hands(at: Place) -> Split:
 
 def halves(at: Place, name: str) -> Split:
     """PACS's photographs, or Omniglot's characters: a half to learn from, and a half to ask for."""
-    source = {"pacs": "pacs/photo.parquet", "omniglot": "omniglot/images_background_small1.zip"}[name]
-    samples = data.load(at.root / source, size={"pacs": 64, "omniglot": 48}[name])
-    if name == "omniglot":  # whose folders are alphabets, with a folder for each character in them
-        classes, numbers = np.unique([path.rpartition("/")[0] for path in samples.names], return_inverse=True)
-        samples = samples.with_labels(numbers.astype(np.int64), tuple(classes.tolist()))
+    samples = letters(at, 48) if name == "omniglot" else data.load(at.root / "pacs" / "photo.parquet", size=64)
     learned, asked = samples.split(0.5, at.seed)
     return Split((learned,), learned, asked)
 

@@ -26,6 +26,7 @@ class Claim:
         measures: functions of `claims.measures`.
         controls: the rows beside which it stands.
         like: of a control, a method whose encoder it has.
+        start: the row whose encoder it goes on from.
     """
 
     group: str
@@ -39,6 +40,7 @@ class Claim:
     measures: Sequence[str] = ()
     controls: Sequence["Claim"] = ()
     like: str = ""
+    start: "Claim | None" = None
 
     @property
     def on(self) -> str:
@@ -50,7 +52,8 @@ class Claim:
         settings = {} if self.like else self.settings
         set_to = [f"{key}={value}".removesuffix(".0") for key, value in settings.items()]
         length = f"{self.epochs:g}epochs" if self.epochs else ""
-        words = (self.on, self.method, self.encoder, *set_to, length, f"seed{self.seed}")
+        start = self.start and f"from={self.start.method}"
+        words = (self.on, self.method, self.encoder, start, *set_to, length, f"seed{self.seed}")
         return f"{self.group}/" + "-".join(filter(None, words))
 
 
@@ -189,8 +192,42 @@ def translation() -> list[Claim]:
     return [Claim("translation", ("two_hands",), "cyclegan", "convnet", 6, measures=("read_by_another",))]
 
 
+def starts() -> list[Claim]:
+    """From one training to the next: a probe, the whole network, and the rest without labels, from several starts."""
+    probe, published = {"freeze": "all"}, {"pretrained": True}
+    row = partial(Claim, "starts", protocols=("classifier", "linear"))
+    found = []
+    for name, size, passes, counts in (
+        ("cifar10", 64, (4, 0.4), {100: 200, 250: 300, 4000: 1200}),
+        ("pacs-sketch", 96, (60, 4), {70: 200}),
+        ("omniglot", 96, (60, 2), {680: 400}),
+    ):
+        views = {"flip": 0.0} if name == "omniglot" else {}
+        measured = partial(row, protocols=("knn", "linear"))
+        small = measured(("images", name), "simclr", "convnet", passes[0], settings=views)
+        large = measured(("images", name, size), "simclr", "efficientnet-lite0", passes[1], settings=published | views)
+        further = [small, large] + [replace(large, method="lejepa", epochs=0.15)] * (name == "cifar10")
+        for count, steps in counts.items():
+            few = row(("few_images", name, count), "finetune", "convnet", round(64 * steps / count), settings=views)
+            many = replace(few, data=(*few.data, size), encoder="efficientnet-lite0", settings=views | published)
+            found += [
+                replace(few, settings=views | probe), replace(few, settings=views | {"probe": False}),
+                replace(many, settings=many.settings | probe), many, replace(few, start=small),
+            ]  # fmt: skip
+            for start in further:
+                tuned = few if start is small else many
+                found.append(replace(tuned, settings=views | probe, start=start))
+            if (name, count) != ("cifar10", 4000):
+                rest = 1.5 if name == "cifar10" else 40
+                found.append(replace(few, method="uda", epochs=rest, start=small))
+                found.append(replace(many, method="uda", epochs=0.15 * rest))
+        found += further
+    return found
+
+
 CLAIMS = [
-    *encoders(), *gpu(), *few_labels(), *domains(), *retrieval(), *videos(), *sounds(), *texts(), *translation()
+    *encoders(), *gpu(), *few_labels(), *domains(), *retrieval(), *videos(), *sounds(), *texts(), *translation(),
+    *starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""
