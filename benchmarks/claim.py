@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ def measure(claim: Claim, share: float, peer: tuple[str, ...]) -> dict[str, Any]
         if hasattr(measures, claim.method):  # a control that no network of ours is part of
             found |= getattr(measures, claim.method)(claim, split, at)
         else:
+            needs = find(claim.like or claim.method).needs
+            split = replace(split, streams=split.streams[: len(needs)])  # the labelled alone, where it takes no more
             began = cpu_minutes()
             run = trained(claim, split, at, share)
             if not claim.like:
@@ -68,13 +71,12 @@ def trained(claim: Claim, split: data.Split, at: Place, share: float) -> withhol
     folder = (KEPT if others else at.folder) / claim.name
     if (folder / "encoder.safetensors").is_file():
         return withhold.load(folder)
-    method = claim.like or claim.method
     encoder = claim.encoder
     if claim.start is not None:
         before = getattr(data, claim.start.data[0])(at, *claim.start.data[1:])
         encoder = str(trained(claim.start, before, at, share).folder)
     return withhold.train(
-        method, *split.streams[: len(find(method).needs)], encoder=encoder, seed=claim.seed, out=folder,
+        claim.like or claim.method, *split.streams, encoder=encoder, seed=claim.seed, out=folder,
         epochs=ONE_STEP if claim.like else share * claim.epochs, **split.settings | claim.settings,
     )  # fmt: skip
 
