@@ -79,6 +79,24 @@ def test_lowshot_on_digits(digits, make_task):
     assert lowshot.measure(make_task(*digits)) == rows
 
 
+def test_lowshot_is_scikit_learns_on_standardised_features_of_unit_length(digits, make_task):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import Normalizer, StandardScaler
+
+    task = make_task(*digits)
+    scaler = StandardScaler().fit(task.bank.numpy())
+    bank, queries = (Normalizer().transform(scaler.transform(part.numpy())) for part in (task.bank, task.queries))
+    rng = torch.Generator().manual_seed(task.seed)
+    drawn = [lowshot.draw(task.labels, 1, rng) for _ in range(lowshot.DRAWS)]
+    theirs = [
+        LogisticRegression(C=1 / (10 * lowshot.STRENGTH), max_iter=2000, tol=1e-6)
+        .fit(bank[rows], task.labels[rows])
+        .score(queries, task.answers)
+        for rows in drawn
+    ]
+    assert lowshot.measure(task)[0]["value"] == pytest.approx(sum(theirs) / len(theirs), abs=0.01)
+
+
 def test_lowshot_leaves_out_shots_that_the_smallest_class_cannot_give(make_samples, make_task):
     samples = make_samples([0] * 12 + [1] * 6 + [2] * 30)
     assert [row["shots"] for row in lowshot.measure(make_task(samples, samples))] == [1, 5]
