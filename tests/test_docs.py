@@ -34,6 +34,7 @@ def home(tmp_path, photos, monkeypatch):
         folder = tmp_path / "photos" / ("temple" if i % 2 == 0 else "flower")
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(crop).save(folder / f"{i}.png")
+    shutil.copytree(tmp_path / "photos", tmp_path / "other-photos")
     listed = [f"temple/{i}.png,temple\nflower/{i + 1}.png,flower" for i in range(0, 12, 2)]
     (tmp_path / "few.csv").write_text("\n".join(["path,label", *listed]))
     from datasets import Dataset
@@ -50,6 +51,9 @@ def home(tmp_path, photos, monkeypatch):
     rng = np.random.default_rng(0)
     for i in range(24):
         (tmp_path / f"{i}.wav").write_bytes(encode((8000 * rng.standard_normal(4000)).astype(np.int16), 8000))
+        kept = tmp_path / "recordings" / ("hiss", "hum")[i % 2] / f"{i}.wav"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tmp_path / f"{i}.wav", kept)
     pairs = [f"photos/{'temple' if i % 2 == 0 else 'flower'}/{i}.png,{i}.wav,{i % 2}" for i in range(24)]
     (tmp_path / "pairs.csv").write_text("\n".join(["image,sound,label", *pairs]))
     monkeypatch.chdir(tmp_path)
@@ -77,10 +81,10 @@ def film_cats(folder, photos):
             Image.fromarray(picture).save(folder / "davis" / part / "dog" / f"{number:05d}.png")
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "examples.md"], ids=lambda page: page.stem)
-def test_every_command_runs(page, home):
+@pytest.mark.parametrize("name", ["README.md", "docs/examples.md", "docs/classifier.md"])
+def test_every_command_runs(name, home):
     """As it stands there, but for the length of the training."""
-    commands = [line.split("#")[0].strip() for block in blocks(page, "sh") for line in block.splitlines()]
+    commands = [line.split("#")[0].strip() for block in blocks(ROOT / name, "sh") for line in block.splitlines()]
     ran = []
     for command in filter(None, commands):
         words = shlex.split(
