@@ -1,6 +1,7 @@
 """The commands as a person types them, and the sentences they get for what cannot be done."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -363,6 +364,24 @@ def test_what_goes_on_is_said_once(monkeypatch, capsys):
     monkeypatch.setattr(withhold, "train", interrupted)
     main(["train", "rotation", "digits", "--resume", "--seed", "3"])
     assert "withhold train rotation digits --seed 3 --resume\n" in capsys.readouterr().err
+
+
+def test_names_in_messages_are_escaped(photos, tmp_path, capsys, monkeypatch):
+    """Those of a log and of an error; a table of embeddings holds them, even one that is no UTF-8."""
+    names = ["[red]\x1b[31m.png", "caf\udce9.png"]
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, crop in zip(names, photos, strict=False):
+        Image.fromarray(crop).save(folder / name)
+    (folder / "no\n\u202eimage.png").write_text("")
+    with monkeypatch.context() as patch:
+        patch.setattr(logging.root, "handlers", [])  # pytest's own
+        arguments = [str(folder), "--out", str(tmp_path / "run")]
+        assert main(["train", "rotation", *arguments, *FAST, "--batch-size", "2"]) == 0
+        assert main(["embed", str(tmp_path / "run"), str(folder), "--out", str(tmp_path / "e.parquet")]) == 0
+        assert "such as no\\n\\u202eimage.png (" in capsys.readouterr().err
+    assert pyarrow.parquet.read_table(tmp_path / "e.parquet")["path"].to_pylist() == [names[0], "caf\\udce9.png"]
+    fails(capsys, ["train", "rotation", str(folder), "--strict"], 1, "no\\n\\u202eimage.png in ")
 
 
 def test_damaged_runs_are_named(run, pictures, tmp_path, capsys):

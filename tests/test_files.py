@@ -2,13 +2,14 @@
 
 import contextlib
 import errno
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from withhold.errors import UsageError, WithholdError
-from withhold.files import prepare_folder, writing, writing_folder
+from withhold.files import prepare_folder, write_json, writing, writing_folder
 
 
 def test_a_file_and_its_folders_appear_when_it_is_whole(tmp_path):
@@ -22,6 +23,12 @@ def test_a_file_and_its_folders_appear_when_it_is_whole(tmp_path):
         raise KeyboardInterrupt
     assert path.read_text() == "whole"
     assert [entry.name for entry in path.parent.iterdir()] == ["x.txt"]
+
+
+def test_json_holds_names_of_any_bytes(tmp_path):
+    write_json(tmp_path / "x.json", {"name": "日本\udce9"})
+    assert json.loads((tmp_path / "x.json").read_text("utf-8")) == {"name": "日本\udce9"}
+    assert "日本" in (tmp_path / "x.json").read_text("utf-8")
 
 
 def test_places_where_nothing_can_be_written(tmp_path, monkeypatch):
