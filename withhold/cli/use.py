@@ -53,10 +53,12 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--labels", help="a csv file with labels")
     parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
     options = parser.parse_intermixed_args(arguments)
-    table = withhold.load(options.run).embed(options.data, labels=options.labels, strict=options.strict)
+    from withhold.files import claiming
     from withhold.runs import write_table
 
-    write_table(Path(options.out), table)
+    with claiming(Path(options.out), ".parquet", options.data, options.labels):
+        table = withhold.load(options.run).embed(options.data, labels=options.labels, strict=options.strict)
+        write_table(Path(options.out), table)
     if options.json:
         return print_json({"out": options.out, "rows": table.num_rows, "dim": table["embedding"].type.list_size})
     dim = table["embedding"].type.list_size
@@ -147,7 +149,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """
     parser.add_argument("run", help="the folder that `withhold train` made")
     parser.add_argument("input", help="what the run learned from: an image or a video, or a folder of them; or a text")
-    parser.add_argument("--out", help="the folder to write to")
+    parser.add_argument("--out", help="the folder to write, which does not exist yet")
     parser.add_argument(
         "--with", dest="given", action="append", default=[], metavar="NAME=FILE",
         help="what the method takes besides the input, such as mask=first.png: what to follow through a video, as a "
