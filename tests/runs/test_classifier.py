@@ -131,9 +131,21 @@ def test_labels_of_the_first_folder_say_nothing_of_the_second(folder, caplog):
     assert [line for line in caplog.messages if line.startswith("measuring:")] == ["measuring: trained, classifier"]
 
 
-def test_a_run_says_whether_it_goes_on_or_starts(folder, caplog):
-    options = {"labels": "few.csv", "epochs": 0.1, "size": 16, "out": "run", "resume": True}
+def interrupted(*arguments, **options):
+    raise KeyboardInterrupt
+
+
+def test_a_run_says_whether_it_goes_on_or_starts(folder, caplog, monkeypatch):
+    options = {"labels": "few.csv", "epochs": 0.1, "size": 16, "out": "run"}
     caplog.set_level("INFO", "withhold")
+    with pytest.raises(UsageError, match=r"There is no run in run to go on with: leave --resume out to start one\."):
+        withhold.train("./toy.py", "pictures", **options, resume=True)
+    assert not (folder / "run").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr("withhold.training.fit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            withhold.train("./toy.py", "pictures", **options)
+    options["resume"] = True
     withhold.train("./toy.py", "pictures", **options)
     assert "run has no checkpoint yet: it starts from the beginning" in caplog.messages
     withhold.train("./toy.py", "pictures", **options)

@@ -133,17 +133,23 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     machine, _ = given.pop("json"), given.pop("debug")
     sources, parameters = split_items(given.pop("items"))
     from withhold.losses import rank
+    from withhold.runs.folder import begun, folder_of
 
     clash = sorted(set(parameters) & set(given))
     if clash:
         raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
     bar = Progress(machine)
     again = shlex.join(argument for argument in arguments if argument != "--resume")
+    method = given.pop("method")
     try:
-        run = withhold.train(given.pop("method"), *sources, progress=bar, **given, **parameters)
+        run = withhold.train(method, *sources, progress=bar, **given, **parameters)
     except (KeyboardInterrupt, SystemExit):
         if rank() == 0:  # one process speaks for all
-            say(f"Stopped. Go on with: withhold train {again} --resume", file=sys.stderr)
+            start = not begun(folder_of(method, sources, given["out"]))
+            way = (
+                f"Start again with: withhold train {again}" if start else f"Go on with: withhold train {again} --resume"
+            )
+            say(f"Stopped. {way}", file=sys.stderr)
         raise
     finally:
         bar.close()
