@@ -76,6 +76,11 @@ def test_one_folder_and_a_few_labels_make_a_classifier(folder, capsys):
     assert "What it saw" in (run.folder / "report.html").read_text()
     with pytest.raises(UsageError, match=r"was trained with labels .*few\.csv, not .*all\.csv"):
         withhold.train("./toy.py", "pictures", labels="all.csv", epochs=8, size=16, out="run", resume=True)
+    labels = (folder / "few.csv").read_text()
+    (folder / "few.csv").write_text(labels.replace("naught", "zero"))  # the file of before, with other names in it
+    with pytest.raises(UsageError, match=r"was trained with classes .*'naught'.*, not .*'zero'"):
+        withhold.train("./toy.py", "pictures", labels="few.csv", epochs=8, size=16, out="run", resume=True)
+    (folder / "few.csv").write_text(labels)
     assert run.method.classes == tuple(sorted(NAMES))
     inside = run.method.encoder.state_dict()
     assert all(torch.equal(value, inside[key]) for key, value in run.encoder.state_dict().items())
