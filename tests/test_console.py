@@ -37,6 +37,26 @@ def test_a_table_breaks_sentences_not_names(capsys):
     assert max(map(len, lines)) <= 160
 
 
+WILD = "cat [red]:smile:\x1b[31m\r\n\u202e\u2028\x9b\udce9.png"
+TAME = "cat [red]:smile:\\x1b[31m\\r\\n\\u202e\\u2028\\x9b\\udce9.png"
+
+
+def test_names_from_data_command_no_terminal_and_are_no_markup(capsys):
+    console.print_table(["path", "[b]label"], [[WILD, "[/]"]])
+    console.say(WILD)
+    header, row, line = capsys.readouterr().out.splitlines()
+    assert header.split() == ["path", "[b]label"]
+    assert row.split("  ")[0] == line == TAME
+    assert row.split()[-1] == "[/]"
+    console.Progress(silent=False)({"step": 1, f"{WILD}loss": 1.0, "items_per_second": 1.0}, 1)
+    assert TAME in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["日本 café\u0301 हिन्दी", "می\u200cخواهم", "👩\u200d🚀\ufe0f", "a\u00a0b \\n [x]"])
+def test_what_only_writes_is_printed_as_it_is(text):
+    assert console.printable(text) == text
+
+
 def rows(encoder, *poolings):
     about = {"encoder": encoder, "data": "digits", "n_train": 8, "n_test": 4}
     found = [{**about, "protocol": "knn", "metric": "accuracy", "value": 0.5}]

@@ -6,6 +6,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -133,6 +135,25 @@ def test_links_lead_somewhere():
     for page in [*PAGES, ROOT / "CONTRIBUTING.md"]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_licence_of_every_dependency_is_listed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [needs for name, needs in project["optional-dependencies"].items() if name != "dev"]
+    page = (ROOT / "docs" / "licences.md").read_text()
+    for need in chain(project["dependencies"], *extras):
+        assert f"`{re.match('[a-z0-9-]+', need)[0]}`" in page, need
+
+
+def test_every_pinned_release_but_torch_has_its_hashes():
+    def pins(file):
+        return {
+            line.split()[0].lower().replace("_", "-") for line in (ROOT / file).read_text().splitlines() if "==" in line
+        }
+
+    locked = (ROOT / "requirements.lock").read_text()
+    assert pins("requirements.lock") == {pin for pin in pins("constraints.txt") if not pin.startswith("torch==")}
+    assert all("--hash=sha256:" in after for after in re.split(r"^\S+==\S+", locked, flags=re.MULTILINE)[1:])
 
 
 def test_make_has_the_two_commands():

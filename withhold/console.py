@@ -1,9 +1,13 @@
-"""What the command line writes: tables, JSON, a progress bar. Heavy imports wait until there is something to write."""
+"""What the command line writes: tables, JSON, a progress bar. Heavy imports wait until there is something to write.
+
+Names come from data, and data from anywhere: what would command a terminal is escaped, and nothing in them is markup.
+"""
 
 import json
+import re
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 WORD = 24
 """Characters up to which a cell of a table is not broken."""
@@ -11,6 +15,8 @@ CONTROL = " untrained"
 """How a column of a comparison ends that holds the control of another."""
 EVERY = 10.0
 """Seconds between lines where there is no terminal for a bar."""
+COMMANDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control codes, ends of lines, marks that turn the direction of a line, and halves of characters."""
 
 
 class Progress:
@@ -26,14 +32,14 @@ class Progress:
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn(),
-                console=Console(stderr=True),
+                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}", markup=False),
+                TimeRemainingColumn(), console=Console(stderr=True),
             )  # fmt: skip
             self.task: Any = None
 
     def __call__(self, row: dict[str, float], steps: int) -> None:
         shown = [f"{name} {value:.3g}" for name, value in row.items() if name.endswith(("loss", "accuracy", "knn"))]
-        said = "  ".join([*shown, f"{row['items_per_second']:.0f} items/s"])
+        said = printable("  ".join([*shown, f"{row['items_per_second']:.0f} items/s"]))
         description = f"step {row['step']:.0f}/{steps}"
         if self.bar is None:
             if not self.silent and (time.monotonic() - self.said >= EVERY or row["step"] == steps):
@@ -49,6 +55,16 @@ class Progress:
     def close(self) -> None:
         if self.bar is not None:
             self.bar.stop()
+
+
+def printable(text: str) -> str:
+    """The text in one line, with what would command a terminal escaped as Python does it: "\\x1b", "\\n", "\\u202e"."""
+    return COMMANDS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def say(line: str, file: TextIO | None = None) -> None:
+    """Print a line, on standard output where no file is given."""
+    print(printable(line), file=file)
 
 
 def counted(count: float, noun: str) -> str:
@@ -91,7 +107,7 @@ def print_results(results: list[dict[str, Any]]) -> None:
     train, test = max(row["n_train"] for row in results), results[0]["n_test"]
     learned = f"; {counted(train, 'other')} to learn from" if train else ""
     interval = "; in brackets: what so few items leave open (95 %)" if any("low" in row for row in results) else ""
-    print(f"Measured on {counted(test, 'item')} of {results[0]['data']}{learned}{interval}.")
+    say(f"Measured on {counted(test, 'item')} of {results[0]['data']}{learned}{interval}.")
 
 
 def print_comparison(rows: list[dict[str, Any]]) -> None:
@@ -113,10 +129,11 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    header, *rows = ([printable(cell) for cell in row] for row in (header, *rows))
     widest = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     # Names and numbers stay whole where there is room for that; sentences are wrapped.
     room = sum(min(width, 2 * WORD) + 2 for width in widest)
-    console = Console(width=None if sys.stdout.isatty() else max(160, room))
+    console = Console(width=None if sys.stdout.isatty() else max(160, room), markup=False, emoji=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, width in zip(header, widest, strict=True):
         table.add_column(name, overflow="fold", no_wrap=width <= WORD and room <= console.width)

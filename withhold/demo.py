@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from withhold import data
+from withhold.errors import UsageError
 from withhold.report import write_demo
 from withhold.runs import train
 from withhold.training import Row
@@ -22,11 +23,18 @@ def demo(
     """Learn from scikit-learn's digits without labels, three ways; gives the evaluation's rows and the report's path.
 
     A fifth of the digits is held out: no method sees it, and every row is measured on it.
+
+    Raises:
+        UsageError: the folder holds something else than an earlier demo.
     """
+    page = folder / "report.html"
+    held = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if held not in (set(), {*METHODS, page.name}):
+        raise UsageError(f"{folder} holds something else than a whole demo: name another --out, or delete it.")
     seen, held_out = data.load("digits", size=SIZE).split(0.2, seed)
     runs = []
     for name, epochs in METHODS.items():
-        if (folder / name / "config.json").is_file():  # of an earlier demo
+        if held:
             shutil.rmtree(folder / name)
         run = train(name, seen, size=SIZE, epochs=epochs, seed=seed, out=folder / name, progress=progress)
         runs.append(run)
@@ -38,4 +46,4 @@ def demo(
         results += trained
         if last:  # the controls are the same for all
             results += [{"method": "", **row} for row in rows if row["encoder"] != "trained"]
-    return results, write_demo(results, runs, folder / "report.html", held_out)
+    return results, write_demo(results, runs, page, held_out)

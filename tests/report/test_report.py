@@ -152,6 +152,8 @@ def test_names_are_shown_as_they_are_and_never_run(make_run, make_samples):
     page = Page(report.write(make_run("other", data=[wild]), samples))
     assert "<script" not in page.source
     assert wild in page.text
+    samples = Samples(plain.array, np.array(["caf\udce9.png"] * len(plain)))
+    assert "caf\\udce9.png" in Page(report.write(make_run("third"), samples)).text
 
 
 def test_the_demo_shows_its_runs_beside_the_controls(make_run, make_samples, tmp_path):

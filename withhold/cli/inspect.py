@@ -5,7 +5,7 @@ import time
 
 import withhold
 from withhold.cli.verbs import verb
-from withhold.console import print_comparison, print_json, print_table
+from withhold.console import print_comparison, print_json, print_table, say
 
 
 @verb
@@ -34,7 +34,7 @@ def report(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     page = write(run, *streams)
     if options.json:
         return print_json({"report": str(page)})
-    print(f"The report is {page}")
+    say(f"The report is {page}")
 
 
 @verb
@@ -45,10 +45,10 @@ def doctor(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     found = withhold.load(options.run).doctor()
     if options.json:
         return print_json({"findings": found})
-    print(
-        "\n".join(f"! {finding}" for finding in found)
-        or "Nothing wrong: the loss fell, the representation is spread out."
-    )
+    for finding in found:
+        say(f"! {finding}")
+    if not found:
+        print("Nothing wrong: the loss fell, the representation is spread out.")
 
 
 @verb
@@ -62,7 +62,7 @@ def cache(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         freed = store.clear()
         if options.json:
             return print_json({"freed_bytes": freed})
-        print(f"{freed / 1e6:.1f} MB freed in {store.root()}")
+        say(f"{freed / 1e6:.1f} MB freed in {store.root()}")
         return None
     entries = store.entries()
     if options.json:
@@ -73,4 +73,4 @@ def cache(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         rows.append([entry.source, "x".join(map(str, entry.shape)), f"{entry.bytes / 1e6:.1f}", used])
     print_table(["data", "shape", "MB", "last used"], rows)
     total = sum(entry.bytes for entry in entries)
-    print(f"{total / 1e6:.1f} MB in {store.root()}; `withhold cache --clear` deletes it.")
+    say(f"{total / 1e6:.1f} MB in {store.root()}; `withhold cache --clear` deletes it.")

@@ -9,7 +9,7 @@ from typing import Any
 import withhold
 from withhold import options
 from withhold.cli.verbs import verb
-from withhold.console import Progress, counted, print_json, print_results, print_table
+from withhold.console import Progress, counted, print_json, print_results, print_table, say
 from withhold.errors import UsageError, WithholdError
 
 
@@ -27,7 +27,8 @@ def demo(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     if options.json:
         return print_json({"results": results, "report": str(page)})
     print_results(results)
-    print(f"\nThe report with pictures is {page}")
+    print()
+    say(f"The report with pictures is {page}")
     print("Next: withhold train simclr YOUR_FOLDER --minutes 10")
 
 
@@ -103,9 +104,9 @@ def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     )  # fmt: skip
     if options.json:
         return print_json({"out": options.out})
-    print(f"The picture is {options.out}")
+    say(f"The picture is {options.out}")
     if not Path(options.method).is_dir():
-        print(f"Next: withhold train {' '.join([options.method, *options.items])}")
+        say(f"Next: withhold train {' '.join([options.method, *options.items])}")
 
 
 @verb
@@ -132,17 +133,23 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     machine, _ = given.pop("json"), given.pop("debug")
     sources, parameters = split_items(given.pop("items"))
     from withhold.losses import rank
+    from withhold.runs.folder import begun, folder_of
 
     clash = sorted(set(parameters) & set(given))
     if clash:
         raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
     bar = Progress(machine)
     again = shlex.join(argument for argument in arguments if argument != "--resume")
+    method = given.pop("method")
     try:
-        run = withhold.train(given.pop("method"), *sources, progress=bar, **given, **parameters)
+        run = withhold.train(method, *sources, progress=bar, **given, **parameters)
     except (KeyboardInterrupt, SystemExit):
         if rank() == 0:  # one process speaks for all
-            print(f"Stopped. Go on with: withhold train {again} --resume", file=sys.stderr)
+            start = not begun(folder_of(method, sources, given["out"]))
+            way = (
+                f"Start again with: withhold train {again}" if start else f"Go on with: withhold train {again} --resume"
+            )
+            say(f"Stopped. {way}", file=sys.stderr)
         raise
     finally:
         bar.close()
@@ -153,14 +160,14 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print_json({"run": str(run.folder), **outcome, "finished": True})
         return
     for finding in run.doctor():
-        print(f"! {finding}")
+        say(f"! {finding}")
     print(
         f"{counted(outcome['steps'], 'step')} in {outcome['seconds']:.0f} s, "
         f"{outcome['items_per_second']:.0f} items a second."
     )
-    print(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
+    say(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
     use = "apply {} DATA --out named" if run.names_classes else "embed {} DATA --out emb.parquet"
-    print(f"Next: withhold evaluate {run.folder} LABELLED_DATA   or   withhold {use.format(run.folder)}")
+    say(f"Next: withhold evaluate {run.folder} LABELLED_DATA   or   withhold {use.format(run.folder)}")
 
 
 def split_items(items: list[str]) -> tuple[list[str], dict[str, Any]]:

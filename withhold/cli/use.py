@@ -7,7 +7,7 @@ from typing import Any
 
 import withhold
 from withhold.cli.verbs import verb
-from withhold.console import counted, print_json, print_results, print_table
+from withhold.console import counted, print_json, print_results, print_table, say
 from withhold.errors import UsageError
 
 
@@ -40,8 +40,8 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     if options.json:
         return print_json({"run": str(run.folder), "results": results})
     print_results(results)
-    print(f"The rows are in {run.folder / 'evaluation.json'}")
-    print(f"Next: withhold report {run.folder}")
+    say(f"The rows are in {run.folder / 'evaluation.json'}")
+    say(f"Next: withhold report {run.folder}")
 
 
 @verb
@@ -53,15 +53,17 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--labels", help="a csv file with labels")
     parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
     options = parser.parse_intermixed_args(arguments)
-    table = withhold.load(options.run).embed(options.data, labels=options.labels, strict=options.strict)
+    from withhold.files import claiming
     from withhold.runs import write_table
 
-    write_table(Path(options.out), table)
+    with claiming(Path(options.out), ".parquet", options.data, options.labels):
+        table = withhold.load(options.run).embed(options.data, labels=options.labels, strict=options.strict)
+        write_table(Path(options.out), table)
     if options.json:
         return print_json({"out": options.out, "rows": table.num_rows, "dim": table["embedding"].type.list_size})
     dim = table["embedding"].type.list_size
-    print(f"Wrote {counted(table.num_rows, 'embedding')} of {counted(dim, 'number')} to {options.out}")
-    print(f"Next: withhold search build {options.out} --out {Path(options.out).with_suffix('.index')}")
+    say(f"Wrote {counted(table.num_rows, 'embedding')} of {counted(dim, 'number')} to {options.out}")
+    say(f"Next: withhold search build {options.out} --out {Path(options.out).with_suffix('.index')}")
 
 
 @verb
@@ -90,8 +92,8 @@ def _search_build(parser: argparse.ArgumentParser, arguments: list[str]) -> None
         about = {"out": options.out, "rows": len(index), "dim": index.dim, "approximate": index.approximate}
         return print_json(about)
     how = "approximately, or exactly with --exact" if index.approximate else "exactly"
-    print(f"{counted(len(index), 'embedding')} of {counted(index.dim, 'number')} can be searched {how}: {index.folder}")
-    print(f"Next: withhold search query {index.folder} PATH --html found.html")
+    say(f"{counted(len(index), 'embedding')} of {counted(index.dim, 'number')} can be searched {how}: {index.folder}")
+    say(f"Next: withhold search query {index.folder} PATH --html found.html")
 
 
 def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
@@ -134,9 +136,9 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
         [[f"{row.pop('distance'):.4f}", *map(str, row.values())] for row in found.to_pylist()],
     )
     if options.html:
-        print(f"The page is {options.html}")
+        say(f"The page is {options.html}")
     else:
-        print("Next: the same with --html found.html, which shows them")
+        say("Next: the same with --html found.html, which shows them")
 
 
 @verb
@@ -147,7 +149,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """
     parser.add_argument("run", help="the folder that `withhold train` made")
     parser.add_argument("input", help="what the run learned from: an image or a video, or a folder of them; or a text")
-    parser.add_argument("--out", help="the folder to write to")
+    parser.add_argument("--out", help="the folder to write, which does not exist yet")
     parser.add_argument(
         "--with", dest="given", action="append", default=[], metavar="NAME=FILE",
         help="what the method takes besides the input, such as mask=first.png: what to follow through a video, as a "
@@ -178,7 +180,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     for columns, table in said.values():
         print_table(columns, [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in table])
     if options.out:
-        print(f"Wrote {counted(len(files), 'file')} to {options.out}")
+        say(f"Wrote {counted(len(files), 'file')} to {options.out}")
 
 
 @verb
@@ -195,6 +197,6 @@ def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     difference = run_export(run, options.to, Path(options.out))
     if options.json:
         return print_json({"out": options.out, "largest_difference": difference})
-    print(f"The encoder is in {options.out}; it differs from the trained one by at most {difference:.1e}")
+    say(f"The encoder is in {options.out}; it differs from the trained one by at most {difference:.1e}")
     if options.to == "onnx":
-        print(f"It takes {inputs(run)}, and gives features [n, {run.encoder.dim}]")
+        say(f"It takes {inputs(run)}, and gives features [n, {run.encoder.dim}]")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from withhold.console import printable
 from withhold.data import cache, hub, texts
 from withhold.data.arrays import Arrays
 from withhold.data.images import Images, Pictures
@@ -193,7 +194,7 @@ def _pieces(
     start = 0
     if len(table) >= MANY:
         log.info("decoding %s %ss from %s, once", f"{len(table):,}", kind.noun, where)
-    bar = tqdm(total=len(table), desc=f"decoding {where}", unit=f" {kind.noun}s", delay=2, disable=None)
+    bar = tqdm(total=len(table), desc=printable(f"decoding {where}"), unit=f" {kind.noun}s", delay=2, disable=None)
     with ThreadPoolExecutor(os.cpu_count()) as pool, bar:
         for chunk in table.chunks(kind.at_once):
             found = {}

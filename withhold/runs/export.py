@@ -3,6 +3,7 @@
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from withhold import kinds
 from withhold.errors import UsageError, WithholdError, suggestion
-from withhold.files import writing
+from withhold.files import MARK, claiming, writing
 from withhold.runs.run import Run
 
 TOLERANCE = 1e-3
@@ -26,14 +27,19 @@ def export(run: Run, to: str, path: Path) -> float:
     end. Gives the largest difference to the trained encoder's features, in units of their deviation.
 
     Raises:
-        UsageError: an unknown format, or ONNX of an encoder of other data.
+        UsageError: an unknown format, ONNX of an encoder of other data, or a file that is not to be replaced.
         WithholdError: the written encoder does not agree with the trained one, or the packages for ONNX are missing.
     """
-    if to == "safetensors":
-        write_weights(path, run.encoder)
-        return 0.0
-    if to != "onnx":
+    if to not in ("onnx", "safetensors"):
         raise UsageError(f"There is no format {to!r}: {suggestion(to, ['onnx', 'safetensors'])}")
+    with claiming(path, f".{to}"):
+        if to == "onnx":
+            return _write_onnx(run, path)
+        write_weights(path, run.encoder, {"software": MARK})
+        return 0.0
+
+
+def _write_onnx(run: Run, path: Path) -> float:
     try:
         import onnxruntime
         import onnxscript  # noqa: F401  (what torch's exporter needs)
@@ -48,10 +54,12 @@ def export(run: Run, to: str, path: Path) -> float:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.onnx.export(
-                encoder, (items,), str(partial), input_names=[name], output_names=["features"],
-                dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, external_data=False, verbose=False,
+            program: Any = torch.onnx.export(
+                encoder, (items,), input_names=[name], output_names=["features"],
+                dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, verbose=False,
             )  # fmt: skip
+        program.model.doc_string = MARK
+        program.save(partial, external_data=False)
         session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
         found = torch.from_numpy(session.run(None, {name: other.numpy()})[0])
         difference = ((found - expected).abs().max() / expected.std().clamp_min(1e-12)).item()
@@ -87,15 +95,16 @@ def noise(run: Run, n: int) -> Tensor:
     return kinds.of(run.encoder.kind).noise(run.encoder, [n, *lengths(run)], rng)
 
 
-def write_weights(path: Path, module: nn.Module) -> None:
-    """Write a module's state as safetensors, whole or not at all."""
+def write_weights(path: Path, module: nn.Module, about: dict[str, str] | None = None) -> None:
+    """Write a module's state as safetensors, with what else is to be said `about` it, whole or not at all."""
     # Cloned, because safetensors refuses tensors that share memory; its own way to a file lets no one else read it.
     state = {name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}
     with writing(path) as partial:
-        partial.write_bytes(save(state))
+        partial.write_bytes(save(state, about))
 
 
 def write_table(path: Path, table: pyarrow.Table) -> None:
     """Write `table` as parquet to `path`, whole or not at all."""
+    marked = table.replace_schema_metadata({**(table.schema.metadata or {}), "software": MARK})
     with writing(path) as partial:
-        pyarrow.parquet.write_table(table, partial, compression="zstd")
+        pyarrow.parquet.write_table(marked, partial, compression="zstd")

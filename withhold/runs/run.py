@@ -175,9 +175,10 @@ class Run:
         vectors = nets.features(encoder, samples, device=defaults.device()).numpy()
         kept = samples.readable()  # in place of the others their neighbours were embedded
         samples, vectors = samples.select(kept), vectors[kept]
-        columns: dict[str, Any] = {"path": pyarrow.array(samples.names)}
+        columns: dict[str, Any] = {"path": _utf8(samples.names)}
         if samples.labels is not None:
-            columns["label"] = pyarrow.array([samples.classes[i] if i >= 0 else None for i in samples.labels])
+            classes = [*_utf8(samples.classes), None]  # whose last is found by -1
+            columns["label"] = pyarrow.array([classes[i] for i in samples.labels], pyarrow.string())
         flat = pyarrow.array(vectors.reshape(-1))
         columns["embedding"] = pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
         about = {"source": data.address(source), "kind": samples.kind, "encoder": self.digest}
@@ -196,8 +197,9 @@ class Run:
         scores = evaluation.scores(method, samples, device=defaults.device())
         kept = samples.readable()
         samples, (shares, said) = samples.select(kept), scores[kept].softmax(1).max(1)
-        names = [method.classes[i] for i in said.tolist()]
-        return pyarrow.table({"path": samples.names, "class": names, "probability": shares.numpy()})
+        classes = _utf8(method.classes)
+        names = [classes[i] for i in said.tolist()]
+        return pyarrow.table({"path": _utf8(samples.names), "class": names, "probability": shares.numpy()})
 
     def evaluate(
         self,
@@ -324,3 +326,8 @@ class Run:
             module.load_state_dict(load_file(path))
         except (SafetensorError, RuntimeError, OSError) as error:
             raise WithholdError(f"{path} is damaged or of another version ({error}): train this run again.") from error
+
+
+def _utf8(names: Sequence[str]) -> list[str]:
+    """Names as a table takes them: bytes of a file's name that are no UTF-8 are escaped."""
+    return [name.encode("utf-8", "backslashreplace").decode() for name in names]

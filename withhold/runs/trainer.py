@@ -19,7 +19,7 @@ from withhold import methods as registry
 from withhold.console import counted
 from withhold.data import Samples, Series
 from withhold.errors import UsageError
-from withhold.files import prepare_folder, write_json
+from withhold.files import write_json
 from withhold.methods import Method
 from withhold.needs import Need
 from withhold.options import Options, named
@@ -28,6 +28,7 @@ from withhold.report.report import inputs
 from withhold.runs import monitoring
 from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
 from withhold.runs.export import write_weights
+from withhold.runs.folder import folder_of, held
 from withhold.runs.run import Run
 from withhold.runs.start import find_start, keep_start
 from withhold.training import Outcome, Row, defaults
@@ -51,29 +52,40 @@ def train(
         method: a method's name, or the path of a Python file that declares one.
         sources: folders, manifests, `hf:NAME`, `digits`, arrays, data sets: whatever `withhold.data.load` takes.
         out: the run's folder; `runs/METHOD-DATA` where it is not named.
-        resume: go on where the folder's last checkpoint is; start where there is none.
+        resume: go on where the folder's last checkpoint is; a run that was stopped before its first one starts again.
         progress: told every row of the journal, and the number of steps planned.
         given: options of the training, as `withhold.options.Options` lists them (encoder, size, epochs, minutes,
             batch_size, lr, seed, labels ...), and the method's own parameters.
 
     Raises:
         UsageError: a name, value or combination that makes no sense.
-        WithholdError: data that cannot be read, a loss that is not finite, a full disk.
+        WithholdError: data that cannot be read, a loss that is not finite, a full disk, or another training there.
     """
     cls = registry.find(method)
     own = {option.name for option in named()}
     options = Options(**{name: value for name, value in given.items() if name in own})
     if options.labels is not None and len(sources) == 1:  # which tells what it labels from the rest of one source
         sources *= len(cls.needs)
+    folder = folder_of(method, sources, out)
+    with held(folder, resume, options):
+        configured = {name: value for name, value in given.items() if name not in own}
+        return _train(cls, method, sources, folder, resume, progress, options, configured)
 
+
+def _train(
+    cls: type[Method],
+    method: str,
+    sources: tuple[Any, ...],
+    folder: Path,
+    resume: bool,
+    progress: Callable[[Row, int], None] | None,
+    options: Options,
+    given: dict[str, Any],
+) -> Run:
+    """`train` in a folder that is held, with the method's own parameters, as far as they are `given`."""
     # What may fail and what looks for files comes before other processes are started, which do the same.
-    folder = Path(out) if out is not None else Path("runs") / f"{cls.name}-{_label(sources)}"
-    begun = (folder / "config.json").is_file()
-    if begun and not resume:
-        raise UsageError(f"The run {folder} exists: add --resume to go on with it, or name another --out.")
-
     start = find_start(options, folder)
-    parameters = start.configure(cls, {name: value for name, value in given.items() if name not in own})
+    parameters = start.configure(cls, given)
     chosen, decoding = choose(
         cls, sources, parameters, options.encoder, options.size, options.pretrained, start.encoder
     )
@@ -82,7 +94,6 @@ def train(
     # A throw-away, so that a wrong name or size is found before anything is decoded.
     told: dict[str, Any] = {"classes": ("this", "that"), "targets": {"this": ("one", "other"), "that": None}}
     build_method(cls, chosen, parameters, options.seed, told)
-    prepare_folder(folder)
     keep_start(chosen, folder)
     streams = load_streams(cls, sources, decoding, labels=options.labels, strict=options.strict)
     told = tell(cls, streams)
@@ -117,10 +128,10 @@ def train(
         **told,
         "training": asdict(options) | {name: path and os.path.abspath(path) for name, path in addresses.items()},
     }
-    if begun:
+    if resume:
         _check_same(folder, config)
     if resume and fabric.is_global_zero:
-        if begun and Run(folder).finished:
+        if Run(folder).finished:
             log.info("%s is finished", folder)
         elif (folder / "checkpoints" / "last.ckpt").is_file():
             log.info("%s goes on from its last checkpoint", folder)
@@ -128,7 +139,7 @@ def train(
             log.info("%s has no checkpoint yet: it starts from the beginning", folder)
 
     if fabric.is_global_zero:
-        if not begun:
+        if not resume:
             write_json(folder / "config.json", config)
         _list_items(folder, cls.needs, streams, learner.encoder.kind)
     _say(config, streams, feeder, fabric)
@@ -144,8 +155,8 @@ def train(
             learner, feeder, options, fabric=fabric, folder=folder, report=progress,
             look=lambda encoder: monitoring.look(encoder, *watched),
         )  # fmt: skip
-    except UsageError:
-        if not begun and not (folder / "checkpoints").exists():  # data that do not suit leave nothing to go on with
+    except Exception:
+        if not resume and not (folder / "metrics.csv").exists():  # it has not begun: there is nothing to go on with
             (folder / "config.json").unlink(missing_ok=True)
         raise
     log.info("measuring what it sees, and drawing the report")
@@ -277,9 +288,3 @@ def _say(config: dict, streams: dict[str, Samples], feeder: Any, fabric: Fabric)
         counted(plan["steps"], "step") if plan["steps"] else f"{plan['minutes']:g} minutes",
         f"{fabric.device.type} {plan['precision']}", plan["seed"],
     )  # fmt: skip
-
-
-def _label(sources: tuple[Any, ...]) -> str:
-    """The data's part of a run's name."""
-    names = [Path(source.removeprefix("hf:")).stem if isinstance(source, str) else "data" for source in sources]
-    return "-".join(dict.fromkeys(name or "data" for name in names))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow
 
 from withhold import data, kinds
+from withhold.files import claiming
 from withhold.page import excerpt, render
 from withhold.search.index import Index, about_of
 
@@ -23,6 +24,9 @@ def write(
     Args:
         query: the path of a row.
         asked: where it is no row, what `Run.embed` made of it; then `query` is a file, or a list of one text.
+
+    Raises:
+        UsageError: `path` is not to be replaced, see `withhold.files.claiming`.
     """
     if asked is None:
         kind, (item,) = index.kind, data.items(index.source, [str(query)], index.kind)
@@ -35,11 +39,12 @@ def write(
         for row, item in zip(rows, data.items(index.source, found["path"].to_pylist(), index.kind), strict=True)
     ]
     name = query if isinstance(query, str) else excerpt(query[0], LETTERS)
-    return render(
-        path, TEMPLATE, query={"name": name} | kinds.of(kind).preview(item), results=results, folder=index.folder,
-        count=len(index), tile=shown.tile,
-        lost=index.source if any(not {"image", "text"} & set(result) for result in results) else None,
-    )  # fmt: skip
+    with claiming(path, ".html .htm", query):
+        return render(
+            path, TEMPLATE, query={"name": name} | kinds.of(kind).preview(item), results=results, folder=index.folder,
+            count=len(index), tile=shown.tile,
+            lost=index.source if any(not {"image", "text"} & set(result) for result in results) else None,
+        )  # fmt: skip
 
 
 def beginnings(index: Index, found: pyarrow.Table) -> list[str]:
