@@ -14,15 +14,17 @@ STRENGTH = 0.1  # fixed: with one label a class there is nothing to choose it by
 def measure(task: Task) -> list[dict]:
     """Mean and deviation over five draws of the labelled items; shots that the smallest class cannot give are left out.
 
+    So are classes with one training item.
+
     Features are standardised by all training items, because that takes no label.
     """
     task.require_known()
-    smallest = task.smallest(2, "a draw needs something to draw from")
+    task = task.with_pairs("a draw needs something to draw from")
     mean, deviation = task.moments
     queries = (task.queries - mean) / deviation
     rng = torch.Generator().manual_seed(task.seed)
     rows = []
-    for shots in (shots for shots in SHOTS if shots <= smallest):
+    for shots in (shots for shots in SHOTS if shots <= task.smallest):
         values = []
         for _ in range(DRAWS):
             drawn = draw(task.labels, shots, rng)
@@ -30,7 +32,7 @@ def measure(task: Task) -> list[dict]:
             values.append(task.accuracy(classifier(queries).argmax(1)))
         spread, middle = torch.std_mean(torch.tensor(values))
         row = {"metric": "accuracy", "value": middle.item(), "deviation": spread.item()}
-        rows.append(row | {"shots": shots, "n_train": len(drawn)})
+        rows.append(row | {"shots": shots, "n_train": len(drawn), "n_test": len(task.test)})
     return rows
 
 
