@@ -112,3 +112,18 @@ def test_positions_keep_their_size_and_texts_their_tokenizer(folder):
     assert run.config["decoding"]["tokens"] == 16
     assert same(run.start(), first.folder / "encoder.safetensors")
     assert (run.folder / "tokenizer.json").read_bytes() == (first.folder / "tokenizer.json").read_bytes()
+
+
+def test_labels_that_the_first_training_was_told_are_no_measure_of_the_second(folder, caplog):
+    words = {"labels": "few.csv", "epochs": 2, "size": 16, "batch_size": 4, "out": "taught"}
+    withhold.train("mixmatch", "photos/", **words)
+    run = withhold.train("rotation", "photos/", labels="few.csv", encoder="taught", epochs=2, batch_size=8, out="later")
+    assert not any("knn" in row for row in run.rows())
+    with pytest.raises(UsageError, match="was told the labels of all items"):
+        run.evaluate("photos/", labels="few.csv", protocols=("knn",))
+    shutil.rmtree("taught")
+    told = (run.folder / "told.csv").read_text()
+    withhold.train("rotation", "photos/", labels="few.csv", encoder="taught", epochs=2, batch_size=8, out="later",
+                   resume=True)  # fmt: skip
+    assert (run.folder / "told.csv").read_text() == told
+    assert told.count("(an earlier training)") == 8
