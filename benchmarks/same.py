@@ -1,6 +1,6 @@
 """Whether a change of the code changed what methods learn: fifty steps of each on tiny data, compared bit for bit.
 
-    python benchmarks/same.py before.json [METHOD ...]                  writes losses and weights, by default of all methods
+    python benchmarks/same.py before.json [METHOD ...]                  writes losses and weights, of all by default
     python benchmarks/same.py after.json [METHOD ...] --than before.json and says what differs from an earlier file
 
 Each is trained with two seeds and one thread. Weights are compared by their values, so that their names may change.

@@ -494,6 +494,17 @@ def test_a_process_that_is_terminated_before_its_first_step_says_so(tmp_path):
     assert process.returncode == 128 + signal.SIGTERM
 
 
+def test_a_process_that_is_terminated_while_the_report_is_drawn_has_finished_its_run(tmp_path):
+    process = start(["train", "rotation", "digits", "--epochs", "1", "--size", "16", "--out", str(tmp_path / "run")])
+    while "drawing the report" not in process.stderr.readline():
+        assert process.poll() is None
+    process.terminate()
+    assert "--resume" in process.communicate()[1]
+    assert process.returncode == 128 + signal.SIGTERM
+    assert withhold.load(tmp_path / "run").finished
+    assert "outcome" in withhold.load(tmp_path / "run").config
+
+
 def test_killed_and_terminated_processes_resume_to_the_same_weights(tmp_path):
     """SIGTERM saves and says how to go on, SIGKILL loses what came after the checkpoint: neither changes the end."""
 

@@ -3,9 +3,11 @@
 Names come from data, and data from anywhere: what would command a terminal is escaped, and nothing in them is markup.
 """
 
+import contextlib
 import json
 import re
 import sys
+import threading
 import time
 from typing import Any, TextIO
 
@@ -20,41 +22,51 @@ COMMANDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066
 
 
 class Progress:
-    """A progress bar, told a row of the journal at a time: lines where there is no terminal, silent for machines."""
+    """A bar, told a row of the journal at a time: lines where there is no terminal, silent for machines.
+
+    From the start it shows the time that has passed, every second, whatever is being done.
+    """
 
     def __init__(self, silent: bool):
-        self.silent = silent
-        self.bar: Any = None
-        self.last = 0.0
-        self.said = time.monotonic()
-        if not silent and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from tqdm import tqdm
+        from tqdm.contrib.logging import logging_redirect_tqdm
 
-            self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}", markup=False),
-                TimeRemainingColumn(), console=Console(stderr=True),
-            )  # fmt: skip
-            self.task: Any = None
+        self.silent, self.said = silent, time.monotonic()
+        self.bar = tqdm(desc="starting", bar_format="{desc}  {elapsed}{postfix}", disable=silent or None)
+        self.others = contextlib.ExitStack()
+        if not self.bar.disable:
+            self.others.enter_context(logging_redirect_tqdm())  # what is said meanwhile stands above the bar
+            threading.Thread(target=self._tick, daemon=True).start()
 
     def __call__(self, row: dict[str, float], steps: int) -> None:
         shown = [f"{name} {value:.3g}" for name, value in row.items() if name.endswith(("loss", "accuracy", "knn"))]
-        said = printable("  ".join([*shown, f"{row['items_per_second']:.0f} items/s"]))
+        left = duration(row["seconds"] / row["step"] * (steps - row["step"]))
+        said = printable("  ".join([*shown, f"{row['items_per_second']:.0f} items/s", f"{left} left"]))
         description = f"step {row['step']:.0f}/{steps}"
-        if self.bar is None:
-            if not self.silent and (time.monotonic() - self.said >= EVERY or row["step"] == steps):
-                print(f"{description}  {said}", file=sys.stderr, flush=True)
-                self.said = time.monotonic()
-            return
-        if self.task is None or row["step"] < self.last:
-            self.bar.start()
-            self.task = self.bar.add_task("step", said="", total=steps)
-        self.last = row["step"]
-        self.bar.update(self.task, completed=row["step"], total=steps, said=said, description=description)
+        if not self.bar.disable:
+            self.bar.total, self.bar.n = steps, row["step"]
+            self.bar.bar_format = "{desc} |{bar:20}| {elapsed}{postfix}"
+            self.bar.set_description_str(description, refresh=False)
+            self.bar.set_postfix_str(said)
+        elif not self.silent and (time.monotonic() - self.said >= EVERY or row["step"] == steps):
+            print(f"{description}  {said}", file=sys.stderr, flush=True)
+            self.said = time.monotonic()
 
     def close(self) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        self.bar.close()
+        self.others.close()
+
+    def _tick(self) -> None:
+        while not self.bar.disable:  # which closing it sets
+            time.sleep(1)
+            self.bar.refresh()
+
+
+def duration(seconds: float) -> str:
+    """A length of time in words: "48 s", "3 min 20 s", "1 h 5 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def printable(text: str) -> str:

@@ -18,7 +18,8 @@ class Plan:
 
     Args:
         steps: optimiser steps; None to fill `minutes`.
-        minutes: how long to train on this machine, by the pace of the first steps.
+        minutes: how long a person waits, from reading the data to the report; the pace of the first steps says how
+            many fit.
         optimizer: `adamw`, `sgd`, `lars` or `adagrad`; by default the method's own.
         lr: peak learning rate at 256 items a step, which is scaled with the batch; by default the method's own.
         weight_decay: of weights, not of biases and normalisation; by default the method's own.
@@ -60,6 +61,7 @@ class Options(Plan):
         nodes: machines, started by torchrun or SLURM.
         precision: `32-true`, `bf16-mixed` or `16-mixed`; by default what the hardware is fast at.
         strict: a file that cannot be read is an error; it is left out and listed otherwise.
+        no_report: end without report.html, which `withhold report RUN` draws at any time.
 
     Raises:
         UsageError: a value that makes no sense, or two budgets.
@@ -75,6 +77,7 @@ class Options(Plan):
     nodes: int = 1
     precision: str | None = None
     strict: bool = False
+    no_report: bool = False
 
     def __post_init__(self):
         if self.epochs is not None and self.minutes is not None:

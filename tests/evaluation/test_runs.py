@@ -79,3 +79,21 @@ def test_a_pair_without_a_label_is_a_class_of_its_own():
     rows = evaluation.evaluate(encoder, bare, bare, ("crossmodal",), pixels=False)
     assert [row["direction"] for row in rows] == ["picture to sound", "sound to picture"]
     assert [row["chance_at_1"] for row in rows] == [pytest.approx(1 / 24)] * 2
+
+
+def test_an_evaluation_that_is_stopped_keeps_what_it_has_measured(make_run, photos_folder, tmp_path, monkeypatch):
+    (tmp_path / "patience.py").write_text(
+        "import os\n"
+        "def measure(task):\n"
+        "    if 'IMPATIENT' in os.environ:\n"
+        "        raise KeyboardInterrupt\n"
+        "    return [{'metric': 'patience', 'value': 1.0}]\n"
+    )
+    run, protocols = make_run(), ("knn", str(tmp_path / "patience.py"))
+    before = run.evaluate(photos_folder, protocols=protocols)
+    monkeypatch.setenv("IMPATIENT", "1")
+    with pytest.raises(KeyboardInterrupt):
+        run.evaluate(photos_folder, protocols=protocols)
+    kept = run.results()
+    assert sorted(map(str, kept)) == sorted(map(str, before))
+    assert kept[-1]["protocol"] == "knn" and kept[-1]["encoder"] == "trained"  # measured again

@@ -1,4 +1,5 @@
 import copy
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -206,3 +207,22 @@ def test_classes_that_are_numbers_are_matched_however_they_are_written(make_samp
     monkeypatch.setattr(classifier, "scores", lambda *_, **__: torch.eye(2)[[0, 1] * 6])
     (row,) = classifier.measure(replace(task, classifier=SimpleNamespace(classes=("2.0", "1.0"))))
     assert row["value"] == 1
+
+
+def test_an_interruption_says_what_is_missing_and_every_row_was_told(encoder, digits, tmp_path, caplog):
+    (tmp_path / "patience.py").write_text(
+        "def measure(task):\n"
+        "    if task.row == 'untrained':\n"
+        "        raise KeyboardInterrupt\n"
+        "    return [{'metric': 'patience', 'value': 1.0}]\n"
+    )
+    rows = []
+    with caplog.at_level("INFO"), pytest.raises(KeyboardInterrupt):
+        evaluation.evaluate(
+            encoder, *digits, ("knn", str(tmp_path / "patience.py")), controls={"untrained": encoder},
+            report=rows.append,
+        )  # fmt: skip
+    told = [(row["encoder"], row["protocol"]) for row in rows]
+    assert told == [("trained", "knn"), ("trained", "patience"), ("untrained", "knn")]
+    assert re.fullmatch(r"measuring: untrained, knn, patience; about \d+ s left", caplog.messages[1])
+    assert caplog.messages[-1] == "not measured: untrained by patience, pixels by knn, pixels by patience"

@@ -182,3 +182,18 @@ def test_published_weights_are_low_in_learning_rate_and_stay_in_the_run(folder):
     assert same(began, "named/start.safetensors")
     assert same(began, "named/encoder.safetensors")  # a probe leaves it as it is, its statistics too
     assert run.classify("photos/").column_names == ["path", "class", "probability"]
+
+
+def test_labels_that_the_first_training_was_told_are_no_measure_of_the_second(folder, caplog):
+    words = {"labels": "few.csv", "epochs": 2, "size": 16, "batch_size": 4, "out": "taught"}
+    withhold.train("mixmatch", "photos/", **words)
+    run = withhold.train("rotation", "photos/", labels="few.csv", encoder="taught", epochs=2, batch_size=8, out="later")
+    assert not any("knn" in row for row in run.rows())
+    with pytest.raises(UsageError, match="was told the labels of all items"):
+        run.evaluate("photos/", labels="few.csv", protocols=("knn",))
+    shutil.rmtree("taught")
+    told = (run.folder / "told.csv").read_text()
+    withhold.train("rotation", "photos/", labels="few.csv", encoder="taught", epochs=2, batch_size=8, out="later",
+                   resume=True)  # fmt: skip
+    assert (run.folder / "told.csv").read_text() == told
+    assert told.count("(an earlier training)") == 8

@@ -19,3 +19,19 @@ from withhold.training import defaults
 )
 def test_the_batch_follows_the_data_and_the_method(name, count, kind, expected):
     assert defaults.batch_size(find(name), count, kind) == expected
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"), [(256_000, 256), (255_999, 128), (130_000, 128), (100_000, 64), (1000, 64), (0, 64)]
+)
+def test_a_batch_leaves_a_thousand_steps_where_the_time_holds_them(items, expected):
+    assert defaults.batch_size(find("rotation"), 50_000, "image", items) == expected
+
+
+def test_time_makes_no_small_batch_smaller():
+    assert defaults.batch_size(find("cyclegan"), 50_000, "image", 0) == 16
+
+
+def test_enough_is_a_thousand_steps_or_twenty_passes():
+    assert defaults.enough(1000, 1) and defaults.enough(10, 20)
+    assert not defaults.enough(999, 19.9)

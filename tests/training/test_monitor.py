@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from withhold.training import Journal, findings, rank, spread
+from withhold.training import Journal, findings, gain, rank, spread
 from withhold.training.journal import read
 
 
@@ -36,9 +36,10 @@ def test_spread_is_one_for_noise_and_nothing_for_a_point():
     [
         ({"loss": float("nan")}, "not finite at step 40: lower --lr"),
         ({"loss": 1.386, "trivial": 1.3863}, "has not begun to learn"),
+        ({"loss": 1.34, "trivial": 1.3863}, "costs 1.39: 3% less is little; raise --lr or train longer"),
         ({"loss": 250.0, "trivial": 1.3863}, "costs 1.39: it has diverged; lower --lr"),
         ({"loss": 0.5, "rank": 1.1, "spread": 0.5}, "has collapsed (rank 1.1"),
-        ({"loss": 0.5, "waiting": 0.4}, "waits for data 40% of the time"),
+        ({"loss": 0.5, "waiting": 0.4}, "waits for data 40% of the time: put the cache on a faster disk."),
         ({"judge/loss": float("inf"), "forger/loss": 1.0}, "The loss of the judge is not finite"),
     ],
 )
@@ -46,6 +47,41 @@ def test_what_is_wrong_is_said_with_its_remedy(row, words):
     found = findings([{"step": step, **row} for step in range(20, 41)])
     assert len(found) == 1
     assert words in found[0]
+
+
+def test_the_gain_is_a_share_of_what_knowing_nothing_costs():
+    assert gain({"loss": 0.75, "trivial": 1.0, "judge/loss": 3.0, "judge/trivial": 2.0}) == 0.25
+    assert gain({"judge/loss": 3.0, "judge/trivial": 2.0}, "judge/") == -0.5
+    assert gain({"judge/loss": 3.0}) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "option", "words"),
+    [
+        ({"loss": math.nan}, "precision", ", or use --precision 32-true"),
+        ({"loss": 0.0, "trivial": 0.0}, "accumulate", ", and leave --accumulate out"),
+        ({"loss": 0.5, "waiting": 0.4}, "size", ", or lower --size"),
+    ],
+)
+def test_a_remedy_names_no_option_that_the_run_cannot_take(row, option, words):
+    rows = [{"step": step, **row} for step in range(20, 41)]
+    assert words in findings(rows, takes=[option])[0]
+    assert option not in findings(rows)[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("byol", "or choose a method whose loss compares items (lejepa, simclr)."),
+        ("simclr", "or choose a method whose loss compares items (lejepa)."),
+        ("skipgram", "or choose a method whose loss compares items (bert)."),
+        ("shuffle_and_learn", "lower --lr, enlarge --batch-size."),  # no method of videos does
+        ("gone.py", "lower --lr, enlarge --batch-size."),
+    ],
+)
+def test_the_doctor_names_methods_of_the_same_kind_of_data(method, words):
+    rows = [{"step": step, "loss": 0.5, "rank": 1.1, "spread": 0.5} for step in range(20, 41)]
+    assert findings(rows, method=method)[0].endswith(words)
 
 
 def test_a_loss_that_falls_from_far_above_has_not_diverged():

@@ -42,13 +42,18 @@ def doctor(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """What is wrong with a run, and the remedy."""
     parser.add_argument("run", help="the folder that `withhold train` made")
     options = parser.parse_intermixed_args(arguments)
-    found = withhold.load(options.run).doctor()
+    run = withhold.load(options.run)
+    found = run.doctor()
     if options.json:
         return print_json({"findings": found})
+    from withhold.training import gain
+
     for finding in found:
         say(f"! {finding}")
     if not found:
-        print("Nothing wrong: the loss fell, the representation is spread out.")
+        below = gain(run.rows()[-1]) if run.rows() else None
+        margin = "" if below is None else f": the loss is {below:.0%} below what knowing nothing costs"
+        print(f"Nothing wrong was found{margin}.")
 
 
 @verb

@@ -1,6 +1,7 @@
 """The verbs that learn, and show what is there to learn with."""
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -132,19 +133,21 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     given = vars(parser.parse_intermixed_args(arguments))
     machine, _ = given.pop("json"), given.pop("debug")
     sources, parameters = split_items(given.pop("items"))
-    from withhold.losses import rank
-    from withhold.runs.folder import begun, folder_of
-
     clash = sorted(set(parameters) & set(given))
     if clash:
         raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
-    bar = Progress(machine)
     again = shlex.join(argument for argument in arguments if argument != "--resume")
     method = given.pop("method")
+    # One process speaks for all, from before the libraries are loaded, which takes a while.
+    bar = Progress(machine or os.environ.get("LOCAL_RANK", "0") != "0")
+    from withhold.losses import rank
+    from withhold.runs.folder import begun, folder_of
+
     try:
         run = withhold.train(method, *sources, progress=bar, **given, **parameters)
     except (KeyboardInterrupt, SystemExit):
-        if rank() == 0:  # one process speaks for all
+        bar.close()
+        if rank() == 0:
             start = not begun(folder_of(method, sources, given["out"]))
             way = (
                 f"Start again with: withhold train {again}" if start else f"Go on with: withhold train {again} --resume"
@@ -165,7 +168,8 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         f"{counted(outcome['steps'], 'step')} in {outcome['seconds']:.0f} s, "
         f"{outcome['items_per_second']:.0f} items a second."
     )
-    say(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
+    page = run.folder / "report.html"
+    say(f"The run is in {run.folder}; " + (f"its report is {page}" if page.is_file() else "it has no report"))
     use = "apply {} DATA --out named" if run.names_classes else "embed {} DATA --out emb.parquet"
     say(f"Next: withhold evaluate {run.folder} LABELLED_DATA   or   withhold {use.format(run.folder)}")
 

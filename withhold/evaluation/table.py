@@ -3,14 +3,15 @@
 import copy
 import logging
 import math
+import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 
 from withhold import kinds, nets, views
-from withhold.console import counted
+from withhold.console import counted, duration
 from withhold.data import Samples, Sequence
 from withhold.errors import UsageError
 from withhold.evaluation import protocols as registry
@@ -60,6 +61,7 @@ def evaluate(
     seed: int = 0,
     device: str | torch.device = "cpu",
     source: str | None = None,
+    report: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> list[dict[str, Any]]:
     """Measure an encoder by each protocol, beside the controls: a row for each pair.
 
@@ -87,9 +89,11 @@ def evaluate(
             times, until these are 20,000, and 30 times of more; at most 100,000 on a CPU or 2,000,000 on a GPU.
         flip: probability with which these see a mirror image.
         source: what a person called the test data; by default as the samples say.
+        report: told every row as soon as it is measured.
 
     Raises:
         UsageError: an unknown protocol, or data that it cannot measure with.
+        KeyboardInterrupt, SystemExit: it was asked to end; what is missing then is said.
     """
     found = [registry.find(name) for name in protocols]
     controls, device = controls or {}, torch.device(device)
@@ -115,36 +119,55 @@ def evaluate(
         nets.refresh_statistics(network, _plain(items, network, device))
         return network
 
-    def networks() -> Iterator[tuple[str, Encoder | None, Classifier | None]]:
-        yield "trained", encoder if learned else refreshed(encoder, shown), classifier
-        for name, control in controls.items():
-            yield name, refreshed(control, shown), None
-        if supervised and train is not None:
-            part = train.of(encoder.kind).labelled("the supervised network")
-            log.info("training a supervised network on %s labels", f"{len(part):,}")
-            taught = labels_seen.train(
-                controls["untrained"], part, learned=False, images=images(part), seed=seed, device=device, flip=flip
-            )
-            yield "supervised", refreshed(taught.encoder, [part]), taught
-        if pixels:
-            yield "raw" if train is None else kinds.of(train.of(encoder.kind).kind).control, None, None
+    def taught() -> tuple[Encoder, Classifier]:
+        assert train is not None  # else it is not asked for
+        part = train.of(encoder.kind).labelled("the supervised network")
+        log.info("training a supervised network on %s labels", f"{len(part):,}")
+        network = labels_seen.train(
+            controls["untrained"], part, learned=False, images=images(part), seed=seed, device=device, flip=flip
+        )
+        return refreshed(network.encoder, [part]), network
 
-    rows = []
-    for row, network, answers in networks():
-        if answers is None and {protocol.name for protocol in found} == {"classifier"}:
-            continue  # it has no answers of its own
-        log.info("measuring: %s, %s", row, ", ".join(protocol.name for protocol in found))
-        tasks: dict[Any, Task] = {}  # one for all protocols that take the same: it keeps features
-        for protocol in found:
-            known, asked = given[protocol]
-            rest = (images(known or ()), answers, row, getattr(encoder, "size", 0), flip)
-            task = tasks.setdefault(protocol.takes, Task(network, known, asked, seed, device, *rest))
-            about = {
-                "encoder": row, "protocol": protocol.name, "data": source or asked.source,
-                "n_train": len(known or ()), "n_test": len(asked),
-                "n_unlabelled": len(train or ()) + len(test) - len(known or ()) - len(asked),
-            }  # fmt: skip
-            rows += [_with_interval({**about, **part}) for part in protocol.measure(task)]
+    # Each is made when its turn comes: with what it answers itself, where it does.
+    networks: dict[str, Callable[[], tuple[Encoder | None, Classifier | None]]] = {
+        "trained": lambda: (encoder if learned else refreshed(encoder, shown), classifier)
+    }
+    for name, control in controls.items():
+        networks[name] = lambda control=control: (refreshed(control, shown), None)  # type: ignore[misc]
+    if supervised and train is not None:
+        networks["supervised"] = taught
+    if pixels:
+        networks["raw" if train is None else kinds.of(train.of(encoder.kind).kind).control] = lambda: (None, None)
+    if {protocol.name for protocol in found} == {"classifier"}:  # the others have no answers of their own
+        networks = {name: make for name, make in networks.items() if name in ("trained", "supervised")}
+
+    rows: list[dict[str, Any]] = []
+    began, missing = time.perf_counter(), [f"{name} by {protocol.name}" for name in networks for protocol in found]
+    try:
+        for done, (row, make) in enumerate(networks.items()):
+            left = (time.perf_counter() - began) / max(done, 1) * (len(networks) - done)
+            log.info(
+                "measuring: %s, %s%s", row, ", ".join(protocol.name for protocol in found),
+                f"; about {duration(left)} left" if done else "",
+            )  # fmt: skip
+            network, answers = make()
+            tasks: dict[Any, Task] = {}  # one for all protocols that take the same: it keeps features
+            for protocol in found:
+                known, asked = given[protocol]
+                rest = (images(known or ()), answers, row, getattr(encoder, "size", 0), flip)
+                task = tasks.setdefault(protocol.takes, Task(network, known, asked, seed, device, *rest))
+                about = {
+                    "encoder": row, "protocol": protocol.name, "data": source or asked.source,
+                    "n_train": len(known or ()), "n_test": len(asked),
+                    "n_unlabelled": len(train or ()) + len(test) - len(known or ()) - len(asked),
+                }  # fmt: skip
+                for part in protocol.measure(task):
+                    rows.append(_with_interval({**about, **part}))
+                    report(rows[-1])
+                del missing[0]
+    except (KeyboardInterrupt, SystemExit):
+        log.warning("not measured: %s", ", ".join(missing))
+        raise
     return rows
 
 

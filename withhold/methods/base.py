@@ -185,7 +185,8 @@ class Method(nn.Module):
     def picture(self, visible: Any, withheld: Any, predicted: Any = None) -> dict[str, Tensor | list[str]]:
         """A few samples for the report: columns of images float [n, c, h, w] in [0, 1], or of captions [n].
 
-        The columns are "seen" and "true" (what was withheld), and "said" where there is a prediction.
+        The columns are "seen", "true" (what was withheld; "other view" where that is one), and "said" where there is a
+        prediction.
         """
         return {"seen": visible} if isinstance(visible, Tensor) and visible.ndim == 4 else {}
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from withhold import methods as registry
 from withhold import nets
-from withhold.console import column, counted
+from withhold.console import column, counted, duration
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.evaluation import by_data
@@ -118,7 +118,7 @@ def stats(run: "Run") -> list[dict[str, str]]:
             if trivial is not None:
                 note = f"knowing nothing: {_number(trivial)}"
             shown.append({"value": _number(value), "name": _words(name), "note": note})
-        time, steps = _duration(last["seconds"]), counted(last["step"], "step")
+        time, steps = duration(last["seconds"]), counted(last["step"], "step")
         shown.append({"value": time, "name": "Training time", "note": steps})
         outcome = run.config.get("outcome", {})
         speed = outcome.get("items_per_second", last.get("items_per_second"))
@@ -280,12 +280,6 @@ def _words(name: str) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _skipped(path: Path) -> int:

@@ -1,7 +1,5 @@
 """What a run is made of: the encoder that suits, the streams, the method around them."""
 
-import csv
-import logging
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -19,8 +17,6 @@ from withhold.errors import UsageError
 from withhold.files import writing
 from withhold.methods import Encoder, Method
 from withhold.training import defaults
-
-log = logging.getLogger("withhold")
 
 
 def kinds(cls: type[Method], decoding: dict[str, Any]) -> dict[str, str]:
@@ -139,7 +135,7 @@ def load_streams(
     decoding: dict[str, Any],
     *,
     labels: str | None = None,
-    strict: bool = False,
+    **options: Any,
 ) -> dict[str, Samples]:
     """The method's streams; `labels` belong to those that are to be labelled, if any are.
 
@@ -148,7 +144,7 @@ def load_streams(
     taught = [stream for stream, need in cls.needs.items() if need.labelled]
     streams = {}
     for (stream, need), given in zip(cls.needs.items(), deal(cls, sources).values(), strict=True):
-        options = {"strict": strict, "labels": labels if stream in taught or not taught else None}
+        options["labels"] = labels if stream in taught or not taught else None
         source = data.Several(given) if need.several else given[0]
         streams[stream] = load_stream(source, kinds(cls, decoding)[stream], decoding, parts=need.parts, **options)
     shared, classes = data.share_classes([(streams[stream].labels, streams[stream].classes) for stream in taught])
@@ -156,30 +152,6 @@ def load_streams(
         if numbers is not None and streams[stream].classes != classes:
             streams[stream] = streams[stream].with_labels(numbers, classes)
     return streams
-
-
-def without_told(folder: Path, kind: str, test: Samples) -> Samples:
-    """`test` without the items whose labels the training in `folder` was told; their content tells, not their names.
-
-    Args:
-        kind: of data of the encoder.
-
-    Raises:
-        UsageError: no other item has a label.
-    """
-    path = folder / "told.csv"
-    if not path.is_file():
-        return test
-    with path.open(newline="", encoding="utf-8") as file:
-        told = {row["digest"] for row in csv.DictReader(file)}
-    others = [row for row, digest in enumerate(test.of(kind).digests()) if digest not in told]
-    if len(others) < len(test):
-        log.info("%s items are not measured on: the training was told their labels", f"{len(test) - len(others):,}")
-    if test.labels is not None and (test.labels >= 0).any() and not (test.labels[others] >= 0).any():
-        raise UsageError(
-            f"The training was told the labels of all items of {test.source} to be measured on: give labels of others."
-        )
-    return test.select(others)
 
 
 def build_encoder(config: dict[str, Any], seed: int) -> Encoder:

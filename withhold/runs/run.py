@@ -23,7 +23,8 @@ from withhold.errors import UsageError, WithholdError
 from withhold.files import write_json
 from withhold.methods import Classifier, Encoder, Method
 from withhold.methods.answers import Answer
-from withhold.runs.build import build_encoder, build_method, kinds, load_stream, load_streams, without_told
+from withhold.runs.build import build_encoder, build_method, kinds, load_stream, load_streams
+from withhold.runs.told import BEFORE, read_told, without_told
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
 
@@ -215,7 +216,7 @@ class Run:
         """Measure the encoder on labelled data, or on videos with masks, beside an untrained one and raw items.
 
         One that started from other weights than fresh ones also stands beside that "start". The folder keeps the rows
-        in the place of those of the same data and protocols.
+        in the place of those of the same data, protocols and encoders; what was measured before an interruption too.
 
         The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
         part, or is split: `test_fraction` of it is for testing, by the run's seed. Items whose labels the training was
@@ -244,9 +245,7 @@ class Run:
         }  # fmt: skip
         taken = [evaluation.find(name).takes for name in protocols]
         if evaluation.SEQUENCES in taken:
-            sequences = data.sequences(source)
-            rows = evaluation.evaluate(self.encoder, None, sequences, protocols, source=str(source), **options)
-            return self._keep(rows)
+            return self._measure(None, data.sequences(source), protocols, source=str(source), **options)
         wanted = tuple(dict.fromkeys(part for need in taken for part in need.parts))
         beside: dict[str, Any] = {"strict": strict, "parts": wanted}
         parts = {} if test is not None else data.splits(source, self.kind_of(source))
@@ -258,7 +257,7 @@ class Run:
         else:
             bank, queries = bank.split(test_fraction, self.seed)
         queries = without_told(self.folder, self.encoder.kind, queries)
-        return self._keep(evaluation.evaluate(self.encoder, bank, queries, protocols, **options))
+        return self._measure(bank, queries, protocols, **options)
 
     def _learned(self) -> list[Samples] | None:
         """What it was trained on; None where that is not there any more as it was."""
@@ -274,12 +273,16 @@ class Run:
         log.info("the training data %s: batch statistics are those of the items measured on", reason)
         return None
 
-    def _keep(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """The same rows, which the folder now has, instead of those of the same data and protocol."""
-        measured = {(row["data"], row["protocol"]) for row in rows}
-        kept = [row for row in self.results() if (row["data"], row["protocol"]) not in measured]
-        write_json(self.folder / "evaluation.json", {"results": kept + rows})
-        return rows
+    def _measure(self, *given: Any, **options: Any) -> list[dict[str, Any]]:
+        """The rows of an evaluation, which the folder keeps; where it is stopped, those that there are by then."""
+        rows: list[dict[str, Any]] = []
+        try:
+            return evaluation.evaluate(self.encoder, *given, report=rows.append, **options)
+        finally:
+            if rows:
+                measured = {(row["data"], row["protocol"], row["encoder"]) for row in rows}
+                older = [r for r in self.results() if (r["data"], r["protocol"], r["encoder"]) not in measured]
+                write_json(self.folder / "evaluation.json", {"results": older + rows})
 
     def apply(self, item: Any, **given: Answer) -> dict[str, Answer]:
         """What the method gives beyond embeddings of one item: named values; see `Method.apply_to`.
@@ -303,7 +306,15 @@ class Run:
 
     def doctor(self) -> list[str]:
         """What is wrong with this run, one sentence each with its remedy; none when all is well."""
-        found = findings(self.rows(), taught=(self.folder / "told.csv").is_file())
+        remedies = {
+            "precision": self.config["training"]["precision"] != "32-true",
+            "accumulate": self.config["training"]["accumulate"] > 1,
+            "size": "size" in self.config["decoding"] and "start" not in self.config["encoder"],
+        }
+        found = findings(
+            self.rows(), method=self.config["method"], takes=[name for name, can in remedies.items() if can],
+            taught=any(row["stream"] != BEFORE for row in read_told(self.folder)),
+        )  # fmt: skip
         for name, rows in evaluation.by_data(self.results()).items():
             linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}
             for control, network, remedy in (

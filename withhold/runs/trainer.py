@@ -5,6 +5,7 @@ import csv
 import logging
 import os
 import platform
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,23 +15,23 @@ import torch
 from lightning_fabric import Fabric
 
 import withhold
-from withhold import data, evaluation, kinds, nets, training
+from withhold import data, evaluation, nets, training
 from withhold import methods as registry
-from withhold.console import counted
-from withhold.data import Samples, Series
+from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.files import write_json
 from withhold.methods import Method
-from withhold.needs import Need
 from withhold.options import Options, named
 from withhold.report import write as write_report
-from withhold.report.report import inputs
 from withhold.runs import monitoring
+from withhold.runs.budget import fit_size, left, speed
 from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
 from withhold.runs.export import write_weights
 from withhold.runs.folder import folder_of, held
 from withhold.runs.run import Run
+from withhold.runs.saying import say
 from withhold.runs.start import find_start, keep_start
+from withhold.runs.told import find_told, read_told, write_told
 from withhold.training import Outcome, Row, defaults
 
 log = logging.getLogger("withhold")
@@ -61,7 +62,7 @@ def train(
         UsageError: a name, value or combination that makes no sense.
         WithholdError: data that cannot be read, a loss that is not finite, a full disk, or another training there.
     """
-    cls = registry.find(method)
+    began, cls = time.perf_counter(), registry.find(method)
     own = {option.name for option in named()}
     options = Options(**{name: value for name, value in given.items() if name in own})
     if options.labels is not None and len(sources) == 1:  # which tells what it labels from the rest of one source
@@ -69,7 +70,7 @@ def train(
     folder = folder_of(method, sources, out)
     with held(folder, resume, options):
         configured = {name: value for name, value in given.items() if name not in own}
-        return _train(cls, method, sources, folder, resume, progress, options, configured)
+        return _train(cls, method, sources, folder, resume, progress, options, configured, began)
 
 
 def _train(
@@ -81,20 +82,31 @@ def _train(
     progress: Callable[[Row, int], None] | None,
     options: Options,
     given: dict[str, Any],
+    began: float,
 ) -> Run:
-    """`train` in a folder that is held, with the method's own parameters, as far as they are `given`."""
+    """`train` in a folder that is held, since `began`, with the method's own parameters, as far as they are `given`."""
     # What may fail and what looks for files comes before other processes are started, which do the same.
+    if options.epochs is None and options.minutes is None:
+        options = replace(options, minutes=defaults.minutes(defaults.device()))
+    size, batch_size = options.size, options.batch_size
+    if resume:  # what was chosen for it stays
+        saved = Run(folder).config
+        size, batch_size = size or saved["decoding"].get("size"), batch_size or saved["training"]["batch_size"]
+    # Ranks would each find a pace of their own.
+    paced = options.minutes is not None and not resume and options.devices * options.nodes == 1
+
     start = find_start(options, folder)
     parameters = start.configure(cls, given)
-    chosen, decoding = choose(
-        cls, sources, parameters, options.encoder, options.size, options.pretrained, start.encoder
-    )
+    chosen, decoding = choose(cls, sources, parameters, options.encoder, size, options.pretrained, start.encoder)
     if "tokenizer" in decoding:
         make_tokenizer(cls, sources, chosen, decoding, folder)
     # A throw-away, so that a wrong name or size is found before anything is decoded.
     told: dict[str, Any] = {"classes": ("this", "that"), "targets": {"this": ("one", "other"), "that": None}}
     build_method(cls, chosen, parameters, options.seed, told)
     keep_start(chosen, folder)
+    published = options.pretrained or ":" in chosen["name"]  # made for images of one size
+    if paced and size is None and start.encoder is None and not published:
+        fit_size(cls, sources, chosen, decoding, parameters, options, left(options, began))
     streams = load_streams(cls, sources, decoding, labels=options.labels, strict=options.strict)
     told = tell(cls, streams)
     learner = build_method(cls, chosen, parameters, options.seed, told)
@@ -102,17 +114,19 @@ def _train(
     addresses = {"labels": options.labels} | ({"encoder": options.encoder} if start.lineage else {})
 
     longest = max(streams.values(), key=lambda samples: len(samples.windows()))
-    batch_size = options.batch_size or defaults.batch_size(cls, len(longest.windows()), longest.kind)
+    if batch_size is None:
+        batch_size = defaults.batch_size(cls, len(longest.windows()), longest.kind)
+        if paced and batch_size > defaults.SMALL:
+            items = left(options, began) * speed(cls, streams, chosen, parameters, options)
+            batch_size = defaults.batch_size(cls, len(longest.windows()), longest.kind, items)
     feeder = data.Feeder(
         streams, cls.needs, batch_size, options.seed, device=fabric.device, rank=fabric.global_rank,
         world=fabric.world_size, orders=cls.order, groups=learner.get_buffer,
     )  # fmt: skip
     layerwise = defaults.layerwise("start" in chosen)
-    epochs, minutes = options.epochs, options.minutes
-    if epochs is None and minutes is None:
-        minutes = defaults.minutes(fabric.device)
+    epochs = options.epochs
     options = replace(
-        options, batch_size=batch_size, minutes=minutes, precision=fabric._precision.precision,
+        options, batch_size=batch_size, precision=fabric._precision.precision,
         steps=None if epochs is None else max(1, round(epochs * feeder.steps_per_epoch)),
         **{name: share for name, share in layerwise.items() if getattr(options, name) is None},
     )  # fmt: skip
@@ -138,13 +152,21 @@ def _train(
         else:
             log.info("%s has no checkpoint yet: it starts from the beginning", folder)
 
+    kind = learner.encoder.kind
+    if resume:
+        told_items = read_told(folder)
+    else:
+        told_items = find_told(cls.needs, streams, kind, Path(options.encoder or "") if start.lineage else None)
     if fabric.is_global_zero:
         if not resume:
+            write_told(folder, told_items)
             write_json(folder / "config.json", config)
-        _list_items(folder, cls.needs, streams, learner.encoder.kind)
-    _say(config, streams, feeder, fabric)
-    seen = {name: samples.of(learner.encoder.kind) for name, samples in streams.items()}
-    watched = monitoring.choose(cls.needs, seen)
+        with open(folder / "skipped.csv", "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            skipped = [[stream, *item] for stream, samples in streams.items() for item in samples.skipped]
+            csv.writer(file).writerows([["stream", "item", "reason"], *skipped])
+        say(config, streams, fabric.device.type)
+    seen = {name: samples.of(kind) for name, samples in streams.items()}
+    watched = monitoring.choose(cls.needs, seen, {row["digest"] for row in told_items})
     if fabric.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes stay: the fastest algorithms are worth a search
         for part in learner.modules():
@@ -152,14 +174,13 @@ def _train(
                 part.compile()
     try:
         outcome = training.fit(
-            learner, feeder, options, fabric=fabric, folder=folder, report=progress,
-            look=lambda encoder: monitoring.look(encoder, *watched),
+            learner, feeder, options, seconds=left(options, began), fabric=fabric, folder=folder,
+            look=lambda encoder: monitoring.look(encoder, *watched), report=progress,
         )  # fmt: skip
     except Exception:
         if not resume and not (folder / "metrics.csv").exists():  # it has not begun: there is nothing to go on with
             (folder / "config.json").unlink(missing_ok=True)
         raise
-    log.info("measuring what it sees, and drawing the report")
     _finish(folder, learner, streams, config, outcome, fabric)
     fabric.barrier()
     return Run(folder, held=list(streams.values()))
@@ -217,7 +238,16 @@ def _finish(
         "metrics": {name: value for name, value in last.items() if name not in ("step", "seconds", "waiting", "lr")},
     }
     write_json(folder / "config.json", config)
-    write_report(Run(folder), *streams.values())
+    if config["training"]["no_report"]:
+        return
+    log.info("drawing the report")
+    try:
+        write_report(Run(folder), *streams.values())
+    except Exception as error:  # whatever it is, the run is whole without
+        log.warning(
+            "The report could not be drawn (%s: %s); the run itself is whole. Draw it by: withhold report %s",
+            type(error).__name__, error, folder,
+        )  # fmt: skip
 
 
 def _check_same(folder: Path, config: dict[str, Any]) -> None:
@@ -230,7 +260,7 @@ def _check_same(folder: Path, config: dict[str, Any]) -> None:
         pairs = before.items() if isinstance(before, dict) else [(part, before)]
         for name, value in pairs:
             other: Any = now.get(name) if isinstance(now, dict) else now
-            if value == other or name in ("devices", "nodes", "strict"):
+            if value == other or name in ("devices", "nodes", "strict", "no_report"):
                 continue
             if part == "streams":
                 raise UsageError(
@@ -241,50 +271,3 @@ def _check_same(folder: Path, config: dict[str, Any]) -> None:
                 f"{folder} was trained with {name.replace('_', ' ')} {value}, not {other}: "
                 "repeat its own options to resume it, or name another --out."
             )
-
-
-def _list_items(folder: Path, needs: dict[str, Need], streams: dict[str, Samples], kind: str) -> None:
-    """Write skipped.csv, what was left out and why; and told.csv, the items whose labels the method is told.
-
-    Args:
-        kind: of data of the encoder, which what tells items from others is of.
-    """
-    skipped = [[stream, *item] for stream, samples in streams.items() for item in samples.skipped]
-    told = []
-    for stream, samples in streams.items():
-        if needs[stream].labelled:
-            taught = samples.labelled(f"the stream {stream}")
-            digests = taught.of(kind).digests()
-            told += [[stream, *item] for item in zip(taught.names, digests, strict=True)]
-    for path, header, rows in (
-        ("skipped.csv", ["stream", "item", "reason"], skipped), ("told.csv", ["stream", "item", "digest"], told)
-    ):  # fmt: skip
-        if rows or path == "skipped.csv":
-            with open(folder / path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-                csv.writer(file).writerows([header, *rows])
-
-
-def _say(config: dict, streams: dict[str, Samples], feeder: Any, fabric: Fabric) -> None:
-    if not fabric.is_global_zero:
-        return
-    plan, encoder = config["training"], config["encoder"]
-    for stream, samples in streams.items():
-        cut = f" in {len(samples.windows()):,} windows" if len(samples.windows()) > len(samples) else ""
-        skipped = f", {len(samples.skipped)} skipped" if samples.skipped else ""
-        known = 0 if samples.labels is None else int((samples.labels >= 0).sum())
-        labels = f", {known:,} of them with a label" if 0 < known < len(samples) else ""
-        labels += f", no labels ({samples.unlabelled})" if samples.unlabelled else ""
-        log.info("%s: %s items%s from %s%s%s", stream, f"{len(samples):,}", cut, samples.source, skipped, labels)
-        if isinstance(samples, Series) and samples.longest <= samples.window / 2:
-            length = kinds.of(samples.kind).length
-            fits = samples.longest / samples.rate if length == "seconds" else samples.longest
-            log.warning(
-                "the longest has %s of the %s %s that a window holds; the rest is filled: %s=%.5g learns more",
-                f"{samples.longest:,}", f"{samples.window:,}", length.replace("seconds", "samples"), length, fits,
-            )  # fmt: skip
-    log.info(
-        "%s: encoder %s for %s, batch %s, %s, %s, seed %s",
-        config["method"], encoder["name"], inputs(config), plan["batch_size"],
-        counted(plan["steps"], "step") if plan["steps"] else f"{plan['minutes']:g} minutes",
-        f"{fabric.device.type} {plan['precision']}", plan["seed"],
-    )  # fmt: skip

@@ -1,5 +1,6 @@
 """Defaults that scale themselves: what to train, from the data, the budget and the hardware."""
 
+import math
 import typing
 from typing import Any
 
@@ -11,6 +12,10 @@ from withhold.nets import AudioEncoder, AudioVisualEncoder, ConvNet, Encoder, Im
 from withhold.orders import whole
 
 GPU_SIZE = 224
+SIZES = (32, 48, 64, 96, 128, 160)
+"""Pixels to choose from where the time does not hold enough of images as they are."""
+SMALL, STEPS, PASSES = 64, 1000, 20
+"""What is enough: so many steps, of batches so small where need be, or passes over the data."""
 ENCODERS = {known.kind: known.default for known in (VideoEncoder, AudioEncoder, TextEncoder, AudioVisualEncoder)}
 """What a method takes that asks for any encoder, by kind of data; for images the hardware decides."""
 
@@ -49,12 +54,23 @@ def size(measured: int, device: torch.device) -> int:
     return data.default_size(measured) if device.type == "cpu" else data.default_size(measured, most=GPU_SIZE)
 
 
-def batch_size(method: type[Method], count: int, kind: str) -> int:
+def enough(steps: float, passes: float) -> bool:
+    """Whether a training of so many steps and passes over the data can come to something."""
+    return steps >= STEPS or passes >= PASSES
+
+
+def batch_size(method: type[Method], count: int, kind: str, items: float = math.inf) -> int:
     """Items a step: what the method or the kind says; for small data, the largest power of two for ten an epoch.
 
-    As many more as its order of items needs, for whole episodes.
+    Where the time holds fewer than a thousand such steps, fewer, down to 64. As many more as its order of items needs,
+    for whole episodes.
+
+    Args:
+        items: what the time holds, counted with repeats.
     """
     few = min(method.batch_size or kinds.of(kind).batch, 2 ** (max(2, count // 10).bit_length() - 1), count)
+    if items < STEPS * few:
+        few = min(few, max(SMALL, 2 ** (int(items / STEPS).bit_length() - 1)))
     return whole(method.order, max(2, few))
 
 

@@ -12,9 +12,12 @@ HELD_OUT = 0.2
 
 
 def measure(task: Task) -> list[dict]:
-    """The strength that a held-out part of the training items likes best; then a fit on all of them."""
+    """The strength that a held-out part of the training items likes best; then a fit on all of them.
+
+    Classes with one training item are left out.
+    """
     task.require_known()
-    task.smallest(2, "the linear protocol needs two of each, one to choose its strength by")
+    task = task.with_pairs("a linear probe needs two, one to choose its strength by")
     kept, held = holdout(task.labels, HELD_OUT, torch.Generator().manual_seed(task.seed))
     mean, deviation = task.moments
     order = torch.cat([kept, held])  # a part is then a slice, not another copy
@@ -23,7 +26,8 @@ def measure(task: Task) -> list[dict]:
     chosen, strength = choose(x[:cut], labels[:cut], x[cut:], labels[cut:], task.classes)
     classifier = fit(x, labels, task.classes, strength, start=chosen)
     found = classifier((task.queries - mean).div_(deviation)).argmax(1)
-    return [{"metric": "accuracy", "value": task.accuracy(found), "strength": strength}]
+    row = {"metric": "accuracy", "value": task.accuracy(found), "strength": strength}
+    return [row | {"n_train": len(task.train), "n_test": len(task.test)}]
 
 
 def choose(x: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor, classes: int) -> tuple[Linear, float]:

@@ -86,7 +86,7 @@ class BYOL(Method):
 
     def picture(self, seen, targets, predicted=None):
         others = seen.roll(len(seen) // 2, 0)
-        columns = {"seen": seen, "true": others}
+        columns = {"seen": seen, "other view": others}
         if predicted is not None:
             columns["said"] = others[self.nearest(predicted, targets)]
         return columns

@@ -78,7 +78,7 @@ class LeJEPA(Method):
 
     def picture(self, seen, shown, embedded=None):
         first, second = seen.unflatten(0, (self.views, -1))[:2]
-        columns = {"seen": first, "true": second}
+        columns = {"seen": first, "other view": second}
         if embedded is not None:
             columns["said"] = second[self.nearest(embedded.float().unflatten(0, (self.views, -1)))]
         return columns

@@ -92,7 +92,7 @@ class MoCo(Method):
 
     def picture(self, seen, withheld, queries=None):
         other, keys = withheld
-        columns = {"seen": seen, "true": other}
+        columns = {"seen": seen, "other view": other}
         if queries is not None:
             columns["said"] = other[(F.normalize(queries.float(), dim=1) @ keys.T).argmax(1)]
         return columns

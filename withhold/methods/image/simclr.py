@@ -71,7 +71,7 @@ class SimCLR(Method):
         return (unit @ unit.T).fill_diagonal_(-2)
 
     def picture(self, seen, partners, embedded=None):
-        columns = {"seen": seen, "true": seen[partners]}
+        columns = {"seen": seen, "other view": seen[partners]}
         if embedded is not None:
             columns["said"] = seen[self.similarities(embedded).argmax(1)]
         return columns
