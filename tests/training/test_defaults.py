@@ -1,7 +1,9 @@
 """What is chosen where nobody chooses."""
 
 import pytest
+import torch
 
+from withhold import nets
 from withhold.methods import find
 from withhold.training import defaults
 
@@ -19,3 +21,10 @@ from withhold.training import defaults
 )
 def test_the_batch_follows_the_data_and_the_method(name, count, kind, expected):
     assert defaults.batch_size(find(name), count, kind) == expected
+
+
+def test_a_cpu_does_not_convolve_in_space_and_time_at_half_precision(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    wide, clips = (nets.build(name, size=32, channels=3) for name in ("resnet18", "conv3d"))
+    assert defaults.precision(torch.device("cpu"), wide) == "bf16-mixed"
+    assert defaults.precision(torch.device("cpu"), clips) == "32-true"
