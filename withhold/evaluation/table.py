@@ -59,39 +59,43 @@ def evaluate(
     seed: int = 0,
     device: str | torch.device = "cpu",
     source: str | None = None,
+    row: str = "trained",
 ) -> list[dict[str, Any]]:
     """Measure an encoder by each protocol, beside the controls: a row for each pair.
 
     A row is {"encoder", "protocol", "metric", "value", "data", "n_train", "n_test", "n_unlabelled"} and what else a
-    protocol has to say ("shots", "deviation", "strength", "sequence"). "encoder" is "trained", a control's name,
+    protocol has to say ("shots", "deviation", "strength", "sequence"). "encoder" is `row`, a control's name,
     "supervised", or what the raw items are called, such as "pixels"; "data" is what it was measured on; "n_unlabelled"
     counts the items left out because they have no label. An accuracy on fewer than 200 items has "low" and "high", the
     ends of its 95 % interval.
 
-    All networks have their batch statistics of the same items: those that the trained one learned from. Where these
-    are not there any more, all of them, the trained one too, have statistics of the training items of the evaluation,
-    or of the sequences' frames. Only the supervised network has those of what it learned from. What is given is not
-    changed.
+    Batch statistics: the trained encoder and the untrained one have those of the items that the trained one learned
+    from, or where these are not there any more, both have those of the training items of the evaluation, or of the
+    sequences' frames. The supervised network has those of what it learned from. Any other control keeps its own, as
+    whoever takes it in place of the trained one does.
 
     Args:
         train, test: samples, decoded as the encoder takes them; classes are matched by name. Or None and videos with
             masks, whose frames are scaled to the encoder's size and seen whole.
         protocols: names, or paths of files; see `withhold.evaluation.protocols`.
         controls: encoders to measure beside it, by the name of their rows; "untrained" is one with fresh weights.
-        learned: what the encoder was trained on, a stream each; None where that is not there any more.
+        learned: what the encoder was trained on, a stream each; [] for an encoder that keeps its own statistics,
+            wherever they are from; None where what it was trained on is not there any more.
         supervised: also train the untrained network on the labels, and measure its features likewise.
         classifier: the method that trained the encoder, where it answers with classes itself.
         pixels: also measure raw items.
         budget: images, counted with repeats, that fine-tuning and the supervised network see; by default 30 times the
             training items, at least 20,000 and at most 100,000 on a CPU or 2,000,000 on a GPU.
         source: what a person called the test data; by default as the samples say.
+        row: what the encoder is called in the rows; "untrained" where it has fresh weights itself.
 
     Raises:
         UsageError: an unknown protocol, or data that it cannot measure with.
     """
     found = [registry.find(name) for name in protocols]
     controls, device = controls or {}, torch.device(device)
-    if supervised and "untrained" not in controls:
+    fresh = controls.get("untrained", encoder if row == "untrained" else None)
+    if supervised and fresh is None:
         raise UsageError("A supervised network starts from fresh weights: give the untrained encoder as well.")
     for samples, purpose in ((train, "train"), (test, "test")):
         if isinstance(samples, Samples) and not len(samples):
@@ -113,31 +117,31 @@ def evaluate(
         return network
 
     def networks() -> Iterator[tuple[str, Encoder | None, Classifier | None]]:
-        yield "trained", encoder if learned else refreshed(encoder, shown), classifier
+        yield row, refreshed(encoder, shown) if learned is None else encoder, classifier
         for name, control in controls.items():
-            yield name, refreshed(control, shown), None
-        if supervised and train is not None:
+            yield name, refreshed(control, shown) if name == "untrained" else control, None
+        if fresh is not None and supervised and train is not None:
             part = train.of(encoder.kind).labelled("the supervised network")
             log.info("training a supervised network on %s labels", f"{len(part):,}")
             taught = labels_seen.train(
-                labels_seen.Supervised, controls["untrained"], part, images=images(part), seed=seed, device=device
+                labels_seen.Supervised, fresh, part, images=images(part), seed=seed, device=device
             )
             yield "supervised", refreshed(taught.encoder, [part]), taught
         if pixels:
             yield "raw" if train is None else kinds.of(train.of(encoder.kind).kind).control, None, None
 
     rows = []
-    for row, network, answers in networks():
+    for name, network, answers in networks():
         if answers is None and {protocol.name for protocol in found} == {"classifier"}:
             continue  # it has no answers of its own
-        log.info("measuring: %s, %s", row, ", ".join(protocol.name for protocol in found))
+        log.info("measuring: %s, %s", name, ", ".join(protocol.name for protocol in found))
         tasks: dict[Any, Task] = {}  # one for all protocols that take the same: it keeps features
         for protocol in found:
             known, asked = given[protocol]
-            rest = (images(known or ()), answers, row, getattr(encoder, "size", 0))
+            rest = (images(known or ()), answers, name, getattr(encoder, "size", 0))
             task = tasks.setdefault(protocol.takes, Task(network, known, asked, seed, device, *rest))
             about = {
-                "encoder": row, "protocol": protocol.name, "data": source or asked.source,
+                "encoder": name, "protocol": protocol.name, "data": source or asked.source,
                 "n_train": len(known or ()), "n_test": len(asked),
                 "n_unlabelled": len(train or ()) + len(test) - len(known or ()) - len(asked),
             }  # fmt: skip
