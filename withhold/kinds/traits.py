@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from withhold import nets, views
+from withhold import data, nets, views
 from withhold.data import Samples
 from withhold.data.kind import Item, Unreadable
 from withhold.errors import UsageError, WithholdError, suggestion
 from withhold.nets import Encoder
 
 Input = tuple[str, tuple[str, ...], str]
-"""What the input of an ONNX encoder is called, the decode parameters that are an item's shape, what it is made of."""
+"""What an encoder's input is called, the decode parameters that are an item's shape, and what it is made of."""
 
 
 class Traits:
@@ -29,7 +29,8 @@ class Traits:
     followed = False  # whether what is marked in an item is followed through it
     length = ""  # the decode parameter that says how long a window is
     tile = (144, 144)  # width and height of an item on a page, in pixels
-    input: Input | None = None  # what an ONNX encoder takes; None where none is written
+    input: Input | None = None  # what an encoder takes; None where it is not one tensor
+    preparation = ""  # how an item becomes that, exactly, for whoever does it without this library
 
     def raw(self, samples: Samples, train: Samples | None = None) -> Tensor:
         """The items themselves as float32 [n, d], the mean over their windows: the control that learns nothing.
@@ -46,6 +47,18 @@ class Traits:
     def images(self, samples: Samples) -> int:
         """As how many images an item counts, where so many are looked at."""
         return 1
+
+    def lengths(self, decoding: dict[str, Any]) -> list[int]:
+        """The shape of an item that an encoder takes, from what it is decoded to."""
+        known = data.takes(self.name) | decoding
+        return [known[length] for length in self.input[1]] if self.input else []
+
+    def inputs(self, decoding: dict[str, Any]) -> list[dict[str, Any]]:
+        """What an encoder takes, ready for JSON: the name, shape, values and preparation of each input."""
+        if self.input is None:
+            return []
+        shape, (name, _, values) = ["n", *self.lengths(decoding)], self.input
+        return [{"name": name, "shape": shape, "values": values, "preparation": self.preparation}]
 
     def noise(self, encoder: Any, shape: Sequence[int], rng: torch.Generator) -> Tensor:
         """What looks like items [n, ...] to the encoder."""
@@ -89,6 +102,9 @@ class Together(Traits):
 
     def change(self, items, encoder, rng):
         return tuple(part.change(half, encoder, rng) for part, half in zip(self.parts, items, strict=True))
+
+    def inputs(self, decoding):
+        return [one for part in self.parts for one in part.inputs(decoding)]
 
     def images(self, samples):
         return self.parts[0].images(samples)
