@@ -13,8 +13,8 @@ from typing import Any, TextIO
 
 WORD = 24
 """Characters up to which a cell of a table is not broken."""
-CONTROL = " untrained"
-"""How a column of a comparison ends that holds the control of another."""
+CONTROLS = (" untrained", " start")
+"""How the columns of a comparison end that hold the controls of another."""
 EVERY = 10.0
 """Seconds between lines where there is no terminal for a bar."""
 COMMANDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -123,18 +123,19 @@ def print_results(results: list[dict[str, Any]]) -> None:
 
 
 def print_comparison(rows: list[dict[str, Any]]) -> None:
-    """Runs side by side, a line each; a measure of the untrained control stands in brackets behind the run's own."""
+    """Runs side by side, a line each; the measures of the controls stand in brackets behind the run's own."""
     names = dict.fromkeys(name for row in rows for name in row)
-    columns = [name for name in names if not name.endswith(CONTROL)]
+    columns = [name for name in names if not name.endswith(CONTROLS)]
 
     def cell(row: dict[str, Any], name: str) -> str:
-        values = [row[key] for key in (name, name + CONTROL) if key in row]
-        shown = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
-        return " (".join(shown) + ")" * (len(shown) - 1)
+        values = [row[key] for key in (name, *(name + end for end in CONTROLS)) if key in row]
+        own, *beside = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values] or [""]
+        return f"{own} ({', '.join(beside)})" if beside else own
 
     print_table(columns, [[cell(row, name) for name in columns] for row in rows])
     if len(columns) < len(names):
-        print("In brackets: the same encoder untrained.")
+        began = ", and as its training began" if any(name.endswith(CONTROLS[1]) for name in names) else ""
+        print(f"In brackets: the same encoder untrained{began}.")
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:

@@ -8,6 +8,7 @@ from withhold.console import print_results
 from withhold.contract.tiny import RATE, sounds, videos
 from withhold.errors import UsageError
 from withhold.report import report
+from withhold.runs import embedder
 from withhold.runs import run as runs
 from withhold.runs.export import write_weights
 
@@ -24,7 +25,7 @@ def test_an_untrained_run_is_worth_what_its_control_is(make_run, photos_folder, 
     run = make_run(data=["digits" if there else "gone/digits"])
     encoder = run.untrained()
     nets.refresh_statistics(encoder, evaluation.plain_batches([data.load("digits", size=32, channels=1)], "cpu"))
-    write_weights(run.folder / "encoder.safetensors", encoder)
+    write_weights(run.folder / "encoder.safetensors", encoder, {})
     rows = run.evaluate(photos_folder, protocols=("knn", "linear"))
     values = {(row["encoder"], row["protocol"]): row["value"] for row in rows}
     assert values["trained", "knn"] == values["untrained", "knn"]
@@ -38,13 +39,16 @@ def test_published_weights_are_a_row_and_no_control_starts_from_them(make_run, p
         started.append(config["pretrained"])
         return build(config | {"pretrained": False}, 77 if config["pretrained"] else seed)
 
-    monkeypatch.setattr(runs, "build_encoder", published)
+    for module in (runs, embedder):
+        monkeypatch.setattr(module, "build_encoder", published)
     config = {"name": "convnet", "size": 32, "channels": 1, "pretrained": True}
     run = make_run(encoder=config, finished=False, data=["gone"])
-    write_weights(run.folder / "encoder.safetensors", published(config, 3))
+    write_weights(run.folder / "encoder.safetensors", published(config, 3), {})
     rows = run.evaluate(photos_folder, protocols=("knn",))
     assert [row["encoder"] for row in rows] == ["trained", "untrained", "start", "pixels"]
-    assert rows[0]["value"] == rows[2]["value"]
+    bank, queries = run.load_data(photos_folder).split(0.2, run.seed)
+    (own,) = evaluation.evaluate(run.start(), bank, queries, ("knn",), learned=[], pixels=False)
+    assert {row["value"] for row in rows if row["encoder"] == "start"} == {own["value"]}
     fresh = run.untrained().state_dict()
     assert started[-1] is False
     assert any((fresh[name] != value).any() for name, value in run.start().state_dict().items())

@@ -45,6 +45,20 @@ def test_the_same_fresh_weights_are_worth_the_same_trained_or_untrained(encoder,
     assert values[0] != values[1]
 
 
+def test_a_start_keeps_its_own_statistics(encoder, digits, make_samples):
+    """As whoever takes it in place of the trained one has it; so does an encoder that is measured as it is."""
+    start = copy.deepcopy(encoder)
+    nets.refresh_statistics(start, plain_batches([make_samples([0] * 64)], "cpu"))
+    (own,) = evaluation.evaluate(start, *digits, ("knn",), learned=[], pixels=False)
+    controls = {"untrained": start, "start": start}
+    rows = evaluation.evaluate(
+        encoder, *digits, ("knn",), controls=controls, learned=[digits[0]], pixels=False, row="mine"
+    )
+    values = {row["encoder"]: row["value"] for row in rows}
+    assert list(values) == ["mine", "untrained", "start"]
+    assert values["start"] == own["value"] != values["untrained"]
+
+
 def test_a_share_of_few_items_has_wilsons_interval(encoder, make_samples):
     """Its ends are the shares from which the one that was found is 1.96 of their own deviations away."""
     rng = np.random.default_rng(0)

@@ -1,7 +1,9 @@
 """What is chosen where nobody chooses."""
 
 import pytest
+import torch
 
+from withhold import nets
 from withhold.methods import find
 from withhold.training import defaults
 
@@ -35,3 +37,10 @@ def test_time_makes_no_small_batch_smaller():
 def test_enough_is_a_thousand_steps_or_twenty_passes():
     assert defaults.enough(1000, 1) and defaults.enough(10, 20)
     assert not defaults.enough(999, 19.9)
+
+
+def test_a_cpu_does_not_convolve_in_space_and_time_at_half_precision(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    wide, clips = (nets.build(name, size=32, channels=3) for name in ("resnet18", "conv3d"))
+    assert defaults.precision(torch.device("cpu"), wide) == "bf16-mixed"
+    assert defaults.precision(torch.device("cpu"), clips) == "32-true"

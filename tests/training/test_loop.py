@@ -365,7 +365,7 @@ def test_a_memory_as_long_as_the_data_resumes_exactly(tmp_path, killed):
 def test_a_memory_as_long_as_the_data_is_saved_and_loaded(tmp_path):
     method, other = Prepared(), Prepared()
     fit(method, Items(), Plan(steps=2))
-    write_weights(tmp_path / "method.safetensors", method)
+    write_weights(tmp_path / "method.safetensors", method, {})
     other.load_state_dict(load_file(tmp_path / "method.safetensors"))
     assert same(method, other)
     other.head = nn.Linear(8, 3)

@@ -15,7 +15,7 @@ def compare(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
     from withhold.report import compare as compare_runs
 
-    rows = compare_runs([withhold.load(folder) for folder in options.runs])
+    rows = compare_runs([withhold.Run(folder) for folder in options.runs])
     if options.json:
         return print_json({"runs": rows})
     print_comparison(rows)
@@ -27,7 +27,7 @@ def report(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("run", help="the folder that `withhold train` made")
     parser.add_argument("--data", help="take pictures and neighbours from here instead of the training data")
     options = parser.parse_intermixed_args(arguments)
-    run = withhold.load(options.run)
+    run = withhold.Run(options.run)
     from withhold.report import write
 
     streams = [run.load_data(options.data, run.kind)] * len(run.config["data"]) if options.data else run.streams()
@@ -42,7 +42,7 @@ def doctor(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """What is wrong with a run, and the remedy."""
     parser.add_argument("run", help="the folder that `withhold train` made")
     options = parser.parse_intermixed_args(arguments)
-    run = withhold.load(options.run)
+    run = withhold.Run(options.run)
     found = run.doctor()
     if options.json:
         return print_json({"findings": found})

@@ -10,15 +10,22 @@ from withhold.cli.verbs import verb
 from withhold.console import counted, print_json, print_results, print_table, say
 from withhold.errors import UsageError
 
+ENCODER = (
+    "the folder that `withhold train` made, the encoder.safetensors of one, or an encoder as it is: "
+    "efficientnet-lite0, hf:NAME, timm:NAME, ./mine.py ..."
+)
+SIZE = "for an encoder as it is: height and width of the input in pixels (default: those of the images)"
+
 
 @verb
 def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Measure a run's encoder on labelled data, beside an untrained one and raw pixels.
+    """Measure an encoder on labelled data, beside an untrained one and raw pixels.
 
+    The rows of a run are kept in its folder, and its report draws them; those of other encoders are only printed.
     With --protocol tracking, DATA is a folder of videos with masks, images/NAME/*.jpg and masks/NAME/*.png: the first
     mask is carried through the video.
     """
-    parser.add_argument("run", help="the folder that `withhold train` made")
+    parser.add_argument("run", help=ENCODER)
     parser.add_argument("data", help="what the probes learn from, as for `withhold train`")
     parser.add_argument("test", nargs="?", help="to be measured on (default: the test part of DATA, or a fifth)")
     parser.add_argument(
@@ -29,27 +36,34 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--labels", help="a csv file with the labels of DATA; TEST has its own")
     parser.add_argument("--test-fraction", type=float, default=0.2, help="where DATA has no test part of its own")
     parser.add_argument("--supervised", action="store_true", help="train the same network with all labels, to compare")
+    parser.add_argument("--budget", type=int, metavar="N", help="images that this and finetune see, with repeats")
+    parser.add_argument("--size", type=int, help=SIZE)
     parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
     options = parser.parse_intermixed_args(arguments)
-    run = withhold.load(options.run)
+    run = withhold.load(options.run, **_decoding(options))
     results = run.evaluate(
         options.data, options.test, protocols=tuple(options.protocol.split(",")) if options.protocol else None,
         labels=options.labels, test_fraction=options.test_fraction, supervised=options.supervised,
+        budget=options.budget,
         strict=options.strict,
     )  # fmt: skip
     if options.json:
-        return print_json({"run": str(run.folder), "results": results})
+        return print_json({"run": run.name, "results": results})
     print_results(results)
-    say(f"The rows are in {run.folder / 'evaluation.json'}")
-    say(f"Next: withhold report {run.folder}")
+    if isinstance(run, withhold.Run):
+        say(f"The rows are in {run.folder / 'evaluation.json'}")
+        say(f"Next: withhold report {run.name}")
+    else:
+        say(f"Next: withhold embed {run.name} DATA --out emb.parquet")
 
 
 @verb
 def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """Write the embedding of every item: a parquet file with path, label if any, embedding."""
-    parser.add_argument("run", help="the folder that `withhold train` made")
+    parser.add_argument("run", help=ENCODER)
     parser.add_argument("data", help="as for `withhold train`")
     parser.add_argument("--out", required=True, help="the parquet file to write")
+    parser.add_argument("--size", type=int, help=SIZE)
     parser.add_argument("--labels", help="a csv file with labels")
     parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
     options = parser.parse_intermixed_args(arguments)
@@ -57,7 +71,8 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     from withhold.runs import write_table
 
     with claiming(Path(options.out), ".parquet", options.data, options.labels):
-        table = withhold.load(options.run).embed(options.data, labels=options.labels, strict=options.strict)
+        run = withhold.load(options.run, **_decoding(options))
+        table = run.embed(options.data, labels=options.labels, strict=options.strict)
         write_table(Path(options.out), table)
     if options.json:
         return print_json({"out": options.out, "rows": table.num_rows, "dim": table["embedding"].type.list_size})
@@ -102,7 +117,7 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
     parser.add_argument(
         "query", help="the path of an item in the index, as it was embedded; with --run, any file, or a text"
     )
-    parser.add_argument("--run", help="the run that made the embeddings, to embed QUERY with")
+    parser.add_argument("--run", help="the run or the encoder that made the embeddings, to embed QUERY with")
     parser.add_argument("-k", type=int, default=10, help="how many to find (default: %(default)s)")
     parser.add_argument(
         "--exact", action="store_true", help="compare all items, also where an approximation is quicker"
@@ -117,7 +132,7 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
     query: Any = options.query
     asked = None
     if options.run:
-        run = withhold.load(options.run)
+        run = withhold.load(options.run, **index.decoding)
         typed = kinds.of(run.kind).typed
         if typed and not os.path.isfile(query):
             query = [query]  # a text itself
@@ -158,7 +173,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
     from withhold.answers import answer, is_text, tables, write
 
-    run = withhold.load(options.run)
+    run = withhold.Run(options.run)
     if wrong := [given for given in options.given if "=" not in given]:
         raise UsageError(f"--with {wrong[0]} names no file: give it as NAME=FILE.")
     names = [given.split("=", 1)[0] for given in options.given]
@@ -185,18 +200,31 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
 @verb
 def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Write a run's encoder for use elsewhere; it is checked against the trained one before the file appears."""
+    """Write a run's encoder for use elsewhere; it is checked against the trained one before the file appears.
+
+    The file says how items are prepared for it. ONNX of a method that names classes gives their scores too.
+    """
     parser.add_argument("run", help="the folder that `withhold train` made")
     parser.add_argument("--to", choices=["onnx", "safetensors"], default="onnx", help="(default: %(default)s)")
     parser.add_argument("--out", required=True, help="the file to write")
     options = parser.parse_intermixed_args(arguments)
     from withhold.runs import export as run_export
-    from withhold.runs.export import inputs
+    from withhold.runs.export import inputs, outputs
 
-    run = withhold.load(options.run)
+    run = withhold.Run(options.run)
     difference = run_export(run, options.to, Path(options.out))
     if options.json:
         return print_json({"out": options.out, "largest_difference": difference})
     say(f"The encoder is in {options.out}; it differs from the trained one by at most {difference:.1e}")
     if options.to == "onnx":
-        say(f"It takes {inputs(run)}, and gives features [n, {run.encoder.dim}]")
+        taken, gives = inputs(run), f"features [n, {run.encoder.dim}]"
+        if "scores" in outputs(run):
+            gives += f" and scores [n, {len(run.config['classes'])}], whose softmax are probabilities"
+        say(f"It takes {taken['name']} [{', '.join(map(str, taken['shape']))}], {taken['values']}, and gives {gives}")
+    else:
+        say(f"Next: withhold train METHOD DATA --encoder {options.out}")
+
+
+def _decoding(options: argparse.Namespace) -> dict[str, Any]:
+    """What data are to be decoded to, as far as it was said."""
+    return {} if options.size is None else {"size": options.size}

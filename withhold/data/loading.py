@@ -95,9 +95,10 @@ def fit_tokenizer(sources: Sequence[tuple[Any, str]], name: str) -> "Tokenizer":
     return texts.train_tokenizer(Succession({key: part.table for key, part in found.items()}), name, where)
 
 
-def takes(kind: str) -> set[str]:
-    """The names of the decode parameters of a kind."""
-    return {field.name for name in kind.split(JOINT) for field in fields(kind_named(name))}  # type: ignore[arg-type]
+def takes(kind: str) -> dict[str, Any]:
+    """The decode parameters of a kind and their defaults; None is chosen from the data."""
+    own = (fields(kind_named(name)) for name in kind.split(JOINT))  # type: ignore[arg-type]
+    return {field.name: field.default for part in own for field in part}
 
 
 def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any, whole: bool) -> Samples:

@@ -62,26 +62,28 @@ def evaluate(
     device: str | torch.device = "cpu",
     source: str | None = None,
     report: Callable[[dict[str, Any]], None] = lambda row: None,
+    row: str = "trained",
 ) -> list[dict[str, Any]]:
     """Measure an encoder by each protocol, beside the controls: a row for each pair.
 
     A row is {"encoder", "protocol", "metric", "value", "data", "n_train", "n_test", "n_unlabelled"} and what else a
-    protocol has to say ("shots", "deviation", "strength", "sequence"). "encoder" is "trained", a control's name,
+    protocol has to say ("shots", "deviation", "strength", "sequence"). "encoder" is `row`, a control's name,
     "supervised", or what the raw items are called, such as "pixels"; "data" is what it was measured on; "n_unlabelled"
     counts the items left out because they have no label. An accuracy on fewer than 200 items has "low" and "high", the
     ends of its 95 % interval.
 
-    All networks have their batch statistics of the same items: those that the trained one learned from. Where these
-    are not there any more, all of them, the trained one too, have statistics of the training items of the evaluation,
-    or of the sequences' frames. Only the supervised network has those of what it learned from. What is given is not
-    changed.
+    Batch statistics: the trained encoder and the untrained one have those of the items that the trained one learned
+    from, or where these are not there any more, both have those of the training items of the evaluation, or of the
+    sequences' frames. The supervised network has those of what it learned from. Any other control keeps its own, as
+    whoever takes it in place of the trained one does.
 
     Args:
         train, test: samples, decoded as the encoder takes them; classes are matched by name. Or None and videos with
             masks, whose frames are scaled to the encoder's size and seen whole.
         protocols: names, or paths of files; see `withhold.evaluation.protocols`.
         controls: encoders to measure beside it, by the name of their rows; "untrained" is one with fresh weights.
-        learned: what the encoder was trained on, a stream each; None where that is not there any more.
+        learned: what the encoder was trained on, a stream each; [] for an encoder that keeps its own statistics,
+            wherever they are from; None where what it was trained on is not there any more.
         supervised: also train the untrained network on the labels, and measure its features likewise.
         classifier: the method that trained the encoder, where it answers with classes itself.
         pixels: also measure raw items.
@@ -90,6 +92,7 @@ def evaluate(
         flip: probability with which these see a mirror image.
         source: what a person called the test data; by default as the samples say.
         report: told every row as soon as it is measured.
+        row: what the encoder is called in the rows; "untrained" where it has fresh weights itself.
 
     Raises:
         UsageError: an unknown protocol, or data that it cannot measure with.
@@ -97,7 +100,8 @@ def evaluate(
     """
     found = [registry.find(name) for name in protocols]
     controls, device = controls or {}, torch.device(device)
-    if supervised and "untrained" not in controls:
+    fresh = controls.get("untrained", encoder if row == "untrained" else None)
+    if supervised and fresh is None:
         raise UsageError("A supervised network starts from fresh weights: give the untrained encoder as well.")
     for samples, purpose in ((train, "train"), (test, "test")):
         if isinstance(samples, Samples) and not len(samples):
@@ -120,44 +124,48 @@ def evaluate(
         return network
 
     def taught() -> tuple[Encoder, Classifier]:
-        assert train is not None  # else it is not asked for
+        assert train is not None and fresh is not None  # else it is not asked for
         part = train.of(encoder.kind).labelled("the supervised network")
         log.info("training a supervised network on %s labels", f"{len(part):,}")
         network = labels_seen.train(
-            controls["untrained"], part, learned=False, images=images(part), seed=seed, device=device, flip=flip
+            fresh, part, learned=False, images=images(part), seed=seed, device=device, flip=flip
         )
         return refreshed(network.encoder, [part]), network
 
     # Each is made when its turn comes: with what it answers itself, where it does.
     networks: dict[str, Callable[[], tuple[Encoder | None, Classifier | None]]] = {
-        "trained": lambda: (encoder if learned else refreshed(encoder, shown), classifier)
+        row: lambda: (refreshed(encoder, shown) if learned is None else encoder, classifier)
     }
     for name, control in controls.items():
-        networks[name] = lambda control=control: (refreshed(control, shown), None)  # type: ignore[misc]
-    if supervised and train is not None:
+        plain = name == "untrained"
+        networks[name] = lambda control=control, plain=plain: (  # type: ignore[misc]
+            refreshed(control, shown) if plain else control,
+            None,
+        )
+    if fresh is not None and supervised and train is not None:
         networks["supervised"] = taught
     if pixels:
         networks["raw" if train is None else kinds.of(train.of(encoder.kind).kind).control] = lambda: (None, None)
     if {protocol.name for protocol in found} == {"classifier"}:  # the others have no answers of their own
-        networks = {name: make for name, make in networks.items() if name in ("trained", "supervised")}
+        networks = {name: make for name, make in networks.items() if name in (row, "supervised")}
 
     rows: list[dict[str, Any]] = []
     began, missing = time.perf_counter(), [f"{name} by {protocol.name}" for name in networks for protocol in found]
     try:
-        for done, (row, make) in enumerate(networks.items()):
+        for done, (name, make) in enumerate(networks.items()):
             left = (time.perf_counter() - began) / max(done, 1) * (len(networks) - done)
             log.info(
-                "measuring: %s, %s%s", row, ", ".join(protocol.name for protocol in found),
+                "measuring: %s, %s%s", name, ", ".join(protocol.name for protocol in found),
                 f"; about {duration(left)} left" if done else "",
             )  # fmt: skip
             network, answers = make()
             tasks: dict[Any, Task] = {}  # one for all protocols that take the same: it keeps features
             for protocol in found:
                 known, asked = given[protocol]
-                rest = (images(known or ()), answers, row, getattr(encoder, "size", 0), flip)
+                rest = (images(known or ()), answers, name, getattr(encoder, "size", 0), flip)
                 task = tasks.setdefault(protocol.takes, Task(network, known, asked, seed, device, *rest))
                 about = {
-                    "encoder": row, "protocol": protocol.name, "data": source or asked.source,
+                    "encoder": name, "protocol": protocol.name, "data": source or asked.source,
                     "n_train": len(known or ()), "n_test": len(asked),
                     "n_unlabelled": len(train or ()) + len(test) - len(known or ()) - len(asked),
                 }  # fmt: skip

@@ -1,6 +1,7 @@
 """Encoders by name, or by the path of a file that declares one."""
 
 import inspect
+import typing
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -21,7 +22,8 @@ def register(builder: Any = None, *, name: str = "") -> Any:
     """Declare a function or a class as what makes an encoder, called `name` or as it is, with hyphens.
 
     Its arguments without a default are what the encoder must know of its input: (size, channels) of images. Where there
-    are published weights, it also has the arguments `pretrained` and `weights`, see `build`.
+    are published weights, it also has the arguments `pretrained` and `weights`, see `build`. The annotation of what a
+    function returns says which kind of data it is of; without one that is "image".
     """
     if builder is None:
         return partial(register, name=name)
@@ -41,6 +43,23 @@ def takes(name: str) -> tuple[str, ...]:
         UsageError: there is no such encoder.
     """
     return _takes(_find(name))
+
+
+def kind(name: str) -> str:
+    """The kind of data that the encoder called `name` is of, as its class says, or what its function returns.
+
+    Raises:
+        UsageError: there is no such encoder.
+    """
+    builder = _find(name)
+    builder = builder.func if isinstance(builder, partial) else builder
+    made = builder if inspect.isclass(builder) else typing.get_type_hints(builder).get("return")
+    return getattr(made, "kind", "image")
+
+
+def has_published(name: str) -> bool:
+    """Whether the encoder called `name` has published weights. Raises: UsageError, if there is no such encoder."""
+    return "pretrained" in inspect.signature(_find(name)).parameters
 
 
 def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = True, **inputs: Any) -> Encoder:
@@ -102,7 +121,7 @@ def _find(name: str) -> Builder:
     if name not in _library():
         raise UsageError(
             f"There is no encoder {name!r}: {suggestion(name, names())} Or name one of another library's, as hf:NAME "
-            f"or timm:NAME, or a Python file that declares one."
+            "or timm:NAME, a Python file that declares one, a run's folder, or the encoder.safetensors of one."
         )
     return _library()[name]
 

@@ -154,17 +154,20 @@ def load_streams(
     return streams
 
 
-def build_encoder(config: dict[str, Any], seed: int) -> Encoder:
+def build_encoder(config: dict[str, Any], seed: int, begin: bool = True) -> Encoder:
     """The encoder that a run's configuration describes, with weights from `seed`, or from the file that it starts from.
+
+    Args:
+        begin: whether it gets the weights that it starts from; else it is only built so that they would fit.
 
     Raises:
         UsageError: these are weights of another encoder.
     """
+    inputs = {name: value for name, value in config.items() if name not in ("name", "start", "model")}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        inputs = {name: value for name, value in config.items() if name not in ("name", "start", "model")}
-        encoder = nets.build(address(config), weights="start" not in config, **inputs)
-    if "start" in config:
+        encoder = nets.build(address(config), weights=begin and "start" not in config, **inputs)
+    if begin and "start" in config:
         try:
             encoder.load_state_dict(load_file(config["start"]))
         except (SafetensorError, RuntimeError, OSError) as error:

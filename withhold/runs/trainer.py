@@ -28,6 +28,7 @@ from withhold.runs.budget import fit_size, left, speed
 from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
 from withhold.runs.export import write_weights
 from withhold.runs.folder import folder_of, held
+from withhold.runs.metadata import describe
 from withhold.runs.run import Run
 from withhold.runs.saying import say
 from withhold.runs.start import find_start, keep_start
@@ -220,8 +221,9 @@ def _finish(
     learner.eval().finish(lambda: evaluation.plain_batches(plain, fabric.device))
     if not fabric.is_global_zero:  # the others were needed for statistics across ranks
         return
-    write_weights(folder / "method.safetensors", learner)
-    write_weights(folder / "encoder.safetensors", encoder)  # the last one, which says that the run is finished
+    about = describe(config, type(learner), encoder)
+    write_weights(folder / "method.safetensors", learner, about)
+    write_weights(folder / "encoder.safetensors", encoder, about)  # the last one, which says that the run is finished
     last, items = outcome.rows[-1], config["training"]["batch_size"] * fabric.world_size
     config["hardware"] = {
         "device": torch.cuda.get_device_name()

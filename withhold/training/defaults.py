@@ -28,12 +28,13 @@ def device() -> torch.device:
 def precision(device: torch.device, encoder: Encoder) -> str:
     """bf16 where the hardware multiplies it (recent GPUs, CPUs with AMX or AVX512-BF16) and it pays, else float32.
 
-    On a CPU it gains nothing in narrow layers, and its threads spin for each other where other work holds a core.
+    On a CPU it gains nothing in narrow layers, and its threads spin for each other where other work holds a core; and
+    oneDNN's gradients of convolutions in space and time are not always finite in it.
     """
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        wide = not isinstance(encoder, ConvNet)
+        wide = not isinstance(encoder, ConvNet | VideoEncoder)
         fast = wide and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
     return "bf16-mixed" if fast else "32-true"
 
