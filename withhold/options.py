@@ -20,6 +20,7 @@ class Plan:
         steps: optimiser steps; None to fill `minutes`.
         minutes: how long a person waits, from reading the data to the report; the pace of the first steps says how
             many fit.
+        most: steps at most, where minutes say how many.
         optimizer: `adamw`, `sgd`, `lars` or `adagrad`; by default the method's own.
         lr: peak learning rate at 256 items a step, which is scaled with the batch; by default the method's own.
         weight_decay: of weights, not of biases and normalisation; by default the method's own.
@@ -34,6 +35,7 @@ class Plan:
 
     steps: int | None = None
     minutes: float | None = None
+    most: int | None = None
     optimizer: str | None = None
     lr: float | None = None
     weight_decay: float | None = None
@@ -113,7 +115,7 @@ def named() -> list[Field]:
     """The options that a person may name; a budget in steps and the warm-up follow from others."""
     inherited = {option.name for option in fields(Plan)}
     options = sorted(fields(Options), key=lambda option: option.name in inherited)
-    return [option for option in options if option.name not in ("steps", "warmup")]
+    return [option for option in options if option.name not in ("steps", "most", "warmup")]
 
 
 def flag(option: Field) -> str:

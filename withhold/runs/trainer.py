@@ -3,6 +3,7 @@
 import atexit
 import csv
 import logging
+import math
 import os
 import platform
 import time
@@ -17,6 +18,7 @@ from lightning_fabric import Fabric
 import withhold
 from withhold import data, evaluation, nets, training
 from withhold import methods as registry
+from withhold.console import counted
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.files import write_json
@@ -36,6 +38,8 @@ from withhold.runs.told import find_told, read_told, write_told
 from withhold.training import Outcome, Row, defaults
 
 log = logging.getLogger("withhold")
+
+BUDGETS = ("epochs", "minutes")
 
 
 def train(
@@ -87,11 +91,13 @@ def _train(
 ) -> Run:
     """`train` in a folder that is held, since `began`, with the method's own parameters, as far as they are `given`."""
     # What may fail and what looks for files comes before other processes are started, which do the same.
-    if options.epochs is None and options.minutes is None:
+    unlimited = options.epochs is None and options.minutes is None
+    if unlimited:
         options = replace(options, minutes=defaults.minutes(defaults.device()))
     size, batch_size = options.size, options.batch_size
-    if resume:  # what was chosen for it stays
-        saved = Run(folder).config
+    before = Run(folder) if resume else None
+    if before is not None:  # what was chosen for it stays
+        saved = before.config
         size, batch_size = size or saved["decoding"].get("size"), batch_size or saved["training"]["batch_size"]
     # Ranks would each find a pace of their own.
     paced = options.minutes is not None and not resume and options.devices * options.nodes == 1
@@ -125,10 +131,12 @@ def _train(
         world=fabric.world_size, orders=cls.order, groups=learner.get_buffer,
     )  # fmt: skip
     layerwise = defaults.layerwise("start" in chosen)
-    epochs = options.epochs
+    most = None
+    if unlimited and all(need.labelled for need in cls.needs.values()):  # few labels are soon known by heart
+        most = math.ceil(defaults.images(feeder.longest, fabric.device) / (batch_size * fabric.world_size))
     options = replace(
-        options, batch_size=batch_size, precision=fabric._precision.precision,
-        steps=None if epochs is None else max(1, round(epochs * feeder.steps_per_epoch)),
+        options, batch_size=batch_size, precision=fabric._precision.precision, most=most,
+        steps=planned(options, feeder.steps_per_epoch, before),
         **{name: share for name, share in layerwise.items() if getattr(options, name) is None},
     )  # fmt: skip
     config = {
@@ -143,10 +151,13 @@ def _train(
         **told,
         "training": asdict(options) | {name: path and os.path.abspath(path) for name, path in addresses.items()},
     }
-    if resume:
+    if before is not None:
         _check_same(folder, config)
-    if resume and fabric.is_global_zero:
-        if Run(folder).finished:
+    if before is not None and fabric.is_global_zero:
+        if before.finished and (options.steps or 0) > before.config["outcome"]["steps"]:
+            write_json(folder / "config.json", before.config | {"training": config["training"]})
+            log.info("%s goes on to %s", folder, counted(options.steps or 0, "step"))
+        elif before.finished:
             log.info("%s is finished", folder)
         elif (folder / "checkpoints" / "last.ckpt").is_file():
             log.info("%s goes on from its last checkpoint", folder)
@@ -252,9 +263,26 @@ def _finish(
         )  # fmt: skip
 
 
+def planned(options: Options, steps_per_epoch: int, before: Run | None) -> int | None:
+    """The steps that are asked for; None where minutes are, and their pace is not known.
+
+    Args:
+        before: the run that is resumed. One that has come to its end takes longer budgets than its own, in its unit.
+    """
+    if options.epochs is not None:
+        return max(1, round(options.epochs * steps_per_epoch))
+    if before is None:
+        return None
+    saved = before.config["training"]
+    if before.finished and (saved["minutes"] or math.inf) < (options.minutes or 0):
+        return round(before.config["outcome"]["steps"] * options.minutes / saved["minutes"])
+    return saved["steps"]
+
+
 def _check_same(folder: Path, config: dict[str, Any]) -> None:
-    """A run is resumed with its own data and configuration or not at all."""
-    saved = Run(folder).config
+    """A run is resumed with its own data and configuration or not at all; one that has ended, with a longer budget."""
+    run = Run(folder)
+    saved, ended = run.config, run.finished
     for part in (
         "withhold", "method", "parameters", "encoder", "decoding", "data", "training", "classes", "targets", "streams"
     ):  # fmt: skip
@@ -263,6 +291,8 @@ def _check_same(folder: Path, config: dict[str, Any]) -> None:
         for name, value in pairs:
             other: Any = now.get(name) if isinstance(now, dict) else now
             if value == other or name in ("devices", "nodes", "strict", "no_report"):
+                continue
+            if name in ("steps", "most") or (name in BUDGETS and ended and value and other and other > value):
                 continue
             if part == "streams":
                 raise UsageError(

@@ -75,6 +75,14 @@ def batch_size(method: type[Method], count: int, kind: str, items: float = math.
     return whole(method.order, max(2, few))
 
 
+def images(count: int, device: torch.device) -> int:
+    """How many items a network should see, counted with repeats, that learns from `count` labelled ones.
+
+    Each 100 times, until these are 20,000, and 30 times of more; at most 100,000 on a CPU or 2,000,000 on a GPU.
+    """
+    return min(max(30 * count, min(100 * count, 20_000)), 100_000 if device.type == "cpu" else 2_000_000)
+
+
 def layerwise(learned: bool) -> dict[str, Any]:
     """The learning rate of an encoder as a share, and how it falls from stage to stage: low where it has learned."""
     return {"encoder_lr": 0.1, "layer_decay": 0.8} if learned else {"encoder_lr": 1.0, "layer_decay": 1.0}
