@@ -67,7 +67,7 @@ def test_published_weights_are_measured_as_they_are_and_nothing_is_written(folde
 
 
 def test_fresh_weights_are_called_a_control(folder, capsys, caplog, monkeypatch):
-    monkeypatch.setattr("withhold.evaluation.table.LEAST_IMAGES", 64)
+    monkeypatch.setattr("withhold.training.defaults.images", lambda count, device: 64)
     with caplog.at_level("INFO"):
         assert main(["evaluate", "convnet", "photos/", "--size", "16", "--protocol", "knn", "--supervised"]) == 0
     assert "convnet for 16 × 16 px, colour; fresh weights: a control, not a trained encoder" in caplog.text

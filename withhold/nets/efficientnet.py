@@ -103,3 +103,6 @@ def efficientnet_lite0(size: int, channels: int, pretrained: bool = False, weigh
         own = [name for name in encoder.state_dict() if name.startswith("blocks.")]
         encoder.load_state_dict(dict(zip(own, values, strict=True)), strict=False)
     return encoder
+
+
+efficientnet_lite0.published_size = 224

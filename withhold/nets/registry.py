@@ -62,6 +62,19 @@ def has_published(name: str) -> bool:
     return "pretrained" in inspect.signature(_find(name)).parameters
 
 
+def published_size(name: str) -> int:
+    """Height and width in pixels of what the published weights of an encoder of images were trained on; 0 if unknown.
+
+    Raises:
+        UsageError: there is no such encoder.
+    """
+    from withhold.nets import adapters, hub
+
+    source, _, rest = name.partition(":")
+    sizes = {"hf": hub.size, "timm": adapters.timm_size}
+    return sizes[source](rest) if rest and source in sizes else getattr(_find(name), "published_size", 0)
+
+
 def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = True, **inputs: Any) -> Encoder:
     """The encoder called `name`, for inputs of a certain kind.
 

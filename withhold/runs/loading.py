@@ -12,10 +12,10 @@ from withhold import data, nets
 from withhold.errors import UsageError, suggestion
 from withhold.files import writing
 from withhold.report.report import inputs
+from withhold.runs.build import suited_size
 from withhold.runs.embedder import Embedder, named_file
 from withhold.runs.metadata import read
 from withhold.runs.run import Run
-from withhold.training import defaults
 
 log = logging.getLogger("withhold")
 
@@ -133,7 +133,7 @@ class Named(Embedder):
             kind = self.kind_of(source)
             shape = data.measure(source, kind)
             rate = min(shape.rate or data.MOST_RATE, data.MOST_RATE)
-            size = defaults.size(shape.size, defaults.device())
+            size = suited_size(shape.size, self.name, self.row == "published") if shape.size else 0
             self._settle(kind, {"size": size, "channels": shape.channels or 3, "rate": rate})
 
     def _settle(self, kind: str, suited: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from withhold.methods import Method
 from withhold.nets import AudioEncoder, AudioVisualEncoder, ConvNet, Encoder, ImageEncoder, TextEncoder, VideoEncoder
 from withhold.orders import whole
 
-GPU_SIZE = 224
+GPU_SIZE, CPU_ENLARGED = 224, 128
 SIZES = (32, 48, 64, 96, 128, 160)
 """Pixels to choose from where the time does not hold enough of images as they are."""
 SMALL, STEPS, PASSES = 64, 1000, 20
@@ -50,8 +50,15 @@ def encoder(method: type[Method], device: torch.device, kind: str) -> str:
     return "convnet" if device.type == "cpu" else "resnet18"
 
 
-def size(measured: int, device: torch.device) -> int:
-    """Pixels of the (square) input: what the images have, from 32 up to what the hardware bears."""
+def size(measured: int, device: torch.device, published: int = 0) -> int:
+    """Pixels of the (square) input: what the images have, from 32 up to what the hardware bears.
+
+    Args:
+        published: what the encoder's published weights were trained on, for which smaller images are enlarged; 0 for
+            fresh weights.
+    """
+    if published:
+        return published if device.type == "cuda" else min(published, max(data.default_size(measured), CPU_ENLARGED))
     return data.default_size(measured) if device.type == "cpu" else data.default_size(measured, most=GPU_SIZE)
 
 
