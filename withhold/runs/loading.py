@@ -133,7 +133,7 @@ class Named(Embedder):
             kind = self.kind_of(source)
             shape = data.measure(source, kind)
             rate = min(shape.rate or data.MOST_RATE, data.MOST_RATE)
-            size = suited_size(shape.size, self.name, self.row == "published") if shape.size else 0
+            size = suited_size(shape.size, self.name, self.row == "published")
             self._settle(kind, {"size": size, "channels": shape.channels or 3, "rate": rate})
 
     def _settle(self, kind: str, suited: dict[str, Any]) -> None:
