@@ -115,7 +115,7 @@ def _config(name: str) -> Any:
     except ImportError as error:
         raise UsageError(f"hf:{name} needs Transformers: pip install 'withhold[transformers]'.") from error
     try:
-        return AutoConfig.from_pretrained(name)
+        return AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"Transformers has no model hf:{name} ({first_line(error)}): check the name.") from error
 
@@ -135,6 +135,8 @@ def _model(name: str, config: Any, weights: bool) -> Any:
     from transformers import AutoModel
 
     try:
-        return AutoModel.from_pretrained(name) if weights else AutoModel.from_config(config)
+        if weights:
+            return AutoModel.from_pretrained(name, trust_remote_code=False)
+        return AutoModel.from_config(config, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"Transformers has no model hf:{name} ({first_line(error)}): check the name.") from error

@@ -12,7 +12,7 @@ from withhold import data, nets
 from withhold.errors import UsageError, suggestion
 from withhold.files import writing
 from withhold.report.report import inputs
-from withhold.runs.build import suited_size
+from withhold.runs.build import address, suited_size
 from withhold.runs.embedder import Embedder, named_file
 from withhold.runs.metadata import read
 from withhold.runs.run import Run
@@ -60,6 +60,16 @@ def find(name: str | Path, method: str | None = None, encoder: str | None = None
     return None
 
 
+def _unpacked(kind: str, files: dict[str, Any]) -> Path:
+    """A folder in the cache with JSON files of these names and contents."""
+    packed = {name: json.dumps(content, ensure_ascii=False).encode() for name, content in files.items()}
+    folder = data.cache.root() / kind / blake2b(repr(sorted(packed.items())).encode(), digest_size=16).hexdigest()
+    for name, content in packed.items():
+        with writing(folder / os.path.basename(name)) as partial:
+            partial.write_bytes(content)
+    return folder
+
+
 class Exported(Embedder):
     """An encoder from a safetensors file that says what it is: a run's encoder.safetensors, or an exported one."""
 
@@ -68,16 +78,15 @@ class Exported(Embedder):
         self.kind, self.seed = self.config["kind"], self.config["seed"]
         own = self.config["encoder"]
         own |= {"name": named_file(self.name, str(own.get("name")), encoder), "pretrained": bool(own.get("pretrained"))}
-        taken = nets.takes(own["name"])
+        if self.config["model"] is not None:
+            own["model"] = str(_unpacked("models", self.config["model"]))
+        taken = nets.takes(address(own))
         if self.config["tokenizer"] is not None:
-            tokenizer = json.dumps(self.config["tokenizer"], ensure_ascii=False).encode()
-            kept = data.cache.root() / "tokenizers" / f"{blake2b(tokenizer, digest_size=16).hexdigest()}.json"
-            with writing(kept) as partial:
-                partial.write_bytes(tokenizer)
+            kept = _unpacked("tokenizers", {"tokenizer.json": self.config["tokenizer"]}) / "tokenizer.json"
             own["tokenizer"] = self.config["decoding"]["tokenizer"] = str(kept)
         if lacking := [field for field in taken if field not in own]:
             raise UsageError(f"{path} does not say what {lacking[0]} its encoder has: export it again.")
-        self.config["encoder"] = {field: own[field] for field in ("name", "pretrained", *taken)}
+        self.config["encoder"] = {n: own[n] for n in ("name", "pretrained", "model", *taken) if n in own}
 
     def __repr__(self) -> str:
         return f"Exported({self.name!r}: {self.config['encoder']['name']})"
