@@ -130,7 +130,7 @@ def _train(
         streams, cls.needs, batch_size, options.seed, device=fabric.device, rank=fabric.global_rank,
         world=fabric.world_size, orders=cls.order, groups=learner.get_buffer,
     )  # fmt: skip
-    layerwise = defaults.layerwise("start" in chosen)
+    layerwise = defaults.layerwise("start" in chosen, chosen["pretrained"])
     most = None
     if unlimited and all(need.labelled for need in cls.needs.values()):  # few labels are soon known by heart
         most = math.ceil(defaults.images(feeder.longest, fabric.device) / (batch_size * fabric.world_size))

@@ -90,9 +90,14 @@ def images(count: int, device: torch.device) -> int:
     return min(max(30 * count, min(100 * count, 20_000)), 100_000 if device.type == "cpu" else 2_000_000)
 
 
-def layerwise(learned: bool) -> dict[str, Any]:
-    """The learning rate of an encoder as a share, and how it falls from stage to stage: low where it has learned."""
-    return {"encoder_lr": 0.1, "layer_decay": 0.8} if learned else {"encoder_lr": 1.0, "layer_decay": 1.0}
+def layerwise(learned: bool, published: bool = False) -> dict[str, Any]:
+    """The learning rate of an encoder as a share, and how it falls from stage to stage: low where it has learned.
+
+    Args:
+        published: whether it has learned long, and from other data.
+    """
+    share, decay = (0.1, 0.8) if published else (0.3, 0.9) if learned else (1.0, 1.0)
+    return {"encoder_lr": share, "layer_decay": decay}
 
 
 def minutes(device: torch.device) -> float:
