@@ -1,5 +1,6 @@
 """Other libraries' networks, and anybody's own, as encoders."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -93,6 +94,26 @@ def adapt(module: nn.Module, size: int, channels: int) -> ImageEncoder:
             f"{type(module).__name__} says that its dim is {module.dim}, but it gives {encoder.dim} features."
         )
     return encoder
+
+
+def lent(module: nn.Module, size: int, channels: int, pretrained: bool = False, weights: bool = True) -> ImageEncoder:
+    """A copy of somebody's own module as an encoder: with its weights where it is `pretrained`, else with fresh ones.
+
+    Fresh are the parts that torch knows how to reset.
+    """
+    copied = copy.deepcopy(module)
+    if not pretrained:
+        for part in copied.modules():
+            if callable(reset := getattr(part, "reset_parameters", None)):
+                reset()
+    if not isinstance(copied, ImageEncoder):
+        return adapt(copied, size, channels)
+    if (copied.size, copied.channels) != (size, channels):
+        raise UsageError(
+            f"This {type(module).__name__} is built for {copied.channels} channels of {copied.size} pixels, and there "
+            f"are {channels} of {size}: give size={copied.size}, or another module."
+        )
+    return copied
 
 
 def _timm(name: str) -> Any:

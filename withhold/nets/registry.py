@@ -31,6 +31,17 @@ def register(builder: Any = None, *, name: str = "") -> Any:
     return builder
 
 
+_LENT: dict[str, nn.Module] = {}
+"""Modules that a person has given in this process, by the name under which they are found."""
+
+
+def lend(module: nn.Module) -> str:
+    """A name for somebody's own module, by which this process builds encoders: copies of it."""
+    name = f"module:{type(module).__name__}"
+    _LENT[name] = module
+    return name
+
+
 def names() -> list[str]:
     """The names of the library's own encoders."""
     return list(_library())
@@ -129,6 +140,10 @@ def _find(name: str) -> Builder:
             raise UsageError(f"{name} declares {len(found)} encoders with @register; a file declares exactly one.")
         return next(iter(found.values()))
     source, _, rest = name.partition(":")
+    if rest and source == "module":
+        if name not in _LENT:
+            raise UsageError(f"It was made around a module of class {rest}: give that, as encoder=MODULE, in Python.")
+        return partial(adapters.lent, _LENT[name])
     if rest and source in ("hf", "timm"):
         return hub.builder(rest) if source == "hf" else partial(adapters.timm, rest)
     if name not in _library():

@@ -17,6 +17,7 @@ from withhold import data, evaluation, nets, outside
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
 from withhold.methods import Classifier, Encoder
+from withhold.nets.registry import lend
 from withhold.runs.build import build_encoder, load_stream
 from withhold.runs.metadata import digest
 from withhold.training import defaults
@@ -204,12 +205,16 @@ def fill(module: nn.Module, path: Path) -> None:
         raise WithholdError(f"{path} is damaged or of another version ({error}): train or export it again.") from error
 
 
-def named_file(owner: str, name: str, given: str | None) -> str:
+def named_file(owner: str, name: str, given: str | nn.Module | None) -> str:
     """The Python file called `name` that `owner` was made with, or the one `given` in its place; else `name`.
+
+    In the place of a module, as in that of a file, the person may give one.
 
     Raises:
         UsageError: it would be executed, and nobody has named it on this machine.
     """
+    if isinstance(given, nn.Module):
+        return lend(given)
     if not name.endswith(".py"):
         return name
     if given is None and not outside.trusted(name):

@@ -8,6 +8,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from withhold import data, nets
 from withhold.errors import UsageError, suggestion
 from withhold.files import writing
@@ -20,7 +22,9 @@ from withhold.runs.run import Run
 log = logging.getLogger("withhold")
 
 
-def load(name: str | Path, method: str | None = None, encoder: str | None = None, **decoding: Any) -> Embedder:
+def load(
+    name: str | Path, method: str | None = None, encoder: str | nn.Module | None = None, **decoding: Any
+) -> Embedder:
     """What `name` stands for: the `Run` in a folder, an encoder that was exported, or one as it is.
 
     An encoder by its name has published weights where there are some, and fresh ones otherwise.
@@ -28,7 +32,7 @@ def load(name: str | Path, method: str | None = None, encoder: str | None = None
     Args:
         name: a run's folder; a file encoder.safetensors, of a run or of `withhold export`; or an encoder's name, as
             `--encoder` takes it: `efficientnet-lite0`, `hf:NAME`, `timm:NAME`, `./mine.py` ...
-        method, encoder: the Python files with which it was made elsewhere, if any.
+        method, encoder: the Python files with which it was made elsewhere, if any; or a module that was its encoder.
         decoding: for an encoder by its name, what data are to be decoded to, such as size=224. What is left out suits
             the first data that it sees.
 
@@ -45,7 +49,7 @@ def load(name: str | Path, method: str | None = None, encoder: str | None = None
     return found
 
 
-def find(name: str | Path, method: str | None = None, encoder: str | None = None) -> Embedder | None:
+def find(name: str | Path, method: str | None = None, encoder: str | nn.Module | None = None) -> Embedder | None:
     """The run or the exported encoder called `name`; None where that can only be an encoder's name.
 
     Raises:
@@ -73,7 +77,7 @@ def _unpacked(kind: str, files: dict[str, Any]) -> Path:
 class Exported(Embedder):
     """An encoder from a safetensors file that says what it is: a run's encoder.safetensors, or an exported one."""
 
-    def __init__(self, path: Path, encoder: str | None = None):
+    def __init__(self, path: Path, encoder: str | nn.Module | None = None):
         self.name, self.weights, self.config = str(path), path, read(path)
         self.kind, self.seed = self.config["kind"], self.config["seed"]
         own = self.config["encoder"]

@@ -14,15 +14,16 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 import withhold
 from withhold import data, evaluation, nets, training
 from withhold import methods as registry
 from withhold.console import counted
 from withhold.data import Samples
-from withhold.errors import UsageError
 from withhold.files import write_json
 from withhold.methods import Method
+from withhold.nets.registry import lend
 from withhold.options import Options, named
 from withhold.report import write as write_report
 from withhold.runs import monitoring
@@ -31,6 +32,7 @@ from withhold.runs.build import build_method, choose, load_streams, make_tokeniz
 from withhold.runs.export import write_weights
 from withhold.runs.folder import folder_of, held
 from withhold.runs.metadata import describe
+from withhold.runs.resuming import check_same, planned
 from withhold.runs.run import Run
 from withhold.runs.saying import say
 from withhold.runs.start import find_start, keep_start
@@ -38,8 +40,6 @@ from withhold.runs.told import find_told, read_told, write_told
 from withhold.training import Outcome, Row, defaults
 
 log = logging.getLogger("withhold")
-
-BUDGETS = ("epochs", "minutes")
 
 
 def train(
@@ -61,7 +61,9 @@ def train(
         resume: go on where the folder's last checkpoint is; a run that was stopped before its first one starts again.
         progress: told every row of the journal, and the number of steps planned.
         given: options of the training, as `withhold.options.Options` lists them (encoder, size, epochs, minutes,
-            batch_size, lr, seed, labels ...), and the method's own parameters.
+            batch_size, lr, seed, labels ...), and the method's own parameters. An encoder may also be a module that
+            maps images to [n, dim] or [n, dim, h, w] and has a `dim`; `withhold.load(FOLDER, encoder=MODULE)` then
+            needs it again, whatever its weights.
 
     Raises:
         UsageError: a name, value or combination that makes no sense.
@@ -69,6 +71,8 @@ def train(
     """
     began, cls = time.perf_counter(), registry.find(method)
     own = {option.name for option in named()}
+    if isinstance(given.get("encoder"), nn.Module):
+        given["encoder"] = lend(given["encoder"])
     options = Options(**{name: value for name, value in given.items() if name in own})
     if options.labels is not None and len(sources) == 1:  # which tells what it labels from the rest of one source
         sources *= len(cls.needs)
@@ -152,7 +156,7 @@ def _train(
         "training": asdict(options) | {name: path and os.path.abspath(path) for name, path in addresses.items()},
     }
     if before is not None:
-        _check_same(folder, config)
+        check_same(before, config)
     if before is not None and fabric.is_global_zero:
         if before.finished and (options.steps or 0) > before.config["outcome"]["steps"]:
             write_json(folder / "config.json", before.config | {"training": config["training"]})
@@ -261,45 +265,3 @@ def _finish(
             "The report could not be drawn (%s: %s); the run itself is whole. Draw it by: withhold report %s",
             type(error).__name__, error, folder,
         )  # fmt: skip
-
-
-def planned(options: Options, steps_per_epoch: int, before: Run | None) -> int | None:
-    """The steps that are asked for; None where minutes are, and their pace is not known.
-
-    Args:
-        before: the run that is resumed. One that has come to its end takes longer budgets than its own, in its unit.
-    """
-    if options.epochs is not None:
-        return max(1, round(options.epochs * steps_per_epoch))
-    if before is None:
-        return None
-    saved = before.config["training"]
-    if before.finished and (saved["minutes"] or math.inf) < (options.minutes or 0):
-        return round(before.config["outcome"]["steps"] * options.minutes / saved["minutes"])
-    return saved["steps"]
-
-
-def _check_same(folder: Path, config: dict[str, Any]) -> None:
-    """A run is resumed with its own data and configuration or not at all; one that has ended, with a longer budget."""
-    run = Run(folder)
-    saved, ended = run.config, run.finished
-    for part in (
-        "withhold", "method", "parameters", "encoder", "decoding", "data", "training", "classes", "targets", "streams"
-    ):  # fmt: skip
-        before, now = saved[part], config[part]
-        pairs = before.items() if isinstance(before, dict) else [(part, before)]
-        for name, value in pairs:
-            other: Any = now.get(name) if isinstance(now, dict) else now
-            if value == other or name in ("devices", "nodes", "strict", "no_report"):
-                continue
-            if name in ("steps", "most") or (name in BUDGETS and ended and value and other and other > value):
-                continue
-            if part == "streams":
-                raise UsageError(
-                    f"The data of the stream {name} have changed since {folder} began ({value['items']:,} items then, "
-                    f"{other['items']:,} now): put them back to resume it, or name another --out."
-                )
-            raise UsageError(
-                f"{folder} was trained with {name.replace('_', ' ')} {value}, not {other}: "
-                "repeat its own options to resume it, or name another --out."
-            )
