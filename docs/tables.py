@@ -289,6 +289,27 @@ def fewlabels() -> str:
     return table(header, cells)
 
 
+def starts() -> str:
+    """Accuracy from few labels by where a training starts and what it does; apart for each number of labels."""
+    cells = []
+    for claim, found in measured("starts"):
+        if claim.method in ("simclr", "lejepa"):  # a start itself
+            continue
+        weights = ["published"] if (claim.start or claim).settings.get("pretrained") else []
+        began = weights + ([f"`{claim.start.method}`"] if claim.start else []) or ["fresh"]
+        frozen, scratch = claim.settings.get("freeze") == "all", claim.settings.get("probe") is False
+        what = "frozen, a probe" if frozen else "trained from scratch" if scratch else "fine-tuned"
+        probe = next((row["value"] for row in found["results"] if row["protocol"] == "linear"), None)
+        cells.append([
+            f"`{claim.data[1]}`", str(claim.data[2]), claim.encoder or "", ", then ".join(began),
+            f"`{claim.method}`" if claim.method != "finetune" else what, percent(answered(claim)), percent(probe),
+            f"{found['training_cpu_minutes']:.1f}",
+        ])  # fmt: skip
+    cells.sort(key=lambda row: (row[0], int(row[1]), -float(row[5])))
+    header = ["data", "labels", "encoder", "start", "on top", "answers", "linear probe", "CPU minutes"]
+    return table(header, cells)
+
+
 def domains() -> str:
     """Accuracy in the target domain."""
     cells = []
@@ -315,7 +336,7 @@ PARTS = {
     part.__name__: part
     for part in (
         methods, encoders, words, speeds, memory, training, steps, videos, sounds, search, order, tracking, frames,
-        crossmodal, localization, masked, topics, translation, fewlabels, domains, retrieval,
+        crossmodal, localization, masked, topics, translation, fewlabels, starts, domains, retrieval,
     )
 }  # fmt: skip
 

@@ -42,8 +42,8 @@ def check_same(run: Run, config: dict[str, Any]) -> None:
                 continue
             if part == "streams":
                 raise UsageError(
-                    f"The data of the stream {name} have changed since {run.folder} began ({value['items']:,} items then, "
-                    f"{other['items']:,} now): put them back to resume it, or name another --out."
+                    f"The data of the stream {name} have changed since {run.folder} began ({value['items']:,} items "
+                    f"then, {other['items']:,} now): put them back to resume it, or name another --out."
                 )
             raise UsageError(
                 f"{run.folder} was trained with {name.replace('_', ' ')} {value}, not {other}: "
