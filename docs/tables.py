@@ -293,15 +293,16 @@ def starts() -> str:
     """Accuracy from few labels by where a training starts and what it does; apart for each number of labels."""
     cells = []
     for claim, found in measured("starts"):
-        if claim.method in ("simclr", "lejepa"):  # a start itself
+        if claim.method in ("simclr", "lejepa", "skipgram"):  # a start itself
             continue
+        _, name, count, *_ = claim.data
         weights = ["published"] if (claim.start or claim).settings.get("pretrained") else []
         began = weights + ([f"`{claim.start.method}`"] if claim.start else []) or ["fresh"]
         frozen, scratch = claim.settings.get("freeze") == "all", claim.settings.get("probe") is False
         what = "frozen, a probe" if frozen else "trained from scratch" if scratch else "fine-tuned"
         probe = next((row["value"] for row in found["results"] if row["protocol"] == "linear"), None)
         cells.append([
-            f"`{claim.data[1]}`", str(claim.data[2]), claim.encoder or "", ", then ".join(began),
+            f"`{name}`", str(count), claim.encoder or "", ", then ".join(began),
             f"`{claim.method}`" if claim.method != "finetune" else what, percent(answered(claim)), percent(probe),
             f"{found['training_cpu_minutes']:.1f}",
         ])  # fmt: skip

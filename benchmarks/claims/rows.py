@@ -225,9 +225,34 @@ def starts() -> list[Claim]:
     return found
 
 
+def text_starts() -> list[Claim]:
+    """The same for news, from word vectors: forty labels, ten of each topic."""
+    words = Claim("starts", ("ag_news",), "skipgram", "word-vectors", 5, protocols=("lowshot",))
+    row = Claim(
+        "starts", ("few_topics", "ag_news", 40), "finetune", "word-vectors", 200, protocols=("classifier", "linear")
+    )
+    row = replace(row, settings={"lr": 1e-2})  # of word vectors
+    rest = replace(row, method="uda_text", epochs=2, settings={}, start=words)
+    return [
+        words,
+        replace(row, settings=row.settings | {"probe": False}), replace(row, start=words),
+        replace(row, settings=row.settings | {"freeze": "all"}, start=words), rest,
+    ]  # fmt: skip
+
+
+def long_starts() -> list[Claim]:
+    """With all labels, training from scratch catches up with fine-tuning as it gets longer."""
+    small = next(row for row in starts() if row.method == "simclr" and row.encoder == "convnet")
+    row = Claim("catching-up", small.data, "finetune", "convnet", protocols=("classifier",))
+    return [
+        each for epochs in (0.5, 1, 2, 4, 8)
+        for each in (replace(row, epochs=epochs, start=small), replace(row, epochs=epochs, settings={"probe": False}))
+    ]  # fmt: skip
+
+
 CLAIMS = [
     *encoders(), *gpu(), *few_labels(), *domains(), *retrieval(), *videos(), *sounds(), *texts(), *translation(),
-    *starts(),
+    *starts(), *text_starts(), *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""
