@@ -123,3 +123,16 @@ def test_a_loss_with_nothing_to_compare_is_found_out():
     (found,) = findings(empty)
     assert found.startswith("The loss is 0, and knowing nothing costs 0 as well: a batch holds nothing to tell apart")
     assert not findings([{"step": 1, "loss": 0.3, "trivial": 0.0}, *empty[1:]])  # learned, of one item a step
+
+
+def test_what_was_better_before_a_training_is_said():
+    looks = {"step": 100, "loss": 0.5, "rank": 20.0, "spread": 0.9}
+    (said,) = findings([looks | {"knn": 0.61}], began={"rank": 40.0, "spread": 0.9, "knn": 0.62})
+    assert said.startswith(
+        "k-NN accuracy on a sample was 62.0% before this training and is 61.0%: what it went on from"
+    )
+    assert findings([looks | {"knn": 0.63}], began={"rank": 80.0, "spread": 0.9, "knn": 0.62}) == []
+    (said,) = findings([looks], began={"rank": 41.0, "spread": 0.9})
+    assert said.startswith("The effective rank of the features fell from 41 to 20")
+    assert findings([looks], began={"rank": 41.0, "spread": 0.9}, taught=True) == []
+    assert findings([looks], began={"rank": 39.0, "spread": 0.9}) == []

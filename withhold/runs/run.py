@@ -216,7 +216,7 @@ class Run(Embedder):
         }
         found = findings(
             self.rows(), method=self.config["method"], takes=[name for name, can in remedies.items() if can],
-            taught=any(row["stream"] != BEFORE for row in read_told(self.folder)),
+            began=self.config.get("began"), taught=any(row["stream"] != BEFORE for row in read_told(self.folder)),
         )  # fmt: skip
         for name, rows in evaluation.by_data(self.results()).items():
             linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}

@@ -173,6 +173,12 @@ def _train(
         told_items = read_told(folder)
     else:
         told_items = find_told(cls.needs, streams, kind, Path(options.encoder or "") if start.lineage else None)
+    seen = {name: samples.of(kind) for name, samples in streams.items()}
+    watched = monitoring.choose(cls.needs, seen, {row["digest"] for row in told_items})
+    if before is not None:
+        config["began"] = before.config.get("began")
+    else:  # what learned before may have become worse in the end
+        config["began"] = monitoring.look(learner.encoder, *watched) if "start" in chosen else None
     if fabric.is_global_zero:
         if not resume:
             write_told(folder, told_items)
@@ -181,8 +187,6 @@ def _train(
             skipped = [[stream, *item] for stream, samples in streams.items() for item in samples.skipped]
             csv.writer(file).writerows([["stream", "item", "reason"], *skipped])
         say(config, streams, fabric.device.type)
-    seen = {name: samples.of(kind) for name, samples in streams.items()}
-    watched = monitoring.choose(cls.needs, seen, {row["digest"] for row in told_items})
     if fabric.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes stay: the fastest algorithms are worth a search
         for part in learner.modules():
