@@ -204,8 +204,8 @@ def starts() -> list[Claim]:
     ):
         views = {"flip": 0.0} if name == "omniglot" else {}
         measured = partial(row, protocols=("knn", "linear"))
-        small = measured(("images", name), "simclr", "convnet", passes[0], settings=views)
-        large = measured(("images", name, size), "simclr", "efficientnet-lite0", passes[1], settings=published | views)
+        small = measured(("images", name), "simclr", "convnet", passes[0])
+        large = measured(("images", name, size), "simclr", "efficientnet-lite0", passes[1], settings=published)
         further = [small, large] + [replace(large, method="lejepa", epochs=0.15)] * (name == "cifar10")
         for count, steps in counts.items():
             few = row(("few_images", name, count), "finetune", "convnet", round(64 * steps / count), settings=views)
