@@ -38,17 +38,7 @@ class LeJEPA(Method):
 
     def withhold(self, images):
         """uint8 [n, c, h, w] -> views of each, float [v * n, c, size, size]; the image that each shows [v * n]."""
-        blurred = 0.5 if self.encoder.size >= 64 else 0.0
-        seen = views.augment(
-            images.repeat(self.views, 1, 1, 1),
-            self.rng,
-            size=self.encoder.size,
-            crop=(0.2, 1.0),
-            jitter=(0.4, 0.4, 0.2, 0.1),
-            grey=0.2,
-            blur=blurred,
-            solarize=0.2,
-        )
+        seen = views.distort(images.repeat(self.views, 1, 1, 1), self.rng, size=self.encoder.size, solarize=0.2)
         return seen, torch.arange(len(images), device=seen.device).repeat(self.views)
 
     def predict(self, seen):
