@@ -65,11 +65,18 @@ def findings(rows: Sequence[Row], taught: bool = False) -> list[str]:
     if not found and not judged:
         return [f"{counted(steps, 'step')} cannot be judged: train longer, with --epochs or --minutes."]
     looks = [row for row in rows if "rank" in row]
+    collapsed = []
     if looks and ((looks[-1]["rank"] < 2 and not taught) or looks[-1]["spread"] < 0.05):
-        found.append(
-            f"The representation has collapsed (rank {looks[-1]['rank']:.1f}, spread {looks[-1]['spread']:.2f}): "
-            "lower --lr, enlarge --batch-size, or choose a method with negatives or a variance term (simclr, lejepa)."
+        collapsed.append(
+            f"representation has collapsed (rank {looks[-1]['rank']:.1f}, spread {looks[-1]['spread']:.2f})"
         )
+    if judged and last.get("directions", 2) < 2:
+        collapsed.append(f"embeddings have collapsed onto a line ({last['directions']:.1f} directions)")
+    found += [
+        f"The {what}: lower --lr, enlarge --batch-size, or choose a method with negatives or a variance term "
+        "(simclr, lejepa)."
+        for what in collapsed
+    ]
     waits = sorted(row["waiting"] for row in rows[1:] if "waiting" in row)
     if waits and (usual := waits[len(waits) // 2]) > 0.2:
         found.append(
