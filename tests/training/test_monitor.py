@@ -39,6 +39,7 @@ def test_spread_is_one_for_noise_and_nothing_for_a_point():
         ({"loss": 1.34, "trivial": 1.3863}, "costs 1.39: 3% less is little; raise --lr or train longer"),
         ({"loss": 250.0, "trivial": 1.3863}, "costs 1.39: it has diverged; lower --lr"),
         ({"loss": 0.5, "rank": 1.1, "spread": 0.5}, "has collapsed (rank 1.1"),
+        ({"loss": 0.5, "directions": 1.2}, "embeddings have collapsed onto a line (1.2 directions)"),
         ({"loss": 0.5, "waiting": 0.4}, "waits for data 40% of the time: put the cache on a faster disk."),
         ({"judge/loss": float("inf"), "forger/loss": 1.0}, "The loss of the judge is not finite"),
     ],
@@ -97,7 +98,8 @@ def test_two_classes_need_one_dimension():
 
 def test_a_healthy_run_is_left_in_peace():
     rows = [
-        {"step": i, "loss": 1 / i, "trivial": 1.3, "rank": 20.0, "spread": 0.9, "waiting": 0.01} for i in range(1, 41)
+        {"step": i, "loss": 1 / i, "trivial": 1.3, "rank": 20.0, "spread": 0.9, "directions": 4.0, "waiting": 0.01}
+        for i in range(1, 41)
     ]
     assert findings(rows) == []
     assert findings([]) == []

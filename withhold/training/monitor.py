@@ -92,11 +92,14 @@ def findings(
     if not found and not judged:
         return [f"{counted(steps, 'step')} cannot be judged: train longer, with --epochs or --minutes."]
     looks = [row for row in rows if "rank" in row]
+    collapsed = []
     if looks and ((looks[-1]["rank"] < 2 and not taught) or looks[-1]["spread"] < 0.05):
-        found.append(
-            f"The representation has collapsed (rank {looks[-1]['rank']:.1f}, spread {looks[-1]['spread']:.2f}): "
-            f"lower --lr, enlarge --batch-size{_or_choose(method)}."
+        collapsed.append(
+            f"representation has collapsed (rank {looks[-1]['rank']:.1f}, spread {looks[-1]['spread']:.2f})"
         )
+    if judged and last.get("directions", 2) < 2:
+        collapsed.append(f"embeddings have collapsed onto a line ({last['directions']:.1f} directions)")
+    found += [f"The {what}: lower --lr, enlarge --batch-size{_or_choose(method)}." for what in collapsed]
     if looks and began and "knn" in looks[-1] and looks[-1]["knn"] <= began["knn"]:
         found.append(
             f"k-NN accuracy on a sample was {began['knn']:.1%} before this training and is {looks[-1]['knn']:.1%}: "
