@@ -80,6 +80,7 @@ def encoders() -> list[Claim]:
     beside = {
         "convnet": (row("untrained", "convnet", like="rotation"), raw, supervised),
         "lightness": (row("untrained-lightness", "convnet", like="colorization"), raw, supervised),
+        "split": (row("untrained", "split-convnet", like="split_brain"), raw),
         "vit-tiny": (row("untrained", "vit-tiny", like="mae"), raw),
     }
     epochs = {
@@ -90,6 +91,7 @@ def encoders() -> list[Claim]:
         *(row(name, "convnet", passes, controls=beside["convnet"]) for name, passes in epochs.items()),
         *(row(name, "convnet", epochs[name], 1, controls=beside["convnet"]) for name in ("simclr", "moco")),
         row("colorization", "convnet", 3, controls=beside["lightness"]),
+        row("split_brain", "split-convnet", 10, controls=beside["split"]),
         row("mae", "vit-tiny", 2, controls=beside["vit-tiny"]),
         beside_controls(Claim("encoders", ("digits",), "rotation", "convnet", 40, protocols=("knn", "linear"))),
     ]
