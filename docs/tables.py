@@ -268,6 +268,13 @@ def translation() -> str:
     return table(["seed", *shown, "cycle error"], cells)
 
 
+def drawings() -> str:
+    """What an image costs in nats."""
+    shown = ("bound", "image", "code", "closer bound", "mean image")
+    cells = [[str(claim.seed), *(f"{found[name]:.1f}" for name in shown)] for claim, found in measured("drawings")]
+    return table(["seed", *shown], cells)
+
+
 def answered(claim: Claim) -> float | None:
     """How many test items are named rightly by what was trained, where it was."""
     rows = result(claim.name).get("results", ())
@@ -337,7 +344,7 @@ PARTS = {
     part.__name__: part
     for part in (
         methods, encoders, words, speeds, memory, training, steps, videos, sounds, search, order, tracking, frames,
-        crossmodal, localization, masked, topics, translation, fewlabels, starts, domains, retrieval,
+        crossmodal, localization, masked, topics, translation, drawings, fewlabels, starts, domains, retrieval,
     )
 }  # fmt: skip
 

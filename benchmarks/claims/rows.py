@@ -80,16 +80,18 @@ def encoders() -> list[Claim]:
     beside = {
         "convnet": (row("untrained", "convnet", like="rotation"), raw, supervised),
         "lightness": (row("untrained-lightness", "convnet", like="colorization"), raw, supervised),
+        "split": (row("untrained", "split-convnet", like="split_brain"), raw),
         "vit-tiny": (row("untrained", "vit-tiny", like="mae"), raw),
     }
     epochs = {
-        "autoencoder": 3, "denoising_autoencoder": 3, "context_encoder": 2, "rotation": 2, "jigsaw": 10,
-        "relative_position": 7, "simclr": 4, "moco": 6, "byol": 3, "lejepa": 2, "simsiam": 4,
+        "autoencoder": 3, "variational_autoencoder": 3, "denoising_autoencoder": 3, "context_encoder": 2, "rotation": 2,
+        "jigsaw": 10, "relative_position": 7, "simclr": 4, "moco": 6, "byol": 3, "lejepa": 2, "simsiam": 4,
     }  # fmt: skip
     return [
         *(row(name, "convnet", passes, controls=beside["convnet"]) for name, passes in epochs.items()),
         *(row(name, "convnet", epochs[name], 1, controls=beside["convnet"]) for name in ("simclr", "moco")),
         row("colorization", "convnet", 3, controls=beside["lightness"]),
+        row("split_brain", "split-convnet", 10, controls=beside["split"]),
         row("mae", "vit-tiny", 2, controls=beside["vit-tiny"]),
         beside_controls(Claim("encoders", ("digits",), "rotation", "convnet", 40, protocols=("knn", "linear"))),
     ]
@@ -192,6 +194,12 @@ def translation() -> list[Claim]:
     return [Claim("translation", ("two_hands",), "cyclegan", "convnet", 6, measures=("read_by_another",))]
 
 
+def drawings() -> list[Claim]:
+    """Clothes whose codes follow a prior, from which others are drawn: what an image costs in nats."""
+    row = Claim("drawings", ("images", "fashion-mnist", 28), "variational_autoencoder", "convnet", 5)
+    return [replace(row, settings={"likelihood": "bernoulli", "size": 28}, measures=("likelihood",))]
+
+
 def starts() -> list[Claim]:
     """From one training to the next: a probe, the whole network, and the rest without labels, from several starts."""
     probe, published = {"freeze": "all"}, {"pretrained": True}
@@ -252,7 +260,7 @@ def long_starts() -> list[Claim]:
 
 CLAIMS = [
     *encoders(), *gpu(), *few_labels(), *domains(), *retrieval(), *videos(), *sounds(), *texts(), *translation(),
-    *starts(), *text_starts(), *long_starts(),
+    *drawings(), *starts(), *text_starts(), *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""
