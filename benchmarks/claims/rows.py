@@ -85,11 +85,13 @@ def encoders() -> list[Claim]:
     }
     epochs = {
         "autoencoder": 3, "variational_autoencoder": 3, "denoising_autoencoder": 3, "context_encoder": 2, "rotation": 2,
-        "jigsaw": 10, "relative_position": 7, "simclr": 4, "moco": 6, "byol": 3, "lejepa": 2, "simsiam": 4,
+        "jigsaw": 10, "relative_position": 7, "egomotion": 7, "simclr": 4, "moco": 6, "byol": 3, "lejepa": 2,
+        "simsiam": 4,
     }  # fmt: skip
     return [
         *(row(name, "convnet", passes, controls=beside["convnet"]) for name, passes in epochs.items()),
         *(row(name, "convnet", epochs[name], 1, controls=beside["convnet"]) for name in ("simclr", "moco")),
+        row("cooccurrence", "convnet", 12, measures=("pairs_told",), controls=beside["convnet"]),
         row("colorization", "convnet", 3, controls=beside["lightness"]),
         row("split_brain", "split-convnet", 10, controls=beside["split"]),
         row("mae", "vit-tiny", 2, controls=beside["vit-tiny"]),

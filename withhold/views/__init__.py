@@ -5,7 +5,7 @@ from withhold.views.chains import asymmetric_pair, distort, multi_crop, rand_aug
 from withhold.views.chroma import ab_palette, paint, split_color, to_bins
 from withhold.views.color import lab_to_rgb, lightness, rgb_to_lab, to_float, with_channels
 from withhold.views.filters import erase, noise, solarize
-from withhold.views.geometry import affine, flip, shift
+from withhold.views.geometry import affine, flip, shift, warp
 from withhold.views.masks import block_mask, random_mask, shape_mask
 from withhold.views.mixing import mixup
 from withhold.views.motion import flow, motion
@@ -19,5 +19,5 @@ __all__ = [
     "flip", "flow", "gain", "lab_to_rgb", "lightness", "log_mel", "mask_bands", "mask_tokens", "mix", "mixup", "motion",
     "multi_crop", "noise", "overlay", "paint", "partners", "patches", "rand_augment", "random_mask", "replace_words",
     "rgb_to_lab", "shape_mask", "shift", "solarize", "split_color", "standardize", "tiles", "time_shift", "to_bins",
-    "to_float", "unpatch", "view_pairs", "weak", "windows", "with_channels",
+    "to_float", "unpatch", "view_pairs", "warp", "weak", "windows", "with_channels",
 ]  # fmt: skip
