@@ -162,5 +162,6 @@ class Finetune(Classifier):
         return 1 / (self.shares * len(self.classes)).clamp(min=1e-6) * (self.shares > 0)
 
     def picture(self, seen, targets, scores=None):
-        columns = {"seen": self.encoder.draw(seen), "label": self.captions(targets)}
+        labels = targets if self.mixup else targets.argmax(1)
+        columns = {"seen": self.encoder.draw(seen), "label": self.captions(labels)}
         return columns if scores is None else columns | {"said": self.captions(scores.float().softmax(1))}
