@@ -86,15 +86,15 @@ def test_the_head_starts_as_the_linear_probe_of_the_encoder_as_it_is():
 
     method, samples = make(freeze="all").train(), stream()
     method.seed(0)
-    torch.manual_seed(0)
     method.prepare(labelled=samples)
     torch.testing.assert_close(method.shares, torch.tensor([12.0, 6, 2]) / 20)
     features = nets.features(method.encoder, samples).double().numpy()
     x = StandardScaler().fit_transform(features)
-    torch.manual_seed(0)
-    order = torch.Generator().manual_seed(0)
-    rows = torch.randperm(20, generator=order)  # in which `prepare` has seen them
-    _, strength = logistic.probe(torch.from_numpy(x[rows]).float(), torch.from_numpy(samples.labels[rows]), 3)
+    same = torch.Generator().manual_seed(0)  # as the method's own
+    rows, seed = torch.randperm(20, generator=same), torch.randint(2**31, (1,), generator=same).item()
+    held_out = torch.Generator().manual_seed(seed)
+    labels = torch.from_numpy(samples.labels)
+    _, strength = logistic.probe(torch.from_numpy(x).float()[rows], labels[rows], 3, held_out)
     # `fit` ends at a tolerance of its own, hence probabilities and not weights are compared.
     peer = LogisticRegression(C=1 / (20 * strength), tol=1e-8, max_iter=1000).fit(x, samples.labels)
     said = method.eval().classify(next(nets.batches(samples, torch.arange(20), "cpu"))).softmax(1)

@@ -57,11 +57,11 @@ def fit(x: Tensor, labels: Tensor, classes: int, strength: float, start: Linear 
     return Linear(*(part.detach() for part in found))
 
 
-def probe(x: Tensor, labels: Tensor, classes: int, rng: torch.Generator | None = None) -> tuple[Linear, float]:
+def probe(x: Tensor, labels: Tensor, classes: int, rng: torch.Generator) -> tuple[Linear, float]:
     """The fit to standardised features x [n, d] of the strength that a held-out part likes best, and that strength.
 
     Args:
-        rng: draws the part, on the CPU; by default torch's own.
+        rng: draws the part; on the CPU.
     """
     kept, held = holdout(labels, HELD_OUT, rng)
     if not len(held):
@@ -89,7 +89,7 @@ def choose(x: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor, classes
     return last, best
 
 
-def holdout(labels: Tensor, fraction: float, rng: torch.Generator | None) -> tuple[Tensor, Tensor]:
+def holdout(labels: Tensor, fraction: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Indices of labels [n], kept and held out: `fraction` of each class is held, at least one item and never all."""
     kept, held = [], []
     for label in labels.unique():

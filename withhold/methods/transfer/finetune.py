@@ -118,7 +118,9 @@ class Finetune(Classifier):
                 parts = [self.encoder(items) for items in nets.batches(labelled, rows, labels.device)]
             features = torch.cat(parts)  # outside, so that it can be learned on
             mean, deviation = logistic.moments(features)
-            found, _ = logistic.probe((features - mean) / deviation, labels[rows], len(self.classes))
+            seed = torch.randint(2**31, (1,), generator=self.rng, device=labels.device).item()
+            held_out = torch.Generator().manual_seed(int(seed))
+            found, _ = logistic.probe((features - mean) / deviation, labels[rows], len(self.classes), held_out)
             weight = found.weight / deviation[:, None]
             self.head.weight.data.copy_(weight.T)
             self.head.bias.data.copy_(found.bias - mean @ weight)
