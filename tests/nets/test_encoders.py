@@ -14,7 +14,10 @@ from withhold.nets.vit import Block, patch_size
 IMAGES = [
     "convnet", "fineconv", "lenet", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small", "efficientnet-lite0",
 ]  # fmt: skip
-OTHERS = ["audio-cnn", "audiovisual", "conv3d", "convnet-lstm", "r2plus1d-18", "text-transformer", "word-vectors"]
+OTHERS = [
+    "audio-cnn", "audio-efficientnet-lite0", "audiovisual", "conv3d", "convnet-lstm", "r2plus1d-18", "text-transformer",
+    "word-vectors",
+]  # fmt: skip
 LIGHT = ["convnet", "fineconv", "lenet", "resnet18", "vit-tiny"]
 
 

@@ -200,7 +200,6 @@ def build_encoder(config: dict[str, Any], seed: int) -> Encoder:
                 f"The weights in {config['start']} do not go with {config['name']} for this input: leave --size and "
                 f"the window of the method as they were ({str(error).splitlines()[-1].strip()})."
             ) from error
-    if "start" in config or config["pretrained"]:
         nets.hold_statistics(encoder)
     return encoder
 
