@@ -10,6 +10,7 @@ from torch import nn
 
 from withhold.errors import UsageError, suggestion
 from withhold.nets.encoder import Encoder
+from withhold.nets.statistics import hold_statistics
 from withhold.outside import execute
 
 Builder = Callable[..., Encoder]
@@ -93,7 +94,8 @@ def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = Tr
         name: one of `names()`; the path of a Python file that declares one with `@register`; `hf:NAME` or `timm:NAME`,
             a model of Transformers or timm (for the former also a local folder); or a module with a `dim` that maps
             images to [n, dim] or [n, dim, h, w].
-        pretrained: start from published weights, which `efficientnet-lite0`, `hf:NAME` and `timm:NAME` have.
+        pretrained: start from published weights, which `efficientnet-lite0`, `audio-efficientnet-lite0`, `hf:NAME` and
+            `timm:NAME` have; their batch statistics are held.
         weights: whether these are loaded; else it is only built so that they would fit.
         inputs: what `takes(name)` lists.
 
@@ -117,9 +119,12 @@ def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = Tr
     start = {"pretrained": pretrained, "weights": weights} if published else {}
     if pretrained and not start:
         raise UsageError(
-            f"{name} has no published weights: leave pretrained out, or take efficientnet-lite0 or a model hf:NAME."
+            f"{name} has no published weights: leave pretrained out, or take efficientnet-lite0 (of sounds "
+            "audio-efficientnet-lite0) or a model hf:NAME."
         )
     built = builder(**start, **inputs)
+    if pretrained:
+        hold_statistics(built)
     if "size" in inputs and inputs["size"] < getattr(built, "stride", 1):
         raise UsageError(f"Images of {inputs['size']} pixels are too small for {name}: use {built.stride} or more.")
     return built

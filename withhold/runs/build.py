@@ -186,8 +186,6 @@ def build_encoder(config: dict[str, Any], seed: int, begin: bool = True) -> Enco
                 f"The weights in {config['start']} do not go with {config['name']} for this input: leave --size and "
                 f"the window of the method as they were ({str(error).splitlines()[-1].strip()})."
             ) from error
-    if config["pretrained"]:
-        nets.hold_statistics(encoder)
     return encoder
 
 

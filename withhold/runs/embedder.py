@@ -107,19 +107,28 @@ class Embedder:
             log.warning("%s: %s left out, such as %s (%s)", samples.source, len(samples.skipped), name, reason)
         return samples
 
-    def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
+    def embed(
+        self, source: Any, *, windows: bool = False, labels: str | None = None, strict: bool = False
+    ) -> pyarrow.Table:
         """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim].
+
+        With `windows`, of every window of each video, sound or text, as long as those of the training: it also has
+        where each one lies, start and end, in seconds, or in tokens.
 
         Its schema's metadata hold, as JSON under "withhold", the address of the source, the kind of its items, what
         they were decoded to, and a digest of the encoder, by which a search finds the pictures and knows queries of
         another encoder.
         """
         samples = self.load_data(source, labels=labels, strict=strict)
+        samples = samples.windows() if windows else samples
+        times = samples.times.T if windows else None
         encoder = copy.deepcopy(self.encoder)  # which moves to the device; its own stays
         vectors = nets.features(encoder, samples, device=defaults.device()).numpy()
         kept = samples.readable()  # in place of the others their neighbours were embedded
         samples, vectors = samples.select(kept), vectors[kept]
         columns: dict[str, Any] = {"path": utf8(samples.names)}
+        if times is not None:
+            columns["start"], columns["end"] = map(pyarrow.array, times)
         if samples.labels is not None:
             classes = [*utf8(samples.classes), None]  # whose last is found by -1
             columns["label"] = pyarrow.array([classes[i] for i in samples.labels], pyarrow.string())
