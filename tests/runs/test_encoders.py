@@ -128,7 +128,7 @@ def test_what_there_is_not_is_said_in_a_sentence(folder):
         (
             "efficientnt",
             {},
-            r"no encoder 'efficientnt': did you mean efficientnet-lite0\? .* a run's folder",
+            r"no encoder 'efficientnt': did you mean efficientnet-lite0.* a run's folder",
         ),
         ("photos", {}, "photos is no run"),
         ("runs/none", {}, "runs/none is no run"),
