@@ -80,7 +80,7 @@ def film_cats(folder, photos):
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "examples.md"], ids=lambda page: page.stem)
 def test_every_command_runs(page, home):
     """As it stands there, but for the length of the training."""
-    commands = [line.split("#")[0].strip() for block in blocks(page, "sh") for line in block.splitlines()]
+    commands = [re.split(r"(?:^|\s)#", line)[0].strip() for block in blocks(page, "sh") for line in block.splitlines()]
     ran = []
     for command in filter(None, commands):
         words = shlex.split(
