@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.data.recordings import write_sound, write_video
 from withhold import data
@@ -117,6 +118,15 @@ def test_the_unlabelled_part_of_a_hugging_face_data_set_is_no_class(hub_cache):
     assert list(found) == ["train", "test", "unlabelled"]
     assert found["unlabelled"].labels == [-1, -1]
     assert list(data.splits(datasets.DatasetDict(sets))) == ["train", "test"]
+
+
+def test_every_ending_of_an_image_is_known(tmp_path):
+    kinds = {"a.jfif": "JPEG", "b.JPE": "JPEG", "c.avif": "AVIF", "d.TIF": "TIFF"}
+    for name, kind in kinds.items():
+        Image.new("RGB", (32, 32), (255, 0, 0)).save(tmp_path / name, kind)
+    samples = data.load(tmp_path)
+    assert samples.names == list(kinds)
+    assert samples.skipped == []
 
 
 @pytest.mark.parametrize("packed", [False, True])

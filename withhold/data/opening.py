@@ -76,7 +76,9 @@ def measure(source: Any, kind: str = "image") -> Shape:
 
 
 def holds(source: Any, kinds: Sequence[str]) -> str:
-    """Which of `kinds` a source holds most items of, the first of several; the files of the others are said.
+    """Which of `kinds` a source holds most of, the first of several; the files of the others are said.
+
+    A folder of frames holds as much of a video as of images.
 
     Raises: WithholdError: none of them.
     """
@@ -86,13 +88,18 @@ def holds(source: Any, kinds: Sequence[str]) -> str:
     for kind in kinds:
         with contextlib.suppress(WithholdError):
             found[kind] = part_of(source, kind_named(kind)).table
-    for kind in sorted(found, key=lambda kind: -len(found[kind])):
+    for kind in sorted(found, key=lambda kind: -_held(found[kind])):
         with contextlib.suppress(WithholdError):
             measure(source, kind)
             _say_others(source, kind, found)
             return kind
     measure(source, kinds[0])  # which says why not
     return kinds[0]
+
+
+def _held(table: Table) -> int:
+    """How many items, or of videos that are folders of frames how many of these."""
+    return sum(map(len, table.frames)) if isinstance(table, Frames) else len(table)
 
 
 def _say_others(source: Any, kind: str, found: dict[str, Table]) -> None:

@@ -25,6 +25,15 @@ SECONDS, BYTES = 30, 300_000
 @register
 class Audio(Traits):
     name, batch, control, length, tile = "audio", 128, "spectrogram", "seconds", (240, 120)
+    input = ("sounds", ("rate", "seconds"), "numbers from -1 to 1")
+    preparation = (
+        "The mean of the channels, resampled to the rate (FFmpeg's swresample, 16 bits), divided by 32768. Windows of "
+        "so many seconds, side by side, the last one ending where the sound does; a shorter sound is filled with "
+        "zeros. The features of a sound are the mean over its windows."
+    )
+
+    def lengths(self, decoding):
+        return [Sounds(*super().lengths(decoding)).window]
 
     def raw(self, samples, train=None):
         """The mean and the deviation over time of each band of the log-mel spectrogram, [n, 2 * 40]."""

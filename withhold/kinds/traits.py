@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from withhold import nets
+from withhold import data, nets
 from withhold.data import Samples
 from withhold.data.kind import Item, Unreadable
 from withhold.errors import UsageError, WithholdError, suggestion
 
 Input = tuple[str, tuple[str, ...], str]
-"""What the input of an ONNX encoder is called, the decode parameters that are an item's shape, what it is made of."""
+"""What an encoder's input is called, the decode parameters that are an item's shape, and what it is made of."""
 
 
 class Traits:
@@ -28,7 +28,8 @@ class Traits:
     followed = False  # whether what is marked in an item is followed through it
     length = ""  # the decode parameter that says how long a window is
     tile = (144, 144)  # width and height of an item on a page, in pixels
-    input: Input | None = None  # what an ONNX encoder takes; None where none is written
+    input: Input | None = None  # what an encoder takes; None where it is not one tensor
+    preparation = ""  # how an item becomes that, exactly, for whoever does it without this library
 
     def raw(self, samples: Samples, train: Samples | None = None) -> Tensor:
         """The items themselves as float32 [n, d], the mean over their windows: the control that learns nothing.
@@ -41,6 +42,18 @@ class Traits:
     def images(self, samples: Samples) -> int:
         """As how many images an item counts, where so many are looked at."""
         return 1
+
+    def lengths(self, decoding: dict[str, Any]) -> list[int]:
+        """The shape of an item that an encoder takes, from what it is decoded to."""
+        known = data.takes(self.name) | decoding
+        return [known[length] for length in self.input[1]] if self.input else []
+
+    def inputs(self, decoding: dict[str, Any]) -> list[dict[str, Any]]:
+        """What an encoder takes, ready for JSON: the name, shape, values and preparation of each input."""
+        if self.input is None:
+            return []
+        shape, (name, _, values) = ["n", *self.lengths(decoding)], self.input
+        return [{"name": name, "shape": shape, "values": values, "preparation": self.preparation}]
 
     def noise(self, encoder: Any, shape: Sequence[int], rng: torch.Generator) -> Tensor:
         """What looks like items [n, ...] to the encoder."""
@@ -99,6 +112,9 @@ class Together(Traits):
 
     def raw(self, samples, train=None):
         return torch.cat([part.raw(samples.of(part.name), train and train.of(part.name)) for part in self.parts], dim=1)
+
+    def inputs(self, decoding):
+        return [one for part in self.parts for one in part.inputs(decoding)]
 
     def images(self, samples):
         return self.parts[0].images(samples)

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from withhold.nets.convnet import ConvNet
-from withhold.nets.encoder import Encoder, ImageEncoder, PixelEncoder
+from withhold.nets.encoder import ImageEncoder, PixelEncoder
 from withhold.nets.heads import mlp
 from withhold.nets.registry import register
 from withhold.nets.sounds import AudioCNN, AudioEncoder, sway
@@ -71,5 +71,5 @@ class AudioVisualEncoder(PixelEncoder):
 
 
 @register
-def audiovisual(size: int, channels: int, rate: int) -> Encoder:
+def audiovisual(size: int, channels: int, rate: int) -> AudioVisualEncoder:
     return AudioVisualEncoder(ConvNet(size, channels), AudioCNN(rate))

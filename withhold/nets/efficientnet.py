@@ -135,3 +135,6 @@ def audio_efficientnet_lite0(rate: int, pretrained: bool = False, weights: bool 
     if pretrained and weights:
         load_published(encoder)
     return encoder
+
+
+efficientnet_lite0.published_size = 224

@@ -1,6 +1,7 @@
 """Encoders by name, or by the path of a file that declares one."""
 
 import inspect
+import typing
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,12 +23,24 @@ def register(builder: Any = None, *, name: str = "") -> Any:
     """Declare a function or a class as what makes an encoder, called `name` or as it is, with hyphens.
 
     Its arguments without a default are what the encoder must know of its input: (size, channels) of images. Where there
-    are published weights, it also has the arguments `pretrained` and `weights`, see `build`.
+    are published weights, it also has the arguments `pretrained` and `weights`, see `build`. The annotation of what a
+    function returns says which kind of data it is of; without one that is "image".
     """
     if builder is None:
         return partial(register, name=name)
     _BUILDERS.setdefault(builder.__module__, {})[name or builder.__name__.replace("_", "-")] = builder
     return builder
+
+
+_LENT: dict[str, nn.Module] = {}
+"""Modules that a person has given in this process, by the name under which they are found."""
+
+
+def lend(module: nn.Module) -> str:
+    """A name for somebody's own module, by which this process builds encoders: copies of it."""
+    name = f"module:{type(module).__name__}"
+    _LENT[name] = module
+    return name
 
 
 def names() -> list[str]:
@@ -42,6 +55,36 @@ def takes(name: str) -> tuple[str, ...]:
         UsageError: there is no such encoder.
     """
     return _takes(_find(name))
+
+
+def kind(name: str) -> str:
+    """The kind of data that the encoder called `name` is of, as its class says, or what its function returns.
+
+    Raises:
+        UsageError: there is no such encoder.
+    """
+    builder = _find(name)
+    builder = builder.func if isinstance(builder, partial) else builder
+    made = builder if inspect.isclass(builder) else typing.get_type_hints(builder).get("return")
+    return getattr(made, "kind", "image")
+
+
+def has_published(name: str) -> bool:
+    """Whether the encoder called `name` has published weights. Raises: UsageError, if there is no such encoder."""
+    return "pretrained" in inspect.signature(_find(name)).parameters
+
+
+def published_size(name: str) -> int:
+    """Height and width in pixels of what the published weights of an encoder of images were trained on; 0 if unknown.
+
+    Raises:
+        UsageError: there is no such encoder.
+    """
+    from withhold.nets import adapters, hub
+
+    source, _, rest = name.partition(":")
+    sizes = {"hf": hub.size, "timm": adapters.timm_size}
+    return sizes[source](rest) if rest and source in sizes else getattr(_find(name), "published_size", 0)
 
 
 def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = True, **inputs: Any) -> Encoder:
@@ -102,12 +145,16 @@ def _find(name: str) -> Builder:
             raise UsageError(f"{name} declares {len(found)} encoders with @register; a file declares exactly one.")
         return next(iter(found.values()))
     source, _, rest = name.partition(":")
+    if rest and source == "module":
+        if name not in _LENT:
+            raise UsageError(f"It was made around a module of class {rest}: give that, as encoder=MODULE, in Python.")
+        return partial(adapters.lent, _LENT[name])
     if rest and source in ("hf", "timm"):
         return hub.builder(rest) if source == "hf" else partial(adapters.timm, rest)
     if name not in _library():
         raise UsageError(
             f"There is no encoder {name!r}: {suggestion(name, names())} Or name one of another library's, as hf:NAME "
-            f"or timm:NAME, or a Python file that declares one."
+            "or timm:NAME, a Python file that declares one, a run's folder, or the encoder.safetensors of one."
         )
     return _library()[name]
 

@@ -71,6 +71,7 @@ class Index:
         source: the data that were embedded, as `withhold.data.load` takes them; None where nobody knows.
         kind: what the data are: "image", "video", "audio", "text" or "video + audio".
         encoder: the digest of the encoder that embedded them; None where nobody knows.
+        decoding: what they were decoded to for it, such as the size of images; {} where nobody knows.
         dim: the length of its vectors.
 
     Raises:
@@ -91,6 +92,7 @@ class Index:
         self.source: str | None = about.get("source")
         self.kind: str = about["kind"]
         self.encoder: str | None = about.get("encoder")
+        self.decoding: dict[str, Any] = about.get("decoding", {})
 
     def __len__(self) -> int:
         return self._table.count_rows()

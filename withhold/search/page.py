@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow
 
 from withhold import data, kinds
+from withhold.files import claiming
 from withhold.page import excerpt, render
 from withhold.search.index import Index
 from withhold.search.rows import about_of
@@ -25,6 +26,9 @@ def write(
     Args:
         query: what `Index.row` takes.
         asked: where it is no row, what `Run.embed` made of it; then `query` is a file, or a list of one text.
+
+    Raises:
+        UsageError: `path` is not to be replaced, see `withhold.files.claiming`.
     """
     if asked is None:
         (about,) = _cells(index.row(str(query)), index.kind, index.source)
@@ -36,11 +40,12 @@ def write(
         cell | {"label": row.get("label"), "distance": f"{row['distance']:.3f}"}
         for row, cell in zip(found.to_pylist(), _cells(found, index.kind, index.source), strict=True)
     ]
-    return render(
-        path, TEMPLATE, query=about, results=results, folder=index.folder, count=len(index),
-        tile=kinds.of(index.kind).tile,
-        lost=index.source if any(not {"image", "text"} & set(result) for result in results) else None,
-    )  # fmt: skip
+    with claiming(path, ".html .htm", query):
+        return render(
+            path, TEMPLATE, query=about, results=results, folder=index.folder, count=len(index),
+            tile=kinds.of(index.kind).tile,
+            lost=index.source if any(not {"image", "text"} & set(result) for result in results) else None,
+        )  # fmt: skip
 
 
 def _cells(rows: pyarrow.Table, kind: str, source: Any) -> list[dict[str, Any]]:
