@@ -153,6 +153,14 @@ def sounds() -> str:
     return table(["library", "threads", "median, ms", "best, ms"], cells)
 
 
+def hearing() -> str:
+    """What a linear probe makes of frozen features of sounds."""
+    rows = result("hearing")["rows"]
+    by = {(r["features"], r["data"]): percent(r["accuracy"]) for r in rows}
+    names = dict.fromkeys(r["features"] for r in rows)
+    return table(["features", "ESC-10", "FSDD"], [[f"`{n}`", by[n, "esc10"], by[n, "fsdd"]] for n in names])
+
+
 def search() -> str:
     """How long the nearest take to find among how many, and how many of them are found."""
     rows = result("search")["rows"]
@@ -343,8 +351,8 @@ def retrieval() -> str:
 PARTS = {
     part.__name__: part
     for part in (
-        methods, encoders, words, speeds, memory, training, steps, videos, sounds, search, order, tracking, frames,
-        crossmodal, localization, masked, topics, translation, drawings, fewlabels, starts, domains, retrieval,
+        methods, encoders, words, speeds, memory, training, steps, videos, sounds, hearing, search, order, tracking,
+        frames, crossmodal, localization, masked, topics, translation, drawings, fewlabels, starts, domains, retrieval,
     )
 }  # fmt: skip
 

@@ -35,6 +35,9 @@ def folder(tmp_path_factory):
         lines.append(f"pictures/{i}.png,sounds/{i}.wav,{['low', 'high'][bright]}")
     lines.append("pictures/none.png,sounds/0.wav,low")
     (folder / "pairs.csv").write_text("\n".join(lines))
+    heard = [f"{i}.wav,{['low', 'high'][i % 2]}" for i in range(8)]
+    (folder / "heard.csv").write_text("\n".join(["path,label", *heard]))
+    write_sound(folder / "recordings" / "long.wav", np.concatenate([tone(200, 2, RATE), tone(1200, 3, RATE)]), RATE)
     return folder
 
 
@@ -50,6 +53,22 @@ def test_what_has_no_partner_is_listed_in_the_run(run):
         "stream,item,reason", "clips,pictures/none.png,missing", "file",
     ]  # fmt: skip
     assert (run.folder / "report.html").is_file()
+
+
+def test_the_run_says_what_its_encoder_makes_of_pictures_and_sounds(run):
+    assert run.config["encoder"]["rate"] == run.config["decoding"]["rate"] == RATE
+    assert run.config["decoding"]["seconds"] == 0.25
+    assert run.config["prepared"] == {
+        "sight": {"mean": [0.5] * 3, "deviation": [0.25] * 3},
+        "hearing": {"bands": 40, "window": 0.025, "mean": [-13.0], "deviation": [4.0]},
+    }
+
+
+def test_a_file_at_another_rate_is_heard_at_the_run_s(run, tmp_path):
+    for name, rate in (("a", RATE), ("b", 44_100)):
+        write_sound(tmp_path / name / "1.wav", tone(700, 0.5, rate), rate)
+    same, other = (np.array(run.embed(str(tmp_path / name))["embedding"][0].as_py()) for name in "ab")
+    assert same @ other > 0.999 * np.linalg.norm(same) * np.linalg.norm(other)
 
 
 def test_pictures_sounds_and_pairs_are_embedded_in_one_space(run, folder, caplog):
@@ -143,12 +162,16 @@ def test_the_commands_of_the_docs_run(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     page = (ROOT / "docs" / "audiovisual.md").read_text(encoding="utf-8")
     for line in [line for line in page.splitlines() if line.startswith("withhold ")]:
-        words = shlex.split(line.replace("--minutes 10", "--epochs 1 --batch-size 8"))
+        words = shlex.split(line.partition(" #")[0].replace("--minutes 10", "--epochs 1 --batch-size 8"))
         assert main(words[1:]) == 0, line
     said = capsys.readouterr().out
     assert "picture to sound" in said
     assert "Wrote 24 embeddings of 128 numbers to sounds.parquet" in said
     assert "Wrote 72 files to drawn" in said
+    assert "Wrote 5 embeddings of 1,280 numbers to windows.parquet" in said
+    page = (folder / "found.html").read_text()
+    assert "Nearest to long.wav 0:02.0-0:03.0" in page
+    assert page.count("<audio") == 5
     drawn = Image.open(folder / "drawn" / "pictures" / "3-place.png")
     assert (drawn.size, drawn.mode) == ((32, 32), "RGB")
 

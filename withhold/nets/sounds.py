@@ -36,6 +36,10 @@ class AudioEncoder(PixelEncoder):
         super().__init__(dim, channels=1, size=bands, stride=stride, mean=MEAN, std=DEVIATION)
         self.rate, self.window = rate, window
 
+    def prepared(self):
+        """The bands of a log-mel spectrogram, the seconds of its windows, the mean and the deviation of its values."""
+        return {"bands": self.size, "window": self.window} | super().prepared()
+
     def light_view(self, items, rng, flip=0.0):
         """Sounds int16 [n, s], louder or softer, earlier or later -> spectrograms with masked bands and times."""
         return views.mask_bands(self.normalize(sway(items, rng)), rng, 0.2, 0.2)

@@ -150,6 +150,7 @@ def _train(
         "encoder": chosen,
         "lineage": start.lineage,
         "decoding": decoding,
+        "prepared": learner.encoder.prepared(),
         "data": [data.address(source) or f"{type(source).__name__} of {len(source)}" for source in sources],
         "streams": {name: {"items": len(part), "fingerprint": part.fingerprint} for name, part in streams.items()},
         **told,
