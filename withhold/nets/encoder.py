@@ -62,7 +62,7 @@ class Encoder(nn.Module):
         return [list(self.children())]
 
 
-def layers(blocks: nn.Sequential) -> list[list[nn.Module | nn.Parameter]]:
+def layers(blocks: nn.Sequential | nn.ModuleList) -> list[list[nn.Module | nn.Parameter]]:
     """The stages of a sequence: each layer that has kernels, with the normalisation and the like behind it."""
     found: list[list[nn.Module | nn.Parameter]] = []
     for part in blocks:
