@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import withhold
-from withhold import nets
+from withhold import methods, nets
 from withhold.cli import main
 from withhold.data.tables import Lines
 from withhold.data.texts import train_tokenizer
@@ -234,3 +234,12 @@ def test_somebodys_own_module_is_trained_and_given_again(folder, pretrained):
     assert all(torch.equal(began[name], value) for name, value in weights.items()) == pretrained
     rows = run.evaluate("photos/", labels="all.csv", protocols=("knn",), test_fraction=0.5)
     assert [row["encoder"] for row in rows] == ["trained", "untrained", *["start"] * pretrained, "pixels"]
+
+
+def test_what_a_person_gives_comes_before_the_window_of_the_start():
+    from withhold.runs.start import Start
+
+    start = Start(window={"seconds": 2.0, "tokens": 32, "size": 64})
+    found = start.configure(methods.find("finetune"), {"seconds": 3.0})
+    assert (found["seconds"], found["tokens"], found["frames"]) == (3.0, 32, 16)
+    assert "size" not in found
