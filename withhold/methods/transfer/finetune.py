@@ -22,10 +22,6 @@ from withhold.methods import (
     accuracy,
     method,
 )
-from withhold.nets import logistic
-
-MOST = 5000
-"""Windows that the head is fitted to before the training."""
 
 
 @method(
@@ -111,27 +107,11 @@ class Finetune(Classifier):
         return torch.cat([*weights, self.head.weight.new_zeros(0)])
 
     def prepare(self, labelled):
-        """Count the classes, and fit the head to the features that the encoder gives, in training mode, as it is.
-
-        Features are scaled by one deviation: with few labels the rarely active ones would outweigh all others.
-        """
+        """Count the classes, and fit the head."""
         labels = torch.as_tensor(labelled.labels, device=self.head.weight.device)
         self.shares.copy_(labels.bincount(minlength=len(self.classes)) / len(labels))
         if self.probe:
-            rows = self.some(len(labelled), MOST)
-            with torch.inference_mode():
-                parts = [self.encoder(items) for items in nets.batches(labelled, rows, labels.device)]
-            features = torch.cat(parts)  # outside, so that it can be learned on
-            mean, deviation = logistic.moments(features, alike=True)
-            seed = torch.randint(2**31, (1,), generator=self.rng, device=labels.device).item()
-            held_out = torch.Generator().manual_seed(int(seed))
-            owners = torch.as_tensor(labelled.owners, device=labels.device)[rows]
-            found, _ = logistic.probe(
-                (features - mean) / deviation, labels[rows], len(self.classes), held_out, owners, self.weights()
-            )
-            weight = found.weight / deviation[:, None]
-            self.head.weight.data.copy_(weight.T)
-            self.head.bias.data.copy_(found.bias - mean @ weight)
+            self.fit_head(labelled, self.weights())
 
     def withhold(self, labelled):
         """What `data` gives of a batch, and labels [n] -> light views; shares of the classes [n, k].
