@@ -16,6 +16,7 @@ from withhold.data.tables import Lines
 from withhold.data.texts import train_tokenizer
 from withhold.errors import UsageError
 from withhold.nets import registry
+from withhold.runs import monitoring
 
 
 @pytest.fixture
@@ -205,6 +206,19 @@ def test_labels_that_the_first_training_was_told_are_no_measure_of_the_second(fo
                    resume=True)  # fmt: skip
     assert (run.folder / "told.csv").read_text() == told
     assert told.count("(an earlier training)") == 8
+
+
+def test_a_training_that_makes_its_start_worse_keeps_the_start(folder, caplog, monkeypatch):
+    caplog.set_level("INFO", "withhold")
+    looks = iter([0.9, *[0.1] * 100])
+    monkeypatch.setattr(monitoring, "look", lambda *args: {"rank": 9.0, "spread": 0.5, "knn": next(looks)})
+    run = withhold.train("rotation", "photos/", labels="all.csv", encoder="first", epochs=1, batch_size=8, out="worse")
+    assert run.config["outcome"]["kept"] == 0
+    assert "the encoder was better at step 0, whose weights are kept" in caplog.text
+    assert "The encoder became worse after step 0, whose weights are kept: lower --encoder-lr." in run.doctor()
+    weights, start = load_file("worse/encoder.safetensors"), load_file("worse/start.safetensors")
+    learned = [name for name in weights if "running" not in name and "tracked" not in name]
+    assert all(torch.equal(weights[name], start[name]) for name in learned)
 
 
 class Own(torch.nn.Module):
