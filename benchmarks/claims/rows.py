@@ -88,6 +88,7 @@ def encoders() -> list[Claim]:
     }  # fmt: skip
     return [
         *(row(name, "convnet", passes, controls=beside["convnet"]) for name, passes in epochs.items()),
+        row("deep_cluster", "convnet", 8, measures=("class_agreement",), controls=beside["convnet"]),
         *(row(name, "convnet", epochs[name], 1, controls=beside["convnet"]) for name in ("simclr", "moco")),
         row("colorization", "convnet", 3, controls=beside["lightness"]),
         row("mae", "vit-tiny", 2, controls=beside["vit-tiny"]),
