@@ -15,6 +15,7 @@ class Classifier(Method):
     """A method with a linear head over its encoder, that answers with a class.
 
     One of its streams is of labelled images or texts, whose classes it is told when it is made: they are no parameter.
+    One without such a stream finds classes itself, and names them as it likes.
 
     Args:
         classes: the names of the classes, in the order of their numbers.
@@ -26,6 +27,11 @@ class Classifier(Method):
         super().__init__(encoder)
         self.classes = tuple(classes)
         self.head = nn.Linear(encoder.dim, len(self.classes))
+
+    @property
+    def taught(self) -> bool:
+        """Whether its classes are those of labels."""
+        return any(need.labelled for need in self.needs.values())
 
     def classify(self, items: Tensor) -> Tensor:
         """What the encoder takes -> the scores of the classes [n, k]: what the trained method says.
