@@ -12,10 +12,11 @@ from withhold.errors import UsageError
 from withhold.nets.vit import Block, patch_size
 
 IMAGES = [
-    "convnet", "fineconv", "lenet", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small", "efficientnet-lite0",
+    "convnet", "fineconv", "lenet", "perceptron", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small",
+    "efficientnet-lite0",
 ]  # fmt: skip
 OTHERS = ["audio-cnn", "audiovisual", "conv3d", "convnet-lstm", "r2plus1d-18", "text-transformer", "word-vectors"]
-LIGHT = ["convnet", "fineconv", "lenet", "resnet18", "vit-tiny"]
+LIGHT = ["convnet", "fineconv", "lenet", "perceptron", "resnet18", "vit-tiny"]
 
 
 def test_every_kind_has_a_name():
