@@ -274,6 +274,19 @@ def answered(claim: Claim) -> float | None:
     return next((row["value"] for row in rows if row["protocol"] in ("classifier", "logistic")), None)
 
 
+def clusters() -> str:
+    """How well clusters agree with classes that nobody told, beside k-means of fresh features and of pixels."""
+    cells = []
+    for claim, _ in measured("clusters"):
+        rows = [row for row in beside(claim) if row["protocol"] == "clustering"]
+        by = values(rows, "encoder", "metric")
+        for encoder in dict.fromkeys(row["encoder"] for row in rows):
+            found = f"`{claim.method}`" if encoder == "trained" else f"k-means, {encoder}"
+            scores = [percent(by[encoder, "accuracy"]), *(f"{by[encoder, name]:.3f}" for name in ("NMI", "ARI"))]
+            cells.append([f"`{claim.data[1]}`", str(claim.seed), found, *scores])
+    return table(["data", "seed", "clusters of", "accuracy", "NMI", "ARI"], cells)
+
+
 def fewlabels() -> str:
     """Accuracy from few labels with and without the unlabelled rest."""
     cells = []
@@ -315,7 +328,7 @@ PARTS = {
     part.__name__: part
     for part in (
         methods, encoders, words, speeds, memory, training, steps, videos, sounds, search, order, tracking, frames,
-        crossmodal, localization, masked, topics, translation, fewlabels, domains, retrieval,
+        crossmodal, localization, masked, topics, translation, clusters, fewlabels, domains, retrieval,
     )
 }  # fmt: skip
 

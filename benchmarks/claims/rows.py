@@ -96,6 +96,13 @@ def encoders() -> list[Claim]:
     ]
 
 
+def clusters() -> list[Claim]:
+    """Digits and clothes in ten groups, without labels; beside k-means of fresh features and of pixels."""
+    row = partial(Claim, "clusters", method="imsat", encoder="perceptron", epochs=30, protocols=("clustering",))
+    found = [row(data=("images", "mnist", 28), seed=seed) for seed in (0, 1, 2)]
+    return [beside_controls(claim) for claim in (*found, row(data=("images", "fashion-mnist", 28)))]
+
+
 def gpu() -> list[Claim]:
     """CIFAR-10 on a GPU: images a second, and the accuracy after the usual 200 epochs."""
     row = Claim("cifar10-gpu", ("cifar10",), "simclr", "resnet18", 200, settings={"batch_size": 512})
@@ -227,8 +234,8 @@ def starts() -> list[Claim]:
 
 
 CLAIMS = [
-    *encoders(), *gpu(), *few_labels(), *domains(), *retrieval(), *videos(), *sounds(), *texts(), *translation(),
-    *starts(),
+    *encoders(), *clusters(), *gpu(), *few_labels(), *domains(), *retrieval(), *videos(), *sounds(), *texts(),
+    *translation(), *starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""
