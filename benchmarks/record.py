@@ -42,7 +42,8 @@ def record(name: str, result: dict[str, Any], run: withhold.Run | None = None, *
     text = json.dumps({**about, "result": result}, indent=2)
     text = re.sub(rf"{re.escape(tempfile.gettempdir())}/[^/\"]+", "FOLDER", text)  # what was made for this run alone
     data = os.environ.get("WITHHOLD_DATA")  # data sets lie below this variable, on whatever machine
-    path.write_text((text.replace(data, "$WITHHOLD_DATA") if data else text) + "\n")
+    text = text.replace(data, "$WITHHOLD_DATA") if data else text
+    path.write_text(text.replace(f"{ROOT}/", "") + "\n")
     return path
 
 

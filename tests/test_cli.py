@@ -88,7 +88,7 @@ def test_train_says_what_it_chose_and_what_is_next(pictures, tmp_path, capsys):
 
 
 def test_evaluate_puts_controls_beside(run, pictures, capsys, monkeypatch):
-    monkeypatch.setattr("withhold.evaluation.table.LEAST_IMAGES", 320)
+    monkeypatch.setattr("withhold.training.defaults.images", lambda count, device: 320)
     arguments = [
         "evaluate",
         str(run),

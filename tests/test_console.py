@@ -81,7 +81,7 @@ def test_names_from_data_command_no_terminal_and_are_no_markup(capsys):
     assert header.split() == ["path", "[b]label"]
     assert row.split("  ")[0] == line == TAME
     assert row.split()[-1] == "[/]"
-    console.Progress(silent=False)({"step": 1, f"{WILD}loss": 1.0, "items_per_second": 1.0}, 1)
+    console.Progress(silent=False)({"step": 1, f"{WILD}loss": 1.0, "items_per_second": 1.0, "seconds": 1.0}, 1)
     assert TAME in capsys.readouterr().err
 
 

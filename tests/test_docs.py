@@ -88,7 +88,8 @@ def film_cats(folder, photos):
 @pytest.mark.parametrize("name", ["README.md", "docs/classifier.md", "docs/elsewhere.md", "docs/examples.md"])
 def test_every_command_runs(name, home):
     """As it stands there, but for the length of the training."""
-    commands = [line.split("#")[0].strip() for block in blocks(ROOT / name, "sh") for line in block.splitlines()]
+    lines = [line for block in blocks(ROOT / name, "sh") for line in block.splitlines()]
+    commands = [re.split(r"(?:^|\s)#", line)[0].strip() for line in lines]
     ran = []
     for command in filter(None, commands):
         words = shlex.split(

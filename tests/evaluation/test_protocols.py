@@ -5,6 +5,7 @@ from torch.nn import functional as F
 from withhold.errors import UsageError
 from withhold.evaluation import protocols
 from withhold.evaluation.protocols import finetune, knn, linear, lowshot
+from withhold.nets import logistic
 from withhold.nets.logistic import fit, moments
 
 
@@ -41,16 +42,16 @@ def test_the_strength_chosen_has_the_least_held_out_loss():
     labels = torch.arange(300) % 2
     x = torch.randn(300, 100, generator=rng)
     x[:, 0] += labels
-    losses = {s: F.cross_entropy(fit(x[:150], labels[:150], 2, s)(x[150:]), labels[150:]) for s in linear.STRENGTHS}
-    _, chosen = linear.choose(x[:150], labels[:150], x[150:], labels[150:], 2)
+    losses = {s: F.cross_entropy(fit(x[:150], labels[:150], 2, s)(x[150:]), labels[150:]) for s in logistic.STRENGTHS}
+    _, chosen = logistic.choose(x[:150], labels[:150], x[150:], labels[150:], 2)
     assert chosen == min(losses, key=losses.get)
-    assert chosen > min(linear.STRENGTHS)
+    assert chosen > min(logistic.STRENGTHS)
 
 
 @pytest.mark.parametrize("fraction", [0.2, 0.5])
 def test_holdout_parts_every_class(fraction):
     labels = torch.tensor([0] * 50 + [1] * 10 + [2] * 2 + [4] * 5)[torch.randperm(67)]
-    kept, held = linear.holdout(labels, fraction, torch.Generator().manual_seed(0))
+    kept, held = logistic.holdout(labels, fraction, torch.Generator().manual_seed(0))
     assert sorted([*kept.tolist(), *held.tolist()]) == list(range(67))
     for label, count in ((0, 50), (1, 10), (2, 2), (4, 5)):
         assert (labels[held] == label).sum() == max(1, round(fraction * count))

@@ -35,7 +35,7 @@ def test_an_untrained_run_is_worth_what_its_control_is(make_run, photos_folder, 
 def test_published_weights_are_a_row_and_no_control_starts_from_them(make_run, photos_folder, monkeypatch):
     started, build = [], runs.build_encoder
 
-    def published(config, seed):
+    def published(config, seed, begin=True):
         started.append(config["pretrained"])
         return build(config | {"pretrained": False}, 77 if config["pretrained"] else seed)
 

@@ -58,7 +58,7 @@ def test_published_weights_are_measured_as_they_are_and_nothing_is_written(folde
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["encoder"] for row in said["results"]] == ["published", "untrained", "pixels"]
     assert said["run"] == "efficientnet-lite0"
-    assert "efficientnet-lite0 for 48 × 48 px, colour; published weights" in caplog.text
+    assert "efficientnet-lite0 for 128 × 128 px, colour; published weights" in caplog.text
     assert sorted(folder.rglob("*")) == before
     held = withhold.load("efficientnet-lite0")
     held.evaluate("photos/", protocols=("knn",))
@@ -67,7 +67,7 @@ def test_published_weights_are_measured_as_they_are_and_nothing_is_written(folde
 
 
 def test_fresh_weights_are_called_a_control(folder, capsys, caplog, monkeypatch):
-    monkeypatch.setattr("withhold.evaluation.table.LEAST_IMAGES", 64)
+    monkeypatch.setattr("withhold.training.defaults.images", lambda count, device: 64)
     with caplog.at_level("INFO"):
         assert main(["evaluate", "convnet", "photos/", "--size", "16", "--protocol", "knn", "--supervised"]) == 0
     assert "convnet for 16 × 16 px, colour; fresh weights: a control, not a trained encoder" in caplog.text
@@ -128,7 +128,7 @@ def test_what_there_is_not_is_said_in_a_sentence(folder):
         (
             "efficientnt",
             {},
-            r"no encoder 'efficientnt': did you mean efficientnet-lite0\? .* a run's folder",
+            r"no encoder 'efficientnt': did you mean efficientnet-lite0.* a run's folder",
         ),
         ("photos", {}, "photos is no run"),
         ("runs/none", {}, "runs/none is no run"),

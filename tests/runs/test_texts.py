@@ -73,6 +73,9 @@ def test_a_run_has_its_tokenizer_and_may_be_moved(home, tmp_path):
     table = run.embed(home / "texts")
     assert table["path"][0].as_py() == "bread/1.txt"
     assert table["embedding"].type.list_size == 100
+    windows = run.embed(home / "texts", windows=True)
+    first = [row for row in windows.drop_columns("embedding").to_pylist() if row["path"] == "bread/1.txt"]
+    assert [(row["start"], row["end"]) for row in first] == [(0, 16), (11, 27)], "in tokens"
     rows = run.evaluate(home / "texts", protocols=("knn",))
     assert {row["encoder"] for row in rows} == {"trained", "untrained", "tf-idf"}
 

@@ -44,3 +44,11 @@ def test_a_cpu_does_not_convolve_in_space_and_time_at_half_precision(monkeypatch
     wide, clips = (nets.build(name, size=32, channels=3) for name in ("resnet18", "conv3d"))
     assert defaults.precision(torch.device("cpu"), wide) == "bf16-mixed"
     assert defaults.precision(torch.device("cpu"), clips) == "32-true"
+
+
+@pytest.mark.parametrize(
+    ("measured", "device", "published", "expected"),
+    [(32, "cpu", 224, 128), (500, "cpu", 224, 128), (32, "cpu", 96, 96), (32, "cuda", 224, 224), (32, "cpu", 0, 32)],
+)
+def test_published_weights_see_about_the_size_that_they_were_trained_on(measured, device, published, expected):
+    assert defaults.size(measured, torch.device(device), published) == expected

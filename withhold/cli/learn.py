@@ -16,18 +16,21 @@ from withhold.errors import UsageError, WithholdError
 
 @verb
 def demo(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """The main job on built-in data: learn from handwritten digits without labels, evaluate, write a report."""
+    """The whole road on built-in data: learn from handwritten digits without labels, then from a few, name the rest."""
     parser.add_argument("--out", default="runs/demo", help="the folder to write to (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and views (default: %(default)s)")
     options = parser.parse_args(arguments)
     from withhold.demo import demo as run_demo
 
     bar = Progress(options.json)
-    results, page = run_demo(Path(options.out), seed=options.seed, progress=bar)
+    encoders, classifiers, page = run_demo(Path(options.out), seed=options.seed, progress=bar)
     bar.close()
     if options.json:
-        return print_json({"results": results, "report": str(page)})
-    print_results(results)
+        return print_json({"results": encoders + classifiers, "report": str(page)})
+    print("What was learned without labels, by a probe that gets them:")
+    print_results(encoders)
+    print("\nWhat a few labels make of it:")
+    print_results(classifiers)
     print()
     say(f"The report with pictures is {page}")
     print("Next: withhold train simclr YOUR_FOLDER --minutes 10")

@@ -59,10 +59,14 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
 @verb
 def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Write the embedding of every item: a parquet file with path, label if any, embedding."""
+    """Write the embedding of every item: a parquet file with path, label if any, embedding.
+
+    With --windows, of every window of long recordings, videos or texts: also start and end, in seconds (texts: tokens).
+    """
     parser.add_argument("run", help=ENCODER)
     parser.add_argument("data", help="as for `withhold train`")
     parser.add_argument("--out", required=True, help="the parquet file to write")
+    parser.add_argument("--windows", action="store_true", help="one row for each window that the run sees at once")
     parser.add_argument("--size", type=int, help=SIZE)
     parser.add_argument("--labels", help="a csv file with labels")
     parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
@@ -72,7 +76,7 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
     with claiming(Path(options.out), ".parquet", options.data, options.labels):
         run = withhold.load(options.run, **_decoding(options))
-        table = run.embed(options.data, labels=options.labels, strict=options.strict)
+        table = run.embed(options.data, windows=options.windows, labels=options.labels, strict=options.strict)
         write_table(Path(options.out), table)
     if options.json:
         return print_json({"out": options.out, "rows": table.num_rows, "dim": table["embedding"].type.list_size})
@@ -115,7 +119,9 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
     """List the items of an index that are nearest to a query by cosine distance."""
     parser.add_argument("index", metavar="DIR", help="the folder that `withhold search build` wrote")
     parser.add_argument(
-        "query", help="the path of an item in the index, as it was embedded; with --run, any file, or a text"
+        "query",
+        help="the path of an item in the index, as it was embedded; with --run, any file, or a text; of embedded "
+        "windows PATH#SECONDS is one",
     )
     parser.add_argument("--run", help="the run or the encoder that made the embeddings, to embed QUERY with")
     parser.add_argument("-k", type=int, default=10, help="how many to find (default: %(default)s)")
@@ -134,9 +140,12 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
     if options.run:
         run = withhold.load(options.run, **index.decoding)
         typed = kinds.of(run.kind).typed
-        if typed and not os.path.isfile(query):
+        path, time = withhold.search.moment(query)
+        if time is not None and os.path.isfile(path) and not os.path.isfile(query):
+            query, asked = path, withhold.search.window_at(run.embed(path, windows=True), time)
+        elif typed and not os.path.isfile(query):
             query = [query]  # a text itself
-        asked = run.embed(query)
+        asked = run.embed(query) if asked is None else asked
         if typed and not any(asked["embedding"][0].as_py()):
             raise UsageError(f"The vocabulary of {options.run} has no word of the query: ask with other words.")
     found = index.query(query if asked is None else asked, options.k, exact=options.exact)
@@ -144,6 +153,9 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
         withhold.search.write_page(Path(options.html), index, query, found, asked=asked)
     if options.json:
         return print_json({"query": options.query, "results": found.to_pylist(), "html": options.html})
+    if "start" in found.column_names:
+        said = withhold.search.times(index, found)
+        found = found.drop_columns(["start", "end"]).add_column(1, "time", [said])
     if kinds.of(index.kind).typed:
         found = found.add_column(1, "text", [withhold.search.beginnings(index, found)])
     print_table(

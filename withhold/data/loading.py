@@ -19,7 +19,7 @@ from withhold.data.arrays import Arrays
 from withhold.data.images import Images, Pictures
 from withhold.data.kind import Kind, Unreadable
 from withhold.data.labels import attach
-from withhold.data.opening import JOINT, Part, kind_named, part_of
+from withhold.data.opening import JOINT, TOGETHER, Part, kind_named, part_of
 from withhold.data.parts import Masks, attach_columns, masks_of, second_text
 from withhold.data.samples import Samples
 from withhold.data.series import Joined, Series
@@ -27,7 +27,7 @@ from withhold.data.sounds import Sounds
 from withhold.data.streaming import Stream
 from withhold.data.tables import Frames, Parquet, Succession, Table
 from withhold.data.videos import Videos
-from withhold.errors import WithholdError
+from withhold.errors import UsageError, WithholdError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -178,6 +178,8 @@ def _load_all(
             part = second_text(first)
         elif place and (first.table.listed or name != Sounds.name):  # else a sound is the video's own
             part = part_of(source, kind_named(name))
+        elif place and isinstance(first.table, Frames):
+            raise UsageError(f"{first.name} holds images, and no video with sound. {TOGETHER}")
         loaded.append(_load(part, kind_named(name)(**own), strict, cache_dir, whole))
     masked = "mask" in (wanted or ())
     if masked:

@@ -20,11 +20,10 @@ from withhold.evaluation.features import plain_batches
 from withhold.evaluation.task import Task
 from withhold.methods import Classifier
 from withhold.nets import Encoder
+from withhold.training import defaults
 
-REPEATS, MOST_REPEATS = 30, 100
 log = logging.getLogger("withhold")
 
-FEW_IMAGES, MOST_IMAGES = 20_000, {"cpu": 100_000, "cuda": 2_000_000}
 SMALL = 200
 """Test items below which an accuracy shows its interval."""
 
@@ -87,8 +86,8 @@ def evaluate(
         supervised: also train the untrained network on the labels, and measure its features likewise.
         classifier: the method that trained the encoder, where it answers with classes itself.
         pixels: also measure raw items.
-        budget: images, counted with repeats, that fine-tuning and the supervised network see; by default each item 100
-            times, until these are 20,000, and 30 times of more; at most 100,000 on a CPU or 2,000,000 on a GPU.
+        budget: images, counted with repeats, that fine-tuning and the supervised network see; by default as
+            many as `training.defaults.images` says.
         flip: probability with which these see a mirror image.
         source: what a person called the test data; by default as the samples say.
         report: told every row as soon as it is measured.
@@ -115,8 +114,7 @@ def evaluate(
     shown: list[Any] = learned or (test if train is None else [train])  # type: ignore[assignment]
 
     def images(learned_on: Any) -> int:
-        few = min(MOST_REPEATS * len(learned_on), FEW_IMAGES)
-        return budget or min(max(REPEATS * len(learned_on), few), MOST_IMAGES[device.type])
+        return budget or defaults.images(len(learned_on), device)
 
     def refreshed(network: Encoder, items: list[Any]) -> Encoder:
         network = copy.deepcopy(network).to(device)

@@ -63,6 +63,10 @@ class Video(Image):
     def whole(self, samples, index):
         return super().whole(samples, index).permute(0, 3, 1, 2)
 
+    def part(self, item, start, end):
+        frame = middle(item, (start + end) / 2)
+        return frame[None] if isinstance(frame, np.ndarray) else [frame]
+
     def show(self, item):
         return super().show(middle(item))
 

@@ -43,6 +43,9 @@ class Text(Traits):
         words = (encoder.words(torch.tensor(samples.whole(i)[None, :LETTERS]))[0] for i in indices)
         return [text.replace("[UNK]", "…") if item is None else item for item, text in zip(found, words, strict=True)]
 
+    def when(self, start, end):
+        return f"tokens {start:.0f}-{end:.0f}"
+
     def show(self, item):
         return {"text": excerpt(read(item), LETTERS)}
 

@@ -72,16 +72,34 @@ class Traits:
         """A decoded item as `apply_to` takes it."""
         return torch.from_numpy(samples.whole(index).copy())
 
-    def preview(self, item: Item | None) -> dict[str, Any]:
-        """An item for a page: {"image"}, {"text"}, {"sound"} ...; {} if it cannot be read, and its name must do."""
+    def preview(self, item: Item | None, span: tuple[float, float] | None = None) -> dict[str, Any]:
+        """An item for a page: {"image"}, {"text"}, {"sound"} ...; {} if it cannot be read, and its name must do.
+
+        Args:
+            span: where the window of it begins and ends that is to be shown, as `Samples.times` has it.
+        """
         try:
-            return {} if item is None else self.show(item)
+            return {} if item is None else self.show(item if span is None else self.part(item, *span))
         except (Unreadable, WithholdError):
             return {}
+
+    def part(self, item: Item, start: float, end: float) -> Item:
+        """A window of an item, as `show` takes it. Raises: Unreadable."""
+        return item
+
+    def when(self, start: float, end: float) -> str:
+        """Where a window lies in its item, for a person: "0:12.0-0:17.0"."""
+        return f"{clock(start)}-{clock(end)}"
 
     def show(self, item: Item) -> dict[str, Any]:
         """What `preview` gives of an item that is there. Raises: Unreadable."""
         return {}
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, as "1:05.0"."""
+    minutes, tenths = divmod(round(10 * seconds), 600)
+    return f"{minutes}:{tenths / 10:04.1f}"
 
 
 class Together(Traits):
@@ -106,6 +124,9 @@ class Together(Traits):
 
     def items(self, samples, indices, encoder):
         return self.parts[0].items(samples.of(self.parts[0].name), indices, encoder)
+
+    def part(self, item, start, end):
+        return self.parts[0].part(item, start, end)
 
     def show(self, item):
         return self.parts[0].show(item)

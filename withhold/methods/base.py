@@ -100,7 +100,8 @@ class Method(nn.Module):
     def loss(self, predicted: Any, withheld: Any) -> dict[str, Any]:
         """Prediction and truth -> {"loss": scalar to minimise, more named terms worth plotting}.
 
-        The term "trivial", where given, is the loss of the best predictor that looks at nothing.
+        The term "trivial", where given, is the loss of the best predictor that looks at nothing; "directions" is
+        what `losses.directions` says of embeddings that must not collapse. The monitor judges both.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no loss(predicted, withheld).")
 

@@ -25,7 +25,7 @@ class AudioVisualEncoder(PixelEncoder):
 
     def __init__(self, sight: ImageEncoder, hearing: AudioEncoder, dim: int = 128):
         super().__init__(dim, sight.channels, sight.size, sight.stride)
-        self.sight, self.hearing = sight, hearing
+        self.sight, self.hearing, self.rate = sight, hearing, hearing.rate
         self.see = mlp((sight.dim, 128, dim), norm=False)
         self.hear = mlp((hearing.dim, 128, dim), norm=False)
 
@@ -46,6 +46,9 @@ class AudioVisualEncoder(PixelEncoder):
         """Of a pair, its clips."""
         items = items[0] if isinstance(items, tuple) else items
         return self.hearing.draw(items) if items.ndim == 2 else items
+
+    def prepared(self):
+        return {"sight": self.sight.prepared(), "hearing": self.hearing.prepared()}
 
     def maps(self, images: Tensor) -> Tensor:
         """Images float [n, c, h, w] in [0, 1] -> the features of sight at every place [n, features, h', w']."""

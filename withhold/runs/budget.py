@@ -82,7 +82,7 @@ def fit_size(
     smaller = [size for size in defaults.SIZES if size < own]
     if {*kinds(cls, decoding).values()} != {"image"} or any(isinstance(source, Samples) for source in sources):
         return
-    taken, level = 0, log.level
+    taken, level, batch = 0, log.level, min(defaults.SMALL, cls.batch_size or defaults.SMALL)
     try:
         log.setLevel(logging.ERROR)  # what is to be said of the data is said when all of them are loaded
         for size in smaller and [*smaller, own]:
@@ -90,7 +90,7 @@ def fit_size(
             streams = load_streams(cls, sources, sized[1], labels=options.labels, whole=False)
             items = seconds * speed(cls, streams, sized[0], parameters, options)
             passes = items / max(map(len, streams.values()))
-            if taken and not defaults.enough(items / defaults.SMALL, passes):
+            if taken and not defaults.enough(items / batch, passes):
                 break
             taken = size
     except WithholdError:

@@ -1,5 +1,6 @@
 """What a run is made of: the encoder that suits, the streams, the method around them."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -17,6 +18,8 @@ from withhold.errors import UsageError
 from withhold.files import writing
 from withhold.methods import Encoder, Method
 from withhold.training import defaults
+
+log = logging.getLogger("withhold")
 
 
 def kinds(cls: type[Method], decoding: dict[str, Any]) -> dict[str, str]:
@@ -75,16 +78,15 @@ def choose(
     chosen = kinds(cls, decoding).values()
     taken = {field for kind in chosen for field in data.takes(kind)}
     decoding |= {field: parameters[field] for field in sorted(taken) if field in parameters}
+    kind = next(iter(chosen))
+    name = start["name"] if start else name or defaults.encoder(cls, defaults.device(), kind)
     if "size" in taken:
-        decoding["size"] = (
-            size or (start or {}).get("size") or defaults.size(max(shape.size for shape in shapes), defaults.device())
-        )
+        measured = max(shape.size for shape in shapes)
+        decoding["size"] = size or (start or {}).get("size") or suited_size(measured, name, pretrained)
         decoding["channels"] = max(shape.channels for shape in shapes)
     if "rate" in taken:
         usual = min(max(shape.rate for shape in shapes), data.MOST_RATE)
         decoding["rate"] = (start or {}).get("rate", usual)
-    kind = next(iter(kinds(cls, decoding).values()))
-    name = start["name"] if start else name or defaults.encoder(cls, defaults.device(), kind)
     kept: dict[str, Any] = {part: start[part] for part in ("start", "model") if part in start} if start else {}
     encoder: dict[str, Any] = {"name": name, "pretrained": start["pretrained"] if start else pretrained, **kept}
     encoder |= {field: decoding[field] for field in nets.takes(address(encoder)) if field in decoding}
@@ -96,6 +98,15 @@ def choose(
                 f"{encoder['channels']}: leave --encoder out."
             )
     return encoder, decoding
+
+
+def suited_size(measured: int, name: str, pretrained: bool) -> int:
+    """Pixels of the input that suit images of `measured` pixels and the encoder called `name`."""
+    published = nets.published_size(name) if pretrained else 0
+    found = defaults.size(measured, defaults.device(), published)
+    if published:
+        log.info("images are scaled to %s px, the published weights saw %s (see --size)", found, published)
+    return found
 
 
 def address(encoder: dict[str, Any]) -> str:
@@ -175,8 +186,6 @@ def build_encoder(config: dict[str, Any], seed: int, begin: bool = True) -> Enco
                 f"The weights in {config['start']} do not go with {config['name']} for this input: leave --size and "
                 f"the window of the method as they were ({str(error).splitlines()[-1].strip()})."
             ) from error
-    if "start" in config or config["pretrained"]:
-        nets.hold_statistics(encoder)
     return encoder
 
 

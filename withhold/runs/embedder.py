@@ -17,6 +17,7 @@ from withhold import data, evaluation, nets, outside
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
 from withhold.methods import Classifier, Encoder
+from withhold.nets.registry import lend
 from withhold.runs.build import build_encoder, load_stream
 from withhold.runs.metadata import digest
 from withhold.training import defaults
@@ -106,19 +107,28 @@ class Embedder:
             log.warning("%s: %s left out, such as %s (%s)", samples.source, len(samples.skipped), name, reason)
         return samples
 
-    def embed(self, source: Any, *, labels: str | None = None, strict: bool = False) -> pyarrow.Table:
+    def embed(
+        self, source: Any, *, windows: bool = False, labels: str | None = None, strict: bool = False
+    ) -> pyarrow.Table:
         """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim].
+
+        With `windows`, of every window of each video, sound or text, as long as those of the training: it also has
+        where each one lies, start and end, in seconds, or in tokens.
 
         Its schema's metadata hold, as JSON under "withhold", the address of the source, the kind of its items, what
         they were decoded to, and a digest of the encoder, by which a search finds the pictures and knows queries of
         another encoder.
         """
         samples = self.load_data(source, labels=labels, strict=strict)
+        samples = samples.windows() if windows else samples
+        times = samples.times.T if windows else None
         encoder = copy.deepcopy(self.encoder)  # which moves to the device; its own stays
         vectors = nets.features(encoder, samples, device=defaults.device()).numpy()
         kept = samples.readable()  # in place of the others their neighbours were embedded
         samples, vectors = samples.select(kept), vectors[kept]
         columns: dict[str, Any] = {"path": utf8(samples.names)}
+        if times is not None:
+            columns["start"], columns["end"] = map(pyarrow.array, times)
         if samples.labels is not None:
             classes = [*utf8(samples.classes), None]  # whose last is found by -1
             columns["label"] = pyarrow.array([classes[i] for i in samples.labels], pyarrow.string())
@@ -206,12 +216,16 @@ def fill(module: nn.Module, path: Path) -> None:
         raise WithholdError(f"{path} is damaged or of another version ({error}): train or export it again.") from error
 
 
-def named_file(owner: str, name: str, given: str | None) -> str:
+def named_file(owner: str, name: str, given: str | nn.Module | None) -> str:
     """The Python file called `name` that `owner` was made with, or the one `given` in its place; else `name`.
+
+    In the place of a module, as in that of a file, the person may give one.
 
     Raises:
         UsageError: it would be executed, and nobody has named it on this machine.
     """
+    if isinstance(given, nn.Module):
+        return lend(given)
     if not name.endswith(".py"):
         return name
     if given is None and not outside.trusted(name):

@@ -42,7 +42,7 @@ def export(run: Run, to: str, path: Path) -> float:
     with claiming(path, f".{to}"):
         if to == "onnx":
             return _write_onnx(run, path, about)
-        write_weights(path, run.encoder, about)
+        write_weights(path, run.encoder, about, software=MARK)
         return 0.0
 
 
@@ -107,10 +107,10 @@ def outputs(run: Run) -> list[str]:
     return ["features", "scores"] if run.names_classes else ["features"]
 
 
-def write_weights(path: Path, module: nn.Module, about: dict[str, Any]) -> None:
-    """Write a module's state as safetensors with what is known of it, whole or not at all."""
+def write_weights(path: Path, module: nn.Module, about: dict[str, Any], **more: str) -> None:
+    """Write a module's state as safetensors with what is known of it, and `more` metadata, whole or not at all."""
     with writing(path) as partial:  # whose own way to a file lets no one else read it
-        partial.write_bytes(save(state(module), {"software": MARK, KEY: json.dumps(about)}))
+        partial.write_bytes(save(state(module), {KEY: json.dumps(about), **more}))
 
 
 def write_table(path: Path, table: pyarrow.Table) -> None:

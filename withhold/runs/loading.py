@@ -8,19 +8,23 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from withhold import data, nets
 from withhold.errors import UsageError, suggestion
 from withhold.files import writing
 from withhold.report.report import inputs
+from withhold.runs.build import address, suited_size
 from withhold.runs.embedder import Embedder, named_file
 from withhold.runs.metadata import read
 from withhold.runs.run import Run
-from withhold.training import defaults
 
 log = logging.getLogger("withhold")
 
 
-def load(name: str | Path, method: str | None = None, encoder: str | None = None, **decoding: Any) -> Embedder:
+def load(
+    name: str | Path, method: str | None = None, encoder: str | nn.Module | None = None, **decoding: Any
+) -> Embedder:
     """What `name` stands for: the `Run` in a folder, an encoder that was exported, or one as it is.
 
     An encoder by its name has published weights where there are some, and fresh ones otherwise.
@@ -28,7 +32,7 @@ def load(name: str | Path, method: str | None = None, encoder: str | None = None
     Args:
         name: a run's folder; a file encoder.safetensors, of a run or of `withhold export`; or an encoder's name, as
             `--encoder` takes it: `efficientnet-lite0`, `hf:NAME`, `timm:NAME`, `./mine.py` ...
-        method, encoder: the Python files with which it was made elsewhere, if any.
+        method, encoder: the Python files with which it was made elsewhere, if any; or a module that was its encoder.
         decoding: for an encoder by its name, what data are to be decoded to, such as size=224. What is left out suits
             the first data that it sees.
 
@@ -45,7 +49,7 @@ def load(name: str | Path, method: str | None = None, encoder: str | None = None
     return found
 
 
-def find(name: str | Path, method: str | None = None, encoder: str | None = None) -> Embedder | None:
+def find(name: str | Path, method: str | None = None, encoder: str | nn.Module | None = None) -> Embedder | None:
     """The run or the exported encoder called `name`; None where that can only be an encoder's name.
 
     Raises:
@@ -60,24 +64,33 @@ def find(name: str | Path, method: str | None = None, encoder: str | None = None
     return None
 
 
+def _unpacked(kind: str, files: dict[str, Any]) -> Path:
+    """A folder in the cache with JSON files of these names and contents."""
+    packed = {name: json.dumps(content, ensure_ascii=False).encode() for name, content in files.items()}
+    folder = data.cache.root() / kind / blake2b(repr(sorted(packed.items())).encode(), digest_size=16).hexdigest()
+    for name, content in packed.items():
+        with writing(folder / os.path.basename(name)) as partial:
+            partial.write_bytes(content)
+    return folder
+
+
 class Exported(Embedder):
     """An encoder from a safetensors file that says what it is: a run's encoder.safetensors, or an exported one."""
 
-    def __init__(self, path: Path, encoder: str | None = None):
+    def __init__(self, path: Path, encoder: str | nn.Module | None = None):
         self.name, self.weights, self.config = str(path), path, read(path)
         self.kind, self.seed = self.config["kind"], self.config["seed"]
         own = self.config["encoder"]
         own |= {"name": named_file(self.name, str(own.get("name")), encoder), "pretrained": bool(own.get("pretrained"))}
-        taken = nets.takes(own["name"])
+        if self.config["model"] is not None:
+            own["model"] = str(_unpacked("models", self.config["model"]))
+        taken = nets.takes(address(own))
         if self.config["tokenizer"] is not None:
-            tokenizer = json.dumps(self.config["tokenizer"], ensure_ascii=False).encode()
-            kept = data.cache.root() / "tokenizers" / f"{blake2b(tokenizer, digest_size=16).hexdigest()}.json"
-            with writing(kept) as partial:
-                partial.write_bytes(tokenizer)
+            kept = _unpacked("tokenizers", {"tokenizer.json": self.config["tokenizer"]}) / "tokenizer.json"
             own["tokenizer"] = self.config["decoding"]["tokenizer"] = str(kept)
         if lacking := [field for field in taken if field not in own]:
             raise UsageError(f"{path} does not say what {lacking[0]} its encoder has: export it again.")
-        self.config["encoder"] = {field: own[field] for field in ("name", "pretrained", *taken)}
+        self.config["encoder"] = {n: own[n] for n in ("name", "pretrained", "model", *taken) if n in own}
 
     def __repr__(self) -> str:
         return f"Exported({self.name!r}: {self.config['encoder']['name']})"
@@ -133,7 +146,7 @@ class Named(Embedder):
             kind = self.kind_of(source)
             shape = data.measure(source, kind)
             rate = min(shape.rate or data.MOST_RATE, data.MOST_RATE)
-            size = defaults.size(shape.size, defaults.device())
+            size = suited_size(shape.size, self.name, self.row == "published")
             self._settle(kind, {"size": size, "channels": shape.channels or 3, "rate": rate})
 
     def _settle(self, kind: str, suited: dict[str, Any]) -> None:

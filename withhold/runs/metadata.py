@@ -19,6 +19,7 @@ KEY = "withhold"
 """Under which safetensors and ONNX files hold it, as one JSON object."""
 PARTS = {
     "encoder": dict, "decoding": dict, "kind": str, "seed": int, "lineage": list, "tokenizer": dict | None,
+    "model": dict | None,
 }  # fmt: skip
 """What a file needs for its encoder to be built again."""
 
@@ -29,7 +30,8 @@ def describe(config: dict[str, Any], cls: type[Method], encoder: Encoder) -> dic
     "inputs" has for each input of the encoder its name, shape, values, and how an item becomes one; "encoder" the name
     and the arguments by which the encoder is built again; "decoding" the size, rate, window ... of items; "kind" what
     the method learned from; "lineage" the trainings so far, with the names of their data. Where the method has learned
-    names of classes there are "classes", of texts the content of their tokenizer.json.
+    names of classes there are "classes", of texts the content of their tokenizer.json, of a model of Transformers the
+    files that describe it, by name.
 
     Args:
         config: of the run.
@@ -45,7 +47,8 @@ def describe(config: dict[str, Any], cls: type[Method], encoder: Encoder) -> dic
         "inputs": traits.of(encoder.kind).inputs(decoding),
         "features": encoder.dim,
         "classes": list(config["classes"]) if issubclass(cls, Classifier) else None,
-        "encoder": {name: v for name, v in _without_tokenizer(config["encoder"]).items() if name != "start"},
+        "encoder": {n: v for n, v in _without_tokenizer(config["encoder"]).items() if n not in ("start", "model")},
+        "model": _described(config["encoder"].get("model")),
         "decoding": decoding,
         "tokenizer": tokenizer and json.loads(Path(tokenizer).read_text(encoding="utf-8")),
         "method": config["method"],
@@ -93,6 +96,13 @@ def state(module: nn.Module) -> dict[str, Tensor]:
 def digest(module: nn.Module) -> str:
     """What tells a module's weights from others, in 32 hexadecimal digits."""
     return hashlib.blake2b(save(state(module)), digest_size=16).hexdigest()
+
+
+def _described(model: str | None) -> dict[str, Any] | None:
+    """The files in a folder that describe a model, by name."""
+    if model is None:
+        return None
+    return {path.name: json.loads(path.read_text(encoding="utf-8")) for path in Path(model).glob("*.json")}
 
 
 def _without_tokenizer(values: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pyarrow
 import torch
+from torch import nn
 
 from withhold import evaluation
 from withhold import methods as registry
@@ -41,7 +42,7 @@ class Run(Embedder):
 
     Args:
         method, encoder: the Python files that declare them, where the run was made with such files and not on this
-            machine; else nothing is executed.
+            machine; else nothing is executed. Or the module that was trained as the encoder.
         held: its streams, where they are open already, or have no address from which they could be opened again.
     """
 
@@ -49,7 +50,7 @@ class Run(Embedder):
         self,
         folder: str | Path,
         method: str | None = None,
-        encoder: str | None = None,
+        encoder: str | nn.Module | None = None,
         held: Sequence[Samples] = (),
     ):
         self.folder, self.held, self.name = Path(folder), list(held), str(folder)
@@ -215,7 +216,7 @@ class Run(Embedder):
         }
         found = findings(
             self.rows(), method=self.config["method"], takes=[name for name, can in remedies.items() if can],
-            taught=any(row["stream"] != BEFORE for row in read_told(self.folder)),
+            began=self.config.get("began"), taught=any(row["stream"] != BEFORE for row in read_told(self.folder)),
         )  # fmt: skip
         for name, rows in evaluation.by_data(self.results()).items():
             linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}

@@ -3,6 +3,7 @@
 import atexit
 import csv
 import logging
+import math
 import os
 import platform
 import time
@@ -13,14 +14,16 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 import withhold
 from withhold import data, evaluation, nets, training
 from withhold import methods as registry
+from withhold.console import counted
 from withhold.data import Samples
-from withhold.errors import UsageError
 from withhold.files import write_json
 from withhold.methods import Method
+from withhold.nets.registry import lend
 from withhold.options import Options, named
 from withhold.report import write as write_report
 from withhold.runs import monitoring
@@ -29,6 +32,7 @@ from withhold.runs.build import build_method, choose, load_streams, make_tokeniz
 from withhold.runs.export import write_weights
 from withhold.runs.folder import folder_of, held
 from withhold.runs.metadata import describe
+from withhold.runs.resuming import check_same, planned
 from withhold.runs.run import Run
 from withhold.runs.saying import say
 from withhold.runs.start import find_start, keep_start
@@ -57,7 +61,9 @@ def train(
         resume: go on where the folder's last checkpoint is; a run that was stopped before its first one starts again.
         progress: told every row of the journal, and the number of steps planned.
         given: options of the training, as `withhold.options.Options` lists them (encoder, size, epochs, minutes,
-            batch_size, lr, seed, labels ...), and the method's own parameters.
+            batch_size, lr, seed, labels ...), and the method's own parameters. An encoder may also be a module that
+            maps images to [n, dim] or [n, dim, h, w] and has a `dim`; `withhold.load(FOLDER, encoder=MODULE)` then
+            needs it again, whatever its weights.
 
     Raises:
         UsageError: a name, value or combination that makes no sense.
@@ -65,6 +71,8 @@ def train(
     """
     began, cls = time.perf_counter(), registry.find(method)
     own = {option.name for option in named()}
+    if isinstance(given.get("encoder"), nn.Module):
+        given["encoder"] = lend(given["encoder"])
     options = Options(**{name: value for name, value in given.items() if name in own})
     if options.labels is not None and len(sources) == 1:  # which tells what it labels from the rest of one source
         sources *= len(cls.needs)
@@ -87,11 +95,13 @@ def _train(
 ) -> Run:
     """`train` in a folder that is held, since `began`, with the method's own parameters, as far as they are `given`."""
     # What may fail and what looks for files comes before other processes are started, which do the same.
-    if options.epochs is None and options.minutes is None:
+    unlimited = options.epochs is None and options.minutes is None
+    if unlimited:
         options = replace(options, minutes=defaults.minutes(defaults.device()))
     size, batch_size = options.size, options.batch_size
-    if resume:  # what was chosen for it stays
-        saved = Run(folder).config
+    before = Run(folder) if resume else None
+    if before is not None:  # what was chosen for it stays
+        saved = before.config
         size, batch_size = size or saved["decoding"].get("size"), batch_size or saved["training"]["batch_size"]
     # Ranks would each find a pace of their own.
     paced = options.minutes is not None and not resume and options.devices * options.nodes == 1
@@ -124,11 +134,13 @@ def _train(
         streams, cls.needs, batch_size, options.seed, device=fabric.device, rank=fabric.global_rank,
         world=fabric.world_size, orders=cls.order, groups=learner.get_buffer,
     )  # fmt: skip
-    layerwise = defaults.layerwise("start" in chosen)
-    epochs = options.epochs
+    layerwise = defaults.layerwise("start" in chosen, chosen["pretrained"])
+    most = None
+    if unlimited and all(need.labelled for need in cls.needs.values()):  # few labels are soon known by heart
+        most = math.ceil(defaults.images(feeder.longest, fabric.device) / (batch_size * fabric.world_size))
     options = replace(
-        options, batch_size=batch_size, precision=fabric._precision.precision,
-        steps=None if epochs is None else max(1, round(epochs * feeder.steps_per_epoch)),
+        options, batch_size=batch_size, precision=fabric._precision.precision, most=most,
+        steps=planned(options, feeder.steps_per_epoch, before),
         **{name: share for name, share in layerwise.items() if getattr(options, name) is None},
     )  # fmt: skip
     config = {
@@ -138,15 +150,19 @@ def _train(
         "encoder": chosen,
         "lineage": start.lineage,
         "decoding": decoding,
+        "prepared": learner.encoder.prepared(),
         "data": [data.address(source) or f"{type(source).__name__} of {len(source)}" for source in sources],
         "streams": {name: {"items": len(part), "fingerprint": part.fingerprint} for name, part in streams.items()},
         **told,
         "training": asdict(options) | {name: path and os.path.abspath(path) for name, path in addresses.items()},
     }
-    if resume:
-        _check_same(folder, config)
-    if resume and fabric.is_global_zero:
-        if Run(folder).finished:
+    if before is not None:
+        check_same(before, config)
+    if before is not None and fabric.is_global_zero:
+        if before.finished and (options.steps or 0) > before.config["outcome"]["steps"]:
+            write_json(folder / "config.json", before.config | {"training": config["training"]})
+            log.info("%s goes on to %s", folder, counted(options.steps or 0, "step"))
+        elif before.finished:
             log.info("%s is finished", folder)
         elif (folder / "checkpoints" / "last.ckpt").is_file():
             log.info("%s goes on from its last checkpoint", folder)
@@ -158,6 +174,12 @@ def _train(
         told_items = read_told(folder)
     else:
         told_items = find_told(cls.needs, streams, kind, Path(options.encoder or "") if start.lineage else None)
+    seen = {name: samples.of(kind) for name, samples in streams.items()}
+    watched = monitoring.choose(cls.needs, seen, {row["digest"] for row in told_items})
+    if before is not None:
+        config["began"] = before.config.get("began")
+    else:  # what learned before may have become worse in the end
+        config["began"] = monitoring.look(learner.encoder, *watched) if "start" in chosen else None
     if fabric.is_global_zero:
         if not resume:
             write_told(folder, told_items)
@@ -166,8 +188,6 @@ def _train(
             skipped = [[stream, *item] for stream, samples in streams.items() for item in samples.skipped]
             csv.writer(file).writerows([["stream", "item", "reason"], *skipped])
         say(config, streams, fabric.device.type)
-    seen = {name: samples.of(kind) for name, samples in streams.items()}
-    watched = monitoring.choose(cls.needs, seen, {row["digest"] for row in told_items})
     if fabric.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes stay: the fastest algorithms are worth a search
         for part in learner.modules():
@@ -250,26 +270,3 @@ def _finish(
             "The report could not be drawn (%s: %s); the run itself is whole. Draw it by: withhold report %s",
             type(error).__name__, error, folder,
         )  # fmt: skip
-
-
-def _check_same(folder: Path, config: dict[str, Any]) -> None:
-    """A run is resumed with its own data and configuration or not at all."""
-    saved = Run(folder).config
-    for part in (
-        "withhold", "method", "parameters", "encoder", "decoding", "data", "training", "classes", "targets", "streams"
-    ):  # fmt: skip
-        before, now = saved[part], config[part]
-        pairs = before.items() if isinstance(before, dict) else [(part, before)]
-        for name, value in pairs:
-            other: Any = now.get(name) if isinstance(now, dict) else now
-            if value == other or name in ("devices", "nodes", "strict", "no_report"):
-                continue
-            if part == "streams":
-                raise UsageError(
-                    f"The data of the stream {name} have changed since {folder} began ({value['items']:,} items then, "
-                    f"{other['items']:,} now): put them back to resume it, or name another --out."
-                )
-            raise UsageError(
-                f"{folder} was trained with {name.replace('_', ' ')} {value}, not {other}: "
-                "repeat its own options to resume it, or name another --out."
-            )

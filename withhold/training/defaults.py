@@ -11,7 +11,7 @@ from withhold.methods import Method
 from withhold.nets import AudioEncoder, AudioVisualEncoder, ConvNet, Encoder, ImageEncoder, TextEncoder, VideoEncoder
 from withhold.orders import whole
 
-GPU_SIZE = 224
+GPU_SIZE, CPU_ENLARGED = 224, 128
 SIZES = (32, 48, 64, 96, 128, 160)
 """Pixels to choose from where the time does not hold enough of images as they are."""
 SMALL, STEPS, PASSES = 64, 1000, 20
@@ -50,8 +50,15 @@ def encoder(method: type[Method], device: torch.device, kind: str) -> str:
     return "convnet" if device.type == "cpu" else "resnet18"
 
 
-def size(measured: int, device: torch.device) -> int:
-    """Pixels of the (square) input: what the images have, from 32 up to what the hardware bears."""
+def size(measured: int, device: torch.device, published: int = 0) -> int:
+    """Pixels of the (square) input: what the images have, from 32 up to what the hardware bears.
+
+    Args:
+        published: what the encoder's published weights were trained on, for which smaller images are enlarged; 0 for
+            fresh weights.
+    """
+    if published:
+        return published if device.type == "cuda" else min(published, max(data.default_size(measured), CPU_ENLARGED))
     return data.default_size(measured) if device.type == "cpu" else data.default_size(measured, most=GPU_SIZE)
 
 
@@ -75,9 +82,22 @@ def batch_size(method: type[Method], count: int, kind: str, items: float = math.
     return whole(method.order, max(2, few))
 
 
-def layerwise(learned: bool) -> dict[str, Any]:
-    """The learning rate of an encoder as a share, and how it falls from stage to stage: low where it has learned."""
-    return {"encoder_lr": 0.1, "layer_decay": 0.8} if learned else {"encoder_lr": 1.0, "layer_decay": 1.0}
+def images(count: int, device: torch.device) -> int:
+    """How many items a network should see, counted with repeats, that learns from `count` labelled ones.
+
+    Each 100 times, until these are 20,000, and 30 times of more; at most 100,000 on a CPU or 2,000,000 on a GPU.
+    """
+    return min(max(30 * count, min(100 * count, 20_000)), 100_000 if device.type == "cpu" else 2_000_000)
+
+
+def layerwise(learned: bool, published: bool = False) -> dict[str, Any]:
+    """The learning rate of an encoder as a share, and how it falls from stage to stage: low where it has learned.
+
+    Args:
+        published: whether it has learned long, and from other data.
+    """
+    share, decay = (0.1, 0.8) if published else (0.3, 0.9) if learned else (1.0, 1.0)
+    return {"encoder_lr": share, "layer_decay": decay}
 
 
 def minutes(device: torch.device) -> float:

@@ -96,6 +96,7 @@ def fit(
     step, steps = 0, plan.steps
     if saved is not None:
         step, steps = checkpoint.restore(saved, method, optimizers, scaling, path)
+        steps = max(steps, plan.steps or 0)  # of a run that came to its end, and is to go on
     turn = Turn(method)
     module = fabric.setup_module(turn)
 
@@ -138,13 +139,16 @@ def fit(
             log.info("timing a few steps, to see how many fill %g minutes", plan.minutes)
         timed, budget = batches.iterate(0, 12), (60 * plan.minutes if seconds is None else seconds)
         budget /= 1 if look is None else 1 + LOOKS
-        steps = fabric.broadcast(pace(turn_all, timed, method, optimizers, budget, prepared))
+        fits = fabric.broadcast(pace(turn_all, timed, method, optimizers, budget, prepared))
+        steps = min(fits, plan.most or fits)
         if fabric.is_global_zero:
-            passes, more = steps / batches.steps_per_epoch, ""
-            if not defaults.enough(steps, passes):
+            passes, more = fits / batches.steps_per_epoch, ""
+            if steps < fits:
+                more = f"; it ends after {counted(steps, 'step')}, which is enough for so few labels"
+            elif not defaults.enough(steps, passes):
                 wait = duration(60 * plan.minutes * defaults.PASSES / passes)
                 more = f"; {defaults.PASSES} passes would take about {wait}"
-            log.info("%s fit, %.1f passes over the data%s", counted(steps, "step"), passes, more)
+            log.info("%s fit, %.1f passes over the data%s", counted(fits, "step"), passes, more)
     log_every = max(1, min(50, steps // 100))
     look_every = max(log_every, math.ceil(steps / 20 / log_every) * log_every)
     journal = Journal(

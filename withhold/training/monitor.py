@@ -45,13 +45,21 @@ def gain(row: Row, player: str = "") -> float | None:
     return 1 - row[player + "loss"] / trivial if trivial else None
 
 
-def findings(rows: Sequence[Row], *, method: str = "", takes: Collection[str] = (), taught: bool = False) -> list[str]:
+def findings(
+    rows: Sequence[Row],
+    *,
+    method: str = "",
+    takes: Collection[str] = (),
+    taught: bool = False,
+    began: Row | None = None,
+) -> list[str]:
     """What is wrong with a run, from its journal: one sentence each, with the remedy; none when all is well.
 
     Args:
         method: what was trained, by its name or file.
         takes: those of the options "precision", "accumulate" and "size" that are a remedy, as this run has them.
         taught: whether it was told labels: what tells two classes apart needs one dimension.
+        began: what was seen of the encoder before this training, where it had learned already.
     """
     if not rows:
         return []
@@ -84,10 +92,23 @@ def findings(rows: Sequence[Row], *, method: str = "", takes: Collection[str] = 
     if not found and not judged:
         return [f"{counted(steps, 'step')} cannot be judged: train longer, with --epochs or --minutes."]
     looks = [row for row in rows if "rank" in row]
+    collapsed = []
     if looks and ((looks[-1]["rank"] < 2 and not taught) or looks[-1]["spread"] < 0.05):
+        collapsed.append(
+            f"representation has collapsed (rank {looks[-1]['rank']:.1f}, spread {looks[-1]['spread']:.2f})"
+        )
+    if judged and last.get("directions", 2) < 2:
+        collapsed.append(f"embeddings have collapsed onto a line ({last['directions']:.1f} directions)")
+    found += [f"The {what}: lower --lr, enlarge --batch-size{_or_choose(method)}." for what in collapsed]
+    if looks and began and "knn" in looks[-1] and looks[-1]["knn"] <= began["knn"]:
         found.append(
-            f"The representation has collapsed (rank {looks[-1]['rank']:.1f}, spread {looks[-1]['spread']:.2f}): "
-            f"lower --lr, enlarge --batch-size{_or_choose(method)}."
+            f"k-NN accuracy on a sample was {began['knn']:.1%} before this training and is {looks[-1]['knn']:.1%}: "
+            "what it went on from is enough, frozen as it is; or lower --encoder-lr."
+        )
+    elif looks and began and "knn" not in began and not taught and looks[-1]["rank"] < began["rank"] / 2:
+        found.append(
+            f"The effective rank of the features fell from {began['rank']:.0f} to {looks[-1]['rank']:.0f} in this "
+            "training: measure it beside what it went on from (withhold evaluate), or lower --encoder-lr."
         )
     waits = sorted(row["waiting"] for row in rows[1:] if "waiting" in row)
     if waits and (usual := waits[len(waits) // 2]) > 0.2:
