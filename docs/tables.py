@@ -64,8 +64,9 @@ def encoders() -> str:
         by = {(each["protocol"], each.get("shots")): each for each in result(row.name)["results"]}
         scores = [by.get(column, {}) for column in (("knn", None), ("linear", None), ("lowshot", 10))]
         minutes = result(row.name).get("training_cpu_minutes")
+        words = ("pixels" if row.method == "raw" else row.method, *(f"{key}={to}" for key, to in row.settings.items()))
         cells = [
-            f"`{'pixels' if row.method == 'raw' else row.method}`", row.encoder or "none", str(row.seed),
+            f"`{' '.join(words)}`", row.encoder or "none", str(row.seed),
             *(percent(score.get("value"), score.get("deviation")) for score in scores),
             f"{row.epochs:g}" if row.epochs else "", f"{minutes:.1f}" if minutes else "",
         ]  # fmt: skip
