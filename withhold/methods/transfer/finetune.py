@@ -121,9 +121,9 @@ class Finetune(Classifier):
             seed = torch.randint(2**31, (1,), generator=self.rng, device=labels.device).item()
             held_out = torch.Generator().manual_seed(int(seed))
             found, _ = logistic.probe((features - mean) / deviation, labels[rows], len(self.classes), held_out)
-            weight = found.weight / deviation[:, None]
-            self.head.weight.data.copy_(weight.T)
-            self.head.bias.data.copy_(found.bias - mean @ weight)
+            weight = found.weight / deviation
+            self.head.weight.data.copy_(weight)
+            self.head.bias.data.copy_(found.bias - weight @ mean)
 
     def withhold(self, labelled):
         """What `data` gives of a batch, and labels [n] -> light views; shares of the classes [n, k].
