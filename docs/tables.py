@@ -64,8 +64,9 @@ def encoders() -> str:
         by = {(each["protocol"], each.get("shots")): each for each in result(row.name)["results"]}
         scores = [by.get(column, {}) for column in (("knn", None), ("linear", None), ("lowshot", 10))]
         minutes = result(row.name).get("training_cpu_minutes")
+        words = ("pixels" if row.method == "raw" else row.method, *(f"{key}={to}" for key, to in row.settings.items()))
         cells = [
-            f"`{'pixels' if row.method == 'raw' else row.method}`", row.encoder or "none", str(row.seed),
+            f"`{' '.join(words)}`", row.encoder or "none", str(row.seed),
             *(percent(score.get("value"), score.get("deviation")) for score in scores),
             f"{row.epochs:g}" if row.epochs else "", f"{minutes:.1f}" if minutes else "",
         ]  # fmt: skip
@@ -289,6 +290,19 @@ def answered(claim: Claim) -> float | None:
     return next((row["value"] for row in rows if row["protocol"] in ("classifier", "logistic")), None)
 
 
+def clusters() -> str:
+    """How well clusters agree with classes that nobody told, beside k-means of fresh features and of pixels."""
+    cells = []
+    for claim, _ in measured("clusters"):
+        rows = [row for row in beside(claim) if row["protocol"] == "clustering"]
+        by = values(rows, "encoder", "metric")
+        for encoder in dict.fromkeys(row["encoder"] for row in rows):
+            found = f"`{claim.method}`" if encoder == "trained" else f"k-means, {encoder}"
+            scores = [percent(by[encoder, "accuracy"]), *(f"{by[encoder, name]:.3f}" for name in ("NMI", "ARI"))]
+            cells.append([f"`{claim.data[1]}`", str(claim.seed), found, *scores])
+    return table(["data", "seed", "clusters of", "accuracy", "NMI", "ARI"], cells)
+
+
 def fewlabels() -> str:
     """Accuracy from few labels with and without the unlabelled rest."""
     cells = []
@@ -352,7 +366,8 @@ PARTS = {
     part.__name__: part
     for part in (
         methods, encoders, words, speeds, memory, training, steps, videos, sounds, hearing, search, order, tracking,
-        frames, crossmodal, localization, masked, topics, translation, drawings, fewlabels, starts, domains, retrieval,
+        frames, crossmodal, localization, masked, topics, translation, drawings, clusters, fewlabels, starts, domains,
+        retrieval,
     )
 }  # fmt: skip
 

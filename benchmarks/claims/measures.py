@@ -13,7 +13,7 @@ from claims.rows import Claim
 from scipy.stats import spearmanr
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import normalized_mutual_info_score, roc_auc_score
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,6 +22,7 @@ from withhold import methods, views
 from withhold.data import Samples
 from withhold.evaluation.protocols.lowshot import DRAWS, SHOTS, draw
 from withhold.nets import frozen
+from withhold.training import prepare
 
 Found = dict[str, Any]
 
@@ -34,6 +35,19 @@ def last_row(run: withhold.Run, split: Split, at: Place) -> Found:
 def largest_class(run: withhold.Run, split: Split, at: Place) -> Found:
     """What is named rightly by whoever always says the same."""
     return {"chance": float(np.bincount(split.test.labels).max() / len(split.test))}
+
+
+def class_agreement(run: withhold.Run, split: Split, at: Place) -> Found:
+    """The normalised mutual information of clusters and classes, at first and at last; and of clusters from one time to
+    the next. No class is told to the method."""
+    first = methods.find(run.config["method"])(run.untrained(), **run.config["parameters"])
+    prepare(first, {"images": split.streams[0]}, at.seed)
+    with_classes = {
+        name: float(normalized_mutual_info_score(split.train.labels, method.assigned.numpy()))
+        for name, method in (("first", first), ("last", run.method))
+    }
+    before = list(dict.fromkeys(row["agreement"] for row in run.rows()))  # a value each time, but for averages between
+    return {"agreement with classes": with_classes, "agreement with the clusters before": before}
 
 
 @torch.inference_mode()

@@ -86,17 +86,29 @@ def encoders() -> list[Claim]:
     epochs = {
         "autoencoder": 3, "variational_autoencoder": 3, "denoising_autoencoder": 3, "context_encoder": 2, "rotation": 2,
         "jigsaw": 10, "relative_position": 7, "egomotion": 7, "simclr": 4, "moco": 6, "byol": 3, "lejepa": 2,
-        "simsiam": 4,
+        "simsiam": 4, "pirl": 8,
     }  # fmt: skip
     return [
         *(row(name, "convnet", passes, controls=beside["convnet"]) for name, passes in epochs.items()),
+        row("deep_cluster", "convnet", 8, measures=("class_agreement",), controls=beside["convnet"]),
         *(row(name, "convnet", epochs[name], 1, controls=beside["convnet"]) for name in ("simclr", "moco")),
+        *(
+            row("exemplar", "convnet", 12, settings={"exemplars": count}, controls=beside["convnet"])
+            for count in (2000, 8000)
+        ),
         row("cooccurrence", "convnet", 12, measures=("pairs_told",), controls=beside["convnet"]),
         row("colorization", "convnet", 3, controls=beside["lightness"]),
         row("split_brain", "split-convnet", 10, controls=beside["split"]),
         row("mae", "vit-tiny", 2, controls=beside["vit-tiny"]),
         beside_controls(Claim("encoders", ("digits",), "rotation", "convnet", 40, protocols=("knn", "linear"))),
     ]
+
+
+def clusters() -> list[Claim]:
+    """Digits and clothes in ten groups, without labels; beside k-means of fresh features and of pixels."""
+    row = partial(Claim, "clusters", method="imsat", encoder="perceptron", epochs=30, protocols=("clustering",))
+    found = [row(data=("images", "mnist", 28), seed=seed) for seed in (0, 1, 2)]
+    return [beside_controls(claim) for claim in (*found, row(data=("images", "fashion-mnist", 28)))]
 
 
 def gpu() -> list[Claim]:
@@ -261,8 +273,8 @@ def long_starts() -> list[Claim]:
 
 
 CLAIMS = [
-    *encoders(), *gpu(), *few_labels(), *domains(), *retrieval(), *videos(), *sounds(), *texts(), *translation(),
-    *drawings(), *starts(), *text_starts(), *long_starts(),
+    *encoders(), *clusters(), *gpu(), *few_labels(), *domains(), *retrieval(), *videos(), *sounds(), *texts(),
+    *translation(), *drawings(), *starts(), *text_starts(), *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""

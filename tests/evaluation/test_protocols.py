@@ -13,7 +13,7 @@ from withhold.nets.logistic import fit, moments
 
 def test_names_are_the_files():
     assert protocols.names() == [
-        "classifier", "crossmodal", "finetune", "knn", "linear", "lowshot", "retrieval", "tracking",
+        "classifier", "clustering", "crossmodal", "finetune", "knn", "linear", "lowshot", "retrieval", "tracking",
     ]  # fmt: skip
     assert protocols.find("knn").measure is knn.measure
 

@@ -12,14 +12,15 @@ from withhold.errors import UsageError
 from withhold.nets.vit import Block, patch_size
 
 IMAGES = [
-    "convnet", "fineconv", "lenet", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small", "efficientnet-lite0",
+    "convnet", "fineconv", "lenet", "perceptron", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small",
+    "efficientnet-lite0",
 ]  # fmt: skip
 OTHERS = [
     "audio-cnn", "audio-efficientnet-lite0", "audiovisual", "conv3d", "convnet-lstm", "r2plus1d-18", "split-convnet",
     "text-transformer", "word-vectors",
 ]  # fmt: skip
 HALVES = (slice(0, 128), slice(128, 256))
-LIGHT = ["convnet", "fineconv", "lenet", "resnet18", "vit-tiny"]
+LIGHT = ["convnet", "fineconv", "lenet", "perceptron", "resnet18", "vit-tiny"]
 
 
 def test_every_kind_has_a_name():

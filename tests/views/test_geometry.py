@@ -7,7 +7,7 @@ from scipy import stats
 from torch.nn import functional as F
 
 from withhold import views
-from withhold.views.geometry import axis_weights, draw_crops, inverse_affine, warp
+from withhold.views.geometry import along, axis_weights, draw_crops, inverse_affine, warp
 
 
 def rng(seed=0):
@@ -65,15 +65,35 @@ def test_crops_are_distributed_as_torchvisions(height, width, area, aspect):
 def test_a_crop_is_torchs_antialiased_resize_of_the_cut_out_box(size, mirror):
     images = torch.rand(30, 3, 40, 33, generator=rng())
     top, left, tall, wide = draw_crops(30, 40, 33, (0.05, 1.0), (0.5, 2.0), rng())
-    places = torch.arange(size)
-    rows = axis_weights(top, tall, 40, size, places)
-    columns = axis_weights(left, wide, 33, size, places.flip(0) if mirror else places)
-    ours = torch.einsum("nyh,nchw,nxw->ncyx", rows, images, columns)
+    places = torch.arange(size)[None]
+    rows = along(images, *axis_weights(top, tall, 40, size, places)).view(30, 3, 33, size)
+    columns = axis_weights(left, wide, 33, size, places.flip(1) if mirror else places)
+    ours = along(rows, *columns).view(30, 3, size, size)
     for i in range(30):
         y, x, h, w = (int(box[i]) for box in (top, left, tall, wide))
         box = images[i : i + 1, :, y : y + h, x : x + w]
         resized = F.interpolate(box, (size, size), mode="bilinear", antialias=True)[0]
         torch.testing.assert_close(ours[i], resized.flip(2) if mirror else resized, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("pixels", "size"), [(90, 70), (70, 128), (300, 64)])
+def test_windows_of_an_axis_are_all_of_it_that_matters(pixels, size):
+    """The product in blocks of 32, each with its window, is that with one dense matrix an image."""
+    images = torch.rand(20, 2, pixels, 5, generator=rng())
+    start, _, length, _ = draw_crops(20, pixels, pixels, (0.05, 1.0), (0.5, 2.0), rng())
+    places = torch.arange(32 * (size // 32)).view(-1, 32)
+    weights, first = axis_weights(start, length, pixels, size, places)
+    dense = torch.zeros(20, places.numel(), pixels, dtype=torch.float64)
+    for i, row in np.ndindex(20, places.numel()):
+        step = length[i].item() / size
+        index = torch.arange(pixels, dtype=torch.float64)
+        triangle = 1 - (index + 0.5 - start[i] - step * (row + 0.5)).abs() / max(step, 1)
+        inside = (index >= start[i]) & (index < start[i] + length[i])
+        dense[i, row] = triangle.clamp(min=0) * inside
+    dense /= dense.sum(2, keepdim=True)
+    expected = torch.einsum("nyh,ngho->ngoy", dense, images.double()).flatten(1, 2)
+    assert weights.shape[3] < pixels
+    torch.testing.assert_close(along(images, weights, first).flatten(2).double(), expected, atol=2e-5, rtol=0)
 
 
 def test_flip_mirrors_a_share_of_the_images_and_nothing_else():

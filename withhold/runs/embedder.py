@@ -64,7 +64,7 @@ class Embedder:
 
     @property
     def classifier(self) -> Classifier | None:
-        """The method that trained it, where that has learned names of classes and is at hand."""
+        """The method that trained it, where that answers with classes and is at hand."""
         return None
 
     @property
@@ -164,16 +164,18 @@ class Embedder:
         Args:
             labels: a file with those of `source`; a `test` has its own.
             protocols: their names, or paths of Python files (see `withhold.evaluation.protocols`); by default "knn" and
-                "linear", and "classifier" before them for a method that has learned to name classes. "tracking" takes a
-                folder of sequences with masks, and nothing else; it is the default there.
+                "linear", and before them "classifier" for a method that has learned to name classes, or "clustering"
+                for one that has found some itself. "tracking" takes a folder of sequences with masks, and nothing else;
+                it is the default there.
             supervised: also train the untrained network on all labels, to compare.
             budget: images, counted with repeats, that this and "finetune" see at most; see `evaluation.evaluate`.
             report: told every row as soon as it is measured.
         """
         if protocols is None and data.has_masks(source):
             protocols = ("tracking",)
-        protocols = protocols or (("classifier",) if self.classifier else ()) + ("knn", "linear")
-        if "classifier" in protocols and self.classifier is None:
+        answers = () if self.classifier is None else ("classifier" if self.classifier.taught else "clustering",)
+        protocols = protocols or (*answers, "knn", "linear")
+        if "classifier" in protocols and "classifier" not in answers:
             method = self.config.get("method", self.name)
             raise UsageError(f"{method} has learned no names of classes: leave the protocol classifier out.")
         self.suit(source)

@@ -106,7 +106,7 @@ class Run(Embedder):
 
     @property
     def names_classes(self) -> bool:
-        """Whether the method has learned names of classes, which `classify` gives."""
+        """Whether the method answers with classes, which it was taught or has found; `classify` gives them."""
         return issubclass(self.cls, Classifier)
 
     @property

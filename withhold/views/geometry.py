@@ -22,8 +22,7 @@ def shift(images: Tensor, rng: torch.Generator, share: float = 1 / 8) -> Tensor:
     def places(length: int) -> Tensor:
         most = round(share * length)
         move = torch.randint(-most, most + 1, (n, 1), generator=rng, device=rng.device)
-        place = torch.arange(length, device=rng.device) + move
-        return (length - 1) - ((length - 1) - place.abs()).abs()
+        return reflect(torch.arange(length, device=rng.device) + move, length)
 
     rows, columns, sample = places(h), places(w), torch.arange(n, device=rng.device)[:, None, None]
     return images.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
@@ -49,8 +48,13 @@ def draw_crops(
     return top, left, tall, wide
 
 
-def axis_weights(start: Tensor, length: Tensor, pixels: int, size: int, places: Tensor) -> Tensor:
-    """One axis of a crop, resized -> weights [n, l, pixels] of the image's pixels in each of the view's.
+def reflect(places: Tensor, size: int) -> Tensor:
+    """Places up to `size` - 1 beyond either end of an axis of `size` pixels -> those that a mirror shows there."""
+    return (size - 1) - ((size - 1) - places.abs()).abs()
+
+
+def axis_weights(start: Tensor, length: Tensor, pixels: int, size: int, places: Tensor) -> tuple[Tensor, Tensor]:
+    """One axis of a crop, resized -> what `along` takes: weights [n, b, l, k] and first pixels [n, b].
 
     A triangle as wide as the larger of an input and an output pixel, cut off at the crop's edges: bilinear and
     antialiased, as in Pillow.
@@ -58,18 +62,39 @@ def axis_weights(start: Tensor, length: Tensor, pixels: int, size: int, places: 
     Args:
         start, length: of the crop, in the image's pixels [n].
         pixels, size: of the image and of the view.
-        places: which of the view's pixels, [l] or a different order for each [n, l].
+        places: which of the view's pixels, in blocks of neighbours, [b, l] or [n, b, l]. Those of a block come from a
+            window of k of the image's pixels.
     """
-    step = (length / size)[:, None]
-    centers = start[:, None] + step * (places + 0.5)
+    start, length = start[:, None, None], length[:, None, None]
+    step = length / size
+    centers = start + step * (places + 0.5)
     reach = step.clamp(min=1)
     taps = math.ceil(2 * max(1, pixels / size))
     index = (centers - reach + 0.5).floor()[..., None] + torch.arange(taps, device=start.device)
     weights = (1 - (index + 0.5 - centers[..., None]).abs() / reach[..., None]).clamp_(min=0)
-    weights = weights * ((index >= start[:, None, None]) & (index < (start + length)[:, None, None]))
-    weights = weights / weights.sum(2, keepdim=True)
-    dense = torch.zeros(*centers.shape, pixels, device=start.device)
-    return dense.scatter_add_(2, index.long().clamp_(0, pixels - 1), weights)
+    weights = weights * ((index >= start[..., None]) & (index < (start + length)[..., None]))
+    weights = weights / weights.sum(3, keepdim=True)
+    window = min(pixels, math.floor((places.shape[-1] - 1) * pixels / size) + 1 + taps)
+    first = index.amin((2, 3)).long().clamp_(0, pixels - window)
+    inside = (index.long() - first[:, :, None, None]).clamp_(0, window - 1)
+    return torch.zeros(*centers.shape, window, device=start.device).scatter_add_(3, inside, weights), first
+
+
+def along(images: Tensor, weights: Tensor, first: Tensor) -> Tensor:
+    """Images [n, g, pixels, m], weights [n, b, l, k] along their third axis -> float [n, g * m, b, l].
+
+    The matrix of an axis is zero but for a band. Its blocks, of l rows each, are multiplied by windows of k pixels,
+    which begin at `first` [n, b]: at 224 pixels a quarter of the work.
+    """
+    n, g, pixels, m = images.shape
+    window = weights.shape[3]
+    if window == pixels:
+        seen = images.transpose(1, 2)
+    else:
+        begin = torch.arange(0, n * g * pixels, pixels, device=images.device).view(n, 1, 1, g)
+        inside = torch.arange(window, device=images.device)[:, None]
+        seen = images.reshape(-1, m).index_select(0, (begin + first[:, :, None, None] + inside).flatten())
+    return (seen.reshape(n, -1, window, g * m).float().mT @ weights.mT).transpose(1, 2)
 
 
 def warp(images: Tensor, matrices: Tensor) -> Tensor:
