@@ -17,7 +17,7 @@ from withhold.evaluation import protocols as registry
 from withhold.evaluation import supervised as labels_seen
 from withhold.evaluation.features import plain_batches
 from withhold.evaluation.task import Task
-from withhold.methods import Classifier
+from withhold.methods import Classifier, Method
 from withhold.nets import Encoder
 
 REPEATS, MOST_REPEATS = 30, 100
@@ -53,7 +53,7 @@ def evaluate(
     controls: Mapping[str, Encoder] | None = None,
     learned: list[Samples] | None = None,
     supervised: bool = False,
-    classifier: Classifier | None = None,
+    methods: Mapping[str, Method] | None = None,
     pixels: bool = True,
     budget: int | None = None,
     flip: float = 0.5,
@@ -81,7 +81,8 @@ def evaluate(
         controls: encoders to measure beside it, by the name of their rows; "untrained" is one with fresh weights.
         learned: what the encoder was trained on, a stream each; None where that is not there any more.
         supervised: also train the untrained network on the labels, and measure its features likewise.
-        classifier: the method that trained the encoder, where it answers with classes itself.
+        methods: by the name of the row, what its encoder is a part of, where that says something that a protocol
+            measures, such as classes. That of a control is measured with its own encoder, and has fresh weights.
         pixels: also measure raw items.
         budget: images, counted with repeats, that fine-tuning and the supervised network see; by default each item 100
             times, until these are 20,000, and 30 times of more; at most 100,000 on a CPU or 2,000,000 on a GPU.
@@ -92,7 +93,7 @@ def evaluate(
         UsageError: an unknown protocol, or data that it cannot measure with.
     """
     found = [registry.find(name) for name in protocols]
-    controls, device = controls or {}, torch.device(device)
+    controls, methods, device = controls or {}, methods or {}, torch.device(device)
     if supervised and "untrained" not in controls:
         raise UsageError("A supervised network starts from fresh weights: give the untrained encoder as well.")
     for samples, purpose in ((train, "train"), (test, "test")):
@@ -115,10 +116,16 @@ def evaluate(
         nets.refresh_statistics(network, _plain(items, network, device))
         return network
 
-    def networks() -> Iterator[tuple[str, Encoder | None, Classifier | None]]:
-        yield "trained", encoder if learned else refreshed(encoder, shown), classifier
+    def fresh(method: Method | None) -> Method | None:
+        method = copy.deepcopy(method)
+        if method is not None:
+            method.to(device).eval().finish(lambda: _plain(shown, method.encoder, device))
+        return method
+
+    def networks() -> Iterator[tuple[str, Encoder | None, Method | None]]:
+        yield "trained", encoder if learned else refreshed(encoder, shown), methods.get("trained")
         for name, control in controls.items():
-            yield name, refreshed(control, shown), None
+            yield name, refreshed(control, shown), fresh(methods.get(name))
         if supervised and train is not None:
             part = train.of(encoder.kind).labelled("the supervised network")
             log.info("training a supervised network on %s labels", f"{len(part):,}")
@@ -131,7 +138,7 @@ def evaluate(
 
     rows = []
     for row, network, answers in networks():
-        if answers is None and {protocol.name for protocol in found} == {"classifier"}:
+        if not isinstance(answers, Classifier) and {protocol.name for protocol in found} == {"classifier"}:
             continue  # it has no answers of its own
         log.info("measuring: %s, %s", row, ", ".join(protocol.name for protocol in found))
         tasks: dict[Any, Task] = {}  # one for all protocols that take the same: it keeps features

@@ -130,8 +130,13 @@ class Run:
 
     def untrained(self) -> Encoder:
         """The same encoder with fresh weights from the run's seed: the control."""
-        fresh = {name: value for name, value in self.config["encoder"].items() if name != "start"}
-        return build_encoder(fresh | {"pretrained": False}, self.seed)
+        return build_encoder(self._fresh, self.seed)
+
+    @property
+    def _fresh(self) -> dict[str, Any]:
+        """What describes the encoder, without the weights that it started from."""
+        kept = {name: value for name, value in self.config["encoder"].items() if name != "start"}
+        return kept | {"pretrained": False}
 
     def start(self) -> Encoder:
         """The encoder as its training began: with the weights of an earlier run, published ones, or fresh ones."""
@@ -225,11 +230,10 @@ class Run:
                 "linear", and "classifier" before them for a method that has learned to name classes. "tracking" takes a
                 folder of sequences with masks, and nothing else; it is the default there.
         """
-        classifier = cast(Classifier, self.method) if self.names_classes else None
         if protocols is None and data.has_masks(source):
             protocols = ("tracking",)
-        protocols = protocols or (("classifier",) if classifier else ()) + ("knn", "linear")
-        if "classifier" in protocols and classifier is None:
+        protocols = protocols or (("classifier",) if self.names_classes else ()) + ("knn", "linear")
+        if "classifier" in protocols and not self.names_classes:
             raise UsageError(
                 f"{self.config['method']} has learned no names of classes: leave the protocol classifier out."
             )
@@ -238,7 +242,7 @@ class Run:
             controls["start"] = self.start()
         options: dict[str, Any] = {
             "controls": controls, "learned": self._learned(), "seed": self.seed, "device": defaults.device(),
-            "supervised": supervised, "classifier": classifier,
+            "supervised": supervised, "methods": self.measured(),
         }  # fmt: skip
         taken = [evaluation.find(name).takes for name in protocols]
         if evaluation.SEQUENCES in taken:
@@ -257,6 +261,13 @@ class Run:
             bank, queries = bank.split(test_fraction, self.seed)
         queries = without_told(self.folder, self.encoder.kind, queries)
         return self._keep(evaluation.evaluate(self.encoder, bank, queries, protocols, **options))
+
+    def measured(self) -> dict[str, Method]:
+        """What says something that protocols measure: the trained method, and where it is no classifier a fresh one."""
+        if self.cls.says is Method.says:
+            return {"trained": self.method} if self.names_classes else {}
+        fresh = build_method(self.cls, self._fresh, self.config["parameters"], self.seed, self.config)
+        return {"trained": self.method, "untrained": fresh}
 
     def _learned(self) -> list[Samples] | None:
         """What it was trained on; None where that is not there any more as it was."""
