@@ -311,11 +311,21 @@ def retrieval() -> str:
     return table(["data", "seed", "features", "pooling", "mAP", "whitened"], cells)
 
 
+def keypoints() -> str:
+    """How far off joints are, by what they are regressed from."""
+    cells = []
+    for claim, _ in measured("keypoints"):
+        rows = beside(claim)
+        cells += [[str(claim.seed), row["encoder"], row["by"], percent(row["value"])] for row in rows]
+        cells.append([str(claim.seed), "mean of the training items", "", percent(rows[0]["chance"])])
+    return table(["seed", "encoder", "regressed from", "error"], cells)
+
+
 PARTS = {
     part.__name__: part
     for part in (
         methods, encoders, words, speeds, memory, training, steps, videos, sounds, search, order, tracking, frames,
-        crossmodal, localization, masked, topics, translation, fewlabels, domains, retrieval,
+        crossmodal, localization, masked, topics, translation, fewlabels, domains, retrieval, keypoints,
     )
 }  # fmt: skip
 

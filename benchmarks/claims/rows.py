@@ -140,6 +140,11 @@ def retrieval() -> list[Claim]:
     return [beside_controls(row) for row in rows]
 
 
+def keypoints() -> list[Claim]:
+    """Joints of figures, from points that were found without any."""
+    return [beside_controls(Claim("keypoints", ("figures",), "landmarks", "fineconv", 40, protocols=("keypoints",)))]
+
+
 def videos() -> list[Claim]:
     """The order of frames, masks that are followed, and the frames that come next."""
     shuffle = partial(Claim, "order", method="shuffle_and_learn", encoder="convnet", protocols=("knn", "linear"))
@@ -227,8 +232,8 @@ def starts() -> list[Claim]:
 
 
 CLAIMS = [
-    *encoders(), *gpu(), *few_labels(), *domains(), *retrieval(), *videos(), *sounds(), *texts(), *translation(),
-    *starts(),
+    *encoders(), *gpu(), *few_labels(), *domains(), *retrieval(), *keypoints(), *videos(), *sounds(),
+    *texts(), *translation(), *starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""
