@@ -81,6 +81,30 @@ def _errors(said: np.ndarray, true: np.ndarray) -> dict[str, float]:
 
 
 @torch.inference_mode()
+def likelihood(run: withhold.Run, split: Split, at: Place) -> Found:
+    """What test images cost in nats: by the bound and its two parts, by the closer bound of 64 codes (Burda et al.,
+    ICLR 2016), and for whoever knows the mean image alone."""
+    method, draws, found = run.method, 64, []
+    method.seed(at.seed)
+    images = views.to_float(split.test.batch(np.arange(1000)))
+    for part in images.split(100):
+        mean, log_variance = method.encode(part)
+        logs = []
+        for noise in (method.noise(len(part)) for _ in range(draws)):
+            code = mean + (log_variance / 2).exp() * noise
+            cost = F.binary_cross_entropy_with_logits(method.decoder(code), part, reduction="none").sum((1, 2, 3))
+            logs.append(torch.stack([cost, (code.square() - noise.square() - log_variance).sum(1) / 2]))
+        image, beside = torch.stack(logs).unbind(1)
+        closer = np.log(draws) - (-image - beside).logsumexp(0)
+        found.append(torch.stack([(image + beside).mean(0), image.mean(0), beside.mean(0), closer]))
+    bound, image, code, closer = torch.cat(found, 1).mean(1).tolist()
+    return {
+        "bound": bound, "image": image, "code": code, "closer bound": closer,
+        "mean image": method.trivial(images).item(), "n_test": len(images),
+    }  # fmt: skip
+
+
+@torch.inference_mode()
 def matches(run: withhold.Run, split: Split, at: Place) -> Found:
     """How often it says rightly whether a picture and a sound match, over as many right pairs as wrong ones."""
     method, pairs, right = run.method, run.load_data(split.shown[0]), []

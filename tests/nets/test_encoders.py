@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from tests.nets.toys import check_onnx, images
-from withhold import nets
+from withhold import nets, views
 from withhold.contract.tiny import tokenizer
 from withhold.errors import UsageError
 from withhold.nets.vit import Block, patch_size
@@ -14,7 +14,11 @@ from withhold.nets.vit import Block, patch_size
 IMAGES = [
     "convnet", "fineconv", "lenet", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small", "efficientnet-lite0",
 ]  # fmt: skip
-OTHERS = ["audio-cnn", "audiovisual", "conv3d", "convnet-lstm", "r2plus1d-18", "text-transformer", "word-vectors"]
+OTHERS = [
+    "audio-cnn", "audio-efficientnet-lite0", "audiovisual", "conv3d", "convnet-lstm", "r2plus1d-18", "split-convnet",
+    "text-transformer", "word-vectors",
+]  # fmt: skip
+HALVES = (slice(0, 128), slice(128, 256))
 LIGHT = ["convnet", "fineconv", "lenet", "resnet18", "vit-tiny"]
 
 
@@ -124,6 +128,18 @@ def test_lenet_refuses_parts_that_are_too_small():
         UsageError, match="parts of images, of 16 pixels or more, not of 9: use larger ones, or another"
     ):
         nets.build("lenet", size=28, channels=1)(images(1, 1, 9))
+
+
+def test_the_halves_of_a_split_network_share_nothing():
+    """What differs in colour alone has the same first half of features, what differs in lightness alone the second."""
+    encoder = nets.build("split-convnet", size=32, channels=3).eval()
+    lab = torch.tensor([[50.0, 40.0, 20.0], [50.0, -30.0, 10.0], [60.0, 40.0, 20.0]]).view(3, 3, 1, 1)
+    with torch.no_grad():
+        plain, recolored, lighter = encoder(views.lab_to_rgb(lab).expand(-1, -1, 32, 32))
+    same = [torch.allclose(plain[half], other[half], atol=1e-3) for other in (recolored, lighter) for half in HALVES]
+    assert same == [True, False, False, True]
+    with pytest.raises(UsageError, match="split-convnet, and what is trained with it, needs colour images"):
+        nets.build("split-convnet", size=32, channels=1)
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,15 @@ class ConvNet(Layered, ImageEncoder):
         self.blocks = blocks(channels)
 
 
-def blocks(channels: int) -> nn.Sequential:
-    """Four convolutions [n, channels, h, w] -> [n, 256, h / 8, w / 8], rounded up."""
+def blocks(channels: int, width: int = 32) -> nn.Sequential:
+    """Four convolutions [n, channels, h, w] -> [n, 8 * width, h / 8, w / 8], rounded up."""
     return nn.Sequential(
-        *block(channels, 32, stride=2),
-        *block(32, 64),
+        *block(channels, width, stride=2),
+        *block(width, 2 * width),
         nn.MaxPool2d(2, ceil_mode=True),
-        *block(64, 128),
+        *block(2 * width, 4 * width),
         nn.MaxPool2d(2, ceil_mode=True),
-        *block(128, 256),
+        *block(4 * width, 8 * width),
     )
 
 

@@ -26,14 +26,16 @@ def measure(task: Task) -> list[dict]:
             f"{task.train.source} marks {known.shape[1]} points in an image and {task.test.source} {truth.shape[1]}: "
             "mark the same ones in both."
         )
-    found = {"features": (task.bank.cpu(), task.queries.cpu())}
-    if (said := task.said("points", task.train)) is not None:
-        found["points"] = (said.flatten(1), task.said("points", task.test).flatten(1))
+    said = [places.flatten(1) for part in (task.train, task.test) if (places := task.said("points", part)) is not None]
+    found = {"features": [task.bank.cpu(), task.queries.cpu()]} | ({"points": said} if said else {})
     chance = error(np.broadcast_to(np.nanmean(known, axis=0), truth.shape), truth)
     return [
-        {"metric": "error", "value": error(regress(*map(np.asarray, pair), known), truth), "chance": chance, "by": by}
-        for by, pair in found.items()
-    ]
+        {
+            "metric": "error", "value": error(regress(bank.numpy(), queries.numpy(), known), truth), "chance": chance,
+            "by": by,
+        }
+        for by, (bank, queries) in found.items()
+    ]  # fmt: skip
 
 
 def regress(bank: np.ndarray, queries: np.ndarray, places: np.ndarray) -> np.ndarray:

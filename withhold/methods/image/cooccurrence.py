@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from withhold import views
 from withhold.methods import ImageEncoder, Method, Probability, answers, method
-from withhold.nets import mlp
+from withhold.nets import mlp, refresh_statistics
 
 JITTER = (0.4, 0.4, 0.4, 0.2)
 GROUPS = 4
@@ -71,6 +71,10 @@ class Cooccurrence(Method):
             "accuracy": ((scores > 0) == together).float().mean(),
             "trivial": math.log(2),
         }
+
+    def finish(self, plain):
+        super().finish(plain)
+        refresh_statistics(self.head, plain(), lambda images: self.predict(self.hide({"images": images})[0]))
 
     def apply_to(self, image):
         """What of an image goes together: `GROUPS` groups, by spectral clustering, each in its mean colour."""
