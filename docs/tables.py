@@ -348,6 +348,23 @@ def retrieval() -> str:
     return table(["data", "seed", "features", "pooling", "mAP", "whitened"], cells)
 
 
+def anomaly() -> str:
+    """How well the class that was held out is told from the others, beside what needs no network."""
+    cells = []
+    for claim, found in measured("anomaly"):
+        for row in (claim, *claim.controls):
+            by = values(result(row.name).get("results", ()), "by", "metric")
+            name = {"raw": "pixels", "untrained": f"`{claim.method}`, untrained"}.get(row.method, f"`{row.method}`")
+            for said in dict.fromkeys(said for said, _ in by):
+                scores = [percent(by[said, metric]) for metric in ("AUROC", "AP")]
+                cells.append([claim.on, str(claim.seed), name, said, *scores])
+        cells += [
+            [claim.on, str(claim.seed), name, "", percent(found[name]), ""]
+            for name in ("pixels' norm", "64 principal components")
+        ]
+    return table(["data, class held out", "seed", "trained by", "told by", "ROC", "AP"], cells)
+
+
 def keypoints() -> str:
     """How far off joints are, by what they are regressed from."""
     cells = []
@@ -363,7 +380,7 @@ PARTS = {
     for part in (
         methods, encoders, words, speeds, memory, training, steps, videos, sounds, hearing, search, order, tracking,
         frames, crossmodal, localization, masked, topics, translation, drawings, fewlabels, starts, domains, retrieval,
-        keypoints,
+        anomaly, keypoints,
     )
 }  # fmt: skip
 

@@ -32,7 +32,7 @@ def blocks(page, language):
 
 @pytest.fixture
 def home(tmp_path, photos, monkeypatch):
-    """What the pages speak of: a method, photos, faces, a parquet file, texts, videos, pictures with sounds."""
+    """What the pages speak of: a method, photos, faces, screws, a parquet file, texts, videos, pictures with sounds."""
     shutil.copy(ROOT / "withhold" / "methods" / "image" / "rotation.py", tmp_path / "mine.py")
     (tmp_path / "book.txt").write_text("the king is a man and the queen is a woman\n\n" * 40)
     for i, crop in enumerate(photos[:48]):
@@ -51,6 +51,9 @@ def home(tmp_path, photos, monkeypatch):
     film_cats(tmp_path, photos)
     marked = [{"image": f"photos/temple/{i}.png", "points": "[[8, 8], [24, 8], [16, 20]]"} for i in range(0, 48, 2)]
     (tmp_path / "faces.jsonl").write_text("\n".join(map(json.dumps, marked)))
+    for i, (part, sort) in enumerate([("train", "good"), ("test", "good"), ("test", "bent")] * 12):
+        (tmp_path / "screws" / part / sort).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photos[i]).save(tmp_path / "screws" / part / sort / f"{i}.png")
     (tmp_path / "reviews").mkdir()
     for i in range(40):
         (tmp_path / "reviews" / f"{i}.txt").write_text(f"it was {('bad', 'good')[i % 2]} and the film was long " * 4)

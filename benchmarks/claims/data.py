@@ -78,6 +78,13 @@ def images(at: Place, name: str, size: int = 32) -> Split:
     return Split((train,), train, test)
 
 
+def without_class(at: Place, name: str, label: str) -> Split:
+    """The training images of all classes but one, and all test images."""
+    whole = images(at, name)
+    known = whole.train.select(np.flatnonzero(whole.train.labels != whole.train.classes.index(label)))
+    return Split((known,), known, whole.test)
+
+
 def figures(at: Place) -> Split:
     """6,000 figures to learn from and 1,000 others, of 32 pixels, with the places of their head, hands and feet."""
     found = []

@@ -11,6 +11,7 @@ import torch
 from claims.data import Place, Split
 from claims.rows import Claim
 from scipy.stats import spearmanr
+from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -169,6 +170,16 @@ def pairs_told(run: withhold.Run, split: Split, at: Place) -> Found:
         scores["colour_auc"].append(-(first - second).norm(dim=1))
         together.append(answers)
     return {name: float(roc_auc_score(torch.cat(together), torch.cat(said))) for name, said in scores.items()}
+
+
+def without_a_network(run: withhold.Run, split: Split, at: Place) -> Found:
+    """How well what needs no network tells the test images of other classes: areas under the ROC curve."""
+    known, asked = (part.array.reshape(len(part), -1) / np.float32(255) for part in (split.train, split.test))
+    principal = PCA(64).fit(known)
+    missed = asked - principal.inverse_transform(principal.transform(asked))
+    strange = ~np.isin(split.test.labels, split.train.labels)
+    scores = {"pixels' norm": asked, "64 principal components": missed}
+    return {name: float(roc_auc_score(strange, np.linalg.norm(x, axis=1))) for name, x in scores.items()}
 
 
 SIMILARITY = {"wordsim353": "EN-WS-353-ALL.txt", "simlex999": "EN-SIMLEX-999.txt"}

@@ -143,6 +143,16 @@ def retrieval() -> list[Claim]:
     return [beside_controls(row) for row in rows]
 
 
+def anomalies() -> list[Claim]:
+    """Nine classes to learn from; eights, or bags, are to be told from them."""
+    claims = []
+    for name in ("mnist", "fashion-mnist"):
+        row = Claim("anomaly", ("without_class", name, "8"), "f_anogan", "convnet", 2, protocols=("anomaly",))
+        controls = (replace(row, method="autoencoder", epochs=3), *beside_controls(row).controls)
+        claims.append(replace(row, measures=("without_a_network",), controls=controls))
+    return claims
+
+
 def keypoints() -> list[Claim]:
     """Joints of figures, from points that were found without any."""
     return [beside_controls(Claim("keypoints", ("figures",), "landmarks", "fineconv", 40, protocols=("keypoints",)))]
@@ -266,8 +276,8 @@ def long_starts() -> list[Claim]:
 
 
 CLAIMS = [
-    *encoders(), *gpu(), *few_labels(), *domains(), *retrieval(), *keypoints(), *videos(), *sounds(), *texts(),
-    *translation(), *drawings(), *starts(), *text_starts(), *long_starts(),
+    *encoders(), *gpu(), *few_labels(), *domains(), *retrieval(), *anomalies(), *keypoints(), *videos(), *sounds(),
+    *texts(), *translation(), *drawings(), *starts(), *text_starts(), *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""
