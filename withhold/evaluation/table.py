@@ -129,7 +129,7 @@ def evaluate(
         network = labels_seen.train(
             fresh, part, learned=False, images=images(part), seed=seed, device=device, flip=flip
         )
-        return refreshed(network.encoder, [part]), network
+        return network.encoder, network
 
     def ended(method: Method | None) -> Method | None:
         method = copy.deepcopy(method)
