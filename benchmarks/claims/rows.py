@@ -93,6 +93,7 @@ def encoders() -> list[Claim]:
         row("colorization", "convnet", 3, controls=beside["lightness"]),
         row("split_brain", "split-convnet", 10, controls=beside["split"]),
         row("mae", "vit-tiny", 2, controls=beside["vit-tiny"]),
+        row("i_jepa", "vit-tiny", 2, controls=beside["vit-tiny"]),
         beside_controls(Claim("encoders", ("digits",), "rotation", "convnet", 40, protocols=("knn", "linear"))),
     ]
 
