@@ -15,8 +15,11 @@ lint: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-.venv/ready: pyproject.toml constraints.txt
+# pip takes no hashes beside a folder (-e .), so they come first. They are of all releases in constraints.txt but torch, whose
+# build (CPU, CUDA) is the machine's choice; requirements.lock says how it is made of constraints.txt.
+.venv/ready: pyproject.toml constraints.txt requirements.lock
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 

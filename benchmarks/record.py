@@ -37,11 +37,13 @@ def record(name: str, result: dict[str, Any], run: withhold.Run | None = None, *
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     if run is not None:
+        path.with_suffix(".webp").unlink(missing_ok=True)
         preview(str(run.folder), *streams, out=path.with_suffix(".webp"))
     text = json.dumps({**about, "result": result}, indent=2)
     text = re.sub(rf"{re.escape(tempfile.gettempdir())}/[^/\"]+", "FOLDER", text)  # what was made for this run alone
     data = os.environ.get("WITHHOLD_DATA")  # data sets lie below this variable, on whatever machine
-    path.write_text((text.replace(data, "$WITHHOLD_DATA") if data else text) + "\n")
+    text = text.replace(data, "$WITHHOLD_DATA") if data else text
+    path.write_text(text.replace(f"{ROOT}/", "") + "\n")
     return path
 
 

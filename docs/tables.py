@@ -153,6 +153,14 @@ def sounds() -> str:
     return table(["library", "threads", "median, ms", "best, ms"], cells)
 
 
+def hearing() -> str:
+    """What a linear probe makes of frozen features of sounds."""
+    rows = result("hearing")["rows"]
+    by = {(r["features"], r["data"]): percent(r["accuracy"]) for r in rows}
+    names = dict.fromkeys(r["features"] for r in rows)
+    return table(["features", "ESC-10", "FSDD"], [[f"`{n}`", by[n, "esc10"], by[n, "fsdd"]] for n in names])
+
+
 def search() -> str:
     """How long the nearest take to find among how many, and how many of them are found."""
     rows = result("search")["rows"]
@@ -296,6 +304,28 @@ def fewlabels() -> str:
     return table(header, cells)
 
 
+def starts() -> str:
+    """Accuracy from few labels by where a training starts and what it does; apart for each number of labels."""
+    cells = []
+    for claim, found in measured("starts"):
+        if claim.method in ("simclr", "lejepa", "skipgram"):  # a start itself
+            continue
+        _, name, count, *_ = claim.data
+        weights = ["published"] if (claim.start or claim).settings.get("pretrained") else []
+        began = weights + ([f"`{claim.start.method}`"] if claim.start else []) or ["fresh"]
+        frozen, scratch = claim.settings.get("freeze") == "all", claim.settings.get("probe") is False
+        what = "frozen, a probe" if frozen else "trained from scratch" if scratch else "fine-tuned"
+        probe = next((row["value"] for row in found["results"] if row["protocol"] == "linear"), None)
+        cells.append([
+            f"`{name}`", str(count), claim.encoder or "", ", then ".join(began),
+            f"`{claim.method}`" if claim.method != "finetune" else what, percent(answered(claim)), percent(probe),
+            f"{found['training_cpu_minutes']:.1f}",
+        ])  # fmt: skip
+    cells.sort(key=lambda row: (row[0], int(row[1]), -float(row[5])))
+    header = ["data", "labels", "encoder", "start", "on top", "answers", "linear probe", "CPU minutes"]
+    return table(header, cells)
+
+
 def domains() -> str:
     """Accuracy in the target domain."""
     cells = []
@@ -321,8 +351,8 @@ def retrieval() -> str:
 PARTS = {
     part.__name__: part
     for part in (
-        methods, encoders, words, speeds, memory, training, steps, videos, sounds, search, order, tracking, frames,
-        crossmodal, localization, masked, topics, translation, drawings, fewlabels, domains, retrieval,
+        methods, encoders, words, speeds, memory, training, steps, videos, sounds, hearing, search, order, tracking,
+        frames, crossmodal, localization, masked, topics, translation, drawings, fewlabels, starts, domains, retrieval,
     )
 }  # fmt: skip
 

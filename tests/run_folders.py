@@ -13,6 +13,7 @@ from withhold import methods as registry
 from withhold.options import Options
 from withhold.runs.build import build_encoder
 from withhold.runs.export import write_weights
+from withhold.runs.metadata import describe
 from withhold.runs.run import Run
 
 ROWS = [
@@ -63,8 +64,9 @@ def make_run(tmp_path):
             learner = registry.build(
                 registry.find(method), build_encoder(config["encoder"], 3), config["parameters"], config
             )
-            write_weights(folder / "method.safetensors", learner)
-            write_weights(folder / "encoder.safetensors", learner.encoder)
+            about = describe(config, type(learner), learner.encoder)
+            write_weights(folder / "method.safetensors", learner, about)
+            write_weights(folder / "encoder.safetensors", learner.encoder, about)
         return Run(folder)
 
     return make

@@ -1,6 +1,7 @@
 """The commands as a person types them, and the sentences they get for what cannot be done."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import withhold
 from tests.conftest import ROOT
 from withhold.cli import main
 from withhold.errors import UsageError
+from withhold.files import filling
 from withhold.methods import find
 
 FAST = ["--epochs", "1", "--size", "32", "--encoder", "convnet"]
@@ -86,7 +88,7 @@ def test_train_says_what_it_chose_and_what_is_next(pictures, tmp_path, capsys):
 
 
 def test_evaluate_puts_controls_beside(run, pictures, capsys, monkeypatch):
-    monkeypatch.setattr("withhold.evaluation.table.LEAST_IMAGES", 320)
+    monkeypatch.setattr("withhold.training.defaults.images", lambda count, device: 320)
     arguments = [
         "evaluate",
         str(run),
@@ -347,22 +349,93 @@ def test_a_run_that_exists_is_not_overwritten(run, pictures, capsys):
 
 
 def test_data_that_do_not_suit_the_method_leave_no_run_behind(pictures, tmp_path, capsys, monkeypatch):
+    error = MemoryError()
+
     def prepare(self, images):
-        raise UsageError("These images are of no use.")
+        raise error
 
     monkeypatch.setattr(find("rotation"), "prepare", prepare)
+    with pytest.raises(MemoryError):
+        withhold.train("rotation", str(pictures), epochs=1, size=32, out=tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
+    error = UsageError("These images are of no use.")
     arguments = ["train", "rotation", str(pictures), *FAST, "--out", str(tmp_path / "refused")]
-    for _ in range(2):
-        fails(capsys, arguments, 2, "of no use")
+    fails(capsys, arguments, 2, "of no use")
+    assert not (tmp_path / "refused").exists()
+    (tmp_path / "refused").mkdir()
+    fails(capsys, arguments, 2, "of no use")
+    (tmp_path / "refused" / "own.txt").write_text("mine")
+    fails(capsys, arguments, 2, "refused is not empty (it holds own.txt)")
+    assert [path.name for path in (tmp_path / "refused").iterdir()] == ["own.txt"]
 
 
-def test_what_goes_on_is_said_once(monkeypatch, capsys):
+def test_two_trainings_in_one_folder_exclude_each_other(run, pictures, tmp_path, capsys):
+    for folder, resume in ((run, ["--resume"]), (tmp_path / "new", [])):
+        with filling(folder, (run / "config.json").exists):
+            arguments = ["train", "rotation", str(pictures), *FAST, "--out", str(folder), *resume]
+            fails(capsys, arguments, 1, f"Another process writes {folder}: wait until it has ended")
+
+
+def test_what_is_measured_and_written_replaces_nothing_else(run, pictures, tmp_path, capsys):
+    """The outputs of every verb: they replace what it wrote itself, and nothing that it did not."""
+    embedded, index = tmp_path / "e.parquet", tmp_path / "e.index"
+    assert main(["embed", str(run), str(pictures), "--out", str(embedded)]) == 0
+    assert main(["search", "build", str(embedded), "--out", str(index)]) == 0
+    for ending, words in {
+        "parquet": ["embed", str(run), str(pictures), "--out"],
+        "png": ["views", "rotation", str(pictures), "--out"],
+        "webp": ["views", str(run), "--out"],
+        "onnx": ["export", str(run), "--out"],
+        "safetensors": ["export", str(run), "--to", "safetensors", "--out"],
+        "html": ["search", "query", str(index), "temple/0.jpg", "--html"],
+    }.items():
+        out, own = tmp_path / f"out.{ending}", tmp_path / f"own.{ending}"
+        for _ in range(2):
+            assert main([*words, str(out)]) == 0
+        own.write_text("mine")
+        fails(capsys, [*words, str(own)], 2, f"{own} exists, and withhold did not make it")
+        fails(capsys, [*words, str(tmp_path / "out.xyz")], 2, "out.xyz must end in .")
+        assert own.read_text() == "mine"
+    fails(capsys, ["embed", str(run), str(embedded), "--out", str(embedded)], 2, "would be read and replaced")
+    weights = run / "encoder.safetensors"
+    fails(capsys, ["export", str(run), "--to", "safetensors", "--out", str(weights)], 2, "withhold did not make it")
+    made = {f"out.{ending}" for ending in ("parquet", "png", "webp", "onnx", "safetensors", "html")}
+    assert {path.name for path in tmp_path.iterdir() if path.name[:3] == "out"} == made
+    (tmp_path / "runs" / "simclr").mkdir(parents=True)
+    fails(capsys, ["demo", "--out", str(tmp_path / "runs")], 2, "runs holds something else than a whole demo")
+
+
+def test_what_goes_on_is_said_once(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
     def interrupted(*sources, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(withhold, "train", interrupted)
+    main(["train", "rotation", "digits", "--seed", "3"])
+    assert "Stopped. Start again with: withhold train rotation digits --seed 3\n" in capsys.readouterr().err
+    (tmp_path / "runs" / "rotation-digits").mkdir(parents=True)
+    (tmp_path / "runs" / "rotation-digits" / "config.json").touch()
     main(["train", "rotation", "digits", "--resume", "--seed", "3"])
-    assert "withhold train rotation digits --seed 3 --resume\n" in capsys.readouterr().err
+    assert "Stopped. Go on with: withhold train rotation digits --seed 3 --resume\n" in capsys.readouterr().err
+
+
+def test_names_in_messages_are_escaped(photos, tmp_path, capsys, monkeypatch):
+    """Those of a log and of an error; a table of embeddings holds them, even one that is no UTF-8."""
+    names = ["[red]\x1b[31m.png", "caf\udce9.png"]
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, crop in zip(names, photos, strict=False):
+        Image.fromarray(crop).save(folder / name)
+    (folder / "no\n\u202eimage.png").write_text("")
+    with monkeypatch.context() as patch:
+        patch.setattr(logging.root, "handlers", [])  # pytest's own
+        arguments = [str(folder), "--out", str(tmp_path / "run")]
+        assert main(["train", "rotation", *arguments, *FAST, "--batch-size", "2"]) == 0
+        assert main(["embed", str(tmp_path / "run"), str(folder), "--out", str(tmp_path / "e.parquet")]) == 0
+        assert "such as no\\n\\u202eimage.png (" in capsys.readouterr().err
+    assert pyarrow.parquet.read_table(tmp_path / "e.parquet")["path"].to_pylist() == [names[0], "caf\\udce9.png"]
+    fails(capsys, ["train", "rotation", str(folder), "--strict"], 1, "no\\n\\u202eimage.png in ")
 
 
 def test_damaged_runs_are_named(run, pictures, tmp_path, capsys):
@@ -419,6 +492,17 @@ def test_a_process_that_is_terminated_before_its_first_step_says_so(tmp_path):
     process.terminate()
     assert "--resume" in process.communicate()[1]
     assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_process_that_is_terminated_while_the_report_is_drawn_has_finished_its_run(tmp_path):
+    process = start(["train", "rotation", "digits", "--epochs", "1", "--size", "16", "--out", str(tmp_path / "run")])
+    while "drawing the report" not in process.stderr.readline():
+        assert process.poll() is None
+    process.terminate()
+    assert "--resume" in process.communicate()[1]
+    assert process.returncode == 128 + signal.SIGTERM
+    assert withhold.load(tmp_path / "run").finished
+    assert "outcome" in withhold.load(tmp_path / "run").config
 
 
 def test_killed_and_terminated_processes_resume_to_the_same_weights(tmp_path):

@@ -1,5 +1,11 @@
 """What is said on the way."""
 
+import io
+import logging
+import re
+import sys
+import time
+
 import pytest
 
 from withhold import console
@@ -11,16 +17,43 @@ def test_without_a_terminal_a_line_comes_now_and_then(capsys, monkeypatch):
     told = console.Progress(silent=False)
     for step in range(1, 41):
         now[0] = step
-        told({"step": step, "loss": 1 / step, "lr": 0.1, "items_per_second": 50.2}, 40)
+        told({"step": step, "seconds": 3 * step, "loss": 1 / step, "lr": 0.1, "items_per_second": 50.2}, 40)
     told.close()
     said = capsys.readouterr()
-    assert said.err.splitlines() == [f"step {step}/40  loss {1 / step:.3g}  50 items/s" for step in (10, 20, 30, 40)]
+    left = {10: "1 min 30 s", 20: "1 min 0 s", 30: "30 s", 40: "0 s"}
+    assert said.err.splitlines() == [
+        f"step {step}/40  loss {1 / step:.3g}  50 items/s  {time} left" for step, time in left.items()
+    ]
     assert said.out == ""
 
 
 def test_machines_are_not_told(capsys):
-    console.Progress(silent=True)({"step": 40, "loss": 1.0, "items_per_second": 50.0}, 40)
+    console.Progress(silent=True)({"step": 40, "seconds": 3.0, "loss": 1.0, "items_per_second": 50.0}, 40)
     assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_is_never_silent(monkeypatch):
+    """From the start it shows the time that has passed; what is said meanwhile has a line of its own."""
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(logging.root, "handlers", [logging.StreamHandler(terminal)])
+    told = console.Progress(silent=False)
+    assert "starting  00:00" in terminal.getvalue()
+    time.sleep(1.5)
+    assert "starting  00:01" in terminal.getvalue()
+    logging.getLogger("withhold").warning("a word")
+    assert "\ra word\n" in re.sub(" +", " ", terminal.getvalue()).replace("\r \r", "\r")
+    told({"step": 10, "seconds": 20.0, "loss": 0.5, "items_per_second": 50.0}, 40)
+    told.close()
+    assert re.search(r"step 10/40 \|#+ +\| 00:01, loss 0.5  50 items/s  1 min 0 s left", terminal.getvalue())
+    written = terminal.getvalue()
+    time.sleep(1.1)
+    assert terminal.getvalue() == written
+
+
+def test_durations_are_words():
+    assert [console.duration(s) for s in (0.4, 59, 200.2, 3900)] == ["0 s", "59 s", "3 min 20 s", "1 h 5 min"]
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 steps"), (1, "1 step"), (1.0, "1 step"), (1200, "1,200 steps")])
@@ -35,6 +68,26 @@ def test_a_table_breaks_sentences_not_names(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any("denoising_autoencoder" in line and "0.512" in line for line in lines)
     assert max(map(len, lines)) <= 160
+
+
+WILD = "cat [red]:smile:\x1b[31m\r\n\u202e\u2028\x9b\udce9.png"
+TAME = "cat [red]:smile:\\x1b[31m\\r\\n\\u202e\\u2028\\x9b\\udce9.png"
+
+
+def test_names_from_data_command_no_terminal_and_are_no_markup(capsys):
+    console.print_table(["path", "[b]label"], [[WILD, "[/]"]])
+    console.say(WILD)
+    header, row, line = capsys.readouterr().out.splitlines()
+    assert header.split() == ["path", "[b]label"]
+    assert row.split("  ")[0] == line == TAME
+    assert row.split()[-1] == "[/]"
+    console.Progress(silent=False)({"step": 1, f"{WILD}loss": 1.0, "items_per_second": 1.0, "seconds": 1.0}, 1)
+    assert TAME in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["日本 café\u0301 हिन्दी", "می\u200cخواهم", "👩\u200d🚀\ufe0f", "a\u00a0b \\n [x]"])
+def test_what_only_writes_is_printed_as_it_is(text):
+    assert console.printable(text) == text
 
 
 def rows(encoder, *poolings):

@@ -1,54 +1,82 @@
-"""What the command line writes: tables, JSON, a progress bar. Heavy imports wait until there is something to write."""
+"""What the command line writes: tables, JSON, a progress bar. Heavy imports wait until there is something to write.
 
+Names come from data, and data from anywhere: what would command a terminal is escaped, and nothing in them is markup.
+"""
+
+import contextlib
 import json
+import re
 import sys
+import threading
 import time
-from typing import Any
+from typing import Any, TextIO
 
 WORD = 24
 """Characters up to which a cell of a table is not broken."""
-CONTROL = " untrained"
-"""How a column of a comparison ends that holds the control of another."""
+CONTROLS = (" untrained", " start")
+"""How the columns of a comparison end that hold the controls of another."""
 EVERY = 10.0
 """Seconds between lines where there is no terminal for a bar."""
+COMMANDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control codes, ends of lines, marks that turn the direction of a line, and halves of characters."""
 
 
 class Progress:
-    """A progress bar, told a row of the journal at a time: lines where there is no terminal, silent for machines."""
+    """A bar, told a row of the journal at a time: lines where there is no terminal, silent for machines.
+
+    From the start it shows the time that has passed, every second, whatever is being done.
+    """
 
     def __init__(self, silent: bool):
-        self.silent = silent
-        self.bar: Any = None
-        self.last = 0.0
-        self.said = time.monotonic()
-        if not silent and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from tqdm import tqdm
+        from tqdm.contrib.logging import logging_redirect_tqdm
 
-            self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )  # fmt: skip
-            self.task: Any = None
+        self.silent, self.said = silent, time.monotonic()
+        self.bar = tqdm(desc="starting", bar_format="{desc}  {elapsed}{postfix}", disable=silent or None)
+        self.others = contextlib.ExitStack()
+        if not self.bar.disable:
+            self.others.enter_context(logging_redirect_tqdm())  # what is said meanwhile stands above the bar
+            threading.Thread(target=self._tick, daemon=True).start()
 
     def __call__(self, row: dict[str, float], steps: int) -> None:
         shown = [f"{name} {value:.3g}" for name, value in row.items() if name.endswith(("loss", "accuracy", "knn"))]
-        said = "  ".join([*shown, f"{row['items_per_second']:.0f} items/s"])
+        left = duration(row["seconds"] / row["step"] * (steps - row["step"]))
+        said = printable("  ".join([*shown, f"{row['items_per_second']:.0f} items/s", f"{left} left"]))
         description = f"step {row['step']:.0f}/{steps}"
-        if self.bar is None:
-            if not self.silent and (time.monotonic() - self.said >= EVERY or row["step"] == steps):
-                print(f"{description}  {said}", file=sys.stderr, flush=True)
-                self.said = time.monotonic()
-            return
-        if self.task is None or row["step"] < self.last:
-            self.bar.start()
-            self.task = self.bar.add_task("step", said="", total=steps)
-        self.last = row["step"]
-        self.bar.update(self.task, completed=row["step"], total=steps, said=said, description=description)
+        if not self.bar.disable:
+            self.bar.total, self.bar.n = steps, row["step"]
+            self.bar.bar_format = "{desc} |{bar:20}| {elapsed}{postfix}"
+            self.bar.set_description_str(description, refresh=False)
+            self.bar.set_postfix_str(said)
+        elif not self.silent and (time.monotonic() - self.said >= EVERY or row["step"] == steps):
+            print(f"{description}  {said}", file=sys.stderr, flush=True)
+            self.said = time.monotonic()
 
     def close(self) -> None:
-        if self.bar is not None:
-            self.bar.stop()
+        self.bar.close()
+        self.others.close()
+
+    def _tick(self) -> None:
+        while not self.bar.disable:  # which closing it sets
+            time.sleep(1)
+            self.bar.refresh()
+
+
+def duration(seconds: float) -> str:
+    """A length of time in words: "48 s", "3 min 20 s", "1 h 5 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def printable(text: str) -> str:
+    """The text in one line, with what would command a terminal escaped as Python does it: "\\x1b", "\\n", "\\u202e"."""
+    return COMMANDS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def say(line: str, file: TextIO | None = None) -> None:
+    """Print a line, on standard output where no file is given."""
+    print(printable(line), file=file)
 
 
 def counted(count: float, noun: str) -> str:
@@ -91,32 +119,34 @@ def print_results(results: list[dict[str, Any]]) -> None:
     train, test = max(row["n_train"] for row in results), results[0]["n_test"]
     learned = f"; {counted(train, 'other')} to learn from" if train else ""
     interval = "; in brackets: what so few items leave open (95 %)" if any("low" in row for row in results) else ""
-    print(f"Measured on {counted(test, 'item')} of {results[0]['data']}{learned}{interval}.")
+    say(f"Measured on {counted(test, 'item')} of {results[0]['data']}{learned}{interval}.")
 
 
 def print_comparison(rows: list[dict[str, Any]]) -> None:
-    """Runs side by side, a line each; a measure of the untrained control stands in brackets behind the run's own."""
+    """Runs side by side, a line each; the measures of the controls stand in brackets behind the run's own."""
     names = dict.fromkeys(name for row in rows for name in row)
-    columns = [name for name in names if not name.endswith(CONTROL)]
+    columns = [name for name in names if not name.endswith(CONTROLS)]
 
     def cell(row: dict[str, Any], name: str) -> str:
-        values = [row[key] for key in (name, name + CONTROL) if key in row]
-        shown = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
-        return " (".join(shown) + ")" * (len(shown) - 1)
+        values = [row[key] for key in (name, *(name + end for end in CONTROLS)) if key in row]
+        own, *beside = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values] or [""]
+        return f"{own} ({', '.join(beside)})" if beside else own
 
     print_table(columns, [[cell(row, name) for name in columns] for row in rows])
     if len(columns) < len(names):
-        print("In brackets: the same encoder untrained.")
+        began = ", and as its training began" if any(name.endswith(CONTROLS[1]) for name in names) else ""
+        print(f"In brackets: the same encoder untrained{began}.")
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    header, *rows = ([printable(cell) for cell in row] for row in (header, *rows))
     widest = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     # Names and numbers stay whole where there is room for that; sentences are wrapped.
     room = sum(min(width, 2 * WORD) + 2 for width in widest)
-    console = Console(width=None if sys.stdout.isatty() else max(160, room))
+    console = Console(width=None if sys.stdout.isatty() else max(160, room), markup=False, emoji=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, width in zip(header, widest, strict=True):
         table.add_column(name, overflow="fold", no_wrap=width <= WORD and room <= console.width)

@@ -1,41 +1,70 @@
-"""The demo: the whole job on data that is always there."""
+"""The demo: the whole road on data that is always there."""
 
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from withhold import data
+from withhold.errors import UsageError
+from withhold.evaluation.protocols.lowshot import draw
 from withhold.report import write_demo
 from withhold.runs import train
 from withhold.training import Row
 
 # One method that verifies, one that reconstructs, one that contrasts, with the passes over the digits each one gets.
 METHODS = {"rotation": 6, "denoising_autoencoder": 10, "simclr": 14}
+# Two trainings on few labels, with what they start from and what they are called in the table.
+CLASSIFIERS = {"finetune": ("simclr", "fine-tuned after simclr"), "scratch": (None, "trained from scratch")}
+LABELS, PASSES = 5, 150
+"""Labels of each digit, and passes over them."""
 SIZE = 16
 """Pixels; the digits themselves have 8."""
 
+Rows = list[dict[str, Any]]
 
-def demo(
-    folder: Path, *, seed: int = 0, progress: Callable[[Row, int], None] | None = None
-) -> tuple[list[dict[str, Any]], Path]:
-    """Learn from scikit-learn's digits without labels, three ways; gives the evaluation's rows and the report's path.
 
-    A fifth of the digits is held out: no method sees it, and every row is measured on it.
+def demo(folder: Path, *, seed: int = 0, progress: Callable[[Row, int], None] | None = None) -> tuple[Rows, Rows, Path]:
+    """Learn from scikit-learn's digits without labels, three ways; then from five labels of each, and name the rest.
+
+    A fifth of the digits is held out: no training sees it, and every row is measured on it.
+
+    Returns:
+        the rows of the encoders' evaluation, those of the classifiers, and the path of the report on all of them.
+
+    Raises:
+        UsageError: the folder holds something else than an earlier demo.
     """
+    page = folder / "report.html"
+    held = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if held not in (set(), {*METHODS, *CLASSIFIERS, page.name}):
+        raise UsageError(f"{folder} holds something else than a whole demo: name another --out, or delete it.")
+    for name in held:
+        shutil.rmtree(folder / name) if name != page.name else page.unlink()
     seen, held_out = data.load("digits", size=SIZE).split(0.2, seed)
-    runs = []
-    for name, epochs in METHODS.items():
-        if (folder / name / "config.json").is_file():  # of an earlier demo
-            shutil.rmtree(folder / name)
-        run = train(name, seen, size=SIZE, epochs=epochs, seed=seed, out=folder / name, progress=progress)
-        runs.append(run)
-    results: list[dict[str, Any]] = []
+    options: dict[str, Any] = {"seed": seed, "progress": progress}
+    runs = [train(name, seen, size=SIZE, epochs=n, out=folder / name, **options) for name, n in METHODS.items()]
+    encoders: Rows = []
     for run in runs:
         last = run is runs[-1]
         rows = run.evaluate(seen, held_out, protocols=("knn", "linear", "lowshot"), supervised=last)
-        trained = [{"method": run.config["method"], **row} for row in rows if row["encoder"] == "trained"]
-        results += trained
+        encoders += [{"method": run.config["method"], **row} for row in rows if row["encoder"] == "trained"]
         if last:  # the controls are the same for all
-            results += [{"method": "", **row} for row in rows if row["encoder"] != "trained"]
-    return results, write_demo(results, runs, folder / "report.html", held_out)
+            encoders += [{"method": "", **row} for row in rows if row["encoder"] != "trained"]
+
+    drawn = draw(torch.as_tensor(seen.labels), LABELS, torch.Generator().manual_seed(seed)).numpy()
+    few = seen.select(np.sort(drawn))
+    classifiers: Rows = []
+    for name, (start, called) in CLASSIFIERS.items():
+        encoder = start and str(folder / start)
+        own: dict[str, Any] = {"flip": 0.0, "probe": start is not None, "size": None if start else SIZE}
+        run = train("finetune", few, encoder=encoder, epochs=PASSES, out=folder / name, **options, **own)
+        rows = run.evaluate(few, held_out, protocols=("classifier", "linear"))
+        classifiers += [{"method": called, **row} for row in rows if row["encoder"] == "trained" or start]
+        runs.append(run)
+    for row in classifiers:
+        row["data"] += f", {len(few)} labels"
+    return encoders, classifiers, write_demo(encoders + classifiers, runs, page, held_out)

@@ -18,21 +18,25 @@ class Plan:
 
     Args:
         steps: optimiser steps; None to fill `minutes`.
-        minutes: how long to train on this machine, by the pace of the first steps.
+        minutes: how long a person waits, from reading the data to the report; the pace of the first steps says how
+            many fit.
+        most: steps at most, where minutes say how many.
         optimizer: `adamw`, `sgd`, `lars` or `adagrad`; by default the method's own.
         lr: peak learning rate at 256 items a step, which is scaled with the batch; by default the method's own.
         weight_decay: of weights, not of biases and normalisation; by default the method's own.
         warmup: share of the steps in which the learning rate rises.
         clip: largest joint norm of the gradients; 0 for no limit.
         accumulate: parts into which a batch is cut to save memory.
-        encoder_lr: share of the learning rate that the encoder gets; by default 0.1 if it has learned before, else 1.
+        encoder_lr: share of the learning rate that the encoder gets; by default 0.1 of published weights,
+            0.3 of an earlier run's, else 1.
         layer_decay: how the learning rate falls from each stage of the encoder to the one before it; by default 0.8
-            if the encoder has learned before, else 1.
+            of published weights, 0.9 of an earlier run's, else 1.
         seed: of weights, order and views.
     """
 
     steps: int | None = None
     minutes: float | None = None
+    most: int | None = None
     optimizer: str | None = None
     lr: float | None = None
     weight_decay: float | None = None
@@ -60,6 +64,7 @@ class Options(Plan):
         nodes: machines, started by torchrun or SLURM.
         precision: `32-true`, `bf16-mixed` or `16-mixed`; by default what the hardware is fast at.
         strict: a file that cannot be read is an error; it is left out and listed otherwise.
+        no_report: end without report.html, which `withhold report RUN` draws at any time.
 
     Raises:
         UsageError: a value that makes no sense, or two budgets.
@@ -75,6 +80,7 @@ class Options(Plan):
     nodes: int = 1
     precision: str | None = None
     strict: bool = False
+    no_report: bool = False
 
     def __post_init__(self):
         if self.epochs is not None and self.minutes is not None:
@@ -110,7 +116,7 @@ def named() -> list[Field]:
     """The options that a person may name; a budget in steps and the warm-up follow from others."""
     inherited = {option.name for option in fields(Plan)}
     options = sorted(fields(Options), key=lambda option: option.name in inherited)
-    return [option for option in options if option.name not in ("steps", "warmup")]
+    return [option for option in options if option.name not in ("steps", "most", "warmup")]
 
 
 def flag(option: Field) -> str:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from withhold.console import counted
-from withhold.files import writing
+from withhold.files import MARK, writing
 
 THUMBNAIL = 192
 """Pixels of a picture's longer side on a page."""
@@ -24,7 +24,8 @@ def render(path: Path, template: Path, **values: Any) -> Path:
     )  # fmt: skip
     environment.filters["counted"] = counted
     with writing(path) as partial:
-        partial.write_text(environment.get_template(template.name).render(values), encoding="utf-8")
+        page = environment.get_template(template.name).render(values, mark=MARK)
+        partial.write_text(page, encoding="utf-8", errors="backslashreplace")  # of a file's name that is no UTF-8
     return path
 
 

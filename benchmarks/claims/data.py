@@ -226,6 +226,15 @@ def ag_news(at: Place) -> Split:
     return Split((train[0],), (train[0][:4000], train[1][:4000]), test)
 
 
+def few_topics(at: Place, name: str, count: int) -> Split:
+    """Texts: the labels of `count`, as many of each class, and all training texts without."""
+    train, test = (_table(at.root / "text" / name / f"{part}.parquet") for part in ("train", "test"))
+    kept = _draw(np.array(train[1]), count, at.seed)
+    known = np.flatnonzero(kept >= 0)
+    labelled = [train[0][row] for row in known], kept[known]
+    return Split((labelled, train[0]), labelled, test)
+
+
 def wikipedia(at: Place) -> Split:
     """Articles in lower case, letters only; and the folder of what people say of pairs of words."""
     table = pyarrow.parquet.read_table(at.root / "text" / "wiki-sample" / "articles.parquet", columns=["text"])

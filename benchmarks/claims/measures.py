@@ -13,6 +13,7 @@ from claims.rows import Claim
 from scipy.stats import spearmanr
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -153,6 +154,21 @@ def similarity(run: withhold.Run, split: Split, at: Place) -> Found:
         name: _agreement(of, split.test) for name, of in (("trained", run.encoder), ("untrained", run.untrained()))
     }
     return {"words": words, "words_per_second": round(epochs * words / seconds), **vectors}
+
+
+@torch.inference_mode()
+def pairs_told(run: withhold.Run, split: Split, at: Place) -> Found:
+    """How well pairs of patches of one image are told from others: area under the curve, beside mean colours alone."""
+    method, test, together = run.method, run.load_data(split.test), []
+    scores: dict[str, list[Tensor]] = {"auc": [], "colour_auc": []}
+    method.seed(at.seed)
+    for part in np.array_split(np.arange(2000), 10):
+        visible, answers = method.hide({"images": test.batch(part)})
+        first, second = method.pairs(visible[0].mean((3, 4)), visible[1])
+        scores["auc"].append(method.predict(visible))
+        scores["colour_auc"].append(-(first - second).norm(dim=1))
+        together.append(answers)
+    return {name: float(roc_auc_score(torch.cat(together), torch.cat(said))) for name, said in scores.items()}
 
 
 SIMILARITY = {"wordsim353": "EN-WS-353-ALL.txt", "simlex999": "EN-SIMLEX-999.txt"}

@@ -85,11 +85,13 @@ def encoders() -> list[Claim]:
     }
     epochs = {
         "autoencoder": 3, "variational_autoencoder": 3, "denoising_autoencoder": 3, "context_encoder": 2, "rotation": 2,
-        "jigsaw": 10, "relative_position": 7, "selfie": 6, "simclr": 4, "moco": 6, "byol": 3, "lejepa": 2,
+        "jigsaw": 10, "relative_position": 7, "egomotion": 7, "selfie": 6, "simclr": 4, "moco": 6, "byol": 3, "lejepa": 2,
+        "simsiam": 4,
     }  # fmt: skip
     return [
         *(row(name, "convnet", passes, controls=beside["convnet"]) for name, passes in epochs.items()),
         *(row(name, "convnet", epochs[name], 1, controls=beside["convnet"]) for name in ("simclr", "moco")),
+        row("cooccurrence", "convnet", 12, measures=("pairs_told",), controls=beside["convnet"]),
         row("colorization", "convnet", 3, controls=beside["lightness"]),
         row("split_brain", "split-convnet", 10, controls=beside["split"]),
         row("mae", "vit-tiny", 2, controls=beside["vit-tiny"]),
@@ -213,8 +215,8 @@ def starts() -> list[Claim]:
     ):
         views = {"flip": 0.0} if name == "omniglot" else {}
         measured = partial(row, protocols=("knn", "linear"))
-        small = measured(("images", name), "simclr", "convnet", passes[0], settings=views)
-        large = measured(("images", name, size), "simclr", "efficientnet-lite0", passes[1], settings=published | views)
+        small = measured(("images", name), "simclr", "convnet", passes[0])
+        large = measured(("images", name, size), "simclr", "efficientnet-lite0", passes[1], settings=published)
         further = [small, large] + [replace(large, method="lejepa", epochs=0.15)] * (name == "cifar10")
         for count, steps in counts.items():
             few = row(("few_images", name, count), "finetune", "convnet", round(64 * steps / count), settings=views)
@@ -234,9 +236,34 @@ def starts() -> list[Claim]:
     return found
 
 
+def text_starts() -> list[Claim]:
+    """The same for news, from word vectors: forty labels, ten of each topic."""
+    words = Claim("starts", ("ag_news",), "skipgram", "word-vectors", 5, protocols=("lowshot",))
+    row = Claim(
+        "starts", ("few_topics", "ag_news", 40), "finetune", "word-vectors", 200, protocols=("classifier", "linear")
+    )
+    row = replace(row, settings={"lr": 1e-2})  # of word vectors
+    rest = replace(row, method="uda_text", epochs=2, settings={}, start=words)
+    return [
+        words,
+        replace(row, settings=row.settings | {"probe": False}), replace(row, start=words),
+        replace(row, settings=row.settings | {"freeze": "all"}, start=words), rest,
+    ]  # fmt: skip
+
+
+def long_starts() -> list[Claim]:
+    """With all labels, training from scratch catches up with fine-tuning as it gets longer."""
+    small = next(row for row in starts() if row.method == "simclr" and row.encoder == "convnet")
+    row = Claim("catching-up", small.data, "finetune", "convnet", protocols=("classifier",))
+    return [
+        each for epochs in (0.5, 1, 2, 4, 8)
+        for each in (replace(row, epochs=epochs, start=small), replace(row, epochs=epochs, settings={"probe": False}))
+    ]  # fmt: skip
+
+
 CLAIMS = [
     *encoders(), *gpu(), *few_labels(), *domains(), *retrieval(), *videos(), *sounds(), *texts(), *translation(),
-    *drawings(), *starts(),
+    *drawings(), *starts(), *text_starts(), *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""

@@ -36,10 +36,10 @@ ANSWERS = {
 @pytest.fixture
 def files(tmp_path):
     """What the answers to bears/one.png become, by name."""
-    written = write([("bears/one.png", ANSWERS)], tmp_path)
+    written = write([("bears/one.png", ANSWERS)], tmp_path / "out")
     assert all(path.is_file() for path in written)
     assert sum(path.is_file() for path in tmp_path.rglob("*")) == len(written)
-    return {path.relative_to(tmp_path / "bears").as_posix().removeprefix("one-"): path for path in written}
+    return {path.relative_to(tmp_path / "out" / "bears").as_posix().removeprefix("one-"): path for path in written}
 
 
 def test_each_value_becomes_the_files_that_people_use(files):
@@ -94,18 +94,32 @@ def test_tables_texts_and_meshes_are_read_as_they_are(files):
 
 def test_classes_of_all_items_are_one_table(tmp_path):
     said = [(name, {"class": answers.Class(name[-1], 0.5)}) for name in ("deep/a", "b")]
-    (path,) = write(said, tmp_path)
-    assert path == tmp_path / "classes.csv"
+    (path,) = write(said, tmp_path / "out")
+    assert path == tmp_path / "out" / "classes.csv"
     assert path.read_text() == "path,class,probability\ndeep/a,a,0.5\nb,b,0.5\n"
 
 
 def test_items_of_one_name_do_not_overwrite_each_other_nor_leave_the_folder(tmp_path):
     names = ["a.png", "a.jpg", "a.jpg", "../a.png", "/etc/a.png", "a.x/a.png"]
-    written = write([(name, {"seen": str(row)}) for row, name in enumerate(names)], tmp_path)
-    assert [path.relative_to(tmp_path).as_posix() for path in written] == [
+    written = write([(name, {"seen": str(row)}) for row, name in enumerate(names)], tmp_path / "out")
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in written] == [
         "a-seen.txt", "a.jpg-seen.txt", "a-2-seen.txt", "a.png-seen.txt", "etc/a-seen.txt", "a.x/a-seen.txt",
     ]  # fmt: skip
     assert [path.read_text() for path in written] == list("012345")
+
+
+def test_answers_become_a_new_folder_or_none(tmp_path):
+    def answered():
+        yield "a", {"seen": "one"}
+        raise WithholdError("The next one is torn.")
+
+    with pytest.raises(WithholdError, match="torn"):
+        write(answered(), tmp_path / "new" / "out")
+    assert not list(tmp_path.iterdir())
+    (written,) = write([("a", {"seen": "one"})], tmp_path / "out")
+    with pytest.raises(UsageError, match=r"out exists: name another --out, or delete it\."):
+        write([("a", {"seen": "two"})], tmp_path / "out")
+    assert written.read_text() == "one"
 
 
 def test_a_run_that_was_applied_can_still_be_trained(make_run, photos):
@@ -150,8 +164,9 @@ def test_what_a_method_takes_besides_the_item_is_read_by_its_type(make_run, tmp_
     words = ["apply", str(run.folder), str(tmp_path / "photo.png"), "--with", f"style={tmp_path / 'monet.png'}"]
     mean = (photos[0] + photos[1].mean((0, 1), keepdims=True)) / 2
     for more, loud in (([], 1), (["--with", f"sound={tmp_path / 'half.wav'}"], 0.5)):
-        assert main([*words, *more, "--out", str(tmp_path / "out")]) == 0
-        made = np.asarray(Image.open(tmp_path / "out" / "photo-mixed.png"))
+        out = tmp_path / f"out{loud}"
+        assert main([*words, *more, "--out", str(out)]) == 0
+        made = np.asarray(Image.open(out / "photo-mixed.png"))
         assert np.abs(made - loud * mean).max() <= 1
     takes = r"takes --with style=FILE \(\.png or \.jpg or \.jpeg or \.webp\), --with sound=FILE \(\.wav"
     for given in ({"style": "a.csv"}, {"style": "a.png", "colour": "a.png"}):

@@ -100,6 +100,12 @@ def test_a_path_that_cannot_be_is_skipped_and_listed(folder, path):
     assert len(samples.skipped) == 1
 
 
+def test_the_first_line_may_lack_what_others_have(folder):
+    samples = data.load(write(folder / "t.jsonl", '{"path": "a.png"}\n{"path": "b.png", "label": "dog"}\n'))
+    assert samples.classes == ("dog",)
+    assert samples.labels.tolist() == [-1, 0]
+
+
 def test_a_cell_may_hold_a_whole_document(folder):
     path = write(folder / "long.csv", f'text,label\n"{LONG}",pos\nthe cast was fine,neg\n')
     assert manifests.read(path) == {"text": [LONG, "the cast was fine"], "label": ["pos", "neg"]}

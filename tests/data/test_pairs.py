@@ -38,6 +38,7 @@ def test_in_every_window_picture_and_sound_agree(tmp_path):
         pairs = data.load(str(tmp_path / "v"), KIND, frames=frames, fps=float(FPS), seconds=1.0, size=16)
         windows = pairs.windows()
         assert windows.owners.tolist() == [0] * 5 + [1] * 2
+        assert windows.times.tolist() == [[k, k + 1] for k in (0, 1, 2, 3, 4, 0, 1)]
         seen, heard = windows.batch(np.arange(7))
         assert seen.shape == (7, frames, 1, 16, 16)
         assert heard.shape == (7, RATE)

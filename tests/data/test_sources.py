@@ -9,7 +9,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from tests.data.recordings import write_sound, write_video
 from withhold import data
 from withhold.data import sources, texts
 from withhold.data.images import encode
@@ -116,6 +118,15 @@ def test_the_unlabelled_part_of_a_hugging_face_data_set_is_no_class(hub_cache):
     assert list(found) == ["train", "test", "unlabelled"]
     assert found["unlabelled"].labels == [-1, -1]
     assert list(data.splits(datasets.DatasetDict(sets))) == ["train", "test"]
+
+
+def test_every_ending_of_an_image_is_known(tmp_path):
+    kinds = {"a.jfif": "JPEG", "b.JPE": "JPEG", "c.avif": "AVIF", "d.TIF": "TIFF"}
+    for name, kind in kinds.items():
+        Image.new("RGB", (32, 32), (255, 0, 0)).save(tmp_path / name, kind)
+    samples = data.load(tmp_path)
+    assert samples.names == list(kinds)
+    assert samples.skipped == []
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -529,3 +540,48 @@ def test_items_of_every_kind_are_found_again(tmp_path):
     assert data.items(["one", "two"], ["1"], "text") == ["two"]
     assert data.items(None, ["a.wav"], "audio") == ["a.wav"]
     assert data.items(None, ["1"], "text") == [None]
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "said"),
+    [
+        (("a/1.wav", "a/2.wav", "b/3.wav", "b/cover.png"), "audio", "3 sounds; left out: 1 image"),
+        (("1.wav", "cover.png"), "image", "1 image; left out: 1 sound"),
+        (("1.mkv", "2.mkv", "1.png", "notes.txt"), "video", "2 videos; left out: 1 image and 1 document"),
+        (("1.mkv", "2.mkv"), "video", None),
+        (("a/1.png", "a/2.png", "b/1.png"), "image", None),
+        (("1.txt", "2.txt"), "text", None),
+        (("1.wav", "table.csv"), "audio", None),
+    ],
+)
+def test_a_folder_is_of_the_kind_that_most_of_it_is(names, kind, said, tmp_path, caplog):
+    make = {
+        "wav": lambda path: write_sound(path, np.ones(400) / 2, 8000),
+        "mkv": lambda path: write_video(path, PIXELS, 8),
+        "png": lambda path: path.write_bytes(encode(PIXELS[0])),
+        "txt": lambda path: path.write_text("words"),
+        "csv": lambda path: path.write_text("title"),
+    }
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        make[name[-3:]](tmp_path / name)
+    assert data.holds(str(tmp_path), ("image", "video", "audio", "text")) == kind
+    assert caplog.messages == ([] if said is None else [f"{tmp_path} is read as {said}"])
+
+
+def test_what_holds_nothing_that_can_be_read_says_why(tmp_path):
+    (tmp_path / "1.wav").touch()
+    assert (
+        data.holds({"array": PIXELS[0, 0].T.astype(np.float32), "sampling_rate": 4000}, ("image", "audio")) == "audio"
+    )
+    with pytest.raises(UsageError, match="holds no image"):
+        data.holds(str(tmp_path), ("image", "audio"))
+    (tmp_path / "1.png").write_bytes(encode(PIXELS[0]))
+    assert data.holds(str(tmp_path), ("audio", "image")) == "image"
+
+
+def test_images_in_folders_have_no_sound(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(encode(PIXELS[0]))
+    with pytest.raises(UsageError, match=r"holds images, and no video with sound. Pictures and sounds go together in"):
+        data.load(str(tmp_path), "video + audio", size=16)

@@ -3,12 +3,14 @@
 import csv
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
 import withhold
 from withhold import data
-from withhold.data import cache
+from withhold.data import cache, images
 from withhold.errors import WithholdError
 from withhold.needs import parse
 
@@ -163,3 +165,23 @@ def test_a_text_gives_way_with_its_image(rows, no_room, tmp_path):
     assert (images[:, 0, 0, 0] // 10).tolist() == [1, 3]
     assert [coder.id_to_token(text[0]) for text in texts.tolist()] == ["word1", "word3"]
     assert samples.skipped == [("2.png", "not an image")]
+
+
+@pytest.mark.parametrize("form", ["folder", "parquet"])
+def test_of_what_is_not_wanted_whole_only_what_is_asked_for_is_decoded(image_folder, tmp_path, monkeypatch, form):
+    folder, _ = image_folder("a/1.png", "a/2.png", "b/1.png", size=(40, 32))
+    if form == "parquet":
+        names = ("a/1.png", "a/2.png", "b/1.png")
+        rows = [{"image": (folder / name).read_bytes(), "label": name[0]} for name in names]
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    source = folder if form == "folder" else tmp_path / "rows.parquet"
+    decoded, decode = [], images.decode
+    monkeypatch.setattr(images, "decode", lambda *given: decoded.append(1) or decode(*given))
+    peeked = data.load(source, size=16, channels=3, whole=False, cache_dir=tmp_path / "cache")
+    assert len(decoded) == 0
+    found = peeked.select([2]).batch([0])
+    assert len(decoded) == 1
+    whole = data.load(source, size=16, channels=3, cache_dir=tmp_path / "cache")
+    assert (found == whole.batch([2])).all()
+    assert peeked.labels.tolist() == whole.labels.tolist()
+    assert len(decoded) == 4

@@ -182,6 +182,43 @@ def test_a_vocabulary_is_of_common_words_in_lower_case():
     assert 1 not in pieces.encode("that").ids  # of pieces, although nobody has seen the word
 
 
+@pytest.mark.parametrize("name", ["words", "wordpiece:300"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("今日はいい天気です。Hello", ["今", "日", "は", "い", "い", "天", "気", "で", "す", "。", "hello"]),
+        ("ラーメンとiPhone15を", ["ラ", "ー", "メ", "ン", "と", "iphone15", "を"]),
+        ("我爱北京，天安门！", ["我", "爱", "北", "京", ",", "天", "安", "门", "!"]),
+        ("ที่นี่ดี", ["ที่", "นี่", "ดี"]),
+        ("ຂ້ອຍ မြန် ភាសា", ["ຂ້", "ອ", "ຍ", "မြ", "န်", "ភា", "សា"]),
+        ("한국어 텍스트", ["한국어", "텍스트"]),
+    ],
+)
+def test_scripts_without_spaces_are_read_character_by_character(name, text, said):
+    assert train_tokenizer(Lines([text] * 5), name, "here").encode(text).tokens == said
+
+
+@pytest.mark.parametrize("name", ["words", "wordpiece:300"])
+def test_scripts_with_spaces_are_read_as_bert_reads_them(name):
+    from tokenizers import pre_tokenizers
+
+    texts = [
+        "Naïve, don't! a_b 3.5% x\u00a0y",
+        "Ελλάδα και Россия",
+        "हिन्दी में",
+        "العربية",
+        "👍🏽 e\u0301 tiếng Việt",
+        "한국어 텍스트",
+    ]
+    tokenizer = train_tokenizer(Lines(texts * 5), name, "here")
+    bert = train_tokenizer(Lines(texts * 5), name, "here")
+    bert.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    for text in texts:
+        assert tokenizer.pre_tokenizer.pre_tokenize_str(text) == bert.pre_tokenizer.pre_tokenize_str(text)
+        if name == "words":  # pieces that are as frequent as others are numbered as it happens
+            assert tokenizer.encode(text).ids == bert.encode(text).ids
+
+
 @pytest.mark.parametrize(
     ("texts", "name", "error", "sentence"),
     [

@@ -90,6 +90,11 @@ def test_it_asks_all_four_ways_and_finds_what_there_is():
         assert row["chance_at_1"] == pytest.approx(right / among)
 
 
+def test_halves_of_one_sort_are_not_asked_for_where_each_item_is_alone_in_its_class():
+    rows = measure(make_task(Oracle(), pair_of_levels().select([0, 1])))
+    assert [row["direction"] for row in rows] == ["picture to sound", "sound to picture"]
+
+
 def test_an_encoder_that_says_nothing_is_worth_chance():
     class Constant(Oracle):
         def forward(self, items):

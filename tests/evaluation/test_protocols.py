@@ -5,6 +5,7 @@ from torch.nn import functional as F
 from withhold.errors import UsageError
 from withhold.evaluation import protocols
 from withhold.evaluation.protocols import finetune, knn, linear, lowshot
+from withhold.nets import logistic
 from withhold.nets.logistic import fit, moments
 
 
@@ -41,16 +42,16 @@ def test_the_strength_chosen_has_the_least_held_out_loss():
     labels = torch.arange(300) % 2
     x = torch.randn(300, 100, generator=rng)
     x[:, 0] += labels
-    losses = {s: F.cross_entropy(fit(x[:150], labels[:150], 2, s)(x[150:]), labels[150:]) for s in linear.STRENGTHS}
-    _, chosen = linear.choose(x[:150], labels[:150], x[150:], labels[150:], 2)
+    losses = {s: F.cross_entropy(fit(x[:150], labels[:150], 2, s)(x[150:]), labels[150:]) for s in logistic.STRENGTHS}
+    _, chosen = logistic.choose(x[:150], labels[:150], x[150:], labels[150:], 2)
     assert chosen == min(losses, key=losses.get)
-    assert chosen > min(linear.STRENGTHS)
+    assert chosen > min(logistic.STRENGTHS)
 
 
 @pytest.mark.parametrize("fraction", [0.2, 0.5])
 def test_holdout_parts_every_class(fraction):
     labels = torch.tensor([0] * 50 + [1] * 10 + [2] * 2 + [4] * 5)[torch.randperm(67)]
-    kept, held = linear.holdout(labels, fraction, torch.Generator().manual_seed(0))
+    kept, held = logistic.holdout(labels, fraction, torch.Generator().manual_seed(0))
     assert sorted([*kept.tolist(), *held.tolist()]) == list(range(67))
     for label, count in ((0, 50), (1, 10), (2, 2), (4, 5)):
         assert (labels[held] == label).sum() == max(1, round(fraction * count))
@@ -79,6 +80,24 @@ def test_lowshot_on_digits(digits, make_task):
     assert lowshot.measure(make_task(*digits)) == rows
 
 
+def test_lowshot_is_scikit_learns_on_standardised_features_of_unit_length(digits, make_task):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import Normalizer, StandardScaler
+
+    task = make_task(*digits)
+    scaler = StandardScaler().fit(task.bank.numpy())
+    bank, queries = (Normalizer().transform(scaler.transform(part.numpy())) for part in (task.bank, task.queries))
+    rng = torch.Generator().manual_seed(task.seed)
+    drawn = [lowshot.draw(task.labels, 1, rng) for _ in range(lowshot.DRAWS)]
+    theirs = [
+        LogisticRegression(C=1 / (10 * lowshot.STRENGTH), max_iter=2000, tol=1e-6)
+        .fit(bank[rows], task.labels[rows])
+        .score(queries, task.answers)
+        for rows in drawn
+    ]
+    assert lowshot.measure(task)[0]["value"] == pytest.approx(sum(theirs) / len(theirs), abs=0.01)
+
+
 def test_lowshot_leaves_out_shots_that_the_smallest_class_cannot_give(make_samples, make_task):
     samples = make_samples([0] * 12 + [1] * 6 + [2] * 30)
     assert [row["shots"] for row in lowshot.measure(make_task(samples, samples))] == [1, 5]
@@ -86,15 +105,26 @@ def test_lowshot_leaves_out_shots_that_the_smallest_class_cannot_give(make_sampl
 
 @pytest.mark.parametrize(
     ("protocol", "reason"),
-    [(linear, "the linear protocol needs two of each, one to choose its strength by"),
+    [(linear, "a linear probe needs two, one to choose its strength by"),
      (lowshot, "a draw needs something to draw from")],
 )  # fmt: skip
-def test_a_class_with_one_item_is_named(protocol, reason, make_samples, make_task):
+def test_a_class_with_one_item_is_left_out_and_named(protocol, reason, make_samples, make_task, caplog):
     samples = make_samples([0] * 5 + [1] + [2] * 5)
+    pairs = samples.select([*range(5), *range(6, 11)])
+    rows = protocol.measure(make_task(samples, samples))
+    assert caplog.messages == [f"classes are left out: of 'bee' zoo has one item to train on, and {reason}"]
+    assert [row["value"] for row in rows] == [row["value"] for row in protocol.measure(make_task(pairs, pairs))]
+    assert {row["n_test"] for row in rows} == {10}
+    assert rows[0]["n_train"] == (10 if protocol is linear else 2)
+
+
+def test_single_items_are_nothing_to_measure_with(make_samples, make_task):
+    samples = make_samples([0] * 5 + [1] + [2])
     with pytest.raises(UsageError) as error:
-        protocol.measure(make_task(samples, samples))
+        linear.measure(make_task(samples, samples))
     assert str(error.value) == (
-        f"Class 'bee' of zoo has one item to train on, and {reason}: label more of it, or leave the class out."
+        "Nothing can be measured: of 'bee', 'cat' zoo has one item to train on, and a linear probe needs two, one to "
+        "choose its strength by: label more of each class."
     )
 
 

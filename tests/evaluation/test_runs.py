@@ -8,6 +8,7 @@ from withhold.console import print_results
 from withhold.contract.tiny import RATE, sounds, videos
 from withhold.errors import UsageError
 from withhold.report import report
+from withhold.runs import embedder
 from withhold.runs import run as runs
 from withhold.runs.export import write_weights
 
@@ -24,7 +25,7 @@ def test_an_untrained_run_is_worth_what_its_control_is(make_run, photos_folder, 
     run = make_run(data=["digits" if there else "gone/digits"])
     encoder = run.untrained()
     nets.refresh_statistics(encoder, evaluation.plain_batches([data.load("digits", size=32, channels=1)], "cpu"))
-    write_weights(run.folder / "encoder.safetensors", encoder)
+    write_weights(run.folder / "encoder.safetensors", encoder, {})
     rows = run.evaluate(photos_folder, protocols=("knn", "linear"))
     values = {(row["encoder"], row["protocol"]): row["value"] for row in rows}
     assert values["trained", "knn"] == values["untrained", "knn"]
@@ -34,17 +35,20 @@ def test_an_untrained_run_is_worth_what_its_control_is(make_run, photos_folder, 
 def test_published_weights_are_a_row_and_no_control_starts_from_them(make_run, photos_folder, monkeypatch):
     started, build = [], runs.build_encoder
 
-    def published(config, seed):
+    def published(config, seed, begin=True):
         started.append(config["pretrained"])
         return build(config | {"pretrained": False}, 77 if config["pretrained"] else seed)
 
-    monkeypatch.setattr(runs, "build_encoder", published)
+    for module in (runs, embedder):
+        monkeypatch.setattr(module, "build_encoder", published)
     config = {"name": "convnet", "size": 32, "channels": 1, "pretrained": True}
     run = make_run(encoder=config, finished=False, data=["gone"])
-    write_weights(run.folder / "encoder.safetensors", published(config, 3))
+    write_weights(run.folder / "encoder.safetensors", published(config, 3), {})
     rows = run.evaluate(photos_folder, protocols=("knn",))
     assert [row["encoder"] for row in rows] == ["trained", "untrained", "start", "pixels"]
-    assert rows[0]["value"] == rows[2]["value"]
+    bank, queries = run.load_data(photos_folder).split(0.2, run.seed)
+    (own,) = evaluation.evaluate(run.start(), bank, queries, ("knn",), learned=[], pixels=False)
+    assert {row["value"] for row in rows if row["encoder"] == "start"} == {own["value"]}
     fresh = run.untrained().state_dict()
     assert started[-1] is False
     assert any((fresh[name] != value).any() for name, value in run.start().state_dict().items())
@@ -79,3 +83,21 @@ def test_a_pair_without_a_label_is_a_class_of_its_own():
     rows = evaluation.evaluate(encoder, bare, bare, ("crossmodal",), pixels=False)
     assert [row["direction"] for row in rows] == ["picture to sound", "sound to picture"]
     assert [row["chance_at_1"] for row in rows] == [pytest.approx(1 / 24)] * 2
+
+
+def test_an_evaluation_that_is_stopped_keeps_what_it_has_measured(make_run, photos_folder, tmp_path, monkeypatch):
+    (tmp_path / "patience.py").write_text(
+        "import os\n"
+        "def measure(task):\n"
+        "    if 'IMPATIENT' in os.environ:\n"
+        "        raise KeyboardInterrupt\n"
+        "    return [{'metric': 'patience', 'value': 1.0}]\n"
+    )
+    run, protocols = make_run(), ("knn", str(tmp_path / "patience.py"))
+    before = run.evaluate(photos_folder, protocols=protocols)
+    monkeypatch.setenv("IMPATIENT", "1")
+    with pytest.raises(KeyboardInterrupt):
+        run.evaluate(photos_folder, protocols=protocols)
+    kept = run.results()
+    assert sorted(map(str, kept)) == sorted(map(str, before))
+    assert kept[-1]["protocol"] == "knn" and kept[-1]["encoder"] == "trained"  # measured again

@@ -1,4 +1,5 @@
 import copy
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -42,6 +43,20 @@ def test_the_same_fresh_weights_are_worth_the_same_trained_or_untrained(encoder,
         assert rows[0]["value"] == rows[1]["value"]
         values.append(rows[0]["value"])
     assert values[0] != values[1]
+
+
+def test_a_start_keeps_its_own_statistics(encoder, digits, make_samples):
+    """As whoever takes it in place of the trained one has it; so does an encoder that is measured as it is."""
+    start = copy.deepcopy(encoder)
+    nets.refresh_statistics(start, plain_batches([make_samples([0] * 64)], "cpu"))
+    (own,) = evaluation.evaluate(start, *digits, ("knn",), learned=[], pixels=False)
+    controls = {"untrained": start, "start": start}
+    rows = evaluation.evaluate(
+        encoder, *digits, ("knn",), controls=controls, learned=[digits[0]], pixels=False, row="mine"
+    )
+    values = {row["encoder"]: row["value"] for row in rows}
+    assert list(values) == ["mine", "untrained", "start"]
+    assert values["start"] == own["value"] != values["untrained"]
 
 
 def test_a_share_of_few_items_has_wilsons_interval(encoder, make_samples):
@@ -206,3 +221,22 @@ def test_classes_that_are_numbers_are_matched_however_they_are_written(make_samp
     monkeypatch.setattr(classifier, "scores", lambda *_, **__: torch.eye(2)[[0, 1] * 6])
     (row,) = classifier.measure(replace(task, classifier=SimpleNamespace(classes=("2.0", "1.0"))))
     assert row["value"] == 1
+
+
+def test_an_interruption_says_what_is_missing_and_every_row_was_told(encoder, digits, tmp_path, caplog):
+    (tmp_path / "patience.py").write_text(
+        "def measure(task):\n"
+        "    if task.row == 'untrained':\n"
+        "        raise KeyboardInterrupt\n"
+        "    return [{'metric': 'patience', 'value': 1.0}]\n"
+    )
+    rows = []
+    with caplog.at_level("INFO"), pytest.raises(KeyboardInterrupt):
+        evaluation.evaluate(
+            encoder, *digits, ("knn", str(tmp_path / "patience.py")), controls={"untrained": encoder},
+            report=rows.append,
+        )  # fmt: skip
+    told = [(row["encoder"], row["protocol"]) for row in rows]
+    assert told == [("trained", "knn"), ("trained", "patience"), ("untrained", "knn")]
+    assert re.fullmatch(r"measuring: untrained, knn, patience; about \d+ s left", caplog.messages[1])
+    assert caplog.messages[-1] == "not measured: untrained by patience, pixels by knn, pixels by patience"

@@ -49,7 +49,7 @@ def test_texts_are_measured_beside_their_controls(samples):
         ("knn", "linear", "lowshot", "finetune"),
         controls={"untrained": encoder},
         supervised=True,
-        budget=640,
+        budget=2400,
     )
     assert {row["encoder"] for row in rows} == {"trained", "untrained", "supervised", "tf-idf"}
     found = {(row["encoder"], row["protocol"]): row["value"] for row in rows}

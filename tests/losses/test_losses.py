@@ -41,6 +41,30 @@ def test_nt_xent_of_equal_embeddings_is_its_trivial_value():
     assert losses.nt_xent(torch.ones(6, 4), torch.ones(6, 4), 0.1).item() == pytest.approx(math.log(11))
 
 
+def test_nearest_is_the_row_at_the_least_distance():
+    first, second = random(5, 3), random(7, 3, seed=1)
+    expected = [min(range(7), key=lambda j, x=x: float((x - second[j]).norm())) for x in first]
+    assert losses.nearest(first, second).tolist() == expected
+
+
+def test_off_diagonal_sums_the_squares_of_different_dimensions():
+    matrix = random(4, 4)
+    expected = sum(float(matrix[i, j]) ** 2 for i in range(4) for j in range(4) if i != j)
+    assert losses.off_diagonal(matrix).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_directions_count_what_embeddings_spread_over():
+    circle = torch.tensor([[math.cos(a), math.sin(a), 0.0] for a in torch.arange(64) * math.pi / 32])
+    assert losses.directions(5 * circle).item() == pytest.approx(2, rel=1e-4)
+    assert losses.directions(random(64, 1) * torch.ones(1, 3)).item() == pytest.approx(1, rel=1e-4)
+    assert losses.directions(torch.ones(8, 3)) == 0
+    spread = F.normalize(random(50, 4), dim=1)
+    strength = torch.linalg.eigvalsh(torch.cov(spread.T))
+    assert losses.directions(spread).item() == pytest.approx(
+        (strength.sum() ** 2 / (strength**2).sum()).item(), rel=1e-4
+    )
+
+
 def test_regression_is_the_squared_distance_on_the_sphere():
     predicted, target = random(6, 4), random(6, 4, seed=1)
     distance = (F.normalize(predicted, dim=1) - F.normalize(target, dim=1)).square().sum(1).mean()

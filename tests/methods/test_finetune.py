@@ -10,7 +10,8 @@ from withhold import data, nets
 from withhold.contract import Trial
 from withhold.errors import UsageError
 from withhold.methods import build, find
-from withhold.methods.transfer.finetune import STRENGTH, Finetune
+from withhold.methods.transfer.finetune import Finetune
+from withhold.nets import logistic
 from withhold.training import Plan, fit
 
 CLASSES = ("red", "green", "blue")
@@ -84,12 +85,18 @@ def test_the_head_starts_as_the_linear_probe_of_the_encoder_as_it_is():
     from sklearn.preprocessing import StandardScaler
 
     method, samples = make(freeze="all").train(), stream()
+    method.seed(0)
     method.prepare(labelled=samples)
     torch.testing.assert_close(method.shares, torch.tensor([12.0, 6, 2]) / 20)
     features = nets.features(method.encoder, samples).double().numpy()
     x = StandardScaler().fit_transform(features)
+    same = torch.Generator().manual_seed(0)  # as the method's own
+    rows, seed = torch.randperm(20, generator=same), torch.randint(2**31, (1,), generator=same).item()
+    held_out = torch.Generator().manual_seed(seed)
+    labels = torch.from_numpy(samples.labels)
+    _, strength = logistic.probe(torch.from_numpy(x).float()[rows], labels[rows], 3, held_out)
     # `fit` ends at a tolerance of its own, hence probabilities and not weights are compared.
-    peer = LogisticRegression(C=1 / (20 * STRENGTH), tol=1e-8, max_iter=1000).fit(x, samples.labels)
+    peer = LogisticRegression(C=1 / (20 * strength), tol=1e-8, max_iter=1000).fit(x, samples.labels)
     said = method.eval().classify(next(nets.batches(samples, torch.arange(20), "cpu"))).softmax(1)
     torch.testing.assert_close(said.detach().double(), torch.from_numpy(peer.predict_proba(x)), atol=2e-3, rtol=0)
     random = make(probe=False)

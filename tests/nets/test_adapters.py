@@ -311,3 +311,12 @@ def test_what_fits_published_weights_can_be_built_without_them(transformers, tmp
     known = theirs.state_dict()
     assert all(state[name].shape == value.shape for name, value in known.items())
     assert all(torch.equal(state[name], value) for name, value in known.items()) == weights
+
+
+def test_the_size_that_weights_were_trained_on_is_the_processors_or_the_configurations(transformers, tmp_path):
+    save(tmp_path, vit_config(transformers), transformers.ViTModel)
+    assert nets.published_size(f"hf:{tmp_path}") == 32
+    for said in ({"size": {"height": 40, "width": 40}}, {"size": {"shortest_edge": 48}, "crop_size": 40}):
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+        assert nets.published_size(f"hf:{tmp_path}") == 40
+    assert (nets.published_size("efficientnet-lite0"), nets.published_size("convnet")) == (224, 0)

@@ -1,13 +1,15 @@
-"""EfficientNet-Lite0: its published weights are read, and see what they saw where they come from."""
+"""EfficientNet-Lite0: its published weights are read, and see what they saw where they come from; and sounds."""
 
+import csv
 import importlib.util
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_sample_images
 from torch.nn import functional as F
 
-from withhold import nets
+from withhold import data, evaluation, nets, views
 from withhold.errors import UsageError, WithholdError
 from withhold.nets import efficientnet
 
@@ -68,6 +70,54 @@ def test_padding_goes_to_the_right_and_the_bottom_where_it_is_odd(pixels, kernel
             top, left = row * stride - before, column * stride - before
             part = image[0, 0, max(0, top) : top + kernel, max(0, left) : left + kernel]
             assert found[row, column] == pytest.approx(part.sum().item(), rel=1e-5)
+
+
+def test_sounds_are_seen_as_pictures_of_their_spectrograms():
+    hearing = nets.build("audio-efficientnet-lite0", rate=8000, pretrained=True).eval()
+    sight = nets.build("efficientnet-lite0", size=128, channels=3, pretrained=True).eval()
+    sounds = 0.1 * torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
+    spectrograms = (views.log_mel(sounds, 8000, 128, 0.064) + 13) / 4
+    with torch.inference_mode():
+        maps = hearing.maps(sounds)
+        torch.testing.assert_close(maps, sight.blocks(spectrograms.expand(-1, 3, -1, -1)), rtol=1e-3, atol=1e-4)
+    assert maps.shape == (2, hearing.dim, hearing.grid, 4)
+    before = hearing.state_dict()["blocks.0.1.running_mean"].clone()
+    nets.refresh_statistics(hearing, [sounds])
+    assert torch.equal(hearing.state_dict()["blocks.0.1.running_mean"], before), "batch statistics are held"
+
+
+def chirps(count, rate=8000):
+    """Tones that rise or fall by the same path, at other speeds and pitches, in noise: int16 [n, rate], labels."""
+    rng, time = np.random.default_rng(0), np.arange(rate) / rate
+    sounds = []
+    for number in range(count):
+        low, high = 300 * rng.uniform(0.8, 1.2), 2500 * rng.uniform(0.8, 1.2)
+        wave = np.sin(2 * np.pi * (low * time + (high - low) * time**2 / 2)) + 0.1 * rng.standard_normal(rate)
+        sounds.append((8000 * wave[:: (1, -1)[number % 2]]).astype(np.int16))
+    return sounds, [("rising", "falling")[number % 2] for number in range(count)]
+
+
+def test_what_the_weights_know_of_pictures_tells_what_rises_from_what_falls():
+    """Which the mean and the deviation of each band cannot."""
+    sounds, labels = chirps(40)
+    samples = data.load(({"array": sounds, "sampling_rate": 8000}, labels), "audio")
+    train, test = samples.select(range(20)), samples.select(range(20, 40))
+    hearing = nets.build("audio-efficientnet-lite0", rate=8000, pretrained=True)
+    found = {row["encoder"]: row["value"] for row in evaluation.evaluate(hearing, train, test, ("linear",))}
+    assert found["trained"] == 1
+    assert found["spectrogram"] < 0.8
+
+
+def test_sounds_of_the_world_are_told_apart_better_than_by_their_bands(real_data):
+    """Every other class of ESC-10, one fold to learn from and one to be measured on."""
+    with open(real_data / "esc10" / "meta.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["fold"] in "12" and int(row["target"]) % 2 == 0]
+    paths = [str(real_data / "esc10" / "audio" / row["filename"]) for row in rows]
+    samples = data.load((paths, [row["category"] for row in rows]), "audio", rate=16_000, seconds=5.0)
+    folds = [samples.select([i for i, row in enumerate(rows) if row["fold"] == fold]) for fold in "12"]
+    hearing = nets.build("audio-efficientnet-lite0", rate=16_000, pretrained=True)
+    found = {row["encoder"]: row["value"] for row in evaluation.evaluate(hearing, *folds, ("linear",))}
+    assert found["trained"] > found["spectrogram"] + 0.05
 
 
 def test_weights_that_are_absent_or_others_are_named(monkeypatch, tmp_path):

@@ -15,8 +15,8 @@ IMAGES = [
     "convnet", "fineconv", "lenet", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small", "efficientnet-lite0",
 ]  # fmt: skip
 OTHERS = [
-    "audio-cnn", "audiovisual", "conv3d", "convnet-lstm", "r2plus1d-18", "split-convnet", "text-transformer",
-    "word-vectors",
+    "audio-cnn", "audio-efficientnet-lite0", "audiovisual", "conv3d", "convnet-lstm", "r2plus1d-18", "split-convnet",
+    "text-transformer", "word-vectors",
 ]  # fmt: skip
 HALVES = (slice(0, 128), slice(128, 256))
 LIGHT = ["convnet", "fineconv", "lenet", "resnet18", "vit-tiny"]

@@ -1,10 +1,12 @@
 """Encoders of sounds, and of sights and sounds."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from withhold import nets, views
+from withhold import data, nets, views
+from withhold.errors import UsageError
 from withhold.nets.statistics import refresh_statistics
 
 RATE = 8000
@@ -58,6 +60,16 @@ def test_any_length_of_sound_passes_and_a_single_one_is_named(hearing):
         assert hearing(sounds(2, 0.3)).shape == (2, 256)
     with pytest.raises(ValueError, match=r"\[n, samples\], not \[8000\]: give a single one as sound\[None\]"):
         hearing(sounds(1)[0])
+
+
+@pytest.mark.parametrize("name", ["audio-cnn", "audiovisual"])
+def test_sounds_of_another_rate_are_refused_and_not_misheard(name):
+    encoder = nets.build(name, **{key: value for key, value in inputs().items() if key in nets.takes(name)})
+    heard = data.load({"array": [np.arange(9000, dtype=np.int16)], "sampling_rate": 16_000}, "audio")
+    with pytest.raises(UsageError, match="read at 16,000 samples a second, and the encoder takes 8,000: read it "):
+        nets.features(encoder, heard)
+    heard = data.load({"array": [np.arange(9000, dtype=np.int16)], "sampling_rate": 16_000}, "audio", rate=RATE)
+    assert nets.features(encoder, heard).shape == (1, encoder.dim)
 
 
 @pytest.mark.parametrize("name", ["audio-cnn", "audiovisual"])

@@ -1,13 +1,15 @@
 """Several runs side by side."""
 
+from withhold.console import print_comparison
 from withhold.report.compare import column, compare
 
 
-def test_a_row_holds_what_the_run_is_and_what_came_out(make_run):
+def test_a_row_holds_what_the_run_is_and_what_came_out(make_run, capsys):
     results = [
         {"encoder": encoder, "protocol": "knn", "metric": "accuracy", "value": value, "data": "digits", "n_test": 8}
         for encoder, value in [("trained", 0.75), ("untrained", 0.5), ("pixels", 0.25)]
     ]
+    results.append({**results[0], "encoder": "start", "value": 0.625})
     results.append({**results[0], "protocol": "lowshot", "shots": 5, "value": 0.4, "deviation": 0.1})
     results.append({**results[0], "data": "photos", "value": 0.1})
     done, begun = make_run("done", results=results), make_run("begun", rows=[], finished=False)
@@ -16,7 +18,12 @@ def test_a_row_holds_what_the_run_is_and_what_came_out(make_run):
         "run": str(done.folder), "method": "rotation", "encoder": "convnet", "data": "digits", "seed": 3,
         "steps": 20, "seconds": 10.0, "loss": 0.5,
     }  # fmt: skip
-    assert first == about | {"measured on": "digits", "knn": 0.75, "lowshot 5/class": 0.4, "knn untrained": 0.5}
+    measures = {"knn": 0.75, "lowshot 5/class": 0.4, "knn untrained": 0.5, "knn start": 0.625}
+    assert first == about | {"measured on": "digits"} | measures
+    print_comparison([first, other])
+    said = capsys.readouterr().out
+    assert "0.75 (0.5, 0.625)" in said
+    assert "In brackets: the same encoder untrained, and as its training began." in said
     assert other == about | {"measured on": "photos", "knn": 0.1}
     assert second == {
         "run": str(begun.folder), "method": "rotation", "encoder": "convnet", "data": "digits", "seed": 3

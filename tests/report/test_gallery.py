@@ -113,3 +113,10 @@ def test_a_sound_is_shown_as_its_spectrogram():
         assert image.size == (192, 96)
         bright = np.asarray(image).astype(int).mean(1).argmax()
     assert 19 < bright < 48, "a tone of about 1,000 Hz of 2,000 lies high in the picture"
+
+
+@pytest.mark.parametrize("name", ["simclr", "moco", "byol", "lejepa"])
+def test_what_two_views_withhold_is_the_other_view(name):
+    method = build(find(name), nets.build("convnet", size=16, channels=3), {}).eval()
+    images = np.random.default_rng(0).integers(0, 255, (12, 16, 16, 3), np.uint8)
+    assert list(gallery.columns(method, [data.load(images)], 0)) == ["seen", "said", "other view"]

@@ -70,6 +70,17 @@ def test_the_report_says_all_there_is_to_say(make_run, make_samples):
     assert page.images == 8 + 6 * 9  # eight samples, and six rows of a query and its neighbours
 
 
+@pytest.mark.parametrize("published", [True, False])
+def test_what_a_training_began_with_stands_beside_its_numbers(make_run, published):
+    encoder = {"name": "convnet", "size": 32, "channels": 1, "pretrained": published}
+    results = [*RESULTS, {**RESULTS[0], "encoder": "start", "value": 0.625}]
+    lineage = [] if published else [{"method": "simclr", "data": ["digits"], "digest": ""}]
+    page = Page(report.write(make_run(results=results, encoder=encoder, finished=False, lineage=lineage)))
+    name = "published weights" if published else "start"
+    assert f"on digits, untrained: 50.0%, {name}: 62.5%" in page.text
+    assert f"{name.capitalize()}, frozen" in page.text
+
+
 def test_each_data_set_has_a_table_of_its_own(make_run):
     other = {**RESULTS[0], "data": "photos", "value": 0.125, "n_test": 7}
     page = Page(report.write(make_run(results=[*RESULTS, other])))
@@ -152,6 +163,8 @@ def test_names_are_shown_as_they_are_and_never_run(make_run, make_samples):
     page = Page(report.write(make_run("other", data=[wild]), samples))
     assert "<script" not in page.source
     assert wild in page.text
+    samples = Samples(plain.array, np.array(["caf\udce9.png"] * len(plain)))
+    assert "caf\\udce9.png" in Page(report.write(make_run("third"), samples)).text
 
 
 def test_the_demo_shows_its_runs_beside_the_controls(make_run, make_samples, tmp_path):

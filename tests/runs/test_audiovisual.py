@@ -1,8 +1,10 @@
 """A run that learned from pairs, from the manifest to embeddings of either half and pictures of where a sound is."""
 
+import json
 import shlex
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -12,6 +14,7 @@ from tests.data.recordings import tone, write_sound, write_video
 from withhold.answers import apply
 from withhold.cli import main
 from withhold.data.images import encode
+from withhold.errors import UsageError
 from withhold.runs import export
 
 RATE = 4000
@@ -32,6 +35,9 @@ def folder(tmp_path_factory):
         lines.append(f"pictures/{i}.png,sounds/{i}.wav,{['low', 'high'][bright]}")
     lines.append("pictures/none.png,sounds/0.wav,low")
     (folder / "pairs.csv").write_text("\n".join(lines))
+    heard = [f"{i}.wav,{['low', 'high'][i % 2]}" for i in range(8)]
+    (folder / "heard.csv").write_text("\n".join(["path,label", *heard]))
+    write_sound(folder / "recordings" / "long.wav", np.concatenate([tone(200, 2, RATE), tone(1200, 3, RATE)]), RATE)
     return folder
 
 
@@ -47,6 +53,22 @@ def test_what_has_no_partner_is_listed_in_the_run(run):
         "stream,item,reason", "clips,pictures/none.png,missing", "file",
     ]  # fmt: skip
     assert (run.folder / "report.html").is_file()
+
+
+def test_the_run_says_what_its_encoder_makes_of_pictures_and_sounds(run):
+    assert run.config["encoder"]["rate"] == run.config["decoding"]["rate"] == RATE
+    assert run.config["decoding"]["seconds"] == 0.25
+    assert run.config["prepared"] == {
+        "sight": {"mean": [0.5] * 3, "deviation": [0.25] * 3},
+        "hearing": {"bands": 40, "window": 0.025, "mean": [-13.0], "deviation": [4.0]},
+    }
+
+
+def test_a_file_at_another_rate_is_heard_at_the_run_s(run, tmp_path):
+    for name, rate in (("a", RATE), ("b", 44_100)):
+        write_sound(tmp_path / name / "1.wav", tone(700, 0.5, rate), rate)
+    same, other = (np.array(run.embed(str(tmp_path / name))["embedding"][0].as_py()) for name in "ab")
+    assert same @ other > 0.999 * np.linalg.norm(same) * np.linalg.norm(other)
 
 
 def test_pictures_sounds_and_pairs_are_embedded_in_one_space(run, folder, caplog):
@@ -73,6 +95,43 @@ def test_videos_are_taken_with_their_sounds_or_without(run, tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(withhold.errors.WithholdError, match="none is empty"):
         run.embed(str(tmp_path / "none"))
+
+
+def test_each_window_is_a_row_with_its_time(run, tmp_path, capsys):
+    """Of a sound, of a video with its sound; what is no series says so."""
+    rising = np.concatenate([tone(200 * step, 0.2, RATE) for step in range(1, 8)])
+    write_sound(tmp_path / "s" / "low" / "long.wav", rising, RATE)
+    write_sound(tmp_path / "s" / "high" / "short.wav", tone(1200, 0.2, RATE), RATE)
+    sounds = str(tmp_path / "s")
+    assert main(["embed", str(run.folder), sounds, "--windows", "--out", str(tmp_path / "e.parquet")]) == 0
+    table = pyarrow.parquet.read_table(tmp_path / "e.parquet")
+    assert table.column_names == ["path", "start", "end", "label", "embedding"]
+    assert table["path"].to_pylist() == ["high/short.wav"] + ["low/long.wav"] * 6
+    assert table["start"].to_pylist() == [0, 0, 0.25, 0.5, 0.75, 1, 1.15]
+    assert table["end"].to_pylist() == [0.2, 0.25, 0.5, 0.75, 1, 1.25, 1.4]
+    assert table["label"].to_pylist() == ["high"] + ["low"] * 6
+    vectors = np.array(table["embedding"].to_pylist())
+    whole = np.array(run.embed(sounds)["embedding"].to_pylist())
+    assert np.abs(whole - [vectors[0], vectors[1:].mean(0)]).max() < 1e-5
+
+    assert main(["search", "build", str(tmp_path / "e.parquet"), "--out", str(tmp_path / "index")]) == 0
+    capsys.readouterr()
+    assert main(["search", "query", str(tmp_path / "index"), "low/long.wav#1.3"]) == 0
+    header, *rows = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert header == ["distance", "path", "time", "label"]
+    assert ["low/long.wav", "0:00.0-0:00.2", "low"] in [row[1:] for row in rows]
+    assert "0:01.1-0:01.4" not in [row[2] for row in rows if "long" in row[1]], "it is not what it asked with"
+    asked = ["search", "query", str(tmp_path / "index"), f"{sounds}/low/long.wav#1.3", "--run", str(run.folder)]
+    assert main([*asked, "-k", "1", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["results"]
+    assert (found["start"], found["end"]) == (1.15, 1.4)
+    assert found["distance"] == pytest.approx(0, abs=1e-6)
+
+    write_video(tmp_path / "v" / "a.mkv", np.zeros((8, 32, 32, 3), np.uint8), 8, tone(200, 1, RATE), RATE)
+    assert run.embed(str(tmp_path / "v"), windows=True)["start"].to_pylist() == [0, 0.25, 0.5, 0.75]
+    (tmp_path / "a.png").write_bytes(encode(np.zeros((32, 32, 3), np.uint8)))
+    with pytest.raises(UsageError, match="each image is seen as a whole, and has no windows: leave them out"):
+        run.embed(str(tmp_path / "a.png"), windows=True)
 
 
 def test_a_picture_that_goes_with_two_sounds_is_drawn_twice(folder, tmp_path):
@@ -103,12 +162,16 @@ def test_the_commands_of_the_docs_run(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder)
     page = (ROOT / "docs" / "audiovisual.md").read_text(encoding="utf-8")
     for line in [line for line in page.splitlines() if line.startswith("withhold ")]:
-        words = shlex.split(line.replace("--minutes 10", "--epochs 1 --batch-size 8"))
+        words = shlex.split(line.partition(" #")[0].replace("--minutes 10", "--epochs 1 --batch-size 8"))
         assert main(words[1:]) == 0, line
     said = capsys.readouterr().out
     assert "picture to sound" in said
     assert "Wrote 24 embeddings of 128 numbers to sounds.parquet" in said
     assert "Wrote 72 files to drawn" in said
+    assert "Wrote 5 embeddings of 1,280 numbers to windows.parquet" in said
+    page = (folder / "found.html").read_text()
+    assert "Nearest to long.wav 0:02.0-0:03.0" in page
+    assert page.count("<audio") == 5
     drawn = Image.open(folder / "drawn" / "pictures" / "3-place.png")
     assert (drawn.size, drawn.mode) == ((32, 32), "RGB")
 

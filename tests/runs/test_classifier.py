@@ -76,6 +76,11 @@ def test_one_folder_and_a_few_labels_make_a_classifier(folder, capsys):
     assert "What it saw" in (run.folder / "report.html").read_text()
     with pytest.raises(UsageError, match=r"was trained with labels .*few\.csv, not .*all\.csv"):
         withhold.train("./toy.py", "pictures", labels="all.csv", epochs=8, size=16, out="run", resume=True)
+    labels = (folder / "few.csv").read_text()
+    (folder / "few.csv").write_text(labels.replace("naught", "zero"))  # the file of before, with other names in it
+    with pytest.raises(UsageError, match=r"was trained with classes .*'naught'.*, not .*'zero'"):
+        withhold.train("./toy.py", "pictures", labels="few.csv", epochs=8, size=16, out="run", resume=True)
+    (folder / "few.csv").write_text(labels)
     assert run.method.classes == tuple(sorted(NAMES))
     inside = run.method.encoder.state_dict()
     assert all(torch.equal(value, inside[key]) for key, value in run.encoder.state_dict().items())
@@ -131,9 +136,21 @@ def test_labels_of_the_first_folder_say_nothing_of_the_second(folder, caplog):
     assert [line for line in caplog.messages if line.startswith("measuring:")] == ["measuring: trained, classifier"]
 
 
-def test_a_run_says_whether_it_goes_on_or_starts(folder, caplog):
-    options = {"labels": "few.csv", "epochs": 0.1, "size": 16, "out": "run", "resume": True}
+def interrupted(*arguments, **options):
+    raise KeyboardInterrupt
+
+
+def test_a_run_says_whether_it_goes_on_or_starts(folder, caplog, monkeypatch):
+    options = {"labels": "few.csv", "epochs": 0.1, "size": 16, "out": "run"}
     caplog.set_level("INFO", "withhold")
+    with pytest.raises(UsageError, match=r"There is no run in run to go on with: leave --resume out to start one\."):
+        withhold.train("./toy.py", "pictures", **options, resume=True)
+    assert not (folder / "run").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr("withhold.training.fit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            withhold.train("./toy.py", "pictures", **options)
+    options["resume"] = True
     withhold.train("./toy.py", "pictures", **options)
     assert "run has no checkpoint yet: it starts from the beginning" in caplog.messages
     withhold.train("./toy.py", "pictures", **options)

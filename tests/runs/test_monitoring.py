@@ -51,3 +51,14 @@ def test_labels_that_nobody_told_are_measured_on(make_samples):
     assert (len(bank), len(queries)) == (15, 5)
     assert (np.concatenate([bank.labels, queries.labels]) >= 0).all()
     assert "knn" in monitoring.look(nets.build("convnet", size=32, channels=1), bank, queries)
+
+
+def test_labels_that_were_told_before_are_not_measured_on(make_samples):
+    """By an earlier training, whose encoder this one goes on from."""
+    samples = make_samples(200)
+    told = set(samples.select(range(20)).digests())
+    bank, queries = monitoring.choose(needs(images="image"), {"images": samples}, told)
+    assert len(queries) == 45
+    assert not told & {*bank.digests(), *queries.digests()}
+    _, queries = monitoring.choose(needs(images="image"), {"images": samples}, samples.digests())
+    assert not len(queries)

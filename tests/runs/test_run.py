@@ -47,3 +47,32 @@ def test_a_run_on_data_in_memory_holds_them(photos, tmp_path, caplog):
     with caplog.at_level("INFO"):
         run.evaluate((photos[24:48], np.arange(24) % 2), protocols=("knn",))
     assert "the training data" not in caplog.text
+
+
+def test_a_run_that_has_ended_goes_on_where_it_is_given_more(photos, tmp_path):
+    options = {"size": 16, "batch_size": 8, "out": tmp_path / "run"}
+    first = withhold.train("rotation", photos[:24], epochs=1, **options)
+    weights, began = (first.folder / "encoder.safetensors").read_bytes(), [row["loss"] for row in first.rows()]
+    longer = withhold.train("rotation", photos[:24], epochs=3, resume=True, **options)
+    assert [row["step"] for row in longer.rows()] == list(range(1, 10))
+    assert [row["loss"] for row in longer.rows()[:3]] == began
+    assert longer.config["training"]["epochs"] == 3
+    assert longer.config["outcome"]["steps"] == 9
+    assert (longer.folder / "encoder.safetensors").read_bytes() != weights
+    assert longer.rows()[4]["lr"] > longer.rows()[2]["lr"]  # along the longer course, which has not yet come down
+    for wrong in ({"epochs": 2}, {"minutes": 1.0}, {"epochs": 4, "lr": 1.0}):
+        with pytest.raises(UsageError, match="was trained with"):
+            withhold.train("rotation", photos[:24], resume=True, **options, **wrong)
+
+
+def test_minutes_of_a_run_that_has_ended_are_counted_at_its_own_pace(photos, tmp_path):
+    options = {"size": 16, "batch_size": 8, "out": tmp_path / "run"}
+    first = withhold.train("rotation", photos[:24], minutes=0.01, **options)
+    longer = withhold.train("rotation", photos[:24], minutes=0.02, resume=True, **options)
+    assert longer.config["outcome"]["steps"] == 2 * first.config["outcome"]["steps"]
+
+
+def test_few_labels_need_no_ten_minutes(photos, tmp_path):
+    labelled = (photos[:24], np.arange(24) % 2)
+    run = withhold.train("finetune", labelled, size=8, batch_size=24, out=tmp_path / "run", no_report=True)
+    assert run.config["outcome"]["steps"] == 100

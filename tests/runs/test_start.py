@@ -15,6 +15,7 @@ from withhold.cli import main
 from withhold.data.tables import Lines
 from withhold.data.texts import train_tokenizer
 from withhold.errors import UsageError
+from withhold.nets import registry
 
 
 @pytest.fixture
@@ -146,7 +147,14 @@ def test_a_run_needs_no_folder_that_its_model_came_from(folder):
     assert all(torch.equal(value, began[name]) for name, value in again.start().state_dict().items())
     assert same(again.encoder, "second/encoder.safetensors")
     assert again.encoder.mean.flatten().tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert main(["export", "second", "--to", "safetensors", "--out", "vit.safetensors"]) == 0
+    again.embed("photos/")
     (folder / "second").rename(folder / "moved")
+    exported = withhold.load("vit.safetensors")
+    assert same(exported.encoder, "vit.safetensors")
+    assert str(folder) not in exported.weights.read_bytes()[:20_000].decode("latin-1")
+    start = withhold.train("rotation", "photos/", encoder="vit.safetensors", epochs=0.5, batch_size=8, out="fourth")
+    assert same(start.start(), "vit.safetensors")
     third = withhold.train("rotation", "photos/", encoder="moved", epochs=0.5, batch_size=8, out="third")
     shutil.rmtree("moved")
     third = withhold.load("third")
@@ -182,3 +190,47 @@ def test_published_weights_are_low_in_learning_rate_and_stay_in_the_run(folder):
     assert same(began, "named/start.safetensors")
     assert same(began, "named/encoder.safetensors")  # a probe leaves it as it is, its statistics too
     assert run.classify("photos/").column_names == ["path", "class", "probability"]
+
+
+def test_labels_that_the_first_training_was_told_are_no_measure_of_the_second(folder, caplog):
+    words = {"labels": "few.csv", "epochs": 2, "size": 16, "batch_size": 4, "out": "taught"}
+    withhold.train("mixmatch", "photos/", **words)
+    run = withhold.train("rotation", "photos/", labels="few.csv", encoder="taught", epochs=2, batch_size=8, out="later")
+    assert not any("knn" in row for row in run.rows())
+    with pytest.raises(UsageError, match="was told the labels of all items"):
+        run.evaluate("photos/", labels="few.csv", protocols=("knn",))
+    shutil.rmtree("taught")
+    told = (run.folder / "told.csv").read_text()
+    withhold.train("rotation", "photos/", labels="few.csv", encoder="taught", epochs=2, batch_size=8, out="later",
+                   resume=True)  # fmt: skip
+    assert (run.folder / "told.csv").read_text() == told
+    assert told.count("(an earlier training)") == 8
+
+
+class Own(torch.nn.Module):
+    """Somebody's own network."""
+
+    def __init__(self):
+        super().__init__()
+        self.dim, self.layer = 6, torch.nn.Conv2d(3, 6, 4, stride=4)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_somebodys_own_module_is_trained_and_given_again(folder, pretrained):
+    module = Own()
+    weights = {name: value.clone() for name, value in module.state_dict().items()}
+    options = {"size": 16, "epochs": 0.5, "batch_size": 8, "out": "own", "pretrained": pretrained}
+    withhold.train("rotation", "photos/", encoder=module, **options)
+    assert all(torch.equal(value, weights[name]) for name, value in module.state_dict().items())
+    registry._LENT.clear()  # another process
+    with pytest.raises(UsageError, match="It was made around a module of class Own: give that, as encoder=MODULE"):
+        withhold.load("own").encoder  # noqa: B018
+    run = withhold.load("own", encoder=Own())
+    assert same(run.encoder, "own/encoder.safetensors")
+    began = {name.removeprefix("network."): value for name, value in run.start().state_dict().items()}
+    assert all(torch.equal(began[name], value) for name, value in weights.items()) == pretrained
+    rows = run.evaluate("photos/", labels="all.csv", protocols=("knn",), test_fraction=0.5)
+    assert [row["encoder"] for row in rows] == ["trained", "untrained", *["start"] * pretrained, "pixels"]

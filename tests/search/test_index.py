@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 from withhold import search
 from withhold.errors import UsageError, WithholdError
 from withhold.search import index as module
+from withhold.search import rows
 
 
 def table(vectors, paths=None, **columns):
@@ -116,7 +117,7 @@ def test_names_of_any_kind(tmp_path):
 
 
 def test_a_parquet_file_is_read_in_pieces_and_keeps_what_it_knows(vectors, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 64)
+    monkeypatch.setattr(rows, "CHUNK", 64)
     about = {"withhold": '{"source": "/data/photos", "encoder": "abc"}'}
     labels = [f"class {i % 3}" for i in range(500)]
     for name, part in {
@@ -143,6 +144,50 @@ def test_a_query_of_another_encoder_is_refused(vectors, tmp_path):
         index.query(embedded(vectors[:1], "two"))
     with pytest.raises(UsageError, match="holds 2 items: give the path of a single one"):
         index.query(embedded(vectors[:2], "one"))
+
+
+# Windows of long items.
+
+
+@pytest.fixture
+def windows(tmp_path):
+    """Two recordings of three windows each, the last of which overlaps; each vector points its own way."""
+    spans = {"start": [0.0, 5.0, 7.5] * 2, "end": [5.0, 10.0, 12.5] * 2, "label": ["x"] * 6}
+    return search.build(table(np.eye(6) + 0.1, ["a#1.wav"] * 3 + ["it's.wav"] * 3, **spans), tmp_path / "index")
+
+
+def test_a_window_is_found_with_its_time_and_asked_for_by_it(windows):
+    found = windows.query(np.eye(6)[4], 1)
+    expected = {"path": "it's.wav", "start": 5.0, "end": 10.0, "label": "x"}
+    assert found.drop_columns("distance").to_pylist() == [expected]
+    for asked, row in (("it's.wav#0", 3), ("it's.wav#6", 4), ("it's.wav#9.5", 5), ("it's.wav#12.5", 5)):
+        found = windows.query(asked, 6)
+        assert found.num_rows == 5, "all but itself"
+        assert windows.row(asked)["embedding"][0].as_py() == pytest.approx(
+            (np.eye(6)[row] + 0.1) / np.linalg.norm(np.eye(6)[row] + 0.1)
+        )
+        assert (expected in found.drop_columns("distance").to_pylist()) == (row != 4)
+
+
+def test_a_whole_recording_asks_by_the_mean_of_its_windows(windows):
+    found = windows.query("a#1.wav", 6)
+    assert found["path"].to_pylist() == ["it's.wav"] * 3
+    mean = brute(np.eye(6)[3:] + 0.1, (np.eye(6)[:3] + 0.1).sum(0))
+    np.testing.assert_allclose(found["distance"].to_numpy(), mean, atol=1e-6)
+
+
+def test_a_window_that_is_not_there_is_said(windows, small):
+    with pytest.raises(UsageError, match=r"it's\.wav has no window at 13: it goes from 0 to 12\.5\."):
+        windows.query("it's.wav#13")
+    with pytest.raises(UsageError, match=r"has no row 'a#1\.wav#x'"):
+        windows.query("a#1.wav#x")
+    with pytest.raises(UsageError, match=r"7\.png was not embedded by window: give its path alone, or embed with"):
+        small.query("7.png#1")
+
+
+def test_columns_of_other_things_that_are_called_so_are_left_out(tmp_path):
+    index = search.build(table(np.eye(2), start=["north", "south"], end=[1, 2]), tmp_path / "index")
+    assert index.query("0.png").column_names == ["path", "distance"]
 
 
 # The approximate index.
@@ -232,10 +277,10 @@ def test_a_damaged_file_is_named(vectors, tmp_path):
 
 
 def test_lengths_differ_in_a_later_piece(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 2)
-    rows = [[1.0, 2]] * 4 + [[1.0, 2, 3]] * 2
+    monkeypatch.setattr(rows, "CHUNK", 2)
+    vectors = [[1.0, 2]] * 4 + [[1.0, 2, 3]] * 2
     with pytest.raises(UsageError, match="'e' in the table has another length than the 2 of the first"):
-        search.build(pyarrow.table({"path": "abcdef", "embedding": rows}), tmp_path / "index")
+        search.build(pyarrow.table({"path": "abcdef", "embedding": vectors}), tmp_path / "index")
 
 
 def test_queries_that_cannot_be_asked(small):
@@ -291,7 +336,7 @@ def test_a_build_that_is_stopped_leaves_nothing(vectors, tmp_path, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_stored", stop)
+    monkeypatch.setattr(module, "stored_rows", stop)
     with contextlib.suppress(KeyboardInterrupt, WithholdError):
         search.build(table(vectors), tmp_path / "index")
     assert not list(tmp_path.iterdir())

@@ -15,6 +15,7 @@ from PIL import Image
 from tests.data.recordings import tone, write_sound, write_video
 from withhold import kinds, search
 from withhold.data import media
+from withhold.data.sounds import decode
 
 
 @pytest.fixture
@@ -87,14 +88,14 @@ def test_nobody_knows_where_the_pictures_are(tmp_path):
 # What is shown of items that are no images.
 
 
-def shown(folder, kind, names, asked=None):
+def shown(folder, kind, names, asked=None, **spans):
     """The page of a query by the first of `names` (or by `asked`, a source and its table) that finds the others."""
     angles = np.arange(len(names)) / 10
     about = {"withhold": json.dumps({"source": str(folder), "kind": kind})}
-    table = pyarrow.table({"path": names, "embedding": list(np.stack([np.cos(angles), np.sin(angles)], 1))})
+    table = pyarrow.table({"path": names, **spans, "embedding": list(np.stack([np.cos(angles), np.sin(angles)], 1))})
     with tempfile.TemporaryDirectory() as place:
         index = search.build(table.replace_schema_metadata(about), f"{place}/index")
-        query, row = (names[0], None) if asked is None else asked
+        query, row = (names[0], None) if asked is None else (asked, None) if isinstance(asked, str) else asked
         found = index.query(query if row is None else row)
         return search.write_page(Path(place) / "found.html", index, query, found, asked=row).read_text("utf-8"), index
 
@@ -126,6 +127,46 @@ def test_a_sound_is_drawn_and_a_small_file_is_heard(tmp_path):
     (heard,) = re.findall(r'<audio controls src="data:audio/x-wav;base64,([^"]+)">', page)
     assert base64.b64decode(heard) == (tmp_path / "short.wav").read_bytes()
     assert page.count("long.wav") == 3
+
+
+def test_of_a_window_its_part_is_shown_and_heard(tmp_path):
+    sound = np.concatenate([tone(hertz, 40, 8000) for hertz in (300, 3000)])
+    write_sound(tmp_path / "a.wav", sound, 8000)
+    spans = {"start": [2.0, 41.0, 70.0], "end": [4.0, 43.0, 72.0]}
+    page, _ = shown(tmp_path, "audio", ["a.wav"] * 3, "a.wav#3", **spans)
+    low, *high = (image.astype(int).mean(1).argmax() for image in pictures(page))
+    assert low > 70
+    assert all(row < 40 for row in high), "high tones lie above"
+    assert re.findall(r'title="(.*?)"', page) == ["a.wav 0:41.0-0:43.0", "a.wav 1:10.0-1:12.0"]
+    assert "<h1>Nearest to a.wav 0:02.0-0:04.0</h1>" in page
+    heard = [decode(base64.b64decode(file), 8000) for file in re.findall(r'src="data:audio/x-wav;base64,(.*?)"', page)]
+    assert [len(part) for part in heard] == [16_000] * 3
+    assert (heard[1] == decode(str(tmp_path / "a.wav"), 8000)[41 * 8000 : 43 * 8000]).all()
+
+
+def test_of_a_window_of_a_video_the_frame_in_its_middle_is_shown(tmp_path):
+    frames = np.stack([np.full((16, 24, 3), 10 * number, np.uint8) for number in range(20)])
+    write_video(tmp_path / "a.mkv", frames, 10)
+    for number, frame in enumerate(frames):
+        (tmp_path / "b").mkdir(exist_ok=True)
+        Image.fromarray(frame).save(tmp_path / "b" / f"{number:02d}.png")
+    spans = {"start": [0.0, 1.0], "end": [0.4, 1.4]}
+    page, _ = shown(tmp_path / "a.mkv", "video", ["a.mkv"] * 2, "a.mkv#0.1", **spans)
+    assert [image[0, 0, 0] for image in pictures(page)] == [20, 120]
+    item = [str(tmp_path / "b" / f"{number:02d}.png") for number in range(20)]
+    assert [
+        image[0, 0, 0]
+        for image in pictures(
+            "".join(f'<img src="{kinds.of("video").preview(item, span)["image"]}"' for span in ((0, 0.4), (0, 9)))
+        )
+    ] == [40, 190]  # 24 a second; the last one
+
+
+def test_of_a_window_of_a_text_the_tokens_are_said(tmp_path):
+    (tmp_path / "a.txt").write_text("a long story")
+    page, index = shown(tmp_path / "a.txt", "text", ["0"] * 2, "0#1", start=[0.0, 64.0], end=[64.0, 128.0])
+    assert 'title="0 tokens 64-128"' in page
+    assert search.times(index, pyarrow.table({"start": [64.0], "end": [96.0]})) == ["tokens 64-96"]
 
 
 def test_a_text_shows_its_beginning(tmp_path):

@@ -145,7 +145,7 @@ class Exploding(Toy):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
-    with pytest.raises(WithholdError, match=r"The loss is not finite at step 4: lower --lr .* is from before it"):
+    with pytest.raises(WithholdError, match=r"The loss is not finite at step 4: lower --lr; .* is from before it"):
         fit(Exploding(), Rows(), Plan(steps=10), folder=tmp_path, every=0)
     kept = checkpoint.load(tmp_path / "checkpoints" / "last.ckpt")
     assert kept["step"] == 3
@@ -214,6 +214,62 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
         checkpoint.save(path, {})
     assert path.read_bytes() == path_bytes
     assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that the loop and its pace see: it stands still but for what adds to its `now`."""
+    clock = types.SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+    for module in ("loop", "pace"):
+        monkeypatch.setattr(f"withhold.training.{module}.time", clock)
+    return clock
+
+
+class Slow(Toy):
+    """A step takes a second of a `clock`."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock = clock
+
+    def after_step(self):
+        super().after_step()
+        self.clock.now += 1
+
+
+@pytest.mark.parametrize(("takes", "steps"), [(0.1, [10, *range(20, 201, 10)]), (1.0, [10, *range(60, 201, 20)])])
+def test_looking_takes_a_twentieth_of_the_time_and_the_last_step_is_looked_at(clock, takes, steps):
+    def look(encoder):
+        clock.now += takes
+        return {"rank": 1.0}
+
+    rows = fit(Slow(clock), Rows(), Plan(steps=200), look=look).rows
+    looked = [row["step"] for row in rows if "rank" in row]
+    assert looked == steps
+    assert len(looked) * takes <= 200 / 20
+    assert rows[-1]["seconds"] == 200  # trained
+
+
+def test_a_look_leaves_no_trace_in_what_is_learned():
+    def look(encoder):
+        encoder.eval()
+        with torch.no_grad():
+            return {"rank": encoder(torch.randn(8, 4)).sum().item()}
+
+    seen, unseen = Toy(), Toy()
+    rows = fit(seen, Rows(), Plan(steps=60), look=look).rows
+    plain = fit(unseen, Rows(), Plan(steps=60)).rows
+    assert same(seen, unseen)
+    assert sum("rank" in row for row in rows) > 1
+    assert [row["loss"] for row in rows] == [row["loss"] for row in plain]
+
+
+def test_what_is_left_of_the_minutes_is_trained_with_time_for_the_looks(clock, caplog):
+    """Of a minute 42 s are left; timing takes four of them, and looking a twentieth of the others."""
+    with caplog.at_level("INFO"):
+        outcome = fit(Slow(clock), Rows(), Plan(minutes=1), seconds=42.0, look=lambda encoder: {"rank": 1.0})
+    assert outcome.steps == 36
+    assert "36 steps fit, 7.2 passes over the data; 20 passes would take about 2 min 47 s" in caplog.text
 
 
 def test_minutes_become_steps_by_the_pace_of_the_first_ones_which_leave_no_trace():
@@ -309,7 +365,7 @@ def test_a_memory_as_long_as_the_data_resumes_exactly(tmp_path, killed):
 def test_a_memory_as_long_as_the_data_is_saved_and_loaded(tmp_path):
     method, other = Prepared(), Prepared()
     fit(method, Items(), Plan(steps=2))
-    write_weights(tmp_path / "method.safetensors", method)
+    write_weights(tmp_path / "method.safetensors", method, {})
     other.load_state_dict(load_file(tmp_path / "method.safetensors"))
     assert same(method, other)
     other.head = nn.Linear(8, 3)
@@ -318,11 +374,10 @@ def test_a_memory_as_long_as_the_data_is_saved_and_loaded(tmp_path):
 
 
 @pytest.mark.parametrize(("refresh", "steps"), [(None, 67), (20, 35)])
-def test_minutes_count_what_preparation_takes_each_time(monkeypatch, refresh, steps):
+def test_minutes_count_what_preparation_takes_each_time(clock, refresh, steps):
     """Of ten seconds it takes two and timing five steps 0.55; a step and its batch 0.11, or 0.21 with its share."""
-    clock = types.SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
 
-    class Slow(Prepared):
+    class Preparing(Prepared):
         def prepare(self, rows):
             super().prepare(rows)
             clock.now += 2.0
@@ -336,9 +391,7 @@ def test_minutes_count_what_preparation_takes_each_time(monkeypatch, refresh, st
             clock.now += 0.01
             return super().batch(step)
 
-    for module in ("loop", "pace"):
-        monkeypatch.setattr(f"withhold.training.{module}.time", clock)
-    method = Slow()
+    method = Preparing()
     method.refresh = refresh
     assert fit(method, Fetched(), Plan(minutes=10 / 60)).steps == steps
 
@@ -511,9 +564,7 @@ def test_gradients_of_tables_are_sparse_in_one_process_only(ranks):
 
 
 def test_a_loss_that_is_not_finite_on_one_rank_stops_all(ranks):
-    assert [found["error"] for found in ranks] == 2 * [
-        "The loss is not finite at step 4: lower --lr or use --precision 32-true."
-    ]
+    assert [found["error"] for found in ranks] == 2 * ["The loss is not finite at step 4: lower --lr."]
 
 
 def test_ranks_stop_together_when_one_is_asked_to(ranks):

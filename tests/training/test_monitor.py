@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from withhold.training import Journal, findings, rank, spread
+from withhold.methods import find, names
+from withhold.training import Journal, findings, gain, rank, spread
 from withhold.training.journal import read
 
 
@@ -36,9 +37,11 @@ def test_spread_is_one_for_noise_and_nothing_for_a_point():
     [
         ({"loss": float("nan")}, "not finite at step 40: lower --lr"),
         ({"loss": 1.386, "trivial": 1.3863}, "has not begun to learn"),
+        ({"loss": 1.34, "trivial": 1.3863}, "costs 1.39: 3% less is little; raise --lr or train longer"),
         ({"loss": 250.0, "trivial": 1.3863}, "costs 1.39: it has diverged; lower --lr"),
         ({"loss": 0.5, "rank": 1.1, "spread": 0.5}, "has collapsed (rank 1.1"),
-        ({"loss": 0.5, "waiting": 0.4}, "waits for data 40% of the time"),
+        ({"loss": 0.5, "directions": 1.2}, "embeddings have collapsed onto a line (1.2 directions)"),
+        ({"loss": 0.5, "waiting": 0.4}, "waits for data 40% of the time: put the cache on a faster disk."),
         ({"judge/loss": float("inf"), "forger/loss": 1.0}, "The loss of the judge is not finite"),
     ],
 )
@@ -46,6 +49,49 @@ def test_what_is_wrong_is_said_with_its_remedy(row, words):
     found = findings([{"step": step, **row} for step in range(20, 41)])
     assert len(found) == 1
     assert words in found[0]
+
+
+def test_the_gain_is_a_share_of_what_knowing_nothing_costs():
+    assert gain({"loss": 0.75, "trivial": 1.0, "judge/loss": 3.0, "judge/trivial": 2.0}) == 0.25
+    assert gain({"judge/loss": 3.0, "judge/trivial": 2.0}, "judge/") == -0.5
+    assert gain({"judge/loss": 3.0}) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "option", "words"),
+    [
+        ({"loss": math.nan}, "precision", ", or use --precision 32-true"),
+        ({"loss": 0.0, "trivial": 0.0}, "accumulate", ", and leave --accumulate out"),
+        ({"loss": 0.5, "waiting": 0.4}, "size", ", or lower --size"),
+    ],
+)
+def test_a_remedy_names_no_option_that_the_run_cannot_take(row, option, words):
+    rows = [{"step": step, **row} for step in range(20, 41)]
+    assert words in findings(rows, takes=[option])[0]
+    assert option not in findings(rows)[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "wanted"),
+    [
+        ("byol", {"lejepa", "simclr"}),
+        ("simclr", {"lejepa"}),
+        ("skipgram", {"bert"}),
+        ("shuffle_and_learn", set()),  # no method of videos does
+        ("gone.py", set()),
+    ],
+)
+def test_the_doctor_names_methods_of_the_same_kind_of_data(method, wanted):
+    rows = [{"step": step, "loss": 0.5, "rank": 1.1, "spread": 0.5} for step in range(20, 41)]
+    said, _, others = findings(rows, method=method)[0].partition(", or choose a method whose loss compares items (")
+    assert said.endswith("lower --lr, enlarge --batch-size" + ("" if wanted else "."))
+    named = {name.strip(" ).") for name in others.split(",")} - {""}
+    assert wanted <= named and method not in named
+    assert all(find(name).family and find(name).compares for name in named)
+    kinds = {
+        kind for name in (*named, *({method} & {*names()})) for need in find(name).needs.values() for kind in need.kinds
+    }
+    assert len(kinds) <= 1
 
 
 def test_a_loss_that_falls_from_far_above_has_not_diverged():
@@ -61,7 +107,8 @@ def test_two_classes_need_one_dimension():
 
 def test_a_healthy_run_is_left_in_peace():
     rows = [
-        {"step": i, "loss": 1 / i, "trivial": 1.3, "rank": 20.0, "spread": 0.9, "waiting": 0.01} for i in range(1, 41)
+        {"step": i, "loss": 1 / i, "trivial": 1.3, "rank": 20.0, "spread": 0.9, "directions": 4.0, "waiting": 0.01}
+        for i in range(1, 41)
     ]
     assert findings(rows) == []
     assert findings([]) == []
@@ -87,3 +134,16 @@ def test_a_loss_with_nothing_to_compare_is_found_out():
     (found,) = findings(empty)
     assert found.startswith("The loss is 0, and knowing nothing costs 0 as well: a batch holds nothing to tell apart")
     assert not findings([{"step": 1, "loss": 0.3, "trivial": 0.0}, *empty[1:]])  # learned, of one item a step
+
+
+def test_what_was_better_before_a_training_is_said():
+    looks = {"step": 100, "loss": 0.5, "rank": 20.0, "spread": 0.9}
+    (said,) = findings([looks | {"knn": 0.61}], began={"rank": 40.0, "spread": 0.9, "knn": 0.62})
+    assert said.startswith(
+        "k-NN accuracy on a sample was 62.0% before this training and is 61.0%: what it went on from"
+    )
+    assert findings([looks | {"knn": 0.63}], began={"rank": 80.0, "spread": 0.9, "knn": 0.62}) == []
+    (said,) = findings([looks], began={"rank": 41.0, "spread": 0.9})
+    assert said.startswith("The effective rank of the features fell from 41 to 20")
+    assert findings([looks], began={"rank": 41.0, "spread": 0.9}, taught=True) == []
+    assert findings([looks], began={"rank": 39.0, "spread": 0.9}) == []

@@ -85,12 +85,32 @@ def test_rand_augment_is_seeded_and_stays_in_range(photos, channels):
 
 def test_multi_crop_gives_large_views_and_then_small_ones():
     ramp = torch.linspace(0, 1, 64).expand(200, 1, 64, 64)
-    seen = views.multi_crop(ramp, rng(), local_views=3, sizes=(32, 16), flip=0)
+    seen = views.multi_crop(ramp, rng(), local_views=3, sizes=(32, 16), flip=0, jitter=None)
     assert [tuple(view.shape) for view in seen] == [(200, 1, 32, 32)] * 2 + [(200, 1, 16, 16)] * 3
     widths = [(view.amax((1, 2, 3)) - view.amin((1, 2, 3))) for view in seen]
     assert all(width.min() > 0.35 for width in widths[:2])
     assert all(width.max() < 0.62 for width in widths[2:])
     assert not torch.equal(seen[0], seen[1])
+
+
+def test_distorted_views_are_blurred_from_64_pixels_on(photos):
+    images = torch.from_numpy(photos[:100]).permute(0, 3, 1, 2)
+
+    def details(size, blur):
+        seen = views.distort(images, rng(), size=size, blur=blur)
+        return (seen[:, :, 1:] - seen[:, :, :-1]).abs().mean((1, 2, 3))
+
+    assert torch.equal(details(63, 1.0), details(63, 0.0))
+    assert (details(64, 1.0) < details(64, 0.0)).float().mean() > 0.9
+
+
+def test_only_the_second_views_of_an_asymmetric_pair_are_solarised():
+    """What is bright all over stays so, and becomes dark where it is solarised."""
+    seen = views.asymmetric_pair(torch.full((2000, 1, 8, 8), 0.9), rng(), size=4, jitter=None)
+    assert seen.shape == (4000, 1, 4, 4)
+    dark = seen.mean((1, 2, 3)) < 0.5
+    assert not dark[:2000].any()
+    assert dark[2000:].float().mean().item() == pytest.approx(0.2, abs=0.03)
 
 
 def test_weak_views_are_mirrored_and_moved_but_not_scaled(photos):

@@ -3,9 +3,10 @@
 import csv
 import inspect
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from itertools import chain, count, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from withhold import data, views
 from withhold import methods as registry
 from withhold.data.sounds import encode
 from withhold.errors import UsageError
-from withhold.files import writing
+from withhold.files import writing_folder
 from withhold.methods.answers import Boxes, Class, Clip, Image, Mask, Mesh, Points, Sound, Words
 from withhold.pictures import to_image
 
@@ -86,18 +87,33 @@ class Film:
 def write(answered: Iterable[tuple[str, dict[str, Any]]], folder: Path) -> list[Path]:
     """Write the answers to items by name, as NAME-ANSWER.ENDING in the sub-folders that the names have.
 
+    The folder is a new one, and appears when all answers are in it, so that no file of an earlier call is replaced.
+
     Images and masks become PNG files (the masks of a video a folder of them), clips an mp4 file and an animated WebP,
     sounds WAV, meshes obj, texts txt, points, boxes and words csv. The classes of all items are one table, classes.csv.
 
     Returns:
         the files, all in `folder`.
+
+    Raises:
+        UsageError: `folder` exists.
     """
     written: list[Path] = []
+    with writing_folder(folder) as filled:
+        for path, save, value in _files(answered):
+            (filled / path).parent.mkdir(parents=True, exist_ok=True)
+            save(value, filled / path)
+            written.append(folder / path)
+    return written
+
+
+def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Path, Callable[[Any, Path], None], Any]]:
+    """The place of each file in the folder, what writes it, and the value that it holds."""
     taken: set[Path] = set()
     classes: list[list[Any]] = []
     for index, (name, answers) in enumerate(answered):
         place = Path(name)
-        inside = folder.joinpath(*(part for part in place.parent.parts if part not in (place.anchor, "..")))
+        inside = Path(*(part for part in place.parent.parts if part not in (place.anchor, "..")))
         # Other items may differ in their ending only, or not at all: of a picture that goes with several sounds.
         stems = chain((place.stem, place.name), (f"{place.stem}-{number}" for number in count(index)))
         stem = next(inside / stem for stem in stems if inside / stem not in taken)
@@ -110,15 +126,9 @@ def write(answered: Iterable[tuple[str, dict[str, Any]]], folder: Path) -> list[
             if isinstance(value, Mask) and value.labels.ndim == 3:
                 parts = {f"/{number:05d}": replace(value, labels=labels) for number, labels in enumerate(value.labels)}
             for (mark, part), (ending, save) in product(parts.items(), WRITERS[type(value)].items()):
-                path = Path(f"{stem}-{kind}{mark}.{ending}")
-                with writing(path) as partial:
-                    save(part, partial)
-                written.append(path)
+                yield Path(f"{stem}-{kind}{mark}.{ending}"), save, part
     if classes:
-        with writing(folder / "classes.csv") as partial:
-            _write_csv(["path", "class", "probability"], classes, partial)
-        written.append(folder / "classes.csv")
-    return written
+        yield Path("classes.csv"), partial(_write_csv, ["path", "class", "probability"]), classes
 
 
 def tables(value: Any) -> tuple[list[str], list[list[Any]]]:

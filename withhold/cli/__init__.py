@@ -10,6 +10,7 @@ import withhold
 from withhold import outside
 from withhold.cli import inspect, learn, use  # noqa: F401  (what declares the verbs)
 from withhold.cli.verbs import VERBS
+from withhold.console import printable, say
 from withhold.errors import UsageError, WithholdError, suggestion
 
 # What libraries read once, when they start. Threads that spin while they wait stand in each other's way on a machine
@@ -30,7 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ |= {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
     name, rest = arguments[0], arguments[1:]
     debug = "--debug" in rest
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("withhold").setLevel(logging.INFO)
     try:
         if name not in VERBS:
@@ -50,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     except WithholdError as error:
         if debug:
             raise
-        print(f"withhold: {error}", file=sys.stderr)
+        say(f"withhold: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         print("withhold: stopped.", file=sys.stderr)
@@ -61,8 +64,13 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:  # a place that cannot be written to
         if debug or error.filename is None:
             raise
-        print(f"withhold: {error.filename}: {error.strerror}; name another place.", file=sys.stderr)
+        say(f"withhold: {error.filename}: {error.strerror}; name another place.", file=sys.stderr)
         return 1
+
+
+class _Formatter(logging.Formatter):
+    def formatMessage(self, record) -> str:  # of what a traceback adds the lines stay
+        return printable(super().formatMessage(record))
 
 
 class _Trust(argparse.Action):

@@ -5,7 +5,7 @@ import time
 
 import withhold
 from withhold.cli.verbs import verb
-from withhold.console import print_comparison, print_json, print_table
+from withhold.console import print_comparison, print_json, print_table, say
 
 
 @verb
@@ -15,7 +15,7 @@ def compare(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
     from withhold.report import compare as compare_runs
 
-    rows = compare_runs([withhold.load(folder) for folder in options.runs])
+    rows = compare_runs([withhold.Run(folder) for folder in options.runs])
     if options.json:
         return print_json({"runs": rows})
     print_comparison(rows)
@@ -27,14 +27,14 @@ def report(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("run", help="the folder that `withhold train` made")
     parser.add_argument("--data", help="take pictures and neighbours from here instead of the training data")
     options = parser.parse_intermixed_args(arguments)
-    run = withhold.load(options.run)
+    run = withhold.Run(options.run)
     from withhold.report import write
 
     streams = [run.load_data(options.data, run.kind)] * len(run.config["data"]) if options.data else run.streams()
     page = write(run, *streams)
     if options.json:
         return print_json({"report": str(page)})
-    print(f"The report is {page}")
+    say(f"The report is {page}")
 
 
 @verb
@@ -42,13 +42,18 @@ def doctor(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """What is wrong with a run, and the remedy."""
     parser.add_argument("run", help="the folder that `withhold train` made")
     options = parser.parse_intermixed_args(arguments)
-    found = withhold.load(options.run).doctor()
+    run = withhold.Run(options.run)
+    found = run.doctor()
     if options.json:
         return print_json({"findings": found})
-    print(
-        "\n".join(f"! {finding}" for finding in found)
-        or "Nothing wrong: the loss fell, the representation is spread out."
-    )
+    from withhold.training import gain
+
+    for finding in found:
+        say(f"! {finding}")
+    if not found:
+        below = gain(run.rows()[-1]) if run.rows() else None
+        margin = "" if below is None else f": the loss is {below:.0%} below what knowing nothing costs"
+        print(f"Nothing wrong was found{margin}.")
 
 
 @verb
@@ -62,7 +67,7 @@ def cache(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         freed = store.clear()
         if options.json:
             return print_json({"freed_bytes": freed})
-        print(f"{freed / 1e6:.1f} MB freed in {store.root()}")
+        say(f"{freed / 1e6:.1f} MB freed in {store.root()}")
         return None
     entries = store.entries()
     if options.json:
@@ -73,4 +78,4 @@ def cache(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         rows.append([entry.source, "x".join(map(str, entry.shape)), f"{entry.bytes / 1e6:.1f}", used])
     print_table(["data", "shape", "MB", "last used"], rows)
     total = sum(entry.bytes for entry in entries)
-    print(f"{total / 1e6:.1f} MB in {store.root()}; `withhold cache --clear` deletes it.")
+    say(f"{total / 1e6:.1f} MB in {store.root()}; `withhold cache --clear` deletes it.")

@@ -1,6 +1,7 @@
 """The verbs that learn, and show what is there to learn with."""
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -9,25 +10,29 @@ from typing import Any
 import withhold
 from withhold import options
 from withhold.cli.verbs import verb
-from withhold.console import Progress, counted, print_json, print_results, print_table
+from withhold.console import Progress, counted, print_json, print_results, print_table, say
 from withhold.errors import UsageError, WithholdError
 
 
 @verb
 def demo(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """The main job on built-in data: learn from handwritten digits without labels, evaluate, write a report."""
+    """The whole road on built-in data: learn from handwritten digits without labels, then from a few, name the rest."""
     parser.add_argument("--out", default="runs/demo", help="the folder to write to (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and views (default: %(default)s)")
     options = parser.parse_args(arguments)
     from withhold.demo import demo as run_demo
 
     bar = Progress(options.json)
-    results, page = run_demo(Path(options.out), seed=options.seed, progress=bar)
+    encoders, classifiers, page = run_demo(Path(options.out), seed=options.seed, progress=bar)
     bar.close()
     if options.json:
-        return print_json({"results": results, "report": str(page)})
-    print_results(results)
-    print(f"\nThe report with pictures is {page}")
+        return print_json({"results": encoders + classifiers, "report": str(page)})
+    print("What was learned without labels, by a probe that gets them:")
+    print_results(encoders)
+    print("\nWhat a few labels make of it:")
+    print_results(classifiers)
+    print()
+    say(f"The report with pictures is {page}")
     print("Next: withhold train simclr YOUR_FOLDER --minutes 10")
 
 
@@ -103,9 +108,9 @@ def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     )  # fmt: skip
     if options.json:
         return print_json({"out": options.out})
-    print(f"The picture is {options.out}")
+    say(f"The picture is {options.out}")
     if not Path(options.method).is_dir():
-        print(f"Next: withhold train {' '.join([options.method, *options.items])}")
+        say(f"Next: withhold train {' '.join([options.method, *options.items])}")
 
 
 @verb
@@ -131,18 +136,26 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     given = vars(parser.parse_intermixed_args(arguments))
     machine, _ = given.pop("json"), given.pop("debug")
     sources, parameters = split_items(given.pop("items"))
-    from withhold.losses import rank
-
     clash = sorted(set(parameters) & set(given))
     if clash:
         raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
-    bar = Progress(machine)
     again = shlex.join(argument for argument in arguments if argument != "--resume")
+    method = given.pop("method")
+    # One process speaks for all, from before the libraries are loaded, which takes a while.
+    bar = Progress(machine or os.environ.get("LOCAL_RANK", "0") != "0")
+    from withhold.losses import rank
+    from withhold.runs.folder import begun, folder_of
+
     try:
-        run = withhold.train(given.pop("method"), *sources, progress=bar, **given, **parameters)
+        run = withhold.train(method, *sources, progress=bar, **given, **parameters)
     except (KeyboardInterrupt, SystemExit):
-        if rank() == 0:  # one process speaks for all
-            print(f"Stopped. Go on with: withhold train {again} --resume", file=sys.stderr)
+        bar.close()
+        if rank() == 0:
+            start = not begun(folder_of(method, sources, given["out"]))
+            way = (
+                f"Start again with: withhold train {again}" if start else f"Go on with: withhold train {again} --resume"
+            )
+            say(f"Stopped. {way}", file=sys.stderr)
         raise
     finally:
         bar.close()
@@ -153,14 +166,15 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print_json({"run": str(run.folder), **outcome, "finished": True})
         return
     for finding in run.doctor():
-        print(f"! {finding}")
+        say(f"! {finding}")
     print(
         f"{counted(outcome['steps'], 'step')} in {outcome['seconds']:.0f} s, "
         f"{outcome['items_per_second']:.0f} items a second."
     )
-    print(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
+    page = run.folder / "report.html"
+    say(f"The run is in {run.folder}; " + (f"its report is {page}" if page.is_file() else "it has no report"))
     use = "apply {} DATA --out named" if run.names_classes else "embed {} DATA --out emb.parquet"
-    print(f"Next: withhold evaluate {run.folder} LABELLED_DATA   or   withhold {use.format(run.folder)}")
+    say(f"Next: withhold evaluate {run.folder} LABELLED_DATA   or   withhold {use.format(run.folder)}")
 
 
 def split_items(items: list[str]) -> tuple[list[str], dict[str, Any]]:

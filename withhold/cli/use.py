@@ -7,18 +7,25 @@ from typing import Any
 
 import withhold
 from withhold.cli.verbs import verb
-from withhold.console import counted, print_json, print_results, print_table
+from withhold.console import counted, print_json, print_results, print_table, say
 from withhold.errors import UsageError
+
+ENCODER = (
+    "the folder that `withhold train` made, the encoder.safetensors of one, or an encoder as it is: "
+    "efficientnet-lite0, hf:NAME, timm:NAME, ./mine.py ..."
+)
+SIZE = "for an encoder as it is: height and width of the input in pixels (default: those of the images)"
 
 
 @verb
 def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Measure a run's encoder on labelled data, beside an untrained one and raw pixels.
+    """Measure an encoder on labelled data, beside an untrained one and raw pixels.
 
+    The rows of a run are kept in its folder, and its report draws them; those of other encoders are only printed.
     With --protocol tracking, DATA is a folder of videos with masks, images/NAME/*.jpg and masks/NAME/*.png: the first
     mask is carried through the video.
     """
-    parser.add_argument("run", help="the folder that `withhold train` made")
+    parser.add_argument("run", help=ENCODER)
     parser.add_argument("data", help="what the probes learn from, as for `withhold train`")
     parser.add_argument("test", nargs="?", help="to be measured on (default: the test part of DATA, or a fifth)")
     parser.add_argument(
@@ -29,39 +36,53 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--labels", help="a csv file with the labels of DATA; TEST has its own")
     parser.add_argument("--test-fraction", type=float, default=0.2, help="where DATA has no test part of its own")
     parser.add_argument("--supervised", action="store_true", help="train the same network with all labels, to compare")
+    parser.add_argument("--budget", type=int, metavar="N", help="images that this and finetune see, with repeats")
+    parser.add_argument("--size", type=int, help=SIZE)
     parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
     options = parser.parse_intermixed_args(arguments)
-    run = withhold.load(options.run)
+    run = withhold.load(options.run, **_decoding(options))
     results = run.evaluate(
         options.data, options.test, protocols=tuple(options.protocol.split(",")) if options.protocol else None,
         labels=options.labels, test_fraction=options.test_fraction, supervised=options.supervised,
+        budget=options.budget,
         strict=options.strict,
     )  # fmt: skip
     if options.json:
-        return print_json({"run": str(run.folder), "results": results})
+        return print_json({"run": run.name, "results": results})
     print_results(results)
-    print(f"The rows are in {run.folder / 'evaluation.json'}")
-    print(f"Next: withhold report {run.folder}")
+    if isinstance(run, withhold.Run):
+        say(f"The rows are in {run.folder / 'evaluation.json'}")
+        say(f"Next: withhold report {run.name}")
+    else:
+        say(f"Next: withhold embed {run.name} DATA --out emb.parquet")
 
 
 @verb
 def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Write the embedding of every item: a parquet file with path, label if any, embedding."""
-    parser.add_argument("run", help="the folder that `withhold train` made")
+    """Write the embedding of every item: a parquet file with path, label if any, embedding.
+
+    With --windows, of every window of long recordings, videos or texts: also start and end, in seconds (texts: tokens).
+    """
+    parser.add_argument("run", help=ENCODER)
     parser.add_argument("data", help="as for `withhold train`")
     parser.add_argument("--out", required=True, help="the parquet file to write")
+    parser.add_argument("--windows", action="store_true", help="one row for each window that the run sees at once")
+    parser.add_argument("--size", type=int, help=SIZE)
     parser.add_argument("--labels", help="a csv file with labels")
     parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
     options = parser.parse_intermixed_args(arguments)
-    table = withhold.load(options.run).embed(options.data, labels=options.labels, strict=options.strict)
+    from withhold.files import claiming
     from withhold.runs import write_table
 
-    write_table(Path(options.out), table)
+    with claiming(Path(options.out), ".parquet", options.data, options.labels):
+        run = withhold.load(options.run, **_decoding(options))
+        table = run.embed(options.data, windows=options.windows, labels=options.labels, strict=options.strict)
+        write_table(Path(options.out), table)
     if options.json:
         return print_json({"out": options.out, "rows": table.num_rows, "dim": table["embedding"].type.list_size})
     dim = table["embedding"].type.list_size
-    print(f"Wrote {counted(table.num_rows, 'embedding')} of {counted(dim, 'number')} to {options.out}")
-    print(f"Next: withhold search build {options.out} --out {Path(options.out).with_suffix('.index')}")
+    say(f"Wrote {counted(table.num_rows, 'embedding')} of {counted(dim, 'number')} to {options.out}")
+    say(f"Next: withhold search build {options.out} --out {Path(options.out).with_suffix('.index')}")
 
 
 @verb
@@ -90,17 +111,19 @@ def _search_build(parser: argparse.ArgumentParser, arguments: list[str]) -> None
         about = {"out": options.out, "rows": len(index), "dim": index.dim, "approximate": index.approximate}
         return print_json(about)
     how = "approximately, or exactly with --exact" if index.approximate else "exactly"
-    print(f"{counted(len(index), 'embedding')} of {counted(index.dim, 'number')} can be searched {how}: {index.folder}")
-    print(f"Next: withhold search query {index.folder} PATH --html found.html")
+    say(f"{counted(len(index), 'embedding')} of {counted(index.dim, 'number')} can be searched {how}: {index.folder}")
+    say(f"Next: withhold search query {index.folder} PATH --html found.html")
 
 
 def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """List the items of an index that are nearest to a query by cosine distance."""
     parser.add_argument("index", metavar="DIR", help="the folder that `withhold search build` wrote")
     parser.add_argument(
-        "query", help="the path of an item in the index, as it was embedded; with --run, any file, or a text"
+        "query",
+        help="the path of an item in the index, as it was embedded; with --run, any file, or a text; of embedded "
+        "windows PATH#SECONDS is one",
     )
-    parser.add_argument("--run", help="the run that made the embeddings, to embed QUERY with")
+    parser.add_argument("--run", help="the run or the encoder that made the embeddings, to embed QUERY with")
     parser.add_argument("-k", type=int, default=10, help="how many to find (default: %(default)s)")
     parser.add_argument(
         "--exact", action="store_true", help="compare all items, also where an approximation is quicker"
@@ -115,11 +138,14 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
     query: Any = options.query
     asked = None
     if options.run:
-        run = withhold.load(options.run)
+        run = withhold.load(options.run, **index.decoding)
         typed = kinds.of(run.kind).typed
-        if typed and not os.path.isfile(query):
+        path, time = withhold.search.moment(query)
+        if time is not None and os.path.isfile(path) and not os.path.isfile(query):
+            query, asked = path, withhold.search.window_at(run.embed(path, windows=True), time)
+        elif typed and not os.path.isfile(query):
             query = [query]  # a text itself
-        asked = run.embed(query)
+        asked = run.embed(query) if asked is None else asked
         if typed and not any(asked["embedding"][0].as_py()):
             raise UsageError(f"The vocabulary of {options.run} has no word of the query: ask with other words.")
     found = index.query(query if asked is None else asked, options.k, exact=options.exact)
@@ -127,6 +153,9 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
         withhold.search.write_page(Path(options.html), index, query, found, asked=asked)
     if options.json:
         return print_json({"query": options.query, "results": found.to_pylist(), "html": options.html})
+    if "start" in found.column_names:
+        said = withhold.search.times(index, found)
+        found = found.drop_columns(["start", "end"]).add_column(1, "time", [said])
     if kinds.of(index.kind).typed:
         found = found.add_column(1, "text", [withhold.search.beginnings(index, found)])
     print_table(
@@ -134,9 +163,9 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
         [[f"{row.pop('distance'):.4f}", *map(str, row.values())] for row in found.to_pylist()],
     )
     if options.html:
-        print(f"The page is {options.html}")
+        say(f"The page is {options.html}")
     else:
-        print("Next: the same with --html found.html, which shows them")
+        say("Next: the same with --html found.html, which shows them")
 
 
 @verb
@@ -147,7 +176,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """
     parser.add_argument("run", help="the folder that `withhold train` made")
     parser.add_argument("input", help="what the run learned from: an image or a video, or a folder of them; or a text")
-    parser.add_argument("--out", help="the folder to write to")
+    parser.add_argument("--out", help="the folder to write, which does not exist yet")
     parser.add_argument(
         "--with", dest="given", action="append", default=[], metavar="NAME=FILE",
         help="what the method takes besides the input, such as mask=first.png: what to follow through a video, as a "
@@ -156,7 +185,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
     from withhold.answers import answer, is_text, tables, write
 
-    run = withhold.load(options.run)
+    run = withhold.Run(options.run)
     if wrong := [given for given in options.given if "=" not in given]:
         raise UsageError(f"--with {wrong[0]} names no file: give it as NAME=FILE.")
     names = [given.split("=", 1)[0] for given in options.given]
@@ -178,23 +207,36 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     for columns, table in said.values():
         print_table(columns, [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in table])
     if options.out:
-        print(f"Wrote {counted(len(files), 'file')} to {options.out}")
+        say(f"Wrote {counted(len(files), 'file')} to {options.out}")
 
 
 @verb
 def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Write a run's encoder for use elsewhere; it is checked against the trained one before the file appears."""
+    """Write a run's encoder for use elsewhere; it is checked against the trained one before the file appears.
+
+    The file says how items are prepared for it. ONNX of a method that names classes gives their scores too.
+    """
     parser.add_argument("run", help="the folder that `withhold train` made")
     parser.add_argument("--to", choices=["onnx", "safetensors"], default="onnx", help="(default: %(default)s)")
     parser.add_argument("--out", required=True, help="the file to write")
     options = parser.parse_intermixed_args(arguments)
     from withhold.runs import export as run_export
-    from withhold.runs.export import inputs
+    from withhold.runs.export import inputs, outputs
 
-    run = withhold.load(options.run)
+    run = withhold.Run(options.run)
     difference = run_export(run, options.to, Path(options.out))
     if options.json:
         return print_json({"out": options.out, "largest_difference": difference})
-    print(f"The encoder is in {options.out}; it differs from the trained one by at most {difference:.1e}")
+    say(f"The encoder is in {options.out}; it differs from the trained one by at most {difference:.1e}")
     if options.to == "onnx":
-        print(f"It takes {inputs(run)}, and gives features [n, {run.encoder.dim}]")
+        taken, gives = inputs(run), f"features [n, {run.encoder.dim}]"
+        if "scores" in outputs(run):
+            gives += f" and scores [n, {len(run.config['classes'])}], whose softmax are probabilities"
+        say(f"It takes {taken['name']} [{', '.join(map(str, taken['shape']))}], {taken['values']}, and gives {gives}")
+    else:
+        say(f"Next: withhold train METHOD DATA --encoder {options.out}")
+
+
+def _decoding(options: argparse.Namespace) -> dict[str, Any]:
+    """What data are to be decoded to, as far as it was said."""
+    return {} if options.size is None else {"size": options.size}

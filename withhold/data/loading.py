@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from withhold.console import printable
 from withhold.data import cache, hub, texts
 from withhold.data.arrays import Arrays
 from withhold.data.images import Images, Pictures
 from withhold.data.kind import Kind, Unreadable
 from withhold.data.labels import attach
-from withhold.data.opening import JOINT, Part, kind_named, part_of
+from withhold.data.opening import JOINT, TOGETHER, Part, kind_named, part_of
 from withhold.data.parts import Masks, attach_columns, masks_of, second_text
 from withhold.data.samples import Samples
 from withhold.data.series import Joined, Series
@@ -26,7 +27,7 @@ from withhold.data.sounds import Sounds
 from withhold.data.streaming import Stream
 from withhold.data.tables import Frames, Parquet, Succession, Table
 from withhold.data.videos import Videos
-from withhold.errors import WithholdError
+from withhold.errors import UsageError, WithholdError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -45,6 +46,7 @@ def load(
     strict: bool = False,
     labels: str | os.PathLike | None = None,
     cache_dir: str | os.PathLike | None = None,
+    whole: bool = True,
     **decoding: Any,
 ) -> Samples:
     """Decoded samples; the first time they are written to the cache, later mapped from it.
@@ -65,13 +67,14 @@ def load(
         strict: raise at the first item that cannot be decoded, instead of skipping and listing it.
         labels: a table of paths or names and labels, which replace the source's; the rest are unlabelled.
         cache_dir: instead of $WITHHOLD_CACHE or ~/.cache/withhold.
+        whole: decode everything at once; else of images only what is asked for, each time that it is.
 
     Raises:
         UsageError, WithholdError: each with a sentence that names the source and the way out.
     """
     samples = source
     if not isinstance(source, Samples):
-        samples = _load_all(source, kind.split(JOINT), parts, decoding, strict, cache_dir)
+        samples = _load_all(source, kind.split(JOINT), parts, decoding, strict, cache_dir, whole)
     return samples if labels is None else attach(samples, Path(labels))
 
 
@@ -92,12 +95,13 @@ def fit_tokenizer(sources: Sequence[tuple[Any, str]], name: str) -> "Tokenizer":
     return texts.train_tokenizer(Succession({key: part.table for key, part in found.items()}), name, where)
 
 
-def takes(kind: str) -> set[str]:
-    """The names of the decode parameters of a kind."""
-    return {field.name for name in kind.split(JOINT) for field in fields(kind_named(name))}  # type: ignore[arg-type]
+def takes(kind: str) -> dict[str, Any]:
+    """The decode parameters of a kind and their defaults; None is chosen from the data."""
+    own = (fields(kind_named(name)) for name in kind.split(JOINT))  # type: ignore[arg-type]
+    return {field.name: field.default for part in own for field in part}
 
 
-def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any) -> Samples:
+def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any, whole: bool) -> Samples:
     table, name = part.table, part.name
     if isinstance(table, Frames) and any(len(frames) > 1 for frames in table.frames):
         log.info("%s: the images of a folder are read as the frames of one video; videos: %s", name, f"{len(table):,}")
@@ -108,12 +112,16 @@ def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any) -> Samples:
     if isinstance(table, Arrays) and isinstance(kind, Pictures) and table.pixels.shape[-3:] == kind.row:
         return _as_it_is(table.pixels, kind, part, key)
     held = cache.find(key, cache_dir)
+    if held is None and isinstance(kind, Images) and not whole:
+        return _stream(table, kind, *part.labels(), key, name, strict)
     if held is None:
         with cache.building(key, cache_dir):
             held = cache.find(key, cache_dir)  # another process may have been faster
             if held is None:
                 labels, classes = part.labels()
                 if isinstance(kind, Images) and not cache.has_room(len(table) * kind.row_bytes, cache_dir):
+                    if isinstance(table, Parquet):  # which has no quick way to a single row
+                        table = hub.Hub(hub.as_dataset(table, None, (), key), Images)
                     return _stream(table, kind, labels, classes, key, name, strict)
                 skipped: list[tuple[str, str]] = []
                 known = {"source": name, "classes": classes, "skipped": skipped}
@@ -152,7 +160,13 @@ def _as_it_is(pixels: np.ndarray, kind: Pictures, part: Part, key: str) -> Sampl
 
 
 def _load_all(
-    source: Any, kinds: list[str], wanted: Sequence[str] | None, decoding: dict[str, Any], strict: bool, cache_dir: Any
+    source: Any,
+    kinds: list[str],
+    wanted: Sequence[str] | None,
+    decoding: dict[str, Any],
+    strict: bool,
+    cache_dir: Any,
+    whole: bool,
 ) -> Samples:
     """A source's items in all kinds, with what is wanted of them; what lacks one of these is left out, and listed."""
     first = part_of(source, kind_named(kinds[0]))
@@ -164,10 +178,12 @@ def _load_all(
             part = second_text(first)
         elif place and (first.table.listed or name != Sounds.name):  # else a sound is the video's own
             part = part_of(source, kind_named(name))
-        loaded.append(_load(part, kind_named(name)(**own), strict, cache_dir))
+        elif place and isinstance(first.table, Frames):
+            raise UsageError(f"{first.name} holds images, and no video with sound. {TOGETHER}")
+        loaded.append(_load(part, kind_named(name)(**own), strict, cache_dir, whole))
     masked = "mask" in (wanted or ())
     if masked:
-        loaded.append(_load(masks_of(first), Masks(size=loaded[0].shape[0]), strict, cache_dir))
+        loaded.append(_load(masks_of(first), Masks(size=loaded[0].shape[0]), strict, cache_dir, whole))
     if len(loaded) > 1:
         both = functools.reduce(np.intersect1d, [samples.sources for samples in loaded])
         if not len(both):
@@ -193,7 +209,7 @@ def _pieces(
     start = 0
     if len(table) >= MANY:
         log.info("decoding %s %ss from %s, once", f"{len(table):,}", kind.noun, where)
-    bar = tqdm(total=len(table), desc=f"decoding {where}", unit=f" {kind.noun}s", delay=2, disable=None)
+    bar = tqdm(total=len(table), desc=printable(f"decoding {where}"), unit=f" {kind.noun}s", delay=2, disable=None)
     with ThreadPoolExecutor(os.cpu_count()) as pool, bar:
         for chunk in table.chunks(kind.at_once):
             found = {}
@@ -222,8 +238,6 @@ def _pieces(
 def _stream(
     table: Table, kind: Images, labels: np.ndarray | None, classes: tuple[str, ...], key: str, name: str, strict: bool
 ) -> Samples:
-    if isinstance(table, Parquet):  # which has no quick way to a single row
-        table = hub.Hub(hub.as_dataset(table, None, (), key), Images)
     stream = Stream(table, kind, labels, strict)
     stream.skipped += table.ignored
     return Samples(stream, stream.names, labels, classes, stream.skipped, key, name, unlabelled=table.unlabelled)

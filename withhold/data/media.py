@@ -10,6 +10,7 @@ import functools
 import importlib.util
 import io
 import logging
+import math
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -110,15 +111,22 @@ def best(container: Any, kind: str) -> Any:
     return None if found is None or Disposition.attached_pic in found.disposition else found
 
 
-def decoded(stream: Any) -> Iterator[Any]:
-    """The frames of a stream. A packet that cannot be decoded costs that packet. Raises: Unreadable, of none."""
+def decoded(stream: Any, since: float = -math.inf) -> Iterator[Any]:
+    """The frames of a stream. A packet that cannot be decoded costs that packet. Raises: Unreadable, of none.
+
+    Args:
+        since: seconds by the clock of the file before which nothing is decoded.
+    """
     import av
 
     lost = found = 0
     packets = stream.container.demux(stream)
     while True:
         try:
-            frames = next(packets).decode()
+            packet = next(packets)
+            if packet.pts is not None and packet.pts * packet.time_base < since:
+                continue
+            frames = packet.decode()
         except StopIteration:
             break
         except av.FFmpegError:

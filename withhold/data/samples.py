@@ -187,6 +187,11 @@ class Samples:
         """What training steps and encoders get: items that are longer are cut, images stay as they are."""
         return self
 
+    @property
+    def times(self) -> np.ndarray:
+        """Of each of the `windows()` of a series, where it begins and ends in its item: see there."""
+        raise UsageError(f"{self.source}: each {self.kind} is seen as a whole, and has no windows: leave them out.")
+
     def middles(self) -> "Samples":
         """One window of each item, the one in its middle: a quick look, where `windows` gives all."""
         return self

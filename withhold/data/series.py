@@ -90,6 +90,11 @@ class Series(Samples):
         place = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
         return self.cut(owners, np.minimum(place * self.window, np.maximum(0, self.lengths[owners] - self.window)))
 
+    @property
+    def times(self) -> np.ndarray:
+        """Where each window begins and ends in the item that it was cut of: float64 [n, 2], in seconds or tokens."""
+        return (self.spans - self.items.spans[self.owners, :1]) / self.rate
+
     def middles(self) -> Self:
         return self.cut(np.arange(len(self)), np.maximum(0, self.lengths - self.window) // 2)
 
@@ -147,11 +152,20 @@ class Joined(Samples):
         indices = self.settled(np.asarray(indices, dtype=np.int64))
         return tuple(part.batch(indices) for part in self.members)
 
+    @property
+    def timed(self) -> list[Series]:
+        """The members, where all of them lie in time; else none."""
+        found = [part for part in self.members if isinstance(part, Series) and part.kind in TIMED]
+        return found if len(found) == len(self.members) else []
+
+    @property
+    def times(self) -> np.ndarray:
+        return self.timed[-1].times if self.timed else super().times
+
     def windows(self) -> Self:
-        timed = [part for part in self.members if isinstance(part, Series) and part.kind in TIMED]
-        if len(timed) < len(self.members):
+        if not self.timed:
             return type(self)(*(part.beginnings() if isinstance(part, Series) else part for part in self.members))
-        *others, last = timed
+        *others, last = self.timed
         cut = last.windows()
         begins = cut.spans[:, 0] - last.spans[cut.owners, 0]
         middles = (begins + last.window / 2) / last.rate  # in seconds

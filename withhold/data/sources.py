@@ -54,6 +54,8 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
         return {"": Lines(source) if kind is Texts else Files("", [os.fspath(path) for path in source])}
     if kind is Sounds and (isinstance(source, dict) or hasattr(source, "__array__")):
         return {"": arrays.as_waves(source)}
+    if isinstance(source, dict):
+        raise UsageError(f"The dict holds sounds, and no {kind.noun}: give {kind.noun}s as an array.")
     if hasattr(source, "__array__"):
         read = arrays.as_clips if kind is Videos else arrays.as_pixels
         return {"": arrays.Arrays(read(source, "the array"))}

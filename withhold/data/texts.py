@@ -26,6 +26,8 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TOKENIZERS = ("words", "wordpiece")
 LEAST = 5
 """Times that a word occurs, to be one of the vocabulary."""
+SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"
+"""A character, with its marks, of a script that puts no spaces between words."""
 log = logging.getLogger("withhold")
 
 
@@ -98,13 +100,16 @@ def read(item: Any) -> str:
 def train_tokenizer(table: Table, name: str, where: str) -> "Tokenizer":
     """A tokenizer that has learned its vocabulary from a table of documents.
 
+    A word is what stands between spaces and punctuation; in scripts without spaces, such as Chinese, Japanese and Thai,
+    every character is one.
+
     Args:
         name: "words" (lower case, all words that occur five times or more), "words:20000" (the commonest of them), or
             "wordpiece:8000" (lower case, 8,000 pieces of words).
 
     Raises: UsageError, of an unknown name; WithholdError, of fewer than two tokens.
     """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     kind, _, most = name.partition(":")
     if kind not in TOKENIZERS or (most and not most.isdecimal()):
@@ -119,7 +124,9 @@ def train_tokenizer(table: Table, name: str, where: str) -> "Tokenizer":
         tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
         trainer = trainers.WordPieceTrainer(vocab_size=size, **settings)
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(SPACELESS), "isolated"), pre_tokenizers.BertPreTokenizer()]
+    )
     log.info("making the tokenizer, %s", name)
     tokenizer.train_from_iterator(_readable(table), trainer, length=len(table))
     found = tokenizer.get_vocab_size()

@@ -160,19 +160,20 @@ def each_frame(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
             yield _scaled(picture(frame, stream), side)
 
 
-def middle(item: Item) -> Item:
-    """The frame in the middle of a video, an image that may be undecoded; the last one, where it ends before.
+def middle(item: Item, time: float | None = None) -> Item:
+    """The frame in the middle of a video, or at `time` in seconds, an image that may be undecoded.
 
-    Raises: Unreadable.
+    The last one, where the video ends before. Raises: Unreadable.
     """
     import av
 
     if isinstance(item, list | np.ndarray):
-        return item[len(item) // 2]
+        place = len(item) // 2 if time is None else int(time * FRAME_RATE)
+        return item[min(place, len(item) - 1)]
     with media.stream(item, "video") as stream:
         container, frame = stream.container, None
         begin = container.start_time or 0
-        wanted = begin + (container.duration or 0) // 2  # in microseconds
+        wanted = begin + ((container.duration or 0) // 2 if time is None else round(time * av.time_base))
         for start in (wanted, begin):  # from the start, if nothing can be read from the middle on
             with contextlib.suppress(av.FFmpegError):
                 container.seek(start)

@@ -7,7 +7,6 @@ import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from withhold import nets
 from withhold.data import Feeder, Samples
 from withhold.methods import Encoder
 from withhold.methods.transfer.finetune import Finetune
@@ -42,10 +41,7 @@ def train(
     fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # of the head's weights
-        encoder = copy.deepcopy(encoder)
-        if learned:
-            nets.hold_statistics(encoder)
-        learner = Finetune(encoder, samples.classes, probe=learned, flip=flip)
+        learner = Finetune(copy.deepcopy(encoder), samples.classes, probe=learned, flip=flip)
         plan = Plan(steps=max(1, images // feeder.batch_size), seed=seed, **defaults.layerwise(learned))
         with tqdm(total=plan.steps, desc="training with labels", unit=" steps", delay=2, disable=None) as bar:
             fit(learner, feeder, plan, fabric=fabric, report=lambda row, _: bar.update(int(row["step"]) - bar.n))

@@ -3,14 +3,15 @@
 import copy
 import logging
 import math
+import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 
 from withhold import kinds, nets, views
-from withhold.console import counted
+from withhold.console import counted, duration
 from withhold.data import Samples, Sequence
 from withhold.errors import UsageError
 from withhold.evaluation import protocols as registry
@@ -19,11 +20,10 @@ from withhold.evaluation.features import plain_batches
 from withhold.evaluation.task import Task
 from withhold.methods import Classifier
 from withhold.nets import Encoder
+from withhold.training import defaults
 
-REPEATS, MOST_REPEATS = 30, 100
 log = logging.getLogger("withhold")
 
-FEW_IMAGES, MOST_IMAGES = 20_000, {"cpu": 100_000, "cuda": 2_000_000}
 SMALL = 200
 """Test items below which an accuracy shows its interval."""
 
@@ -60,40 +60,47 @@ def evaluate(
     seed: int = 0,
     device: str | torch.device = "cpu",
     source: str | None = None,
+    report: Callable[[dict[str, Any]], None] = lambda row: None,
+    row: str = "trained",
 ) -> list[dict[str, Any]]:
     """Measure an encoder by each protocol, beside the controls: a row for each pair.
 
     A row is {"encoder", "protocol", "metric", "value", "data", "n_train", "n_test", "n_unlabelled"} and what else a
-    protocol has to say ("shots", "deviation", "strength", "sequence"). "encoder" is "trained", a control's name,
+    protocol has to say ("shots", "deviation", "strength", "sequence"). "encoder" is `row`, a control's name,
     "supervised", or what the raw items are called, such as "pixels"; "data" is what it was measured on; "n_unlabelled"
     counts the items left out because they have no label. An accuracy on fewer than 200 items has "low" and "high", the
     ends of its 95 % interval.
 
-    All networks have their batch statistics of the same items: those that the trained one learned from. Where these
-    are not there any more, all of them, the trained one too, have statistics of the training items of the evaluation,
-    or of the sequences' frames. Only the supervised network has those of what it learned from. What is given is not
-    changed.
+    Batch statistics: the trained encoder and the untrained one have those of the items that the trained one learned
+    from, or where these are not there any more, both have those of the training items of the evaluation, or of the
+    sequences' frames. The supervised network has those of what it learned from. Any other control keeps its own, as
+    whoever takes it in place of the trained one does.
 
     Args:
         train, test: samples, decoded as the encoder takes them; classes are matched by name. Or None and videos with
             masks, whose frames are scaled to the encoder's size and seen whole.
         protocols: names, or paths of files; see `withhold.evaluation.protocols`.
         controls: encoders to measure beside it, by the name of their rows; "untrained" is one with fresh weights.
-        learned: what the encoder was trained on, a stream each; None where that is not there any more.
+        learned: what the encoder was trained on, a stream each; [] for an encoder that keeps its own statistics,
+            wherever they are from; None where what it was trained on is not there any more.
         supervised: also train the untrained network on the labels, and measure its features likewise.
         classifier: the method that trained the encoder, where it answers with classes itself.
         pixels: also measure raw items.
-        budget: images, counted with repeats, that fine-tuning and the supervised network see; by default each item 100
-            times, until these are 20,000, and 30 times of more; at most 100,000 on a CPU or 2,000,000 on a GPU.
+        budget: images, counted with repeats, that fine-tuning and the supervised network see; by default as
+            many as `training.defaults.images` says.
         flip: probability with which these see a mirror image.
         source: what a person called the test data; by default as the samples say.
+        report: told every row as soon as it is measured.
+        row: what the encoder is called in the rows; "untrained" where it has fresh weights itself.
 
     Raises:
         UsageError: an unknown protocol, or data that it cannot measure with.
+        KeyboardInterrupt, SystemExit: it was asked to end; what is missing then is said.
     """
     found = [registry.find(name) for name in protocols]
     controls, device = controls or {}, torch.device(device)
-    if supervised and "untrained" not in controls:
+    fresh = controls.get("untrained", encoder if row == "untrained" else None)
+    if supervised and fresh is None:
         raise UsageError("A supervised network starts from fresh weights: give the untrained encoder as well.")
     for samples, purpose in ((train, "train"), (test, "test")):
         if isinstance(samples, Samples) and not len(samples):
@@ -107,44 +114,66 @@ def evaluate(
     shown: list[Any] = learned or (test if train is None else [train])  # type: ignore[assignment]
 
     def images(learned_on: Any) -> int:
-        few = min(MOST_REPEATS * len(learned_on), FEW_IMAGES)
-        return budget or min(max(REPEATS * len(learned_on), few), MOST_IMAGES[device.type])
+        return budget or defaults.images(len(learned_on), device)
 
     def refreshed(network: Encoder, items: list[Any]) -> Encoder:
         network = copy.deepcopy(network).to(device)
         nets.refresh_statistics(network, _plain(items, network, device))
         return network
 
-    def networks() -> Iterator[tuple[str, Encoder | None, Classifier | None]]:
-        yield "trained", encoder if learned else refreshed(encoder, shown), classifier
-        for name, control in controls.items():
-            yield name, refreshed(control, shown), None
-        if supervised and train is not None:
-            part = train.of(encoder.kind).labelled("the supervised network")
-            log.info("training a supervised network on %s labels", f"{len(part):,}")
-            taught = labels_seen.train(
-                controls["untrained"], part, learned=False, images=images(part), seed=seed, device=device, flip=flip
-            )
-            yield "supervised", refreshed(taught.encoder, [part]), taught
-        if pixels:
-            yield "raw" if train is None else kinds.of(train.of(encoder.kind).kind).control, None, None
+    def taught() -> tuple[Encoder, Classifier]:
+        assert train is not None and fresh is not None  # else it is not asked for
+        part = train.of(encoder.kind).labelled("the supervised network")
+        log.info("training a supervised network on %s labels", f"{len(part):,}")
+        network = labels_seen.train(
+            fresh, part, learned=False, images=images(part), seed=seed, device=device, flip=flip
+        )
+        return refreshed(network.encoder, [part]), network
 
-    rows = []
-    for row, network, answers in networks():
-        if answers is None and {protocol.name for protocol in found} == {"classifier"}:
-            continue  # it has no answers of its own
-        log.info("measuring: %s, %s", row, ", ".join(protocol.name for protocol in found))
-        tasks: dict[Any, Task] = {}  # one for all protocols that take the same: it keeps features
-        for protocol in found:
-            known, asked = given[protocol]
-            rest = (images(known or ()), answers, row, getattr(encoder, "size", 0), flip)
-            task = tasks.setdefault(protocol.takes, Task(network, known, asked, seed, device, *rest))
-            about = {
-                "encoder": row, "protocol": protocol.name, "data": source or asked.source,
-                "n_train": len(known or ()), "n_test": len(asked),
-                "n_unlabelled": len(train or ()) + len(test) - len(known or ()) - len(asked),
-            }  # fmt: skip
-            rows += [_with_interval({**about, **part}) for part in protocol.measure(task)]
+    # Each is made when its turn comes: with what it answers itself, where it does.
+    networks: dict[str, Callable[[], tuple[Encoder | None, Classifier | None]]] = {
+        row: lambda: (refreshed(encoder, shown) if learned is None else encoder, classifier)
+    }
+    for name, control in controls.items():
+        plain = name == "untrained"
+        networks[name] = lambda control=control, plain=plain: (  # type: ignore[misc]
+            refreshed(control, shown) if plain else control,
+            None,
+        )
+    if fresh is not None and supervised and train is not None:
+        networks["supervised"] = taught
+    if pixels:
+        networks["raw" if train is None else kinds.of(train.of(encoder.kind).kind).control] = lambda: (None, None)
+    if {protocol.name for protocol in found} == {"classifier"}:  # the others have no answers of their own
+        networks = {name: make for name, make in networks.items() if name in (row, "supervised")}
+
+    rows: list[dict[str, Any]] = []
+    began, missing = time.perf_counter(), [f"{name} by {protocol.name}" for name in networks for protocol in found]
+    try:
+        for done, (name, make) in enumerate(networks.items()):
+            left = (time.perf_counter() - began) / max(done, 1) * (len(networks) - done)
+            log.info(
+                "measuring: %s, %s%s", name, ", ".join(protocol.name for protocol in found),
+                f"; about {duration(left)} left" if done else "",
+            )  # fmt: skip
+            network, answers = make()
+            tasks: dict[Any, Task] = {}  # one for all protocols that take the same: it keeps features
+            for protocol in found:
+                known, asked = given[protocol]
+                rest = (images(known or ()), answers, name, getattr(encoder, "size", 0), flip)
+                task = tasks.setdefault(protocol.takes, Task(network, known, asked, seed, device, *rest))
+                about = {
+                    "encoder": name, "protocol": protocol.name, "data": source or asked.source,
+                    "n_train": len(known or ()), "n_test": len(asked),
+                    "n_unlabelled": len(train or ()) + len(test) - len(known or ()) - len(asked),
+                }  # fmt: skip
+                for part in protocol.measure(task):
+                    rows.append(_with_interval({**about, **part}))
+                    report(rows[-1])
+                del missing[0]
+    except (KeyboardInterrupt, SystemExit):
+        log.warning("not measured: %s", ", ".join(missing))
+        raise
     return rows
 
 

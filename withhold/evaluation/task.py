@@ -1,6 +1,7 @@
 """What a protocol measures: one encoder (or the raw items) on training and test items."""
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +14,8 @@ from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.methods import Classifier
 from withhold.nets.logistic import moments
+
+log = logging.getLogger("withhold")
 
 
 @dataclass(frozen=True)
@@ -111,16 +114,32 @@ class Task:
                 "to train on: give both the same classes."
             )
 
-    def smallest(self, least: int, reason: str) -> int:
-        """The number of training items of the smallest class that has any; an error that names it if below `least`."""
-        counts = torch.bincount(self.labels, minlength=self.classes).tolist()
-        count, name = min((count, name) for count, name in zip(counts, self.train.classes, strict=True) if count)
-        if count < least:
-            raise UsageError(
-                f"Class {name!r} of {self.train.source} has {_items(count)} to train on, and {reason}: "
-                "label more of it, or leave the class out."
-            )
-        return count
+    @property
+    def smallest(self) -> int:
+        """The number of training items of the smallest class that has any."""
+        return int(torch.unique(self.labels, return_counts=True)[1].min())
+
+    def with_pairs(self, reason: str) -> "Task":
+        """The same without the classes that have one item to train on, nor those to test; it is said which and why.
+
+        Raises:
+            UsageError: fewer than two classes are left, or nothing to test on.
+        """
+        counts = torch.bincount(self.labels, minlength=self.classes)
+        single = [name for name, count in zip(self.train.classes, counts.tolist(), strict=True) if count == 1]
+        if not single:
+            return self
+        kept, asked = (counts[self.labels] > 1).cpu(), (counts[self.answers] > 1).cpu()
+        left = f"of {', '.join(map(repr, single))} {self.train.source} has one item to train on, and {reason}"
+        if self.labels[kept].unique().numel() < 2 or not asked.any():
+            raise UsageError(f"Nothing can be measured: {left}: label more of each class.")
+        if self.row == "trained":
+            log.warning("classes are left out: %s", left)
+        rest = replace(
+            self, train=self.train.select(kept.nonzero()[:, 0]), test=self.test.select(asked.nonzero()[:, 0])
+        )
+        rest.__dict__.update(bank=self.bank[kept], queries=self.queries[asked])  # they are computed once
+        return rest
 
     def features(self, samples: Samples) -> Tensor:
         """What the encoder, or the raw control, makes of samples: float32 [n, d] on the device."""

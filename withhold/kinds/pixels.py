@@ -18,6 +18,11 @@ FRAMES, FRAME_SIDE = 4, 16
 class Image(Traits):
     name, batch, control, maps = "image", 256, "pixels", True
     input: Input = ("images", ("channels", "size", "size"), "numbers from 0 to 1")
+    preparation = (
+        "The image upright (EXIF), transparency over white; a JPEG file decoded at a fraction, by Pillow's draft with "
+        "twice the size. The square in its middle, scaled to the size: Pillow's resize(size, LANCZOS, box of the "
+        "square). Converted to RGB, or with one channel to L (ITU-R 601-2 luma). Divided by 255; channels first."
+    )
 
     def raw(self, samples, train=None):
         """Pixels in [0, 1] as float32 [n, c*h*w], averaged down to 32 px at most."""
@@ -35,6 +40,12 @@ class Video(Image):
     name, batch, maps, followed, length = "video", 32, False, True, "frames"
     answered = Traits.answered
     input = ("videos", ("frames", "channels", "size", "size"), "numbers from 0 to 1")
+    preparation = (
+        "The frame shown at each multiple of 1 / fps seconds, its square in the middle scaled to the size (FFmpeg: "
+        "area to shrink, bicubic to enlarge). RGB, or gray with one channel; divided by 255; channels before height. "
+        "Windows of so many frames, side by side, the last one ending where the video does; a shorter video shows its "
+        "last frame on. The features of a video are the mean over its windows."
+    )
 
     def raw(self, samples, train=None):
         """The pixels of a few frames, evenly spread over the whole of a video, in a row at 16 px: [n, 4*c*h*w]."""
@@ -51,6 +62,10 @@ class Video(Image):
 
     def whole(self, samples, index):
         return super().whole(samples, index).permute(0, 3, 1, 2)
+
+    def part(self, item, start, end):
+        frame = middle(item, (start + end) / 2)
+        return frame[None] if isinstance(frame, np.ndarray) else [frame]
 
     def show(self, item):
         return super().show(middle(item))

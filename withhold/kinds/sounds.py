@@ -2,6 +2,7 @@
 
 import base64
 import mimetypes
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from PIL import Image
 from torch import nn
 
 from withhold import data, nets, views
-from withhold.data.sounds import Sounds, decode, encode
+from withhold.data.kind import Item
+from withhold.data.sounds import Sounds, encode, excerpt
 from withhold.kinds.traits import Traits, register
 from withhold.nets.sounds import DEVIATION, MEAN
 from withhold.page import THUMBNAIL, cell
@@ -23,6 +25,15 @@ SECONDS, BYTES = 30, 300_000
 @register
 class Audio(Traits):
     name, batch, control, length, tile = "audio", 128, "spectrogram", "seconds", (240, 120)
+    input = ("sounds", ("rate", "seconds"), "numbers from -1 to 1")
+    preparation = (
+        "The mean of the channels, resampled to the rate (FFmpeg's swresample, 16 bits), divided by 32768. Windows of "
+        "so many seconds, side by side, the last one ending where the sound does; a shorter sound is filled with "
+        "zeros. The features of a sound are the mean over its windows."
+    )
+
+    def lengths(self, decoding):
+        return [Sounds(*super().lengths(decoding)).window]
 
     def raw(self, samples, train=None):
         """The mean and the deviation over time of each band of the log-mel spectrogram, [n, 2 * 40]."""
@@ -37,13 +48,24 @@ class Audio(Traits):
     def items(self, samples, indices, encoder):
         return [encode(sound, samples.measured().rate) for sound in samples.read(np.asarray(indices))]
 
+    def part(self, item, start, end):
+        rate = own_rate(item)
+        return encode(excerpt(item, rate, start, end), rate)
+
     def show(self, item):
-        """The spectrogram of half a minute at most, in a picture of one size, and a small file of its own itself."""
-        rate = min(Sounds().measure(item)["rate"], data.MOST_RATE)
-        sound = views.to_float(torch.from_numpy(decode(item, rate)[None, : SECONDS * rate]))
+        """The spectrogram of half a minute at most, in a picture of one size; and the sound itself, if it is small."""
+        rate = own_rate(item)
+        sound = views.to_float(torch.from_numpy(excerpt(item, rate, 0, SECONDS)[None]))
         drawn = views.draw_log_mel(views.log_mel(sound, rate))[0, 0]
         shown = cell(Image.fromarray(drawn.mul(255).byte().numpy()).resize((THUMBNAIL, THUMBNAIL // 2)))
-        if isinstance(item, str) and Path(item).stat().st_size <= BYTES:
-            kind = mimetypes.guess_type(item)[0] or "application/octet-stream"
-            shown["sound"] = Markup(f"data:{kind};base64," + base64.b64encode(Path(item).read_bytes()).decode())
+        kind: str | None = "audio/x-wav"
+        if isinstance(item, str) and os.path.getsize(item) <= BYTES:
+            item, kind = Path(item).read_bytes(), mimetypes.guess_type(item)[0] or "application/octet-stream"
+        if isinstance(item, bytes) and len(item) <= BYTES:
+            shown["sound"] = Markup(f"data:{kind};base64," + base64.b64encode(item).decode())
         return shown
+
+
+def own_rate(item: Item) -> int:
+    """Samples a second of a sound as it is shown. Raises: Unreadable."""
+    return min(Sounds().measure(item)["rate"], data.MOST_RATE)

@@ -20,6 +20,11 @@ class Text(Traits):
     name, control, length, typed, tile = "text", "tf-idf", "tokens", True, (240, 144)
     alike = True  # its own deviation would make the rarest word the largest
     input = ("texts", ("tokens",), "numbers of tokens by the run's tokenizer.json, int64, 0 behind the end")
+    preparation = (
+        "The numbers of the tokens by the tokenizer (Hugging Face's tokenizers), without special ones. Windows of so "
+        "many tokens, side by side, the last one ending where the text does; a shorter text is filled with zeros. The "
+        "features of a text are the mean over its windows."
+    )
 
     def raw(self, samples, train=None):
         return tf_idf(samples, train or samples)
@@ -37,6 +42,9 @@ class Text(Traits):
         found = data.items(samples.source or None, [samples.names[i] for i in indices], self.name)
         words = (encoder.words(torch.tensor(samples.whole(i)[None, :LETTERS]))[0] for i in indices)
         return [text.replace("[UNK]", "…") if item is None else item for item, text in zip(found, words, strict=True)]
+
+    def when(self, start, end):
+        return f"tokens {start:.0f}-{end:.0f}"
 
     def show(self, item):
         return {"text": excerpt(read(item), LETTERS)}

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from withhold import nets
+from withhold import data, nets
 from withhold.data import Samples
 from withhold.data.kind import Item, Unreadable
 from withhold.errors import UsageError, WithholdError, suggestion
 
 Input = tuple[str, tuple[str, ...], str]
-"""What the input of an ONNX encoder is called, the decode parameters that are an item's shape, what it is made of."""
+"""What an encoder's input is called, the decode parameters that are an item's shape, and what it is made of."""
 
 
 class Traits:
@@ -28,7 +28,8 @@ class Traits:
     followed = False  # whether what is marked in an item is followed through it
     length = ""  # the decode parameter that says how long a window is
     tile = (144, 144)  # width and height of an item on a page, in pixels
-    input: Input | None = None  # what an ONNX encoder takes; None where none is written
+    input: Input | None = None  # what an encoder takes; None where it is not one tensor
+    preparation = ""  # how an item becomes that, exactly, for whoever does it without this library
 
     def raw(self, samples: Samples, train: Samples | None = None) -> Tensor:
         """The items themselves as float32 [n, d], the mean over their windows: the control that learns nothing.
@@ -41,6 +42,18 @@ class Traits:
     def images(self, samples: Samples) -> int:
         """As how many images an item counts, where so many are looked at."""
         return 1
+
+    def lengths(self, decoding: dict[str, Any]) -> list[int]:
+        """The shape of an item that an encoder takes, from what it is decoded to."""
+        known = data.takes(self.name) | decoding
+        return [known[length] for length in self.input[1]] if self.input else []
+
+    def inputs(self, decoding: dict[str, Any]) -> list[dict[str, Any]]:
+        """What an encoder takes, ready for JSON: the name, shape, values and preparation of each input."""
+        if self.input is None:
+            return []
+        shape, (name, _, values) = ["n", *self.lengths(decoding)], self.input
+        return [{"name": name, "shape": shape, "values": values, "preparation": self.preparation}]
 
     def noise(self, encoder: Any, shape: Sequence[int], rng: torch.Generator) -> Tensor:
         """What looks like items [n, ...] to the encoder."""
@@ -59,16 +72,34 @@ class Traits:
         """A decoded item as `apply_to` takes it."""
         return torch.from_numpy(samples.whole(index).copy())
 
-    def preview(self, item: Item | None) -> dict[str, Any]:
-        """An item for a page: {"image"}, {"text"}, {"sound"} ...; {} if it cannot be read, and its name must do."""
+    def preview(self, item: Item | None, span: tuple[float, float] | None = None) -> dict[str, Any]:
+        """An item for a page: {"image"}, {"text"}, {"sound"} ...; {} if it cannot be read, and its name must do.
+
+        Args:
+            span: where the window of it begins and ends that is to be shown, as `Samples.times` has it.
+        """
         try:
-            return {} if item is None else self.show(item)
+            return {} if item is None else self.show(item if span is None else self.part(item, *span))
         except (Unreadable, WithholdError):
             return {}
+
+    def part(self, item: Item, start: float, end: float) -> Item:
+        """A window of an item, as `show` takes it. Raises: Unreadable."""
+        return item
+
+    def when(self, start: float, end: float) -> str:
+        """Where a window lies in its item, for a person: "0:12.0-0:17.0"."""
+        return f"{clock(start)}-{clock(end)}"
 
     def show(self, item: Item) -> dict[str, Any]:
         """What `preview` gives of an item that is there. Raises: Unreadable."""
         return {}
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, as "1:05.0"."""
+    minutes, tenths = divmod(round(10 * seconds), 600)
+    return f"{minutes}:{tenths / 10:04.1f}"
 
 
 class Together(Traits):
@@ -82,6 +113,9 @@ class Together(Traits):
     def raw(self, samples, train=None):
         return torch.cat([part.raw(samples.of(part.name), train and train.of(part.name)) for part in self.parts], dim=1)
 
+    def inputs(self, decoding):
+        return [one for part in self.parts for one in part.inputs(decoding)]
+
     def images(self, samples):
         return self.parts[0].images(samples)
 
@@ -90,6 +124,9 @@ class Together(Traits):
 
     def items(self, samples, indices, encoder):
         return self.parts[0].items(samples.of(self.parts[0].name), indices, encoder)
+
+    def part(self, item, start, end):
+        return self.parts[0].part(item, start, end)
 
     def show(self, item):
         return self.parts[0].show(item)

@@ -16,14 +16,16 @@ from withhold.losses.consistency import (
     sharpen,
     sure_divergence,
 )
-from withhold.losses.contrastive import info_nce, negative_sampling, nt_xent, symmetric_info_nce
+from withhold.losses.contrastive import info_nce, nearest, negative_sampling, nt_xent, symmetric_info_nce
+from withhold.losses.covariance import directions, off_diagonal
 from withhold.losses.distributed import gather, rank, ranks
 from withhold.losses.reconstruction import psnr, regression, squared_error
 from withhold.losses.sigreg import sigreg, sigreg_of_noise
 
 __all__ = [
-    "Annealing", "annealed_cross_entropy", "annealing", "discriminator_loss", "divergence", "gather",
-    "generator_loss", "info_nce", "least_squares_discriminator_loss", "least_squares_generator_loss",
-    "negative_sampling", "nt_xent", "psnr", "ramp_up", "rank", "ranks", "regression", "reverse_gradient", "sharpen",
-    "sigreg", "sigreg_of_noise", "squared_error", "sure_divergence", "symmetric_info_nce",
+    "Annealing", "annealed_cross_entropy", "annealing", "directions", "discriminator_loss", "divergence", "gather",
+    "generator_loss", "info_nce", "least_squares_discriminator_loss", "least_squares_generator_loss", "nearest",
+    "negative_sampling", "nt_xent", "off_diagonal", "psnr", "ramp_up", "rank", "ranks", "regression",
+    "reverse_gradient", "sharpen", "sigreg", "sigreg_of_noise", "squared_error", "sure_divergence",
+    "symmetric_info_nce",
 ]  # fmt: skip

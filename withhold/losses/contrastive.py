@@ -59,6 +59,11 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     return F.cross_entropy(scores, (own + total) % (2 * total))
 
 
+def nearest(first: Tensor, second: Tensor) -> Tensor:
+    """For every row of `first` [n, d] the row of `second` [m, d] at the least distance: int64 [n]; no gradient."""
+    return torch.cdist(first.detach().float(), second.detach().float()).argmin(1)
+
+
 def negative_sampling(scores: Tensor, true: Tensor, weight: Tensor) -> Tensor:
     """The sum of -log s(x) over true pairs and of -log s(-x) over false ones (Mikolov et al., NIPS 2013, equation 4).
 

@@ -100,7 +100,8 @@ class Method(nn.Module):
     def loss(self, predicted: Any, withheld: Any) -> dict[str, Any]:
         """Prediction and truth -> {"loss": scalar to minimise, more named terms worth plotting}.
 
-        The term "trivial", where given, is the loss of the best predictor that looks at nothing.
+        The term "trivial", where given, is the loss of the best predictor that looks at nothing; "directions" is
+        what `losses.directions` says of embeddings that must not collapse. The monitor judges both.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no loss(predicted, withheld).")
 
@@ -185,7 +186,8 @@ class Method(nn.Module):
     def picture(self, visible: Any, withheld: Any, predicted: Any = None) -> dict[str, Tensor | list[str]]:
         """A few samples for the report: columns of images float [n, c, h, w] in [0, 1], or of captions [n].
 
-        The columns are "seen" and "true" (what was withheld), and "said" where there is a prediction.
+        The columns are "seen", "true" (what was withheld; "other view" where that is one), and "said" where there is a
+        prediction.
         """
         return {"seen": visible} if isinstance(visible, Tensor) and visible.ndim == 4 else {}
 

@@ -13,7 +13,7 @@ from withhold.nets.heads import ChannelWise, mlp
 from withhold.nets.lenet import LeNet
 from withhold.nets.memory import ImagePool, MemoryBank, Queue
 from withhold.nets.recurrent import Continuation, Recurrent
-from withhold.nets.registry import build, names, register, takes
+from withhold.nets.registry import build, has_published, kind, names, published_size, register, takes
 from withhold.nets.resnet import ResNet
 from withhold.nets.sounds import AudioEncoder
 from withhold.nets.split import SplitConvNet
@@ -29,6 +29,7 @@ __all__ = [
     "Discriminator", "EfficientNetLite0", "Encoder", "FineConv", "Generator", "HeldStatistics", "ImageEncoder",
     "ImagePool", "LeNet", "MemoryBank", "PixelEncoder", "Queue", "Recurrent", "ResNet", "SplitConvNet", "Teacher",
     "TextEncoder", "TextTransformer", "Transformer", "ViT", "VideoEncoder", "WordVectors", "at_pixels", "batches",
-    "build", "bumps", "centres", "cosine_momentum", "features", "frozen", "hold_statistics", "mlp", "names", "pointer",
-    "positions", "propagate", "refresh_statistics", "register", "rows", "takes", "track",
+    "build", "bumps", "centres", "cosine_momentum", "features", "frozen", "has_published", "hold_statistics", "kind",
+    "mlp", "names", "pointer", "positions", "propagate", "published_size", "refresh_statistics", "register", "rows",
+    "takes", "track",
 ]  # fmt: skip

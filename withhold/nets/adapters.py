@@ -1,5 +1,6 @@
 """Other libraries' networks, and anybody's own, as encoders."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -95,14 +96,45 @@ def adapt(module: nn.Module, size: int, channels: int) -> ImageEncoder:
     return encoder
 
 
-def timm(name: str, size: int, channels: int, pretrained: bool = False, weights: bool = True) -> ImageEncoder:
-    """A model of timm, by its name there."""
+def lent(module: nn.Module, size: int, channels: int, pretrained: bool = False, weights: bool = True) -> ImageEncoder:
+    """A copy of somebody's own module as an encoder: with its weights where it is `pretrained`, else with fresh ones.
+
+    Fresh are the parts that torch knows how to reset.
+    """
+    copied = copy.deepcopy(module)
+    if not pretrained:
+        for part in copied.modules():
+            if callable(reset := getattr(part, "reset_parameters", None)):
+                reset()
+    if not isinstance(copied, ImageEncoder):
+        return adapt(copied, size, channels)
+    if (copied.size, copied.channels) != (size, channels):
+        raise UsageError(
+            f"This {type(module).__name__} is built for {copied.channels} channels of {copied.size} pixels, and there "
+            f"are {channels} of {size}: give size={copied.size}, or another module."
+        )
+    return copied
+
+
+def _timm(name: str) -> Any:
     try:
-        from timm import create_model, is_model
+        import timm
     except ImportError as error:
         raise UsageError(f"timm:{name} needs timm, which is not installed: pip install 'withhold[timm]'.") from error
-    if not is_model(name):
+    if not timm.is_model(name):
         raise UsageError(f"timm has no model {name!r}: look it up with timm.list_models().")
+    return timm
+
+
+def timm_size(name: str) -> int:
+    """Pixels of what a model of timm was trained on; 0 if unknown."""
+    known = _timm(name).get_pretrained_cfg(name)
+    return known.input_size[-1] if known else 0
+
+
+def timm(name: str, size: int, channels: int, pretrained: bool = False, weights: bool = True) -> ImageEncoder:
+    """A model of timm, by its name there."""
+    create_model = _timm(name).create_model
     inputs = 3 if pretrained else channels
     options = {"pretrained": pretrained and weights, "num_classes": 0, "in_chans": inputs}
     try:

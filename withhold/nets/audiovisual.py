@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from withhold.nets.convnet import ConvNet
-from withhold.nets.encoder import Encoder, ImageEncoder, PixelEncoder
+from withhold.nets.encoder import ImageEncoder, PixelEncoder
 from withhold.nets.heads import mlp
 from withhold.nets.registry import register
 from withhold.nets.sounds import AudioCNN, AudioEncoder, sway
@@ -25,7 +25,7 @@ class AudioVisualEncoder(PixelEncoder):
 
     def __init__(self, sight: ImageEncoder, hearing: AudioEncoder, dim: int = 128):
         super().__init__(dim, sight.channels, sight.size, sight.stride)
-        self.sight, self.hearing = sight, hearing
+        self.sight, self.hearing, self.rate = sight, hearing, hearing.rate
         self.see = mlp((sight.dim, 128, dim), norm=False)
         self.hear = mlp((hearing.dim, 128, dim), norm=False)
 
@@ -46,6 +46,9 @@ class AudioVisualEncoder(PixelEncoder):
         """Of a pair, its clips."""
         items = items[0] if isinstance(items, tuple) else items
         return self.hearing.draw(items) if items.ndim == 2 else items
+
+    def prepared(self):
+        return {"sight": self.sight.prepared(), "hearing": self.hearing.prepared()}
 
     def maps(self, images: Tensor) -> Tensor:
         """Images float [n, c, h, w] in [0, 1] -> the features of sight at every place [n, features, h', w']."""
@@ -68,5 +71,5 @@ class AudioVisualEncoder(PixelEncoder):
 
 
 @register
-def audiovisual(size: int, channels: int, rate: int) -> Encoder:
+def audiovisual(size: int, channels: int, rate: int) -> AudioVisualEncoder:
     return AudioVisualEncoder(ConvNet(size, channels), AudioCNN(rate))

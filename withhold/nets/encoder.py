@@ -45,6 +45,10 @@ class Encoder(nn.Module):
         """What the encoder takes -> what a person looks at: images [n, c, h, w], clips [n, t, c, h, w], or captions."""
         return items
 
+    def prepared(self) -> dict[str, Any]:
+        """What it makes of its input before the first layer, in numbers, as a run's configuration says it."""
+        return {}
+
     def maps(self, items: Any) -> Tensor:
         """Items -> features at every place [n, dim, ...]."""
         raise NotImplementedError(f"{type(self).__name__} defines no maps(items).")
@@ -90,6 +94,11 @@ class PixelEncoder(Encoder):
         self.channels, self.size, self.stride = channels, size, stride
         self.register_buffer("mean", torch.as_tensor(mean).expand(channels).reshape(channels, 1, 1).clone())
         self.register_buffer("std", torch.as_tensor(std).expand(channels).reshape(channels, 1, 1).clone())
+
+    def prepared(self):
+        """The mean and the deviation of each channel."""
+        channels = {"mean": self.mean, "deviation": self.std}
+        return {name: [round(value, 6) for value in part.flatten().tolist()] for name, part in channels.items()}
 
     @property
     def grid(self) -> int:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from withhold import views
-from withhold.errors import WithholdError
+from withhold.errors import UsageError, WithholdError
 from withhold.nets.encoder import Encoder
 
 VALUES = 2**24
@@ -22,8 +22,18 @@ def features(encoder: Encoder, stream: Any, *, device: str | torch.device = "cpu
     """The encoder's features of every item, or of the part of it that the encoder takes: float32 [n, dim] on the CPU.
 
     The rest is said by `rows`.
+
+    Raises:
+        UsageError: sounds have another rate than the encoder's.
     """
-    return rows(encoder, encoder, stream.of(encoder.kind), device, batch_size)
+    part = stream.of(encoder.kind)
+    wanted = getattr(encoder, "rate", None)
+    if part.kind == "audio" and wanted not in (None, part.rate):
+        raise UsageError(
+            f"{part.source} was read at {part.rate:,g} samples a second, and the encoder takes {wanted:,}: read it "
+            f"with rate={wanted}."
+        )
+    return rows(encoder, encoder, part, device, batch_size)
 
 
 def rows(

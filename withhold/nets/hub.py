@@ -1,6 +1,5 @@
 """Models of Transformers as encoders, of images or of texts: by a name on the hub, or from a local folder."""
 
-import contextlib
 import inspect
 import json
 from collections.abc import Callable
@@ -21,20 +20,24 @@ def builder(name: str) -> Callable[..., Any]:
     return partial(texts if hasattr(_config(name), "vocab_size") else images, name)
 
 
+def size(name: str) -> int:
+    """Pixels of what a vision model was trained on, as its processor says, or else its configuration; 0 if neither."""
+    said, config = _processor(name), _config(name)
+    crop = said.get("crop_size") or said.get("size") or {}
+    found = crop.get("height", crop.get("shortest_edge")) if isinstance(crop, dict) else crop
+    found = found or getattr(getattr(config, "vision_config", config), "image_size", 0)
+    return found if isinstance(found, int) else 0
+
+
 def images(name: str, size: int, channels: int, pretrained: bool = False, weights: bool = True) -> ImageEncoder:
     """A vision model; of one that also reads texts, the part that sees."""
-    from transformers.image_processing_base import ImageProcessingMixin
-
     config = _config(name)
     if not pretrained:
         config = getattr(config, "vision_config", config)
         config.image_size, config.num_channels = size, channels
     model = _model(name, config, pretrained and weights)
     model = getattr(model, "vision_model", model)
-    try:
-        processor, _ = ImageProcessingMixin.get_image_processor_dict(name)
-    except OSError:
-        processor = {}
+    processor = _processor(name)
     inputs = getattr(model.config, "num_channels", 3)
     mean, std = processor.get("image_mean"), processor.get("image_std")
     scale = {"mean": mean, "std": std} if mean and std and len(mean) == inputs else {}
@@ -52,11 +55,8 @@ def texts(name: str, tokenizer: str, tokens: int, pretrained: bool = False, weig
 
 def keep(name: str, folder: Path) -> None:
     """Write what `builder` needs into a folder, which then stands for the model, but for its weights."""
-    from transformers.image_processing_base import ImageProcessingMixin
-
     _config(name).save_pretrained(folder)
-    with contextlib.suppress(OSError):  # a language model has no such file
-        processor, _ = ImageProcessingMixin.get_image_processor_dict(name)
+    if processor := _processor(name):
         (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2), encoding="utf-8")
 
 
@@ -115,9 +115,19 @@ def _config(name: str) -> Any:
     except ImportError as error:
         raise UsageError(f"hf:{name} needs Transformers: pip install 'withhold[transformers]'.") from error
     try:
-        return AutoConfig.from_pretrained(name)
+        return AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"Transformers has no model hf:{name} ({first_line(error)}): check the name.") from error
+
+
+def _processor(name: str) -> dict[str, Any]:
+    """How a vision model's images are prepared; nothing of a language model."""
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    try:
+        return ImageProcessingMixin.get_image_processor_dict(name)[0]
+    except OSError:
+        return {}
 
 
 def _model(name: str, config: Any, weights: bool) -> Any:
@@ -125,6 +135,8 @@ def _model(name: str, config: Any, weights: bool) -> Any:
     from transformers import AutoModel
 
     try:
-        return AutoModel.from_pretrained(name) if weights else AutoModel.from_config(config)
+        if weights:
+            return AutoModel.from_pretrained(name, trust_remote_code=False)
+        return AutoModel.from_config(config, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"Transformers has no model hf:{name} ({first_line(error)}): check the name.") from error

@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+STRENGTHS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+UNCHOSEN = 0.1
+"""The strength where no class has an item to choose it by."""
+HELD_OUT = 0.2
+
 
 class Linear(NamedTuple):
     """A linear classifier: weight [d, k], bias [k]."""
@@ -50,3 +55,47 @@ def fit(x: Tensor, labels: Tensor, classes: int, strength: float, start: Linear 
 
         solver.step(objective)
     return Linear(*(part.detach() for part in found))
+
+
+def probe(x: Tensor, labels: Tensor, classes: int, rng: torch.Generator) -> tuple[Linear, float]:
+    """The fit to standardised features x [n, d] of the strength that a held-out part likes best, and that strength.
+
+    Args:
+        rng: draws the part; on the CPU.
+    """
+    kept, held = holdout(labels, HELD_OUT, rng)
+    if not len(held):
+        return fit(x, labels, classes, UNCHOSEN), UNCHOSEN
+    order, cut = torch.cat([kept, held]), len(kept)  # a part is then a slice, not another copy
+    x, labels = x[order], labels[order]
+    chosen, strength = choose(x[:cut], labels[:cut], x[cut:], labels[cut:], classes)
+    return fit(x, labels, classes, strength, start=chosen), strength
+
+
+def choose(x: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor, classes: int) -> tuple[Linear, float]:
+    """The fit to `x` [n, d] whose cross-entropy on `held` [m, d] is least, and its strength.
+
+    From strong to weak, each fit starts from the last; it ends when the held-out loss, which falls and then rises, has
+    risen.
+    """
+    last, best, best_loss = None, STRENGTHS[0], float("inf")
+    for strength in STRENGTHS:
+        found = fit(x, labels, classes, strength, start=last)
+        loss = F.cross_entropy(found(held), held_labels).item()
+        if loss >= best_loss:
+            break
+        last, best, best_loss = found, strength, loss
+    assert last is not None  # the first loss is below infinity
+    return last, best
+
+
+def holdout(labels: Tensor, fraction: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Indices of labels [n], kept and held out: `fraction` of each class is held, at least one item and never all."""
+    kept, held = [], []
+    for label in labels.unique():
+        members = (labels == label).nonzero().squeeze(1)
+        members = members[torch.randperm(len(members), generator=rng).to(labels.device)]
+        count = min(max(1, round(fraction * len(members))), len(members) - 1)
+        held.append(members[:count])
+        kept.append(members[count:])
+    return torch.cat(kept), torch.cat(held)

@@ -1,6 +1,7 @@
 """Encoders by name, or by the path of a file that declares one."""
 
 import inspect
+import typing
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ from torch import nn
 
 from withhold.errors import UsageError, suggestion
 from withhold.nets.encoder import Encoder
+from withhold.nets.statistics import hold_statistics
 from withhold.outside import execute
 
 Builder = Callable[..., Encoder]
@@ -21,12 +23,24 @@ def register(builder: Any = None, *, name: str = "") -> Any:
     """Declare a function or a class as what makes an encoder, called `name` or as it is, with hyphens.
 
     Its arguments without a default are what the encoder must know of its input: (size, channels) of images. Where there
-    are published weights, it also has the arguments `pretrained` and `weights`, see `build`.
+    are published weights, it also has the arguments `pretrained` and `weights`, see `build`. The annotation of what a
+    function returns says which kind of data it is of; without one that is "image".
     """
     if builder is None:
         return partial(register, name=name)
     _BUILDERS.setdefault(builder.__module__, {})[name or builder.__name__.replace("_", "-")] = builder
     return builder
+
+
+_LENT: dict[str, nn.Module] = {}
+"""Modules that a person has given in this process, by the name under which they are found."""
+
+
+def lend(module: nn.Module) -> str:
+    """A name for somebody's own module, by which this process builds encoders: copies of it."""
+    name = f"module:{type(module).__name__}"
+    _LENT[name] = module
+    return name
 
 
 def names() -> list[str]:
@@ -43,6 +57,36 @@ def takes(name: str) -> tuple[str, ...]:
     return _takes(_find(name))
 
 
+def kind(name: str) -> str:
+    """The kind of data that the encoder called `name` is of, as its class says, or what its function returns.
+
+    Raises:
+        UsageError: there is no such encoder.
+    """
+    builder = _find(name)
+    builder = builder.func if isinstance(builder, partial) else builder
+    made = builder if inspect.isclass(builder) else typing.get_type_hints(builder).get("return")
+    return getattr(made, "kind", "image")
+
+
+def has_published(name: str) -> bool:
+    """Whether the encoder called `name` has published weights. Raises: UsageError, if there is no such encoder."""
+    return "pretrained" in inspect.signature(_find(name)).parameters
+
+
+def published_size(name: str) -> int:
+    """Height and width in pixels of what the published weights of an encoder of images were trained on; 0 if unknown.
+
+    Raises:
+        UsageError: there is no such encoder.
+    """
+    from withhold.nets import adapters, hub
+
+    source, _, rest = name.partition(":")
+    sizes = {"hf": hub.size, "timm": adapters.timm_size}
+    return sizes[source](rest) if rest and source in sizes else getattr(_find(name), "published_size", 0)
+
+
 def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = True, **inputs: Any) -> Encoder:
     """The encoder called `name`, for inputs of a certain kind.
 
@@ -50,7 +94,8 @@ def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = Tr
         name: one of `names()`; the path of a Python file that declares one with `@register`; `hf:NAME` or `timm:NAME`,
             a model of Transformers or timm (for the former also a local folder); or a module with a `dim` that maps
             images to [n, dim] or [n, dim, h, w].
-        pretrained: start from published weights, which `efficientnet-lite0`, `hf:NAME` and `timm:NAME` have.
+        pretrained: start from published weights, which `efficientnet-lite0`, `audio-efficientnet-lite0`, `hf:NAME` and
+            `timm:NAME` have; their batch statistics are held.
         weights: whether these are loaded; else it is only built so that they would fit.
         inputs: what `takes(name)` lists.
 
@@ -74,9 +119,12 @@ def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = Tr
     start = {"pretrained": pretrained, "weights": weights} if published else {}
     if pretrained and not start:
         raise UsageError(
-            f"{name} has no published weights: leave pretrained out, or take efficientnet-lite0 or a model hf:NAME."
+            f"{name} has no published weights: leave pretrained out, or take efficientnet-lite0 (of sounds "
+            "audio-efficientnet-lite0) or a model hf:NAME."
         )
     built = builder(**start, **inputs)
+    if pretrained:
+        hold_statistics(built)
     if "size" in inputs and inputs["size"] < getattr(built, "stride", 1):
         raise UsageError(f"Images of {inputs['size']} pixels are too small for {name}: use {built.stride} or more.")
     return built
@@ -97,12 +145,16 @@ def _find(name: str) -> Builder:
             raise UsageError(f"{name} declares {len(found)} encoders with @register; a file declares exactly one.")
         return next(iter(found.values()))
     source, _, rest = name.partition(":")
+    if rest and source == "module":
+        if name not in _LENT:
+            raise UsageError(f"It was made around a module of class {rest}: give that, as encoder=MODULE, in Python.")
+        return partial(adapters.lent, _LENT[name])
     if rest and source in ("hf", "timm"):
         return hub.builder(rest) if source == "hf" else partial(adapters.timm, rest)
     if name not in _library():
         raise UsageError(
             f"There is no encoder {name!r}: {suggestion(name, names())} Or name one of another library's, as hf:NAME "
-            f"or timm:NAME, or a Python file that declares one."
+            "or timm:NAME, a Python file that declares one, a run's folder, or the encoder.safetensors of one."
         )
     return _library()[name]
 

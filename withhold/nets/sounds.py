@@ -8,8 +8,6 @@ from withhold.nets.convnet import blocks
 from withhold.nets.encoder import Layered, PixelEncoder
 from withhold.nets.registry import register
 
-BANDS = 40
-"""Of a spectrogram."""
 MEAN, DEVIATION = -13.0, 4.0
 """Of log-mel values: between those of spoken digits, of the ESC-10 sounds and of talking people, which lie within 0.8.
 
@@ -22,19 +20,25 @@ class AudioEncoder(PixelEncoder):
     """Sounds float [n, s] in [-1, 1] -> features [n, dim], by way of their spectrograms, which are images.
 
     A subclass sets itself up with `super().__init__(dim, rate, stride)` and defines `encode` on spectrograms
-    [n, 1, mels, t]. Spectrograms that `normalize` made are taken as well, so that a method can mask them in between.
+    [n, 1, bands, t]. Spectrograms that `normalize` made are taken as well, so that a method can mask them in between.
 
     Args:
         rate: samples a second.
         stride: bands, and hops of 10 ms, per cell of the feature map.
+        bands: of a spectrogram, its height.
+        window: seconds that a column of it is made of; many bands need long ones to tell low tones apart.
     """
 
     kind = "audio"
     default = "audio-cnn"
 
-    def __init__(self, dim: int, rate: int, stride: int):
-        super().__init__(dim, channels=1, size=BANDS, stride=stride, mean=MEAN, std=DEVIATION)
-        self.rate = rate
+    def __init__(self, dim: int, rate: int, stride: int, bands: int = 40, window: float = 0.025):
+        super().__init__(dim, channels=1, size=bands, stride=stride, mean=MEAN, std=DEVIATION)
+        self.rate, self.window = rate, window
+
+    def prepared(self):
+        """The bands of a log-mel spectrogram, the seconds of its windows, the mean and the deviation of its values."""
+        return {"bands": self.size, "window": self.window} | super().prepared()
 
     def light_view(self, items, rng, flip=0.0):
         """Sounds int16 [n, s], louder or softer, earlier or later -> spectrograms with masked bands and times."""
@@ -44,7 +48,7 @@ class AudioEncoder(PixelEncoder):
         return views.draw_log_mel(self.denormalize(self.normalize(items)))
 
     def normalize(self, sounds: Tensor) -> Tensor:
-        """Sounds float [n, s] in [-1, 1] -> standardised log-mel spectrograms [n, 1, mels, t]; these stay as they are.
+        """Sounds float [n, s] in [-1, 1] -> standardised log-mel spectrograms [n, 1, bands, t]; these stay as they are.
 
         `denormalize` gives what `views.log_mel` had made; zero is the mean.
         """
@@ -54,7 +58,7 @@ class AudioEncoder(PixelEncoder):
             raise ValueError(
                 f"an encoder of sounds takes [n, samples], not {list(sounds.shape)}: give a single one as sound[None]."
             )
-        return (views.log_mel(sounds, self.rate, self.size) - self.mean) / self.std
+        return (views.log_mel(sounds, self.rate, self.size, self.window) - self.mean) / self.std
 
 
 def sway(sounds: Tensor, rng: torch.Generator) -> Tensor:

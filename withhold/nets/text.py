@@ -192,12 +192,12 @@ class WordVectors(TextEncoder):
 
 
 @register
-def text_transformer(tokenizer: str, tokens: int) -> Encoder:
+def text_transformer(tokenizer: str, tokens: int) -> TextEncoder:
     """192 features, four blocks: a CPU can train it."""
     return TextTransformer(dim=192, depth=4, heads=3, tokenizer=tokenizer, tokens=tokens)
 
 
 @register
-def word_vectors(tokenizer: str) -> Encoder:
+def word_vectors(tokenizer: str) -> TextEncoder:
     """100 features."""
     return WordVectors(dim=100, tokenizer=tokenizer)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from withhold.console import CONTROL, column
+from withhold.console import CONTROLS, column
 from withhold.evaluation import by_data
 
 if TYPE_CHECKING:
@@ -14,7 +14,8 @@ def compare(runs: Iterable["Run"]) -> list[dict[str, Any]]:
     """What each run is, what it cost and what came out: a row a run and data set it was measured on, ready for JSON.
 
     A row is {"run", "method", "encoder", "data", "seed", "steps", "seconds", "loss"}, a game's losses by player, what
-    it was "measured on", and a column for each measure: "knn" for the trained encoder, "knn untrained" for the control.
+    it was "measured on", and a column for each measure: "knn" for the trained encoder, "knn untrained" and where the
+    training did not begin with fresh weights "knn start" for the controls.
     What a run does not have yet is left out.
     """
     return [row for run in runs for row in _rows(run)]
@@ -40,9 +41,9 @@ def _rows(run: "Run") -> list[dict[str, Any]]:
     for data, results in by_data(run.results()).items():
         measures = {
             column(result) + end: result["value"]
-            for encoder, end in (("trained", ""), ("untrained", CONTROL))
+            for end in ("", *CONTROLS)
             for result in results
-            if result["encoder"] == encoder
+            if result["encoder"] == (end.strip() or "trained")
         }
         measured.append(row | {"measured on": data} | measures)
     return measured or [row]

@@ -16,11 +16,11 @@ from withhold.orders import whole
 from withhold.page import cell, excerpt
 from withhold.report import charts, embedding
 
-MOST, BATCH, ROWS, CLIPS, QUERIES, NEIGHBOURS, LETTERS = 1000, 32, 8, 3, 6, 8, 60
+MOST, BATCH, ROWS, CLIPS, QUERIES, NEIGHBOURS, LETTERS = 500, 32, 8, 3, 6, 8, 60
 
 
 def draw(samples: Samples, seed: int) -> Samples:
-    """Up to a thousand random samples, the same ones for the same seed."""
+    """Up to five hundred random samples, the same ones for the same seed."""
     return samples.select(torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:MOST].numpy())
 
 

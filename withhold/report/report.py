@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from withhold import methods as registry
 from withhold import nets
-from withhold.console import column, counted
+from withhold.console import column, counted, duration
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.evaluation import by_data
@@ -30,7 +30,6 @@ ENCODERS = {
     "trained": "Trained encoder",
     "untrained": "Untrained encoder",
     "untrained, near": "Untrained encoder, nearby places only",
-    "start": "Published weights",
     "pixels": "Raw pixels",
     "tf-idf": "TF-IDF",
     "spectrogram": "Log-mel spectrogram",
@@ -58,7 +57,7 @@ def write(run: "Run", *streams: Samples) -> Path:
         runs=[part],
         stats=stats(run),
         findings=run.doctor(),
-        tables=tables(run.results()),
+        tables=tables(run.results(), _began(run)),
         facts=facts(run),
         command=command(run),
         skipped=_skipped(run.folder / "skipped.csv"),
@@ -101,11 +100,11 @@ def stats(run: "Run") -> list[dict[str, str]]:
     shown = []
     for data, results in list(by_data(run.results()).items())[-1:]:  # the latest
         scores = {(result["encoder"], column(result)): result["value"] for result in results}
-        for (encoder, name), value in scores.items():
-            if encoder == "trained" and name in ("linear", "knn"):
-                control = scores.get(("untrained", name))
-                note = f"on {data}" + (f", untrained: {control:.1%}" if control is not None else "")
-                shown.append({"value": f"{value:.1%}", "name": f"{PROTOCOLS[name]} accuracy", "note": note})
+        controls = {"untrained": "untrained", "start": _began(run)}
+        for name in (name for encoder, name in scores if encoder == "trained" and name in ("linear", "knn")):
+            beside = [f", {title}: {scores[row, name]:.1%}" for row, title in controls.items() if (row, name) in scores]
+            note, found = f"on {data}" + "".join(beside), scores["trained", name]
+            shown.append({"value": f"{found:.1%}", "name": f"{PROTOCOLS[name]} accuracy", "note": note})
     rows = run.rows()
     looks = [row["knn"] for row in rows if "knn" in row]
     if looks and not shown:
@@ -118,7 +117,7 @@ def stats(run: "Run") -> list[dict[str, str]]:
             if trivial is not None:
                 note = f"knowing nothing: {_number(trivial)}"
             shown.append({"value": _number(value), "name": _words(name), "note": note})
-        time, steps = _duration(last["seconds"]), counted(last["step"], "step")
+        time, steps = duration(last["seconds"]), counted(last["step"], "step")
         shown.append({"value": time, "name": "Training time", "note": steps})
         outcome = run.config.get("outcome", {})
         speed = outcome.get("items_per_second", last.get("items_per_second"))
@@ -156,12 +155,18 @@ def _series(rows: Sequence[Row], name: str) -> charts.Series:
     return [row["step"] for row in had], [row[name] for row in had]
 
 
-def tables(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of evaluations as tables, one for each data set: an encoder a line, a measure a column."""
-    return [_table(data, part) for data, part in by_data(results).items()]
+def tables(results: Sequence[dict[str, Any]], start: str = "start") -> list[dict[str, Any]]:
+    """Rows of evaluations as tables, one a data set, a line an encoder; `start` says what a run began with."""
+    titles = ENCODERS | {"start": f"{start.capitalize()}, frozen"}
+    return [_table(data, part, titles) for data, part in by_data(results).items()]
 
 
-def _table(data: str, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _began(run: "Run") -> str:
+    """What the run began with, where it was not with fresh weights."""
+    return "published weights" if run.config["encoder"]["pretrained"] and not run.config.get("lineage") else "start"
+
+
+def _table(data: str, results: Sequence[dict[str, Any]], titles: dict[str, str]) -> dict[str, Any]:
     columns = {column(result): _title(result) for result in results}
     lines: dict[str, dict[str, Any]] = {}
     best: dict[str, float] = {}
@@ -170,7 +175,7 @@ def _table(data: str, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if trained and "method" in result:
             name = _card(result["method"])["name"]
         else:
-            name = ENCODERS.get(result["encoder"], result["encoder"])
+            name = titles.get(result["encoder"], result["encoder"])
         line = lines.setdefault(name, {"name": name, "trained": trained, "cells": {}})
         line["cells"][measure] = result
         if result["encoder"] != "supervised":
@@ -280,12 +285,6 @@ def _words(name: str) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _skipped(path: Path) -> int:

@@ -1,6 +1,5 @@
 """What a run is made of: the encoder that suits, the streams, the method around them."""
 
-import csv
 import logging
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -79,16 +78,15 @@ def choose(
     chosen = kinds(cls, decoding).values()
     taken = {field for kind in chosen for field in data.takes(kind)}
     decoding |= {field: parameters[field] for field in sorted(taken) if field in parameters}
+    kind = next(iter(chosen))
+    name = start["name"] if start else name or defaults.encoder(cls, defaults.device(), kind)
     if "size" in taken:
-        decoding["size"] = (
-            size or (start or {}).get("size") or defaults.size(max(shape.size for shape in shapes), defaults.device())
-        )
+        measured = max(shape.size for shape in shapes)
+        decoding["size"] = size or (start or {}).get("size") or suited_size(measured, name, pretrained)
         decoding["channels"] = max(shape.channels for shape in shapes)
     if "rate" in taken:
         usual = min(max(shape.rate for shape in shapes), data.MOST_RATE)
         decoding["rate"] = (start or {}).get("rate", usual)
-    kind = next(iter(kinds(cls, decoding).values()))
-    name = start["name"] if start else name or defaults.encoder(cls, defaults.device(), kind)
     kept: dict[str, Any] = {part: start[part] for part in ("start", "model") if part in start} if start else {}
     encoder: dict[str, Any] = {"name": name, "pretrained": start["pretrained"] if start else pretrained, **kept}
     encoder |= {field: decoding[field] for field in nets.takes(address(encoder)) if field in decoding}
@@ -100,6 +98,15 @@ def choose(
                 f"{encoder['channels']}: leave --encoder out."
             )
     return encoder, decoding
+
+
+def suited_size(measured: int, name: str, pretrained: bool) -> int:
+    """Pixels of the input that suit images of `measured` pixels and the encoder called `name`."""
+    published = nets.published_size(name) if pretrained else 0
+    found = defaults.size(measured, defaults.device(), published)
+    if published:
+        log.info("images are scaled to %s px, the published weights saw %s (see --size)", found, published)
+    return found
 
 
 def address(encoder: dict[str, Any]) -> str:
@@ -139,7 +146,7 @@ def load_streams(
     decoding: dict[str, Any],
     *,
     labels: str | None = None,
-    strict: bool = False,
+    **options: Any,
 ) -> dict[str, Samples]:
     """The method's streams; `labels` belong to those that are to be labelled, if any are.
 
@@ -148,7 +155,7 @@ def load_streams(
     taught = [stream for stream, need in cls.needs.items() if need.labelled]
     streams = {}
     for (stream, need), given in zip(cls.needs.items(), deal(cls, sources).values(), strict=True):
-        options = {"strict": strict, "labels": labels if stream in taught or not taught else None}
+        options["labels"] = labels if stream in taught or not taught else None
         source = data.Several(given) if need.several else given[0]
         streams[stream] = load_stream(source, kinds(cls, decoding)[stream], decoding, parts=need.parts, **options)
     shared, classes = data.share_classes([(streams[stream].labels, streams[stream].classes) for stream in taught])
@@ -158,41 +165,20 @@ def load_streams(
     return streams
 
 
-def without_told(folder: Path, kind: str, test: Samples) -> Samples:
-    """`test` without the items whose labels the training in `folder` was told; their content tells, not their names.
+def build_encoder(config: dict[str, Any], seed: int, begin: bool = True) -> Encoder:
+    """The encoder that a run's configuration describes, with weights from `seed`, or from the file that it starts from.
 
     Args:
-        kind: of data of the encoder.
-
-    Raises:
-        UsageError: no other item has a label.
-    """
-    path = folder / "told.csv"
-    if not path.is_file():
-        return test
-    with path.open(newline="", encoding="utf-8") as file:
-        told = {row["digest"] for row in csv.DictReader(file)}
-    others = [row for row, digest in enumerate(test.of(kind).digests()) if digest not in told]
-    if len(others) < len(test):
-        log.info("%s items are not measured on: the training was told their labels", f"{len(test) - len(others):,}")
-    if test.labels is not None and (test.labels >= 0).any() and not (test.labels[others] >= 0).any():
-        raise UsageError(
-            f"The training was told the labels of all items of {test.source} to be measured on: give labels of others."
-        )
-    return test.select(others)
-
-
-def build_encoder(config: dict[str, Any], seed: int) -> Encoder:
-    """The encoder that a run's configuration describes, with weights from `seed`, or from the file that it starts from.
+        begin: whether it gets the weights that it starts from; else it is only built so that they would fit.
 
     Raises:
         UsageError: these are weights of another encoder.
     """
+    inputs = {name: value for name, value in config.items() if name not in ("name", "start", "model")}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        inputs = {name: value for name, value in config.items() if name not in ("name", "start", "model")}
-        encoder = nets.build(address(config), weights="start" not in config, **inputs)
-    if "start" in config:
+        encoder = nets.build(address(config), weights=begin and "start" not in config, **inputs)
+    if begin and "start" in config:
         try:
             encoder.load_state_dict(load_file(config["start"]))
         except (SafetensorError, RuntimeError, OSError) as error:
@@ -200,8 +186,6 @@ def build_encoder(config: dict[str, Any], seed: int) -> Encoder:
                 f"The weights in {config['start']} do not go with {config['name']} for this input: leave --size and "
                 f"the window of the method as they were ({str(error).splitlines()[-1].strip()})."
             ) from error
-    if "start" in config or config["pretrained"]:
-        nets.hold_statistics(encoder)
     return encoder
 
 

@@ -1,6 +1,6 @@
 """What is looked at while a run trains: a few items, and the numbers of them that the journal keeps."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,17 @@ from withhold.needs import Need
 from withhold.training import Row
 
 
-def choose(needs: Mapping[str, Need], streams: Mapping[str, Samples]) -> tuple[Samples, Samples]:
+def choose(
+    needs: Mapping[str, Need], streams: Mapping[str, Samples], told: Collection[str] = ()
+) -> tuple[Samples, Samples]:
     """A bank and queries for the monitor, of long items the middle: items with labels that the method is not told.
 
     Where there are no such labels there are no queries: an accuracy on labels that were told says nothing.
+
+    Args:
+        told: digests of items whose labels were told before, by an earlier training.
     """
-    told = {
+    told = set(told) | {
         digest
         for stream, samples in streams.items()
         if {"label", "targets"} & set(needs[stream].parts) and samples.labels is not None
@@ -35,7 +40,7 @@ def choose(needs: Mapping[str, Need], streams: Mapping[str, Samples]) -> tuple[S
             known[stream] = [i for i, digest in zip(rows, digests, strict=True) if digest not in told]
     stream = next((stream for stream, rows in known.items() if rows), next(iter(streams)))
     samples, rows = streams[stream], known.get(stream) or shuffled(streams[stream])
-    most = max(200, 2000 // kinds.of(samples.kind).images(samples))  # it is looked at some twenty times a run
+    most = max(200, 1000 // kinds.of(samples.kind).images(samples))  # a look takes little of a training's time
     count = min(most // 4, len(rows) // 4)
     bank, asked = samples.select(rows[count : count + most]), rows[: count if known.get(stream) else 0]
     return bank.middles(), samples.select(asked).middles()

@@ -9,7 +9,7 @@ from PIL import Image
 from withhold import data
 from withhold import methods as registry
 from withhold.errors import UsageError
-from withhold.files import writing
+from withhold.files import MARK, claiming, writing
 from withhold.options import Options
 from withhold.orders import whole
 from withhold.pictures import Columns, grid
@@ -19,27 +19,42 @@ from withhold.runs.run import Run
 from withhold.runs.start import find_start
 from withhold.training import prepare
 
+SOFTWARE = 0x0131
+"""The number under which a picture's EXIF says what made it."""
 
-def preview(
+
+def preview(method: str, *sources: Any, out: Path, **options: Any) -> None:
+    """Render a few samples as `method` would see them, beside what it withholds, to the PNG, JPEG or WebP file `out`.
+
+    Where `method` is the folder of a run, the picture shows what that says too. Without `sources` it is of what the
+    run was trained on.
+
+    Args:
+        options: encoder, size and seed, as of a training, and the method's own parameters.
+
+    Raises:
+        UsageError: what makes no sense, or a file that is not to be replaced.
+    """
+    with claiming(out, ".png .jpg .jpeg .webp", *sources):
+        sheet, about = grid(_columns(method, *sources, **options)), Image.Exif()
+        about[SOFTWARE] = MARK
+        with writing(out) as partial:
+            sheet.save(partial, format=Image.registered_extensions()[out.suffix.lower()], exif=about)
+
+
+def _columns(
     method: str,
     *sources: Any,
-    out: Path,
     encoder: str | None = None,
     size: int | None = None,
     seed: int = 0,
     **parameters: Any,
-) -> None:
-    """Render a few samples as `method` would see them, beside what it withholds, to the PNG file `out`.
-
-    Where `method` is the folder of a run, the picture shows what that says too. Without `sources` it is of what the
-    run was trained on.
-    """
+) -> Columns:
     if (Path(method) / "config.json").is_file():
         if parameters or encoder or size:
             raise UsageError(f"{method} is a run, which has its encoder, size and parameters: leave them out.")
         run = Run(method)
-        _save(gallery.columns(run.method, [gallery.draw(part, seed) for part in run.streams(*sources)], seed), out)
-        return
+        return gallery.columns(run.method, [gallery.draw(part, seed) for part in run.streams(*sources)], seed)
     cls = registry.find(method)
     with TemporaryDirectory() as folder:
         start = find_start(Options(encoder=encoder), Path(folder))
@@ -52,13 +67,4 @@ def preview(
     count = whole(cls.order, min(8, *(len(s) for s in streams.values())))
     feeder = data.Feeder(streams, cls.needs, count, seed, orders=cls.order, groups=learner.get_buffer)
     prepare(learner, streams, seed)
-    _save(learner.picture(*learner.hide(feeder.batch(0))), out)
-
-
-def _save(columns: Columns, out: Path) -> None:
-    sheet = grid(columns)
-    kind = Image.registered_extensions().get(out.suffix.lower())
-    if kind is None:
-        raise UsageError(f"{out} is the name of no picture: let it end in .png.")
-    with writing(out) as partial:
-        sheet.save(partial, format=kind)
+    return learner.picture(*learner.hide(feeder.batch(0)))

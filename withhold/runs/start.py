@@ -1,4 +1,4 @@
-"""What a run takes over from the earlier one whose encoder it goes on from."""
+"""What a run takes over from an earlier one, or an exported file of it, whose encoder it goes on from."""
 
 import filecmp
 import shutil
@@ -15,6 +15,7 @@ from withhold.nets import hub
 from withhold.options import Options
 from withhold.runs.build import address, build_encoder
 from withhold.runs.export import write_weights
+from withhold.runs.loading import find
 from withhold.runs.run import Run
 
 
@@ -43,25 +44,29 @@ def find_start(options: Options, folder: Path) -> Start:
     """The start that `options.encoder` names; a run that has begun in `folder` keeps its own there.
 
     Raises:
-        UsageError: the run that it names has not come to its end, or published weights are asked for too.
+        UsageError: the run that it names has not come to its end, or published weights are asked for too; or the run in
+            the folder has begun with other weights.
     """
-    if (folder / "config.json").is_file():
-        config = Run(folder).config
-        if "start" in config["encoder"] or "model" in config["encoder"]:
-            return Start(config["encoder"], config["parameters"], config["lineage"])
-        return Start()
-    if options.encoder is None or not (Path(options.encoder) / "config.json").is_file():
+    begun = (folder / "config.json").is_file()
+    config = Run(folder).config if begun else {}
+    if {"start", "model"} & set(config.get("encoder", ())):
+        return Start(config["encoder"], config["parameters"], config["lineage"])
+    origin = find(options.encoder) if options.encoder is not None else None
+    if origin is None or origin.weights is None:
         named = options.encoder or ""
         reads = named.startswith("hf:") and "tokenizer" in nets.takes(named)
         return Start(window={"tokenizer": named} if reads else {})
-    run = Run(options.encoder)
+    if begun:
+        raise UsageError(
+            f"{folder} was trained with encoder {config['encoder']['name']}, not {options.encoder}: repeat its own "
+            "options to resume it, or name another --out."
+        )
     if options.pretrained:
-        raise UsageError(f"{run.folder} and published weights are two starts: leave --pretrained out.")
-    if not run.finished:
-        raise UsageError(f"The training in {run.folder} has not come to its end: go on with it first, by --resume.")
-    encoder = run.config["encoder"] | {"start": str(run.folder / "encoder.safetensors")}
-    stage = {"method": run.config["method"], "data": run.config["data"], "digest": run.digest}
-    return Start(encoder, run.config["decoding"], [*run.config.get("lineage", []), stage])
+        raise UsageError(f"{origin.name} and published weights are two starts: leave --pretrained out.")
+    if not origin.weights.is_file():
+        raise UsageError(f"The training in {origin.name} has not come to its end: go on with it first, by --resume.")
+    encoder = origin.config["encoder"] | {"start": str(origin.weights)}
+    return Start(encoder, origin.config["decoding"], origin.lineage)
 
 
 def keep_start(encoder: dict[str, Any], folder: Path) -> None:
@@ -78,7 +83,7 @@ def keep_start(encoder: dict[str, Any], folder: Path) -> None:
                 shutil.copyfile(path, partial)
         encoder["start"] = str(kept)
     elif encoder["pretrained"]:
-        write_weights(kept, build_encoder(encoder, 0))
+        write_weights(kept, build_encoder(encoder, 0), {"encoder": encoder["name"]})
         encoder["start"] = str(kept)
     if encoder["name"].startswith("hf:"):
         if encoder.get("model") != str(model):

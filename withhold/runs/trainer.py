@@ -3,8 +3,10 @@
 import atexit
 import csv
 import logging
+import math
 import os
 import platform
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,24 +14,29 @@ from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 import withhold
-from withhold import data, evaluation, kinds, nets, training
+from withhold import data, evaluation, nets, training
 from withhold import methods as registry
 from withhold.console import counted
-from withhold.data import Samples, Series
-from withhold.errors import UsageError
-from withhold.files import prepare_folder, write_json
+from withhold.data import Samples
+from withhold.files import write_json
 from withhold.methods import Method
-from withhold.needs import Need
+from withhold.nets.registry import lend
 from withhold.options import Options, named
 from withhold.report import write as write_report
-from withhold.report.report import inputs
 from withhold.runs import monitoring
+from withhold.runs.budget import fit_size, left, speed
 from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
 from withhold.runs.export import write_weights
+from withhold.runs.folder import folder_of, held
+from withhold.runs.metadata import describe
+from withhold.runs.resuming import check_same, planned
 from withhold.runs.run import Run
+from withhold.runs.saying import say
 from withhold.runs.start import find_start, keep_start
+from withhold.runs.told import find_told, read_told, write_told
 from withhold.training import Outcome, Row, defaults
 
 log = logging.getLogger("withhold")
@@ -51,39 +58,66 @@ def train(
         method: a method's name, or the path of a Python file that declares one.
         sources: folders, manifests, `hf:NAME`, `digits`, arrays, data sets: whatever `withhold.data.load` takes.
         out: the run's folder; `runs/METHOD-DATA` where it is not named.
-        resume: go on where the folder's last checkpoint is; start where there is none.
+        resume: go on where the folder's last checkpoint is; a run that was stopped before its first one starts again.
         progress: told every row of the journal, and the number of steps planned.
         given: options of the training, as `withhold.options.Options` lists them (encoder, size, epochs, minutes,
-            batch_size, lr, seed, labels ...), and the method's own parameters.
+            batch_size, lr, seed, labels ...), and the method's own parameters. An encoder may also be a module that
+            maps images to [n, dim] or [n, dim, h, w] and has a `dim`; `withhold.load(FOLDER, encoder=MODULE)` then
+            needs it again, whatever its weights.
 
     Raises:
         UsageError: a name, value or combination that makes no sense.
-        WithholdError: data that cannot be read, a loss that is not finite, a full disk.
+        WithholdError: data that cannot be read, a loss that is not finite, a full disk, or another training there.
     """
-    cls = registry.find(method)
+    began, cls = time.perf_counter(), registry.find(method)
     own = {option.name for option in named()}
+    if isinstance(given.get("encoder"), nn.Module):
+        given["encoder"] = lend(given["encoder"])
     options = Options(**{name: value for name, value in given.items() if name in own})
     if options.labels is not None and len(sources) == 1:  # which tells what it labels from the rest of one source
         sources *= len(cls.needs)
+    folder = folder_of(method, sources, out)
+    with held(folder, resume, options):
+        configured = {name: value for name, value in given.items() if name not in own}
+        return _train(cls, method, sources, folder, resume, progress, options, configured, began)
 
+
+def _train(
+    cls: type[Method],
+    method: str,
+    sources: tuple[Any, ...],
+    folder: Path,
+    resume: bool,
+    progress: Callable[[Row, int], None] | None,
+    options: Options,
+    given: dict[str, Any],
+    began: float,
+) -> Run:
+    """`train` in a folder that is held, since `began`, with the method's own parameters, as far as they are `given`."""
     # What may fail and what looks for files comes before other processes are started, which do the same.
-    folder = Path(out) if out is not None else Path("runs") / f"{cls.name}-{_label(sources)}"
-    begun = (folder / "config.json").is_file()
-    if begun and not resume:
-        raise UsageError(f"The run {folder} exists: add --resume to go on with it, or name another --out.")
+    unlimited = options.epochs is None and options.minutes is None
+    if unlimited:
+        options = replace(options, minutes=defaults.minutes(defaults.device()))
+    size, batch_size = options.size, options.batch_size
+    before = Run(folder) if resume else None
+    if before is not None:  # what was chosen for it stays
+        saved = before.config
+        size, batch_size = size or saved["decoding"].get("size"), batch_size or saved["training"]["batch_size"]
+    # Ranks would each find a pace of their own.
+    paced = options.minutes is not None and not resume and options.devices * options.nodes == 1
 
     start = find_start(options, folder)
-    parameters = start.configure(cls, {name: value for name, value in given.items() if name not in own})
-    chosen, decoding = choose(
-        cls, sources, parameters, options.encoder, options.size, options.pretrained, start.encoder
-    )
+    parameters = start.configure(cls, given)
+    chosen, decoding = choose(cls, sources, parameters, options.encoder, size, options.pretrained, start.encoder)
     if "tokenizer" in decoding:
         make_tokenizer(cls, sources, chosen, decoding, folder)
     # A throw-away, so that a wrong name or size is found before anything is decoded.
     told: dict[str, Any] = {"classes": ("this", "that"), "targets": {"this": ("one", "other"), "that": None}}
     build_method(cls, chosen, parameters, options.seed, told)
-    prepare_folder(folder)
     keep_start(chosen, folder)
+    published = options.pretrained or ":" in chosen["name"]  # made for images of one size
+    if paced and size is None and start.encoder is None and not published:
+        fit_size(cls, sources, chosen, decoding, parameters, options, left(options, began))
     streams = load_streams(cls, sources, decoding, labels=options.labels, strict=options.strict)
     told = tell(cls, streams)
     learner = build_method(cls, chosen, parameters, options.seed, told)
@@ -91,18 +125,22 @@ def train(
     addresses = {"labels": options.labels} | ({"encoder": options.encoder} if start.lineage else {})
 
     longest = max(streams.values(), key=lambda samples: len(samples.windows()))
-    batch_size = options.batch_size or defaults.batch_size(cls, len(longest.windows()), longest.kind)
+    if batch_size is None:
+        batch_size = defaults.batch_size(cls, len(longest.windows()), longest.kind)
+        if paced and batch_size > defaults.SMALL:
+            items = left(options, began) * speed(cls, streams, chosen, parameters, options)
+            batch_size = defaults.batch_size(cls, len(longest.windows()), longest.kind, items)
     feeder = data.Feeder(
         streams, cls.needs, batch_size, options.seed, device=fabric.device, rank=fabric.global_rank,
         world=fabric.world_size, orders=cls.order, groups=learner.get_buffer,
     )  # fmt: skip
-    layerwise = defaults.layerwise("start" in chosen)
-    epochs, minutes = options.epochs, options.minutes
-    if epochs is None and minutes is None:
-        minutes = defaults.minutes(fabric.device)
+    layerwise = defaults.layerwise("start" in chosen, chosen["pretrained"])
+    most = None
+    if unlimited and all(need.labelled for need in cls.needs.values()):  # few labels are soon known by heart
+        most = math.ceil(defaults.images(feeder.longest, fabric.device) / (batch_size * fabric.world_size))
     options = replace(
-        options, batch_size=batch_size, minutes=minutes, precision=fabric._precision.precision,
-        steps=None if epochs is None else max(1, round(epochs * feeder.steps_per_epoch)),
+        options, batch_size=batch_size, precision=fabric._precision.precision, most=most,
+        steps=planned(options, feeder.steps_per_epoch, before),
         **{name: share for name, share in layerwise.items() if getattr(options, name) is None},
     )  # fmt: skip
     config = {
@@ -112,28 +150,44 @@ def train(
         "encoder": chosen,
         "lineage": start.lineage,
         "decoding": decoding,
+        "prepared": learner.encoder.prepared(),
         "data": [data.address(source) or f"{type(source).__name__} of {len(source)}" for source in sources],
         "streams": {name: {"items": len(part), "fingerprint": part.fingerprint} for name, part in streams.items()},
         **told,
         "training": asdict(options) | {name: path and os.path.abspath(path) for name, path in addresses.items()},
     }
-    if begun:
-        _check_same(folder, config)
-    if resume and fabric.is_global_zero:
-        if begun and Run(folder).finished:
+    if before is not None:
+        check_same(before, config)
+    if before is not None and fabric.is_global_zero:
+        if before.finished and (options.steps or 0) > before.config["outcome"]["steps"]:
+            write_json(folder / "config.json", before.config | {"training": config["training"]})
+            log.info("%s goes on to %s", folder, counted(options.steps or 0, "step"))
+        elif before.finished:
             log.info("%s is finished", folder)
         elif (folder / "checkpoints" / "last.ckpt").is_file():
             log.info("%s goes on from its last checkpoint", folder)
         else:
             log.info("%s has no checkpoint yet: it starts from the beginning", folder)
 
+    kind = learner.encoder.kind
+    if resume:
+        told_items = read_told(folder)
+    else:
+        told_items = find_told(cls.needs, streams, kind, Path(options.encoder or "") if start.lineage else None)
+    seen = {name: samples.of(kind) for name, samples in streams.items()}
+    watched = monitoring.choose(cls.needs, seen, {row["digest"] for row in told_items})
+    if before is not None:
+        config["began"] = before.config.get("began")
+    else:  # what learned before may have become worse in the end
+        config["began"] = monitoring.look(learner.encoder, *watched) if "start" in chosen else None
     if fabric.is_global_zero:
-        if not begun:
+        if not resume:
+            write_told(folder, told_items)
             write_json(folder / "config.json", config)
-        _list_items(folder, cls.needs, streams, learner.encoder.kind)
-    _say(config, streams, feeder, fabric)
-    seen = {name: samples.of(learner.encoder.kind) for name, samples in streams.items()}
-    watched = monitoring.choose(cls.needs, seen)
+        with open(folder / "skipped.csv", "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            skipped = [[stream, *item] for stream, samples in streams.items() for item in samples.skipped]
+            csv.writer(file).writerows([["stream", "item", "reason"], *skipped])
+        say(config, streams, fabric.device.type)
     if fabric.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes stay: the fastest algorithms are worth a search
         for part in learner.modules():
@@ -141,14 +195,13 @@ def train(
                 part.compile()
     try:
         outcome = training.fit(
-            learner, feeder, options, fabric=fabric, folder=folder, report=progress,
-            look=lambda encoder: monitoring.look(encoder, *watched),
+            learner, feeder, options, seconds=left(options, began), fabric=fabric, folder=folder,
+            look=lambda encoder: monitoring.look(encoder, *watched), report=progress,
         )  # fmt: skip
-    except UsageError:
-        if not begun and not (folder / "checkpoints").exists():  # data that do not suit leave nothing to go on with
+    except Exception:
+        if not resume and not (folder / "metrics.csv").exists():  # it has not begun: there is nothing to go on with
             (folder / "config.json").unlink(missing_ok=True)
         raise
-    log.info("measuring what it sees, and drawing the report")
     _finish(folder, learner, streams, config, outcome, fabric)
     fabric.barrier()
     return Run(folder, held=list(streams.values()))
@@ -188,8 +241,9 @@ def _finish(
     learner.eval().finish(lambda: evaluation.plain_batches(plain, fabric.device))
     if not fabric.is_global_zero:  # the others were needed for statistics across ranks
         return
-    write_weights(folder / "method.safetensors", learner)
-    write_weights(folder / "encoder.safetensors", encoder)  # the last one, which says that the run is finished
+    about = describe(config, type(learner), encoder)
+    write_weights(folder / "method.safetensors", learner, about)
+    write_weights(folder / "encoder.safetensors", encoder, about)  # the last one, which says that the run is finished
     last, items = outcome.rows[-1], config["training"]["batch_size"] * fabric.world_size
     config["hardware"] = {
         "device": torch.cuda.get_device_name()
@@ -206,80 +260,13 @@ def _finish(
         "metrics": {name: value for name, value in last.items() if name not in ("step", "seconds", "waiting", "lr")},
     }
     write_json(folder / "config.json", config)
-    write_report(Run(folder), *streams.values())
-
-
-def _check_same(folder: Path, config: dict[str, Any]) -> None:
-    """A run is resumed with its own data and configuration or not at all."""
-    saved = Run(folder).config
-    for part in (
-        "withhold", "method", "parameters", "encoder", "decoding", "data", "training", "classes", "targets", "streams"
-    ):  # fmt: skip
-        before, now = saved[part], config[part]
-        pairs = before.items() if isinstance(before, dict) else [(part, before)]
-        for name, value in pairs:
-            other: Any = now.get(name) if isinstance(now, dict) else now
-            if value == other or name in ("devices", "nodes", "strict"):
-                continue
-            if part == "streams":
-                raise UsageError(
-                    f"The data of the stream {name} have changed since {folder} began ({value['items']:,} items then, "
-                    f"{other['items']:,} now): put them back to resume it, or name another --out."
-                )
-            raise UsageError(
-                f"{folder} was trained with {name.replace('_', ' ')} {value}, not {other}: "
-                "repeat its own options to resume it, or name another --out."
-            )
-
-
-def _list_items(folder: Path, needs: dict[str, Need], streams: dict[str, Samples], kind: str) -> None:
-    """Write skipped.csv, what was left out and why; and told.csv, the items whose labels the method is told.
-
-    Args:
-        kind: of data of the encoder, which what tells items from others is of.
-    """
-    skipped = [[stream, *item] for stream, samples in streams.items() for item in samples.skipped]
-    told = []
-    for stream, samples in streams.items():
-        if needs[stream].labelled:
-            taught = samples.labelled(f"the stream {stream}")
-            digests = taught.of(kind).digests()
-            told += [[stream, *item] for item in zip(taught.names, digests, strict=True)]
-    for path, header, rows in (
-        ("skipped.csv", ["stream", "item", "reason"], skipped), ("told.csv", ["stream", "item", "digest"], told)
-    ):  # fmt: skip
-        if rows or path == "skipped.csv":
-            with open(folder / path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-                csv.writer(file).writerows([header, *rows])
-
-
-def _say(config: dict, streams: dict[str, Samples], feeder: Any, fabric: Fabric) -> None:
-    if not fabric.is_global_zero:
+    if config["training"]["no_report"]:
         return
-    plan, encoder = config["training"], config["encoder"]
-    for stream, samples in streams.items():
-        cut = f" in {len(samples.windows()):,} windows" if len(samples.windows()) > len(samples) else ""
-        skipped = f", {len(samples.skipped)} skipped" if samples.skipped else ""
-        known = 0 if samples.labels is None else int((samples.labels >= 0).sum())
-        labels = f", {known:,} of them with a label" if 0 < known < len(samples) else ""
-        labels += f", no labels ({samples.unlabelled})" if samples.unlabelled else ""
-        log.info("%s: %s items%s from %s%s%s", stream, f"{len(samples):,}", cut, samples.source, skipped, labels)
-        if isinstance(samples, Series) and samples.longest <= samples.window / 2:
-            length = kinds.of(samples.kind).length
-            fits = samples.longest / samples.rate if length == "seconds" else samples.longest
-            log.warning(
-                "the longest has %s of the %s %s that a window holds; the rest is filled: %s=%.5g learns more",
-                f"{samples.longest:,}", f"{samples.window:,}", length.replace("seconds", "samples"), length, fits,
-            )  # fmt: skip
-    log.info(
-        "%s: encoder %s for %s, batch %s, %s, %s, seed %s",
-        config["method"], encoder["name"], inputs(config), plan["batch_size"],
-        counted(plan["steps"], "step") if plan["steps"] else f"{plan['minutes']:g} minutes",
-        f"{fabric.device.type} {plan['precision']}", plan["seed"],
-    )  # fmt: skip
-
-
-def _label(sources: tuple[Any, ...]) -> str:
-    """The data's part of a run's name."""
-    names = [Path(source.removeprefix("hf:")).stem if isinstance(source, str) else "data" for source in sources]
-    return "-".join(dict.fromkeys(name or "data" for name in names))
+    log.info("drawing the report")
+    try:
+        write_report(Run(folder), *streams.values())
+    except Exception as error:  # whatever it is, the run is whole without
+        log.warning(
+            "The report could not be drawn (%s: %s); the run itself is whole. Draw it by: withhold report %s",
+            type(error).__name__, error, folder,
+        )  # fmt: skip

@@ -1,31 +1,25 @@
 """An index of embeddings in LanceDB: a folder with one table, searched exactly or, where it is large, approximately."""
 
 import contextlib
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow
-import pyarrow.compute
-import pyarrow.parquet
 
 from withhold.console import counted
 from withhold.errors import UsageError, WithholdError
 from withhold.files import writing_folder
+from withhold.search.rows import about_of, directions, known, moment, opened, stored_rows, window_at
 
 TABLE = "embeddings"
-CHUNK = 2**16
-"""Rows that are read at a time."""
 LEAST = 20_000
 """Rows from which on there is an approximate index; of fewer all are compared, within some tens of milliseconds."""
 PARTITION, PROBES, REFINE = 8192, 128, 4
 """Rows in a part of the approximate index; parts that a query reads, the nearest ones, so that up to a million rows
 none is left out; and how many times as many rows as are wanted are compared once more, by their exact vectors."""
-
-Batches = Callable[[], Iterator[pyarrow.RecordBatch]]
 
 
 def build(embeddings: str | os.PathLike | pyarrow.Table, out: str | os.PathLike) -> "Index":
@@ -36,8 +30,8 @@ def build(embeddings: str | os.PathLike | pyarrow.Table, out: str | os.PathLike)
 
     Args:
         embeddings: a table as `Run.embed` gives it, or a parquet file of one, which is read piece by piece. Columns:
-            path (text), label (if any), embedding (lists of numbers, all of one length). Of arrays:
-            `pyarrow.table({"path": names, "embedding": list(vectors)})`.
+            path (text), start and end (of a window, if rows are windows), label (if any), embedding (lists of numbers,
+            all of one length). Of arrays: `pyarrow.table({"path": names, "embedding": list(vectors)})`.
 
     Raises:
         UsageError: a column is absent, there is no row, or an embedding has no direction or another length than the
@@ -46,16 +40,16 @@ def build(embeddings: str | os.PathLike | pyarrow.Table, out: str | os.PathLike)
     """
     out = Path(out)
     with writing_folder(out) as partial:
-        where, schema, batches = _opened(embeddings)
+        where, schema, batches = opened(embeddings)
         dim = 0
         for batch in batches():  # before anything is written, since LanceDB would wrap the sentence of an error
-            dim = _directions(where, batch, dim).shape[1]
+            dim = directions(where, batch, dim).shape[1]
         if not dim:
             raise UsageError(f"There is no embedding in {where}: embed data that holds something.")
-        labels = [schema.field("label")] if "label" in schema.names else []
+        kept = [schema.field(name) for name in known(schema) if name not in ("path", "embedding")]
         vectors = pyarrow.field("embedding", pyarrow.list_(pyarrow.float32(), dim))
-        stored = pyarrow.schema([("path", pyarrow.string()), *labels, vectors], metadata=schema.metadata)
-        rows = (_stored(where, batch, stored) for batch in batches())
+        stored = pyarrow.schema([("path", pyarrow.string()), *kept, vectors], metadata=schema.metadata)
+        rows = (stored_rows(where, batch, stored) for batch in batches())
         with _reasons():
             table = _lancedb().connect(partial).create_table(
                 TABLE, pyarrow.RecordBatchReader.from_batches(stored, rows)
@@ -77,6 +71,7 @@ class Index:
         source: the data that were embedded, as `withhold.data.load` takes them; None where nobody knows.
         kind: what the data are: "image", "video", "audio", "text" or "video + audio".
         encoder: the digest of the encoder that embedded them; None where nobody knows.
+        decoding: what they were decoded to for it, such as the size of images; {} where nobody knows.
         dim: the length of its vectors.
 
     Raises:
@@ -97,6 +92,7 @@ class Index:
         self.source: str | None = about.get("source")
         self.kind: str = about["kind"]
         self.encoder: str | None = about.get("encoder")
+        self.decoding: dict[str, Any] = about.get("decoding", {})
 
     def __len__(self) -> int:
         return self._table.count_rows()
@@ -107,11 +103,12 @@ class Index:
     def query(self, query: str | pyarrow.Table | np.ndarray, k: int = 10, *, exact: bool = False) -> pyarrow.Table:
         """The `k` nearest rows, or all if there are fewer, as a table: path, label (if any), distance; nearest first.
 
-        The distance is one less the cosine of the two vectors: 0 for the same direction, 2 for the opposite one.
+        Of windows also start and end. The distance is one less the cosine of the two vectors: 0 for the same direction,
+        2 for the opposite one.
 
         Args:
-            query: the path of a row, which itself is left out; a table with one row, as `Run.embed` gives it; or a
-                vector [dim].
+            query: what `row` takes, whose rows themselves are left out; a table with one row, as `Run.embed` gives it;
+                or a vector [dim].
             exact: compare all rows, which takes longer. Without it some of the nearest may be missed among
                 20,000 rows or more; distances are exact in either case.
 
@@ -122,29 +119,44 @@ class Index:
             raise UsageError(f"The {k} nearest cannot be found: ask for 1 at least.")
         others = None
         if isinstance(query, str):
-            quoted = query.replace("'", "''")
-            vector, others = self._row(query, quoted), f"path != '{quoted}'"
-        else:
-            vector = self._asked(query)
+            (asked,) = (query := self.row(query)).drop_columns("embedding").to_pylist()
+            quoted = asked["path"].replace("'", "''")
+            others = f"path != '{quoted}'" + (f" OR start != {asked['start']!r}" if "start" in asked else "")
+        vector = self._asked(query)
         with self._whole():
             search = self._table.search(vector).distance_type("cosine").select([*self._columns, "_distance"]).limit(k)
             search = search.where(others) if others else search
             search = search.bypass_vector_index() if exact else search.nprobes(PROBES).refine_factor(REFINE)
             return search.to_arrow().rename_columns([*self._columns, "distance"])
 
-    def _row(self, path: str, quoted: str) -> np.ndarray:
-        """The vector of a row; of several with the same path, of one of them."""
+    def row(self, query: str) -> pyarrow.Table:
+        """What is asked for by name, as `Run.embed` gives it: a row by its path; of windows, the mean of that path's.
+
+        A single window is "PATH#SECONDS", with a second that lies in it (of a text, a token).
+
+        Raises:
+            UsageError: there is no such row, or no window at that time.
+        """
+        path, time = moment(query)
+        if (rows := self._rows(query)).num_rows:
+            flat = rows["embedding"].combine_chunks().flatten().to_numpy()
+            return pyarrow.table({"path": [query], "embedding": [flat.reshape(-1, self.dim).mean(0)]})
+        if time is not None and (rows := self._rows(path)).num_rows:
+            return window_at(rows, time)
         with self._whole():
-            rows = self._table.search().where(f"path = '{quoted}'").limit(1).select(["embedding"]).to_arrow()
-            if rows.num_rows:
-                return rows["embedding"].combine_chunks().flatten().to_numpy()
             names = self._table.search().select(["path"]).limit(len(self)).to_arrow()["path"].to_pylist()
         # Of the rows of the same file name, the one whose path has the longest end in common with this one.
-        ending = path.rstrip("/")
+        ending = query.rstrip("/")
         alike = [row for row in names if f"/{row}".endswith(f"/{os.path.basename(ending)}")]
         near = max(alike, key=lambda row: len(os.path.commonpath([row[::-1], ending[::-1]])), default=None)
         embed = "give the path of a row as it was embedded, or with --run the run that embeds a file or a text."
-        raise UsageError(f"{self.folder} has no row {path!r}: " + (f"did you mean {near!r}?" if near else embed))
+        raise UsageError(f"{self.folder} has no row {query!r}: " + (f"did you mean {near!r}?" if near else embed))
+
+    def _rows(self, path: str) -> pyarrow.Table:
+        """All rows of a path."""
+        quoted = path.replace("'", "''")
+        with self._whole():
+            return self._table.search().where(f"path = '{quoted}'").limit(len(self)).to_arrow()
 
     def _asked(self, query: Any) -> np.ndarray:
         """The direction of what a person asks with."""
@@ -159,7 +171,7 @@ class Index:
             if vector.ndim != 1:
                 raise UsageError(f"The query is an array of shape {list(vector.shape)}: give one vector, [{self.dim}].")
             query = pyarrow.table({"path": ["vector"], "embedding": [vector]})
-        (vector,) = _directions("the query", query.combine_chunks().to_batches()[0])
+        (vector,) = directions("the query", query.combine_chunks().to_batches()[0])
         if len(vector) != self.dim:
             raise UsageError(
                 f"The query has {len(vector)} numbers and the embeddings in {self.folder} have {self.dim}: "
@@ -174,88 +186,6 @@ class Index:
                 yield
         except (OSError, ValueError) as error:
             raise WithholdError(f"The index in {self.folder} is damaged ({error}): build it again.") from error
-
-
-def _opened(embeddings: str | os.PathLike | pyarrow.Table) -> tuple[str, pyarrow.Schema, Batches]:
-    """What to call the embeddings to a person, their schema, and what reads them, from the start at each call."""
-    if isinstance(embeddings, pyarrow.Table):
-        where, schema = "the table", embeddings.schema
-    else:
-        where = os.fspath(embeddings)
-        if not os.path.isfile(where):
-            raise UsageError(
-                f"There is no file {where!r}: write one with `withhold embed RUN DATA --out FILE.parquet`."
-            )
-        with _parquet(where) as file:
-            schema = file.schema_arrow
-    for name in ("path", "embedding"):
-        if name not in schema.names:
-            raise UsageError(
-                f"There is no column {name!r} in {where} (only {', '.join(schema.names) or 'nothing'}): "
-                "give what `withhold embed` writes."
-            )
-    kind = schema.field("embedding").type
-    lists = (pyarrow.types.is_list, pyarrow.types.is_large_list, pyarrow.types.is_fixed_size_list)
-    if not any(is_a(kind) for is_a in lists) or not pyarrow.types.is_floating(kind.value_type):
-        raise UsageError(f"The column 'embedding' of {where} holds {kind}: give lists of floating numbers.")
-    if isinstance(embeddings, pyarrow.Table):
-        return where, schema, lambda: iter(embeddings.to_batches(CHUNK))
-    columns = [name for name in schema.names if name in ("path", "label", "embedding")]
-
-    def pieces() -> Iterator[pyarrow.RecordBatch]:
-        with _parquet(where) as file:
-            yield from file.iter_batches(CHUNK, columns=columns)
-
-    return where, schema, pieces
-
-
-@contextlib.contextmanager
-def _parquet(path: str) -> Iterator[pyarrow.parquet.ParquetFile]:
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            yield file
-    except (pyarrow.ArrowException, OSError) as error:
-        raise WithholdError(f"{path} cannot be read as parquet ({str(error).splitlines()[0]}): embed again.") from error
-
-
-def _directions(where: str, batch: pyarrow.RecordBatch, dim: int = 0) -> np.ndarray:
-    """The embeddings in a batch at length one, float32 [n, dim], which cosines do not see; 0 takes the first's `dim`.
-
-    Raises: UsageError, for the first row that has no embedding, one of another length, or one without a direction.
-    """
-    column = batch.column("embedding")
-    lengths = pyarrow.compute.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
-    dim = dim or (int(lengths[0]) if len(lengths) else 0)
-
-    def refuse(wrong: np.ndarray, sentence: str) -> None:
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise UsageError(f"The embedding of {batch.column('path')[row].as_py()!r} in {where} {sentence}")
-
-    refuse(lengths == 0, "is empty: embed it again.")
-    refuse(lengths != dim, f"has another length than the {dim} of the first: embed all data with one run.")
-    values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float64).reshape(len(batch), dim)
-    refuse(~np.isfinite(values).all(1), "is not finite: see what `withhold doctor` says of the run.")
-    # By the largest number first, since squares of very large and very small ones are infinite and zero.
-    largest = np.abs(values).max(1, keepdims=True, initial=0.0)
-    refuse(largest[:, 0] == 0, "is zero, which is no direction: see what `withhold doctor` says of the run.")
-    values /= largest
-    return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
-
-
-def _stored(where: str, batch: pyarrow.RecordBatch, schema: pyarrow.Schema) -> pyarrow.RecordBatch:
-    """A batch as the index keeps it."""
-    dim = schema.field("embedding").type.list_size
-    flat = pyarrow.array(_directions(where, batch, dim).reshape(-1))
-    columns = [batch.column(name).cast(schema.field(name).type) for name in schema.names[:-1]]
-    return pyarrow.RecordBatch.from_arrays(
-        [*columns, pyarrow.FixedSizeListArray.from_arrays(flat, dim)], schema=schema
-    )  # fmt: skip
-
-
-def about_of(schema: pyarrow.Schema) -> dict[str, Any]:
-    """What `Run.embed` wrote beside the columns; items of which nothing is known are taken for images."""
-    return {"kind": "image"} | json.loads((schema.metadata or {}).get(b"withhold", b"{}"))
 
 
 @contextlib.contextmanager

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 
 from withhold import data, kinds
+from withhold.files import claiming
 from withhold.page import excerpt, render
-from withhold.search.index import Index, about_of
+from withhold.search.index import Index
+from withhold.search.rows import about_of
 
 TEMPLATE = Path(__file__).with_name("found.html.jinja")
 LETTERS = 150
@@ -21,25 +24,44 @@ def write(
     Items are looked for where the data were when they were embedded; of one that is not there stands the name.
 
     Args:
-        query: the path of a row.
+        query: what `Index.row` takes.
         asked: where it is no row, what `Run.embed` made of it; then `query` is a file, or a list of one text.
+
+    Raises:
+        UsageError: `path` is not to be replaced, see `withhold.files.claiming`.
     """
     if asked is None:
-        kind, (item,) = index.kind, data.items(index.source, [str(query)], index.kind)
+        (about,) = _cells(index.row(str(query)), index.kind, index.source)
     else:
-        kind = about_of(asked.schema)["kind"]
-        (item,) = data.items(query, asked["path"].to_pylist(), kind)
-    rows, shown = found.to_pylist(), kinds.of(index.kind)
+        (about,) = _cells(asked, about_of(asked.schema)["kind"], query)
+    if not isinstance(query, str):
+        about["name"] = excerpt(query[0], LETTERS)
     results = [
-        {"name": row["path"], "label": row.get("label"), "distance": f"{row['distance']:.3f}"} | shown.preview(item)
-        for row, item in zip(rows, data.items(index.source, found["path"].to_pylist(), index.kind), strict=True)
+        cell | {"label": row.get("label"), "distance": f"{row['distance']:.3f}"}
+        for row, cell in zip(found.to_pylist(), _cells(found, index.kind, index.source), strict=True)
     ]
-    name = query if isinstance(query, str) else excerpt(query[0], LETTERS)
-    return render(
-        path, TEMPLATE, query={"name": name} | kinds.of(kind).preview(item), results=results, folder=index.folder,
-        count=len(index), tile=shown.tile,
-        lost=index.source if any(not {"image", "text"} & set(result) for result in results) else None,
-    )  # fmt: skip
+    with claiming(path, ".html .htm", query):
+        return render(
+            path, TEMPLATE, query=about, results=results, folder=index.folder, count=len(index),
+            tile=kinds.of(index.kind).tile,
+            lost=index.source if any(not {"image", "text"} & set(result) for result in results) else None,
+        )  # fmt: skip
+
+
+def _cells(rows: pyarrow.Table, kind: str, source: Any) -> list[dict[str, Any]]:
+    """Items for a page, by name; of a window that part, and where it lies."""
+    shown, cells, found = kinds.of(kind), [], rows.to_pylist()
+    for row, item in zip(found, data.items(source, rows["path"].to_pylist(), kind), strict=True):
+        span = (row["start"], row["end"]) if "start" in row else None
+        name = row["path"] + (f" {shown.when(*span)}" if span else "")
+        cells.append({"name": name} | shown.preview(item, span))
+    return cells
+
+
+def times(index: Index, found: pyarrow.Table) -> list[str]:
+    """Where the windows in the rows `found` lie, for a person."""
+    shown = kinds.of(index.kind)
+    return [shown.when(*span) for span in zip(found["start"].to_pylist(), found["end"].to_pylist(), strict=True)]
 
 
 def beginnings(index: Index, found: pyarrow.Table) -> list[str]:

@@ -3,7 +3,7 @@
 from withhold.options import Plan
 from withhold.training.journal import Journal, Row
 from withhold.training.loop import Outcome, fit
-from withhold.training.monitor import findings, rank, spread
+from withhold.training.monitor import findings, gain, rank, spread
 from withhold.training.randomness import prepare
 
-__all__ = ["Journal", "Outcome", "Plan", "Row", "findings", "fit", "prepare", "rank", "spread"]
+__all__ = ["Journal", "Outcome", "Plan", "Row", "findings", "fit", "gain", "prepare", "rank", "spread"]

@@ -12,12 +12,13 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from withhold.console import counted, duration
 from withhold.data import Feeder
 from withhold.errors import UsageError, WithholdError
 from withhold.losses import gather
 from withhold.methods import Batch, Method
 from withhold.options import Plan
-from withhold.training import checkpoint
+from withhold.training import checkpoint, defaults
 from withhold.training.journal import Journal, Row
 from withhold.training.optimizers import adapt, build, clip, peak_lr, schedule
 from withhold.training.pace import pace
@@ -25,6 +26,9 @@ from withhold.training.randomness import mix, prepare
 from withhold.training.ranks import dense_gradients, synchronize_batch_norm
 from withhold.training.signals import termination
 from withhold.training.turns import Turn, alone, check, cut
+
+LOOKS = 0.05
+"""The share of the time trained that looking may take."""
 
 log = logging.getLogger("withhold")
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it would say, the run says itself
@@ -43,6 +47,7 @@ def fit(
     batches: Feeder,
     plan: Plan,
     *,
+    seconds: float | None = None,
     fabric: Fabric | None = None,
     folder: Path | None = None,
     look: Callable[[nn.Module], Row] | None = None,
@@ -52,7 +57,9 @@ def fit(
     """Train `method` on `batches`; `folder`, where given, holds its checkpoint and journal, and is resumed from.
 
     Args:
-        look: measures the encoder, about twenty times a run; its numbers enter the journal.
+        seconds: what is left for it of the plan's minutes; None for all of them.
+        look: measures the encoder, at the end and up to twenty times before, as often as a twentieth of the time
+            allows; its numbers enter the journal.
         report: told every row of the journal and the number of steps planned.
         every: seconds between checkpoints.
 
@@ -89,6 +96,7 @@ def fit(
     step, steps = 0, plan.steps
     if saved is not None:
         step, steps = checkpoint.restore(saved, method, optimizers, scaling, path)
+        steps = max(steps, plan.steps or 0)  # of a run that came to its end, and is to go on
     turn = Turn(method)
     module = fabric.setup_module(turn)
 
@@ -129,14 +137,24 @@ def fit(
             raise UsageError("A plan needs steps or minutes.")
         if fabric.is_global_zero:
             log.info("timing a few steps, to see how many fill %g minutes", plan.minutes)
-        timed = batches.iterate(0, 12)
-        steps = fabric.broadcast(pace(turn_all, timed, method, optimizers, 60 * plan.minutes, prepared))
+        timed, budget = batches.iterate(0, 12), (60 * plan.minutes if seconds is None else seconds)
+        budget /= 1 if look is None else 1 + LOOKS
+        fits = fabric.broadcast(pace(turn_all, timed, method, optimizers, budget, prepared))
+        steps = min(fits, plan.most or fits)
+        if fabric.is_global_zero:
+            passes, more = fits / batches.steps_per_epoch, ""
+            if steps < fits:
+                more = f"; it ends after {counted(steps, 'step')}, which is enough for so few labels"
+            elif not defaults.enough(steps, passes):
+                wait = duration(60 * plan.minutes * defaults.PASSES / passes)
+                more = f"; {defaults.PASSES} passes would take about {wait}"
+            log.info("%s fit, %.1f passes over the data%s", counted(fits, "step"), passes, more)
     log_every = max(1, min(50, steps // 100))
     look_every = max(log_every, math.ceil(steps / 20 / log_every) * log_every)
     journal = Journal(
         folder / "metrics.csv" if folder is not None and fabric.is_global_zero else None, until=step if saved else None
     )
-    seconds = journal.rows[-1]["seconds"] if journal.rows else 0.0
+    trained = journal.rows[-1]["seconds"] if journal.rows else 0.0
 
     def save() -> None:
         if path is not None and fabric.is_global_zero:
@@ -146,6 +164,7 @@ def fit(
 
     sums: dict[str, torch.Tensor] = {}
     waited, started, saved_at, logged = 0.0, time.perf_counter(), time.perf_counter(), step
+    looked = look_took = 0.0
     with termination() as terminated:
         stream = batches.iterate(step, steps)
         while step < steps:
@@ -168,23 +187,28 @@ def fit(
                 *averages, ending = gather(here[None]).mean(0).tolist()
                 means = dict(zip(sums, averages, strict=True))
                 elapsed = time.perf_counter() - started
-                seconds += elapsed
+                trained += elapsed
                 images = (step - logged) * batches.batch_size * fabric.world_size
                 row = {
-                    "step": step, "epoch": step / batches.steps_per_epoch, "seconds": round(seconds, 3), **means,
+                    "step": step, "epoch": step / batches.steps_per_epoch, "seconds": round(trained, 3), **means,
                     "items_per_second": images / elapsed, "waiting": waited / elapsed,
                     "lr": next(iter(optimizers.values())).param_groups[0]["lr"],
                 }  # fmt: skip
                 bad = [name for name, value in means.items() if name.endswith("loss") and not math.isfinite(value)]
-                if look is not None and not bad and (step % look_every == 0 or step == steps):
+                in_time = looked + 2 * look_took <= LOOKS * trained  # this one, and the last one
+                if look is not None and not bad and (step == steps or (step % look_every == 0 and in_time)):
+                    began = time.perf_counter()
                     row |= look(method.encoder)
+                    look_took = time.perf_counter() - began
+                    looked += look_took
                     method.train()
                 journal.add(row)
                 if report is not None:
                     report(row, steps)
                 if bad:
                     raise WithholdError(
-                        f"The {bad[0]} is not finite at step {step}: lower --lr or use --precision 32-true"
+                        f"The {bad[0]} is not finite at step {step}: lower --lr"
+                        + (" or use --precision 32-true" if scaling.precision != "32-true" else "")
                         + (f"; the checkpoint {path} is from before it." if path is not None and path.exists() else ".")
                     )
                 sums, waited, logged = {}, 0.0, step

@@ -1,16 +1,20 @@
 """The monitor: what can be said of a representation, and of a training run, without labels."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
 
+from withhold import methods
 from withhold.console import counted
+from withhold.errors import UsageError
 from withhold.training.journal import Row
 
 FEW = 20
 """Steps after which a run can be judged."""
+LITTLE = 0.05
+"""The share of the loss of knowing nothing that a method has to be below it, to have learned something."""
 
 
 def rank(features: Tensor) -> float:
@@ -31,11 +35,31 @@ def spread(features: Tensor) -> float:
     return (unit.std(0, correction=0).mean() * math.sqrt(unit.shape[1])).item()
 
 
-def findings(rows: Sequence[Row], taught: bool = False) -> list[str]:
+def gain(row: Row, player: str = "") -> float | None:
+    """How far the loss of a row is below that of knowing nothing, as a share of this; None where that is not known.
+
+    Args:
+        player: of a game, as its columns begin: "generator/".
+    """
+    trivial = row.get(player + "trivial")
+    return 1 - row[player + "loss"] / trivial if trivial else None
+
+
+def findings(
+    rows: Sequence[Row],
+    *,
+    method: str = "",
+    takes: Collection[str] = (),
+    taught: bool = False,
+    began: Row | None = None,
+) -> list[str]:
     """What is wrong with a run, from its journal: one sentence each, with the remedy; none when all is well.
 
     Args:
+        method: what was trained, by its name or file.
+        takes: those of the options "precision", "accumulate" and "size" that are a remedy, as this run has them.
         taught: whether it was told labels: what tells two classes apart needs one dimension.
+        began: what was seen of the encoder before this training, where it had learned already.
     """
     if not rows:
         return []
@@ -46,34 +70,66 @@ def findings(rows: Sequence[Row], taught: bool = False) -> list[str]:
         who = f"The loss of the {player.removesuffix('/')}" if player else "The loss"
         if not math.isfinite(loss):
             found.append(
-                f"{who} is not finite at step {steps:.0f}: lower --lr, or use --precision 32-true; "
-                "the last good checkpoint is kept."
+                f"{who} is not finite at step {steps:.0f}: lower --lr"
+                f"{', or use --precision 32-true' if 'precision' in takes else ''}; the last good checkpoint is kept."
             )
         trivial = last.get(player + "trivial")
         if trivial is not None and not any(row.get(player + part) for row in rows for part in ("loss", "trivial")):
             found.append(
                 f"{who} is 0, and knowing nothing costs 0 as well: a batch holds nothing to tell apart; "
-                "enlarge --batch-size, and leave --accumulate out."
+                f"enlarge --batch-size{', and leave --accumulate out' if 'accumulate' in takes else ''}."
             )
-        if trivial is not None and judged and loss > 0.98 * trivial > 0:
-            remedy = (
-                "it has not begun to learn; raise --lr or train longer, and look at `withhold views` for what it sees."
-            )
-            if loss > 1.5 * trivial and loss >= rows[0].get(player + "loss", 0):  # else it is on its way
-                remedy = "it has diverged; lower --lr."
-            found.append(f"{who} is {loss:.3g}, and knowing nothing costs {trivial:.3g}: {remedy}")
+        below = gain(last, player)
+        if below is not None and judged and below < LITTLE:
+            remedy = "raise --lr or train longer, and look at `withhold views` for what it sees."
+            if below < -0.5 and loss >= rows[0].get(player + "loss", 0):  # else it is on its way
+                said = "it has diverged; lower --lr."
+            elif below < 0.02:
+                said = f"it has not begun to learn; {remedy}"
+            else:
+                said = f"{below:.0%} less is little; {remedy}"
+            found.append(f"{who} is {loss:.3g}, and knowing nothing costs {trivial:.3g}: {said}")
     if not found and not judged:
         return [f"{counted(steps, 'step')} cannot be judged: train longer, with --epochs or --minutes."]
     looks = [row for row in rows if "rank" in row]
+    collapsed = []
     if looks and ((looks[-1]["rank"] < 2 and not taught) or looks[-1]["spread"] < 0.05):
+        collapsed.append(
+            f"representation has collapsed (rank {looks[-1]['rank']:.1f}, spread {looks[-1]['spread']:.2f})"
+        )
+    if judged and last.get("directions", 2) < 2:
+        collapsed.append(f"embeddings have collapsed onto a line ({last['directions']:.1f} directions)")
+    found += [f"The {what}: lower --lr, enlarge --batch-size{_or_choose(method)}." for what in collapsed]
+    if looks and began and "knn" in looks[-1] and looks[-1]["knn"] <= began["knn"]:
         found.append(
-            f"The representation has collapsed (rank {looks[-1]['rank']:.1f}, spread {looks[-1]['spread']:.2f}): "
-            "lower --lr, enlarge --batch-size, or choose a method with negatives or a variance term (simclr, lejepa)."
+            f"k-NN accuracy on a sample was {began['knn']:.1%} before this training and is {looks[-1]['knn']:.1%}: "
+            "what it went on from is enough, frozen as it is; or lower --encoder-lr."
+        )
+    elif looks and began and "knn" not in began and not taught and looks[-1]["rank"] < began["rank"] / 2:
+        found.append(
+            f"The effective rank of the features fell from {began['rank']:.0f} to {looks[-1]['rank']:.0f} in this "
+            "training: measure it beside what it went on from (withhold evaluate), or lower --encoder-lr."
         )
     waits = sorted(row["waiting"] for row in rows[1:] if "waiting" in row)
     if waits and (usual := waits[len(waits) // 2]) > 0.2:
         found.append(
-            f"The device waits for data {usual:.0%} of the time: put the cache on a faster disk, or make "
-            "items smaller, as --size does with images."
+            f"The device waits for data {usual:.0%} of the time: put the cache on a faster disk"
+            f"{', or lower --size' if 'size' in takes else ''}."
         )
     return found
+
+
+def _or_choose(method: str) -> str:
+    """The remedy against a collapse that is another method: one for the same kinds of data that compares items."""
+    try:
+        own = _kinds(methods.find(method))
+    except UsageError:  # its file has gone
+        return ""
+    known = map(methods.find, methods.names())
+    others = [cls.name for cls in known if cls.compares and cls.name != method and _kinds(cls) <= own]
+    return f", or choose a method whose loss compares items ({', '.join(others)})" if others else ""
+
+
+def _kinds(cls: type[methods.Method]) -> set[str]:
+    """The kinds of data of a method's streams, those that go together joined."""
+    return {need.kind(one) for need in cls.needs.values() for one in need.kinds}

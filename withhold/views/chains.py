@@ -1,4 +1,4 @@
-"""Chains: weak views, RandAugment, and many crops of one image."""
+"""Chains: weak views, distorted ones, many crops of one image, and RandAugment."""
 
 from typing import Any
 
@@ -16,6 +16,7 @@ OPERATIONS = (
     "identity", "shear_x", "shear_y", "translate_x", "translate_y", "rotate", "brightness", "saturation", "contrast",
     "sharpness", "posterize", "solarize", "autocontrast", "equalize",
 )  # fmt: skip
+DISTORTION: dict[str, Any] = {"crop": (0.2, 1.0), "jitter": (0.4, 0.4, 0.2, 0.1), "grey": 0.2}
 STRONGEST = 30
 """The magnitude that the ranges of the operations end at."""
 
@@ -27,6 +28,29 @@ def weak(images: Tensor, rng: torch.Generator, *, size: int, flip: float = 0.5) 
     MixMatch (Berthelot et al., NeurIPS 2019), UDA and FixMatch call weak: four pixels of CIFAR's 32.
     """
     return shift(augment(images, rng, size=size, flip=flip), rng)
+
+
+def distort(images: Tensor, rng: torch.Generator, *, size: int, blur: float = 0.5, **chain: Any) -> Any:
+    """Images -> float [n, c, size, size]: a random view of each, for methods that compare views of one image.
+
+    A crop, mirrored or not, of other colours, one in five of them grey (Chen et al., ICML 2020). A blur of two pixels
+    would leave little of a small image, so there is none below 64 pixels.
+
+    Args:
+        images: uint8 [n, c, h, w], or float in [0, 1].
+        blur: probability of a blurred view.
+        chain: what else `augment` takes, instead of the ranges of Grill et al., NeurIPS 2020 (`DISTORTION`).
+    """
+    return augment(images, rng, size=size, blur=blur if size >= 64 else 0.0, **DISTORTION | chain)
+
+
+def asymmetric_pair(images: Tensor, rng: torch.Generator, *, size: int, **chain: Any) -> Tensor:
+    """Images -> float [2n, c, size, size]: two views of each, first all the first ones (Grill et al., NeurIPS 2020).
+
+    `distort` makes them. All first ones are blurred, of the second a tenth, and a fifth of those is solarised.
+    """
+    first = distort(images, rng, size=size, blur=1.0, **chain)
+    return torch.cat([first, distort(images, rng, size=size, blur=0.1, solarize=0.2, **chain)])
 
 
 def multi_crop(
@@ -45,7 +69,7 @@ def multi_crop(
         images: uint8 [n, c, h, w], or float in [0, 1].
         sizes: of the large and the small views, in pixels.
         crops: smallest and largest area of the large and of the small crops, as shares of the image's.
-        chain: what else `augment` takes.
+        chain: what else `distort` takes.
 
     Returns:
         `global_views` tensors float [n, c, sizes[0], sizes[0]], then `local_views` of [n, c, sizes[1], sizes[1]].
@@ -53,7 +77,7 @@ def multi_crop(
     """
     counts = (global_views, local_views)
     kinds = [kind for kind, count in enumerate(counts) for _ in range(count)]
-    return [augment(images, rng, size=sizes[kind], crop=crops[kind], **chain) for kind in kinds]
+    return [distort(images, rng, size=sizes[kind], crop=crops[kind], **chain) for kind in kinds]
 
 
 @precise

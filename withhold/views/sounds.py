@@ -29,20 +29,20 @@ def mel_filters(rate: int, size: int, mels: int, device: torch.device) -> Tensor
 
 
 @precise
-def log_mel(sounds: Tensor, rate: int, mels: int = 40) -> Tensor:
+def log_mel(sounds: Tensor, rate: int, mels: int = 40, window: float = 0.025) -> Tensor:
     """Sounds float [n, s] in [-1, 1], `rate` samples a second -> logarithms of the power in mel bands, float32.
 
     The spectrograms are [n, 1, mels, 1 + s // hop].
 
-    Hann windows (periodic) of 25 ms, one every 10 ms, centred on their times, with silence beyond the ends; padded with
-    zeros to a power of two of samples; |FFT|^2, scaled so that a sine of amplitude 1 has power 1; `mel_filters`; the
-    natural logarithm of that + `FLOOR`: from -18.4, which is silence, to about 0.
+    Hann windows (periodic) of `window` seconds, one every 10 ms, centred on their times, with silence beyond the ends;
+    padded with zeros to a power of two of samples; |FFT|^2, scaled so that a sine of amplitude 1 has power 1;
+    `mel_filters`; the natural logarithm of that + `FLOOR`: from -18.4, which is silence, to about 0.
     """
-    length, hop = max(1, round(0.025 * rate)), max(1, round(0.01 * rate))
+    length, hop = max(1, round(window * rate)), max(1, round(0.01 * rate))
     size = 1 << (length - 1).bit_length()
-    window = torch.hann_window(length, device=sounds.device) * (4 / length)  # half its sum becomes 1
+    weights = torch.hann_window(length, device=sounds.device) * (4 / length)  # half their sum becomes 1
     spectra = torch.stft(
-        sounds.float(), size, hop, length, window, center=True, pad_mode="constant", return_complex=True
+        sounds.float(), size, hop, length, weights, center=True, pad_mode="constant", return_complex=True
     )
     power = spectra.real.square() + spectra.imag.square()
     bands = mel_filters(rate, size, mels, sounds.device) @ power

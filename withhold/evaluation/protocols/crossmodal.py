@@ -23,7 +23,8 @@ def measure(task: Task) -> list[dict]:
     An item never finds the half that it asks with; its other half counts like the others of its class. A pair without a
     label is a class of its own, so of pairs without labels each half asks for its own other half alone. Beside the
     value stand "recall_at_1" and "recall_at_10", the shares of queries that find one of their class so early, and what
-    a random order is worth: "chance", "chance_at_1", "chance_at_10". The training items are not looked at.
+    a random order is worth: "chance", "chance_at_1", "chance_at_10". Where no item has another one of its class, halves
+    of one sort are not asked for. The training items are not looked at.
     """
     if task.encoder is None:
         return []
@@ -38,19 +39,18 @@ def measure(task: Task) -> list[dict]:
     }
     count = len(task.test)
     classes = torch.full((count,), -1) if task.test.labels is None else task.truth.cpu()
-    labelled = bool((classes >= 0).any())
     classes = classes.where(classes >= 0, len(task.test.classes) + torch.arange(count))
     order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(task.seed))  # which decides ties
     rows = []
     for asks, answers in product(KINDS, repeat=2):
-        if asks == answers and not labelled:
-            continue
         similarity = halves[asks] @ halves[answers][order].T
         relevant = classes[:, None] == classes[order]
         if asks == answers:  # the others only
             others = order != torch.arange(len(order))[:, None]
             similarity, relevant = (x[others].view(len(order), -1) for x in (similarity, relevant))
-        rows.append({"metric": f"nDCG@{DEPTH}", **ranked(similarity, relevant), "direction": f"{asks} to {answers}"})
+        if relevant.any():
+            about = {"metric": f"nDCG@{DEPTH}", "direction": f"{asks} to {answers}"}
+            rows.append(about | ranked(similarity, relevant))
     return rows
 
 

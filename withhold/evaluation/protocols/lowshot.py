@@ -2,35 +2,39 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from withhold.evaluation.task import Task
 from withhold.nets.logistic import fit
 
 SHOTS = (1, 5, 10)
 DRAWS = 5
-STRENGTH = 0.1  # fixed: with one label a class there is nothing to choose it by
+STRENGTH = 1e-3  # fixed: with one label a class there is nothing to choose it by
 
 
 def measure(task: Task) -> list[dict]:
     """Mean and deviation over five draws of the labelled items; shots that the smallest class cannot give are left out.
 
-    Features are standardised by all training items, because that takes no label.
+    So are classes with one training item.
+
+    Features are standardised by all training items, which takes no label, and scaled to unit length: with one label a
+    class, a few large features would decide.
     """
     task.require_known()
-    smallest = task.smallest(2, "a draw needs something to draw from")
+    task = task.with_pairs("a draw needs something to draw from")
     mean, deviation = task.moments
-    queries = (task.queries - mean) / deviation
+    bank, queries = (F.normalize((part - mean) / deviation, dim=1) for part in (task.bank, task.queries))
     rng = torch.Generator().manual_seed(task.seed)
     rows = []
-    for shots in (shots for shots in SHOTS if shots <= smallest):
+    for shots in (shots for shots in SHOTS if shots <= task.smallest):
         values = []
         for _ in range(DRAWS):
             drawn = draw(task.labels, shots, rng)
-            classifier = fit((task.bank[drawn] - mean) / deviation, task.labels[drawn], task.classes, STRENGTH)
+            classifier = fit(bank[drawn], task.labels[drawn], task.classes, STRENGTH)
             values.append(task.accuracy(classifier(queries).argmax(1)))
         spread, middle = torch.std_mean(torch.tensor(values))
         row = {"metric": "accuracy", "value": middle.item(), "deviation": spread.item()}
-        rows.append(row | {"shots": shots, "n_train": len(drawn)})
+        rows.append(row | {"shots": shots, "n_train": len(drawn), "n_test": len(task.test)})
     return rows
 
 

@@ -43,24 +43,8 @@ class BYOL(Method):
 
     def withhold(self, images):
         """uint8 [n, c, h, w] -> two views of each, float [2n, c, size, size]; the other view's embedding [2n, d]."""
-        large = self.encoder.size >= 64
-        first = self.view(images, blur=1.0 if large else 0.0, solarize=0.0)
-        second = self.view(images, blur=0.1 if large else 0.0, solarize=0.2)
-        seen = torch.cat([first, second])
+        seen = views.asymmetric_pair(images, self.rng, size=self.encoder.size)
         return seen, F.normalize(self.teacher(seen).float(), dim=1).roll(len(images), 0)
-
-    def view(self, images, blur, solarize):
-        """uint8 [n, c, h, w] -> a random view of each, float [n, c, size, size]."""
-        return views.augment(
-            images,
-            self.rng,
-            size=self.encoder.size,
-            crop=(0.2, 1.0),
-            jitter=(0.4, 0.4, 0.2, 0.1),
-            grey=0.2,
-            blur=blur,
-            solarize=solarize,
-        )
 
     def predict(self, seen):
         return self.predictor(self.student()(seen))
@@ -86,7 +70,7 @@ class BYOL(Method):
 
     def picture(self, seen, targets, predicted=None):
         others = seen.roll(len(seen) // 2, 0)
-        columns = {"seen": seen, "true": others}
+        columns = {"seen": seen, "other view": others}
         if predicted is not None:
             columns["said"] = others[self.nearest(predicted, targets)]
         return columns

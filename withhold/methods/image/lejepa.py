@@ -38,17 +38,7 @@ class LeJEPA(Method):
 
     def withhold(self, images):
         """uint8 [n, c, h, w] -> views of each, float [v * n, c, size, size]; the image that each shows [v * n]."""
-        blurred = 0.5 if self.encoder.size >= 64 else 0.0
-        seen = views.augment(
-            images.repeat(self.views, 1, 1, 1),
-            self.rng,
-            size=self.encoder.size,
-            crop=(0.2, 1.0),
-            jitter=(0.4, 0.4, 0.2, 0.1),
-            grey=0.2,
-            blur=blurred,
-            solarize=0.2,
-        )
+        seen = views.distort(images.repeat(self.views, 1, 1, 1), self.rng, size=self.encoder.size, solarize=0.2)
         return seen, torch.arange(len(images), device=seen.device).repeat(self.views)
 
     def predict(self, seen):
@@ -60,7 +50,7 @@ class LeJEPA(Method):
         departure = torch.stack([losses.sigreg(losses.gather(view), self.rng, slices=self.slices) for view in z]).mean()
         return {
             "loss": (1 - self.balance) * disagreement + self.balance * departure,
-            "accuracy": (self.nearest(z) == shown[: z.shape[1]]).float().mean(),
+            "accuracy": (losses.nearest(*z[:2]) == shown[: z.shape[1]]).float().mean(),
             "trivial": self.trivial(z.shape[1] * losses.ranks(), z.device),
             "disagreement": disagreement,
             "sigreg": departure,
@@ -72,13 +62,9 @@ class LeJEPA(Method):
         disagreement = scale.square() * (1 - 1 / self.views)
         return ((1 - self.balance) * disagreement + self.balance * losses.sigreg_of_noise(scale, n)).min()
 
-    def nearest(self, z):
-        """Embeddings [v, n, d] -> for every image's first view the image whose second view is nearest [n]."""
-        return torch.cdist(z[0].detach(), z[1].detach()).argmin(1)
-
     def picture(self, seen, shown, embedded=None):
         first, second = seen.unflatten(0, (self.views, -1))[:2]
-        columns = {"seen": first, "true": second}
+        columns = {"seen": first, "other view": second}
         if embedded is not None:
-            columns["said"] = second[self.nearest(embedded.float().unflatten(0, (self.views, -1)))]
+            columns["said"] = second[losses.nearest(*embedded.unflatten(0, (self.views, -1))[:2])]
         return columns

@@ -74,16 +74,8 @@ class MoCo(Method):
         self.fresh.clear()
 
     def view(self, images):
-        """uint8 [n, c, h, w] -> a random view of each, float [n, c, size, size]; blurred from 64 pixels on only."""
-        return views.augment(
-            images,
-            self.rng,
-            size=self.encoder.size,
-            crop=(0.2, 1.0),
-            jitter=(0.4, 0.4, 0.4, 0.1),
-            grey=0.2,
-            blur=0.5 if self.encoder.size >= 64 else 0.0,
-        )
+        """uint8 [n, c, h, w] -> a random view of each, float [n, c, size, size]."""
+        return views.distort(images, self.rng, size=self.encoder.size, jitter=(0.4, 0.4, 0.4, 0.1))
 
     def by_parts(self, network, images):
         """`network` on one part of the batch after the other, so that each has its own statistics."""
@@ -92,7 +84,7 @@ class MoCo(Method):
 
     def picture(self, seen, withheld, queries=None):
         other, keys = withheld
-        columns = {"seen": seen, "true": other}
+        columns = {"seen": seen, "other view": other}
         if queries is not None:
             columns["said"] = other[(F.normalize(queries.float(), dim=1) @ keys.T).argmax(1)]
         return columns

@@ -43,14 +43,12 @@ class SimCLR(Method):
     def withhold(self, images):
         """uint8 [n, c, h, w] -> two views of each, float [2n, c, size, size], and every view's partner [2n]."""
         s = self.strength
-        seen = views.augment(
+        seen = views.distort(
             torch.cat([images, images]),
             self.rng,
             size=self.encoder.size,
             crop=(self.crop, 1.0),
             jitter=(0.8 * s, 0.8 * s, 0.8 * s, 0.2 * s),
-            grey=0.2,
-            blur=0.5 if self.encoder.size >= 64 else 0.0,
         )
         return seen, torch.arange(len(seen), device=seen.device).roll(len(images))
 
@@ -71,7 +69,7 @@ class SimCLR(Method):
         return (unit @ unit.T).fill_diagonal_(-2)
 
     def picture(self, seen, partners, embedded=None):
-        columns = {"seen": seen, "true": seen[partners]}
+        columns = {"seen": seen, "other view": seen[partners]}
         if embedded is not None:
             columns["said"] = seen[self.similarities(embedded).argmax(1)]
         return columns

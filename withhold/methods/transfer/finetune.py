@@ -25,8 +25,6 @@ from withhold.nets import logistic
 
 MOST = 5000
 """Windows that the head is fitted to before the training."""
-STRENGTH = 0.1
-"""Of the penalty on the head that is fitted to frozen features, which few labels would let grow."""
 
 
 @method(
@@ -38,9 +36,9 @@ class Finetune(Classifier):
     """Withholds the label; predicts it from a light view of the item, going on from what the encoder has learned.
 
     The head starts as the linear probe of the encoder as it is, so that its first gradients do not undo what the
-    encoder knows. With all stages frozen it stays a probe, which sees views. An encoder with fresh weights is trained
-    from scratch: the control of He, Girshick & Dollar (ICCV 2019), which needs more steps. Learning rates by stage are
-    options of the training: `--encoder-lr` and `--layer-decay`.
+    encoder knows. With all stages frozen it stays a probe, and sees the items as they are. An encoder with fresh
+    weights is trained from scratch: the control of He, Girshick & Dollar (ICCV 2019), which needs more steps. Learning
+    rates by stage are options of the training: `--encoder-lr` and `--layer-decay`.
 
     Args:
         freeze: how many of the encoder's stages stay as they are, counted from the input; "all", or "none". Their batch
@@ -120,15 +118,21 @@ class Finetune(Classifier):
                 parts = [self.encoder(items) for items in nets.batches(labelled, rows, labels.device)]
             features = torch.cat(parts)  # outside, so that it can be learned on
             mean, deviation = logistic.moments(features)
-            found = logistic.fit((features - mean) / deviation, labels[rows], len(self.classes), STRENGTH)
+            seed = torch.randint(2**31, (1,), generator=self.rng, device=labels.device).item()
+            held_out = torch.Generator().manual_seed(int(seed))
+            found, _ = logistic.probe((features - mean) / deviation, labels[rows], len(self.classes), held_out)
             weight = found.weight / deviation[:, None]
             self.head.weight.data.copy_(weight.T)
             self.head.bias.data.copy_(found.bias - mean @ weight)
 
     def withhold(self, labelled):
-        """What `data` gives of a batch, and labels [n] -> light views; shares of the classes [n, k]."""
+        """What `data` gives of a batch, and labels [n] -> light views; shares of the classes [n, k].
+
+        What the encoder cannot learn to overlook would only blur the classes of a frozen one.
+        """
         items, labels = labelled
-        seen = self.encoder.light_view(items, self.rng, self.flip)
+        still = self.encoder in self.frozen
+        seen = views.to_float(items) if still else self.encoder.light_view(items, self.rng, self.flip)
         targets = self.spread(F.one_hot(labels, len(self.classes)).float())
         return views.mixup(seen, targets, self.rng, self.mixup) if self.mixup else (seen, targets)
 
@@ -160,5 +164,6 @@ class Finetune(Classifier):
         return 1 / (self.shares * len(self.classes)).clamp(min=1e-6) * (self.shares > 0)
 
     def picture(self, seen, targets, scores=None):
-        columns = {"seen": self.encoder.draw(seen), "label": self.captions(targets)}
+        labels = targets if self.mixup else targets.argmax(1)
+        columns = {"seen": self.encoder.draw(seen), "label": self.captions(labels)}
         return columns if scores is None else columns | {"said": self.captions(scores.float().softmax(1))}

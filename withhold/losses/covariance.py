@@ -1,0 +1,25 @@
+"""What the dimensions of embeddings have in common."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from withhold.losses.precision import float32
+
+
+def off_diagonal(matrix: Tensor) -> Tensor:
+    """The sum of the squares of a matrix [d, d] beside its diagonal."""
+    return matrix.square().sum() - matrix.diagonal().square().sum()
+
+
+@torch.no_grad()
+@float32
+def directions(embedded: Tensor) -> Tensor:
+    """How many directions embeddings [n, d] spread over, without their lengths and their mean: 1 for a line, up to d.
+
+    The participation ratio of the eigenvalues l of their covariance: sum(l)^2 / sum(l^2); 0 if all are the same.
+    """
+    centred = F.normalize(embedded, dim=1)
+    centred = centred - centred.mean(0)
+    covariance = centred.T @ centred
+    return covariance.trace().square() / covariance.square().sum().clamp(min=1e-12)

@@ -1,0 +1,60 @@
+"""SimSiam."""
+
+import torch
+from torch.nn import functional as F
+
+from withhold import losses, nets, views
+from withhold.methods import Count, ImageEncoder, Method, Optimizer, method
+
+
+@method(paper="Chen & He, CVPR 2021", needs={"images": "image"}, family="distil")
+class SimSiam(Method):
+    """Withholds the same network's embedding of the other view; predicts it, with neither negatives nor a teacher.
+
+    The shortcut is to embed all images alike. What keeps the network from it is that no gradient flows through what is
+    to be predicted, together with a predictor that has a bottleneck. Batch normalisation, at the end of the projector
+    too and without scale and shift there, does not suffice. The predictor's learning rate falls like all others.
+
+    Args:
+        projection: length of the embeddings.
+        hidden: width of the projector.
+        bottleneck: width of the predictor, a quarter of the embedding's length in the paper.
+    """
+
+    optimizer = Optimizer("sgd", lr=0.3, weight_decay=5e-4)
+
+    def __init__(self, encoder: ImageEncoder, projection: Count = 512, hidden: Count = 512, bottleneck: Count = 128):
+        super().__init__(encoder)
+        self.projector = nets.mlp((encoder.dim, hidden, hidden, projection), last_norm=True)
+        self.predictor = nets.mlp((projection, bottleneck, projection))
+
+    def withhold(self, images):
+        """uint8 [n, c, h, w] -> two views of each, float [2n, c, size, size]; which of the second ones goes with each
+        of the first ones [n]."""
+        both = torch.cat([images, images])
+        seen = views.distort(both, self.rng, size=self.encoder.size, jitter=(0.4, 0.4, 0.4, 0.1))
+        return seen, torch.arange(len(images), device=seen.device)
+
+    def predict(self, seen):
+        """-> what is said of the other view's embedding [2n, projection], and the own embedding [2n, projection]."""
+        embedded = self.projector(self.encoder(seen))
+        return self.predictor(embedded), embedded
+
+    def loss(self, predicted, partners):
+        """Equation 2 of the paper plus 1: 0 where all is as predicted, 1 where directions have nothing in common."""
+        said, embedded = predicted
+        targets = F.normalize(embedded.detach(), dim=1).roll(len(partners), 0)
+        return {
+            "loss": losses.regression(said, targets) / 2,
+            "accuracy": (losses.nearest(said.chunk(2)[0], targets.chunk(2)[0]) == partners).float().mean(),
+            "trivial": 1 - targets.mean(0).norm(),
+            "directions": losses.directions(targets),
+        }
+
+    def picture(self, seen, partners, predicted=None):
+        first, second = seen.chunk(2)
+        columns = {"seen": first, "true": second}
+        if predicted is not None:
+            said, embedded = predicted
+            columns["said"] = second[losses.nearest(said.chunk(2)[0], F.normalize(embedded.float(), dim=1).chunk(2)[1])]
+        return columns

@@ -1,0 +1,234 @@
+"""An encoder with what data are decoded to for it: it embeds items, and is measured on labelled ones."""
+
+import copy
+import json
+import logging
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from withhold import data, evaluation, nets, outside
+from withhold.data import Samples
+from withhold.errors import UsageError, WithholdError
+from withhold.methods import Classifier, Encoder
+from withhold.nets.registry import lend
+from withhold.runs.build import build_encoder, load_stream
+from withhold.runs.metadata import digest
+from withhold.training import defaults
+
+log = logging.getLogger("withhold")
+
+
+class Embedder:
+    """An encoder that embeds and is measured: a run's, that of an exported file, or one by its name.
+
+    Attributes:
+        name: what a person calls it by: the run's folder, the file, or the encoder's name.
+        config: how the "encoder" is built, the "decoding" of data for it, and what else is known.
+        weights: the file of its weights; None where they are published or fresh ones.
+        row: what it is called in the rows of an evaluation.
+        kind: of the data that it was trained on, or is of: "image", "video" ...
+        seed: of fresh weights, of a split, and of what a protocol draws.
+    """
+
+    name: str
+    config: dict[str, Any]
+    weights: Path | None
+    row = "trained"
+    kind: str
+    seed: int
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The encoder, in eval mode on the CPU."""
+        encoder = build_encoder(self.config["encoder"], self.seed, begin=self.weights is None)
+        if self.weights is not None:
+            fill(encoder, self.weights)
+        return encoder.eval()
+
+    @property
+    def digest(self) -> str:
+        """What tells the encoder's weights from others, in 32 hexadecimal digits."""
+        return digest(self.encoder)
+
+    @property
+    def lineage(self) -> list[dict[str, Any]]:
+        """The trainings that its weights come from, the first one first: method, data and the encoder's digest."""
+        return self.config["lineage"]
+
+    @property
+    def classifier(self) -> Classifier | None:
+        """The method that trained it, where that has learned names of classes and is at hand."""
+        return None
+
+    @property
+    def flip(self) -> float:
+        """How often a mirror image is shown to a network that is taught what it knows."""
+        return 0.5
+
+    def suit(self, source: Any) -> None:
+        """Let what is not yet known of the input suit `source`."""
+
+    def untrained(self) -> Encoder:
+        """The same encoder with fresh weights: the control."""
+        fresh = {name: value for name, value in self.config["encoder"].items() if name != "start"}
+        return build_encoder(fresh | {"pretrained": False}, self.seed)
+
+    def controls(self) -> dict[str, Encoder]:
+        """What it is measured beside, by the names of the rows."""
+        return {"untrained": self.untrained()}
+
+    def learned(self) -> list[Samples] | None:
+        """What its batch statistics are of, for `evaluation.evaluate`."""
+        return []
+
+    def unseen(self, samples: Samples) -> Samples:
+        """`samples` without those whose labels its training was told."""
+        return samples
+
+    def kind_of(self, source: Any) -> str:
+        """What kind `source` is read as: its own, or where that is of joined kinds also one of them alone."""
+        kinds = data.alone(self.kind)
+        return data.holds(source, kinds) if len(kinds) > 2 else self.kind
+
+    def load_data(self, source: Any, kind: str | None = None, **options: Any) -> Samples:
+        """`source` decoded as the encoder takes it, or as `kind`; what cannot be read is left out, and said."""
+        self.suit(source)
+        samples = load_stream(source, kind or self.kind_of(source), self.config["decoding"], **options)
+        samples = samples if kind else samples.of(self.encoder.kind)
+        if samples.skipped:
+            name, reason = samples.skipped[0]
+            log.warning("%s: %s left out, such as %s (%s)", samples.source, len(samples.skipped), name, reason)
+        return samples
+
+    def embed(
+        self, source: Any, *, windows: bool = False, labels: str | None = None, strict: bool = False
+    ) -> pyarrow.Table:
+        """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim].
+
+        With `windows`, of every window of each video, sound or text, as long as those of the training: it also has
+        where each one lies, start and end, in seconds, or in tokens.
+
+        Its schema's metadata hold, as JSON under "withhold", the address of the source, the kind of its items, what
+        they were decoded to, and a digest of the encoder, by which a search finds the pictures and knows queries of
+        another encoder.
+        """
+        samples = self.load_data(source, labels=labels, strict=strict)
+        samples = samples.windows() if windows else samples
+        times = samples.times.T if windows else None
+        encoder = copy.deepcopy(self.encoder)  # which moves to the device; its own stays
+        vectors = nets.features(encoder, samples, device=defaults.device()).numpy()
+        kept = samples.readable()  # in place of the others their neighbours were embedded
+        samples, vectors = samples.select(kept), vectors[kept]
+        columns: dict[str, Any] = {"path": utf8(samples.names)}
+        if times is not None:
+            columns["start"], columns["end"] = map(pyarrow.array, times)
+        if samples.labels is not None:
+            classes = [*utf8(samples.classes), None]  # whose last is found by -1
+            columns["label"] = pyarrow.array([classes[i] for i in samples.labels], pyarrow.string())
+        flat = pyarrow.array(vectors.reshape(-1))
+        columns["embedding"] = pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+        decoding = {name: value for name, value in self.config["decoding"].items() if name != "tokenizer"}
+        about = {
+            "source": data.address(source), "kind": samples.kind, "encoder": self.digest, "decoding": decoding,
+        }  # fmt: skip
+        return pyarrow.table(columns).replace_schema_metadata({"withhold": json.dumps(about)})
+
+    def evaluate(
+        self,
+        source: Any,
+        test: Any = None,
+        *,
+        protocols: tuple[str, ...] | None = None,
+        labels: str | None = None,
+        test_fraction: float = 0.2,
+        supervised: bool = False,
+        budget: int | None = None,
+        strict: bool = False,
+        report: Callable[[dict[str, Any]], None] = lambda row: None,
+    ) -> list[dict[str, Any]]:
+        """Measure the encoder on labelled data, or on videos with masks, beside an untrained one and raw items.
+
+        A run that started from other weights than fresh ones also stands beside that "start".
+
+        The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
+        part, or is split: `test_fraction` of it is for testing, by the run's seed. Items whose labels the training was
+        told are left out of what is measured on.
+
+        Args:
+            labels: a file with those of `source`; a `test` has its own.
+            protocols: their names, or paths of Python files (see `withhold.evaluation.protocols`); by default "knn" and
+                "linear", and "classifier" before them for a method that has learned to name classes. "tracking" takes a
+                folder of sequences with masks, and nothing else; it is the default there.
+            supervised: also train the untrained network on all labels, to compare.
+            budget: images, counted with repeats, that this and "finetune" see at most; see `evaluation.evaluate`.
+            report: told every row as soon as it is measured.
+        """
+        if protocols is None and data.has_masks(source):
+            protocols = ("tracking",)
+        protocols = protocols or (("classifier",) if self.classifier else ()) + ("knn", "linear")
+        if "classifier" in protocols and self.classifier is None:
+            method = self.config.get("method", self.name)
+            raise UsageError(f"{method} has learned no names of classes: leave the protocol classifier out.")
+        self.suit(source)
+        options: dict[str, Any] = {
+            "controls": self.controls(), "learned": self.learned(), "seed": self.seed, "device": defaults.device(),
+            "supervised": supervised, "classifier": self.classifier, "row": self.row, "budget": budget,
+            "flip": self.flip, "report": report,
+        }  # fmt: skip
+        taken = [evaluation.find(name).takes for name in protocols]
+        if evaluation.SEQUENCES in taken:
+            sequences = data.sequences(source)
+            return evaluation.evaluate(self.encoder, None, sequences, protocols, source=str(source), **options)
+        wanted = tuple(dict.fromkeys(part for need in taken for part in need.parts))
+        beside: dict[str, Any] = {"strict": strict, "parts": wanted}
+        parts = {} if test is not None else data.splits(source, self.kind_of(source))
+        bank = self.load_data(parts.get("train", source), labels=labels, **beside)
+        if test is not None:
+            queries = self.load_data(test, **beside)
+        elif parts:
+            queries = self.load_data(parts["test"], labels=labels, **beside)
+        else:
+            bank, queries = bank.split(test_fraction, self.seed)
+        return evaluation.evaluate(self.encoder, bank, self.unseen(queries), protocols, **options)
+
+
+def utf8(names: Sequence[str]) -> list[str]:
+    """Names as a table takes them: bytes of a file's name that are no UTF-8 are escaped."""
+    return [name.encode("utf-8", "backslashreplace").decode() for name in names]
+
+
+def fill(module: nn.Module, path: Path) -> None:
+    """Load the weights in the file `path` into `module`. Raises: WithholdError, where there are none that fit."""
+    if not path.is_file():
+        raise WithholdError(f"{path.parent} has no {path.name} yet: finish its training with --resume.")
+    try:
+        module.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise WithholdError(f"{path} is damaged or of another version ({error}): train or export it again.") from error
+
+
+def named_file(owner: str, name: str, given: str | nn.Module | None) -> str:
+    """The Python file called `name` that `owner` was made with, or the one `given` in its place; else `name`.
+
+    In the place of a module, as in that of a file, the person may give one.
+
+    Raises:
+        UsageError: it would be executed, and nobody has named it on this machine.
+    """
+    if isinstance(given, nn.Module):
+        return lend(given)
+    if not name.endswith(".py"):
+        return name
+    if given is None and not outside.trusted(name):
+        raise UsageError(
+            f"{owner} was made with the file {name}, which would be executed, and which nobody has named here: where "
+            "you trust it, name it, as --trust FILE."
+        )
+    return given or name

@@ -1,0 +1,51 @@
+"""What a training may change when it goes on: nothing, but for more of the same once it has ended."""
+
+import math
+from typing import Any
+
+from withhold.errors import UsageError
+from withhold.options import Options
+from withhold.runs.run import Run
+
+BUDGETS = ("epochs", "minutes")
+
+
+def planned(options: Options, steps_per_epoch: int, before: Run | None) -> int | None:
+    """The steps that are asked for; None where minutes are, and their pace is not known.
+
+    Args:
+        before: the run that is resumed. One that has come to its end takes longer budgets than its own, in its unit.
+    """
+    if options.epochs is not None:
+        return max(1, round(options.epochs * steps_per_epoch))
+    if before is None:
+        return None
+    saved = before.config["training"]
+    if before.finished and (saved["minutes"] or math.inf) < (options.minutes or 0):
+        return round(before.config["outcome"]["steps"] * options.minutes / saved["minutes"])
+    return saved["steps"]
+
+
+def check_same(run: Run, config: dict[str, Any]) -> None:
+    """A run is resumed with its own data and configuration or not at all; one that has ended, with a longer budget."""
+    saved, ended = run.config, run.finished
+    for part in (
+        "withhold", "method", "parameters", "encoder", "decoding", "data", "training", "classes", "targets", "streams"
+    ):  # fmt: skip
+        before, now = saved[part], config[part]
+        pairs = before.items() if isinstance(before, dict) else [(part, before)]
+        for name, value in pairs:
+            other: Any = now.get(name) if isinstance(now, dict) else now
+            if value == other or name in ("devices", "nodes", "strict", "no_report"):
+                continue
+            if name in ("steps", "most") or (name in BUDGETS and ended and value and other and other > value):
+                continue
+            if part == "streams":
+                raise UsageError(
+                    f"The data of the stream {name} have changed since {run.folder} began ({value['items']:,} items "
+                    f"then, {other['items']:,} now): put them back to resume it, or name another --out."
+                )
+            raise UsageError(
+                f"{run.folder} was trained with {name.replace('_', ' ')} {value}, not {other}: "
+                "repeat its own options to resume it, or name another --out."
+            )

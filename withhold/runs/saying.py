@@ -1,0 +1,52 @@
+"""What is said of a training before it starts."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from withhold import kinds
+from withhold.console import counted
+from withhold.data import Samples, Series
+from withhold.report.report import inputs
+
+log = logging.getLogger("withhold")
+
+CLASSES = 8
+"""Classes that are named."""
+
+
+def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> None:
+    """Log what a run is about to learn from: items and classes of each stream; and how, on which device."""
+    plan, encoder = config["training"], config["encoder"]
+    for stream, samples in streams.items():
+        cut = f" in {len(samples.windows()):,} windows" if len(samples.windows()) > len(samples) else ""
+        skipped = f", {len(samples.skipped)} skipped" if samples.skipped else ""
+        known = 0 if samples.labels is None else int((samples.labels >= 0).sum())
+        labels = f", {known:,} of them with a label" if 0 < known < len(samples) else ""
+        labels += f", no labels ({samples.unlabelled})" if samples.unlabelled else ""
+        log.info("%s: %s items%s from %s%s%s", stream, f"{len(samples):,}", cut, samples.source, skipped, labels)
+        if samples.labels is not None and known:
+            log.info("%s", _classes(samples.labels, samples.classes))
+        if isinstance(samples, Series) and samples.longest <= samples.window / 2:
+            length = kinds.of(samples.kind).length
+            fits = samples.longest / samples.rate if length == "seconds" else samples.longest
+            log.warning(
+                "the longest has %s of the %s %s that a window holds; the rest is filled: %s=%.5g learns more",
+                f"{samples.longest:,}", f"{samples.window:,}", length.replace("seconds", "samples"), length, fits,
+            )  # fmt: skip
+    log.info(
+        "%s: encoder %s for %s, batch %s, %s, %s, seed %s",
+        config["method"], encoder["name"], inputs(config), plan["batch_size"],
+        counted(plan["steps"], "step") if plan["steps"] else f"{plan['minutes']:g} minutes",
+        f"{device} {plan['precision']}", plan["seed"],
+    )  # fmt: skip
+
+
+def _classes(labels: np.ndarray, classes: Sequence[str]) -> str:
+    """The classes and how many items they have, the rarest first: a mistyped one is among these."""
+    numbers, counts = np.unique(labels[labels >= 0], return_counts=True)
+    rare = [f"{classes[numbers[i]]} {counts[i]:,}" for i in np.argsort(counts, kind="stable")]
+    more = f" ... {rare[-1]}" if len(rare) > CLASSES else ""
+    return f"{len(rare)} class{'es' * (len(rare) > 1)}, the rarest first: {', '.join(rare[:CLASSES])}{more}"

@@ -1,0 +1,75 @@
+"""The items whose labels a training was told: no accuracy is measured on them."""
+
+import csv
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from withhold.data import Samples
+from withhold.errors import UsageError
+from withhold.needs import Need
+
+log = logging.getLogger("withhold")
+
+COLUMNS = ("stream", "item", "digest")
+BEFORE = "(an earlier training)"
+"""What stands for the stream where the training that a run goes on from was told the label."""
+
+Told = list[dict[str, Any]]
+"""Of each item the stream, its name, and a digest of its content, which tells it from others whatever it is called."""
+
+
+def find_told(needs: Mapping[str, Need], streams: Mapping[str, Samples], kind: str, earlier: Path | None) -> Told:
+    """The items whose labels a method is told, or was told in the `earlier` run that it goes on from.
+
+    Args:
+        kind: of data of the encoder, which what tells items from others is of.
+    """
+    found = [] if earlier is None else [row | {"stream": BEFORE} for row in read_told(earlier)]
+    for stream, samples in streams.items():
+        if needs[stream].labelled:
+            taught = samples.labelled(f"the stream {stream}")
+            rows = zip(taught.names, taught.of(kind).digests(), strict=True)
+            found += [dict(zip(COLUMNS, (stream, *row), strict=True)) for row in rows]
+    return found
+
+
+def write_told(folder: Path, rows: Told) -> None:
+    """Write told.csv, if there is anything to write."""
+    if rows:
+        with open(folder / "told.csv", "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def read_told(folder: Path) -> Told:
+    """What `write_told` wrote into the folder."""
+    path = folder / "told.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def without_told(folder: Path, kind: str, test: Samples) -> Samples:
+    """`test` without the items whose labels the training in `folder` was told; their content tells, not their names.
+
+    Args:
+        kind: of data of the encoder.
+
+    Raises:
+        UsageError: no other item has a label.
+    """
+    told = {row["digest"] for row in read_told(folder)}
+    if not told:
+        return test
+    others = [row for row, digest in enumerate(test.of(kind).digests()) if digest not in told]
+    if len(others) < len(test):
+        log.info("%s items are not measured on: the training was told their labels", f"{len(test) - len(others):,}")
+    if test.labels is not None and (test.labels >= 0).any() and not (test.labels[others] >= 0).any():
+        raise UsageError(
+            f"The training was told the labels of all items of {test.source} to be measured on: give labels of others."
+        )
+    return test.select(others)
