@@ -283,6 +283,17 @@ def drawings() -> str:
     return table(["seed", *shown], cells)
 
 
+def restoration() -> str:
+    """Decibels of photographs through a pane, restored by what was trained on what."""
+    cells = {}
+    for claim, found in measured("restoration"):
+        for who in found["dirt"]:
+            name = f"network, trained on {claim.settings['corruption']}" if who == "network" else who
+            decibels = [found[seen][who] for seen in ("dirt", "rain", "clean")]
+            cells[name] = [name, *("unchanged" if value == 100 else f"{value:.1f}" for value in decibels)]
+    return table(["restored by", "dirt", "rain", "clean"], list(cells.values()))
+
+
 def answered(claim: Claim) -> float | None:
     """How many test items are named rightly by what was trained, where it was."""
     rows = result(claim.name).get("results", ())
@@ -379,8 +390,8 @@ PARTS = {
     part.__name__: part
     for part in (
         methods, encoders, words, speeds, memory, training, steps, videos, sounds, hearing, search, order, tracking,
-        frames, crossmodal, localization, masked, topics, translation, drawings, fewlabels, starts, domains, retrieval,
-        anomaly, keypoints,
+        frames, crossmodal, localization, masked, topics, translation, drawings, restoration, fewlabels, starts,
+        domains, retrieval, anomaly, keypoints,
     )
 }  # fmt: skip
 

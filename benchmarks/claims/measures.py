@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from claims.data import Place, Split
 from claims.rows import Claim
+from scipy.ndimage import median_filter
 from scipy.stats import spearmanr
 from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -19,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import withhold
-from withhold import methods, views
+from withhold import losses, methods, views
 from withhold.data import Samples
 from withhold.evaluation.protocols.lowshot import DRAWS, SHOTS, draw
 from withhold.nets import frozen
@@ -103,6 +104,18 @@ def likelihood(run: withhold.Run, split: Split, at: Place) -> Found:
         "bound": bound, "image": image, "code": code, "closer bound": closer,
         "mean image": method.trivial(images).item(), "n_test": len(images),
     }  # fmt: skip
+
+
+@torch.inference_mode()
+def restored(run: withhold.Run, split: Split, at: Place) -> Found:
+    """Peak signal-to-noise ratios in decibels over all pixels of test photographs, beside those of medians."""
+    clean = views.to_float(split.test.batch(np.arange(min(400, len(split.test)))))
+    rng, found = torch.Generator().manual_seed(at.seed), {}
+    for name, seen in (("dirt", views.dirt(clean, rng)), ("rain", views.rain(clean, rng)), ("clean", clean)):
+        said = {f"median of {k} x {k}": torch.from_numpy(median_filter(seen.numpy(), (1, 1, k, k))) for k in (3, 5)}
+        said |= {"as it is": seen, "network": torch.cat([run.method.predict(part) for part in seen.split(50)])}
+        found[name] = {who: losses.psnr(losses.squared_error(images, clean)).item() for who, images in said.items()}
+    return found
 
 
 @torch.inference_mode()
