@@ -156,6 +156,13 @@ class Run(Embedder):
         began = self.config["encoder"]["pretrained"] or "start" in self.config["encoder"]
         return super().controls() | ({"start": self.start()} if began else {})
 
+    def methods(self):
+        """The trained method; and where it says something besides classes, one with fresh weights."""
+        if self.cls.says is Method.says:
+            return super().methods()
+        fresh = build_method(self.cls, self.fresh, self.config["parameters"], self.seed, self.config)
+        return {"trained": self.method, "untrained": fresh}
+
     def learned(self):
         """What it was trained on; None where that is not there any more as it was."""
         reason = "have changed"

@@ -4,6 +4,7 @@ from withhold.views.augment import augment
 from withhold.views.chains import asymmetric_pair, distort, multi_crop, rand_augment, weak
 from withhold.views.chroma import ab_palette, paint, split_color, to_bins
 from withhold.views.color import lab_to_rgb, lightness, rgb_to_lab, to_float, with_channels
+from withhold.views.dirt import dirt, rain
 from withhold.views.filters import erase, noise, solarize
 from withhold.views.geometry import affine, flip, shift, warp
 from withhold.views.masks import block_mask, random_mask, shape_mask
@@ -15,9 +16,9 @@ from withhold.views.tiles import board, patches, standardize, tiles, tiling, unp
 from withhold.views.tokens import mask_tokens, replace_words
 
 __all__ = [
-    "ab_palette", "affine", "asymmetric_pair", "augment", "block_mask", "board", "distort", "draw_log_mel", "erase",
-    "flip", "flow", "gain", "lab_to_rgb", "lightness", "log_mel", "mask_bands", "mask_tokens", "mix", "mixup", "motion",
-    "multi_crop", "noise", "overlay", "paint", "partners", "patches", "rand_augment", "random_mask", "replace_words",
-    "rgb_to_lab", "shape_mask", "shift", "solarize", "split_color", "standardize", "tiles", "tiling", "time_shift",
-    "to_bins", "to_float", "unpatch", "view_pairs", "warp", "weak", "windows", "with_channels",
+    "ab_palette", "affine", "asymmetric_pair", "augment", "block_mask", "board", "dirt", "distort", "draw_log_mel",
+    "erase", "flip", "flow", "gain", "lab_to_rgb", "lightness", "log_mel", "mask_bands", "mask_tokens", "mix", "mixup",
+    "motion", "multi_crop", "noise", "overlay", "paint", "partners", "patches", "rain", "rand_augment", "random_mask",
+    "replace_words", "rgb_to_lab", "shape_mask", "shift", "solarize", "split_color", "standardize", "tiles", "tiling",
+    "time_shift", "to_bins", "to_float", "unpatch", "view_pairs", "warp", "weak", "windows", "with_channels",
 ]  # fmt: skip
