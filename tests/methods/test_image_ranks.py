@@ -12,7 +12,7 @@ from withhold import nets
 from withhold.methods import find
 
 N = 6
-COMPARING = ("barlow_twins", "vicreg")  # by statistics of the batch
+COMPARING = ("barlow_twins", "vicreg", "swav")  # by statistics of the batch
 
 
 def make(name, **parameters):
