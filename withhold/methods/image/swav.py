@@ -18,7 +18,9 @@ class SwAV(Method):
     among the prototypes, as far as it fits (the Sinkhorn algorithm). A batch that is small beside their number is
     divided together with earlier images from a queue, once that is full. It holds first crops, which serve for both,
     since both are made alike. Small crops, of half the size, predict and are not predicted. The learning rate's warm-up
-    takes the place of a first epoch with frozen prototypes. In several processes, all batches are divided together.
+    takes the place of a first epoch with frozen prototypes. Unlike the paper's, the projector's output is normalised
+    over the batch, so that more prototypes are used from the start. In several processes, all batches are divided
+    together.
 
     Args:
         prototypes: how many there are.
