@@ -218,6 +218,9 @@ class Run(Embedder):
             self.rows(), method=self.config["method"], takes=[name for name, can in remedies.items() if can],
             began=self.config.get("began"), taught=any(row["stream"] != BEFORE for row in read_told(self.folder)),
         )  # fmt: skip
+        kept = self.config.get("outcome", {}).get("kept")
+        if kept is not None:
+            found.append(f"The encoder became worse after step {kept:,}, whose weights are kept: lower --encoder-lr.")
         for name, rows in evaluation.by_data(self.results()).items():
             linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}
             for control, network, remedy in (
