@@ -86,7 +86,7 @@ def encoders() -> list[Claim]:
     epochs = {
         "autoencoder": 3, "variational_autoencoder": 3, "denoising_autoencoder": 3, "context_encoder": 2, "rotation": 2,
         "jigsaw": 10, "relative_position": 7, "egomotion": 7, "selfie": 6, "simclr": 4, "moco": 6, "byol": 3,
-        "lejepa": 2, "simsiam": 4, "pirl": 8,
+        "lejepa": 2, "simsiam": 4, "pirl": 8, "barlow_twins": 4, "vicreg": 4, "dino": 3, "swav": 4,
     }  # fmt: skip
     return [
         *(row(name, "convnet", passes, controls=beside["convnet"]) for name, passes in epochs.items()),

@@ -75,6 +75,7 @@ def test_a_queue_holds_the_latest_keys(size, batch):
     place = 0
     for step in range(7):
         keys = random(batch, 3, seed=step)
+        assert queue.full == (step * batch >= size)
         queue.enqueue(keys)
         latest = keys[-size:]
         for key in latest:

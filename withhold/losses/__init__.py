@@ -16,6 +16,7 @@ from withhold.losses.consistency import (
     ramp_up,
     sharpen,
     sure_divergence,
+    swapped_cross_entropy,
 )
 from withhold.losses.contrastive import info_nce, nearest, negative_sampling, nt_xent, symmetric_info_nce
 from withhold.losses.covariance import directions, off_diagonal
@@ -28,5 +29,5 @@ __all__ = [
     "generator_loss", "gradient_penalty", "info_nce", "least_squares_discriminator_loss",
     "least_squares_generator_loss", "nearest", "negative_sampling", "nt_xent", "off_diagonal", "psnr", "ramp_up",
     "rank", "ranks", "regression", "reverse_gradient", "sharpen", "sigreg", "sigreg_of_noise", "squared_error",
-    "sure_divergence", "symmetric_info_nce",
+    "sure_divergence", "swapped_cross_entropy", "symmetric_info_nce",
 ]  # fmt: skip

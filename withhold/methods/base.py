@@ -204,3 +204,12 @@ class Method(nn.Module):
 def accuracy(scores: Tensor, targets: Tensor) -> Tensor:
     """The share of rows of `scores` [n, k] whose largest entry is at `targets` [n]."""
     return (scores.argmax(1) == targets).float().mean()
+
+
+def paired(first: Tensor, second: Tensor, found: Tensor | None) -> dict[str, Tensor]:
+    """The picture of what was learned from pairs of views [n, c, h, w]: each first one, its partner, what was found.
+
+    Args:
+        found: which of the second views was taken for each first one's partner, int64 [n]; None where nothing was.
+    """
+    return {"seen": first, "other view": second} | ({} if found is None else {"said": second[found]})
