@@ -63,10 +63,11 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """A length of time in words: "48 s", "3 min 20 s", "1 h 5 min"."""
+    """A length of time in words: "48 s", "10 min", "3 min 20 s", "1 h 5 min"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    parts = {"h": hours, "min": minutes, "s": 0 if hours else rest}
+    return " ".join(f"{count} {unit}" for unit, count in parts.items() if count) or "0 s"
 
 
 def printable(text: str) -> str:

@@ -210,7 +210,7 @@ def facts(run: "Run") -> dict[str, str]:
         "Parameters": _listed(config["parameters"]) or "none",
         "Encoder": f"{encoder['name']}, {start}",
         "Input": inputs(config),
-        "Budget": counted(plan.steps, "step") if plan.steps else f"{plan.minutes or 0:g} minutes",
+        "Budget": counted(plan.steps, "step") if plan.steps else duration(60 * (plan.minutes or 0)),
         "Batch": counted(plan.batch_size or 0, "item"),
         "Optimiser": _listed(said) or "the method's own",
         "Seed": str(run.seed),

@@ -28,7 +28,7 @@ from withhold.options import Options, named
 from withhold.report import write as write_report
 from withhold.runs import monitoring
 from withhold.runs.budget import fit_size, left, speed
-from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
+from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, served, tell
 from withhold.runs.export import write_weights
 from withhold.runs.folder import folder_of, held
 from withhold.runs.metadata import describe
@@ -124,7 +124,7 @@ def _train(
     fabric = _fabric(learner, options)
     addresses = {"labels": options.labels} | ({"encoder": options.encoder} if start.lineage else {})
 
-    longest = max(streams.values(), key=lambda samples: len(samples.windows()))
+    longest = max(served(cls, streams).values(), key=lambda samples: len(samples.windows()))
     if batch_size is None:
         batch_size = defaults.batch_size(cls, len(longest.windows()), longest.kind)
         if paced and batch_size > defaults.SMALL:
