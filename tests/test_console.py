@@ -53,7 +53,8 @@ def test_a_terminal_is_never_silent(monkeypatch):
 
 
 def test_durations_are_words():
-    assert [console.duration(s) for s in (0.4, 59, 600, 200.2, 3900)] == ["0 s", "59 s", "10 min", "3 min 20 s", "1 h 5 min"]
+    said = [console.duration(s) for s in (0.4, 59, 600, 200.2, 3900)]
+    assert said == ["0 s", "59 s", "10 min", "3 min 20 s", "1 h 5 min"]
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 steps"), (1, "1 step"), (1.0, "1 step"), (1200, "1,200 steps")])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 
 import withhold
 from withhold.cli import main
@@ -88,13 +89,13 @@ def test_one_folder_and_a_few_labels_make_a_classifier(folder, capsys):
     results = json.loads(capsys.readouterr().out.splitlines()[-1])["results"]
     measured = {(row["encoder"], row["protocol"]): row["value"] for row in results}
     assert measured["trained", "classifier"] > 0.3  # of ten classes
-    assert ("untrained", "classifier") not in measured
+    assert 0.3 < measured["untrained", "classifier"] < measured["untrained", "linear"]  # of 100 labels, not of 400
     assert ("untrained", "knn") in measured
 
 
 def test_items_whose_labels_it_was_told_are_no_test(folder):
     run = withhold.train("./toy.py", "pictures", labels="few.csv", epochs=0.1, size=16, out="run")
-    (measured,) = run.evaluate("pictures", labels="all.csv", protocols=("classifier",), test_fraction=0.5)
+    measured, *_ = run.evaluate("pictures", labels="all.csv", test_fraction=0.5)
     tested = run.load_data("pictures", labels="all.csv").split(0.5, run.seed)[1].names
     with open(folder / "few.csv", newline="") as file:
         told = {row["path"] for row in csv.DictReader(file)}
@@ -103,10 +104,33 @@ def test_items_whose_labels_it_was_told_are_no_test(folder):
         rows = "".join(f"pictures/{row['path']},{row['label']}\n" for row in csv.DictReader(file))
     (folder / "tested.csv").write_text("path,label\n" + rows)
     assert main(["evaluate", "run", "pictures", "tested.csv", "--labels", "few.csv", "--protocol", "classifier"]) == 0
-    (again,) = (row for row in run.results() if row["data"] == "tested.csv")
-    assert again["n_test"] == 500 - len(told)
+    again = [row for row in run.results() if row["data"] == "tested.csv"]
+    assert [row["n_test"] for row in again] == [500 - len(told)] * 2
     with pytest.raises(UsageError, match=r"told the labels of all items of \./pictures/"):
         run.evaluate("./pictures/", labels="few.csv", protocols=("classifier",))
+
+
+def test_where_nothing_is_learned_all_are_measured_on_beside_a_probe_with_the_same_labels(folder):
+    run = withhold.train("./toy.py", "pictures", labels="few.csv", epochs=0.1, size=16, out="run")
+    own, control = run.evaluate("pictures", labels="all.csv", protocols=("classifier",))
+    assert (own["encoder"], own["n_train"], own["n_test"], own["n_unlabelled"]) == ("trained", 100, 400, 0)
+    assert (control["encoder"], control["n_train"], control["n_test"]) == ("untrained", 100, 400)
+    streams = run.streams()
+    told, every = streams[0].labelled("the test"), run.load_data("pictures", labels="all.csv")
+    asked = every.select([row for row, name in enumerate(every.names) if name not in set(told.names)])
+    network = run.untrained().eval()
+    withhold.nets.refresh_statistics(network, withhold.evaluation.plain_batches(streams, "cpu"))
+    x, queries = (withhold.nets.features(network, part).numpy() for part in (told, asked))
+    mean, deviation = x.mean(0), x.std(0) + 1e-12
+    values = []
+    for strength in (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5):
+        solver = LogisticRegression(C=1 / (100 * strength), max_iter=1000)
+        solver.fit((x - mean) / deviation, told.labels)
+        values.append(solver.score((queries - mean) / deviation, asked.labels))
+    assert min(values) - 0.005 <= control["value"] <= max(values) + 0.005
+    (folder / "few.csv").rename(folder / "gone.csv")  # nobody knows what it was told
+    (alone,) = withhold.load("run").evaluate("pictures", labels="all.csv", protocols=("classifier",))
+    assert (alone["encoder"], alone["value"]) == ("trained", own["value"])
 
 
 def test_applied_to_a_folder_it_names_the_classes(folder):
@@ -119,7 +143,7 @@ def test_applied_to_a_folder_it_names_the_classes(folder):
     assert all(0.1 <= float(row["probability"]) <= 1 for row in rows)
     truth = {f"{i}.png": NAMES[digit] for i, digit in enumerate(load_digits().target[:500])}
     right = sum(row["class"] == truth[row["path"]] for row in rows) / 500
-    (measured,) = run.evaluate("pictures", labels="all.csv", protocols=("classifier",), test_fraction=0.9)
+    measured, _ = run.evaluate("pictures", labels="all.csv", protocols=("classifier",))
     assert right > 0.3
     assert measured["value"] == pytest.approx(right, abs=0.05)
 
@@ -133,7 +157,9 @@ def test_labels_of_the_first_folder_say_nothing_of_the_second(folder, caplog):
     assert len(run.config["classes"]) == 10
     assert "labelled: 500 items from pictures, 100 of them with a label" in caplog.messages
     run.evaluate("pictures", labels="all.csv", protocols=("classifier",))
-    assert [line for line in caplog.messages if line.startswith("measuring:")] == ["measuring: trained, classifier"]
+    assert [line for line in caplog.messages if line.startswith("measuring:")] == [
+        "measuring: trained, classifier", "measuring: untrained, classifier; about 0 s left"
+    ]  # fmt: skip
 
 
 def interrupted(*arguments, **options):

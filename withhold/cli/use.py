@@ -27,7 +27,12 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """
     parser.add_argument("run", help=ENCODER)
     parser.add_argument("data", help="what the probes learn from, as for `withhold train`")
-    parser.add_argument("test", nargs="?", help="to be measured on (default: the test part of DATA, or a fifth)")
+    parser.add_argument(
+        "test",
+        nargs="?",
+        help="to be measured on (default: the test part of DATA, or a fifth; with "
+        "--protocol classifier alone, which learns nothing, all of it)",
+    )
     parser.add_argument(
         "--protocol", help="knn, linear, lowshot, retrieval, crossmodal, finetune, classifier, tracking, or the path "
         "of a Python file, joined by commas (default: knn,linear, and classifier where the method has learned to name "
