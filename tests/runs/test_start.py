@@ -103,6 +103,34 @@ def test_a_start_that_was_as_good_is_said(folder):
     assert "75.0% with this encoder and for 75.0% with the one that it went on from: that one is enough, frozen" in said
 
 
+def test_a_frozen_encoder_is_its_start_and_is_not_compared_with_it(folder, capsys):
+    options = {"labels": "few.csv", "encoder": "first", "epochs": 1, "batch_size": 4, "no_report": True}
+    frozen = withhold.train("finetune", "photos/", **options, out="frozen", freeze="all")
+    tuned = withhold.train("finetune", "photos/", **options, out="tuned")
+    for run, rows in (
+        (frozen, ["trained", "untrained", "pixels"]),
+        (tuned, ["trained", "untrained", "start", "pixels"]),
+    ):
+        measured = run.evaluate("photos/", labels="all.csv", protocols=("knn",), test_fraction=0.5)
+        assert [row["encoder"] for row in measured] == rows
+    frozen.config["began"] = {"knn": 1.0, "rank": 1e9}
+    (frozen.folder / "evaluation.json").write_text(
+        json.dumps(
+            {
+                "results": [
+                    row | {"protocol": "linear", "value": 0.5, "encoder": name}
+                    for name in ("trained", "start")
+                    for row in measured[:1]
+                ]
+            }
+        )
+    )
+    assert frozen.doctor() == []
+    assert "2 steps cannot be judged" in tuned.doctor()[0]
+    assert main(["doctor", "frozen"]) == 0
+    assert "the encoder is frozen: it is what the training began with." in capsys.readouterr().out
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_made(folder):
     for method, options, words in (
         ("simclr", {"pretrained": True}, "are two starts: leave --pretrained out"),

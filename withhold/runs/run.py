@@ -22,7 +22,7 @@ from withhold.methods import Classifier, Encoder, Method
 from withhold.methods.answers import Answer
 from withhold.runs.build import build_encoder, build_method, kinds, load_streams
 from withhold.runs.embedder import Embedder, fill, named_file, utf8
-from withhold.runs.metadata import stage
+from withhold.runs.metadata import digest, stage
 from withhold.runs.told import BEFORE, read_told, without_told
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
@@ -151,9 +151,14 @@ class Run(Embedder):
         names = [classes[i] for i in said.tolist()]
         return pyarrow.table({"path": utf8(samples.names), "class": names, "probability": shares.numpy()})
 
+    @cached_property
+    def frozen(self) -> bool:
+        """Whether its encoder is still what the training began with, which were no fresh weights."""
+        return "start" in self.config["encoder"] and self.finished and self.digest == digest(self.start())
+
     def controls(self):
-        """An untrained encoder, and where it did not begin with fresh weights what it began with, as "start"."""
-        began = self.config["encoder"]["pretrained"] or "start" in self.config["encoder"]
+        """An untrained encoder, and what it began with, as "start", where these were no fresh weights and it moved."""
+        began = "start" in self.config["encoder"] and not self.frozen
         return super().controls() | ({"start": self.start()} if began else {})
 
     def learned(self):
@@ -221,6 +226,7 @@ class Run(Embedder):
         found = findings(
             self.rows(), method=self.config["method"], takes=[name for name, can in remedies.items() if can],
             began=self.config.get("began"), taught=any(row["stream"] != BEFORE for row in read_told(self.folder)),
+            frozen=self.frozen,
         )  # fmt: skip
         for name, rows in evaluation.by_data(self.results()).items():
             linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}
@@ -228,7 +234,7 @@ class Run(Embedder):
                 ("untrained", "an untrained one", "train longer, on more data, or otherwise"),
                 ("start", "the one that it went on from", "that one is enough, frozen as it is"),
             ):
-                if linear.get("trained", 1.0) <= linear.get(control, 0.0):
+                if linear.get("trained", 1.0) <= linear.get(control, 0.0) and not (self.frozen and control == "start"):
                     found.append(
                         f"A linear probe on {name} is right for {linear['trained']:.1%} with this encoder and for "
                         f"{linear[control]:.1%} with {network}: {remedy}."
