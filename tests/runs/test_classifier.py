@@ -133,6 +133,13 @@ def test_where_nothing_is_learned_all_are_measured_on_beside_a_probe_with_the_sa
     assert (alone["encoder"], alone["value"]) == ("trained", own["value"])
 
 
+def test_a_run_that_learned_from_a_file_of_labels_asks_for_another_one(folder):
+    run = withhold.train("./toy.py", "pictures", labels="few.csv", epochs=0.1, size=16, out="run", no_report=True)
+    asked = r"pictures has no labels \(the training had those of .*few\.csv; others measure it.*give --labels FILE"
+    with pytest.raises(UsageError, match=asked):
+        run.evaluate("pictures")
+
+
 def test_applied_to_a_folder_it_names_the_classes(folder):
     run = withhold.train("./toy.py", "pictures", labels="few.csv", epochs=8, size=16, out="run")
     (folder / "pictures" / "broken.png").write_text("no")

@@ -179,6 +179,13 @@ class Run(Embedder):
         streams = dict(zip(self.cls.needs, learned, strict=True)) if learned else {}
         return next((part for name, part in streams.items() if self.cls.needs[name].labelled), None)
 
+    def load_data(self, source: Any, kind: str | None = None, **options: Any) -> Samples:
+        samples, known = super().load_data(source, kind, **options), self.config["training"]["labels"]
+        if known and samples.labels is None:
+            samples = copy.copy(samples)
+            samples.unlabelled = f"the training had those of {known}; others measure it, such as some held back"
+        return samples
+
     def unseen(self, samples):
         return without_told(self.folder, self.encoder.kind, samples)
 
