@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ def test_a_run_that_learned_from_a_file_of_labels_asks_for_another_one(folder):
         run.evaluate("pictures")
 
 
-def test_applied_to_a_folder_it_names_the_classes(folder):
+def test_applied_to_a_folder_it_names_the_classes(folder, capsys):
     run = withhold.train("./toy.py", "pictures", labels="few.csv", epochs=8, size=16, out="run")
     (folder / "pictures" / "broken.png").write_text("no")
     assert main(["apply", "run", "pictures", "--out", "said"]) == 0
@@ -150,6 +151,20 @@ def test_applied_to_a_folder_it_names_the_classes(folder):
     assert all(0.1 <= float(row["probability"]) <= 1 for row in rows)
     truth = {f"{i}.png": NAMES[digit] for i, digit in enumerate(load_digits().target[:500])}
     right = sum(row["class"] == truth[row["path"]] for row in rows) / 500
+    with open(folder / "few.csv", newline="") as file:
+        known = {row["path"] for row in csv.DictReader(file)}
+    assert {row["path"] for row in rows if row["told"] == "yes"} == known
+    shares = np.array([[float(row[f"probability of {name}"]) for name in sorted(NAMES)] for row in rows])
+    assert shares.sum(1) == pytest.approx(1, abs=1e-4)
+    assert [sorted(NAMES)[k] for k in shares.argmax(1)] == [row["class"] for row in rows]
+    assert "was told 100 labels: probabilities from so few are not calibrated" in capsys.readouterr().out
+    assert main(["apply", "run", "pictures/7.png"]) == 0
+    (said,) = [row for row in rows if row["path"] == "7.png"]
+    assert re.search(rf"7\.png +{said['class']} +{float(said['probability']):.3f}", capsys.readouterr().out)
+    assert main(["apply", "run", "pictures"]) == 2
+    assert "Files are written: give the folder for them" in capsys.readouterr().err
+    assert main(["apply", "run", "a dog"]) == 2
+    assert "There is no file or folder 'a dog'" in capsys.readouterr().err
     measured, _ = run.evaluate("pictures", labels="all.csv", protocols=("classifier",))
     assert right > 0.3
     assert measured["value"] == pytest.approx(right, abs=0.05)

@@ -16,6 +16,9 @@ ENCODER = (
 )
 SIZE = "for an encoder as it is: height and width of the input in pixels (default: those of the images)"
 
+FEW = 1000
+"""Labels below which a classifier is mostly surer than it is right."""
+
 
 @verb
 def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
@@ -177,7 +180,8 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
 def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """What a trained method gives beyond embeddings, such as a colourised photo: writes ordinary files.
 
-    A method of texts takes a text, such as "king - man + woman", and prints its answer too.
+    A method of texts takes a text, such as "king - man + woman", and prints its answer too. The class of a file is
+    printed where no --out is given.
     """
     parser.add_argument("run", help="the folder that `withhold train` made")
     parser.add_argument("input", help="what the run learned from: an image or a video, or a folder of them; or a text")
@@ -188,7 +192,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         "PNG file of numbers or a csv file of points (name, x, y)",
     )  # fmt: skip
     options = parser.parse_intermixed_args(arguments)
-    from withhold.answers import answer, is_text, tables, write
+    from withhold.answers import answer, is_text, only_names, tables, write
 
     run = withhold.Run(options.run)
     if wrong := [given for given in options.given if "=" not in given]:
@@ -203,6 +207,9 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     if is_text(run, options.input):
         answered = list(answered)
         said = {name: tables(value) for name, value in answered[0][1].items()}
+    elif options.out is None and only_names(run) and not os.path.isdir(options.input):
+        named = [[name, *tables(answers["class"])[1][0]] for name, answers in answered]
+        said = {"class": (["path", "class", "probability"], named)}
     elif options.out is None:
         raise UsageError("Files are written: give the folder for them, as --out FOLDER.")
     files = [str(path) for path in write(answered, Path(options.out))] if options.out else []
@@ -213,6 +220,11 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print_table(columns, [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in table])
     if options.out:
         say(f"Wrote {counted(len(files), 'file')} to {options.out}")
+    if run.names_classes and run.labels_told < FEW:
+        say(
+            f"The training was told {counted(run.labels_told, 'label')}: probabilities from so few are not calibrated, "
+            "and are mostly higher than the share of answers that is right."
+        )
 
 
 @verb

@@ -137,6 +137,8 @@ class Run(Embedder):
     def classify(self, source: Any, *, strict: bool = False) -> pyarrow.Table:
         """The class of every item of `source`: a table with path, class, probability in [0, 1].
 
+        Then whether the training was told the item's label, "told", and each "probability of CLASS".
+
         Raises:
             UsageError: the method has learned no names of classes.
         """
@@ -146,10 +148,21 @@ class Run(Embedder):
         method = cast(Classifier, copy.deepcopy(self.method))
         scores = evaluation.scores(method, samples, device=defaults.device())
         kept = samples.readable()
-        samples, (shares, said) = samples.select(kept), scores[kept].softmax(1).max(1)
-        classes = utf8(method.classes)
-        names = [classes[i] for i in said.tolist()]
-        return pyarrow.table({"path": utf8(samples.names), "class": names, "probability": shares.numpy()})
+        samples, shares = samples.select(kept), scores[kept].softmax(1)
+        classes, told = utf8(method.classes), {row["digest"] for row in read_told(self.folder)}
+        columns = {
+            "path": utf8(samples.names),
+            "class": [classes[i] for i in shares.argmax(1).tolist()],
+            "probability": shares.amax(1).numpy(),
+            "told": [content in told for content in samples.of(self.encoder.kind).digests()],
+        }
+        each = {f"probability of {name}": part.numpy() for name, part in zip(classes, shares.T, strict=True)}
+        return pyarrow.table(columns | each)
+
+    @property
+    def labels_told(self) -> int:
+        """How many labels its own training was told."""
+        return sum(row["stream"] != BEFORE for row in read_told(self.folder))
 
     @cached_property
     def frozen(self) -> bool:
@@ -232,7 +245,7 @@ class Run(Embedder):
         }
         found = findings(
             self.rows(), method=self.config["method"], takes=[name for name, can in remedies.items() if can],
-            began=self.config.get("began"), taught=any(row["stream"] != BEFORE for row in read_told(self.folder)),
+            began=self.config.get("began"), taught=self.labels_told > 0,
             frozen=self.frozen,
         )  # fmt: skip
         for name, rows in evaluation.by_data(self.results()).items():
