@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,12 @@ def test_a_terminal_is_never_silent(monkeypatch):
     written = terminal.getvalue()
     time.sleep(1.1)
     assert terminal.getvalue() == written
+
+
+def test_what_is_next_can_be_pasted_into_a_shell(capsys):
+    console.advise(["evaluate", Path("runs/my photos"), "DATA"], ["embed", "a;b", "freeze=all"])
+    said = capsys.readouterr().out
+    assert said == "Next: withhold evaluate 'runs/my photos' DATA   or   withhold embed 'a;b' freeze=all\n"
 
 
 def test_durations_are_words():

@@ -6,9 +6,11 @@ Names come from data, and data from anywhere: what would command a terminal is e
 import contextlib
 import json
 import re
+import shlex
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 WORD = 24
@@ -78,6 +80,11 @@ def printable(text: str) -> str:
 def say(line: str, file: TextIO | None = None) -> None:
     """Print a line, on standard output where no file is given."""
     print(printable(line), file=file)
+
+
+def advise(*commands: Sequence[Any]) -> None:
+    """Print what a person may do next: one command or the other, as a shell takes it."""
+    say("Next: " + "   or   ".join(shlex.join(map(str, ("withhold", *words))) for words in commands))
 
 
 def counted(count: float, noun: str) -> str:

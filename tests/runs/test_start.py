@@ -74,7 +74,7 @@ def test_few_labels_go_on_from_what_was_learned_without_any(folder, capsys):
     assert "weights of rotation on photos" in page
     assert f"--encoder {folder / 'first'}" in page
     assert main([*words, "--resume"]) == 0
-    with pytest.raises(UsageError, match=r"was trained with encoder .*first, not None"):
+    with pytest.raises(UsageError, match=r"was trained with encoder .*first, not without encoder"):
         withhold.train("mixmatch", "photos/", labels="few.csv", epochs=2, batch_size=4, out="second", resume=True)
 
 
@@ -145,6 +145,18 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(folder):
     (folder / "first" / "encoder.safetensors").unlink()
     with pytest.raises(UsageError, match="first has not come to its end"):
         withhold.train("simclr", "photos/", encoder="first", epochs=1, out="second")
+
+
+def test_an_encoder_of_another_kind_of_data_or_file_is_refused_in_a_sentence(folder):
+    with pytest.raises(
+        UsageError, match="convnet is an encoder for other data: it takes image data, and these are text"
+    ):
+        withhold.train("finetune", (["a text"] * 4, ["a", "b"] * 2), encoder="convnet", out="other")
+    (folder / "encoder.onnx").write_bytes(b"onnx")
+    with pytest.raises(
+        UsageError, match=r"encoder.onnx is no encoder that can be loaded: give the encoder.safetensors"
+    ):
+        withhold.train("simclr", "photos/", encoder="encoder.onnx", out="other")
 
 
 def test_positions_keep_their_size_and_texts_their_tokenizer(folder):

@@ -7,7 +7,7 @@ from typing import Any
 
 import withhold
 from withhold.cli.verbs import verb
-from withhold.console import counted, print_json, print_results, print_table, say
+from withhold.console import advise, counted, print_json, print_results, print_table, say
 from withhold.errors import UsageError
 
 ENCODER = (
@@ -60,9 +60,9 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     print_results(results)
     if isinstance(run, withhold.Run):
         say(f"The rows are in {run.folder / 'evaluation.json'}")
-        say(f"Next: withhold report {run.name}")
+        advise(["report", run.name])
     else:
-        say(f"Next: withhold embed {run.name} DATA --out emb.parquet")
+        advise(["embed", run.name, "DATA", "--out", "emb.parquet"])
 
 
 @verb
@@ -90,7 +90,7 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         return print_json({"out": options.out, "rows": table.num_rows, "dim": table["embedding"].type.list_size})
     dim = table["embedding"].type.list_size
     say(f"Wrote {counted(table.num_rows, 'embedding')} of {counted(dim, 'number')} to {options.out}")
-    say(f"Next: withhold search build {options.out} --out {Path(options.out).with_suffix('.index')}")
+    advise(["search", "build", options.out, "--out", Path(options.out).with_suffix(".index")])
 
 
 @verb
@@ -120,7 +120,7 @@ def _search_build(parser: argparse.ArgumentParser, arguments: list[str]) -> None
         return print_json(about)
     how = "approximately, or exactly with --exact" if index.approximate else "exactly"
     say(f"{counted(len(index), 'embedding')} of {counted(index.dim, 'number')} can be searched {how}: {index.folder}")
-    say(f"Next: withhold search query {index.folder} PATH --html found.html")
+    advise(["search", "query", index.folder, "PATH", "--html", "found.html"])
 
 
 def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
@@ -251,7 +251,7 @@ def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
             gives += f" and scores [n, {len(run.config['classes'])}], whose softmax are probabilities"
         say(f"It takes {taken['name']} [{', '.join(map(str, taken['shape']))}], {taken['values']}, and gives {gives}")
     else:
-        say(f"Next: withhold train METHOD DATA --encoder {options.out}")
+        advise(["train", "METHOD", "DATA", "--encoder", options.out])
 
 
 def _decoding(options: argparse.Namespace) -> dict[str, Any]:

@@ -91,6 +91,11 @@ def choose(
     kept: dict[str, Any] = {part: start[part] for part in ("start", "model") if part in start} if start else {}
     encoder: dict[str, Any] = {"name": name, "pretrained": start["pretrained"] if start else pretrained, **kept}
     encoder |= {field: decoding[field] for field in nets.takes(address(encoder)) if field in decoding}
+    if set(nets.takes(address(encoder))) - set(encoder):
+        raise UsageError(
+            f"{name} is an encoder for other data: it takes {nets.kind(address(encoder))} data, and these are {kind} "
+            "data. Leave --encoder out, and the method takes its default."
+        )
     if "channels" in encoder:
         encoder["channels"] = start["channels"] if start else cls.channels or decoding["channels"]
         if cls.channels not in (None, encoder["channels"]):
