@@ -243,9 +243,7 @@ def test_a_run_that_began_with_fresh_weights_does_not_go_on_from_others(folder):
     train("rotation")
     train("simclr", out="second")
     for encoder in ("run", "run/encoder.safetensors"):
-        with pytest.raises(
-            UsageError, match=f"second was trained with encoder convnet, not {encoder}: repeat its own"
-        ):
+        with pytest.raises(UsageError, match=f"second was trained with encoder convnet, not {encoder}: repeat its own"):
             train("simclr", out="second", resume=True, encoder=encoder)
 
 

@@ -72,7 +72,7 @@ def test_a_run_that_is_resumed_without_a_budget_keeps_its_own(photos, tmp_path):
         first = withhold.train("rotation", photos[:24], **options, **budget, out=out)
         again = withhold.train("rotation", photos[:24], **options, out=out, resume=True)
         assert again.config == first.config
-    with pytest.raises(UsageError, match="was trained with minutes 0.01, not without minutes"):
+    with pytest.raises(UsageError, match=r"was trained with minutes 0\.01, not without minutes"):
         withhold.train("rotation", photos[:24], **options, epochs=9, out=out, resume=True)
 
 

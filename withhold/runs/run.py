@@ -13,11 +13,11 @@ import pyarrow
 import torch
 from torch import nn
 
-from withhold import evaluation
+from withhold import data, evaluation
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
-from withhold.files import write_json
+from withhold.files import holding, write_json
 from withhold.methods import Classifier, Encoder, Method
 from withhold.methods.answers import Answer
 from withhold.runs.build import build_encoder, build_method, kinds, load_streams
@@ -96,6 +96,12 @@ class Run(Embedder):
         return registry.find(self.config["method"])
 
     @property
+    def parameters(self) -> dict[str, Any]:
+        """The method's parameters, without the windows of other kinds of data than those that it learned from."""
+        windows = {field for kind in data.KINDS for field in data.takes(kind)} - set(self.config["decoding"])
+        return {name: value for name, value in self.config["parameters"].items() if name not in windows}
+
+    @property
     def finished(self) -> bool:
         """Whether the training came to its end."""
         return self.weights.is_file()
@@ -171,8 +177,8 @@ class Run(Embedder):
 
     def controls(self):
         """An untrained encoder, and what it began with, as "start", where these were no fresh weights and it moved."""
-        began = "start" in self.config["encoder"] and not self.frozen
-        return super().controls() | ({"start": self.start()} if began else {})
+        began = self.config["encoder"]["pretrained"] or "start" in self.config["encoder"]
+        return super().controls() | ({"start": self.start()} if began and not self.frozen else {})
 
     def learned(self):
         """What it was trained on; None where that is not there any more as it was."""
@@ -205,16 +211,21 @@ class Run(Embedder):
     def evaluate(self, source: Any, test: Any = None, **options: Any) -> list[dict[str, Any]]:
         """As `Embedder.evaluate`; the folder keeps the rows, those too that were measured before an interruption.
 
-        They take the place of those of the same data, protocols and encoders.
+        They take the place of those of the same data, as many items of it, the same protocols and encoders.
+
+        Raises:
+            WithholdError: another process evaluates it.
         """
+        path = self.folder / "evaluation.json"
         rows: list[dict[str, Any]] = []
-        try:
-            return super().evaluate(source, test, report=rows.append, **options)
-        finally:
-            if rows:
-                measured = {(row["data"], row["protocol"], row["encoder"]) for row in rows}
-                older = [r for r in self.results() if (r["data"], r["protocol"], r["encoder"]) not in measured]
-                write_json(self.folder / "evaluation.json", {"results": older + rows})
+        with holding(path):
+            try:
+                return super().evaluate(source, test, report=rows.append, **options)
+            finally:
+                if rows:
+                    measured = {_measured(row) for row in rows}
+                    older = [row for row in self.results() if _measured(row) not in measured]
+                    write_json(path, {"results": older + rows})
 
     def apply(self, item: Any, **given: Answer) -> dict[str, Answer]:
         """What the method gives beyond embeddings of one item: named values; see `Method.apply_to`.
@@ -262,3 +273,8 @@ class Run(Embedder):
         if not self.finished:
             found.append("The training has not come to its end: go on with --resume.")
         return found
+
+
+def _measured(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What a row of an evaluation is of."""
+    return row["data"], row["n_test"], row["protocol"], row["encoder"]
