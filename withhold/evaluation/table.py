@@ -131,7 +131,7 @@ def evaluate(
         network = labels_seen.train(
             fresh, part, learned=False, images=images(part), seed=seed, device=device, flip=flip
         )
-        return refreshed(network.encoder, [part]), network
+        return network.encoder, network
 
     # Each is made when its turn comes: with what it answers itself, where it does.
     networks: dict[str, Callable[[], tuple[Encoder | None, Classifier | None]]] = {

@@ -68,10 +68,7 @@ class Task:
 
         Where the raw features of a kind are alike, such as how often words occur, one deviation is that of all of them.
         """
-        mean, deviation = moments(self.bank)
-        if self.encoder is None and kinds.of(self.train.kind).alike:
-            deviation = self.bank.var(0).mean().sqrt().expand_as(mean)
-        return mean, deviation
+        return moments(self.bank, alike=self.encoder is None and kinds.of(self.train.kind).alike)
 
     @cached_property
     def _shared(self) -> tuple[list[Any], tuple[str, ...]]:

@@ -66,7 +66,7 @@ class Method(nn.Module):
     """
 
     channels: ClassVar[int | None] = None
-    optimizer: ClassVar[Optimizer | dict[str, Optimizer]] = Optimizer()
+    optimizer: Optimizer | dict[str, Optimizer] = Optimizer()
     batch_size: ClassVar[int | None] = None
     refresh: ClassVar[int | None] = None
     order: ClassVar[dict[str, Shuffled]] = {}

@@ -259,6 +259,9 @@ class Run(Embedder):
             began=self.config.get("began"), taught=self.labels_told > 0,
             frozen=self.frozen,
         )  # fmt: skip
+        kept = self.config.get("outcome", {}).get("kept")
+        if kept is not None:
+            found.append(f"The encoder became worse after step {kept:,}, whose weights are kept: lower --encoder-lr.")
         for name, rows in evaluation.by_data(self.results()).items():
             linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}
             for control, network, remedy in (
