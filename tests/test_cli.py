@@ -5,9 +5,11 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 
 import numpy as np
 import pyarrow.parquet
@@ -339,11 +341,25 @@ def test_wrong_data(run, capsys, tmp_path, pictures, photos):
     fails(capsys, ["apply", str(run), str(pictures), "--out", str(tmp_path / "a")], 2, "gives embeddings only")
 
 
+def test_a_hub_that_cannot_be_reached_is_not_waited_for(monkeypatch, capsys):
+    def unknown(*address):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "")  # which is put back
+    monkeypatch.setattr(urllib.request, "getproxies", dict)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address: [address])
+    fails(capsys, ["methods", "hf:nobody/nothing"], 2, "hf:nobody/nothing")
+    assert os.environ["HF_HUB_OFFLINE"] == ""
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    fails(capsys, ["methods", "hf:nobody/nothing"], 2, "hf:nobody/nothing")
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
 def test_a_run_that_exists_is_not_overwritten(run, pictures, capsys):
     arguments = ["train", "rotation", str(pictures), *FAST, "--out", str(run)]
     before = (run / "encoder.safetensors").read_bytes()
     fails(capsys, arguments, 2, "exists", "--resume")
-    fails(capsys, [*arguments, "--resume", "--seed", "7"], 2, "was trained with", "seed 0, not 7")
+    fails(capsys, [*arguments, "--resume", "--seed", "7"], 2, "was trained with", "seed 0, not with seed 7")
     assert (run / "encoder.safetensors").read_bytes() == before
     assert main([*arguments, "--resume"]) == 0  # there is nothing left to do
 

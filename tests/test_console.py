@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,7 @@ def test_without_a_terminal_a_line_comes_now_and_then(capsys, monkeypatch):
         told({"step": step, "seconds": 3 * step, "loss": 1 / step, "lr": 0.1, "items_per_second": 50.2}, 40)
     told.close()
     said = capsys.readouterr()
-    left = {10: "1 min 30 s", 20: "1 min 0 s", 30: "30 s", 40: "0 s"}
+    left = {10: "1 min 30 s", 20: "1 min", 30: "30 s", 40: "0 s"}
     assert said.err.splitlines() == [
         f"step {step}/40  loss {1 / step:.3g}  50 items/s  {time} left" for step, time in left.items()
     ]
@@ -46,14 +47,21 @@ def test_a_terminal_is_never_silent(monkeypatch):
     assert "\ra word\n" in re.sub(" +", " ", terminal.getvalue()).replace("\r \r", "\r")
     told({"step": 10, "seconds": 20.0, "loss": 0.5, "items_per_second": 50.0}, 40)
     told.close()
-    assert re.search(r"step 10/40 \|#+ +\| 00:01, loss 0.5  50 items/s  1 min 0 s left", terminal.getvalue())
+    assert re.search(r"step 10/40 \|#+ +\| 00:01, loss 0.5  50 items/s  1 min left", terminal.getvalue())
     written = terminal.getvalue()
     time.sleep(1.1)
     assert terminal.getvalue() == written
 
 
+def test_what_is_next_can_be_pasted_into_a_shell(capsys):
+    console.advise(["evaluate", Path("runs/my photos"), "DATA"], ["embed", "a;b", "freeze=all"])
+    said = capsys.readouterr().out
+    assert said == "Next: withhold evaluate 'runs/my photos' DATA   or   withhold embed 'a;b' freeze=all\n"
+
+
 def test_durations_are_words():
-    assert [console.duration(s) for s in (0.4, 59, 200.2, 3900)] == ["0 s", "59 s", "3 min 20 s", "1 h 5 min"]
+    said = [console.duration(s) for s in (0.4, 59, 600, 200.2, 3900)]
+    assert said == ["0 s", "59 s", "10 min", "3 min 20 s", "1 h 5 min"]
 
 
 @pytest.mark.parametrize(("count", "said"), [(0, "0 steps"), (1, "1 step"), (1.0, "1 step"), (1200, "1,200 steps")])

@@ -40,8 +40,9 @@ def home(tmp_path, photos, monkeypatch):
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(crop).save(folder / f"{i}.png")
     shutil.copytree(tmp_path / "photos", tmp_path / "other-photos")
-    listed = [f"temple/{i}.png,temple\nflower/{i + 1}.png,flower" for i in range(0, 12, 2)]
-    (tmp_path / "few.csv").write_text("\n".join(["path,label", *listed]))
+    listed = [f"temple/{i}.png,temple\nflower/{i + 1}.png,flower" for i in range(0, 24, 2)]
+    for name, part in (("few", listed[:6]), ("held-back", listed[6:])):
+        (tmp_path / f"{name}.csv").write_text("\n".join(["path,label", *part]))
     from datasets import Dataset
 
     (tmp_path / "cifar").mkdir()
@@ -64,6 +65,10 @@ def home(tmp_path, photos, monkeypatch):
         kept = tmp_path / "recordings" / ("hiss", "hum")[i % 2] / f"{i}.wav"
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(tmp_path / f"{i}.wav", kept)
+    (tmp_path / "heard.csv").write_text(
+        "path,label\n" + "".join(f"{i}.wav,{('hiss', 'hum')[i % 2]}\n" for i in range(8))
+    )
+    (tmp_path / "filmed.csv").write_text("path,label\ncat.mp4,cat\ndog.mp4,dog\n")
     pairs = [f"photos/{'temple' if i % 2 == 0 else 'flower'}/{i}.png,{i}.wav,{i % 2}" for i in range(24)]
     (tmp_path / "pairs.csv").write_text("\n".join(["image,sound,label", *pairs]))
     monkeypatch.chdir(tmp_path)

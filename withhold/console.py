@@ -6,9 +6,11 @@ Names come from data, and data from anywhere: what would command a terminal is e
 import contextlib
 import json
 import re
+import shlex
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 WORD = 24
@@ -63,10 +65,11 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """A length of time in words: "48 s", "3 min 20 s", "1 h 5 min"."""
+    """A length of time in words: "48 s", "10 min", "3 min 20 s", "1 h 5 min"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    parts = {"h": hours, "min": minutes, "s": 0 if hours else rest}
+    return " ".join(f"{count} {unit}" for unit, count in parts.items() if count) or "0 s"
 
 
 def printable(text: str) -> str:
@@ -77,6 +80,11 @@ def printable(text: str) -> str:
 def say(line: str, file: TextIO | None = None) -> None:
     """Print a line, on standard output where no file is given."""
     print(printable(line), file=file)
+
+
+def advise(*commands: Sequence[Any]) -> None:
+    """Print what a person may do next: one command or the other, as a shell takes it."""
+    say("Next: " + "   or   ".join(shlex.join(map(str, ("withhold", *words))) for words in commands))
 
 
 def counted(count: float, noun: str) -> str:
@@ -116,8 +124,9 @@ def print_results(results: list[dict[str, Any]]) -> None:
     else:
         lines = [[encoder, *(cells.get((encoder, measure), "") for measure in measures)] for encoder in encoders]
         print_table(["encoder", *measures], lines)
-    train, test = max(row["n_train"] for row in results), results[0]["n_test"]
-    learned = f"; {counted(train, 'other')} to learn from" if train else ""
+    counts, test = sorted(row["n_train"] for row in results), results[0]["n_test"]
+    least = f"{counts[0]:,} to " if 0 < counts[0] < counts[-1] else ""
+    learned = f"; {least}{counted(counts[-1], 'other')} to learn from" if counts[-1] else ""
     interval = "; in brackets: what so few items leave open (95 %)" if any("low" in row for row in results) else ""
     say(f"Measured on {counted(test, 'item')} of {results[0]['data']}{learned}{interval}.")
 

@@ -54,8 +54,13 @@ def claiming(path: Path, endings: str, *inputs: Any) -> Iterator[None]:
             raise UsageError(f"{path} would be read and replaced: name another file to write.")
         if not _is_marked(path):
             raise UsageError(f"{path} exists, and withhold did not make it: name another file, or delete it.")
-    with _held(path.parent, f".{path.name}.lock", path):
+    with holding(path):
         yield
+
+
+def holding(path: Path) -> contextlib.AbstractContextManager[None]:
+    """Hold the place of one file or folder while it is made. Raises: WithholdError: another process writes it."""
+    return _held(path.parent, f".{path.name}.lock", path)
 
 
 @contextlib.contextmanager
@@ -105,7 +110,7 @@ def writing_folder(path: Path) -> Iterator[Path]:
     """
     if os.path.lexists(path):
         raise UsageError(f"{path} exists: name another --out, or delete it.")
-    with _held(path.parent, f".{path.name}.lock", path), _becoming(path) as partial:
+    with holding(path), _becoming(path) as partial:
         partial.mkdir()
         yield partial
 

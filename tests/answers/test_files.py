@@ -184,7 +184,8 @@ def test_an_image_of_any_shape_is_named_as_its_folder_would_be(make_run, tmp_pat
     square = torch.from_numpy(decode(wide, 32, 3).copy()).permute(2, 0, 1)[None] / 255
     with torch.inference_mode():
         shares = run.method.classify(square).softmax(1)[0]
-    assert said == answers.Class(run.method.classes[shares.argmax()], pytest.approx(shares.max().item(), abs=1e-5))
+    assert said.name == run.method.classes[shares.argmax()]
+    assert said.probability == said.shares[said.name] == pytest.approx(shares.max().item(), abs=1e-5)
     (path,) = apply(run, str(tmp_path / "wide.png"), tmp_path / "out")
     with open(path, newline="") as file:
         (row,) = csv.DictReader(file)

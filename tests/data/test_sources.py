@@ -152,8 +152,25 @@ def test_files_that_no_kind_reads_are_counted_and_listed(image_folder, caplog, p
             ("cat/4.PSD", ".psd is not read"),
             ("dog/5.psd", ".psd is not read"),
             ("dog/6", "it has no ending"),
+            ("dog/notes.txt", ".txt is no image"),
         ]
     assert "files that are left out: 2 (.psd is not read), 1 (.xcf is not read)" in caplog.text
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_stray_file_among_those_of_another_kind_is_not_what_was_meant(image_folder, packed):
+    folder, _ = image_folder(*(f"cat/{k}.png" for k in range(10)))
+    (folder / "notes.txt").write_text("words")
+    source = zipped(folder) if packed else folder
+    asked = (
+        "holds 1 document, such as notes.txt, and 10 files of other kinds, such as cat/0.png: give a folder of docum"
+    )
+    with pytest.raises(UsageError, match=asked):
+        data.load(source, "text")
+    assert data.holds(source, ("text", "image")) == "image"
+    (folder / "cat" / "0.png").unlink()
+    (table,) = sources.tables(folder, Texts).values()
+    assert [len(table), len(table.ignored), table.ignored[0][1]] == [1, 9, ".png is no document"]
 
 
 def test_what_is_no_regular_file_is_not_opened(image_folder):
@@ -552,9 +569,9 @@ def test_items_of_every_kind_are_found_again(tmp_path):
 @pytest.mark.parametrize(
     ("names", "kind", "said"),
     [
-        (("a/1.wav", "a/2.wav", "b/3.wav", "b/cover.png"), "audio", "3 sounds; left out: 1 image"),
-        (("1.wav", "cover.png"), "image", "1 image; left out: 1 sound"),
-        (("1.mkv", "2.mkv", "1.png", "notes.txt"), "video", "2 videos; left out: 1 image and 1 document"),
+        (("a/1.wav", "a/2.wav", "b/3.wav", "b/cover.png"), "audio", "1 (.png is no sound)"),
+        (("1.wav", "cover.png"), "image", "1 (.wav is no image)"),
+        (("1.mkv", "2.mkv", "1.png", "notes.txt"), "video", "1 (.png is no video), 1 (.txt is no video)"),
         (("1.mkv", "2.mkv"), "video", None),
         (("a/1.png", "a/2.png", "b/1.png"), "image", None),
         (("1.txt", "2.txt"), "text", None),
@@ -573,7 +590,10 @@ def test_a_folder_is_of_the_kind_that_most_of_it_is(names, kind, said, tmp_path,
         (tmp_path / name).parent.mkdir(exist_ok=True)
         make[name[-3:]](tmp_path / name)
     assert data.holds(str(tmp_path), ("image", "video", "audio", "text")) == kind
-    assert caplog.messages == ([] if said is None else [f"{tmp_path} is read as {said}"])
+    if kind != "text":  # which is read with a tokenizer
+        data.load(str(tmp_path), kind)
+    found = [line for line in caplog.messages if "left out" in line]
+    assert found == ([] if said is None else [f"{tmp_path}: files that are left out: {said}"])
 
 
 def test_what_holds_nothing_that_can_be_read_says_why(tmp_path):

@@ -6,8 +6,9 @@ import pytest
 from withhold import data, evaluation, nets
 from withhold.console import print_results
 from withhold.contract.tiny import RATE, sounds, videos
-from withhold.errors import UsageError
-from withhold.report import report
+from withhold.errors import UsageError, WithholdError
+from withhold.files import holding
+from withhold.report import compare, report
 from withhold.runs import embedder
 from withhold.runs import run as runs
 from withhold.runs.export import write_weights
@@ -112,3 +113,18 @@ def test_an_evaluation_that_is_stopped_keeps_what_it_has_measured(make_run, phot
     kept = run.results()
     assert sorted(map(str, kept)) == sorted(map(str, before))
     assert kept[-1]["protocol"] == "knn" and kept[-1]["encoder"] == "trained"  # measured again
+
+
+def test_evaluations_on_other_items_of_the_same_data_are_kept_beside_each_other(make_run, photos_folder):
+    run = make_run()
+    for fraction in (0.2, 0.5, 0.2):
+        run.evaluate(photos_folder, protocols=("knn",), test_fraction=fraction)
+    assert [row["n_test"] for row in run.results()] == [40] * 3 + [16] * 3
+    assert len(evaluation.by_data(run.results())) == len(compare([run])) == 2
+
+
+def test_two_processes_do_not_evaluate_one_run_at_a_time(make_run, photos_folder):
+    run = make_run()
+    with holding(run.folder / "evaluation.json"), pytest.raises(WithholdError, match="Another process writes"):
+        run.evaluate(photos_folder, protocols=("knn",))
+    assert run.evaluate(photos_folder, protocols=("knn",))

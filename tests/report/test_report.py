@@ -205,6 +205,16 @@ def test_the_command_repeats_the_run(make_run):
     )
 
 
+def test_windows_of_other_kinds_of_data_are_no_parameters_of_a_run(make_run):
+    parameters = {"probe": True, "frames": 16, "fps": 15.0, "seconds": 1.0, "tokens": 128, "tokenizer": "words:20000"}
+    run = make_run(method="finetune", parameters=parameters, classes=["a", "b"], finished=False)
+    assert report.facts(run)["Parameters"] == "probe True"
+    assert "digits probe=True --encoder" in report.command(run)
+    sounds = make_run("sounds", method="finetune", parameters=parameters, classes=["a", "b"], finished=False,
+                      decoding={"seconds": 1.0, "rate": 8000, "kinds": {"labelled": "audio"}})  # fmt: skip
+    assert report.facts(sounds)["Parameters"] == "probe True, seconds 1.0"
+
+
 def test_neighbours_are_those_of_a_loop():
     features = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
     cosines, nearest = embedding.neighbours(features, torch.tensor([3, 7]), 4)

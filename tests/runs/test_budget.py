@@ -2,6 +2,7 @@
 
 import json
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from PIL import Image
 
 import withhold
 from withhold import data, methods
+from withhold.console import duration
+from withhold.errors import UsageError
 from withhold.options import Options
 from withhold.runs import budget, trainer
 
@@ -60,7 +63,55 @@ def test_images_are_as_large_as_the_time_holds_enough_of(folder, pace, caplog, f
         assert not caplog.messages
     else:
         passes = fast / 4 * 30 / 80
-        assert f"at 64 px, 0.5 minutes hold about {passes:.1f} passes; 20 would take" in caplog.text
+        wait = duration(30 * 20 / passes)
+        assert f"at 64 px, 30 s hold about {passes:.1f} passes; 20 would take about {wait} (see" in caplog.text
+
+
+def label(count):
+    """few.csv, with the labels of so many of the photographs."""
+    rows = [f"{k}.png,{'ab'[k % 2]}\n" for k in range(count)]
+    Path("few.csv").write_text("".join(["path,label\n", *rows]))
+
+
+def test_passes_are_over_what_has_a_label(folder, pace):
+    label(8)
+    encoder, decoding = {"name": "convnet", "size": 64, "channels": 3, "pretrained": False}, {"size": 64, "channels": 3}
+    timed = pace(60)  # which is too slow for all eighty photographs at more than 32 pixels
+    decoding["kinds"] = {"labelled": "image"}
+    cls, options = methods.find("finetune"), Options(minutes=0.5, labels="few.csv")
+    budget.fit_size(cls, [folder], encoder, decoding, methods.configure(cls, {}), options, seconds=30.0)
+    assert (encoder["size"], timed) == (64, [32, 48, 64])
+
+
+def test_the_time_for_enough_passes_is_longer_than_what_does_not_hold_them(folder, pace, caplog):
+    """Of a minute 30 s are left for training, which hold 15.8 passes: the others do not fit into what is left of it."""
+    pace(15.8 * 80 / 30 * 4)
+    encoder, decoding = {"name": "convnet", "size": 64, "channels": 3, "pretrained": False}, {"size": 64, "channels": 3}
+    with caplog.at_level("INFO"):
+        budget.fit_size(methods.find("simclr"), [folder], encoder, decoding, {}, Options(minutes=1), seconds=30.0)
+    assert "at 64 px, 1 min hold about 15.8 passes; 20 would take about 1 min 16 s" in caplog.text
+
+
+def test_few_labels_among_many_items_need_no_batch_size(folder):
+    label(6)
+    run = withhold.train("finetune", folder, labels="few.csv", epochs=1, size=16, no_report=True, out="few")
+    assert run.config["training"]["batch_size"] == 2
+
+
+def test_labels_of_one_class_teach_no_classifier(folder, caplog):
+    Path("one.csv").write_text("path,label\n" + "".join(f"{k}.png,dog\n" for k in range(9)))
+    with pytest.raises(UsageError, match=r"All labels of photos/ are 'dog', and finetune .*: give labels of two or"):
+        withhold.train("finetune", folder, labels="one.csv", epochs=1, size=16, out="one")
+    assert not Path("one").exists()
+    with caplog.at_level("INFO"):
+        withhold.train("rotation", folder, labels="one.csv", epochs=1, size=16, no_report=True, out="one")
+    assert "all labels are dog" in caplog.messages
+
+
+def test_classes_that_differ_in_capitals_only_are_named(photos, tmp_path, caplog):
+    labels = ["dog", "Dog", "cat", "DOG"] * 6
+    withhold.train("rotation", (photos[:24], labels), epochs=1, size=16, out=tmp_path / "run", no_report=True)
+    assert "DOG and Dog and dog are 3 classes: where they are one, write it in one way" in caplog.messages
 
 
 def test_what_is_decoded_already_or_no_image_keeps_its_size(pace, photo_samples):

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 
 import withhold
 from withhold.cli import main
@@ -88,13 +90,13 @@ def test_one_folder_and_a_few_labels_make_a_classifier(folder, capsys):
     results = json.loads(capsys.readouterr().out.splitlines()[-1])["results"]
     measured = {(row["encoder"], row["protocol"]): row["value"] for row in results}
     assert measured["trained", "classifier"] > 0.3  # of ten classes
-    assert ("untrained", "classifier") not in measured
+    assert 0.3 < measured["untrained", "classifier"] < measured["untrained", "linear"]  # of 100 labels, not of 400
     assert ("untrained", "knn") in measured
 
 
 def test_items_whose_labels_it_was_told_are_no_test(folder):
     run = withhold.train("./toy.py", "pictures", labels="few.csv", epochs=0.1, size=16, out="run")
-    (measured,) = run.evaluate("pictures", labels="all.csv", protocols=("classifier",), test_fraction=0.5)
+    measured, *_ = run.evaluate("pictures", labels="all.csv", test_fraction=0.5)
     tested = run.load_data("pictures", labels="all.csv").split(0.5, run.seed)[1].names
     with open(folder / "few.csv", newline="") as file:
         told = {row["path"] for row in csv.DictReader(file)}
@@ -103,13 +105,43 @@ def test_items_whose_labels_it_was_told_are_no_test(folder):
         rows = "".join(f"pictures/{row['path']},{row['label']}\n" for row in csv.DictReader(file))
     (folder / "tested.csv").write_text("path,label\n" + rows)
     assert main(["evaluate", "run", "pictures", "tested.csv", "--labels", "few.csv", "--protocol", "classifier"]) == 0
-    (again,) = (row for row in run.results() if row["data"] == "tested.csv")
-    assert again["n_test"] == 500 - len(told)
+    again = [row for row in run.results() if row["data"] == "tested.csv"]
+    assert [row["n_test"] for row in again] == [500 - len(told)] * 2
     with pytest.raises(UsageError, match=r"told the labels of all items of \./pictures/"):
         run.evaluate("./pictures/", labels="few.csv", protocols=("classifier",))
 
 
-def test_applied_to_a_folder_it_names_the_classes(folder):
+def test_where_nothing_is_learned_all_are_measured_on_beside_a_probe_with_the_same_labels(folder):
+    run = withhold.train("./toy.py", "pictures", labels="few.csv", epochs=0.1, size=16, out="run")
+    own, control = run.evaluate("pictures", labels="all.csv", protocols=("classifier",))
+    assert (own["encoder"], own["n_train"], own["n_test"], own["n_unlabelled"]) == ("trained", 100, 400, 0)
+    assert (control["encoder"], control["n_train"], control["n_test"]) == ("untrained", 100, 400)
+    streams = run.streams()
+    told, every = streams[0].labelled("the test"), run.load_data("pictures", labels="all.csv")
+    asked = every.select([row for row, name in enumerate(every.names) if name not in set(told.names)])
+    network = run.untrained().eval()
+    withhold.nets.refresh_statistics(network, withhold.evaluation.plain_batches(streams, "cpu"))
+    x, queries = (withhold.nets.features(network, part).numpy() for part in (told, asked))
+    mean, deviation = x.mean(0), x.std(0) + 1e-12
+    values = []
+    for strength in (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5):
+        solver = LogisticRegression(C=1 / (100 * strength), max_iter=1000)
+        solver.fit((x - mean) / deviation, told.labels)
+        values.append(solver.score((queries - mean) / deviation, asked.labels))
+    assert min(values) - 0.005 <= control["value"] <= max(values) + 0.005
+    (folder / "few.csv").rename(folder / "gone.csv")  # nobody knows what it was told
+    (alone,) = withhold.load("run").evaluate("pictures", labels="all.csv", protocols=("classifier",))
+    assert (alone["encoder"], alone["value"]) == ("trained", own["value"])
+
+
+def test_a_run_that_learned_from_a_file_of_labels_asks_for_another_one(folder):
+    run = withhold.train("./toy.py", "pictures", labels="few.csv", epochs=0.1, size=16, out="run", no_report=True)
+    asked = r"pictures has no labels \(the training had those of .*few\.csv; others measure it.*give --labels FILE"
+    with pytest.raises(UsageError, match=asked):
+        run.evaluate("pictures")
+
+
+def test_applied_to_a_folder_it_names_the_classes(folder, capsys):
     run = withhold.train("./toy.py", "pictures", labels="few.csv", epochs=8, size=16, out="run")
     (folder / "pictures" / "broken.png").write_text("no")
     assert main(["apply", "run", "pictures", "--out", "said"]) == 0
@@ -119,7 +151,21 @@ def test_applied_to_a_folder_it_names_the_classes(folder):
     assert all(0.1 <= float(row["probability"]) <= 1 for row in rows)
     truth = {f"{i}.png": NAMES[digit] for i, digit in enumerate(load_digits().target[:500])}
     right = sum(row["class"] == truth[row["path"]] for row in rows) / 500
-    (measured,) = run.evaluate("pictures", labels="all.csv", protocols=("classifier",), test_fraction=0.9)
+    with open(folder / "few.csv", newline="") as file:
+        known = {row["path"] for row in csv.DictReader(file)}
+    assert {row["path"] for row in rows if row["told"] == "yes"} == known
+    shares = np.array([[float(row[f"probability of {name}"]) for name in sorted(NAMES)] for row in rows])
+    assert shares.sum(1) == pytest.approx(1, abs=1e-4)
+    assert [sorted(NAMES)[k] for k in shares.argmax(1)] == [row["class"] for row in rows]
+    assert "was told 100 labels: probabilities from so few are not calibrated" in capsys.readouterr().out
+    assert main(["apply", "run", "pictures/7.png"]) == 0
+    (said,) = [row for row in rows if row["path"] == "7.png"]
+    assert re.search(rf"7\.png +{said['class']} +{float(said['probability']):.3f}", capsys.readouterr().out)
+    assert main(["apply", "run", "pictures"]) == 2
+    assert "Files are written: give the folder for them" in capsys.readouterr().err
+    assert main(["apply", "run", "a dog"]) == 2
+    assert "There is no file or folder 'a dog'" in capsys.readouterr().err
+    measured, _ = run.evaluate("pictures", labels="all.csv", protocols=("classifier",))
     assert right > 0.3
     assert measured["value"] == pytest.approx(right, abs=0.05)
 
@@ -133,7 +179,9 @@ def test_labels_of_the_first_folder_say_nothing_of_the_second(folder, caplog):
     assert len(run.config["classes"]) == 10
     assert "labelled: 500 items from pictures, 100 of them with a label" in caplog.messages
     run.evaluate("pictures", labels="all.csv", protocols=("classifier",))
-    assert [line for line in caplog.messages if line.startswith("measuring:")] == ["measuring: trained, classifier"]
+    assert [line for line in caplog.messages if line.startswith("measuring:")] == [
+        "measuring: trained, classifier", "measuring: untrained, classifier; about 0 s left"
+    ]  # fmt: skip
 
 
 def interrupted(*arguments, **options):

@@ -20,7 +20,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_script_of_others_names_the_same_classes(tmp_path, photos, channels, monkeypatch):
+def test_a_script_of_others_names_the_same_classes(tmp_path, photos, channels, monkeypatch, caplog):
     """That of the docs, on photos of other sizes: a large JPEG file, one lying on its side, a transparent one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
@@ -33,7 +33,9 @@ def test_a_script_of_others_names_the_same_classes(tmp_path, photos, channels, m
     rows = (f"{k}.{'jpg' if k < 4 else 'png'},{'ab'[k % 2]}" for k in range(12))
     (tmp_path / "few.csv").write_text("\n".join(["path,label", *rows]))
     run = withhold.train("mixmatch", "photos", labels="few.csv", epochs=1, size=32, batch_size=4, out="run")
+    caplog.set_level("INFO")
     assert export(run, "onnx", tmp_path / "named.onnx") < 1e-3
+    assert "writing the network as ONNX, which is then compared with the trained one" in caplog.messages
     page = (ROOT / "docs" / "elsewhere.md").read_text(encoding="utf-8")
     (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert not re.search(r"import (withhold|torch)", script)

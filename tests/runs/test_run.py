@@ -65,6 +65,17 @@ def test_a_run_that_has_ended_goes_on_where_it_is_given_more(photos, tmp_path):
             withhold.train("rotation", photos[:24], resume=True, **options, **wrong)
 
 
+def test_a_run_that_is_resumed_without_a_budget_keeps_its_own(photos, tmp_path):
+    options = {"size": 16, "batch_size": 8, "no_report": True}
+    for budget in ({"epochs": 1}, {"minutes": 0.01}):
+        out = tmp_path / next(iter(budget))
+        first = withhold.train("rotation", photos[:24], **options, **budget, out=out)
+        again = withhold.train("rotation", photos[:24], **options, out=out, resume=True)
+        assert again.config == first.config
+    with pytest.raises(UsageError, match=r"was trained with minutes 0\.01, not without minutes"):
+        withhold.train("rotation", photos[:24], **options, epochs=9, out=out, resume=True)
+
+
 def test_minutes_of_a_run_that_has_ended_are_counted_at_its_own_pace(photos, tmp_path):
     options = {"size": 16, "batch_size": 8, "out": tmp_path / "run"}
     first = withhold.train("rotation", photos[:24], minutes=0.01, **options)

@@ -75,7 +75,7 @@ def test_few_labels_go_on_from_what_was_learned_without_any(folder, capsys):
     assert "weights of rotation on photos" in page
     assert f"--encoder {folder / 'first'}" in page
     assert main([*words, "--resume"]) == 0
-    with pytest.raises(UsageError, match=r"was trained with encoder .*first, not None"):
+    with pytest.raises(UsageError, match=r"was trained with encoder .*first, not without encoder"):
         withhold.train("mixmatch", "photos/", labels="few.csv", epochs=2, batch_size=4, out="second", resume=True)
 
 
@@ -104,6 +104,34 @@ def test_a_start_that_was_as_good_is_said(folder):
     assert "75.0% with this encoder and for 75.0% with the one that it went on from: that one is enough, frozen" in said
 
 
+def test_a_frozen_encoder_is_its_start_and_is_not_compared_with_it(folder, capsys):
+    options = {"labels": "few.csv", "encoder": "first", "epochs": 1, "batch_size": 4, "no_report": True}
+    frozen = withhold.train("finetune", "photos/", **options, out="frozen", freeze="all")
+    tuned = withhold.train("finetune", "photos/", **options, out="tuned")
+    for run, rows in (
+        (frozen, ["trained", "untrained", "pixels"]),
+        (tuned, ["trained", "untrained", "start", "pixels"]),
+    ):
+        measured = run.evaluate("photos/", labels="all.csv", protocols=("knn",), test_fraction=0.5)
+        assert [row["encoder"] for row in measured] == rows
+    frozen.config["began"] = {"knn": 1.0, "rank": 1e9}
+    (frozen.folder / "evaluation.json").write_text(
+        json.dumps(
+            {
+                "results": [
+                    row | {"protocol": "linear", "value": 0.5, "encoder": name}
+                    for name in ("trained", "start")
+                    for row in measured[:1]
+                ]
+            }
+        )
+    )
+    assert frozen.doctor() == []
+    assert "2 steps cannot be judged" in tuned.doctor()[0]
+    assert main(["doctor", "frozen"]) == 0
+    assert "the encoder is frozen: it is what the training began with." in capsys.readouterr().out
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_made(folder):
     for method, options, words in (
         ("simclr", {"pretrained": True}, "are two starts: leave --pretrained out"),
@@ -118,6 +146,18 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(folder):
     (folder / "first" / "encoder.safetensors").unlink()
     with pytest.raises(UsageError, match="first has not come to its end"):
         withhold.train("simclr", "photos/", encoder="first", epochs=1, out="second")
+
+
+def test_an_encoder_of_another_kind_of_data_or_file_is_refused_in_a_sentence(folder):
+    with pytest.raises(
+        UsageError, match="convnet is an encoder for other data: it takes image data, and these are text"
+    ):
+        withhold.train("finetune", (["a text"] * 4, ["a", "b"] * 2), encoder="convnet", out="other")
+    (folder / "encoder.onnx").write_bytes(b"onnx")
+    with pytest.raises(
+        UsageError, match=r"encoder.onnx is no encoder that can be loaded: give the encoder.safetensors"
+    ):
+        withhold.train("simclr", "photos/", encoder="encoder.onnx", out="other")
 
 
 def test_positions_keep_their_size_and_texts_their_tokenizer(folder):
@@ -190,7 +230,7 @@ def test_published_weights_are_low_in_learning_rate_and_stay_in_the_run(folder):
     began = nets.build("efficientnet-lite0", size=32, channels=3, pretrained=True)
     assert same(began, "named/start.safetensors")
     assert same(began, "named/encoder.safetensors")  # a probe leaves it as it is, its statistics too
-    assert run.classify("photos/").column_names == ["path", "class", "probability"]
+    assert run.classify("photos/").column_names[:4] == ["path", "class", "probability", "told"]
 
 
 def test_labels_that_the_first_training_was_told_are_no_measure_of_the_second(folder, caplog):

@@ -185,8 +185,9 @@ def test_a_few_labels_name_the_topics_of_a_folder(home, tmp_path, monkeypatch, c
     assert "guessed from" in (tmp_path / "run" / "report.html").read_text()
     capsys.readouterr()
     assert main(["evaluate", "run", str(home / "texts"), "--protocol", "classifier", "--json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out.splitlines()[-1])["results"]
+    row, control = json.loads(capsys.readouterr().out.splitlines()[-1])["results"]
     assert row["value"] > 0.9
+    assert (control["encoder"], control["protocol"]) == ("untrained", "classifier")
     assert main(["apply", "run", str(home / "texts"), "--out", "named"]) == 0
     lines = (tmp_path / "named" / "classes.csv").read_text().splitlines()
     assert len(lines) == 1 + len(documents())

@@ -104,6 +104,14 @@ def test_a_row_that_ends_alike_is_suggested(tmp_path):
         index.query("fight/004.mp4")
 
 
+def test_no_distance_is_below_zero(tmp_path):
+    vectors = np.random.default_rng(0).standard_normal((200, 48)).astype(np.float32)
+    index = search.build(table(vectors, [str(k) for k in range(200)]), tmp_path / "index")
+    nearest = [index.query(3 * vector, 1)["distance"][0].as_py() for vector in vectors]  # of itself, but for rounding
+    assert min(nearest) >= 0 and max(nearest) < 1e-5
+    assert not any(f"{distance:.4f}".startswith("-") for distance in nearest)
+
+
 def test_names_of_any_kind(tmp_path):
     names = ["it's.png", 'a "b" %_\\.png', "näh/ж.png", "", "a\nb", "'; --"]
     vectors = np.eye(6) + 0.1 * np.arange(6)[:, None]

@@ -272,6 +272,17 @@ def test_what_is_left_of_the_minutes_is_trained_with_time_for_the_looks(clock, c
     assert "36 steps fit, 7.2 passes over the data; 20 passes would take about 2 min 47 s" in caplog.text
 
 
+def test_a_slow_first_step_is_not_the_pace_of_the_others(clock):
+    """Of twelve seconds the first step takes five, and the second one is the last that is timed."""
+
+    class Starting(Slow):
+        def after_step(self):
+            super().after_step()
+            clock.now += 4 if clock.now < 2 else 0
+
+    assert fit(Starting(clock), Rows(), Plan(minutes=0.2)).steps == 6
+
+
 def test_minutes_become_steps_by_the_pace_of_the_first_ones_which_leave_no_trace():
     method, outcome = Toy(), None
     outcome = fit(method, Rows(), Plan(minutes=0.01))

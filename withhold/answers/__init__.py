@@ -1,6 +1,6 @@
 """What a trained method gives a person beyond embeddings, and the files that it becomes."""
 
-from withhold.answers.apply import answer, apply, is_text
+from withhold.answers.apply import answer, apply, is_text, only_names
 from withhold.answers.files import tables, write
 
-__all__ = ["answer", "apply", "is_text", "tables", "write"]
+__all__ = ["answer", "apply", "is_text", "only_names", "tables", "write"]

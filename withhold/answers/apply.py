@@ -34,9 +34,11 @@ def answer(run: "Run", source: Any, given: dict[str, str]) -> Iterator[tuple[str
         yield "text", run.apply(source, **values)
     elif kinds.of(run.kind).followed and marks(values):
         yield follow(run, source, given, values)
-    elif _only_names(run):
+    elif only_names(run):
         for row in run.classify(source).to_pylist():
-            yield row["path"], {"class": Class(row["class"], row["probability"])}
+            path, name, probability, told = (row.pop(column) for column in ("path", "class", "probability", "told"))
+            shares = {column.removeprefix("probability of "): share for column, share in row.items()}
+            yield path, {"class": Class(name, probability, shares, told)}
     else:
         for name, item in kinds.of(run.kind).answered(source, run.load_data):
             yield name, run.apply(item, **values)
@@ -46,8 +48,9 @@ def is_text(run: "Run", source: Any) -> bool:
     """Whether `source` is a text to answer: what names classes takes a file or a folder of texts too."""
     if not kinds.of(run.encoder.kind).typed or not isinstance(source, str):
         return False
-    return not (_only_names(run) and (source.startswith("hf:") or os.path.exists(source.partition("::")[0])))
+    return not (only_names(run) and (source.startswith("hf:") or os.path.exists(source.partition("::")[0])))
 
 
-def _only_names(run: "Run") -> bool:
+def only_names(run: "Run") -> bool:
+    """Whether the class of an item is all that the method gives."""
     return registry.find(run.config["method"]).apply_to is Classifier.apply_to

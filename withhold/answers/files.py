@@ -110,7 +110,7 @@ def write(answered: Iterable[tuple[str, dict[str, Any]]], folder: Path) -> list[
 def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Path, Callable[[Any, Path], None], Any]]:
     """The place of each file in the folder, what writes it, and the value that it holds."""
     taken: set[Path] = set()
-    classes: list[list[Any]] = []
+    classes: list[dict[str, Any]] = []
     for index, (name, answers) in enumerate(answered):
         place = Path(name)
         inside = Path(*(part for part in place.parent.parts if part not in (place.anchor, "..")))
@@ -120,7 +120,7 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
         taken.add(stem)
         for kind, value in answers.items():
             if isinstance(value, Class):
-                classes += [[name, *row] for row in tables(value)[1]]
+                classes.append({"path": name, **_class_row(value)})
                 continue
             parts = {"": value}
             if isinstance(value, Mask) and value.labels.ndim == 3:
@@ -128,7 +128,16 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
             for (mark, part), (ending, save) in product(parts.items(), WRITERS[type(value)].items()):
                 yield Path(f"{stem}-{kind}{mark}.{ending}"), save, part
     if classes:
-        yield Path("classes.csv"), partial(_write_csv, ["path", "class", "probability"]), classes
+        columns = list(dict.fromkeys(column for row in classes for column in row))
+        rows = [[row.get(column, "") for column in columns] for row in classes]
+        yield Path("classes.csv"), partial(_write_csv, columns), rows
+
+
+def _class_row(value: Class) -> dict[str, Any]:
+    """The columns of classes.csv: the class and its probability, whether it was told, and what each class has."""
+    row = {"class": value.name, "probability": round(value.probability, 6)}
+    told = {} if value.told is None else {"told": "yes" if value.told else "no"}
+    return row | told | {f"probability of {name}": round(share, 6) for name, share in value.shares.items()}
 
 
 def tables(value: Any) -> tuple[list[str], list[list[Any]]]:

@@ -4,7 +4,10 @@ import argparse
 import logging
 import os
 import signal
+import socket
 import sys
+import urllib.parse
+import urllib.request
 
 import withhold
 from withhold import outside
@@ -29,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # an end in order, whatever it is at
     os.environ |= {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
+    if any("hf:" in word or "timm:" in word for word in arguments) and not _hub_is_known():
+        os.environ["HF_HUB_OFFLINE"] = "1"  # what is on this machine is found, and nothing else waited for
     name, rest = arguments[0], arguments[1:]
     debug = "--debug" in rest
     handler = logging.StreamHandler()
@@ -66,6 +71,15 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         say(f"withhold: {error.filename}: {error.strerror}; name another place.", file=sys.stderr)
         return 1
+
+
+def _hub_is_known() -> bool:
+    """Whether the name of the hub's machine leads anywhere from here; a proxy may know it where this one does not."""
+    try:
+        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+        return bool(urllib.request.getproxies() or socket.getaddrinfo(urllib.parse.urlsplit(endpoint).hostname, 443))
+    except OSError:
+        return False
 
 
 class _Formatter(logging.Formatter):

@@ -53,7 +53,8 @@ def doctor(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     if not found:
         below = gain(run.rows()[-1]) if run.rows() else None
         margin = "" if below is None else f": the loss is {below:.0%} below what knowing nothing costs"
-        print(f"Nothing wrong was found{margin}.")
+        still = "; the encoder is frozen: it is what the training began with" if run.frozen else ""
+        print(f"Nothing wrong was found{margin}{still}.")
 
 
 @verb

@@ -10,7 +10,7 @@ from typing import Any
 import withhold
 from withhold import options
 from withhold.cli.verbs import verb
-from withhold.console import Progress, counted, print_json, print_results, print_table, say
+from withhold.console import Progress, advise, counted, print_json, print_results, print_table, say
 from withhold.errors import UsageError, WithholdError
 
 
@@ -33,7 +33,7 @@ def demo(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     print_results(classifiers)
     print()
     say(f"The report with pictures is {page}")
-    print("Next: withhold train simclr YOUR_FOLDER --minutes 10")
+    advise(["train", "simclr", "YOUR_FOLDER", "--minutes", "10"])
 
 
 @verb
@@ -53,14 +53,13 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print("Parameters: " + ("" if found["parameters"] else "none"))
         for name, default in found["parameters"].items():
             print(f"  {name}={default}  ({found['values'][name]})")
-        data = " ".join(f"{name.upper()}/" for name in found["needs"])
-        print(f"Next: withhold train {options.name} {data}")
+        advise(["train", options.name, *(f"{name.upper()}/" for name in found["needs"])])
     else:
         print_table(
             ["method", "family", "withholds and predicts", "paper"],
             [[c["name"], c["family"], c["about"].split("\n")[0], c["paper"]] for c in cards],
         )
-        print("Next: withhold methods NAME")
+        advise(["methods", "NAME"])
 
 
 @verb
@@ -110,7 +109,7 @@ def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         return print_json({"out": options.out})
     say(f"The picture is {options.out}")
     if not Path(options.method).is_dir():
-        say(f"Next: withhold train {' '.join([options.method, *options.items])}")
+        advise(["train", options.method, *options.items])
 
 
 @verb
@@ -173,8 +172,8 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     )
     page = run.folder / "report.html"
     say(f"The run is in {run.folder}; " + (f"its report is {page}" if page.is_file() else "it has no report"))
-    use = "apply {} DATA --out named" if run.names_classes else "embed {} DATA --out emb.parquet"
-    say(f"Next: withhold evaluate {run.folder} LABELLED_DATA   or   withhold {use.format(run.folder)}")
+    verb, result = ("apply", "named") if run.names_classes else ("embed", "emb.parquet")
+    advise(["evaluate", run.folder, "LABELLED_DATA"], [verb, run.folder, "DATA", "--out", result])
 
 
 def split_items(items: list[str]) -> tuple[list[str], dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import withhold
 from withhold.cli.verbs import verb
-from withhold.console import counted, print_json, print_results, print_table, say
+from withhold.console import advise, counted, print_json, print_results, print_table, say
 from withhold.errors import UsageError
 
 ENCODER = (
@@ -15,6 +15,9 @@ ENCODER = (
     "efficientnet-lite0, hf:NAME, timm:NAME, ./mine.py ..."
 )
 SIZE = "for an encoder as it is: height and width of the input in pixels (default: those of the images)"
+
+FEW = 1000
+"""Labels below which a classifier is mostly surer than it is right."""
 
 
 @verb
@@ -27,7 +30,12 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """
     parser.add_argument("run", help=ENCODER)
     parser.add_argument("data", help="what the probes learn from, as for `withhold train`")
-    parser.add_argument("test", nargs="?", help="to be measured on (default: the test part of DATA, or a fifth)")
+    parser.add_argument(
+        "test",
+        nargs="?",
+        help="to be measured on (default: the test part of DATA, or a fifth; with "
+        "--protocol classifier alone, which learns nothing, all of it)",
+    )
     parser.add_argument(
         "--protocol", help="knn, linear, lowshot, retrieval, crossmodal, finetune, classifier, clustering, anomaly, "
         "keypoints, tracking, or the path of a Python file, joined by commas (default: knn,linear, and classifier "
@@ -53,9 +61,9 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     print_results(results)
     if isinstance(run, withhold.Run):
         say(f"The rows are in {run.folder / 'evaluation.json'}")
-        say(f"Next: withhold report {run.name}")
+        advise(["report", run.name])
     else:
-        say(f"Next: withhold embed {run.name} DATA --out emb.parquet")
+        advise(["embed", run.name, "DATA", "--out", "emb.parquet"])
 
 
 @verb
@@ -83,7 +91,7 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         return print_json({"out": options.out, "rows": table.num_rows, "dim": table["embedding"].type.list_size})
     dim = table["embedding"].type.list_size
     say(f"Wrote {counted(table.num_rows, 'embedding')} of {counted(dim, 'number')} to {options.out}")
-    say(f"Next: withhold search build {options.out} --out {Path(options.out).with_suffix('.index')}")
+    advise(["search", "build", options.out, "--out", Path(options.out).with_suffix(".index")])
 
 
 @verb
@@ -113,7 +121,7 @@ def _search_build(parser: argparse.ArgumentParser, arguments: list[str]) -> None
         return print_json(about)
     how = "approximately, or exactly with --exact" if index.approximate else "exactly"
     say(f"{counted(len(index), 'embedding')} of {counted(index.dim, 'number')} can be searched {how}: {index.folder}")
-    say(f"Next: withhold search query {index.folder} PATH --html found.html")
+    advise(["search", "query", index.folder, "PATH", "--html", "found.html"])
 
 
 def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
@@ -173,7 +181,8 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
 def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """What a trained method gives beyond embeddings, such as a colourised photo: writes ordinary files.
 
-    A method of texts takes a text, such as "king - man + woman", and prints its answer too.
+    A method of texts takes a text, such as "king - man + woman", and prints its answer too. The class of a file is
+    printed where no --out is given.
     """
     parser.add_argument("run", help="the folder that `withhold train` made")
     parser.add_argument("input", help="what the run learned from: an image or a video, or a folder of them; or a text")
@@ -184,7 +193,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         "PNG file of numbers or a csv file of points (name, x, y)",
     )  # fmt: skip
     options = parser.parse_intermixed_args(arguments)
-    from withhold.answers import answer, is_text, tables, write
+    from withhold.answers import answer, is_text, only_names, tables, write
 
     run = withhold.Run(options.run)
     if wrong := [given for given in options.given if "=" not in given]:
@@ -199,6 +208,9 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     if is_text(run, options.input):
         answered = list(answered)
         said = {name: tables(value) for name, value in answered[0][1].items()}
+    elif options.out is None and only_names(run) and not os.path.isdir(options.input):
+        named = [[name, *tables(answers["class"])[1][0]] for name, answers in answered]
+        said = {"class": (["path", "class", "probability"], named)}
     elif options.out is None:
         raise UsageError("Files are written: give the folder for them, as --out FOLDER.")
     files = [str(path) for path in write(answered, Path(options.out))] if options.out else []
@@ -209,6 +221,11 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print_table(columns, [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in table])
     if options.out:
         say(f"Wrote {counted(len(files), 'file')} to {options.out}")
+    if run.names_classes and run.labels_told < FEW:
+        say(
+            f"The training was told {counted(run.labels_told, 'label')}: probabilities from so few are not calibrated, "
+            "and are mostly higher than the share of answers that is right."
+        )
 
 
 @verb
@@ -235,7 +252,7 @@ def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
             gives += f" and scores [n, {len(run.config['classes'])}], whose softmax are probabilities"
         say(f"It takes {taken['name']} [{', '.join(map(str, taken['shape']))}], {taken['values']}, and gives {gives}")
     else:
-        say(f"Next: withhold train METHOD DATA --encoder {options.out}")
+        advise(["train", "METHOD", "DATA", "--encoder", options.out])
 
 
 def _decoding(options: argparse.Namespace) -> dict[str, Any]:

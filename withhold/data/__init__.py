@@ -4,6 +4,7 @@
     kind                                  what a kind of data is; a table of items that are not decoded yet
     images  videos  sounds  texts            the kinds: an item -> an array
     tables  arrays  hub                   the tables: files and parquet; arrays in memory; Hugging Face's data sets
+    arranging                             names of files -> parts and classes, and what is left out
     sources                               what a person names -> tables, one for each part
     streaming  samples  series            decoded items: on demand, of one size, of any length
     labels                                label values -> numbers and classes
@@ -22,6 +23,7 @@ from withhold.data.kind import Kind, Shape
 from withhold.data.labels import share_classes
 from withhold.data.loading import fit_tokenizer, load, takes
 from withhold.data.opening import (
+    KINDS,
     Several,
     address,
     alone,
@@ -41,7 +43,7 @@ from withhold.data.texts import load_tokenizer
 from withhold.data.videos import each_frame, frame_rate
 
 __all__ = [
-    "Feeder", "Joined", "Kind", "MOST_RATE", "Mask", "Samples", "Sequence", "Series", "Several", "Shape",
+    "Feeder", "Joined", "KINDS", "Kind", "MOST_RATE", "Mask", "Samples", "Sequence", "Series", "Several", "Shape",
     "Target", "address", "alone", "cache", "default_size", "each_frame", "each_image", "fit_tokenizer", "frame_rate",
     "has_masks", "holds", "items", "load", "load_tokenizer", "measure", "open", "read_mask", "read_points",
     "register", "sequence", "sequences", "share_classes", "splits", "takes", "thumbnail", "together",

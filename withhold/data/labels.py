@@ -104,6 +104,8 @@ def attach(samples: Samples, path: Path) -> Samples:
         way_out = "give a csv or jsonl file with the columns path and label."
         raise UsageError(f"There is no file of labels {str(path)!r}: {way_out}")
     columns = manifests.read(path)
+    if not any(columns.values()):
+        raise UsageError(f"{path} is empty: give it the columns path and label, and a line for each item.")
     label = manifests.find(manifests.LABELS, columns)
     listed = [str(name or "").strip().replace("\\", "/") for name in columns[Images.item_column(path, columns)]]
     if label is None:
@@ -129,7 +131,7 @@ def attach(samples: Samples, path: Path) -> Samples:
             labels[place] = value
             found.add(place)
     if not found:
-        said = f"it says {listed[0]!r}, the data say {samples.names[0]!r}" if listed else "it lists nothing"
+        said = f"it says {listed[0]!r}, the data say {samples.names[0]!r}"
         raise UsageError(f"{path} labels nothing in {samples.source}: {said}.")
     log.info("%s labels %s of %s items in %s", path, f"{len(found):,}", f"{len(samples):,}", samples.source)
     if lost:

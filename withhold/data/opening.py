@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from withhold.console import counted
 from withhold.data import hub, images, sources
 from withhold.data.images import Images
 from withhold.data.kind import Item, Kind, Shape, Table, Unreadable
 from withhold.data.labels import number
 from withhold.data.samples import Samples
 from withhold.data.sounds import Sounds
-from withhold.data.tables import Files, Frames, Succession
+from withhold.data.tables import Frames, Succession
 from withhold.data.texts import Texts
 from withhold.data.videos import Videos
 from withhold.errors import UsageError, WithholdError, suggestion
@@ -76,7 +75,7 @@ def measure(source: Any, kind: str = "image") -> Shape:
 
 
 def holds(source: Any, kinds: Sequence[str]) -> str:
-    """Which of `kinds` a source holds most of, the first of several; the files of the others are said.
+    """Which of `kinds` a source holds most of, the first of several.
 
     A folder of frames holds as much of a video as of images.
 
@@ -91,7 +90,6 @@ def holds(source: Any, kinds: Sequence[str]) -> str:
     for kind in sorted(found, key=lambda kind: -_held(found[kind])):
         with contextlib.suppress(WithholdError):
             measure(source, kind)
-            _say_others(source, kind, found)
             return kind
     measure(source, kinds[0])  # which says why not
     return kinds[0]
@@ -100,20 +98,6 @@ def holds(source: Any, kinds: Sequence[str]) -> str:
 def _held(table: Table) -> int:
     """How many items, or of videos that are folders of frames how many of these."""
     return sum(map(len, table.frames)) if isinstance(table, Frames) else len(table)
-
-
-def _say_others(source: Any, kind: str, found: dict[str, Table]) -> None:
-    """Say how many files of a source are of another kind than the one that it is read as."""
-    files = {
-        kind_named(name).noun: set(table.names())
-        for name, table in found.items()
-        if isinstance(table, Files) and not isinstance(table, Frames)  # whose names are no files
-    }
-    noun = kind_named(kind).noun
-    taken = files.get(noun, set())
-    left = [counted(len(held - taken), name) for name, held in files.items() if held - taken]
-    if taken and left:
-        log.warning("%s is read as %s; left out: %s", source, counted(len(taken), noun), " and ".join(left))
 
 
 def alone(kind: str) -> list[str]:

@@ -4,13 +4,14 @@ import errno
 import os
 import posixpath
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
 from withhold.data import arrays, hub, manifests
+from withhold.data.arranging import READABLE, Tables, arranged, parts
 from withhold.data.images import Images
 from withhold.data.kind import Kind, Table, Unreadable
 from withhold.data.sounds import Sounds
@@ -19,22 +20,9 @@ from withhold.data.texts import Texts
 from withhold.data.videos import Videos
 from withhold.errors import UsageError, WithholdError, suggestion
 
-READABLE = (*manifests.ENDINGS, ".parquet", ".npz", ".zip")
-KNOWN = tuple({*Images.endings, *Videos.endings, *Sounds.endings, *Texts.endings, *READABLE})
 FOLDERS = (("images", "masks"), ("JPEGImages", "Annotations"))
 """What the folders of images, or of frames, and of their masks are called: plainly, and as DAVIS has them."""
-UNLABELLED = ("unlabelled", "unlabeled", "unsup", "unsupervised")
-# What the parts of a set are called, the best name first.
-PARTS = {
-    "train": ("train", "training"),
-    "test": ("test", "testing", "t10k", "val", "valid", "validation", "dev"),
-    "unlabelled": UNLABELLED,
-}
-
 ENCRYPTED = 1  # the bit in a zip entry's flags
-
-Tables = dict[str, Table]  # by the names of PARTS where a source holds several, else one entry called ""
-T = TypeVar("T")
 
 
 def tables(source: Any, kind: type[Kind] = Images) -> Tables:
@@ -74,16 +62,6 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
     raise UsageError(f"There is no file or folder {text!r}: {way_out}")
 
 
-def parts(found: dict[str, T]) -> dict[str, T]:
-    """The entries that are called train, test and unlabelled, or the like; {} unless one is train and there are others.
-
-    Without something to learn from, a folder called test is as good a class as any.
-    """
-    named = {part: next((found[name] for name in names if name in found), None) for part, names in PARTS.items()}
-    there = {part: value for part, value in named.items() if value is not None}
-    return there if "train" in there and len(there) > 1 else {}
-
-
 def walk(root: Path, kind: type[Kind]) -> list[str]:
     """The relative paths of all files of a kind below a folder, in order; hidden files and folders are left out."""
     return [name for name in _files(root) if name.lower().endswith(kind.endings)]
@@ -116,7 +94,7 @@ def _folder(path: Path, kind: type[Kind]) -> Tables:
             frames.setdefault(posixpath.dirname(name), []).append(name)
         return Frames(root, list(frames), list(frames.values()))
 
-    found = _arranged(names, kind, table)
+    found = arranged(path, names, kind, table)
     if len(found) > 1:
         return found
     direct = [path / name for name in names if "/" not in name]
@@ -223,7 +201,8 @@ def _zip(path: Path, kind: type[Kind]) -> Tables:
     def table(folder: str, below: list[str]) -> Table:
         return Zip(archive, {name: entries[wrapper + folder + name] for name in below})
 
-    return _arranged([name.removeprefix(wrapper) for name in visible if name.startswith(wrapper)], kind, table)
+    inside = [name.removeprefix(wrapper) for name in visible if name.startswith(wrapper)]
+    return arranged(path, inside, kind, table)
 
 
 def _files(root: Path) -> Iterator[str]:
@@ -242,47 +221,3 @@ def _files(root: Path) -> Iterator[str]:
             raise WithholdError(f"{root / folder} cannot be read ({error.strerror}): solve that.") from error
         waiting += [f"{folder}{entry.name}/" for entry in reversed(entries) if entry.is_dir()]
         yield from (folder + entry.name for entry in entries if entry.is_file() or not os.path.exists(entry.path))
-
-
-def _arranged(names: Iterable[str], kind: type[Kind], table: Callable[[str, list[str]], Table]) -> Tables:
-    """Tables of the files of a folder or an archive: of each of its parts, or of all. {} where none is of this kind.
-
-    A part's sub-folders are its classes where every item is inside one, and the parts together have several.
-
-    Args:
-        table: makes one of the name of a folder, "train/" or "", and the files below it.
-    """
-    names = list(names)
-    held = [name for name in names if name.lower().endswith(kind.endings)]
-    if kind is Videos and not held:
-        held = [name for name in names if name.lower().endswith(Images.endings)]
-    tops = {name.split("/")[0] for name in held if "/" in name}
-    folders = parts({top.lower(): f"{top}/" for top in sorted(tops)}) or {"": ""}
-    unknown = [name for name in names if not name.lower().endswith((*KNOWN, *kind.endings))]
-    found: Tables = {}
-    for part, folder in folders.items():
-        below = [name.removeprefix(folder) for name in held if name.startswith(folder)]
-        if below:
-            found[part] = table(folder, below)
-            ends = {name: posixpath.splitext(name)[1].lower() for name in unknown if name.startswith(folder)}
-            found[part].ignored = [
-                (name.removeprefix(folder), f"{end} is not read" if end else "it has no ending")
-                for name, end in ends.items()
-            ]
-    _sort_into_classes([table for part, table in found.items() if part != "unlabelled"])
-    if found:
-        beside = [name for name in held if not name.startswith(tuple(folders.values()))]
-        next(iter(found.values())).ignored += [(name, f"it lies in no part of {', '.join(found)}") for name in beside]
-    return found
-
-
-def _sort_into_classes(tables: list[Table]) -> None:
-    tops = [[name.split("/")[0] if "/" in name else "" for name in table.names()] for table in tables]
-    several = len({top for inside in tops for top in inside if top}) > 1
-    for table, inside in zip(tables, tops, strict=True):
-        if any(inside) and "" in inside:
-            table.unlabelled = f"{table.names()[inside.index('')]} lies in no sub-folder, as others do: move it"
-        elif any(inside) and not several:
-            table.unlabelled = f"all its items are in one sub-folder, {inside[0]}"
-        elif any(inside):
-            table.labels = ["" if top.lower() in UNLABELLED else top for top in inside]

@@ -62,6 +62,7 @@ def evaluate(
     source: str | None = None,
     report: Callable[[dict[str, Any]], None] = lambda row: None,
     row: str = "trained",
+    told: Samples | None = None,
 ) -> list[dict[str, Any]]:
     """Measure an encoder by each protocol, beside the controls: a row for each pair.
 
@@ -93,6 +94,7 @@ def evaluate(
         source: what a person called the test data; by default as the samples say.
         report: told every row as soon as it is measured.
         row: what the encoder is called in the rows; "untrained" where it has fresh weights itself.
+        told: what the classifier learned from with labels, where that is there; the controls learn from the same.
 
     Raises:
         UsageError: an unknown protocol, or data that it cannot measure with.
@@ -109,9 +111,10 @@ def evaluate(
                 f"There is nothing to {purpose} on in {samples.source}: give it at least one item a class."
             )
     given: dict[Any, list[Any]] = {
-        protocol: [None if part is None else protocol.given(part, encoder.kind) for part in (train, test)]
+        protocol.takes: [None if part is None else protocol.given(part, encoder.kind) for part in (train, test)]
         for protocol in found
     }
+    told = None if told is None else told.of(encoder.kind).labelled("the classifier")
     shown: list[Any] = learned or (test if train is None else [train])  # type: ignore[assignment]
 
     def images(learned_on: Any) -> int:
@@ -150,28 +153,36 @@ def evaluate(
         networks["supervised"] = taught
     if pixels:
         networks["raw" if train is None else kinds.of(train.of(encoder.kind).kind).control] = lambda: (None, None)
-    if {protocol.name for protocol in found} == {"classifier"}:  # the others have no answers of their own
-        networks = {name: make for name, make in networks.items() if name in (row, "supervised")}
+    if all(protocol.told for protocol in found):  # what it began with is control enough
+        began = "start" if "start" in controls else "untrained"
+        networks = {name: make for name, make in networks.items() if name in (row, began, "supervised")}
 
     rows: list[dict[str, Any]] = []
-    began, missing = time.perf_counter(), [f"{name} by {protocol.name}" for name in networks for protocol in found]
+    started, missing = time.perf_counter(), [f"{name} by {protocol.name}" for name in networks for protocol in found]
     try:
         for done, (name, make) in enumerate(networks.items()):
-            left = (time.perf_counter() - began) / max(done, 1) * (len(networks) - done)
+            left = (time.perf_counter() - started) / max(done, 1) * (len(networks) - done)
             log.info(
                 "measuring: %s, %s%s", name, ", ".join(protocol.name for protocol in found),
                 f"; about {duration(left)} left" if done else "",
             )  # fmt: skip
             network, answers = make()
-            tasks: dict[Any, Task] = {}  # one for all protocols that take the same: it keeps features
+            tasks: dict[Any, Task] = {}  # one for all protocols that take the same: it keeps what it computes
+            kept: dict[Samples, Any] = {}
             for protocol in found:
-                known, asked = given[protocol]
-                rest = (images(known or ()), answers, name, getattr(encoder, "size", 0), flip)
-                task = tasks.setdefault(protocol.takes, Task(network, known, asked, seed, device, *rest))
+                known, asked = given[protocol.takes]
+                left_out = len(test) - len(asked)
+                if protocol.told and name != "supervised":
+                    known = told
+                else:
+                    left_out += len(train or ()) - len(known or ())
+                rest = (images(known or ()), answers, name, getattr(encoder, "size", 0), flip, kept)
+                task = Task(network, known, asked, seed, device, *rest)
+                task = tasks.setdefault((protocol.takes, known is told), task)
                 about = {
                     "encoder": name, "protocol": protocol.name, "data": source or asked.source,
                     "n_train": len(known or ()), "n_test": len(asked),
-                    "n_unlabelled": len(train or ()) + len(test) - len(known or ()) - len(asked),
+                    "n_unlabelled": left_out,
                 }  # fmt: skip
                 for part in protocol.measure(task):
                     rows.append(_with_interval({**about, **part}))

@@ -1,7 +1,7 @@
 """What a protocol measures: one encoder (or the raw items) on training and test items."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -33,6 +33,7 @@ class Task:
         row: what the encoder is called in the table.
         size: pixels of the images that the trained encoder sees, also where a control is measured; 0 if it sees none.
         flip: probability of a mirror image, where a protocol trains on views of images.
+        kept: the encoder's features, which all tasks with it share.
     """
 
     encoder: Any  # Encoder | None; a protocol knows which sort it takes
@@ -45,6 +46,7 @@ class Task:
     row: str = "trained"
     size: int = 0
     flip: float = 0.5
+    kept: dict[Samples, Tensor] = field(default_factory=dict)
 
     @property
     def classes(self) -> int:
@@ -148,7 +150,9 @@ class Task:
         """What the encoder, or the raw control, makes of samples: float32 [n, d] on the device."""
         if self.encoder is None:
             return kinds.of(samples.kind).raw(samples, self.train).to(self.device)
-        return nets.features(self.encoder, samples, device=self.device).to(self.device)
+        if samples not in self.kept:
+            self.kept[samples] = nets.features(self.encoder, samples, device=self.device).to(self.device)
+        return self.kept[samples]
 
 
 def _items(count: int) -> str:

@@ -1,6 +1,6 @@
 """What a trained method gives a person, and what it may ask for besides an item. A text is simply a `str`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -70,10 +70,16 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Class:
-    """A class by name, and its probability in [0, 1]."""
+    """A class by name, its probability in [0, 1], and those of all classes by name.
+
+    Attributes:
+        told: whether the training was told the item's label; None where that is not known.
+    """
 
     name: str
     probability: float
+    shares: dict[str, float] = field(default_factory=dict)
+    told: bool | None = None
 
 
 Answer = Image | Clip | Sound | Mask | Points | Boxes | Words | Mesh | Class | str

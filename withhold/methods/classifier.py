@@ -73,7 +73,8 @@ class Classifier(Method):
     def apply_to(self, item):
         """An item -> its likeliest "class". Of what is cut into windows, the scores are the mean over these."""
         shares = self.classify(self.encoder.take(item)).mean(0).softmax(0)
-        return {"class": Class(self.classes[shares.argmax()], shares.max().item())}
+        named = dict(zip(self.classes, shares.tolist(), strict=True))
+        return {"class": Class(self.classes[shares.argmax()], shares.max().item(), named)}
 
     def captions(self, answers: Tensor) -> list[str]:
         """Labels [n] -> the names of the classes; shares of the classes [n, k] -> the name and share of the largest."""

@@ -208,10 +208,10 @@ def facts(run: "Run") -> dict[str, str]:
         start = f"{start} {', then '.join(told)}"
     values = {
         "Data": run.trained_on + (f", {len(classes)} classes" if classes else ""),
-        "Parameters": _listed(config["parameters"]) or "none",
+        "Parameters": _listed(run.parameters) or "none",
         "Encoder": f"{encoder['name']}, {start}",
         "Input": inputs(config),
-        "Budget": counted(plan.steps, "step") if plan.steps else f"{plan.minutes or 0:g} minutes",
+        "Budget": counted(plan.steps, "step") if plan.steps else duration(60 * (plan.minutes or 0)),
         "Batch": counted(plan.batch_size or 0, "item"),
         "Optimiser": _listed(said) or "the method's own",
         "Seed": str(run.seed),
@@ -249,7 +249,7 @@ def command(run: "Run") -> str:
     if config["training"]["labels"] and len(set(sources)) == 1:  # which part one source into all streams
         sources = sources[:1]
     words += ["DATA" if re.fullmatch(r"\w+ of \d+", source) else source for source in sources]
-    words += [f"{name}={value}" for name, value in config["parameters"].items()]
+    words += [f"{name}={value}" for name, value in run.parameters.items()]
     return shlex.join(words + options.words())
 
 

@@ -16,7 +16,7 @@ from withhold.errors import WithholdError
 from withhold.methods import Method
 from withhold.options import Options
 from withhold.orders import whole
-from withhold.runs.build import build_method, kinds, load_streams, tell
+from withhold.runs.build import build_method, kinds, load_streams, served, tell
 from withhold.training import Plan, defaults
 
 log = logging.getLogger("withhold")
@@ -49,10 +49,10 @@ def speed(
 ) -> float:
     """Items a second of a training on one device, from a few steps of a small batch."""
     learner = build_method(cls, encoder, parameters, options.seed, tell(cls, streams))
-    some = {}
-    for name, need in cls.needs.items():
-        held = streams[name].serving(need, f"the stream {name}")
-        some[name] = held.select(np.linspace(0, len(held) - 1, min(SOME, len(held))).astype(int))
+    some = {
+        name: held.select(np.linspace(0, len(held) - 1, min(SOME, len(held))).astype(int))
+        for name, held in served(cls, streams).items()
+    }
     count = whole(cls.order, min(defaults.SMALL, *map(len, some.values())))
     device = defaults.device()
     precision: Any = options.precision or defaults.precision(device, learner.encoder)
@@ -82,15 +82,16 @@ def fit_size(
     smaller = [size for size in defaults.SIZES if size < own]
     if {*kinds(cls, decoding).values()} != {"image"} or any(isinstance(source, Samples) for source in sources):
         return
-    taken, level, batch = 0, log.level, min(defaults.SMALL, cls.batch_size or defaults.SMALL)
+    taken, level = 0, log.level
     try:
         log.setLevel(logging.ERROR)  # what is to be said of the data is said when all of them are loaded
         for size in smaller and [*smaller, own]:
             sized = [part | {"size": size} if "size" in part else part for part in (encoder, decoding)]
             streams = load_streams(cls, sources, sized[1], labels=options.labels, whole=False)
             items = seconds * speed(cls, streams, sized[0], parameters, options)
-            passes = items / max(map(len, streams.values()))
-            if taken and not defaults.enough(items / batch, passes):
+            count = max(map(len, served(cls, streams).values()))
+            passes = items / count
+            if taken and not defaults.enough(items / defaults.batch_size(cls, count, "image", items=0), passes):
                 break
             taken = size
     except WithholdError:
@@ -99,9 +100,10 @@ def fit_size(
         log.setLevel(level)
     if taken not in (0, own):
         passes *= (size / own) ** 2  # of the own size, by the pixels
+        minutes = 60 * (options.minutes or 0)
         log.info(
-            "images are scaled to %s px: at %s px, %g minutes hold about %.1f passes; %s would take %s (see --size)",
-            taken, own, options.minutes, passes, defaults.PASSES, duration(defaults.PASSES / passes * seconds),
+            "images are scaled to %s px: at %s px, %s hold about %.1f passes; %s would take about %s (see --size)",
+            taken, own, duration(minutes), passes, defaults.PASSES, duration(minutes * defaults.PASSES / passes),
         )  # fmt: skip
         for part in (encoder, decoding):
             part |= {"size": taken} if "size" in part else {}

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -16,7 +17,7 @@ from withhold.console import counted
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.files import writing
-from withhold.methods import Encoder, Method
+from withhold.methods import Classifier, Encoder, Method
 from withhold.training import defaults
 
 log = logging.getLogger("withhold")
@@ -90,6 +91,11 @@ def choose(
     kept: dict[str, Any] = {part: start[part] for part in ("start", "model") if part in start} if start else {}
     encoder: dict[str, Any] = {"name": name, "pretrained": start["pretrained"] if start else pretrained, **kept}
     encoder |= {field: decoding[field] for field in nets.takes(address(encoder)) if field in decoding}
+    if set(nets.takes(address(encoder))) - set(encoder):
+        raise UsageError(
+            f"{name} is an encoder for other data: it takes {nets.kind(address(encoder))} data, and these are {kind} "
+            "data. Leave --encoder out, and the method takes its default."
+        )
     if "channels" in encoder:
         encoder["channels"] = start["channels"] if start else cls.channels or decoding["channels"]
         if cls.channels not in (None, encoder["channels"]):
@@ -165,6 +171,11 @@ def load_streams(
     return streams
 
 
+def served(cls: type[Method], streams: dict[str, Samples]) -> dict[str, Samples]:
+    """Of each stream the items that a training goes through: where it needs labels, those that have one."""
+    return {name: streams[name].serving(need, f"the stream {name}") for name, need in cls.needs.items()}
+
+
 def build_encoder(config: dict[str, Any], seed: int, begin: bool = True) -> Encoder:
     """The encoder that a run's configuration describes, with weights from `seed`, or from the file that it starts from.
 
@@ -206,9 +217,15 @@ def tell(cls: type[Method], streams: dict[str, Samples]) -> dict[str, Any]:
     The classes are those of the stream that it takes labels from, else of its first one.
 
     Raises:
-        UsageError: the labels that it needs are missing.
+        UsageError: the labels that it needs are missing, or a classifier's are all the same.
     """
     taught = [streams[name].labelled(f"the stream {name}") for name, need in cls.needs.items() if need.labelled]
+    known = {samples.classes[number] for samples in taught for number in np.unique(np.asarray(samples.labels))}
+    if issubclass(cls, Classifier) and len(known) == 1:
+        raise UsageError(
+            f"All labels of {taught[0].source} are {known.pop()!r}, and {cls.name} learns to tell classes apart: give "
+            "labels of two or more."
+        )
     columns = [streams[name].targets for name, need in cls.needs.items() if "targets" in need.parts]
     return {
         "classes": list((taught or list(streams.values()))[0].classes),

@@ -97,6 +97,10 @@ class Embedder:
         """What its batch statistics are of, for `evaluation.evaluate`."""
         return []
 
+    def told(self, learned: list[Samples] | None) -> Samples | None:
+        """What its classifier was told labels of, among what it `learned` from."""
+        return None
+
     def unseen(self, samples: Samples) -> Samples:
         """`samples` without those whose labels its training was told."""
         return samples
@@ -167,8 +171,8 @@ class Embedder:
         A run that started from other weights than fresh ones also stands beside that "start".
 
         The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
-        part, or is split: `test_fraction` of it is for testing, by the run's seed. Items whose labels the training was
-        told are left out of what is measured on.
+        part, or is split: `test_fraction` of it is for testing, by the run's seed; where nothing is learned, as by
+        "classifier" alone, all of it. Items whose labels the training was told are left out of what is measured on.
 
         Args:
             labels: a file with those of `source`; a `test` has its own.
@@ -188,12 +192,14 @@ class Embedder:
             method = self.config.get("method", self.name)
             raise UsageError(f"{method} has learned no names of classes: leave the protocol classifier out.")
         self.suit(source)
+        learned = self.learned()
         options: dict[str, Any] = {
-            "controls": self.controls(), "learned": self.learned(), "seed": self.seed, "device": defaults.device(),
+            "controls": self.controls(), "learned": learned, "seed": self.seed, "device": defaults.device(),
             "supervised": supervised, "methods": self.methods(), "row": self.row, "budget": budget,
-            "flip": self.flip, "report": report,
+            "flip": self.flip, "report": report, "told": self.told(learned),
         }  # fmt: skip
-        taken = [evaluation.find(name).takes for name in protocols]
+        found = [evaluation.find(name) for name in protocols]
+        taken = [protocol.takes for protocol in found]
         if evaluation.SEQUENCES in taken:
             sequences = data.sequences(source)
             return evaluation.evaluate(self.encoder, None, sequences, protocols, source=str(source), **options)
@@ -205,6 +211,8 @@ class Embedder:
             queries = self.load_data(test, **beside)
         elif parts:
             queries = self.load_data(parts["test"], labels=labels, **beside)
+        elif all(protocol.told for protocol in found) and not supervised:
+            queries = bank
         else:
             bank, queries = bank.split(test_fraction, self.seed)
         return evaluation.evaluate(self.encoder, bank, self.unseen(queries), protocols, **options)

@@ -19,6 +19,8 @@ from withhold.methods import Classifier
 from withhold.runs.metadata import KEY, describe, state
 from withhold.runs.run import Run
 
+log = logging.getLogger("withhold")
+
 TOLERANCE = 1e-3
 
 
@@ -57,6 +59,7 @@ def _write_onnx(run: Run, path: Path, about: dict[str, Any]) -> float:
     items, other = (kind.noise(run.encoder, [n, *shape], torch.Generator().manual_seed(n)) for n in (3, 5))
     with torch.inference_mode():
         expected = network(other)
+    log.info("writing the network as ONNX, which is then compared with the trained one")
     with writing(path) as partial:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         with warnings.catch_warnings():

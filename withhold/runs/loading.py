@@ -58,6 +58,11 @@ def find(name: str | Path, method: str | None = None, encoder: str | nn.Module |
     text, path = str(name), Path(name)
     if path.suffix == ".safetensors" and not path.is_dir():
         return Exported(path, encoder)
+    if path.is_file() and path.suffix != ".py":
+        raise UsageError(
+            f"{name} is no encoder that can be loaded: give the encoder.safetensors of its run, or what `withhold "
+            "export --to safetensors` wrote."
+        )
     an_encoder = text in nets.names() or text.endswith(".py") or ":" in text
     if (path / "config.json").is_file() or (not an_encoder and (path.exists() or os.sep in text)):
         return Run(name, method, encoder)

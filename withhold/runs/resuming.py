@@ -45,7 +45,9 @@ def check_same(run: Run, config: dict[str, Any]) -> None:
                     f"The data of the stream {name} have changed since {run.folder} began ({value['items']:,} items "
                     f"then, {other['items']:,} now): put them back to resume it, or name another --out."
                 )
+            words = name.replace("_", " ")
+            said = [f"without {words}" if one is None else f"with {words} {one}" for one in (value, other)]
             raise UsageError(
-                f"{run.folder} was trained with {name.replace('_', ' ')} {value}, not {other}: "
-                "repeat its own options to resume it, or name another --out."
+                f"{run.folder} was trained {said[0]}, not {said[1]}: repeat its own options to resume it, or name "
+                "another --out."
             )

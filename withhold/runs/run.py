@@ -13,16 +13,16 @@ import pyarrow
 import torch
 from torch import nn
 
-from withhold import evaluation
+from withhold import data, evaluation
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
-from withhold.files import write_json
+from withhold.files import holding, write_json
 from withhold.methods import Classifier, Encoder, Method
 from withhold.methods.answers import Answer
 from withhold.runs.build import build_encoder, build_method, kinds, load_streams
 from withhold.runs.embedder import Embedder, fill, named_file, utf8
-from withhold.runs.metadata import stage
+from withhold.runs.metadata import digest, stage
 from withhold.runs.told import BEFORE, read_told, without_told
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
@@ -96,6 +96,12 @@ class Run(Embedder):
         return registry.find(self.config["method"])
 
     @property
+    def parameters(self) -> dict[str, Any]:
+        """The method's parameters, without the windows of other kinds of data than those that it learned from."""
+        windows = {field for kind in data.KINDS for field in data.takes(kind)} - set(self.config["decoding"])
+        return {name: value for name, value in self.config["parameters"].items() if name not in windows}
+
+    @property
     def finished(self) -> bool:
         """Whether the training came to its end."""
         return self.weights.is_file()
@@ -137,6 +143,8 @@ class Run(Embedder):
     def classify(self, source: Any, *, strict: bool = False) -> pyarrow.Table:
         """The class of every item of `source`: a table with path, class, probability in [0, 1].
 
+        Then whether the training was told the item's label, "told", and each "probability of CLASS".
+
         Raises:
             UsageError: the method has learned no names of classes.
         """
@@ -146,15 +154,31 @@ class Run(Embedder):
         method = cast(Classifier, copy.deepcopy(self.method))
         scores = evaluation.scores(method, samples, device=defaults.device())
         kept = samples.readable()
-        samples, (shares, said) = samples.select(kept), scores[kept].softmax(1).max(1)
-        classes = utf8(method.classes)
-        names = [classes[i] for i in said.tolist()]
-        return pyarrow.table({"path": utf8(samples.names), "class": names, "probability": shares.numpy()})
+        samples, shares = samples.select(kept), scores[kept].softmax(1)
+        classes, told = utf8(method.classes), {row["digest"] for row in read_told(self.folder)}
+        columns = {
+            "path": utf8(samples.names),
+            "class": [classes[i] for i in shares.argmax(1).tolist()],
+            "probability": shares.amax(1).numpy(),
+            "told": [content in told for content in samples.of(self.encoder.kind).digests()],
+        }
+        each = {f"probability of {name}": part.numpy() for name, part in zip(classes, shares.T, strict=True)}
+        return pyarrow.table(columns | each)
+
+    @property
+    def labels_told(self) -> int:
+        """How many labels its own training was told."""
+        return sum(row["stream"] != BEFORE for row in read_told(self.folder))
+
+    @cached_property
+    def frozen(self) -> bool:
+        """Whether its encoder is still what the training began with, which were no fresh weights."""
+        return "start" in self.config["encoder"] and self.finished and self.digest == digest(self.start())
 
     def controls(self):
-        """An untrained encoder, and where it did not begin with fresh weights what it began with, as "start"."""
+        """An untrained encoder, and what it began with, as "start", where these were no fresh weights and it moved."""
         began = self.config["encoder"]["pretrained"] or "start" in self.config["encoder"]
-        return super().controls() | ({"start": self.start()} if began else {})
+        return super().controls() | ({"start": self.start()} if began and not self.frozen else {})
 
     def methods(self):
         """The trained method; and where it says something besides classes, one with fresh weights."""
@@ -177,22 +201,38 @@ class Run(Embedder):
         log.info("the training data %s: batch statistics are those of the items measured on", reason)
         return None
 
+    def told(self, learned):
+        streams = dict(zip(self.cls.needs, learned, strict=True)) if learned else {}
+        return next((part for name, part in streams.items() if self.cls.needs[name].labelled), None)
+
+    def load_data(self, source: Any, kind: str | None = None, **options: Any) -> Samples:
+        samples, known = super().load_data(source, kind, **options), self.config["training"]["labels"]
+        if known and samples.labels is None:
+            samples = copy.copy(samples)
+            samples.unlabelled = f"the training had those of {known}; others measure it, such as some held back"
+        return samples
+
     def unseen(self, samples):
         return without_told(self.folder, self.encoder.kind, samples)
 
     def evaluate(self, source: Any, test: Any = None, **options: Any) -> list[dict[str, Any]]:
         """As `Embedder.evaluate`; the folder keeps the rows, those too that were measured before an interruption.
 
-        They take the place of those of the same data, protocols and encoders.
+        They take the place of those of the same data, as many items of it, the same protocols and encoders.
+
+        Raises:
+            WithholdError: another process evaluates it.
         """
+        path = self.folder / "evaluation.json"
         rows: list[dict[str, Any]] = []
-        try:
-            return super().evaluate(source, test, report=rows.append, **options)
-        finally:
-            if rows:
-                measured = {(row["data"], row["protocol"], row["encoder"]) for row in rows}
-                older = [r for r in self.results() if (r["data"], r["protocol"], r["encoder"]) not in measured]
-                write_json(self.folder / "evaluation.json", {"results": older + rows})
+        with holding(path):
+            try:
+                return super().evaluate(source, test, report=rows.append, **options)
+            finally:
+                if rows:
+                    measured = {_measured(row) for row in rows}
+                    older = [row for row in self.results() if _measured(row) not in measured]
+                    write_json(path, {"results": older + rows})
 
     def apply(self, item: Any, **given: Answer) -> dict[str, Answer]:
         """What the method gives beyond embeddings of one item: named values; see `Method.apply_to`.
@@ -223,7 +263,8 @@ class Run(Embedder):
         }
         found = findings(
             self.rows(), method=self.config["method"], takes=[name for name, can in remedies.items() if can],
-            began=self.config.get("began"), taught=any(row["stream"] != BEFORE for row in read_told(self.folder)),
+            began=self.config.get("began"), taught=self.labels_told > 0,
+            frozen=self.frozen,
         )  # fmt: skip
         kept = self.config.get("outcome", {}).get("kept")
         if kept is not None:
@@ -234,7 +275,7 @@ class Run(Embedder):
                 ("untrained", "an untrained one", "train longer, on more data, or otherwise"),
                 ("start", "the one that it went on from", "that one is enough, frozen as it is"),
             ):
-                if linear.get("trained", 1.0) <= linear.get(control, 0.0):
+                if linear.get("trained", 1.0) <= linear.get(control, 0.0) and not (self.frozen and control == "start"):
                     found.append(
                         f"A linear probe on {name} is right for {linear['trained']:.1%} with this encoder and for "
                         f"{linear[control]:.1%} with {network}: {remedy}."
@@ -242,3 +283,8 @@ class Run(Embedder):
         if not self.finished:
             found.append("The training has not come to its end: go on with --resume.")
         return found
+
+
+def _measured(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What a row of an evaluation is of."""
+    return row["data"], row["n_test"], row["protocol"], row["encoder"]

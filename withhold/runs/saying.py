@@ -1,13 +1,14 @@
 """What is said of a training before it starts."""
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from withhold import kinds
-from withhold.console import counted
+from withhold.console import counted, duration
 from withhold.data import Samples, Series
 from withhold.report.report import inputs
 
@@ -29,6 +30,10 @@ def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> Non
         log.info("%s: %s items%s from %s%s%s", stream, f"{len(samples):,}", cut, samples.source, skipped, labels)
         if samples.labels is not None and known:
             log.info("%s", _classes(samples.labels, samples.classes))
+            for alike in _written_alike(samples.classes):
+                log.warning(
+                    "%s are %s classes: where they are one, write it in one way", " and ".join(alike), len(alike)
+                )
         if isinstance(samples, Series) and samples.longest <= samples.window / 2:
             length = kinds.of(samples.kind).length
             fits = samples.longest / samples.rate if length == "seconds" else samples.longest
@@ -39,7 +44,7 @@ def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> Non
     log.info(
         "%s: encoder %s for %s, batch %s, %s, %s, seed %s",
         config["method"], encoder["name"], inputs(config), plan["batch_size"],
-        counted(plan["steps"], "step") if plan["steps"] else f"{plan['minutes']:g} minutes",
+        counted(plan["steps"], "step") if plan["steps"] else duration(60 * plan["minutes"]),
         f"{device} {plan['precision']}", plan["seed"],
     )  # fmt: skip
 
@@ -47,6 +52,16 @@ def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> Non
 def _classes(labels: np.ndarray, classes: Sequence[str]) -> str:
     """The classes and how many items they have, the rarest first: a mistyped one is among these."""
     numbers, counts = np.unique(labels[labels >= 0], return_counts=True)
+    if len(numbers) == 1:
+        return f"all labels are {classes[numbers[0]]}"
     rare = [f"{classes[numbers[i]]} {counts[i]:,}" for i in np.argsort(counts, kind="stable")]
     more = f" ... {rare[-1]}" if len(rare) > CLASSES else ""
-    return f"{len(rare)} class{'es' * (len(rare) > 1)}, the rarest first: {', '.join(rare[:CLASSES])}{more}"
+    return f"{len(rare)} classes, the rarest first: {', '.join(rare[:CLASSES])}{more}"
+
+
+def _written_alike(classes: Sequence[str]) -> list[list[str]]:
+    """The classes that differ only in capital letters, and in the blanks or marks between words."""
+    found: dict[str, list[str]] = {}
+    for name in classes:
+        found.setdefault(re.sub(r"[\s_-]+", " ", name.casefold()), []).append(name)
+    return [alike for alike in found.values() if len(alike) > 1]

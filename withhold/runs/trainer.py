@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import platform
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -28,11 +29,11 @@ from withhold.options import Options, named
 from withhold.report import write as write_report
 from withhold.runs import monitoring
 from withhold.runs.budget import fit_size, left, speed
-from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
+from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, served, tell
 from withhold.runs.export import write_weights
 from withhold.runs.folder import folder_of, held
 from withhold.runs.metadata import describe
-from withhold.runs.resuming import check_same, planned
+from withhold.runs.resuming import BUDGETS, check_same, planned
 from withhold.runs.run import Run
 from withhold.runs.saying import say
 from withhold.runs.start import find_start, keep_start
@@ -95,14 +96,17 @@ def _train(
 ) -> Run:
     """`train` in a folder that is held, since `began`, with the method's own parameters, as far as they are `given`."""
     # What may fail and what looks for files comes before other processes are started, which do the same.
-    unlimited = options.epochs is None and options.minutes is None
-    if unlimited:
-        options = replace(options, minutes=defaults.minutes(defaults.device()))
+    unlimited, most = options.epochs is None and options.minutes is None, None
     size, batch_size = options.size, options.batch_size
     before = Run(folder) if resume else None
     if before is not None:  # what was chosen for it stays
-        saved = before.config
-        size, batch_size = size or saved["decoding"].get("size"), batch_size or saved["training"]["batch_size"]
+        saved = before.config["training"]
+        size, batch_size = size or before.config["decoding"].get("size"), batch_size or saved["batch_size"]
+        most = saved["most"]
+        if unlimited:
+            options = replace(options, **{budget: saved[budget] for budget in BUDGETS})
+    elif unlimited:
+        options = replace(options, minutes=defaults.minutes(defaults.device()))
     # Ranks would each find a pace of their own.
     paced = options.minutes is not None and not resume and options.devices * options.nodes == 1
 
@@ -124,7 +128,7 @@ def _train(
     fabric = _fabric(learner, options)
     addresses = {"labels": options.labels} | ({"encoder": options.encoder} if start.lineage else {})
 
-    longest = max(streams.values(), key=lambda samples: len(samples.windows()))
+    longest = max(served(cls, streams).values(), key=lambda samples: len(samples.windows()))
     if batch_size is None:
         batch_size = defaults.batch_size(cls, len(longest.windows()), longest.kind)
         if paced and batch_size > defaults.SMALL:
@@ -135,8 +139,9 @@ def _train(
         world=fabric.world_size, orders=cls.order, groups=learner.get_buffer,
     )  # fmt: skip
     layerwise = defaults.layerwise("start" in chosen, chosen["pretrained"])
-    most = None
-    if unlimited and all(need.labelled for need in cls.needs.values()):  # few labels are soon known by heart
+    if (
+        unlimited and before is None and all(need.labelled for need in cls.needs.values())
+    ):  # few labels are soon known by heart
         most = math.ceil(defaults.images(feeder.longest, fabric.device) / (batch_size * fabric.world_size))
     options = replace(
         options, batch_size=batch_size, precision=fabric._precision.precision, most=most,
@@ -272,5 +277,5 @@ def _finish(
     except Exception as error:  # whatever it is, the run is whole without
         log.warning(
             "The report could not be drawn (%s: %s); the run itself is whole. Draw it by: withhold report %s",
-            type(error).__name__, error, folder,
+            type(error).__name__, error, shlex.quote(str(folder)),
         )  # fmt: skip

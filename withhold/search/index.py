@@ -127,7 +127,9 @@ class Index:
             search = self._table.search(vector).distance_type("cosine").select([*self._columns, "_distance"]).limit(k)
             search = search.where(others) if others else search
             search = search.bypass_vector_index() if exact else search.nprobes(PROBES).refine_factor(REFINE)
-            return search.to_arrow().rename_columns([*self._columns, "distance"])
+            found = search.to_arrow().rename_columns([*self._columns, "distance"])
+        distances = np.abs(found["distance"].to_numpy())  # rounding makes some of those that are 0 negative
+        return found.set_column(len(self._columns), "distance", pyarrow.array(distances))
 
     def row(self, query: str) -> pyarrow.Table:
         """What is asked for by name, as `Run.embed` gives it: a row by its path; of windows, the mean of that path's.

@@ -145,7 +145,7 @@ def fit(
         if plan.minutes is None:
             raise UsageError("A plan needs steps or minutes.")
         if fabric.is_global_zero:
-            log.info("timing a few steps, to see how many fill %g minutes", plan.minutes)
+            log.info("timing a few steps, to see how many fill %s", duration(60 * plan.minutes))
         timed, budget = batches.iterate(0, 12), (60 * plan.minutes if seconds is None else seconds)
         budget /= 1 if look is None else 1 + LOOKS
         fits = fabric.broadcast(pace(turn_all, timed, method, optimizers, budget, prepared))

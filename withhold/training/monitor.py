@@ -52,6 +52,7 @@ def findings(
     takes: Collection[str] = (),
     taught: bool = False,
     began: Row | None = None,
+    frozen: bool = False,
 ) -> list[str]:
     """What is wrong with a run, from its journal: one sentence each, with the remedy; none when all is well.
 
@@ -60,6 +61,7 @@ def findings(
         takes: those of the options "precision", "accumulate" and "size" that are a remedy, as this run has them.
         taught: whether it was told labels: what tells two classes apart needs one dimension.
         began: what was seen of the encoder before this training, where it had learned already.
+        frozen: whether it is still that, and only a head on it has learned, which was fitted before the first step.
     """
     if not rows:
         return []
@@ -89,7 +91,7 @@ def findings(
             else:
                 said = f"{below:.0%} less is little; {remedy}"
             found.append(f"{who} is {loss:.3g}, and knowing nothing costs {trivial:.3g}: {said}")
-    if not found and not judged:
+    if not found and not judged and not frozen:
         return [f"{counted(steps, 'step')} cannot be judged: train longer, with --epochs or --minutes."]
     looks = [row for row in rows if "rank" in row]
     collapsed = []
@@ -100,6 +102,7 @@ def findings(
     if judged and last.get("directions", 2) < 2:
         collapsed.append(f"embeddings have collapsed onto a line ({last['directions']:.1f} directions)")
     found += [f"The {what}: lower --lr, enlarge --batch-size{_or_choose(method)}." for what in collapsed]
+    began = None if frozen else began
     if looks and began and "knn" in looks[-1] and looks[-1]["knn"] <= began["knn"]:
         found.append(
             f"k-NN accuracy on a sample was {began['knn']:.1%} before this training and is {looks[-1]['knn']:.1%}: "

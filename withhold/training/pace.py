@@ -35,14 +35,13 @@ def pace(
         begun, ended = ended, time.perf_counter()
         times.append(ended - begun)  # with the time that it waited for the batch
         spent = ended - began
-        if not torch.distributed.is_initialized() and (
-            spent > 0.2 * seconds or (len(times) > 3 and spent > 0.05 * seconds)
-        ):
+        enough = len(times) > 1 and spent > (0.2 if len(times) < 4 else 0.05) * seconds
+        if enough and not torch.distributed.is_initialized():
             break
     method.load_state_dict(state[0])
     for player, optimizer in optimizers.items():
         optimizer.state.clear()
         optimizer.load_state_dict(state[1][player])
-    settled = sorted(times[len(times) // 3 :])
+    settled = sorted(times[max(1, len(times) // 3) :])  # the first one is slow: libraries start, memory is found
     step_takes = settled[len(settled) // 2] + (prepared / method.refresh if method.refresh else 0)
     return max(1, int((seconds - prepared - (time.perf_counter() - began)) / step_takes))

@@ -10,6 +10,9 @@
     video + mask        videos with masks of some frames: `task.test` is a list of `data.Sequence`, `task.train` None
     image + mask, image + boxes, image + points, items + number, items + targets ...
                         samples of which a batch holds that as well
+
+Where a file says `TOLD = True`, `task.train` are the items whose labels the method was told, None where these are not
+there any more; nothing is learned from the training items of the evaluation.
 """
 
 import importlib
@@ -28,10 +31,11 @@ SEQUENCES = parse("video + mask")
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to measure an encoder: the name of its file, what it is measured on, and `measure`."""
+    """A way to measure an encoder: the name of its file, what it is measured on, from what it learns, and `measure`."""
 
     name: str
     takes: Need
+    told: bool
     measure: Callable[[Any], list[dict[str, Any]]]
 
     def given(self, data: Any, kind: str) -> Any:
@@ -69,4 +73,5 @@ def find(name: str) -> Protocol:
         raise UsageError(f"There is no protocol {name!r}: {suggestion(name, names())}")
     if not callable(getattr(module, "measure", None)):
         raise UsageError(f"{name} defines no measure(task): a protocol's file does.")
-    return Protocol(Path(name).stem, parse(getattr(module, "TAKES", "items + label")), module.measure)
+    takes = parse(getattr(module, "TAKES", "items + label"))
+    return Protocol(Path(name).stem, takes, getattr(module, "TOLD", False), module.measure)

@@ -1,0 +1,98 @@
+"""What the names of the files in a folder or an archive say: parts, classes, and what is left out."""
+
+import posixpath
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from withhold.console import counted
+from withhold.data import manifests
+from withhold.data.images import Images
+from withhold.data.kind import Kind, Table
+from withhold.data.sounds import Sounds
+from withhold.data.texts import Texts
+from withhold.data.videos import Videos
+from withhold.errors import UsageError
+
+READABLE = (*manifests.ENDINGS, ".parquet", ".npz", ".zip")
+KNOWN = tuple({*Images.endings, *Videos.endings, *Sounds.endings, *Texts.endings, *READABLE})
+UNLABELLED = ("unlabelled", "unlabeled", "unsup", "unsupervised")
+# What the parts of a set are called, the best name first.
+PARTS = {
+    "train": ("train", "training"),
+    "test": ("test", "testing", "t10k", "val", "valid", "validation", "dev"),
+    "unlabelled": UNLABELLED,
+}
+STRAY = 9
+"""How many times as many files of other kinds make those of one kind strays."""
+
+Tables = dict[str, Table]  # by the names of PARTS where a source holds several, else one entry called ""
+T = TypeVar("T")
+
+
+def parts(found: dict[str, T]) -> dict[str, T]:
+    """The entries that are called train, test and unlabelled, or the like; {} unless one is train and there are others.
+
+    Without something to learn from, a folder called test is as good a class as any.
+    """
+    named = {part: next((found[name] for name in names if name in found), None) for part, names in PARTS.items()}
+    there = {part: value for part, value in named.items() if value is not None}
+    return there if "train" in there and len(there) > 1 else {}
+
+
+def arranged(where: Path, names: list[str], kind: type[Kind], table: Callable[[str, list[str]], Table]) -> Tables:
+    """Tables of the files of a folder or an archive: of each of its parts, or of all. {} where none is of this kind.
+
+    A part's sub-folders are its classes where every item is inside one, and the parts together have several.
+
+    Args:
+        table: makes one of the name of a folder, "train/" or "", and the files below it.
+
+    Raises:
+        UsageError: nearly all files are of other kinds, so that another source was meant.
+    """
+    held = [name for name in names if name.lower().endswith(kind.endings)]
+    if kind is Videos and not held:
+        held = [name for name in names if name.lower().endswith(Images.endings)]
+    tops = {name.split("/")[0] for name in held if "/" in name}
+    folders = parts({top.lower(): f"{top}/" for top in sorted(tops)}) or {"": ""}
+    taken = set(held)
+    apart = [name for name in names if name not in taken and not name.lower().endswith(READABLE)]
+    others = [name for name in apart if name.lower().endswith(KNOWN)]
+    if 0 < STRAY * len(held) < len(others):
+        raise UsageError(
+            f"{where} holds {counted(len(held), kind.noun)}, such as {held[0]}, and {len(others):,} files of other "
+            f"kinds, such as {others[0]}: give a folder of {kind.noun}s, or name the file itself."
+        )
+    found: Tables = {}
+    for part, folder in folders.items():
+        below = [name.removeprefix(folder) for name in held if name.startswith(folder)]
+        if below:
+            found[part] = table(folder, below)
+            there = [name.removeprefix(folder) for name in apart if name.startswith(folder)]
+            found[part].ignored = [(name, _reason(name, kind)) for name in there]
+    _sort_into_classes([table for part, table in found.items() if part != "unlabelled"])
+    if found:
+        beside = [name for name in held if not name.startswith(tuple(folders.values()))]
+        next(iter(found.values())).ignored += [(name, f"it lies in no part of {', '.join(found)}") for name in beside]
+    return found
+
+
+def _reason(name: str, kind: type[Kind]) -> str:
+    """Why a file is not read as an item of a kind."""
+    end = posixpath.splitext(name)[1].lower()
+    if not end:
+        return "it has no ending"
+    return f"{end} is no {kind.noun}" if name.lower().endswith(KNOWN) else f"{end} is not read"
+
+
+def _sort_into_classes(tables: list[Table]) -> None:
+    tops = [[name.split("/")[0] if "/" in name else "" for name in table.names()] for table in tables]
+    several = len({top for inside in tops for top in inside if top}) > 1
+    for table, inside in zip(tables, tops, strict=True):
+        if any(inside) and "" in inside:
+            table.unlabelled = f"{table.names()[inside.index('')]} lies in no sub-folder, as others do: move it"
+        elif any(inside) and not several:
+            table.unlabelled = f"all its items are in one sub-folder, {inside[0]}"
+        elif any(inside):
+            table.labels = ["" if top.lower() in UNLABELLED else top for top in inside]
