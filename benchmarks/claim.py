@@ -91,7 +91,7 @@ def evaluate(claim: Claim, run: withhold.Run, split: data.Split, share: float) -
         rows = evaluation.evaluate(
             run.encoder, train, test, claim.protocols, pixels=who == "raw", supervised=who == "supervised",
             controls={"untrained": run.untrained()} if who in ("untrained", "supervised") else None,
-            learned=run.streams(*split.streams),
+            learned=run.streams(*split.streams), told=train if "classifier" in claim.protocols else None,
             methods=run.methods() if who in ("trained", "untrained") else None,
             budget=round(share * claim.epochs * len(train)), seed=claim.seed, device=defaults.device(),
         )  # fmt: skip

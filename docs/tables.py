@@ -335,7 +335,7 @@ def starts() -> str:
     for claim, found in measured("starts"):
         if claim.method in ("simclr", "lejepa", "skipgram"):  # a start itself
             continue
-        _, name, count, *_ = claim.data
+        _, name, count, *_ = (*claim.data, "all")
         weights = ["published"] if (claim.start or claim).settings.get("pretrained") else []
         began = weights + ([f"`{claim.start.method}`"] if claim.start else []) or ["fresh"]
         frozen, scratch = claim.settings.get("freeze") == "all", claim.settings.get("probe") is False
@@ -346,7 +346,7 @@ def starts() -> str:
             f"`{claim.method}`" if claim.method != "finetune" else what, percent(answered(claim)), percent(probe),
             f"{found['training_cpu_minutes']:.1f}",
         ])  # fmt: skip
-    cells.sort(key=lambda row: (row[0], int(row[1]), -float(row[5])))
+    cells.sort(key=lambda row: (row[0], row[1].zfill(5), -float(row[5])))
     header = ["data", "labels", "encoder", "start", "on top", "answers", "linear probe", "CPU minutes"]
     return table(header, cells)
 

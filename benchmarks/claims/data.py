@@ -317,6 +317,22 @@ def _write_pairs(at: Place, part: str, digits: int = 1) -> tuple[str, np.ndarray
     return str(target / "pairs.csv"), corners
 
 
+def few_sounds(at: Place, name: str, count: int) -> Split:
+    """Spoken digits: `count` recordings, as many of each digit; to be named, other takes of the same speakers."""
+    manifests = []
+    for part, kept in (("train", count // 10), ("test", None)):
+        rng, rows = np.random.default_rng(at.seed), ["path,label"]
+        (at.folder / part).mkdir(parents=True)
+        for digit, sounds in _recordings(at.root / name / "recordings.zip", part).items():
+            for take in rng.permutation(len(sounds))[:kept].tolist():
+                (at.folder / part / f"{digit}-{take}.wav").write_bytes(sounds[take])
+                rows.append(f"{digit}-{take}.wav,{digit}")
+        manifests.append(at.folder / part / "recordings.csv")
+        manifests[-1].write_text("\n".join(rows))
+    train, test = map(str, manifests)
+    return Split((train,), train, test)
+
+
 def _recordings(path: Path, part: str) -> dict[int, list[bytes]]:
     """The WAV files of every digit; takes 0 to 4 of each speaker are the test's."""
     found: dict[int, list[bytes]] = {digit: [] for digit in range(10)}

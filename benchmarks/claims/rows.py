@@ -277,10 +277,31 @@ def text_starts() -> list[Claim]:
     )
     row = replace(row, settings={"lr": 1e-2})  # of word vectors
     rest = replace(row, method="uda_text", epochs=2, settings={}, start=words)
+    bert = next(claim for claim in texts() if claim.group == "topics")
+    slow = replace(row, encoder=bert.encoder, epochs=100, settings={})
     return [
-        words,
+        words, replace(slow, settings={"probe": False}), replace(slow, start=bert),
+        replace(slow, settings={"freeze": "all"}, start=bert),
         replace(row, settings=row.settings | {"probe": False}), replace(row, start=words),
         replace(row, settings=row.settings | {"freeze": "all"}, start=words), rest,
+    ]  # fmt: skip
+
+
+def other_starts() -> list[Claim]:
+    """The same for videos, split by where they were filmed or by who speaks, and for spoken digits, ten of each."""
+    found = []
+    row = partial(Claim, "starts", method="finetune", protocols=("classifier", "linear"))
+    for start in videos()[:2]:
+        few = row(data=start.data, encoder=start.encoder, epochs=20)
+        found += [
+            replace(few, settings={"probe": False}), replace(few, start=start),
+            replace(few, settings={"freeze": "all"}, start=start),
+        ]  # fmt: skip
+    few = row(data=("few_sounds", "fsdd", 100), epochs=100)
+    large = replace(few, encoder="audio-efficientnet-lite0", epochs=20, settings={"pretrained": True})
+    return [
+        *found, replace(few, encoder="audio-cnn", settings={"probe": False}), large,
+        replace(large, settings=large.settings | {"freeze": "all"}),
     ]  # fmt: skip
 
 
@@ -296,7 +317,8 @@ def long_starts() -> list[Claim]:
 
 CLAIMS = [
     *encoders(), *clusters(), *gpu(), *few_labels(), *domains(), *retrieval(), *anomalies(), *keypoints(), *videos(),
-    *sounds(), *texts(), *translation(), *drawings(), *restorations(), *starts(), *text_starts(), *long_starts(),
+    *sounds(), *texts(), *translation(), *drawings(), *restorations(), *starts(), *text_starts(), *other_starts(),
+    *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""
