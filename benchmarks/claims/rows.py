@@ -85,21 +85,19 @@ def encoders() -> list[Claim]:
     }
     epochs = {
         "autoencoder": 3, "variational_autoencoder": 3, "denoising_autoencoder": 3, "context_encoder": 2, "rotation": 2,
-        "jigsaw": 10, "relative_position": 7, "egomotion": 7, "simclr": 4, "moco": 6, "byol": 3, "lejepa": 2,
-        "simsiam": 4, "pirl": 8,
+        "jigsaw": 10, "relative_position": 7, "egomotion": 7, "selfie": 6, "simclr": 4, "moco": 6, "byol": 3,
+        "lejepa": 2, "simsiam": 4, "pirl": 8, "barlow_twins": 4, "vicreg": 4, "dino": 3, "swav": 4,
     }  # fmt: skip
     return [
         *(row(name, "convnet", passes, controls=beside["convnet"]) for name, passes in epochs.items()),
         row("deep_cluster", "convnet", 8, measures=("class_agreement",), controls=beside["convnet"]),
         *(row(name, "convnet", epochs[name], 1, controls=beside["convnet"]) for name in ("simclr", "moco")),
-        *(
-            row("exemplar", "convnet", 12, settings={"exemplars": count}, controls=beside["convnet"])
-            for count in (2000, 8000)
-        ),
+        *(row("exemplar", "convnet", 12, settings={"exemplars": n}, controls=beside["convnet"]) for n in (2000, 8000)),
         row("cooccurrence", "convnet", 12, measures=("pairs_told",), controls=beside["convnet"]),
         row("colorization", "convnet", 3, controls=beside["lightness"]),
         row("split_brain", "split-convnet", 10, controls=beside["split"]),
         row("mae", "vit-tiny", 2, controls=beside["vit-tiny"]),
+        row("i_jepa", "vit-tiny", 2, controls=beside["vit-tiny"]),
         beside_controls(Claim("encoders", ("digits",), "rotation", "convnet", 40, protocols=("knn", "linear"))),
     ]
 
@@ -153,6 +151,21 @@ def retrieval() -> list[Claim]:
     names = ("omniglot", "pacs")
     rows = (Claim("retrieval", ("halves", n), "simclr", "convnet", 40, protocols=("retrieval",)) for n in names)
     return [beside_controls(row) for row in rows]
+
+
+def anomalies() -> list[Claim]:
+    """Nine classes to learn from; eights, or bags, are to be told from them."""
+    claims = []
+    for name in ("mnist", "fashion-mnist"):
+        row = Claim("anomaly", ("without_class", name, "8"), "f_anogan", "convnet", 2, protocols=("anomaly",))
+        controls = (replace(row, method="autoencoder", epochs=3), *beside_controls(row).controls)
+        claims.append(replace(row, measures=("without_a_network",), controls=controls))
+    return claims
+
+
+def keypoints() -> list[Claim]:
+    """Joints of figures, from points that were found without any."""
+    return [beside_controls(Claim("keypoints", ("figures",), "landmarks", "fineconv", 40, protocols=("keypoints",)))]
 
 
 def videos() -> list[Claim]:
@@ -214,6 +227,12 @@ def drawings() -> list[Claim]:
     return [replace(row, settings={"likelihood": "bernoulli", "size": 28}, measures=("likelihood",))]
 
 
+def restorations() -> list[Claim]:
+    """Photographs through dirt and through drops, by networks that have seen dirt, drops, or noise alone."""
+    row = Claim("restoration", ("halves", "pacs"), "restoration", "pixelconv", 160, measures=("restored",))
+    return [replace(row, settings={"corruption": corruption}) for corruption in ("dirt", "rain", "noise")]
+
+
 def starts() -> list[Claim]:
     """From one training to the next: a probe, the whole network, and the rest without labels, from several starts."""
     probe, published = {"freeze": "all"}, {"pretrained": True}
@@ -273,8 +292,8 @@ def long_starts() -> list[Claim]:
 
 
 CLAIMS = [
-    *encoders(), *clusters(), *gpu(), *few_labels(), *domains(), *retrieval(), *videos(), *sounds(), *texts(),
-    *translation(), *drawings(), *starts(), *text_starts(), *long_starts(),
+    *encoders(), *clusters(), *gpu(), *few_labels(), *domains(), *retrieval(), *anomalies(), *keypoints(), *videos(),
+    *sounds(), *texts(), *translation(), *drawings(), *restorations(), *starts(), *text_starts(), *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""

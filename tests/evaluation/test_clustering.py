@@ -8,23 +8,26 @@ import numpy as np
 import pytest
 import torch
 from sklearn.cluster import KMeans
+from torch import nn
 
 from withhold.evaluation.protocols import clustering
 from withhold.evaluation.protocols.clustering import matched
+from withhold.methods import Classifier
 
 
 def values(rows):
     return {row["metric"]: row["value"] for row in rows}
 
 
-def answering(scores):
+class Answering(Classifier):
     """A classifier that gives these scores of the test items, in their order."""
-    from torch import nn
 
-    classifier = nn.Identity()
-    classifier.encoder, classifier.places = SimpleNamespace(kind="image"), iter(range(len(scores)))
-    classifier.classify = lambda items: scores[[next(classifier.places) for _ in items]]
-    return classifier
+    def __init__(self, scores):
+        nn.Module.__init__(self)
+        self.encoder, self.scores, self.places = SimpleNamespace(kind="image"), scores, iter(range(len(scores)))
+
+    def classify(self, items):
+        return self.scores[[next(self.places) for _ in items]]
 
 
 @pytest.mark.parametrize(("clusters", "classes"), [(4, 4), (5, 3), (3, 5)])
@@ -40,7 +43,7 @@ def test_the_measures_of_a_methods_own_answers_are_their_definitions(make_sample
     rng = torch.Generator().manual_seed(1)
     labels, scores = torch.randint(3, (50,), generator=rng).tolist(), torch.randn(50, 4, generator=rng)
     samples = make_samples(labels)
-    task = make_task(samples, samples, classifier=answering(scores))
+    task = make_task(samples, samples, method=Answering(scores))
     found = clustering.measure(task)
     assert all(row["clusters"] == 4 for row in found)
     clusters = scores.argmax(1).tolist()
@@ -60,7 +63,7 @@ def test_the_measures_of_a_methods_own_answers_are_their_definitions(make_sample
 def test_right_clusters_are_right_whatever_they_are_called(make_samples, make_task):
     labels = [0, 1, 2, 2, 1, 0] * 5
     samples = make_samples(labels)
-    task = make_task(samples, samples, classifier=answering(torch.eye(3)[[(k + 1) % 3 for k in labels]]))
+    task = make_task(samples, samples, method=Answering(torch.eye(3)[[(k + 1) % 3 for k in labels]]))
     assert values(clustering.measure(task)) == pytest.approx({"accuracy": 1, "NMI": 1, "ARI": 1})
 
 

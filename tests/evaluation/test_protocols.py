@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -11,7 +13,8 @@ from withhold.nets.logistic import fit, moments
 
 def test_names_are_the_files():
     assert protocols.names() == [
-        "classifier", "clustering", "crossmodal", "finetune", "knn", "linear", "lowshot", "retrieval", "tracking",
+        "anomaly", "classifier", "clustering", "crossmodal", "finetune", "keypoints", "knn", "linear", "lowshot",
+        "retrieval", "tracking",
     ]  # fmt: skip
     assert protocols.find("knn").measure is knn.measure
 
@@ -159,6 +162,20 @@ def test_finetuning_learns_and_leaves_the_encoder_alone(encoder, digits, make_ta
     (row,) = finetune.measure(make_task(*digits, encoder, budget=128 * 60))
     assert row["value"] > 0.3  # chance is 0.1
     assert all(torch.equal(before[name], value) for name, value in encoder.state_dict().items())
+
+
+def test_fresh_weights_are_trained_from_scratch(encoder, digits, make_task, monkeypatch):
+    told = []
+
+    def train(*args, learned, **rest):
+        told.append(learned)
+        return real(*args, learned=learned, **rest)
+
+    real = finetune.train
+    monkeypatch.setattr(finetune, "train", train)
+    for row in ("trained", "start", "untrained"):
+        finetune.measure(replace(make_task(*digits, encoder, budget=64), row=row))
+    assert told == [True, True, False]
 
 
 def test_pixels_cannot_be_finetuned(digits, make_task):

@@ -36,7 +36,7 @@ def test_counts_of_words_have_one_deviation(samples):
     mean, deviation = task.moments
     torch.testing.assert_close(mean, task.bank.mean(0))
     assert (deviation == deviation[0]).all()
-    assert ((task.bank - mean) / deviation).var(0).mean() == pytest.approx(1, rel=1e-4)
+    assert ((task.bank - mean) / deviation).var(0, correction=0).mean() == pytest.approx(1, rel=1e-4)
 
 
 def test_texts_are_measured_beside_their_controls(samples):

@@ -1,7 +1,9 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -80,21 +82,24 @@ def test_mixing_mixes_items_and_answers_alike():
     assert method.withhold(labelled=(clips, labels))[0].shape == (12, 2, 3, 16, 16)
 
 
+def chosen_strength(x, samples, weights=None):
+    """The strength that a method of seed 0 chooses for standardised features."""
+    same = torch.Generator().manual_seed(0)
+    rows, seed = torch.randperm(len(x), generator=same), torch.randint(2**31, (1,), generator=same).item()
+    held_out, labels = torch.Generator().manual_seed(seed), torch.from_numpy(samples.labels)
+    return logistic.probe(torch.from_numpy(x).float()[rows], labels[rows], 3, held_out, rows, weights)[1]
+
+
 def test_the_head_starts_as_the_linear_probe_of_the_encoder_as_it_is():
     from sklearn.linear_model import LogisticRegression
-    from sklearn.preprocessing import StandardScaler
 
     method, samples = make(freeze="all").train(), stream()
     method.seed(0)
     method.prepare(labelled=samples)
     torch.testing.assert_close(method.shares, torch.tensor([12.0, 6, 2]) / 20)
     features = nets.features(method.encoder, samples).double().numpy()
-    x = StandardScaler().fit_transform(features)
-    same = torch.Generator().manual_seed(0)  # as the method's own
-    rows, seed = torch.randperm(20, generator=same), torch.randint(2**31, (1,), generator=same).item()
-    held_out = torch.Generator().manual_seed(seed)
-    labels = torch.from_numpy(samples.labels)
-    _, strength = logistic.probe(torch.from_numpy(x).float()[rows], labels[rows], 3, held_out)
+    x = (features - features.mean(0)) / features.var(0).mean() ** 0.5
+    strength = chosen_strength(x, samples)
     # `fit` ends at a tolerance of its own, hence probabilities and not weights are compared.
     peer = LogisticRegression(C=1 / (20 * strength), tol=1e-8, max_iter=1000).fit(x, samples.labels)
     said = method.eval().classify(next(nets.batches(samples, torch.arange(20), "cpu"))).softmax(1)
@@ -103,6 +108,64 @@ def test_the_head_starts_as_the_linear_probe_of_the_encoder_as_it_is():
     before = random.head.weight.clone()
     random.prepare(labelled=samples)
     assert torch.equal(random.head.weight, before)
+
+
+def test_a_long_item_is_held_out_whole_when_the_strength_is_chosen(monkeypatch):
+    windows = stream((12, 12, 12))
+    windows.owners = np.repeat(np.arange(9), 4)  # nine items of four windows each, all of one class
+    parts = []
+    choose = logistic.choose
+
+    def seen(x, labels, held, *rest):
+        parts.extend([x, held])
+        return choose(x, labels, held, *rest)
+
+    monkeypatch.setattr(logistic, "choose", seen)
+    method = make(freeze="all").train()
+    method.seed(0)
+    method.prepare(labelled=windows)
+    features = nets.features(method.encoder, windows)
+    x = (features - features.mean(0)) / features.var(0, correction=0).mean().sqrt()
+    kept, held = ({int(windows.owners[(x - row).abs().sum(1).argmin()]) for row in part} for part in parts)
+    assert len(held) == 3 and not kept & held
+
+
+def test_a_head_of_balanced_classes_starts_balanced():
+    from sklearn.linear_model import LogisticRegression
+
+    method, samples = make(freeze="all", balance=True).train(), stream((12, 5, 0))
+    method.seed(0)
+    method.prepare(labelled=samples)
+    torch.testing.assert_close(method.weights(), torch.tensor([17 / 24, 17 / 10, 0.0]))
+    assert (method.weights() * method.shares).sum().item() == pytest.approx(1)
+    features = nets.features(method.encoder, samples).double().numpy()
+    x = (features - features.mean(0)) / features.var(0).mean() ** 0.5
+    strength = chosen_strength(x, samples, method.weights())
+    peer = LogisticRegression(C=1 / (17 * strength), class_weight="balanced", tol=1e-8, max_iter=1000)
+    said = method.eval().classify(next(nets.batches(samples, torch.arange(17), "cpu")))[:, :2].softmax(1)
+    expected = peer.fit(x, samples.labels).predict_proba(x)
+    torch.testing.assert_close(said.detach().double(), torch.from_numpy(expected), atol=2e-3, rtol=0)
+
+
+def test_the_head_is_fitted_to_features_of_training_mode_without_dropout_where_frozen():
+    method = make(freeze="all")
+    method.encoder.blocks.append(nn.Dropout(0.5))
+    method.train()
+    assert method.head.training and not any(part.training for part in method.encoder.modules())
+    tuned = make()
+    tuned.train().prepare(labelled=stream())
+    eager = next(part for part in tuned.encoder.modules() if isinstance(part, _BatchNorm))
+    assert eager.training and eager.num_batches_tracked > 0  # it looked with the statistics of its batches
+
+
+def test_targets_are_smoothed_and_views_mirrored_as_asked():
+    method = make(smoothing=0.3, flip=1.0)
+    images, labels = tinted_images(4)
+    told = []
+    method.encoder.light_view = lambda items, rng, flip: told.append(flip) or items.float()
+    _, targets = method.withhold(labelled=(images, labels))
+    torch.testing.assert_close(targets, 0.7 * F.one_hot(labels, 3) + 0.1)
+    assert told == [1.0]
 
 
 def values(stage):
@@ -143,6 +206,7 @@ def test_l2_sp_holds_the_encoder_where_it_started():
         weight = next(method.encoder.parameters())
         weight[0] += 0.1
         method.head.weight += 1.0  # which is free to go anywhere
+    assert method.optimizer.weight_decay == 0 and Finetune.optimizer.weight_decay > 0
     terms = method.loss(SCORES, targets)
     strayed = weight[0].numel() * 0.01
     assert terms["strayed"].item() == pytest.approx(strayed, rel=1e-4)

@@ -12,6 +12,7 @@ from withhold import nets
 from withhold.methods import find
 
 N = 6
+COMPARING = ("barlow_twins", "vicreg", "swav")  # by statistics of the batch
 
 
 def make(name, **parameters):
@@ -41,6 +42,11 @@ def _in_rank(rank, port, folder):
     terms = make("imsat").loss(z, embeddings(5, 10)[0, mine].softmax(1))
     terms["loss"].backward()
     found["imsat"] = (terms["loss"].detach(), terms["trivial"], z.grad.view(2, N // 2, 10))
+    for name in COMPARING:
+        z = embeddings(4, 128)[:, mine].flatten(0, 1).requires_grad_()
+        terms = make(name).loss(z, torch.arange(N // 2))
+        terms["loss"].backward()
+        found[name] = (terms["loss"].detach(), terms["trivial"], z.grad.view(2, N // 2, 128))
     moco = make("moco", queue=8, projection=4)
     moco.fresh.append(F.normalize(embeddings(3, 4)[0, mine], dim=1))
     moco.after_step()
@@ -61,7 +67,7 @@ def check(ranks, name, key, method, z, shown):
     terms = method.loss(z, shown)
     terms[key].backward()
     losses, trivials, gradients = zip(*(found[name] for found in ranks), strict=True)
-    assert torch.allclose(sum(losses) / 2, terms[key], atol=1e-5)
+    assert torch.allclose(sum(losses) / 2, terms[key], rtol=1e-5, atol=1e-5)
     assert all(float(trivial) == pytest.approx(float(terms["trivial"]), rel=1e-5) for trivial in trivials)
     # Parameters' gradients are averaged over ranks, hence a half.
     assert torch.allclose(torch.cat(gradients, 1) / 2, z.grad.view(2, N, -1), atol=1e-6)
@@ -78,6 +84,11 @@ def test_lejepa_tests_the_embeddings_of_all_ranks_together(ranks):
 
 def test_imsat_wants_the_answers_of_all_ranks_together_to_be_even(ranks):
     check(ranks, "imsat", "loss", make("imsat"), embeddings(4, 10), embeddings(5, 10)[0].softmax(1))
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_what_a_loss_says_of_a_batch_it_says_of_all_ranks_together(ranks, name):
+    check(ranks, name, "loss", make(name), embeddings(4, 128), torch.arange(N))
 
 
 def test_moco_remembers_the_keys_of_all_ranks_on_every_rank(ranks):

@@ -1,5 +1,7 @@
 """What the classifiers that guess labels have in common."""
 
+import copy
+
 import pytest
 import torch
 
@@ -130,3 +132,28 @@ def test_when_training_ends_the_average_answers_with_the_statistics_of_plain_ima
     saved = right()
     method.finish(lambda: evaluation.plain_batches(list(streams.values()), "cpu"))
     assert right() > saved + 0.1
+
+
+@pytest.mark.parametrize("name", ["mean_teacher", "mixmatch", "uda"])
+@pytest.mark.parametrize("learned", [True, False])
+def test_over_an_encoder_that_has_learned_the_head_starts_as_a_probe(name, learned):
+    images, labels = tinted_images(8)
+    samples = data.load((images.permute(0, 2, 3, 1).numpy(), labels.numpy()), size=16)
+    encoder = nets.build("convnet", size=16, channels=3)
+    encoder.learned = learned
+    method = withhold.methods.build(find(name), encoder, {}, {"classes": ("red", "green", "blue")}).train()
+    before = method.head.weight.clone()
+    method.seed(0)
+    method.prepare(labelled=samples, unlabelled=samples)
+    if not learned:
+        assert torch.equal(method.head.weight, before)
+        return
+    peer = withhold.methods.build(
+        find("finetune"), copy.deepcopy(encoder), {}, {"classes": ("red", "green", "blue")}
+    ).train()
+    peer.seed(0)
+    peer.prepare(labelled=samples)
+    torch.testing.assert_close(method.head.weight, peer.head.weight, atol=1e-3, rtol=1e-3)
+    items = next(nets.batches(samples, torch.arange(24), "cpu"))
+    method.eval()
+    torch.testing.assert_close(method.teacher(items), method.student()(items))

@@ -12,6 +12,8 @@ from torch import nn
 from tests.nets.toys import check_onnx, images
 from withhold import nets
 from withhold.errors import UsageError
+from withhold.methods import build
+from withhold.methods.transfer.finetune import Finetune
 from withhold.nets.adapters import Adapter
 
 
@@ -276,7 +278,7 @@ def test_a_language_model_is_an_encoder_of_texts(transformers, bert):
     name = f"hf:{bert}"
     assert nets.takes(name) == ("tokenizer", "tokens")
     encoder = nets.build(name, tokenizer=str(bert / "tokenizer.json"), tokens=8, pretrained=True).eval()
-    assert (encoder.kind, encoder.dim, len(encoder.stages())) == ("text", 16, 4)
+    assert (encoder.kind, encoder.dim, len(encoder.stages())) == ("text", 16, 3)
     tokens = torch.zeros(2, 8, dtype=torch.int32)
     tokens[0, :5] = encoder.take("the ship sails the sea")[0]
     tokens[1, :2] = encoder.take("the sea")[0]
@@ -286,7 +288,7 @@ def test_a_language_model_is_an_encoder_of_texts(transformers, bert):
         for row, length in ((0, 5), (1, 2)):
             alone = theirs(tokens[row : row + 1, :length].long()).last_hidden_state[0].mean(0)
             torch.testing.assert_close(found[row], alone)
-    assert encoder.take("the sea " * 10).shape == (2, 12)
+    assert encoder.take("the sea " * 10).shape == (3, 8)  # windows as a training has them
     fresh = nets.build(name, tokenizer=str(bert / "tokenizer.json"), tokens=8)
     assert not torch.equal(fresh.model.embeddings.word_embeddings.weight, theirs.embeddings.word_embeddings.weight)
 
@@ -308,9 +310,81 @@ def test_what_fits_published_weights_can_be_built_without_them(transformers, tmp
     theirs = save(tmp_path, vit_config(transformers), transformers.ViTModel)
     encoder = nets.build(f"hf:{tmp_path}", size=48, channels=1, pretrained=True, weights=weights)
     state = {name.removeprefix("network.model."): value for name, value in encoder.state_dict().items()}
-    known = theirs.state_dict()
+    known = {name: value for name, value in theirs.state_dict().items() if "pooler" not in name}
+    assert state.keys() - {"network.mean"} >= known.keys()
     assert all(state[name].shape == value.shape for name, value in known.items())
     assert all(torch.equal(state[name], value) for name, value in known.items()) == weights
+
+
+def test_a_head_that_nothing_asks_is_no_stage_and_has_no_gradient_to_wait_for(transformers, tmp_path):
+    save(tmp_path, vit_config(transformers), transformers.ViTModel)
+    encoder = nets.build(f"hf:{tmp_path}", size=32, channels=3, pretrained=True)
+    encoder(images(2, 3, 32)).sum().backward()
+    assert all(parameter.grad is not None for parameter in encoder.parameters())
+    assert [type(stage[0]).__name__ for stage in encoder.stages()] == [
+        "ViTEmbeddings", "ViTLayer", "ViTLayer", "LayerNorm"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"do_normalize": False}, lambda x: x),
+        ({"do_normalize": True, "image_mean": [0.1, 0.2, 0.3], "image_std": [0.5] * 3, "rescale_factor": 1 / 127.5},
+         lambda x: (2 * x - torch.tensor([0.1, 0.2, 0.3])[:, None, None]) / 0.5),
+        ({"do_normalize": False, "do_rescale": False}, lambda x: 255 * x),
+        ({"do_normalize": False, "do_flip_channel_order": True}, lambda x: x.flip(1)),
+    ],
+)  # fmt: skip
+def test_images_come_to_a_model_as_its_processor_says(transformers, tmp_path, said, expected):
+    theirs = save(tmp_path, vit_config(transformers), transformers.ViTModel)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
+    encoder = nets.build(f"hf:{tmp_path}", size=32, channels=3, pretrained=True).eval()
+    x = images(2, 3, 32)
+    with torch.no_grad():
+        tokens = theirs(expected(x)).last_hidden_state[:, 1:]
+        torch.testing.assert_close(encoder.maps(x).flatten(2).transpose(1, 2), tokens, atol=1e-4, rtol=1e-4)
+
+
+class Own(nn.Module):
+    """A stem with a parameter of its own, dropout and normalisation, blocks one layer deeper, and a last layer."""
+
+    dim = 8
+
+    def __init__(self):
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(3, 1, 1))
+        self.stem, self.norm, self.drop = nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.Dropout(0.5)
+        parts = [nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), nn.ReLU()]
+        self.body = nn.ModuleDict({"blocks": nn.Sequential(*parts)})
+        self.last, self.pool = nn.Conv2d(8, 8, 1), nn.Identity()
+
+    def forward(self, x):
+        return self.pool(self.last(self.body["blocks"](self.drop(self.norm(self.stem(x + self.shift))))))
+
+
+def test_stages_of_somebodys_own_module_are_modules_from_input_to_output():
+    encoder = nets.build(Own(), size=16, channels=3)
+    network, blocks = encoder.network, encoder.network.body["blocks"]
+    expected = [
+        [network.shift, network.stem, network.norm, network.drop],
+        [blocks[0], blocks[1], blocks[2]],
+        [blocks[3], blocks[4], blocks[5]],
+        [network.last, network.pool],
+    ]
+    found = encoder.stages()
+    assert [[id(part) for part in stage] for stage in found] == [[id(part) for part in stage] for stage in expected]
+    assert len(nets.build(Mean(), size=16, channels=3).stages()) == 1
+
+
+def test_frozen_stages_of_somebodys_own_module_do_not_move():
+    method = build(Finetune, nets.build(Own(), size=16, channels=3), {"freeze": "1"}, {"classes": ("a", "b")}).train()
+    network = method.encoder.network
+    before = network.norm.running_mean.clone()
+    torch.testing.assert_close(method.classify(images(4, 3, 16)), method.classify(images(4, 3, 16)))  # no dropout
+    assert torch.equal(network.norm.running_mean, before)
+    assert not any(parameter.requires_grad for parameter in (network.shift, *network.stem.parameters()))
+    assert all(parameter.requires_grad for parameter in network.body.parameters())
 
 
 def test_the_size_that_weights_were_trained_on_is_the_processors_or_the_configurations(transformers, tmp_path):

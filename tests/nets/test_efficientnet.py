@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_sample_images
+from torch import nn
 from torch.nn import functional as F
 
 from withhold import data, evaluation, nets, views
@@ -130,3 +131,13 @@ def test_weights_that_are_absent_or_others_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
     with pytest.raises(WithholdError, match="is not the file of weights that is known"):
         nets.build("efficientnet-lite0", size=64, channels=3, pretrained=True)
+
+
+def test_published_statistics_are_held_and_fresh_ones_move():
+    for pretrained in (True, False):
+        encoder = nets.build("efficientnet-lite0", size=32, channels=3, pretrained=pretrained).train()
+        norms = [part for part in encoder.modules() if isinstance(part, nn.BatchNorm2d)]
+        before = [norm.running_mean.clone() for norm in norms]
+        encoder(torch.rand(4, 3, 32, 32))
+        still = all(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True))
+        assert still == pretrained

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from withhold.nets.logistic import fit, moments
+from withhold.nets.logistic import fit, holdout, moments, probe
 
 
 @pytest.fixture
@@ -67,3 +67,43 @@ def test_moments_of_constant_features_divide_by_one():
     mean, deviation = moments(bank)
     np.testing.assert_allclose(mean.numpy(), [0.3, 0, 499.5], rtol=1e-6)
     np.testing.assert_allclose(deviation.numpy(), [1, 1, math.sqrt((1000**2 - 1) / 12)], rtol=1e-6)
+
+
+def test_one_deviation_of_all_features_is_the_root_of_their_mean_variance():
+    bank = torch.stack([torch.tensor([0.0, 4.0]), torch.tensor([5.0, 5.0])], dim=1)
+    mean, deviation = moments(bank, alike=True)
+    np.testing.assert_allclose(mean.numpy(), [2, 5])
+    np.testing.assert_allclose(deviation.numpy(), [math.sqrt(2)] * 2, rtol=1e-6)
+    assert (moments(torch.full((5, 2), 0.1), alike=True)[1] == 1).all()
+
+
+def test_windows_of_an_item_are_kept_or_held_out_together():
+    owners = torch.arange(30).repeat_interleave(3)[torch.randperm(90, generator=torch.Generator().manual_seed(1))]
+    labels = owners % 3
+    kept, held = holdout(labels, 0.2, torch.Generator().manual_seed(0), owners)
+    assert sorted([*kept.tolist(), *held.tolist()]) == list(range(90))
+    assert not set(owners[kept].tolist()) & set(owners[held].tolist())
+    assert labels[held].bincount().tolist() == [6, 6, 6]  # two of ten items of each class, three windows each
+
+
+def test_near_equal_windows_do_not_choose_a_weak_penalty():
+    """Labels that say nothing: what is learned by heart answers the other windows of the same items rightly."""
+    rng = torch.Generator().manual_seed(0)
+    items = torch.randn(40, 100, generator=rng)
+    owners = torch.arange(40).repeat_interleave(10)
+    x = items[owners] + 0.01 * torch.randn(400, 100, generator=rng)
+    labels = (torch.arange(40) % 2)[owners]
+    strengths = [probe(x, labels, 2, torch.Generator().manual_seed(0), who)[1] for who in (None, owners)]
+    assert strengths[0] < 1e-3 and strengths[1] == 1.0
+
+
+def test_weights_of_classes_are_scikit_learns(problem):
+    from sklearn.linear_model import LogisticRegression
+
+    x, labels = problem
+    kept = (labels > 0) | (torch.arange(len(labels)) % 4 == 0)
+    x, labels = x[kept], labels[kept]
+    weights = len(labels) / (3 * labels.bincount())
+    theirs = LogisticRegression(C=100 / len(x), class_weight="balanced", tol=1e-8, max_iter=1000).fit(x, labels)
+    ours = fit(x, labels, 3, 1e-2, weights=weights)
+    np.testing.assert_allclose(ours(x).softmax(1).numpy(), theirs.predict_proba(x.numpy()), atol=1e-3)

@@ -10,12 +10,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import withhold
-from withhold import nets
+from withhold import methods, nets
 from withhold.cli import main
 from withhold.data.tables import Lines
 from withhold.data.texts import train_tokenizer
 from withhold.errors import UsageError
 from withhold.nets import registry
+from withhold.runs import monitoring
 
 
 @pytest.fixture
@@ -207,6 +208,19 @@ def test_labels_that_the_first_training_was_told_are_no_measure_of_the_second(fo
     assert told.count("(an earlier training)") == 8
 
 
+def test_a_training_that_makes_its_start_worse_keeps_the_start(folder, caplog, monkeypatch):
+    caplog.set_level("INFO", "withhold")
+    looks = iter([0.9, *[0.1] * 100])
+    monkeypatch.setattr(monitoring, "look", lambda *args: {"rank": 9.0, "spread": 0.5, "knn": next(looks)})
+    run = withhold.train("rotation", "photos/", labels="all.csv", encoder="first", epochs=1, batch_size=8, out="worse")
+    assert run.config["outcome"]["kept"] == 0
+    assert "the encoder was better at step 0, whose weights are kept" in caplog.text
+    assert "The encoder became worse after step 0, whose weights are kept: lower --encoder-lr." in run.doctor()
+    weights, start = load_file("worse/encoder.safetensors"), load_file("worse/start.safetensors")
+    learned = [name for name in weights if "running" not in name and "tracked" not in name]
+    assert all(torch.equal(weights[name], start[name]) for name in learned)
+
+
 class Own(torch.nn.Module):
     """Somebody's own network."""
 
@@ -234,3 +248,12 @@ def test_somebodys_own_module_is_trained_and_given_again(folder, pretrained):
     assert all(torch.equal(began[name], value) for name, value in weights.items()) == pretrained
     rows = run.evaluate("photos/", labels="all.csv", protocols=("knn",), test_fraction=0.5)
     assert [row["encoder"] for row in rows] == ["trained", "untrained", *["start"] * pretrained, "pixels"]
+
+
+def test_what_a_person_gives_comes_before_the_window_of_the_start():
+    from withhold.runs.start import Start
+
+    start = Start(window={"seconds": 2.0, "tokens": 32, "size": 64})
+    found = start.configure(methods.find("finetune"), {"seconds": 3.0})
+    assert (found["seconds"], found["tokens"], found["frames"]) == (3.0, 32, 16)
+    assert "size" not in found

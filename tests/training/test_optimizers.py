@@ -183,3 +183,26 @@ def test_the_learning_rate_falls_from_stage_to_stage_towards_the_input():
     assert {shares[id(p)] for p in head.parameters()} == {1.0}
     assert groups[0]["share"] == 1.0  # the journal shows the first group's learning rate
     assert {group["share"] for group in build(modules, Optimizer(), lr=1.0).param_groups} == {1.0}
+
+
+def test_an_encoder_inside_another_has_the_stages_of_the_outer_one():
+    class Inner(ImageEncoder):
+        def __init__(self):
+            super().__init__(4, 3, 8, 1)
+            self.first, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
+
+        def stages(self):
+            return [[self.first], [self.last]]
+
+    class Outer(ImageEncoder):
+        def __init__(self):
+            super().__init__(4, 3, 8, 1)
+            self.frames, self.after = Inner(), nn.Conv2d(4, 4, 1)
+
+        def stages(self):
+            return [[self.frames], [self.after]]
+
+    encoder = Outer()
+    groups = build([encoder], Optimizer(), lr=1.0, encoder_lr=0.1, layer_decay=0.5).param_groups
+    shares = {id(p): group["share"] for group in groups for p in group["params"]}
+    assert {shares[id(p)] for p in encoder.frames.parameters()} == {0.05}

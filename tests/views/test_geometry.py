@@ -3,11 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import interpolate, stats
 from torch.nn import functional as F
 
 from withhold import views
-from withhold.views.geometry import along, axis_weights, draw_crops, inverse_affine, warp
+from withhold.views.geometry import along, axis_weights, draw_crops, inverse_affine, thin_plate, warp
 
 
 def rng(seed=0):
@@ -142,6 +142,33 @@ def test_affine_without_ranges_is_the_identity_and_with_them_differs_by_sample()
     torch.testing.assert_close(views.affine(images, rng()), images, atol=1e-5, rtol=0)
     moved = views.affine(images, rng(), degrees=20, translate=0.1, scale=(0.8, 1.2), shear=0.1)
     assert len({tuple(view.flatten().tolist()) for view in moved}) == 8
+
+
+def test_a_thin_plate_is_scipys():
+    """Through the places that are moved, and between and around them as bent as it must be."""
+    moves = torch.randn(2, 4, 4, 2, generator=rng())
+    found = thin_plate(moves, 10, 12)
+
+    def middles(rows, columns):
+        y, x = ((2 * np.arange(length) + 1) / length - 1 for length in (rows, columns))
+        return np.stack(np.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2)
+
+    for one, field in zip(moves, found, strict=True):
+        theirs = interpolate.RBFInterpolator(middles(4, 4), one.reshape(-1, 2).numpy(), kernel="thin_plate_spline")
+        torch.testing.assert_close(
+            field.reshape(-1, 2).double(), torch.from_numpy(theirs(middles(10, 12))), atol=1e-3, rtol=0
+        )
+    torch.testing.assert_close(thin_plate(moves, 4, 4), moves, atol=1e-4, rtol=0)
+
+
+def test_an_image_is_bent_about_where_it_was():
+    """Of images that say where a pixel is from: 0.05 is the deviation, along each axis and in the middles of cells."""
+    place = torch.linspace(0, 1, 65)[:-1] + 1 / 128
+    images = torch.stack([place.expand(64, 64), place[:, None].expand(64, 64)]).expand(400, -1, -1, -1)
+    moved = views.affine(images, rng(), bend=0.05) - images
+    middles = moved[:, :, 24:41:16, 24:41:16]  # near the middles of the four cells in the middle
+    assert middles.std((0, 2, 3)).tolist() == pytest.approx([0.05, 0.05], rel=0.1)
+    assert middles.mean().item() == pytest.approx(0, abs=0.005)
 
 
 def test_shifts_are_whole_pixels_of_the_image_in_a_mirror():

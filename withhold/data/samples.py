@@ -55,11 +55,11 @@ class Samples:
     Attributes:
         parts: what else belongs to each item, by the names of `needs.PARTS`: {"mask": Samples of one channel,
             "targets": {column: Target}, "boxes": a Target of float32 [n, m, 4] ...}.
+        owners: of windows, the item that each was cut of; else the items themselves: int64 [n].
     """
 
     kind = "image"
     members: tuple["Samples", ...] = ()  # of joined ones: those of each kind
-    owners: np.ndarray  # of a series: the item that each window was cut of
 
     def __init__(
         self,
@@ -78,7 +78,8 @@ class Samples:
         self.skipped = [] if skipped is None else skipped
         self.fingerprint, self.source, self.unlabelled = fingerprint, source, unlabelled
         self._names = names
-        self.sources = np.arange(len(names) if rows is None else len(rows)) if sources is None else sources
+        self.owners = np.arange(len(names) if rows is None else len(rows))
+        self.sources = self.owners if sources is None else sources
         self.parts: dict[str, Any] = {}
 
     def __len__(self) -> int:
@@ -176,7 +177,7 @@ class Samples:
         labels = None if self.labels is None else self.labels[chosen]
         return self._with(
             rows=rows, labels=labels, fingerprint=self._derive(chosen.tobytes()), sources=self.sources[chosen],
-            parts=tree_map(lambda part: part.select(chosen), self.parts),
+            parts=tree_map(lambda part: part.select(chosen), self.parts), owners=np.arange(len(chosen)),
         )  # fmt: skip
 
     def measured(self) -> Shape:

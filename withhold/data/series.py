@@ -34,7 +34,6 @@ class Series(Samples):
     ):
         super().__init__(values, sources=sources, **about)
         self.spans, self.window, self.kind, self.rate = spans, window, kind, rate
-        self.owners = np.arange(len(spans))
         self.uncut: Series | None = None
 
     def __len__(self) -> int:
@@ -111,8 +110,7 @@ class Series(Samples):
 
     def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> Self:
         chosen = np.asarray(indices, dtype=np.int64)
-        kept = {"spans": self.spans[chosen], "owners": np.arange(len(chosen)), "uncut": None}
-        return super().select(chosen)._with(**kept)
+        return super().select(chosen)._with(spans=self.spans[chosen], uncut=None)
 
     def measured(self) -> Shape:
         if self.kind == "video":

@@ -8,6 +8,7 @@ from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from withhold.data import Feeder, Samples
+from withhold.evaluation.features import plain_batches
 from withhold.methods import Encoder
 from withhold.methods.transfer.finetune import Finetune
 from withhold.needs import parse
@@ -27,7 +28,7 @@ def train(
     device: torch.device,
     flip: float = 0.5,
 ) -> Finetune:
-    """Train a copy of `encoder` on labelled samples until it has seen `images`, counted with repeats.
+    """Train a copy of `encoder` on labelled samples until it has seen `images`, counted with repeats, in eval mode.
 
     Args:
         learned: whether it has learned before, and is fine-tuned; else it is trained from scratch.
@@ -45,4 +46,5 @@ def train(
         plan = Plan(steps=max(1, images // feeder.batch_size), seed=seed, **defaults.layerwise(learned))
         with tqdm(total=plan.steps, desc="training with labels", unit=" steps", delay=2, disable=None) as bar:
             fit(learner, feeder, plan, fabric=fabric, report=lambda row, _: bar.update(int(row["step"]) - bar.n))
+        learner.eval().finish(lambda: plain_batches([samples], device))
     return learner

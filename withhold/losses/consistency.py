@@ -26,6 +26,21 @@ def divergence(target: Tensor, scores: Tensor) -> Tensor:
     return F.kl_div(scores.log_softmax(1), target, reduction="none").sum(1)
 
 
+@float32
+def swapped_cross_entropy(targets: Tensor, scores: Tensor) -> Tensor:
+    """The mean cross-entropy of every view's scores with the target of every other view of the same item.
+
+    Source: Caron et al., NeurIPS 2020, equation 2, and ICCV 2021, equation 3.
+
+    Args:
+        targets: shares of the classes [g, n, k], of the first g views.
+        scores: [v, n, k], of all views; with one view there is no other (NaN).
+    """
+    (g, n, _), v = targets.shape, len(scores)
+    costs = -targets.flatten(1) @ scores.log_softmax(2).flatten(1).T / n
+    return (costs.sum() - costs.trace()) / (g * (v - 1))
+
+
 def sure_divergence(answers: Tensor, scores: Tensor, temperature: float, confidence: float) -> tuple[Tensor, Tensor]:
     """KL(sharpened answer || softmax(scores)), where an answer is sure (Xie et al., NeurIPS 2020).
 

@@ -5,7 +5,7 @@ import types
 from typing import Any
 
 from withhold.methods import answers
-from withhold.methods.base import Batch, Method, Optimizer, accuracy
+from withhold.methods.base import Batch, Method, Optimizer, accuracy, paired
 from withhold.methods.classifier import Classifier, ConsistencyTraining, SemiSupervised
 from withhold.methods.ranges import Count, Fraction, NonNegative, Positive, Probability, Range, Several, Share
 from withhold.methods.registry import build, card, configure, find, method, names, parameters
@@ -14,7 +14,7 @@ from withhold.nets import Encoder, ImageEncoder
 __all__ = [
     "Batch", "Classifier", "ConsistencyTraining", "Count", "Encoder", "Fraction", "ImageEncoder", "Method",
     "NonNegative", "Optimizer", "Positive", "Probability", "Range", "SemiSupervised", "Several", "Share", "accuracy",
-    "answers", "build", "card", "configure", "find", "method", "names", "parameters",
+    "answers", "build", "card", "configure", "find", "method", "names", "paired", "parameters",
 ]  # fmt: skip
 
 

@@ -48,7 +48,8 @@ class Method(nn.Module):
 
     Hooks, for methods that need more, in the order in which they run: `prepare` looks at the data before training, and
     again every `refresh` steps; in each step every one of the `players` takes its `turn`, then comes `after_step`;
-    `finish` ends the training. `apply_to` is what the trained method gives a person, `picture` what the report shows.
+    `finish` ends the training. `apply_to` is what the trained method gives a person, `says` what protocols measure of
+    it, `picture` what the report shows.
 
     Attributes:
         rng: the one source of randomness, a generator on the batch's device; the trainer seeds it before every step.
@@ -66,7 +67,7 @@ class Method(nn.Module):
     """
 
     channels: ClassVar[int | None] = None
-    optimizer: ClassVar[Optimizer | dict[str, Optimizer]] = Optimizer()
+    optimizer: Optimizer | dict[str, Optimizer] = Optimizer()
     batch_size: ClassVar[int | None] = None
     refresh: ClassVar[int | None] = None
     order: ClassVar[dict[str, Shuffled]] = {}
@@ -183,6 +184,14 @@ class Method(nn.Module):
         """
         raise UsageError(f"{self.name} gives embeddings only: use `withhold embed`.")
 
+    def says(self) -> dict[str, Callable[[Any], Tensor]]:
+        """What protocols measure of the trained method beside its encoder's features: functions of items as that takes.
+
+        "anomaly" gives [n], the larger the stranger an item is, and "points" gives places (x, y) in items, as shares of
+        their width and height [n, k, 2]. They need nothing that `prepare` makes.
+        """
+        return {}
+
     def picture(self, visible: Any, withheld: Any, predicted: Any = None) -> dict[str, Tensor | list[str]]:
         """A few samples for the report: columns of images float [n, c, h, w] in [0, 1], or of captions [n].
 
@@ -195,3 +204,12 @@ class Method(nn.Module):
 def accuracy(scores: Tensor, targets: Tensor) -> Tensor:
     """The share of rows of `scores` [n, k] whose largest entry is at `targets` [n]."""
     return (scores.argmax(1) == targets).float().mean()
+
+
+def paired(first: Tensor, second: Tensor, found: Tensor | None) -> dict[str, Tensor]:
+    """The picture of what was learned from pairs of views [n, c, h, w]: each first one, its partner, what was found.
+
+    Args:
+        found: which of the second views was taken for each first one's partner, int64 [n]; None where nothing was.
+    """
+    return {"seen": first, "other view": second} | ({} if found is None else {"said": second[found]})

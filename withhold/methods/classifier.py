@@ -1,6 +1,7 @@
 """Methods that learn to name classes, from a few labels and from what has none."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,10 @@ from torch import Tensor, nn
 from withhold import losses, nets, views
 from withhold.methods.answers import Class
 from withhold.methods.base import Method, accuracy
-from withhold.nets import Encoder
+from withhold.nets import Encoder, logistic
+
+MOST = 5000
+"""Windows that a head is fitted to before the training."""
 
 
 class Classifier(Method):
@@ -33,6 +37,32 @@ class Classifier(Method):
         """Whether its classes are those of labels."""
         return any(need.labelled for need in self.needs.values())
 
+    def fit_head(self, labelled: Any, weights: Tensor | None = None) -> None:
+        """Make the head a linear probe of the features that the encoder gives, in its mode, as it is.
+
+        So the first gradients do not undo what the encoder knows (LP-FT: Kumar et al., ICLR 2022). Features are scaled
+        by one deviation: with few labels the rarely active ones would outweigh all others.
+
+        Args:
+            labelled: a stream with labels, as `prepare` gets it.
+            weights: how much each class counts [k]; alike if None.
+        """
+        device = self.head.weight.device
+        rows = self.some(len(labelled), MOST)
+        labels, owners = (torch.as_tensor(part, device=device)[rows] for part in (labelled.labels, labelled.owners))
+        with torch.inference_mode():
+            parts = [self.encoder(items) for items in nets.batches(labelled, rows, device)]
+        features = torch.cat(parts)  # outside, so that it can be learned on
+        mean, deviation = logistic.moments(features, alike=True)
+        seed = torch.randint(2**31, (1,), generator=self.rng, device=device).item()
+        found, _ = logistic.probe(
+            (features - mean) / deviation, labels, len(self.classes), torch.Generator().manual_seed(int(seed)), owners,
+            weights,
+        )  # fmt: skip
+        weight = found.weight / deviation
+        self.head.weight.data.copy_(weight)
+        self.head.bias.data.copy_(found.bias - weight @ mean)
+
     def classify(self, items: Tensor) -> Tensor:
         """What the encoder takes -> the scores of the classes [n, k]: what the trained method says.
 
@@ -56,6 +86,8 @@ class Classifier(Method):
 class SemiSupervised(Classifier):
     """A classifier that learns from labelled images or texts and from unlabelled ones, to which it guesses answers.
 
+    Over an encoder that has learned before, its head starts as a linear probe, so that its first guesses are good ones.
+
     What it learns from goes through the network in one pass, so that batch normalisation sees one distribution. What it
     has learned is the moving average of its weights: a plain mean at first, until 1 / (1 - momentum) steps are behind
     it, so that a short run does not answer with what it started from (Tarvainen & Valpola, 2017).
@@ -75,6 +107,11 @@ class SemiSupervised(Classifier):
         self.weight, self.momentum, self.flip = weight, momentum, flip
         self.teacher = nets.Teacher(self.student())
         self.steps = 0  # a number and no buffer: reading one from a GPU would wait for it in every step
+
+    def prepare(self, labelled, unlabelled):
+        if self.encoder.learned:
+            self.fit_head(labelled)
+            self.teacher.update(self.student(), 0.0)
 
     def student(self) -> nn.Module:
         """From items to scores: what is trained, and what the average follows."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from withhold.errors import UsageError
-from withhold.nets.encoder import ImageEncoder
+from withhold.nets.encoder import ImageEncoder, layers
 
 
 class Adapter(ImageEncoder):
@@ -72,16 +72,42 @@ class Adapter(ImageEncoder):
         return out
 
 
-def stages(network: nn.Module) -> list[list[Any]]:
+def stages(network: nn.Module) -> list[list[nn.Module | nn.Parameter]]:
     """The longest row of blocks inside a network, what comes before it, and what comes after."""
     rows = [part for part in network.modules() if isinstance(part, nn.ModuleList | nn.Sequential)]
-    blocks = max(rows, key=len, default=nn.ModuleList())
-    inside = {id(parameter) for parameter in blocks.parameters()}
-    order = list(network.parameters())
-    first = next((place for place, parameter in enumerate(order) if id(parameter) in inside), len(order))
-    after = [parameter for parameter in order[first:] if id(parameter) not in inside]
-    found: list[list[Any]] = [order[:first], *([block] for block in blocks), after]
-    return [stage for stage in found if stage]
+    if not rows:
+        return [[network]]
+    blocks = max(rows, key=len)
+    before, after = _around(network, blocks)
+    found: list[list[nn.Module | nn.Parameter]] = [[]]
+    for stage in (before, *layers(blocks), after):
+        if _weighs(stage) and _weighs(found[-1]):
+            found.append([])
+        found[-1] += stage
+    return found
+
+
+def _weighs(stage: list[Any]) -> bool:
+    """Whether a stage has weights; what has none belongs to the one before it."""
+    return any(isinstance(part, nn.Parameter) or next(part.parameters(), None) is not None for part in stage)
+
+
+def _around(network: nn.Module, blocks: nn.Module) -> tuple[list[Any], list[Any]]:
+    """What `network` has before and after the blocks inside it: modules, and parameters that no module holds."""
+    if network is blocks:
+        return [], []
+    before: list[Any] = list(network.parameters(recurse=False))
+    after: list[Any] = []
+    side = before
+    for child in network.children():
+        if any(part is blocks for part in child.modules()):
+            first, last = _around(child, blocks)
+            before += first
+            after += last
+            side = after
+        else:
+            side.append(child)
+    return before, after
 
 
 def adapt(module: nn.Module, size: int, channels: int) -> ImageEncoder:

@@ -20,10 +20,12 @@ class Encoder(nn.Module):
     Attributes:
         kind: of the data that it encodes.
         default: the name of the encoder that a method takes which asks for this class; "" leaves it to the hardware.
+        learned: whether it came to its method with weights of an earlier training, such as published ones.
     """
 
     kind: ClassVar[str]
     default: ClassVar[str] = ""
+    learned: bool = False
 
     def __init__(self, dim: int):
         super().__init__()
@@ -62,7 +64,7 @@ class Encoder(nn.Module):
         return [list(self.children())]
 
 
-def layers(blocks: nn.Sequential) -> list[list[nn.Module | nn.Parameter]]:
+def layers(blocks: nn.Sequential | nn.ModuleList) -> list[list[nn.Module | nn.Parameter]]:
     """The stages of a sequence: each layer that has kernels, with the normalisation and the like behind it."""
     found: list[list[nn.Module | nn.Parameter]] = []
     for part in blocks:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class ChannelWise(nn.Module):
@@ -19,6 +20,17 @@ class ChannelWise(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         return torch.einsum("ncp,cpq->ncq", maps.flatten(2), self.weight).view_as(maps)
+
+
+class Prototypes(nn.Module):
+    """The cosines of features [n, dim] with `count` directions that are learned: [n, count]."""
+
+    def __init__(self, dim: int, count: int):
+        super().__init__()
+        self.weight = nn.Parameter(F.normalize(torch.randn(count, dim), dim=1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.normalize(features, dim=1) @ F.normalize(self.weight, dim=1).T
 
 
 def mlp(sizes: Sequence[int], *, norm: bool = True, last_norm: bool = False) -> nn.Sequential:

@@ -37,15 +37,29 @@ def images(name: str, size: int, channels: int, pretrained: bool = False, weight
         config.image_size, config.num_channels = size, channels
     model = _model(name, config, pretrained and weights)
     model = getattr(model, "vision_model", model)
-    processor = _processor(name)
     inputs = getattr(model.config, "num_channels", 3)
-    mean, std = processor.get("image_mean"), processor.get("image_std")
-    scale = {"mean": mean, "std": std} if mean and std and len(mean) == inputs else {}
+    said = _processor(name)
+    scale = _normalization(said, inputs) if said else {}
     patch = getattr(model.config, "patch_size", None)
     patch = patch if isinstance(patch, int) else None
     return measured(
-        f"hf:{name}", lambda: Adapter(_LastHiddenState(model), size, channels, inputs, patch, **scale), size
+        f"hf:{name}",
+        lambda: Adapter(
+            _LastHiddenState(model, said.get("do_flip_channel_order", False)), size, channels, inputs, patch, **scale
+        ),
+        size,
     )
+
+
+def _normalization(said: dict[str, Any], inputs: int) -> dict[str, Any]:
+    """The mean and deviation, of pixels in [0, 1], that a model's processor normalises its `inputs` channels with."""
+    unit = 255 * said.get("rescale_factor", 1 / 255) if said.get("do_rescale", True) else 255  # what white becomes
+    mean, std = (said.get(f"image_{name}") for name in ("mean", "std"))
+    if not said.get("do_normalize", bool(mean and std)):
+        mean, std = [0.0] * inputs, [1.0] * inputs
+    if not (mean and std and len(mean) == inputs):
+        return {}
+    return {"mean": [value / unit for value in mean], "std": [value / unit for value in std]}
 
 
 def texts(name: str, tokenizer: str, tokens: int, pretrained: bool = False, weights: bool = True) -> TextEncoder:
@@ -63,6 +77,8 @@ def keep(name: str, folder: Path) -> None:
 class TextAdapter(TextEncoder):
     """A model of token numbers, whose last hidden states are the features of the tokens; padding counts for nothing.
 
+    A text has the features of its own tokens: none stand for its beginning and its end.
+
     Args:
         name: what a person called it.
         tokens: in a window.
@@ -71,14 +87,15 @@ class TextAdapter(TextEncoder):
     def __init__(self, name: str, model: nn.Module, tokenizer: str, tokens: int):
         config: Any = model.config
         super().__init__(config.hidden_size, tokenizer)
-        self.model, self.tokens = model, getattr(config, "max_position_embeddings", tokens)
+        self.model, self.tokens = model, tokens
         if self.vocabulary > config.vocab_size:
             raise UsageError(
                 f"{name} knows {config.vocab_size:,} tokens, and the tokenizer has {self.vocabulary:,}: leave "
                 "tokenizer=... out, and it takes its own."
             )
-        if tokens > self.tokens:
-            raise UsageError(f"{name} reads {self.tokens} tokens at once, not {tokens}: give tokens={self.tokens}.")
+        most = getattr(config, "max_position_embeddings", tokens)
+        if tokens > most:
+            raise UsageError(f"{name} reads {most} tokens at once, not {tokens}: give tokens={most}.")
 
     def take(self, item):
         """A text -> its windows [n, tokens], padded."""
@@ -97,16 +114,20 @@ class TextAdapter(TextEncoder):
 
 
 class _LastHiddenState(nn.Module):
-    """What a model of Transformers gives beneath its heads, for images of any size that it can bear."""
+    """What a model of Transformers gives beneath its heads, for images of any size that it can bear.
 
-    def __init__(self, model: nn.Module):
+    Args:
+        reverse: whether it sees blue first.
+    """
+
+    def __init__(self, model: nn.Module, reverse: bool = False):
         super().__init__()
-        self.model = model
+        self.model, self.reverse = model, reverse
         resizable = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
         self.options = {"interpolate_pos_encoding": True} if resizable else {}
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.model(pixel_values=x, **self.options).last_hidden_state
+        return self.model(pixel_values=x.flip(1) if self.reverse else x, **self.options).last_hidden_state
 
 
 def _config(name: str) -> Any:
@@ -136,7 +157,14 @@ def _model(name: str, config: Any, weights: bool) -> Any:
 
     try:
         if weights:
-            return AutoModel.from_pretrained(name, trust_remote_code=False)
-        return AutoModel.from_config(config, trust_remote_code=False)
+            model = AutoModel.from_pretrained(name, trust_remote_code=False)
+        else:
+            model = AutoModel.from_config(config, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"Transformers has no model hf:{name} ({first_line(error)}): check the name.") from error
+    part: Any
+    for part in (model, getattr(model, "vision_model", None)):
+        pooler = getattr(part, "pooler", None)
+        if isinstance(pooler, nn.Module) and next(pooler.parameters(), None) is not None:
+            part.pooler = None  # a head, which nothing here asks
+    return model

@@ -26,13 +26,27 @@ class Linear(NamedTuple):
         return F.linear(x, self.weight, self.bias)
 
 
-def moments(bank: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation [d] of features [n, d]; a feature that does not vary beyond rounding has deviation one."""
+def moments(bank: Tensor, alike: bool = False) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [d] of features [n, d]; a feature that does not vary beyond rounding has deviation one.
+
+    Args:
+        alike: the deviation is that of all features together, a single number each time: few items do not tell how much
+            a feature varies that is rarely more than zero, and its own deviation would make it the largest of all.
+    """
     deviation, mean = torch.std_mean(bank, dim=0, correction=0)
+    if alike:
+        deviation = deviation.square().mean().sqrt().expand_as(mean)
     return mean, torch.where(deviation > 1e-6 * mean.abs(), deviation, 1.0)
 
 
-def fit(x: Tensor, labels: Tensor, classes: int, strength: float, start: Linear | None = None) -> Linear:
+def fit(
+    x: Tensor,
+    labels: Tensor,
+    classes: int,
+    strength: float,
+    start: Linear | None = None,
+    weights: Tensor | None = None,
+) -> Linear:
     """Minimise mean cross-entropy + strength / 2 * |weight|^2 by L-BFGS over all items at once.
 
     The bias is free. In scikit-learn's terms, C = 1 / (n * strength). After 100 steps it ends anyway: correlated
@@ -42,6 +56,7 @@ def fit(x: Tensor, labels: Tensor, classes: int, strength: float, start: Linear 
         x: float [n, d], standardised.
         labels: int64 [n].
         start: where to begin, such as the solution for a neighbouring strength; zero if None.
+        weights: how much each class counts [k]; alike if None.
     """
     start = start or Linear(x.new_zeros(classes, x.shape[1]), x.new_zeros(classes))
     with torch.enable_grad():
@@ -52,7 +67,7 @@ def fit(x: Tensor, labels: Tensor, classes: int, strength: float, start: Linear 
 
         def objective() -> Tensor:
             solver.zero_grad()
-            loss = F.cross_entropy(found(x), labels) + strength / 2 * found.weight.square().sum()
+            loss = F.cross_entropy(found(x), labels, weights) + strength / 2 * found.weight.square().sum()
             loss.backward()
             return loss
 
@@ -60,22 +75,33 @@ def fit(x: Tensor, labels: Tensor, classes: int, strength: float, start: Linear 
     return Linear(*(part.detach() for part in found))
 
 
-def probe(x: Tensor, labels: Tensor, classes: int, rng: torch.Generator) -> tuple[Linear, float]:
+def probe(
+    x: Tensor,
+    labels: Tensor,
+    classes: int,
+    rng: torch.Generator,
+    owners: Tensor | None = None,
+    weights: Tensor | None = None,
+) -> tuple[Linear, float]:
     """The fit to standardised features x [n, d] of the strength that a held-out part likes best, and that strength.
 
     Args:
         rng: draws the part; on the CPU.
+        owners: of windows, the item that each was cut of, int64 [n]: an item is held out whole.
+        weights: how much each class counts [k]; alike if None.
     """
-    kept, held = holdout(labels, HELD_OUT, rng)
+    kept, held = holdout(labels, HELD_OUT, rng, owners)
     if not len(held):
-        return fit(x, labels, classes, UNCHOSEN), UNCHOSEN
+        return fit(x, labels, classes, UNCHOSEN, weights=weights), UNCHOSEN
     order, cut = torch.cat([kept, held]), len(kept)  # a part is then a slice, not another copy
     x, labels = x[order], labels[order]
-    chosen, strength = choose(x[:cut], labels[:cut], x[cut:], labels[cut:], classes)
-    return fit(x, labels, classes, strength, start=chosen), strength
+    chosen, strength = choose(x[:cut], labels[:cut], x[cut:], labels[cut:], classes, weights)
+    return fit(x, labels, classes, strength, chosen, weights), strength
 
 
-def choose(x: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor, classes: int) -> tuple[Linear, float]:
+def choose(
+    x: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor, classes: int, weights: Tensor | None = None
+) -> tuple[Linear, float]:
     """The fit to `x` [n, d] whose cross-entropy on `held` [m, d] is least, and its strength.
 
     From strong to weak, each fit starts from the last; it ends when the held-out loss, which falls and then rises, has
@@ -83,8 +109,8 @@ def choose(x: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor, classes
     """
     last, best, best_loss = None, STRENGTHS[0], float("inf")
     for strength in STRENGTHS:
-        found = fit(x, labels, classes, strength, start=last)
-        loss = F.cross_entropy(found(held), held_labels).item()
+        found = fit(x, labels, classes, strength, last, weights)
+        loss = F.cross_entropy(found(held), held_labels, weights).item()
         if loss >= best_loss:
             break
         last, best, best_loss = found, strength, loss
@@ -92,8 +118,18 @@ def choose(x: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor, classes
     return last, best
 
 
-def holdout(labels: Tensor, fraction: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Indices of labels [n], kept and held out: `fraction` of each class is held, at least one item and never all."""
+def holdout(
+    labels: Tensor, fraction: float, rng: torch.Generator, owners: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Indices of labels [n], kept and held out: `fraction` of each class is held, at least one item and never all.
+
+    Of windows, whose `owners` [n] are the items, items are held out whole.
+    """
+    if owners is not None:
+        items, item = owners.unique(return_inverse=True)
+        _, held_items = holdout(labels.new_zeros(len(items)).scatter_(0, item, labels), fraction, rng)
+        held_out = torch.isin(item, held_items)
+        return (~held_out).nonzero()[:, 0], held_out.nonzero()[:, 0]
     kept, held = [], []
     for label in labels.unique():
         members = (labels == label).nonzero().squeeze(1)

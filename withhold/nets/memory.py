@@ -29,7 +29,12 @@ class Queue(nn.Module):
         keys = F.normalize(gather(keys).to(self.keys.dtype), dim=1)[-size:]
         places = (self.position + torch.arange(len(keys), device=keys.device)) % size
         self.keys.index_copy_(0, places, keys)
-        self.position.add_(len(keys)).remainder_(size)
+        self.position.add_(len(keys))
+
+    @property
+    def full(self) -> bool:
+        """Whether all random directions are replaced."""
+        return bool(self.position >= len(self.keys))
 
 
 class MemoryBank(nn.Module):

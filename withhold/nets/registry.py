@@ -125,6 +125,7 @@ def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = Tr
     built = builder(**start, **inputs)
     if pretrained:
         hold_statistics(built)
+        built.learned = weights
     if "size" in inputs and inputs["size"] < getattr(built, "stride", 1):
         raise UsageError(f"Images of {inputs['size']} pixels are too small for {name}: use {built.stride} or more.")
     return built

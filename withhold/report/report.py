@@ -270,7 +270,7 @@ def _title(result: dict[str, Any]) -> str:
         return f"{result['shots']} label{'s' if result['shots'] > 1 else ''} a class"
     name = PROTOCOLS.get(result["protocol"], _words(result["protocol"]))
     words = [name] if result["metric"] == "accuracy" else [name, result["metric"]]
-    words += [result["pooling"]] if "pooling" in result else []
+    words += [result[part] for part in ("by", "pooling") if part in result]
     return ", ".join(words + ["whitened"] * result.get("whitened", False))
 
 

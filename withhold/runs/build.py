@@ -181,6 +181,7 @@ def build_encoder(config: dict[str, Any], seed: int, begin: bool = True) -> Enco
     if begin and "start" in config:
         try:
             encoder.load_state_dict(load_file(config["start"]))
+            encoder.learned = True
         except (SafetensorError, RuntimeError, OSError) as error:
             raise UsageError(
                 f"The weights in {config['start']} do not go with {config['name']} for this input: leave --size and "

@@ -16,7 +16,7 @@ from torch import nn
 from withhold import data, evaluation, nets, outside
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
-from withhold.methods import Classifier, Encoder
+from withhold.methods import Classifier, Encoder, Method
 from withhold.nets.registry import lend
 from withhold.runs.build import build_encoder, load_stream
 from withhold.runs.metadata import digest
@@ -77,12 +77,21 @@ class Embedder:
 
     def untrained(self) -> Encoder:
         """The same encoder with fresh weights: the control."""
-        fresh = {name: value for name, value in self.config["encoder"].items() if name != "start"}
-        return build_encoder(fresh | {"pretrained": False}, self.seed)
+        return build_encoder(self.fresh, self.seed)
+
+    @property
+    def fresh(self) -> dict[str, Any]:
+        """How the encoder is built, without the weights that it started from."""
+        kept = {name: value for name, value in self.config["encoder"].items() if name != "start"}
+        return kept | {"pretrained": False}
 
     def controls(self) -> dict[str, Encoder]:
         """What it is measured beside, by the names of the rows."""
         return {"untrained": self.untrained()}
+
+    def methods(self) -> dict[str, Method]:
+        """What encoders are a part of that says something which protocols measure, by the names of the rows."""
+        return {self.row: self.classifier} if self.classifier else {}
 
     def learned(self) -> list[Samples] | None:
         """What its batch statistics are of, for `evaluation.evaluate`."""
@@ -181,7 +190,7 @@ class Embedder:
         self.suit(source)
         options: dict[str, Any] = {
             "controls": self.controls(), "learned": self.learned(), "seed": self.seed, "device": defaults.device(),
-            "supervised": supervised, "classifier": self.classifier, "row": self.row, "budget": budget,
+            "supervised": supervised, "methods": self.methods(), "row": self.row, "budget": budget,
             "flip": self.flip, "report": report,
         }  # fmt: skip
         taken = [evaluation.find(name).takes for name in protocols]

@@ -156,6 +156,13 @@ class Run(Embedder):
         began = self.config["encoder"]["pretrained"] or "start" in self.config["encoder"]
         return super().controls() | ({"start": self.start()} if began else {})
 
+    def methods(self):
+        """The trained method; and where it says something besides classes, one with fresh weights."""
+        if self.cls.says is Method.says:
+            return super().methods()
+        fresh = build_method(self.cls, self.fresh, self.config["parameters"], self.seed, self.config)
+        return {"trained": self.method, "untrained": fresh}
+
     def learned(self):
         """What it was trained on; None where that is not there any more as it was."""
         reason = "have changed"
@@ -218,6 +225,9 @@ class Run(Embedder):
             self.rows(), method=self.config["method"], takes=[name for name, can in remedies.items() if can],
             began=self.config.get("began"), taught=any(row["stream"] != BEFORE for row in read_told(self.folder)),
         )  # fmt: skip
+        kept = self.config.get("outcome", {}).get("kept")
+        if kept is not None:
+            found.append(f"The encoder became worse after step {kept:,}, whose weights are kept: lower --encoder-lr.")
         for name, rows in evaluation.by_data(self.results()).items():
             linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}
             for control, network, remedy in (

@@ -197,11 +197,14 @@ def _train(
         outcome = training.fit(
             learner, feeder, options, seconds=left(options, began), fabric=fabric, folder=folder,
             look=lambda encoder: monitoring.look(encoder, *watched), report=progress,
+            best=training.Best(folder / "checkpoints" / "best.ckpt", config["began"]) if config["began"] else None,
         )  # fmt: skip
     except Exception:
         if not resume and not (folder / "metrics.csv").exists():  # it has not begun: there is nothing to go on with
             (folder / "config.json").unlink(missing_ok=True)
         raise
+    if outcome.kept is not None:
+        log.info("the encoder was better at step %s, whose weights are kept", f"{outcome.kept:,}")
     _finish(folder, learner, streams, config, outcome, fabric)
     fabric.barrier()
     return Run(folder, held=list(streams.values()))
@@ -257,6 +260,7 @@ def _finish(
         "steps": outcome.steps,
         "seconds": last["seconds"],
         "items_per_second": outcome.steps * items / max(last["seconds"], 1e-9),
+        "kept": outcome.kept,
         "metrics": {name: value for name, value in last.items() if name not in ("step", "seconds", "waiting", "lr")},
     }
     write_json(folder / "config.json", config)

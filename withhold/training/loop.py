@@ -20,6 +20,7 @@ from withhold.methods import Batch, Method
 from withhold.options import Plan
 from withhold.training import checkpoint, defaults
 from withhold.training.allocator import keep_memory
+from withhold.training.best import Best
 from withhold.training.journal import Journal, Row
 from withhold.training.optimizers import adapt, build, clip, peak_lr, schedule
 from withhold.training.pace import pace
@@ -37,10 +38,14 @@ logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it would
 
 @dataclass
 class Outcome:
-    """What `fit` gives back: how many steps were done, and the journal's rows."""
+    """What `fit` gives back: how many steps were done, the journal's rows, and of what step the weights are kept.
+
+    The last is None where these are the last ones.
+    """
 
     steps: int
     rows: list[Row]
+    kept: int | None = None
 
 
 def fit(
@@ -52,6 +57,7 @@ def fit(
     fabric: Fabric | None = None,
     folder: Path | None = None,
     look: Callable[[nn.Module], Row] | None = None,
+    best: Best | None = None,
     report: Callable[[Row, int], None] | None = None,
     every: float = 60.0,
 ) -> Outcome:
@@ -61,6 +67,7 @@ def fit(
         seconds: what is left for it of the plan's minutes; None for all of them.
         look: measures the encoder, at the end and up to twenty times before, as often as a twentieth of the time
             allows; its numbers enter the journal.
+        best: keeps the best state that `look` sees, which the method has in the end.
         report: told every row of the journal and the number of steps planned.
         every: seconds between checkpoints.
 
@@ -86,6 +93,8 @@ def fit(
     began = time.perf_counter()
     if saved is None:
         prepare(method, batches.streams, mix(plan.seed, 0, 0))
+        if best is not None:
+            best.see(0, best.began, method)
     prepared = time.perf_counter() - began
     own = method.optimizer if isinstance(method.optimizer, dict) else dict.fromkeys(method.players(), method.optimizer)
     recipes = {player: adapt(own[player], plan.optimizer, plan.lr, plan.weight_decay) for player in method.players()}
@@ -182,7 +191,8 @@ def fit(
             step += 1
 
             # Several ranks must end at the same step: they look whether one was asked to only where they meet.
-            if step % log_every == 0 or step == steps or (fabric.world_size == 1 and terminated.is_set()):
+            due = best is not None and best.due(step, steps)
+            if step % log_every == 0 or step == steps or due or (fabric.world_size == 1 and terminated.is_set()):
                 signalled = torch.tensor(float(terminated.is_set()), device=fabric.device)
                 here = torch.stack([*sums.values(), signalled]) / (step - logged)
                 # Over all ranks, so that each sees the loss that is not finite on one, and none waits for it in vain.
@@ -198,12 +208,14 @@ def fit(
                 }  # fmt: skip
                 bad = [name for name, value in means.items() if name.endswith("loss") and not math.isfinite(value)]
                 in_time = looked + 2 * look_took <= LOOKS * trained  # this one, and the last one
-                if look is not None and not bad and (step == steps or (step % look_every == 0 and in_time)):
+                if look is not None and not bad and (step == steps or due or (step % look_every == 0 and in_time)):
                     began = time.perf_counter()
                     row |= look(method.encoder)
                     look_took = time.perf_counter() - began
                     looked += look_took
                     method.train()
+                    if best is not None and (due or step == steps):
+                        best.see(step, row, method)
                 journal.add(row)
                 if report is not None:
                     report(row, steps)
@@ -223,4 +235,4 @@ def fit(
                     fabric.barrier()
                     terminated.set()  # on every rank, whichever was asked
                     break
-    return Outcome(steps, journal.rows)
+    return Outcome(steps, journal.rows, best.restore(method) if best is not None and step == steps else None)

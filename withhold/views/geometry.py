@@ -9,6 +9,9 @@ from torch.nn import functional as F
 from withhold.views.precision import precise
 from withhold.views.random import chance, uniform, where
 
+CELLS = 4
+"""Along each side of a plate that is bent."""
+
 
 def flip(images: Tensor, rng: torch.Generator, probability: float = 0.5) -> Tensor:
     """Images [n, c, h, w] -> the same, each mirrored left to right with `probability`."""
@@ -97,17 +100,41 @@ def along(images: Tensor, weights: Tensor, first: Tensor) -> Tensor:
     return (seen.reshape(n, -1, window, g * m).float().mT @ weights.mT).transpose(1, 2)
 
 
-def warp(images: Tensor, matrices: Tensor) -> Tensor:
+def warp(images: Tensor, matrices: Tensor, moved: Tensor | None = None) -> Tensor:
     """Images float [n, c, h, w] -> the same size, black where a view reaches outside of its image.
 
-    Matrices [n, 2, 3] lead from places in the view to places in the image, in pixels from the centre (x, y).
+    Matrices [n, 2, 3] lead from places in the view to places in the image, in pixels from the centre (x, y). What is
+    `moved` [n, h, w, 2] is added to these, in halves of the image's width and height.
     """
     h, w = images.shape[2:]
     half = matrices.new_ones(2, 1)
     half[0] *= w / 2
     half[1] *= h / 2
     scaled = torch.cat([matrices[:, :, :2] * half.T / half, matrices[:, :, 2:] / half], 2)
-    return F.grid_sample(images, F.affine_grid(scaled, list(images.shape), align_corners=False), align_corners=False)
+    grid = F.affine_grid(scaled, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid if moved is None else grid + moved, align_corners=False)
+
+
+def thin_plate(moves: Tensor, height: int, width: int) -> Tensor:
+    """How every pixel of a plate moves of which the cells of a grid are moved: [n, g, g, k] -> [n, height, width, k].
+
+    The plate is bent as little as it can be (Bookstein, TPAMI 1989).
+    """
+    n, rows, columns, k = moves.shape
+
+    def places(*lengths: int) -> Tensor:
+        """The middles of cells, from -1 to 1 over the whole plate: [cells, 2]."""
+        return torch.cartesian_prod(*((2 * torch.arange(m, device=moves.device) + 1) / m - 1 for m in lengths))
+
+    def terms(points: Tensor, controls: Tensor) -> tuple[Tensor, Tensor]:
+        square = (points[:, None] - controls).square().sum(2)
+        return torch.special.xlogy(square, square), F.pad(points, (1, 0), value=1.0)
+
+    controls = places(rows, columns)
+    bent, flat = terms(controls, controls)
+    system = torch.cat([torch.cat([bent, flat], 1), F.pad(flat.T, (0, 3))])
+    weights = torch.linalg.solve(system, F.pad(moves.flatten(1, 2), (0, 0, 0, 3)))
+    return (torch.cat(terms(places(height, width), controls), 1) @ weights).view(n, height, width, k)
 
 
 def inverse_affine(turn: Tensor, scale: Tensor, shear_x: Tensor, shear_y: Tensor, move: Tensor) -> Tensor:
@@ -135,13 +162,17 @@ def affine(
     translate: float = 0.0,
     scale: tuple[float, float] = (1.0, 1.0),
     shear: float = 0.0,
+    bend: float = 0.0,
 ) -> Tensor:
-    """Images float [n, c, h, w] -> turned, moved, scaled and sheared at random, in one resampling; black outside.
+    """Images float [n, c, h, w] -> turned, moved, scaled, sheared and bent at random, in one resampling; black outside.
 
     `degrees`, `translate` (a share of the image's side) and `shear` (along x, in pixels per pixel) are the largest to
-    either side, `scale` the smallest and largest factor.
+    either side, `scale` the smallest and largest factor. `bend` is how far the middles of 4 x 4 cells stray from there,
+    as a deviation and a share of the image's side; between them a view is a thin plate.
     """
     n, _, h, w = images.shape
     turn, slant = uniform(n, -degrees, degrees, rng), uniform(n, -shear, shear, rng)
     move = torch.stack([uniform(n, -translate * side, translate * side, rng) for side in (w, h)], 1)
-    return warp(images, inverse_affine(turn, uniform(n, *scale, rng), slant, torch.zeros_like(slant), move))
+    matrices = inverse_affine(turn, uniform(n, *scale, rng), slant, torch.zeros_like(slant), move)
+    moves = 2 * bend * torch.randn(n, CELLS, CELLS, 2, generator=rng, device=rng.device) if bend else None
+    return warp(images, matrices, None if moves is None else thin_plate(moves, h, w))

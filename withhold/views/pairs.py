@@ -34,8 +34,14 @@ def overlay(images: Tensor, maps: Tensor) -> Tensor:
     """Images float [n, c, h, w] in [0, 1] in grey, and over them in red maps [n, 1, h', w'], each from its least value
     to its largest -> float [n, 3, h, w] in [0, 1]."""
     grey = images if images.shape[1] == 1 else lightness(images)
-    heat = F.interpolate(maps.float(), images.shape[2:], mode="bilinear")
+    heat = stretch(maps, images.shape[2:])
+    return torch.cat([torch.maximum(grey, heat), grey * (1 - heat), grey * (1 - heat)], dim=1)
+
+
+@precise
+def stretch(maps: Tensor, size: torch.Size) -> Tensor:
+    """Maps [n, 1, h', w'] -> [n, 1, h, w] of `size` (h, w), each from 0 at its least value to 1 at its largest."""
+    heat = F.interpolate(maps.float(), size, mode="bilinear")
     low, high = heat.aminmax(dim=2, keepdim=True)
     low, high = low.amin(3, keepdim=True), high.amax(3, keepdim=True)
-    heat = (heat - low) / (high - low).clamp(min=1e-6)
-    return torch.cat([torch.maximum(grey, heat), grey * (1 - heat), grey * (1 - heat)], dim=1)
+    return (heat - low) / (high - low).clamp(min=1e-6)

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from withhold.evaluation.features import scores
 from withhold.evaluation.task import Task
+from withhold.methods import Classifier
 
 MOST = 20_000
 """Training items that k-means looks at."""
@@ -24,7 +25,10 @@ def measure(task: Task) -> list[dict]:
     """
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-    found = _k_means(task) if task.classifier is None else scores(task.classifier, task.test, device=task.device)
+    if isinstance(task.method, Classifier):
+        found = scores(task.method, task.test, device=task.device)
+    else:
+        found = _k_means(task)
     truth, clusters = task.truth.cpu(), found.argmax(1).cpu()
     about = {"clusters": found.shape[1]}
     return [

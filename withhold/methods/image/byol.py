@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from withhold import losses, nets, views
-from withhold.methods import Count, ImageEncoder, Method, Range, method
+from withhold.methods import Count, ImageEncoder, Method, Range, method, paired
 
 
 @method(paper="Grill et al., NeurIPS 2020", needs={"images": "image"}, family="distil")
@@ -70,7 +70,4 @@ class BYOL(Method):
 
     def picture(self, seen, targets, predicted=None):
         others = seen.roll(len(seen) // 2, 0)
-        columns = {"seen": seen, "other view": others}
-        if predicted is not None:
-            columns["said"] = others[self.nearest(predicted, targets)]
-        return columns
+        return paired(seen, others, None if predicted is None else self.nearest(predicted, targets))

@@ -3,7 +3,7 @@
 import torch
 
 from withhold import losses, nets, views
-from withhold.methods import Count, Fraction, ImageEncoder, Method, Optimizer, Several, method
+from withhold.methods import Count, Fraction, ImageEncoder, Method, Optimizer, Several, method, paired
 
 
 @method(paper="Balestriero & LeCun, arXiv 2511.08544, 2025", needs={"images": "image"}, family="distil")
@@ -63,8 +63,5 @@ class LeJEPA(Method):
         return ((1 - self.balance) * disagreement + self.balance * losses.sigreg_of_noise(scale, n)).min()
 
     def picture(self, seen, shown, embedded=None):
-        first, second = seen.unflatten(0, (self.views, -1))[:2]
-        columns = {"seen": first, "other view": second}
-        if embedded is not None:
-            columns["said"] = second[losses.nearest(*embedded.unflatten(0, (self.views, -1))[:2])]
-        return columns
+        n = len(seen) // self.views
+        return paired(*seen.split(n)[:2], None if embedded is None else losses.nearest(*embedded.split(n)[:2]))

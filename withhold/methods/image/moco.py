@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import losses, nets, views
-from withhold.methods import Count, ImageEncoder, Method, Positive, Share, method
+from withhold.methods import Count, ImageEncoder, Method, Positive, Share, method, paired
 
 
 @method(paper="He et al., CVPR 2020; version 2: Chen et al., 2020", needs={"images": "image"}, family="contrast")
@@ -84,7 +84,4 @@ class MoCo(Method):
 
     def picture(self, seen, withheld, queries=None):
         other, keys = withheld
-        columns = {"seen": seen, "other view": other}
-        if queries is not None:
-            columns["said"] = other[(F.normalize(queries.float(), dim=1) @ keys.T).argmax(1)]
-        return columns
+        return paired(seen, other, None if queries is None else losses.nearest(F.normalize(queries, dim=1), keys))

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from withhold import losses, nets, views
-from withhold.methods import Count, ImageEncoder, Method, NonNegative, Positive, Range, accuracy, method
+from withhold.methods import Count, ImageEncoder, Method, NonNegative, Positive, Range, accuracy, method, paired
 
 
 @method(paper="Chen, Kornblith, Norouzi & Hinton, ICML 2020", needs={"images": "image"}, family="contrast")
@@ -69,7 +69,4 @@ class SimCLR(Method):
         return (unit @ unit.T).fill_diagonal_(-2)
 
     def picture(self, seen, partners, embedded=None):
-        columns = {"seen": seen, "other view": seen[partners]}
-        if embedded is not None:
-            columns["said"] = seen[self.similarities(embedded).argmax(1)]
-        return columns
+        return paired(seen, seen[partners], None if embedded is None else self.similarities(embedded).argmax(1))

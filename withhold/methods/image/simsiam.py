@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from withhold import losses, nets, views
-from withhold.methods import Count, ImageEncoder, Method, Optimizer, method
+from withhold.methods import Count, ImageEncoder, Method, Optimizer, method, paired
 
 
 @method(paper="Chen & He, CVPR 2021", needs={"images": "image"}, family="distil")
@@ -52,9 +52,8 @@ class SimSiam(Method):
         }
 
     def picture(self, seen, partners, predicted=None):
-        first, second = seen.chunk(2)
-        columns = {"seen": first, "true": second}
-        if predicted is not None:
-            said, embedded = predicted
-            columns["said"] = second[losses.nearest(said.chunk(2)[0], F.normalize(embedded.float(), dim=1).chunk(2)[1])]
-        return columns
+        if predicted is None:
+            return paired(*seen.chunk(2), None)
+        said, embedded = predicted
+        targets = F.normalize(embedded, dim=1).roll(len(partners), 0)
+        return paired(*seen.chunk(2), losses.nearest(said.chunk(2)[0], targets.chunk(2)[0]))

@@ -57,6 +57,7 @@ class UDAText(ConsistencyTraining):
 
     def prepare(self, labelled, unlabelled):
         """How often words occur in the unlabelled texts, and in how few of them."""
+        super().prepare(labelled, unlabelled)
         self.frequencies.copy_(self.encoder.occurrences(unlabelled))
         self.idf.copy_((len(unlabelled.items) / self.encoder.spread(unlabelled).clamp(min=1)).log())
 

@@ -14,6 +14,7 @@ from withhold.methods import (
     Count,
     Encoder,
     NonNegative,
+    Optimizer,
     Positive,
     Probability,
     Range,
@@ -21,10 +22,6 @@ from withhold.methods import (
     accuracy,
     method,
 )
-from withhold.nets import logistic
-
-MOST = 5000
-"""Windows that the head is fitted to before the training."""
 
 
 @method(
@@ -35,7 +32,7 @@ MOST = 5000
 class Finetune(Classifier):
     """Withholds the label; predicts it from a light view of the item, going on from what the encoder has learned.
 
-    The head starts as the linear probe of the encoder as it is, so that its first gradients do not undo what the
+    The head starts as a linear probe of the encoder as it is, so that its first gradients do not undo what the
     encoder knows. With all stages frozen it stays a probe, and sees the items as they are. An encoder with fresh
     weights is trained from scratch: the control of He, Girshick & Dollar (ICCV 2019), which needs more steps. Learning
     rates by stage are options of the training: `--encoder-lr` and `--layer-decay`.
@@ -48,8 +45,8 @@ class Finetune(Classifier):
         mixup: of two items, how even the shares are that are mixed: the parameter of a Beta distribution; 0 mixes none.
             Texts cannot be mixed.
         balance: whether all classes count alike, whatever their number of items.
-        l2_sp: weight of half the squared distance from the weights at the start (L2-SP: Li, Grandvalet & Davoine,
-            ICML 2018); it does not hold the head.
+        l2_sp: weight of half the squared distance from the weights at the start, which takes the place of weight decay
+            (L2-SP: Li, Grandvalet & Davoine, ICML 2018); it does not hold the head.
         flip: probability that a view of images is a mirror image; 0 for digits and letters.
         frames: of a clip.
         fps: frames a second.
@@ -93,6 +90,7 @@ class Finetune(Classifier):
                 nets.hold_statistics(part)
         self.register_buffer("shares", torch.full((len(classes),), 1 / len(classes)))
         if l2_sp:
+            self.optimizer = Optimizer(weight_decay=0.0)
             self.register_buffer("start", self.tuned().detach())
 
     def train(self, mode: bool = True):
@@ -109,21 +107,11 @@ class Finetune(Classifier):
         return torch.cat([*weights, self.head.weight.new_zeros(0)])
 
     def prepare(self, labelled):
-        """Count the classes, and fit the head to the features that the encoder gives, in training mode, as it is."""
+        """Count the classes, and fit the head."""
         labels = torch.as_tensor(labelled.labels, device=self.head.weight.device)
         self.shares.copy_(labels.bincount(minlength=len(self.classes)) / len(labels))
         if self.probe:
-            rows = self.some(len(labelled), MOST)
-            with torch.inference_mode():
-                parts = [self.encoder(items) for items in nets.batches(labelled, rows, labels.device)]
-            features = torch.cat(parts)  # outside, so that it can be learned on
-            mean, deviation = logistic.moments(features)
-            seed = torch.randint(2**31, (1,), generator=self.rng, device=labels.device).item()
-            held_out = torch.Generator().manual_seed(int(seed))
-            found, _ = logistic.probe((features - mean) / deviation, labels[rows], len(self.classes), held_out)
-            weight = found.weight / deviation
-            self.head.weight.data.copy_(weight)
-            self.head.bias.data.copy_(found.bias - weight @ mean)
+            self.fit_head(labelled, self.weights())
 
     def withhold(self, labelled):
         """What `data` gives of a batch, and labels [n] -> light views; shares of the classes [n, k].
@@ -161,7 +149,8 @@ class Finetune(Classifier):
         """How much each class counts [k], one on average over the items."""
         if not self.balance:
             return torch.ones_like(self.shares)
-        return 1 / (self.shares * len(self.classes)).clamp(min=1e-6) * (self.shares > 0)
+        found = self.shares > 0
+        return torch.where(found, 1 / (self.shares * found.sum()), 0.0)
 
     def picture(self, seen, targets, scores=None):
         labels = targets if self.mixup else targets.argmax(1)

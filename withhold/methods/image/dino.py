@@ -1,0 +1,106 @@
+"""DINO."""
+
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from withhold import losses, nets, views
+from withhold.methods import Count, ImageEncoder, Method, Optimizer, Positive, Range, Share, accuracy, method, paired
+
+
+@method(paper="Caron et al., ICCV 2021", needs={"images": "image"}, family="distil")
+class DINO(Method):
+    """Withholds what a slow teacher says of a large crop of the image; predicts it from every other crop.
+
+    Teacher and student say how much a crop belongs to each of some learned prototypes. There are two shortcuts: the
+    teacher may always say the same prototype, or all of them alike. Centring guards against the first (the mean scores
+    are subtracted), sharpening against the second (a low temperature); each alone would lead into the other shortcut.
+    The term "entropy" is that of the teacher's answers: 0 after the first shortcut, the logarithm of the number of
+    prototypes after the second.
+    The teacher sees two large crops. The student sees those and small ones of half the size. The learning rate's
+    warm-up takes the place of a first epoch with frozen prototypes.
+
+    Args:
+        prototypes: how many there are.
+        local_views: small crops of an image; by default 2 from 64 pixels on, and none of smaller images.
+        momentum: share of itself that the teacher keeps in a step at the start; it rises to 1 along a cosine.
+        temperature: of the student's softmax.
+        teacher_temperature: of the teacher's softmax, lower than the student's; above 0.06 it may fail.
+        projection: length of the embeddings that are compared with the prototypes.
+        hidden: width of the projector.
+    """
+
+    optimizer = Optimizer(lr=1e-3, weight_decay=0.04)
+
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        prototypes: Count = 1024,
+        local_views: Annotated[int, Range(least=0)] | None = None,
+        momentum: Share = 0.99,
+        temperature: Positive = 0.1,
+        teacher_temperature: Positive = 0.04,
+        projection: Count = 128,
+        hidden: Count = 512,
+    ):
+        super().__init__(encoder)
+        self.local_views = 2 * (encoder.size >= 64) if local_views is None else local_views
+        self.momentum = momentum
+        self.temperature, self.teacher_temperature = temperature, teacher_temperature
+        projector = nets.mlp((encoder.dim, hidden, hidden, projection))
+        self.head = nn.Sequential(projector, nets.Prototypes(projection, prototypes))
+        self.teacher = nets.Teacher(self.student())
+        self.register_buffer("centre", torch.zeros(prototypes))
+        self.fresh: list[Tensor] = []  # the teacher's scores of this step, by which `after_step` moves the centre
+
+    def student(self) -> nn.Module:
+        """Images to scores of the prototypes: what the teacher follows."""
+        return nn.Sequential(self.encoder, self.head)
+
+    def withhold(self, images):
+        """uint8 [n, c, h, w] -> large crops [2n, c, size, size], small ones; the teacher's shares [2n, prototypes]."""
+        size = self.encoder.size
+        seen = [views.asymmetric_pair(images, self.rng, size=size, crop=(0.4, 1.0))]
+        if self.local_views:
+            again = images.repeat(self.local_views, 1, 1, 1)
+            seen.append(views.distort(again, self.rng, size=size // 2, crop=(0.05, 0.4)))
+        scores = self.teacher(seen[0]).float()
+        if self.training:
+            self.fresh.append(scores)
+        return seen, ((scores - self.centre) / self.teacher_temperature).softmax(1)
+
+    def predict(self, seen):
+        """-> scores of the prototypes [v * n, prototypes], of the large crops first."""
+        return torch.cat([self.student()(crops) for crops in seen])
+
+    def loss(self, scores, shares):
+        scores, said = scores.unflatten(0, (-1, len(shares) // 2)) / self.temperature, shares.unflatten(0, (2, -1))
+        return {
+            "loss": losses.swapped_cross_entropy(said, scores),
+            "accuracy": accuracy(scores[1], said[0].argmax(1)),
+            "trivial": torch.special.entr(shares.mean(0)).sum(),
+            "entropy": torch.special.entr(shares).sum(1).mean(),
+        }
+
+    def after_step(self):
+        self.teacher.update(self.student(), nets.cosine_momentum(self.momentum, self.progress))
+        self.centre.lerp_(losses.gather(torch.cat(self.fresh)).mean(0), 0.1)
+        self.fresh.clear()
+
+    def picture(self, seen, shares, scores=None):
+        """In "where", a crop is bright where the student sees the prototype that it says."""
+        first, second = seen[0].chunk(2)
+        if scores is None:
+            return paired(first, second, None)
+        scores = scores[: len(first)]
+        found = losses.nearest((scores / self.temperature).softmax(1), shares.chunk(2)[1])
+        where = views.stretch(self.places(first, scores.argmax(1)), first.shape[2:])
+        return paired(first, second, found) | {"where": first * where}
+
+    def places(self, images, prototypes):
+        """Scores of one of the `prototypes` [n] for each of the images at every place of its map [n, 1, h, w]."""
+        maps = self.encoder.maps(images)
+        scores = self.head(maps.permute(0, 2, 3, 1).flatten(0, 2)).unflatten(0, (len(maps), -1))
+        chosen = prototypes[:, None, None].expand(-1, scores.shape[1], 1)
+        return scores.gather(2, chosen).view(-1, 1, *maps.shape[2:])

@@ -1,0 +1,110 @@
+"""SwAV."""
+
+import math
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from withhold import losses, nets, views
+from withhold.methods import Count, ImageEncoder, Method, Optimizer, Positive, Range, accuracy, method, paired
+
+
+@method(paper="Caron et al., NeurIPS 2020", needs={"images": "image"}, family="cluster")
+class SwAV(Method):
+    """Withholds to which cluster a large crop of the image belongs; predicts it from every other crop of it.
+
+    Each cluster has a learned prototype. To put all images into one would be the shortcut: a batch is divided evenly
+    among the prototypes, as far as it fits (the Sinkhorn algorithm). A batch that is small beside their number is
+    divided together with earlier images from a queue, once that is full. It holds first crops, which serve for both,
+    since both are made alike. Small crops, of half the size, predict and are not predicted. The learning rate's warm-up
+    takes the place of a first epoch with frozen prototypes. Unlike the paper's, the projector's output is normalised
+    over the batch, so that more prototypes are used from the start. In several processes, all batches are divided
+    together.
+
+    Args:
+        prototypes: how many there are.
+        queue: how many earlier images a batch is divided with.
+        local_views: small crops of an image; by default 2 from 64 pixels on, and none of smaller images.
+        temperature: of the softmax over the prototypes.
+        smoothness: of the division; a higher one lets an image belong to several clusters.
+        projection: length of the embeddings that are compared with the prototypes.
+        hidden: width of the projector.
+    """
+
+    optimizer = Optimizer(lr=1e-3)
+    compares = True
+
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        prototypes: Count = 256,
+        queue: Count = 1024,
+        local_views: Annotated[int, Range(least=0)] | None = None,
+        temperature: Positive = 0.1,
+        smoothness: Positive = 0.05,
+        projection: Count = 128,
+        hidden: Count = 512,
+    ):
+        super().__init__(encoder)
+        self.local_views = 2 * (encoder.size >= 64) if local_views is None else local_views
+        self.temperature, self.smoothness = temperature, smoothness
+        self.projector = nets.mlp((encoder.dim, hidden, projection), last_norm=True)
+        self.prototypes = nets.Prototypes(projection, prototypes)
+        self.queue = nets.Queue(queue, projection)
+        self.fresh: list[Tensor] = []  # embeddings of this step, which `after_step` enqueues
+
+    def withhold(self, images):
+        """uint8 [n, c, h, w] -> large crops [2n, c, size, size], small ones; which second one goes with each first."""
+        size = self.encoder.size
+        crops = views.multi_crop(
+            images, self.rng, local_views=self.local_views, sizes=(size, size // 2), jitter=(0.4, 0.4, 0.4, 0.1)
+        )
+        seen = [torch.cat(part) for part in (crops[:2], crops[2:]) if part]
+        return seen, torch.arange(len(images), device=images.device)
+
+    def predict(self, seen):
+        """-> embeddings [v * n, projection], of the large crops first."""
+        return torch.cat([self.projector(self.encoder(crops)) for crops in seen])
+
+    def loss(self, embedded, partners):
+        n = len(partners)
+        if self.training:
+            self.fresh.append(embedded[:n].detach())
+        scores = self.prototypes(embedded).unflatten(0, (-1, n))
+        codes = torch.stack([self.divide(large) for large in scores[:2].detach()])
+        says = scores[:2].argmax(2)
+        return {
+            "loss": losses.swapped_cross_entropy(codes, scores / self.temperature),
+            "accuracy": accuracy(scores[1], codes[0].argmax(1)),
+            "trivial": math.log(scores.shape[2]),
+            "used": (says.flatten().bincount(minlength=scores.shape[2]) > 0).float().mean(),
+            "directions": losses.directions(embedded[: 2 * n]),
+        }
+
+    @torch.no_grad()
+    def divide(self, scores):
+        """Scores of this rank's images [n, k] -> shares of the prototypes [n, k]: a code for each image."""
+        n, everyone = len(scores), losses.gather(scores)
+        if self.queue.full:
+            everyone = torch.cat([everyone, self.prototypes(self.queue.keys)])
+        return sinkhorn(everyone / self.smoothness)[n * losses.rank() :][:n]
+
+    def after_step(self):
+        self.queue.enqueue(torch.cat(self.fresh))
+        self.fresh.clear()
+
+    def picture(self, seen, partners, embedded=None):
+        pair = seen[0].chunk(2)
+        n = len(partners)
+        return paired(*pair, None if embedded is None else losses.nearest(embedded[:n], embedded[n : 2 * n]))
+
+
+def sinkhorn(scores: Tensor, rounds: int = 3) -> Tensor:
+    """Scores [n, k] -> shares [n, k] that sum to 1 in a row, and, the more rounds the nearer, to n / k in a column.
+
+    Of all shares with such sums they have the largest sum of scores and of entropies (Cuturi, NIPS 2013).
+    """
+    for _ in range(rounds):
+        scores = scores.log_softmax(0).log_softmax(1)
+    return scores.exp()
