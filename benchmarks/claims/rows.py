@@ -92,10 +92,7 @@ def encoders() -> list[Claim]:
         *(row(name, "convnet", passes, controls=beside["convnet"]) for name, passes in epochs.items()),
         row("deep_cluster", "convnet", 8, measures=("class_agreement",), controls=beside["convnet"]),
         *(row(name, "convnet", epochs[name], 1, controls=beside["convnet"]) for name in ("simclr", "moco")),
-        *(
-            row("exemplar", "convnet", 12, settings={"exemplars": count}, controls=beside["convnet"])
-            for count in (2000, 8000)
-        ),
+        *(row("exemplar", "convnet", 12, settings={"exemplars": n}, controls=beside["convnet"]) for n in (2000, 8000)),
         row("cooccurrence", "convnet", 12, measures=("pairs_told",), controls=beside["convnet"]),
         row("colorization", "convnet", 3, controls=beside["lightness"]),
         row("split_brain", "split-convnet", 10, controls=beside["split"]),

@@ -1,6 +1,7 @@
 import copy
 import math
 import os
+import platform
 import random
 import signal
 import types
@@ -39,6 +40,20 @@ def test_one_step_is_the_optimisers_own():
     fit(method, Rows(), Plan(steps=1, weight_decay=0.0))
     for a, b in zip(method.parameters(), plain.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-7)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
+def test_what_a_step_frees_is_kept_for_the_next():
+    """A tensor of 48 MiB, as often made and freed, is written to pages that the process has."""
+    import resource
+
+    fit(Toy(), Rows(), Plan(steps=1))
+    torch.ones(12 * 2**20)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        torch.ones(12 * 2**20)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert faults * resource.getpagesize() < 48 * 2**20
 
 
 def test_it_learns_and_writes_down_how(tmp_path):

@@ -19,6 +19,7 @@ from withhold.losses import gather
 from withhold.methods import Batch, Method
 from withhold.options import Plan
 from withhold.training import checkpoint, defaults
+from withhold.training.allocator import keep_memory
 from withhold.training.best import Best
 from withhold.training.journal import Journal, Row
 from withhold.training.optimizers import adapt, build, clip, peak_lr, schedule
@@ -75,6 +76,7 @@ def fit(
         WithholdError: a loss that is not finite, or a checkpoint that cannot be read or written.
         KeyboardInterrupt, SystemExit: Ctrl-C or SIGTERM asked it to end, and the checkpoint is saved.
     """
+    keep_memory()
     fabric = fabric or Fabric(accelerator="cpu", devices=1)
     check(method, batches.batch_size, fabric.world_size, plan.accumulate)
     method.to(fabric.device)
