@@ -17,8 +17,8 @@ class Claim:
     Args:
         group: the question that it answers, and the folder of its result.
         data: a function of `claims.data` and what it is given.
-        method: a method, or a control: `raw`, `untrained` and `supervised` are rows of an evaluation, and `tfidf` and
-            `gensim` functions of `claims.measures`.
+        method: a method, or a control: `raw`, `untrained`, `start` and `supervised` are rows of an evaluation, and
+            `tfidf` and `gensim` functions of `claims.measures`.
         epochs: passes over the longest stream; of `supervised`, over the labelled items.
         seed: of the weights, the order and the views, and of what the data draw.
         settings: options of the training and parameters of the method that are not the defaults.
@@ -235,6 +235,20 @@ def starts() -> list[Claim]:
     return found
 
 
+def from_published() -> list[Claim]:
+    """What ten CPU minutes without labels make of published weights, beside the weights as they are."""
+    row = partial(
+        Claim, "from-published", ("images", "cifar10", 64), encoder="efficientnet-lite0", protocols=("knn", "linear"),
+        settings={"pretrained": True},
+    )  # fmt: skip
+    frozen = row("start", like="simclr")
+    epochs = {
+        "rotation": 0.2, "colorization": 0.7, "simclr": 0.4, "moco": 0.55, "barlow_twins": 0.4, "vicreg": 0.4,
+        "dino": 0.25, "lejepa": 0.2,
+    }  # fmt: skip
+    return [row(name, epochs=passes, controls=(frozen,)) for name, passes in epochs.items()]
+
+
 def text_starts() -> list[Claim]:
     """The same for news, from word vectors: forty labels, ten of each topic."""
     words = Claim("starts", ("ag_news",), "skipgram", "word-vectors", 5, protocols=("lowshot",))
@@ -262,7 +276,7 @@ def long_starts() -> list[Claim]:
 
 CLAIMS = [
     *encoders(), *gpu(), *few_labels(), *domains(), *retrieval(), *videos(), *sounds(), *texts(), *translation(),
-    *drawings(), *starts(), *text_starts(), *long_starts(),
+    *drawings(), *starts(), *from_published(), *text_starts(), *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""
