@@ -92,7 +92,7 @@ def evaluate(claim: Claim, run: withhold.Run, split: data.Split, share: float) -
             run.encoder, train, test, claim.protocols, pixels=who == "raw", supervised=who == "supervised",
             controls=run.controls() if who in ("untrained", "start", "supervised") else None,
             learned=run.streams(*split.streams),
-            classifier=run.method if "classifier" in claim.protocols else None,
+            methods=run.methods() if who in ("trained", "untrained") else None,
             budget=round(share * claim.epochs * len(train)), seed=claim.seed, device=defaults.device(),
         )  # fmt: skip
     networks = ("trained", "untrained", "start", "supervised")

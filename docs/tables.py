@@ -64,8 +64,9 @@ def encoders() -> str:
         by = {(each["protocol"], each.get("shots")): each for each in result(row.name)["results"]}
         scores = [by.get(column, {}) for column in (("knn", None), ("linear", None), ("lowshot", 10))]
         minutes = result(row.name).get("training_cpu_minutes")
+        words = ("pixels" if row.method == "raw" else row.method, *(f"{key}={to}" for key, to in row.settings.items()))
         cells = [
-            f"`{'pixels' if row.method == 'raw' else row.method}`", row.encoder or "none", str(row.seed),
+            f"`{' '.join(words)}`", row.encoder or "none", str(row.seed),
             *(percent(score.get("value"), score.get("deviation")) for score in scores),
             f"{row.epochs:g}" if row.epochs else "", f"{minutes:.1f}" if minutes else "",
         ]  # fmt: skip
@@ -283,10 +284,34 @@ def drawings() -> str:
     return table(["seed", *shown], cells)
 
 
+def restoration() -> str:
+    """Decibels of photographs through a pane, restored by what was trained on what."""
+    cells = {}
+    for claim, found in measured("restoration"):
+        for who in found["dirt"]:
+            name = f"network, trained on {claim.settings['corruption']}" if who == "network" else who
+            decibels = [found[seen][who] for seen in ("dirt", "rain", "clean")]
+            cells[name] = [name, *("unchanged" if value == 100 else f"{value:.1f}" for value in decibels)]
+    return table(["restored by", "dirt", "rain", "clean"], list(cells.values()))
+
+
 def answered(claim: Claim) -> float | None:
     """How many test items are named rightly by what was trained, where it was."""
     rows = result(claim.name).get("results", ())
     return next((row["value"] for row in rows if row["protocol"] in ("classifier", "logistic")), None)
+
+
+def clusters() -> str:
+    """How well clusters agree with classes that nobody told, beside k-means of fresh features and of pixels."""
+    cells = []
+    for claim, _ in measured("clusters"):
+        rows = [row for row in beside(claim) if row["protocol"] == "clustering"]
+        by = values(rows, "encoder", "metric")
+        for encoder in dict.fromkeys(row["encoder"] for row in rows):
+            found = f"`{claim.method}`" if encoder == "trained" else f"k-means, {encoder}"
+            scores = [percent(by[encoder, "accuracy"]), *(f"{by[encoder, name]:.3f}" for name in ("NMI", "ARI"))]
+            cells.append([f"`{claim.data[1]}`", str(claim.seed), found, *scores])
+    return table(["data", "seed", "clusters of", "accuracy", "NMI", "ARI"], cells)
 
 
 def fewlabels() -> str:
@@ -348,11 +373,39 @@ def retrieval() -> str:
     return table(["data", "seed", "features", "pooling", "mAP", "whitened"], cells)
 
 
+def anomaly() -> str:
+    """How well the class that was held out is told from the others, beside what needs no network."""
+    cells = []
+    for claim, found in measured("anomaly"):
+        for row in (claim, *claim.controls):
+            by = values(result(row.name).get("results", ()), "by", "metric")
+            name = {"raw": "pixels", "untrained": f"`{claim.method}`, untrained"}.get(row.method, f"`{row.method}`")
+            for said in dict.fromkeys(said for said, _ in by):
+                scores = [percent(by[said, metric]) for metric in ("AUROC", "AP")]
+                cells.append([claim.on, str(claim.seed), name, said, *scores])
+        cells += [
+            [claim.on, str(claim.seed), name, "", percent(found[name]), ""]
+            for name in ("pixels' norm", "64 principal components")
+        ]
+    return table(["data, class held out", "seed", "trained by", "told by", "ROC", "AP"], cells)
+
+
+def keypoints() -> str:
+    """How far off joints are, by what they are regressed from."""
+    cells = []
+    for claim, _ in measured("keypoints"):
+        rows = beside(claim)
+        cells += [[str(claim.seed), row["encoder"], row["by"], percent(row["value"])] for row in rows]
+        cells.append([str(claim.seed), "mean of the training items", "", percent(rows[0]["chance"])])
+    return table(["seed", "encoder", "regressed from", "error"], cells)
+
+
 PARTS = {
     part.__name__: part
     for part in (
         methods, encoders, words, speeds, memory, training, steps, videos, sounds, hearing, search, order, tracking,
-        frames, crossmodal, localization, masked, topics, translation, drawings, fewlabels, starts, domains, retrieval,
+        frames, crossmodal, localization, masked, topics, translation, drawings, restoration, clusters, fewlabels,
+        starts, domains, retrieval, anomaly, keypoints,
     )
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The README and the docs: their tables are what the code says, and their commands run."""
 
+import json
 import re
 import runpy
 import shlex
@@ -31,7 +32,7 @@ def blocks(page, language):
 
 @pytest.fixture
 def home(tmp_path, photos, monkeypatch):
-    """What the pages speak of: a method, photos, a parquet file, a book, reviews, videos, pictures with sounds."""
+    """What the pages speak of: a method, photos, faces, screws, a parquet file, texts, videos, pictures with sounds."""
     shutil.copy(ROOT / "withhold" / "methods" / "image" / "rotation.py", tmp_path / "mine.py")
     (tmp_path / "book.txt").write_text("the king is a man and the queen is a woman\n\n" * 40)
     for i, crop in enumerate(photos[:48]):
@@ -48,6 +49,11 @@ def home(tmp_path, photos, monkeypatch):
     columns = {"image": encoded, "label": [i % 2 for i in range(48)]}
     Dataset.from_dict(columns).to_parquet(tmp_path / "cifar" / "train.parquet")
     film_cats(tmp_path, photos)
+    marked = [{"image": f"photos/temple/{i}.png", "points": "[[8, 8], [24, 8], [16, 20]]"} for i in range(0, 48, 2)]
+    (tmp_path / "faces.jsonl").write_text("\n".join(map(json.dumps, marked)))
+    for i, (part, sort) in enumerate([("train", "good"), ("test", "good"), ("test", "bent")] * 12):
+        (tmp_path / "screws" / part / sort).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photos[i]).save(tmp_path / "screws" / part / sort / f"{i}.png")
     (tmp_path / "reviews").mkdir()
     for i in range(40):
         (tmp_path / "reviews" / f"{i}.txt").write_text(f"it was {('bad', 'good')[i % 2]} and the film was long " * 4)

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from withhold.errors import UsageError, suggestion
 
-PARTS = ("label", "targets", "mask", "boxes", "poses", "number", "domain")
+PARTS = ("label", "targets", "mask", "boxes", "points", "poses", "number", "domain")
 """What may belong to an item: its class int64 [n]; further columns by name {column: int64 [n] classes or float32 [n]};
-a mask uint8 [n, h, w]; boxes float32 [n, m, 4] (left, top, right, bottom in pixels, NaN where there are fewer); the
-numbers of a pose float32 [n, d]; its own number in the stream int64 [n]; the number of its source int64 [n]."""
+a mask uint8 [n, h, w]; boxes float32 [n, m, 4] (left, top, right, bottom in pixels, NaN where there are fewer); points
+float32 [n, m, 2] (x, y in pixels, NaN where one is missing); the numbers of a pose float32 [n, d]; its own number in
+the stream int64 [n]; the number of its source int64 [n]."""
 
 
 @dataclass(frozen=True)

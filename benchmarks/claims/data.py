@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 import torch
+from claims import figures as drawn
 from claims.moving_mnist import clips
 from PIL import Image
 
 from withhold import data
 from withhold.data import Samples
+from withhold.data.samples import Target
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,24 @@ def images(at: Place, name: str, size: int = 32) -> Split:
     else:
         train, test = (data.load(part, size=size) for part in data.splits(str(at.root / name)).values())
     return Split((train,), train, test)
+
+
+def without_class(at: Place, name: str, label: str) -> Split:
+    """The training images of all classes but one, and all test images."""
+    whole = images(at, name)
+    known = whole.train.select(np.flatnonzero(whole.train.labels != whole.train.classes.index(label)))
+    return Split((known,), known, whole.test)
+
+
+def figures(at: Place) -> Split:
+    """6,000 figures to learn from and 1,000 others, of 32 pixels, with the places of their head, hands and feet."""
+    found = []
+    for place, count in enumerate((6000, 1000)):
+        pictures, joints = drawn.figures(at.some(count), 32, 2 * at.seed + place)
+        samples = data.load((pictures, np.zeros(len(pictures), dtype=np.int64)), size=32)
+        samples.give("points", Target(joints))
+        found.append(samples)
+    return Split((found[0],), *found)
 
 
 def letters(at: Place, size: int) -> Samples:

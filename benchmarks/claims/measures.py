@@ -10,18 +10,21 @@ import numpy as np
 import torch
 from claims.data import Place, Split
 from claims.rows import Claim
+from scipy.ndimage import median_filter
 from scipy.stats import spearmanr
+from sklearn.decomposition import PCA
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import normalized_mutual_info_score, roc_auc_score
 from torch import Tensor
 from torch.nn import functional as F
 
 import withhold
-from withhold import methods, views
+from withhold import losses, methods, views
 from withhold.data import Samples
 from withhold.evaluation.protocols.lowshot import DRAWS, SHOTS, draw
 from withhold.nets import frozen
+from withhold.training import prepare
 
 Found = dict[str, Any]
 
@@ -34,6 +37,19 @@ def last_row(run: withhold.Run, split: Split, at: Place) -> Found:
 def largest_class(run: withhold.Run, split: Split, at: Place) -> Found:
     """What is named rightly by whoever always says the same."""
     return {"chance": float(np.bincount(split.test.labels).max() / len(split.test))}
+
+
+def class_agreement(run: withhold.Run, split: Split, at: Place) -> Found:
+    """The normalised mutual information of clusters and classes, at first and at last; and of clusters from one time to
+    the next. No class is told to the method."""
+    first = methods.find(run.config["method"])(run.untrained(), **run.config["parameters"])
+    prepare(first, {"images": split.streams[0]}, at.seed)
+    with_classes = {
+        name: float(normalized_mutual_info_score(split.train.labels, method.assigned.numpy()))
+        for name, method in (("first", first), ("last", run.method))
+    }
+    before = list(dict.fromkeys(row["agreement"] for row in run.rows()))  # a value each time, but for averages between
+    return {"agreement with classes": with_classes, "agreement with the clusters before": before}
 
 
 @torch.inference_mode()
@@ -105,6 +121,18 @@ def likelihood(run: withhold.Run, split: Split, at: Place) -> Found:
 
 
 @torch.inference_mode()
+def restored(run: withhold.Run, split: Split, at: Place) -> Found:
+    """Peak signal-to-noise ratios in decibels over all pixels of test photographs, beside those of medians."""
+    clean = views.to_float(split.test.batch(np.arange(min(400, len(split.test)))))
+    rng, found = torch.Generator().manual_seed(at.seed), {}
+    for name, seen in (("dirt", views.dirt(clean, rng)), ("rain", views.rain(clean, rng)), ("clean", clean)):
+        said = {f"median of {k} x {k}": torch.from_numpy(median_filter(seen.numpy(), (1, 1, k, k))) for k in (3, 5)}
+        said |= {"as it is": seen, "network": torch.cat([run.method.predict(part) for part in seen.split(50)])}
+        found[name] = {who: losses.psnr(losses.squared_error(images, clean)).item() for who, images in said.items()}
+    return found
+
+
+@torch.inference_mode()
 def matches(run: withhold.Run, split: Split, at: Place) -> Found:
     """How often it says rightly whether a picture and a sound match, over as many right pairs as wrong ones."""
     method, pairs, right = run.method, run.load_data(split.shown[0]), []
@@ -169,6 +197,16 @@ def pairs_told(run: withhold.Run, split: Split, at: Place) -> Found:
         scores["colour_auc"].append(-(first - second).norm(dim=1))
         together.append(answers)
     return {name: float(roc_auc_score(torch.cat(together), torch.cat(said))) for name, said in scores.items()}
+
+
+def without_a_network(run: withhold.Run, split: Split, at: Place) -> Found:
+    """How well what needs no network tells the test images of other classes: areas under the ROC curve."""
+    known, asked = (part.array.reshape(len(part), -1) / np.float32(255) for part in (split.train, split.test))
+    principal = PCA(64).fit(known)
+    missed = asked - principal.inverse_transform(principal.transform(asked))
+    strange = ~np.isin(split.test.labels, split.train.labels)
+    scores = {"pixels' norm": asked, "64 principal components": missed}
+    return {name: float(roc_auc_score(strange, np.linalg.norm(x, axis=1))) for name, x in scores.items()}
 
 
 SIMILARITY = {"wordsim353": "EN-WS-353-ALL.txt", "simlex999": "EN-SIMLEX-999.txt"}

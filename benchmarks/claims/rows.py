@@ -85,18 +85,31 @@ def encoders() -> list[Claim]:
     }
     epochs = {
         "autoencoder": 3, "variational_autoencoder": 3, "denoising_autoencoder": 3, "context_encoder": 2, "rotation": 2,
-        "jigsaw": 10, "relative_position": 7, "egomotion": 7, "simclr": 4, "moco": 6, "byol": 3, "lejepa": 2,
-        "simsiam": 4, "barlow_twins": 4, "vicreg": 4, "dino": 3, "swav": 4,
+        "jigsaw": 10, "relative_position": 7, "egomotion": 7, "selfie": 6, "simclr": 4, "moco": 6, "byol": 3,
+        "lejepa": 2, "simsiam": 4, "pirl": 8, "barlow_twins": 4, "vicreg": 4, "dino": 3, "swav": 4,
     }  # fmt: skip
     return [
         *(row(name, "convnet", passes, controls=beside["convnet"]) for name, passes in epochs.items()),
+        row("deep_cluster", "convnet", 8, measures=("class_agreement",), controls=beside["convnet"]),
         *(row(name, "convnet", epochs[name], 1, controls=beside["convnet"]) for name in ("simclr", "moco")),
+        *(
+            row("exemplar", "convnet", 12, settings={"exemplars": count}, controls=beside["convnet"])
+            for count in (2000, 8000)
+        ),
         row("cooccurrence", "convnet", 12, measures=("pairs_told",), controls=beside["convnet"]),
         row("colorization", "convnet", 3, controls=beside["lightness"]),
         row("split_brain", "split-convnet", 10, controls=beside["split"]),
         row("mae", "vit-tiny", 2, controls=beside["vit-tiny"]),
+        row("i_jepa", "vit-tiny", 2, controls=beside["vit-tiny"]),
         beside_controls(Claim("encoders", ("digits",), "rotation", "convnet", 40, protocols=("knn", "linear"))),
     ]
+
+
+def clusters() -> list[Claim]:
+    """Digits and clothes in ten groups, without labels; beside k-means of fresh features and of pixels."""
+    row = partial(Claim, "clusters", method="imsat", encoder="perceptron", epochs=30, protocols=("clustering",))
+    found = [row(data=("images", "mnist", 28), seed=seed) for seed in (0, 1, 2)]
+    return [beside_controls(claim) for claim in (*found, row(data=("images", "fashion-mnist", 28)))]
 
 
 def gpu() -> list[Claim]:
@@ -141,6 +154,21 @@ def retrieval() -> list[Claim]:
     names = ("omniglot", "pacs")
     rows = (Claim("retrieval", ("halves", n), "simclr", "convnet", 40, protocols=("retrieval",)) for n in names)
     return [beside_controls(row) for row in rows]
+
+
+def anomalies() -> list[Claim]:
+    """Nine classes to learn from; eights, or bags, are to be told from them."""
+    claims = []
+    for name in ("mnist", "fashion-mnist"):
+        row = Claim("anomaly", ("without_class", name, "8"), "f_anogan", "convnet", 2, protocols=("anomaly",))
+        controls = (replace(row, method="autoencoder", epochs=3), *beside_controls(row).controls)
+        claims.append(replace(row, measures=("without_a_network",), controls=controls))
+    return claims
+
+
+def keypoints() -> list[Claim]:
+    """Joints of figures, from points that were found without any."""
+    return [beside_controls(Claim("keypoints", ("figures",), "landmarks", "fineconv", 40, protocols=("keypoints",)))]
 
 
 def videos() -> list[Claim]:
@@ -200,6 +228,12 @@ def drawings() -> list[Claim]:
     """Clothes whose codes follow a prior, from which others are drawn: what an image costs in nats."""
     row = Claim("drawings", ("images", "fashion-mnist", 28), "variational_autoencoder", "convnet", 5)
     return [replace(row, settings={"likelihood": "bernoulli", "size": 28}, measures=("likelihood",))]
+
+
+def restorations() -> list[Claim]:
+    """Photographs through dirt and through drops, by networks that have seen dirt, drops, or noise alone."""
+    row = Claim("restoration", ("halves", "pacs"), "restoration", "pixelconv", 160, measures=("restored",))
+    return [replace(row, settings={"corruption": corruption}) for corruption in ("dirt", "rain", "noise")]
 
 
 def starts() -> list[Claim]:
@@ -275,8 +309,9 @@ def long_starts() -> list[Claim]:
 
 
 CLAIMS = [
-    *encoders(), *gpu(), *few_labels(), *domains(), *retrieval(), *videos(), *sounds(), *texts(), *translation(),
-    *drawings(), *starts(), *from_published(), *text_starts(), *long_starts(),
+    *encoders(), *clusters(), *gpu(), *few_labels(), *domains(), *retrieval(), *anomalies(), *keypoints(), *videos(),
+    *sounds(), *texts(), *translation(), *drawings(), *restorations(), *starts(), *from_published(), *text_starts(),
+    *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""

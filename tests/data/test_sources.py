@@ -81,6 +81,13 @@ def test_folders_called_train_and_test_are_splits_with_the_same_classes(image_fo
         data.load(f"{folder}::tset")
 
 
+def test_a_part_may_have_one_class_alone_where_another_part_has_more(image_folder):
+    folder, _ = image_folder("train/good/1.png", "train/good/2.png", "test/good/3.png", "test/bent/4.png")
+    train, test = map(data.load, data.splits(folder).values())
+    assert train.classes == test.classes == ("bent", "good")
+    assert (train.labels.tolist(), test.labels.tolist()) == ([1, 1], [0, 1])
+
+
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", ["unlabelled", "Unlabeled", "unsup"])
 def test_a_folder_of_unlabelled_images_beside_train_is_a_part_and_no_class(image_folder, name, packed):

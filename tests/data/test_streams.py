@@ -165,6 +165,28 @@ def test_boxes_are_in_pixels_of_the_decoded_image(tmp_path):
         data.load(table(tmp_path / "t.csv", rows), size=32, parts=("boxes",))
 
 
+def test_points_are_in_pixels_of_the_decoded_image(tmp_path):
+    image(tmp_path / "wide.png", 1, size=(64, 128))
+    image(tmp_path / "high.png", 2, size=(96, 48))
+    points = [[[32, 0], [96, 64], [64, 16]], [[24, 48], None, [0, 24]]]
+    points[1][1] = [None, None]
+    rows = [{"image": n, "points": json.dumps(p)} for n, p in zip(("wide.png", "high.png"), points, strict=True)]
+    samples = data.load(table(tmp_path / "t.csv", rows), size=32, parts=("points",))
+    (found,) = samples.beside(parse("image + points"), np.array([0, 1]))
+    assert (found.dtype, found.shape) == (torch.float32, (2, 3, 2))
+    assert found[0].tolist() == [[0, 0], [32, 32], [16, 8]]
+    assert found[1, ::2].tolist() == [[16, 16], [0, 0]]
+    assert found[1, 1].isnan().all()
+    rows[0]["points"] = "[1, 2, 3]"
+    with pytest.raises(WithholdError, match="points that are no JSON list of numbers"):
+        data.load(table(tmp_path / "t.csv", rows), size=32, parts=("points",))
+    rows[0]["points"] = "[[1, 2]]"
+    with pytest.raises(
+        WithholdError, match=r"The points in .* have different numbers of values: give as many in each row"
+    ):
+        data.load(table(tmp_path / "t.csv", rows), size=32, parts=("points",))
+
+
 def test_poses_and_numbers_come_with_their_images(tmp_path):
     for k in range(8):
         image(tmp_path / f"{k}.png", 10 * k)

@@ -31,8 +31,8 @@ def make_samples():
 def make_task():
     """A task on raw pixels, or on an encoder."""
 
-    def make(train, test, encoder=None, budget=640):
-        return Task(encoder, train, test, seed=0, device=torch.device("cpu"), budget=budget)
+    def make(train, test, encoder=None, budget=640, **more):
+        return Task(encoder, train, test, seed=0, device=torch.device("cpu"), budget=budget, **more)
 
     return make
 

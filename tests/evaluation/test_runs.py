@@ -54,6 +54,17 @@ def test_published_weights_are_a_row_and_no_control_starts_from_them(make_run, p
     assert any((fresh[name] != value).any() for name, value in run.start().state_dict().items())
 
 
+def test_what_a_method_says_is_measured_beside_that_of_fresh_weights(make_run, photos, tmp_path):
+    for name, labels in (("normal", [0] * 40), ("mixed", [0, 1] * 20)):
+        np.savez(tmp_path / f"{name}.npz", images=photos[:40], labels=np.array(labels))
+    sources = [str(tmp_path / f"{name}.npz") for name in ("normal", "mixed")]
+    rows = make_run(method="autoencoder").evaluate(*sources, protocols=("anomaly",))
+    assert list(dict.fromkeys((row["encoder"], row["by"]) for row in rows)) == [
+        ("trained", "k-NN"), ("trained", "own"), ("untrained", "k-NN"), ("untrained", "own"), ("pixels", "k-NN")
+    ]  # fmt: skip
+    assert make_run("other").methods() == {}
+
+
 def test_the_interval_of_few_items_is_shown(make_run, photos_folder, capsys):
     run = make_run()
     rows = run.evaluate(photos_folder, protocols=("knn",))

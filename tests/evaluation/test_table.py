@@ -1,7 +1,6 @@
 import copy
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from withhold.errors import UsageError
 from withhold.evaluation import table
 from withhold.evaluation.features import plain_batches
 from withhold.evaluation.protocols import classifier
+from withhold.methods import Classifier
 
 
 def test_rows_and_controls(encoder, digits):
@@ -211,7 +211,7 @@ def test_rows_on_another_number_of_items_are_a_table_of_their_own():
     }  # fmt: skip
 
 
-def test_classes_that_are_numbers_are_matched_however_they_are_written(make_samples, make_task, monkeypatch):
+def test_classes_that_are_numbers_are_matched_however_they_are_written(make_samples, make_task, encoder, monkeypatch):
     """A column of whole numbers that has gaps comes out of a table as one of floats."""
     train = make_samples([0, 1, 2] * 6, classes=("1.0", "2.0", "odd"))
     test = make_samples([1, 0] * 6, classes=("1", "2"))
@@ -219,7 +219,7 @@ def test_classes_that_are_numbers_are_matched_however_they_are_written(make_samp
     task.require_known()
     assert task.answers.tolist() == [1, 0] * 6
     monkeypatch.setattr(classifier, "scores", lambda *_, **__: torch.eye(2)[[0, 1] * 6])
-    (row,) = classifier.measure(replace(task, classifier=SimpleNamespace(classes=("2.0", "1.0"))))
+    (row,) = classifier.measure(replace(task, method=Classifier(encoder, ("2.0", "1.0"))))
     assert row["value"] == 1
 
 

@@ -96,6 +96,21 @@ def test_least_squares_adversarial_losses_are_distances_from_what_is_claimed():
     assert min(blind) == pytest.approx(0.25)
 
 
+def test_the_penalty_is_how_far_the_slope_between_true_and_made_is_from_one():
+    """Of a critic whose slope is known: x -> |x|^2 / 2 has the slope x, and a linear one the same everywhere."""
+    true, made = random(6, 2, 3), random(6, 2, 3, seed=1)
+    weight = random(2, 3, seed=2)
+    linear = losses.gradient_penalty(true, made, lambda x: (x * weight).sum((1, 2)), torch.Generator())
+    assert linear.item() == pytest.approx((weight.norm().item() - 1) ** 2, rel=1e-5)
+    share = torch.rand(6, 1, 1, generator=torch.Generator().manual_seed(3))
+    lengths = ((1 - share) * true + share * made).flatten(1).norm(dim=1)
+    rng, scale = torch.Generator().manual_seed(3), torch.ones((), requires_grad=True)
+    found = losses.gradient_penalty(true, made, lambda x: scale * x.square().sum((1, 2)) / 2, rng)
+    assert found.item() == pytest.approx(((lengths - 1) ** 2).mean().item(), rel=1e-5)
+    found.backward()  # through the slope, which is `scale` times the place
+    assert scale.grad.item() == pytest.approx((2 * (lengths - 1) * lengths).mean().item(), rel=1e-5)
+
+
 @pytest.mark.parametrize("strength", [0.0, 0.3, 2.0])
 def test_a_reversed_gradient_teaches_the_opposite_to_what_came_before_only(strength):
     x, weight = random(5, 3).requires_grad_(), random(3, seed=1).requires_grad_()

@@ -53,6 +53,14 @@ def test_it_gives_back_what_its_code_holds(photos):
     assert shown["reconstructed"].pixels.shape == shown["seen"].pixels.shape == (3, 32, 32)
 
 
+def test_the_worse_an_image_is_remembered_the_stranger_it_is(photos):
+    method = make().eval()
+    images = batch(photos, 3)["images"] / 255
+    with torch.no_grad():
+        expected = [losses.squared_error(method.predict(image[None]), image[None]).item() for image in images]
+        assert method.says()["anomaly"](images).tolist() == pytest.approx(expected, rel=1e-4)
+
+
 def test_when_training_ends_the_decoder_has_the_statistics_of_plain_images():
     """Those of its training are of views: with them, what the decoder gives back of plain images is worse."""
     digits, method = data.load("digits", size=32), make(channels=1)

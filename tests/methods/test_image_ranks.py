@@ -38,6 +38,10 @@ def _in_rank(rank, port, folder):
     terms = make("lejepa", views=2, projection=1).loss(z, torch.arange(N // 2).repeat(2))
     terms["sigreg"].backward()
     found["lejepa"] = (terms["sigreg"].detach(), terms["trivial"], z.grad.view(2, N // 2, 1))
+    z = embeddings(4, 10)[:, mine].flatten(0, 1).requires_grad_()
+    terms = make("imsat").loss(z, embeddings(5, 10)[0, mine].softmax(1))
+    terms["loss"].backward()
+    found["imsat"] = (terms["loss"].detach(), terms["trivial"], z.grad.view(2, N // 2, 10))
     for name in COMPARING:
         z = embeddings(4, 128)[:, mine].flatten(0, 1).requires_grad_()
         terms = make(name).loss(z, torch.arange(N // 2))
@@ -76,6 +80,10 @@ def test_simclr_compares_the_views_of_all_ranks(ranks):
 def test_lejepa_tests_the_embeddings_of_all_ranks_together(ranks):
     method = make("lejepa", views=2, projection=1)
     check(ranks, "lejepa", "sigreg", method, embeddings(2, 1), torch.arange(N).repeat(2))
+
+
+def test_imsat_wants_the_answers_of_all_ranks_together_to_be_even(ranks):
+    check(ranks, "imsat", "loss", make("imsat"), embeddings(4, 10), embeddings(5, 10)[0].softmax(1))
 
 
 @pytest.mark.parametrize("name", COMPARING)

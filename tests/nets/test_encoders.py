@@ -12,14 +12,16 @@ from withhold.errors import UsageError
 from withhold.nets.vit import Block, patch_size
 
 IMAGES = [
-    "convnet", "fineconv", "lenet", "resnet18", "resnet34", "resnet50", "vit-tiny", "vit-small", "efficientnet-lite0",
+    "convnet", "fineconv", "lenet", "perceptron", "pixelconv", "resnet18", "resnet34", "resnet50", "vit-tiny",
+    "vit-small",
+    "efficientnet-lite0",
 ]  # fmt: skip
 OTHERS = [
     "audio-cnn", "audio-efficientnet-lite0", "audiovisual", "conv3d", "convnet-lstm", "r2plus1d-18", "split-convnet",
     "text-transformer", "word-vectors",
 ]  # fmt: skip
 HALVES = (slice(0, 128), slice(128, 256))
-LIGHT = ["convnet", "fineconv", "lenet", "resnet18", "vit-tiny"]
+LIGHT = ["convnet", "fineconv", "lenet", "perceptron", "pixelconv", "resnet18", "vit-tiny"]
 
 
 def test_every_kind_has_a_name():
@@ -237,7 +239,7 @@ def test_own_encoders_have_no_published_weights():
         nets.build("convnet", size=32, channels=3, pretrained=True)
 
 
-@pytest.mark.parametrize("name", LIGHT)
+@pytest.mark.parametrize("name", [*LIGHT, "split-convnet"])
 def test_onnx_gives_the_same_features_for_any_batch(name, tmp_path):
     check_onnx(nets.build(name, size=32, channels=3).eval(), tmp_path / "encoder.onnx")
 

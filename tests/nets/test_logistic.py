@@ -24,7 +24,7 @@ def test_equals_scikit_learn(problem, strength):
     x, labels = problem
     theirs = LogisticRegression(C=1 / (len(x) * strength), tol=1e-8, max_iter=1000).fit(x.numpy(), labels.numpy())
     ours = fit(x, labels, 3, strength)
-    np.testing.assert_allclose(ours.weight.T.numpy(), theirs.coef_, atol=2e-3)
+    np.testing.assert_allclose(ours.weight.numpy(), theirs.coef_, atol=2e-3)
     # Biases are determined up to a constant.
     np.testing.assert_allclose((ours.bias - ours.bias.mean()).numpy(), theirs.intercept_, atol=2e-3)
     np.testing.assert_allclose(ours(x).softmax(1).numpy(), theirs.predict_proba(x.numpy()), atol=1e-3)
@@ -34,7 +34,7 @@ def test_the_objectives_gradient_is_zero_at_the_solution(problem):
     x, labels = problem
     found = fit(x, labels, 3, 1e-2)
     residual = (found(x).softmax(1) - F.one_hot(labels, 3)) / len(x)
-    assert (x.T @ residual + 1e-2 * found.weight).abs().max() < 1e-4
+    assert (residual.T @ x + 1e-2 * found.weight).abs().max() < 1e-4
     assert residual.sum(0).abs().max() < 1e-4
 
 

@@ -232,6 +232,17 @@ def test_a_discriminator_gives_one_score_an_image(size):
     assert nets.Discriminator(3, size)(torch.rand(2, 3, size, size)).shape == (2,)
 
 
+def test_a_discriminators_scores_are_linear_in_its_features_and_another_norm_sees_an_image_alone():
+    images = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    critic = nets.Discriminator(1, 32, norm=lambda channels: torch.nn.GroupNorm(1, channels))
+    features, last = critic.features(images), critic.layers[-2]
+    assert features.shape == (3, 256, 4, 4)
+    torch.testing.assert_close(critic(images), features.flatten(1) @ last.weight[0].flatten() + last.bias)
+    torch.testing.assert_close(critic(images)[1:], critic(images[1:]))
+    alone = nets.Discriminator(1, 32)
+    assert not torch.allclose(alone(images)[1:], alone(images[1:]), atol=1e-3)
+
+
 def test_a_discriminator_learns_to_tell():
     torch.manual_seed(0)
     critic = nets.Discriminator(1, 16)

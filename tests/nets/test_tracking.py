@@ -120,6 +120,7 @@ def test_a_bump_is_a_bell_around_its_point_and_its_centre_is_found():
     found = tracking.centres(maps) * torch.tensor([24.0, 16.0])
     assert torch.allclose(found, points, atol=0.51)
     assert torch.isfinite(tracking.centres(torch.zeros(1, 3, 3))).all()
+    assert torch.equal(tracking.bumps(torch.stack([points, points.flip(0)]), (16, 24), 2.0)[1, 1], maps[0])
 
 
 def test_what_is_known_may_be_a_map():

@@ -4,21 +4,64 @@ import base64
 import copy
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from withhold import data, nets
+from withhold import data, nets, views
 from withhold.contract.tiny import RATE, sounds, tokenizer, videos
-from withhold.methods import build, find
+from withhold.errors import UsageError
+from withhold.methods import ImageEncoder, Method, build, find, method
+from withhold.orders import Balanced
 from withhold.report import gallery
 
 
 class Grey(torch.nn.Module):
     def forward(self, images):
         return images * 0 + 0.5
+
+
+@method(paper="Author, Conference 2026", needs={"images": "image + number"}, family="verify")
+class Numbered(Method):
+    """Withholds the number of one of the images that it keeps; shows it."""
+
+    order = {"images": Balanced("kept")}
+
+    def __init__(self, encoder: ImageEncoder):
+        super().__init__(encoder)
+        self.register_buffer("kept", torch.arange(100) % 3 - 1)
+
+    def withhold(self, images):
+        return views.to_float(images[0]), images[1]
+
+    def predict(self, seen):
+        return seen.mean((1, 2, 3))
+
+    def picture(self, seen, numbers, said=None):
+        return {"seen": seen, "true": [str(number) for number in numbers.tolist()]}
+
+
+def test_items_have_the_numbers_that_they_were_trained_with_and_come_in_the_methods_order(monkeypatch):
+    numbered = Numbered(nets.build("convnet", size=8, channels=3)).eval()
+    samples = data.load(
+        np.arange(100, dtype=np.uint8)[:, None, None, None].repeat(8, 1).repeat(8, 2).repeat(3, 3), size=8
+    )
+    trained = SimpleNamespace(
+        cls=Numbered,
+        method=numbered,
+        config={"method": "numbered", "streams": {"images": {"fingerprint": samples.fingerprint}}},
+    )
+    shown = gallery.of_run(trained, [samples], seed=0)
+    assert [round(float(255 * image.mean())) for image in shown["seen"]] == [int(number) for number in shown["true"]]
+    assert all(int(number) % 3 for number in shown["true"])
+    assert shown["true"] != gallery.of_run(trained, [samples], seed=1)["true"]
+    with pytest.raises(
+        UsageError, match=r"numbered knows the items that it was trained on by their numbers, and .* holds others"
+    ):
+        gallery.of_run(trained, [samples.select(range(50))], seed=0)
 
 
 @pytest.mark.parametrize(("first", "second"), [(4, 12), (12, 4)])

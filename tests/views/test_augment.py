@@ -69,6 +69,15 @@ def test_how_a_batch_is_cut_and_autocast_change_nothing(photos, monkeypatch):
     torch.testing.assert_close(views.augment(images, rng(), **SIMCLR), whole, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("size", [64, 75, None])
+def test_blocks_and_windows_are_one_dense_product(size, monkeypatch):
+    images = torch.randint(0, 256, (12, 3, 90, 110), dtype=torch.uint8, generator=rng())
+    blocks = views.augment(images, rng(), size=size, **SIMCLR | {"solarize": 0.0})
+    monkeypatch.setattr(sys.modules["withhold.views.augment"], "BLOCK", 200)
+    dense = views.augment(images, rng(), size=size, **SIMCLR | {"solarize": 0.0})
+    torch.testing.assert_close(blocks, dense, atol=1e-6, rtol=0)
+
+
 def test_a_view_is_the_chain_applied_one_step_after_the_other():
     """Crop, resize, mirror, jitter, blur, with torch's resize and SciPy's blur."""
     n, size, widths = 20, 60, (0.1, 0.1, 0.1, 0.05)

@@ -3,11 +3,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import interpolate, stats
 from torch.nn import functional as F
 
 from withhold import views
-from withhold.views.geometry import axis_weights, draw_crops, inverse_affine, warp
+from withhold.views.geometry import along, axis_weights, draw_crops, inverse_affine, thin_plate, warp
 
 
 def rng(seed=0):
@@ -65,15 +65,35 @@ def test_crops_are_distributed_as_torchvisions(height, width, area, aspect):
 def test_a_crop_is_torchs_antialiased_resize_of_the_cut_out_box(size, mirror):
     images = torch.rand(30, 3, 40, 33, generator=rng())
     top, left, tall, wide = draw_crops(30, 40, 33, (0.05, 1.0), (0.5, 2.0), rng())
-    places = torch.arange(size)
-    rows = axis_weights(top, tall, 40, size, places)
-    columns = axis_weights(left, wide, 33, size, places.flip(0) if mirror else places)
-    ours = torch.einsum("nyh,nchw,nxw->ncyx", rows, images, columns)
+    places = torch.arange(size)[None]
+    rows = along(images, *axis_weights(top, tall, 40, size, places)).view(30, 3, 33, size)
+    columns = axis_weights(left, wide, 33, size, places.flip(1) if mirror else places)
+    ours = along(rows, *columns).view(30, 3, size, size)
     for i in range(30):
         y, x, h, w = (int(box[i]) for box in (top, left, tall, wide))
         box = images[i : i + 1, :, y : y + h, x : x + w]
         resized = F.interpolate(box, (size, size), mode="bilinear", antialias=True)[0]
         torch.testing.assert_close(ours[i], resized.flip(2) if mirror else resized, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("pixels", "size"), [(90, 70), (70, 128), (300, 64)])
+def test_windows_of_an_axis_are_all_of_it_that_matters(pixels, size):
+    """The product in blocks of 32, each with its window, is that with one dense matrix an image."""
+    images = torch.rand(20, 2, pixels, 5, generator=rng())
+    start, _, length, _ = draw_crops(20, pixels, pixels, (0.05, 1.0), (0.5, 2.0), rng())
+    places = torch.arange(32 * (size // 32)).view(-1, 32)
+    weights, first = axis_weights(start, length, pixels, size, places)
+    dense = torch.zeros(20, places.numel(), pixels, dtype=torch.float64)
+    for i, row in np.ndindex(20, places.numel()):
+        step = length[i].item() / size
+        index = torch.arange(pixels, dtype=torch.float64)
+        triangle = 1 - (index + 0.5 - start[i] - step * (row + 0.5)).abs() / max(step, 1)
+        inside = (index >= start[i]) & (index < start[i] + length[i])
+        dense[i, row] = triangle.clamp(min=0) * inside
+    dense /= dense.sum(2, keepdim=True)
+    expected = torch.einsum("nyh,ngho->ngoy", dense, images.double()).flatten(1, 2)
+    assert weights.shape[3] < pixels
+    torch.testing.assert_close(along(images, weights, first).flatten(2).double(), expected, atol=2e-5, rtol=0)
 
 
 def test_flip_mirrors_a_share_of_the_images_and_nothing_else():
@@ -122,6 +142,33 @@ def test_affine_without_ranges_is_the_identity_and_with_them_differs_by_sample()
     torch.testing.assert_close(views.affine(images, rng()), images, atol=1e-5, rtol=0)
     moved = views.affine(images, rng(), degrees=20, translate=0.1, scale=(0.8, 1.2), shear=0.1)
     assert len({tuple(view.flatten().tolist()) for view in moved}) == 8
+
+
+def test_a_thin_plate_is_scipys():
+    """Through the places that are moved, and between and around them as bent as it must be."""
+    moves = torch.randn(2, 4, 4, 2, generator=rng())
+    found = thin_plate(moves, 10, 12)
+
+    def middles(rows, columns):
+        y, x = ((2 * np.arange(length) + 1) / length - 1 for length in (rows, columns))
+        return np.stack(np.meshgrid(y, x, indexing="ij"), -1).reshape(-1, 2)
+
+    for one, field in zip(moves, found, strict=True):
+        theirs = interpolate.RBFInterpolator(middles(4, 4), one.reshape(-1, 2).numpy(), kernel="thin_plate_spline")
+        torch.testing.assert_close(
+            field.reshape(-1, 2).double(), torch.from_numpy(theirs(middles(10, 12))), atol=1e-3, rtol=0
+        )
+    torch.testing.assert_close(thin_plate(moves, 4, 4), moves, atol=1e-4, rtol=0)
+
+
+def test_an_image_is_bent_about_where_it_was():
+    """Of images that say where a pixel is from: 0.05 is the deviation, along each axis and in the middles of cells."""
+    place = torch.linspace(0, 1, 65)[:-1] + 1 / 128
+    images = torch.stack([place.expand(64, 64), place[:, None].expand(64, 64)]).expand(400, -1, -1, -1)
+    moved = views.affine(images, rng(), bend=0.05) - images
+    middles = moved[:, :, 24:41:16, 24:41:16]  # near the middles of the four cells in the middle
+    assert middles.std((0, 2, 3)).tolist() == pytest.approx([0.05, 0.05], rel=0.1)
+    assert middles.mean().item() == pytest.approx(0, abs=0.005)
 
 
 def test_shifts_are_whole_pixels_of_the_image_in_a_mirror():

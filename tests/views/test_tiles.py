@@ -28,6 +28,13 @@ def test_tiles_larger_than_a_cell_are_refused():
         views.tiles(torch.zeros(1, 1, 32, 32), torch.Generator(), 2, 17)
 
 
+@pytest.mark.parametrize(
+    ("size", "grid", "expected"), [(32, None, (2, 12)), (63, None, (2, 24)), (64, None, (3, 16)), (32, 3, (3, 8))]
+)
+def test_tiles_are_four_fifths_of_a_cell_and_more_in_larger_images(size, grid, expected):
+    assert views.tiling(size, grid) == expected
+
+
 def test_a_board_shows_tiles_in_reading_order():
     tiles = torch.arange(6).float().div(10)[None, :, None, None, None].expand(2, 6, 3, 4, 4)
     board = views.board(tiles, columns=3)

@@ -25,7 +25,7 @@ from withhold.nets.adapters import Adapter
 from withhold.options import named
 from withhold.pictures import grid
 from withhold.runs import build, train
-from withhold.training import Plan, fit
+from withhold.training import Plan, fit, prepare
 
 Check = Callable[[Trial], None]
 
@@ -241,7 +241,7 @@ def half_precision(trial: Trial) -> None:
     halved: list[bool] = []
 
     def note(*_: Any) -> None:
-        if not torch.is_inference_mode_enabled():  # where `prepare` looks at features, which are float32
+        if torch.is_grad_enabled():  # else `prepare` looks at features, which are float32
             halved.append(torch.is_autocast_enabled("cpu"))
 
     for part in method.encoder.modules():
@@ -284,7 +284,9 @@ def network_for_colour(trial: Trial) -> None:
     encoder = Adapter(colour.blocks, trial.size, channels=1, inputs=3, mean=[0.1, 0.2, 0.6])
     greys = replace(trial, channels=1, sources=())
     method = registry.build(trial.cls, encoder, trial.values, build.tell(trial.cls, greys.made[1]))
-    visible, withheld = method.hide(greys.feed(method).batch(0))
+    feeder = greys.feed(method)
+    prepare(method, feeder.streams, 0)
+    visible, withheld = method.hide(feeder.batch(0))
     columns = method.picture(visible, withheld, method.predict(visible))
     channels = {entry.shape[1] for entry in columns.values() if isinstance(entry, Tensor)}
     require(channels == {1}, f"The picture of grey images has {channels} channels.")

@@ -16,7 +16,7 @@ from withhold.errors import WithholdError
 from withhold.methods import Method
 from withhold.orders import whole
 from withhold.runs.build import build_method, choose, kinds, load_streams, make_tokenizer, tell
-from withhold.training import defaults
+from withhold.training import defaults, prepare
 
 CPU = torch.device("cpu")
 
@@ -100,7 +100,7 @@ class Trial:
         """The method after `prepare`, and a batch."""
         method = self.make()
         feeder = self.feed(method, batch_size)
-        method.prepare(**feeder.streams)
+        prepare(method, feeder.streams, 0)
         return method, feeder.batch(0)
 
     def losses(self, batch_size: int = 32, seed: int = 0) -> list[float]:

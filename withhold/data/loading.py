@@ -52,10 +52,10 @@ def load(
     """Decoded samples; the first time they are written to the cache, later mapped from it.
 
     Args:
-        source: a folder or zip archive (its sub-folders are the classes if there are several and every item is inside
-            one; folders that wrap all of an archive do not count), a csv, tsv, jsonl, json, parquet, npz, IDX or single
-            file, "digits", "hf:NAME" (hub or local), any of these with "::train", "::test" or "::unlabelled" behind it,
-            where folders, files or splits are called so; or an array or tensor
+        source: a folder or zip archive (its sub-folders, or those of its parts, are the classes if there are several
+            and every item is inside one; folders that wrap all of an archive do not count), a csv, tsv, jsonl, json,
+            parquet, npz, IDX or single file, "digits", "hf:NAME" (hub or local), any of these with "::train", "::test"
+            or "::unlabelled" behind it, where folders, files or splits are called so; or an array or tensor
             uint8 [n, h, w], [n, h, w, c] or [n, c, h, w] (of videos [n, t, h, w], [n, t, h, w, c] or [n, t, c, h, w],
             whose frames count as they are, whatever fps says), a pair (items, labels), a list of paths (or of texts),
             a datasets.Dataset, or Samples (given back as they are).

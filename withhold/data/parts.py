@@ -1,4 +1,4 @@
-"""What belongs to an item beside its class: further columns of its table, a mask, boxes, the numbers of a pose."""
+"""What belongs to an item beside its class: further columns of its table, a mask, boxes, points, a pose's numbers."""
 
 import contextlib
 import json
@@ -22,8 +22,10 @@ from withhold.errors import UsageError, WithholdError
 
 log = logging.getLogger("withhold")
 
-COLUMNS = {"mask": ("mask", "masks"), "boxes": ("boxes",), "poses": ("poses", "pose")}
+COLUMNS = {"mask": ("mask", "masks"), "boxes": ("boxes",), "points": ("points",), "poses": ("poses", "pose")}
 """What the column of a part may be called."""
+EACH = {"boxes": (-1, 4), "points": (-1, 2), "poses": (-1,)}
+"""The shape of the numbers of an item."""
 SECOND = ("translation", "target", "summary", "paraphrase", "hypothesis", "answer", "text2", "sentence2")
 """What the column of a second text may be called."""
 FEW = 20
@@ -95,10 +97,14 @@ def attach_columns(samples: Samples, part: Part, kinds: Sequence[str], wanted: S
             samples.give(name, {other: target(part, other).select(rows) for other in others})
         elif name == "domain":
             samples.give(name, Target(table.domains[rows] if isinstance(table, Succession) else 0 * rows))
-        elif name in ("boxes", "poses"):
+        elif name in EACH:
             values = table.column(str(columns[name]))
             lists = [_numbers(values[row], name, part) for row in rows]
-            samples.give(name, Target(_boxes(samples, table, lists) if name == "boxes" else _poses(lists, part)))
+            if name != "poses":
+                lists = _placed(lists, samples, table)
+            samples.give(
+                name, Target(_boxes(lists, samples.shape[0]) if name == "boxes" else _stacked(lists, name, part))
+            )
 
 
 def target(part: Part, name: str) -> Target:
@@ -122,38 +128,45 @@ def target(part: Part, name: str) -> Target:
     return Target(dict(zip(columns, numbers, strict=True))[part.split], classes)
 
 
-def _boxes(samples: Samples, table: Table, lists: list[np.ndarray]) -> np.ndarray:
-    """[left, top, right, bottom] in pixels of the files -> of the decoded squares, float32 [n, m, 4], NaN where fewer.
+def _placed(lists: list[np.ndarray], samples: Samples, table: Table) -> list[np.ndarray]:
+    """Numbers of each item, [x, y, ...] in pixels of its file -> of the decoded square, of the same shape."""
+    size, rows, found = samples.shape[0], samples.sources.tolist(), []
+    for start in range(0, len(rows), 1024):
+        for item, numbers in zip(table.items(rows[start : start + 1024]), lists[start:], strict=False):
+            try:
+                width, height = images.extent(item)
+            except Unreadable:  # of a stream: what belongs to its neighbour stands for it
+                width, height = size, size
+            side = min(width, height)
+            corner = np.array([(width - side) // 2, (height - side) // 2])
+            found.append(((numbers.reshape(-1, 2) - corner) * (size / side)).reshape(numbers.shape))
+    return found
+
+
+def _boxes(placed: list[np.ndarray], size: int) -> np.ndarray:
+    """Boxes [m, 4] in pixels of the decoded squares -> float32 [n, m, 4], NaN where there are fewer.
 
     What is cropped away of a box is cut off; one that lies in that altogether is left out.
     """
-    size, rows, found = samples.shape[0], samples.sources.tolist(), []
-    for start in range(0, len(rows), 1024):
-        for item, boxes in zip(table.items(rows[start : start + 1024]), lists[start:], strict=False):
-            try:
-                width, height = images.extent(item)
-            except Unreadable:  # of a stream: its neighbour's boxes stand for them
-                width, height, boxes = 1, 1, np.empty((0, 4))
-            side = min(width, height)
-            corner = np.array([(width - side) // 2, (height - side) // 2] * 2)
-            placed = np.clip((boxes.reshape(-1, 4) - corner) * (size / side), 0, size)
-            found.append(placed[(placed[:, 2:] > placed[:, :2]).all(1)])
+    found = [np.clip(boxes, 0, size) for boxes in placed]
+    found = [boxes[(boxes[:, 2:] > boxes[:, :2]).all(1)] for boxes in found]
     held = np.full((len(found), max(map(len, found), default=0), 4), np.nan, dtype=np.float32)
     for row, boxes in enumerate(found):
         held[row, : len(boxes)] = boxes
     return held
 
 
-def _poses(lists: list[np.ndarray], part: Part) -> np.ndarray:
-    """The numbers of each item, float32 [n, d]."""
+def _stacked(lists: list[np.ndarray], name: str, part: Part) -> np.ndarray:
+    """The numbers of each item, float32 [n, ...]."""
     if len({numbers.size for numbers in lists}) > 1:
-        raise WithholdError(f"The poses in {part.name} have different numbers of values: give as many in each row.")
-    return np.stack(lists).astype(np.float32).reshape(len(lists), -1)
+        raise WithholdError(f"The {name} in {part.name} have different numbers of values: give as many in each row.")
+    return np.stack(lists).astype(np.float32)
 
 
 def _numbers(value: Any, name: str, part: Part) -> np.ndarray:
-    """A JSON list of numbers, or a list, as an array."""
+    """A JSON list of numbers, or a list, as an array of the shape that `EACH` says."""
     try:
-        return np.array(json.loads(value) if isinstance(value, str) and value else value or [], dtype=np.float64)
+        numbers = np.array(json.loads(value) if isinstance(value, str) and value else value or [], dtype=np.float64)
+        return numbers.reshape(EACH[name])
     except (ValueError, TypeError) as error:
         raise WithholdError(f"{part.name} has {name} that are no JSON list of numbers: {value!r}.") from error

@@ -247,7 +247,7 @@ def _files(root: Path) -> Iterator[str]:
 def _arranged(names: Iterable[str], kind: type[Kind], table: Callable[[str, list[str]], Table]) -> Tables:
     """Tables of the files of a folder or an archive: of each of its parts, or of all. {} where none is of this kind.
 
-    A part's sub-folders are its classes where there are several and every item is inside one.
+    A part's sub-folders are its classes where every item is inside one, and the parts together have several.
 
     Args:
         table: makes one of the name of a folder, "train/" or "", and the files below it.
@@ -269,21 +269,20 @@ def _arranged(names: Iterable[str], kind: type[Kind], table: Callable[[str, list
                 (name.removeprefix(folder), f"{end} is not read" if end else "it has no ending")
                 for name, end in ends.items()
             ]
-            if part != "unlabelled":
-                _sort_into_classes(found[part])
+    _sort_into_classes([table for part, table in found.items() if part != "unlabelled"])
     if found:
         beside = [name for name in held if not name.startswith(tuple(folders.values()))]
         next(iter(found.values())).ignored += [(name, f"it lies in no part of {', '.join(found)}") for name in beside]
     return found
 
 
-def _sort_into_classes(table: Table) -> None:
-    names = table.names()
-    tops = [name.split("/")[0] if "/" in name else "" for name in names]
-    folders = set(tops) - {""}
-    if folders and "" in tops:
-        table.unlabelled = f"{names[tops.index('')]} lies in no sub-folder, as others do: move it"
-    elif len(folders) == 1:
-        table.unlabelled = f"all its items are in one sub-folder, {tops[0]}"
-    elif folders:
-        table.labels = ["" if top.lower() in UNLABELLED else top for top in tops]
+def _sort_into_classes(tables: list[Table]) -> None:
+    tops = [[name.split("/")[0] if "/" in name else "" for name in table.names()] for table in tables]
+    several = len({top for inside in tops for top in inside if top}) > 1
+    for table, inside in zip(tables, tops, strict=True):
+        if any(inside) and "" in inside:
+            table.unlabelled = f"{table.names()[inside.index('')]} lies in no sub-folder, as others do: move it"
+        elif any(inside) and not several:
+            table.unlabelled = f"all its items are in one sub-folder, {inside[0]}"
+        elif any(inside):
+            table.labels = ["" if top.lower() in UNLABELLED else top for top in inside]

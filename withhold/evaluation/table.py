@@ -18,7 +18,7 @@ from withhold.evaluation import protocols as registry
 from withhold.evaluation import supervised as labels_seen
 from withhold.evaluation.features import plain_batches
 from withhold.evaluation.task import Task
-from withhold.methods import Classifier
+from withhold.methods import Classifier, Method
 from withhold.nets import Encoder
 from withhold.training import defaults
 
@@ -53,7 +53,7 @@ def evaluate(
     controls: Mapping[str, Encoder] | None = None,
     learned: list[Samples] | None = None,
     supervised: bool = False,
-    classifier: Classifier | None = None,
+    methods: Mapping[str, Method] | None = None,
     pixels: bool = True,
     budget: int | None = None,
     flip: float = 0.5,
@@ -84,7 +84,8 @@ def evaluate(
         learned: what the encoder was trained on, a stream each; [] for an encoder that keeps its own statistics,
             wherever they are from; None where what it was trained on is not there any more.
         supervised: also train the untrained network on the labels, and measure its features likewise.
-        classifier: the method that trained the encoder, where it answers with classes itself.
+        methods: by the name of the row, what its encoder is a part of, where that says something that a protocol
+            measures, such as classes. That of a control is measured with its own encoder, and has fresh weights.
         pixels: also measure raw items.
         budget: images, counted with repeats, that fine-tuning and the supervised network see; by default as
             many as `training.defaults.images` says.
@@ -98,7 +99,7 @@ def evaluate(
         KeyboardInterrupt, SystemExit: it was asked to end; what is missing then is said.
     """
     found = [registry.find(name) for name in protocols]
-    controls, device = controls or {}, torch.device(device)
+    controls, methods, device = controls or {}, methods or {}, torch.device(device)
     fresh = controls.get("untrained", encoder if row == "untrained" else None)
     if supervised and fresh is None:
         raise UsageError("A supervised network starts from fresh weights: give the untrained encoder as well.")
@@ -130,15 +131,20 @@ def evaluate(
         )
         return network.encoder, network
 
-    # Each is made when its turn comes: with what it answers itself, where it does.
-    networks: dict[str, Callable[[], tuple[Encoder | None, Classifier | None]]] = {
-        row: lambda: (refreshed(encoder, shown) if learned is None else encoder, classifier)
+    def ended(method: Method | None) -> Method | None:
+        method = copy.deepcopy(method)
+        if method is not None:
+            method.to(device).eval().finish(lambda: _plain(shown, method.encoder, device))
+        return method
+
+    # Each is made when its turn comes: with what it is a part of, where that says something itself.
+    networks: dict[str, Callable[[], tuple[Encoder | None, Method | None]]] = {
+        row: lambda: (refreshed(encoder, shown) if learned is None else encoder, methods.get(row))
     }
     for name, control in controls.items():
-        plain = name == "untrained"
-        networks[name] = lambda control=control, plain=plain: (  # type: ignore[misc]
-            refreshed(control, shown) if plain else control,
-            None,
+        networks[name] = lambda name=name, control=control: (  # type: ignore[misc]
+            refreshed(control, shown) if name == "untrained" else control,
+            ended(methods.get(name)),
         )
     if fresh is not None and supervised and train is not None:
         networks["supervised"] = taught

@@ -12,7 +12,7 @@ from torch import Tensor
 from withhold import data, kinds, nets
 from withhold.data import Samples
 from withhold.errors import UsageError
-from withhold.methods import Classifier
+from withhold.methods import Method
 from withhold.nets.logistic import moments
 
 log = logging.getLogger("withhold")
@@ -29,7 +29,7 @@ class Task:
         seed: of whatever a protocol draws.
         device: where to compute.
         budget: images, counted with repeats, that a protocol may show to a network it trains.
-        classifier: the method that trained the encoder, where it answers with classes itself.
+        method: what the encoder is a part of, where that says something itself, such as classes.
         row: what the encoder is called in the table.
         size: pixels of the images that the trained encoder sees, also where a control is measured; 0 if it sees none.
         flip: probability of a mirror image, where a protocol trains on views of images.
@@ -41,7 +41,7 @@ class Task:
     seed: int
     device: torch.device
     budget: int
-    classifier: Classifier | None = None
+    method: Method | None = None
     row: str = "trained"
     size: int = 0
     flip: float = 0.5
@@ -137,6 +137,12 @@ class Task:
         )
         rest.__dict__.update(bank=self.bank[kept], queries=self.queries[asked])  # they are computed once
         return rest
+
+    def said(self, name: str, samples: Samples) -> Tensor | None:
+        """What the method says of samples under a name, float32 [n, ...] on the CPU; None if it says no such thing."""
+        if self.method is None or (function := self.method.says().get(name)) is None:
+            return None
+        return nets.rows(self.method, function, samples, self.device)
 
     def features(self, samples: Samples) -> Tensor:
         """What the encoder, or the raw control, makes of samples: float32 [n, d] on the device."""

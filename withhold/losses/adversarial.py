@@ -1,5 +1,7 @@
 """Telling true from made up, and not being told."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -35,6 +37,18 @@ def least_squares_discriminator_loss(true: Tensor, made: Tensor) -> Tensor:
 def least_squares_generator_loss(made: Tensor) -> Tensor:
     """(D(made) - 1)^2, averaged: twice that of Mao et al., as Zhu et al., ICCV 2017, section 4, have it."""
     return (made - 1).square().mean()
+
+
+@float32
+def gradient_penalty(true: Tensor, made: Tensor, critic: Callable[[Tensor], Tensor], rng: torch.Generator) -> Tensor:
+    """How far the slope of `critic` is from 1, squared, at random places between true images and made ones [n, ...].
+
+    Source: Gulrajani et al., NIPS 2017, equation 3 and algorithm 1, without its weight.
+    """
+    share = torch.rand(len(true), *[1] * (true.ndim - 1), generator=rng, device=rng.device)
+    between = torch.lerp(true, made, share).requires_grad_()
+    (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    return (slope.flatten(1).norm(dim=1) - 1).square().mean()
 
 
 def reverse_gradient(x: Tensor, strength: float) -> Tensor:

@@ -48,7 +48,8 @@ class Method(nn.Module):
 
     Hooks, for methods that need more, in the order in which they run: `prepare` looks at the data before training, and
     again every `refresh` steps; in each step every one of the `players` takes its `turn`, then comes `after_step`;
-    `finish` ends the training. `apply_to` is what the trained method gives a person, `picture` what the report shows.
+    `finish` ends the training. `apply_to` is what the trained method gives a person, `says` what protocols measure of
+    it, `picture` what the report shows.
 
     Attributes:
         rng: the one source of randomness, a generator on the batch's device; the trainer seeds it before every step.
@@ -182,6 +183,14 @@ class Method(nn.Module):
         (`apply` is taken: every `nn.Module` has one.)
         """
         raise UsageError(f"{self.name} gives embeddings only: use `withhold embed`.")
+
+    def says(self) -> dict[str, Callable[[Any], Tensor]]:
+        """What protocols measure of the trained method beside its encoder's features: functions of items as that takes.
+
+        "anomaly" gives [n], the larger the stranger an item is, and "points" gives places (x, y) in items, as shares of
+        their width and height [n, k, 2]. They need nothing that `prepare` makes.
+        """
+        return {}
 
     def picture(self, visible: Any, withheld: Any, predicted: Any = None) -> dict[str, Tensor | list[str]]:
         """A few samples for the report: columns of images float [n, c, h, w] in [0, 1], or of captions [n].

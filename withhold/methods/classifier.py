@@ -19,6 +19,7 @@ class Classifier(Method):
     """A method with a linear head over its encoder, that answers with a class.
 
     One of its streams is of labelled images or texts, whose classes it is told when it is made: they are no parameter.
+    One without such a stream finds classes itself, and names them as it likes.
 
     Args:
         classes: the names of the classes, in the order of their numbers.
@@ -30,6 +31,11 @@ class Classifier(Method):
         super().__init__(encoder)
         self.classes = tuple(classes)
         self.head = nn.Linear(encoder.dim, len(self.classes))
+
+    @property
+    def taught(self) -> bool:
+        """Whether its classes are those of labels."""
+        return any(need.labelled for need in self.needs.values())
 
     def fit_head(self, labelled: Any, weights: Tensor | None = None) -> None:
         """Make the head a linear probe of the features that the encoder gives, in its mode, as it is.
@@ -53,9 +59,9 @@ class Classifier(Method):
             (features - mean) / deviation, labels, len(self.classes), torch.Generator().manual_seed(int(seed)), owners,
             weights,
         )  # fmt: skip
-        weight = found.weight / deviation[:, None]
-        self.head.weight.data.copy_(weight.T)
-        self.head.bias.data.copy_(found.bias - mean @ weight)
+        weight = found.weight / deviation
+        self.head.weight.data.copy_(weight)
+        self.head.bias.data.copy_(found.bias - weight @ mean)
 
     def classify(self, items: Tensor) -> Tensor:
         """What the encoder takes -> the scores of the classes [n, k]: what the trained method says.

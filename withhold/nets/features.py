@@ -62,7 +62,7 @@ def rows(
         owners = torch.from_numpy(windows.owners)
         sums = found.new_zeros(len(stream), *found.shape[1:]).index_add_(0, owners, found)
         found = sums / owners.bincount(minlength=len(stream)).view(-1, *[1] * (found.ndim - 1))
-    bad = int((~found.flatten(1).isfinite().all(1)).sum())
+    bad = int((~found.reshape(len(found), -1).isfinite().all(1)).sum())
     if bad:
         raise WithholdError(
             f"The encoder's features of {bad} of {len(stream)} items are not finite: its training diverged; "

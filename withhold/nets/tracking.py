@@ -117,9 +117,9 @@ def at_pixels(shares: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def bumps(points: Tensor, shape: tuple[int, int], width: float) -> Tensor:
-    """Points (x, y) in pixels [k, 2] -> a bell around each, `width` its deviation in pixels: float [k, *shape]."""
-    y, x = (torch.arange(length) + 0.5 for length in shape)
-    away = (x - points[:, :1])[:, None, :].square() + (y - points[:, 1:])[:, :, None].square()
+    """Points (x, y) in pixels [..., 2] -> a bell around each, `width` its deviation in pixels: float [..., *shape]."""
+    y, x = (torch.arange(length, device=points.device) + 0.5 for length in shape)
+    away = (x - points[..., :1])[..., None, :].square() + (y - points[..., 1:])[..., :, None].square()
     return (away / (-2 * width**2)).exp()
 
 

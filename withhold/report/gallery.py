@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,9 +12,12 @@ from withhold import kinds, nets, pictures
 from withhold.data import Samples, together
 from withhold.errors import UsageError
 from withhold.methods import Encoder, Method
-from withhold.orders import whole
+from withhold.orders import Shuffled, whole
 from withhold.page import cell, excerpt
 from withhold.report import charts, embedding
+
+if TYPE_CHECKING:
+    from withhold.runs import Run
 
 MOST, BATCH, ROWS, CLIPS, QUERIES, NEIGHBOURS, LETTERS = 500, 32, 8, 3, 6, 8, 60
 
@@ -24,20 +27,36 @@ def draw(samples: Samples, seed: int) -> Samples:
     return samples.select(torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:MOST].numpy())
 
 
+def of_run(run: "Run", streams: Sequence[Samples], seed: int) -> pictures.Columns:
+    """The `columns` of a run's method.
+
+    Raises:
+        UsageError: the method knows its items by their numbers, and these are not those that it was trained on.
+    """
+    for (stream, need), part in zip(run.cls.needs.items(), streams, strict=True):
+        if "number" in need.parts and part.fingerprint != run.config["streams"][stream]["fingerprint"]:
+            raise UsageError(
+                f"{run.config['method']} knows the items that it was trained on by their numbers, and {part.source} "
+                "holds others: leave the data out, to see those."
+            )
+    return columns(run.method, streams, seed)
+
+
 def columns(method: Method, streams: Sequence[Samples], seed: int) -> pictures.Columns:
     """What the method saw, said and what was true of a few samples; {} where it has no picture.
 
     Args:
-        streams: what the method needs, in its order, shuffled; without labels where it needs them, there is no picture.
+        streams: what the method needs, in its order; without labels where it needs them, there is no picture.
     """
     batch: dict[str, Any] = {}
     try:
         held = [part.serving(need, "it") for need, part in zip(method.needs.values(), streams, strict=True)]
         count = whole(method.order, min(BATCH, *map(len, held)))  # of each stream, as in training
         for (stream, need), part in zip(method.needs.items(), held, strict=True):
-            some = np.arange(count) % len(part)
-            if (order := method.order.get(stream)) and order.by == "label":
-                some = order.epoch(count, part.labels, count, np.random.default_rng(seed))
+            order = method.order.get(stream, Shuffled())
+            groups = part.labels if order.by in ("", "label") else method.get_buffer(order.by).cpu().numpy()
+            rows = order.epoch(count if order.by else len(part), groups, count, np.random.default_rng(seed))
+            some = rows[np.arange(count) % len(rows)]
             batch[stream] = together(part.batch(some), part.beside(need, some))
     except UsageError:
         return {}
@@ -47,7 +66,7 @@ def columns(method: Method, streams: Sequence[Samples], seed: int) -> pictures.C
     if says:  # it shows how it learned: by the statistics of views, not of plain items
         nets.refresh_statistics(method, [batch], lambda batch: method.predict(method.hide(batch)[0]))
     method.seed(seed)
-    with torch.inference_mode():
+    with torch.no_grad():  # under which a method may still ask for a gradient of its own
         visible, withheld = method.hide(batch)
         return pictures.select(method.picture(visible, withheld, method.predict(visible) if says else None), ROWS)
 

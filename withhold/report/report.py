@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,9 +86,9 @@ def section(run: "Run", *streams: Samples) -> dict[str, Any]:
     shown: dict[str, Any] = {**_card(run.config["method"]), "curves": curves(run.rows())}
     shown |= {"picture": [], "map": None, "neighbours": []}
     if run.finished and streams and all(map(len, streams)):
-        parts = [gallery.draw(samples, run.seed) for samples in streams]
-        shown["picture"] = gallery.picture(gallery.columns(run.method, parts, run.seed))
-        drawn = max(parts, key=len).of(run.encoder.kind)
+        with suppress(UsageError):  # of other items than the method can be asked about
+            shown["picture"] = gallery.picture(gallery.of_run(run, streams, run.seed))
+        drawn = max((gallery.draw(samples, run.seed) for samples in streams), key=len).of(run.encoder.kind)
         if len(drawn) > 2:
             features = nets.features(run.encoder, drawn)
             shown["map"] = gallery.embedding_map(drawn, features, run.seed)
@@ -269,7 +270,7 @@ def _title(result: dict[str, Any]) -> str:
         return f"{result['shots']} label{'s' if result['shots'] > 1 else ''} a class"
     name = PROTOCOLS.get(result["protocol"], _words(result["protocol"]))
     words = [name] if result["metric"] == "accuracy" else [name, result["metric"]]
-    words += [result["pooling"]] if "pooling" in result else []
+    words += [result[part] for part in ("by", "pooling") if part in result]
     return ", ".join(words + ["whitened"] * result.get("whitened", False))
 
 

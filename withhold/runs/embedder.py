@@ -16,7 +16,7 @@ from torch import nn
 from withhold import data, evaluation, nets, outside
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
-from withhold.methods import Classifier, Encoder
+from withhold.methods import Classifier, Encoder, Method
 from withhold.nets.registry import lend
 from withhold.runs.build import build_encoder, load_stream
 from withhold.runs.metadata import digest
@@ -64,7 +64,7 @@ class Embedder:
 
     @property
     def classifier(self) -> Classifier | None:
-        """The method that trained it, where that has learned names of classes and is at hand."""
+        """The method that trained it, where that answers with classes and is at hand."""
         return None
 
     @property
@@ -77,12 +77,21 @@ class Embedder:
 
     def untrained(self) -> Encoder:
         """The same encoder with fresh weights: the control."""
-        fresh = {name: value for name, value in self.config["encoder"].items() if name != "start"}
-        return build_encoder(fresh | {"pretrained": False}, self.seed)
+        return build_encoder(self.fresh, self.seed)
+
+    @property
+    def fresh(self) -> dict[str, Any]:
+        """How the encoder is built, without the weights that it started from."""
+        kept = {name: value for name, value in self.config["encoder"].items() if name != "start"}
+        return kept | {"pretrained": False}
 
     def controls(self) -> dict[str, Encoder]:
         """What it is measured beside, by the names of the rows."""
         return {"untrained": self.untrained()}
+
+    def methods(self) -> dict[str, Method]:
+        """What encoders are a part of that says something which protocols measure, by the names of the rows."""
+        return {self.row: self.classifier} if self.classifier else {}
 
     def learned(self) -> list[Samples] | None:
         """What its batch statistics are of, for `evaluation.evaluate`."""
@@ -164,22 +173,24 @@ class Embedder:
         Args:
             labels: a file with those of `source`; a `test` has its own.
             protocols: their names, or paths of Python files (see `withhold.evaluation.protocols`); by default "knn" and
-                "linear", and "classifier" before them for a method that has learned to name classes. "tracking" takes a
-                folder of sequences with masks, and nothing else; it is the default there.
+                "linear", and before them "classifier" for a method that has learned to name classes, or "clustering"
+                for one that has found some itself. "tracking" takes a folder of sequences with masks, and nothing else;
+                it is the default there.
             supervised: also train the untrained network on all labels, to compare.
             budget: images, counted with repeats, that this and "finetune" see at most; see `evaluation.evaluate`.
             report: told every row as soon as it is measured.
         """
         if protocols is None and data.has_masks(source):
             protocols = ("tracking",)
-        protocols = protocols or (("classifier",) if self.classifier else ()) + ("knn", "linear")
-        if "classifier" in protocols and self.classifier is None:
+        answers = () if self.classifier is None else ("classifier" if self.classifier.taught else "clustering",)
+        protocols = protocols or (*answers, "knn", "linear")
+        if "classifier" in protocols and "classifier" not in answers:
             method = self.config.get("method", self.name)
             raise UsageError(f"{method} has learned no names of classes: leave the protocol classifier out.")
         self.suit(source)
         options: dict[str, Any] = {
             "controls": self.controls(), "learned": self.learned(), "seed": self.seed, "device": defaults.device(),
-            "supervised": supervised, "classifier": self.classifier, "row": self.row, "budget": budget,
+            "supervised": supervised, "methods": self.methods(), "row": self.row, "budget": budget,
             "flip": self.flip, "report": report,
         }  # fmt: skip
         taken = [evaluation.find(name).takes for name in protocols]

@@ -54,7 +54,7 @@ def _columns(
         if parameters or encoder or size:
             raise UsageError(f"{method} is a run, which has its encoder, size and parameters: leave them out.")
         run = Run(method)
-        return gallery.columns(run.method, [gallery.draw(part, seed) for part in run.streams(*sources)], seed)
+        return gallery.of_run(run, run.streams(*sources), seed)
     cls = registry.find(method)
     with TemporaryDirectory() as folder:
         start = find_start(Options(encoder=encoder), Path(folder))

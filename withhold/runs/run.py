@@ -106,7 +106,7 @@ class Run(Embedder):
 
     @property
     def names_classes(self) -> bool:
-        """Whether the method has learned names of classes, which `classify` gives."""
+        """Whether the method answers with classes, which it was taught or has found; `classify` gives them."""
         return issubclass(self.cls, Classifier)
 
     @property
@@ -155,6 +155,13 @@ class Run(Embedder):
         """An untrained encoder, and where it did not begin with fresh weights what it began with, as "start"."""
         began = self.config["encoder"]["pretrained"] or "start" in self.config["encoder"]
         return super().controls() | ({"start": self.start()} if began else {})
+
+    def methods(self):
+        """The trained method; and where it says something besides classes, one with fresh weights."""
+        if self.cls.says is Method.says:
+            return super().methods()
+        fresh = build_method(self.cls, self.fresh, self.config["parameters"], self.seed, self.config)
+        return {"trained": self.method, "untrained": fresh}
 
     def learned(self):
         """What it was trained on; None where that is not there any more as it was."""

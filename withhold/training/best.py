@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from withhold.methods import Method
 from withhold.training import checkpoint
@@ -25,9 +26,8 @@ class Best:
 
     def __init__(self, path: Path, began: Row):
         self.path, self.began, self.last = path, began, began
-        saved = checkpoint.load(path) if path.exists() else {"step": 0, "knn": -1.0}
-        self.step: int = saved["step"]
-        self.knn: float = saved["knn"]
+        saved: dict[str, Any] = checkpoint.load(path) if path.exists() else {"step": 0, "knn": -1.0}
+        self.step, self.knn = saved["step"], saved["knn"]
 
     def due(self, step: int, steps: int) -> bool:
         """Whether a part of the training ends at `step`: always at the same ones, however fast the machine is."""

@@ -4,6 +4,7 @@ from withhold.views.augment import augment
 from withhold.views.chains import asymmetric_pair, distort, multi_crop, rand_augment, weak
 from withhold.views.chroma import ab_palette, paint, split_color, to_bins
 from withhold.views.color import lab_to_rgb, lightness, rgb_to_lab, to_float, with_channels
+from withhold.views.dirt import dirt, rain
 from withhold.views.filters import erase, noise, solarize
 from withhold.views.geometry import affine, flip, shift, warp
 from withhold.views.masks import block_mask, random_mask, shape_mask
@@ -11,13 +12,13 @@ from withhold.views.mixing import mixup
 from withhold.views.motion import flow, motion
 from withhold.views.pairs import overlay, partners, stretch, view_pairs
 from withhold.views.sounds import draw_log_mel, gain, log_mel, mask_bands, mix, time_shift
-from withhold.views.tiles import board, patches, standardize, tiles, unpatch, windows
+from withhold.views.tiles import board, patches, standardize, tiles, tiling, unpatch, windows
 from withhold.views.tokens import mask_tokens, replace_words
 
 __all__ = [
-    "ab_palette", "affine", "asymmetric_pair", "augment", "block_mask", "board", "distort", "draw_log_mel", "erase",
-    "flip", "flow", "gain", "lab_to_rgb", "lightness", "log_mel", "mask_bands", "mask_tokens", "mix", "mixup", "motion",
-    "multi_crop", "noise", "overlay", "paint", "partners", "patches", "rand_augment", "random_mask", "replace_words",
-    "rgb_to_lab", "shape_mask", "shift", "solarize", "split_color", "standardize", "stretch", "tiles", "time_shift",
-    "to_bins", "to_float", "unpatch", "view_pairs", "warp", "weak", "windows", "with_channels",
+    "ab_palette", "affine", "asymmetric_pair", "augment", "block_mask", "board", "dirt", "distort", "draw_log_mel",
+    "erase", "flip", "flow", "gain", "lab_to_rgb", "lightness", "log_mel", "mask_bands", "mask_tokens", "mix", "mixup",
+    "motion", "multi_crop", "noise", "overlay", "paint", "partners", "patches", "rain", "rand_augment", "random_mask",
+    "replace_words", "rgb_to_lab", "shape_mask", "shift", "solarize", "split_color", "standardize", "stretch", "tiles",
+    "tiling", "time_shift", "to_bins", "to_float", "unpatch", "view_pairs", "warp", "weak", "windows", "with_channels",
 ]  # fmt: skip

@@ -1,5 +1,6 @@
 """The chain of random changes that most methods use, fused: one resampling and one product of colours for a batch."""
 
+import math
 from typing import Any
 
 import torch
@@ -10,12 +11,15 @@ from withhold.views.color import Jitter, color_matrices, draw_jitter, luma
 from withhold.views.companions import follow_boxes, follow_masks, follow_points
 from withhold.views.filters import blur_weights
 from withhold.views.filters import solarize as invert
-from withhold.views.geometry import axis_weights, draw_crops
+from withhold.views.geometry import along, axis_weights, draw_crops, reflect
 from withhold.views.precision import precise
 from withhold.views.random import chance, uniform
 
 SIGMA = (0.1, 2.0)
 """Smallest and largest deviation of the blur in pixels (SimCLR)."""
+
+BLOCK = 32
+"""How many pixels of a view's axis, or up to twice as many, are made from one window of the image."""
 
 CACHED = 300_000
 """How many values of a batch a processor core takes at once, so that what lies between two steps stays in its cache."""
@@ -97,10 +101,11 @@ def augment(
         top, left, tall, wide = (number[part] for number in crops)
         rows = _axis(top, tall, h, height, sigma[part] if blur else None)
         columns = _axis(left, wide, w, width, sigma[part] if blur else None, mirrored[part])
-        view = _resample(pictures[part], rows, columns, matrices[part] if jitter or grey else None)
+        view = _resample(pictures[part], rows, columns, (height, width), matrices[part] if jitter or grey else None)
         if jitter:
             middle = view.mean((2, 3)).unflatten(0, (-1, frames)).mean(1).repeat_interleave(frames, 0)
-            view = torch.lerp(luma(middle)[:, None, None, None], view, contrast[part, None, None, None])
+            share = contrast[part]
+            view = (view * share[:, None, None, None]).add_(((1 - share) * luma(middle))[:, None, None, None])
         views[part] = view
     views.clamp_(0, 1)
     views = views.unflatten(0, (n, frames)) if images.ndim == 5 else views
@@ -110,23 +115,33 @@ def augment(
 
 def _axis(
     start: Tensor, length: Tensor, pixels: int, size: int, sigma: Tensor | None, mirrored: Tensor | None = None
-) -> Tensor:
-    """Crop, resize, mirror image and blur along one axis: weights [n, size, pixels]."""
-    if sigma is None:
-        places = torch.arange(size, device=start.device)
-    else:
-        blurred, places = blur_weights(sigma, size)
+) -> tuple[Tensor, Tensor]:
+    """Crop, resize, mirror image and blur along one axis, for `along`; the last block may go beyond the view's edge."""
+    blocks = max(1, size // BLOCK)
+    count = math.ceil(size / blocks)
+    radius = 0 if sigma is None else size // 20
+    block = torch.arange(-radius, count + radius, device=start.device)
+    places = reflect(block + count * torch.arange(blocks, device=start.device)[:, None], size)
     if mirrored is not None:
-        places = torch.where(mirrored[:, None], size - 1 - places, places)
-    weights = axis_weights(start, length, pixels, size, places)
-    return weights if sigma is None else blurred @ weights
+        places = torch.where(mirrored[:, None, None], size - 1 - places, places)
+    weights, first = axis_weights(start, length, pixels, size, places)
+    return weights if sigma is None else blur_weights(sigma, count, radius)[:, None] @ weights, first
 
 
-def _resample(images: Tensor, rows: Tensor, columns: Tensor, matrices: Tensor | None) -> Tensor:
-    """Images uint8 or float [n, c, h, w] -> float [n, c, h', w']: rows, then colours, then columns."""
+def _resample(
+    images: Tensor,
+    rows: tuple[Tensor, Tensor],
+    columns: tuple[Tensor, Tensor],
+    size: tuple[int, int],
+    matrices: Tensor | None,
+) -> Tensor:
+    """Images uint8 or float [n, c, h, w] -> float [n, c, *size]: rows, then colours, then columns."""
     n, c, h, w = images.shape
+    weights, first = rows
     if images.dtype == torch.uint8:
-        rows = rows / 255
-    pixels = torch.bmm(rows, images.permute(0, 2, 3, 1).float().reshape(n, h, w * c)).view(n, -1, c)
-    planes = pixels.mT if matrices is None else torch.bmm(matrices, pixels.mT)
-    return torch.bmm(planes.reshape(n, -1, w), columns.mT).view(n, c, rows.shape[1], -1)
+        weights = weights / 255
+    tall = along(images.permute(0, 2, 3, 1).reshape(n, 1, h, w * c), weights, first)
+    planes = tall.unflatten(1, (w, c)).transpose(1, 2).flatten(3)[..., : size[0]]
+    if matrices is not None:
+        planes = torch.bmm(matrices, planes.reshape(n, c, -1)).view(n, c, w, size[0])
+    return along(planes, *columns).unflatten(1, (c, size[0])).flatten(3)[..., : size[1]]

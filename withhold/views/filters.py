@@ -7,20 +7,16 @@ from withhold.views.masks import block_mask
 from withhold.views.random import chance, where
 
 
-def blur_weights(sigma: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """A Gaussian blur along an axis of `size` pixels, of deviation `sigma` [n] in pixels, cut off at a twentieth of it.
+def blur_weights(sigma: Tensor, count: int, radius: int) -> Tensor:
+    """A Gaussian blur along an axis, of deviation `sigma` [n] in pixels, cut off at `radius`.
 
     Returns:
-        weights [n, size, l], and the places [l] that they weigh, which go on beyond the edges as in a mirror.
+        weights [n, count, radius + count + radius]: of `count` neighbouring pixels and those around them.
     """
-    radius = size // 20
     offsets = torch.arange(-radius, radius + 1, device=sigma.device)
     kernel = torch.softmax(-(offsets**2) / (2 * sigma[:, None] ** 2).clamp(min=1e-6), 1)
-    place = torch.arange(-radius, size + radius, device=sigma.device)
-    tap = place - torch.arange(size, device=sigma.device)[:, None] + radius
-    within = (tap >= 0) & (tap <= 2 * radius)
-    weights = kernel[:, tap.clamp(0, 2 * radius)] * within
-    return weights, (size - 1) - ((size - 1) - place.abs()).abs()
+    tap = torch.arange(count + 2 * radius, device=sigma.device) - torch.arange(count, device=sigma.device)[:, None]
+    return kernel[:, tap.clamp(0, 2 * radius)] * ((tap >= 0) & (tap <= 2 * radius))
 
 
 def solarize(images: Tensor, rng: torch.Generator, probability: float = 1.0, threshold: float = 0.5) -> Tensor:

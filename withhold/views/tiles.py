@@ -31,6 +31,19 @@ def standardize(images: Tensor) -> Tensor:
     return (images - mean) / deviation.clamp(min=1e-3) * 0.25 + 0.5
 
 
+def tiling(size: int, grid: int | None) -> tuple[int, int]:
+    """How many tiles along each side of images of `size` pixels, and how many pixels of a cell each has: four fifths.
+
+    Without a `grid` they are 2 below 64 pixels and 3 from there on: small ones leave a network nothing but padding.
+    """
+    grid = grid or (2 if size < 64 else 3)
+    if size < 8 * grid:
+        raise ValueError(
+            f"an encoder of {size} pixels is too small for {grid} x {grid} tiles: give --size {8 * grid} or more."
+        )
+    return grid, size // grid * 4 // 5
+
+
 def tiles(images: Tensor, rng: torch.Generator, grid: int, size: int) -> Tensor:
     """Images [n, c, h, w] -> square tiles [n, grid * grid, c, size, size], row by row; at most as large as a cell.
 

@@ -8,7 +8,7 @@
     items               samples, labelled or not
     video + audio       pairs, labelled or not
     video + mask        videos with masks of some frames: `task.test` is a list of `data.Sequence`, `task.train` None
-    image + mask, image + boxes, items + number, items + targets ...
+    image + mask, image + boxes, image + points, items + number, items + targets ...
                         samples of which a batch holds that as well
 """
 

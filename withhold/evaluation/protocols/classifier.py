@@ -3,13 +3,14 @@
 from withhold.data import share_classes
 from withhold.evaluation.features import scores
 from withhold.evaluation.task import Task
+from withhold.methods import Classifier
 
 
 def measure(task: Task) -> list[dict]:
     """The share of test items that it names rightly; what has learned no names gives no row."""
-    if task.classifier is None:
+    if not isinstance(task.method, Classifier):
         return []
     task.require_known()
-    said = scores(task.classifier, task.test, device=task.device).argmax(1).numpy()
-    (_, truth), _ = share_classes([(None, task.classifier.classes), (task.test.labels, task.test.classes)])
+    said = scores(task.method, task.test, device=task.device).argmax(1).numpy()
+    (_, truth), _ = share_classes([(None, task.method.classes), (task.test.labels, task.test.classes)])
     return [{"metric": "accuracy", "value": int((said == truth).sum()) / len(truth)}]

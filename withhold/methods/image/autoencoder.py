@@ -47,6 +47,15 @@ class Autoencoder(Method):
         super().finish(plain)
         nets.refresh_statistics(self.decoder, plain(), self.predict)
 
+    def says(self):
+        """An image that is unlike those it has learned is remembered worse."""
+
+        def anomaly(images):
+            view = views.with_channels(images, self.encoder.channels)
+            return (self.predict(view) - view).square().flatten(1).mean(1)
+
+        return {"anomaly": anomaly}
+
     def apply_to(self, image):
         """The image as the code remembers it."""
         view = self.encoder.take(image)

@@ -32,14 +32,8 @@ class Jigsaw(Method):
         self, encoder: ImageEncoder, grid: Literal[2, 3] | None = None, orders: Several = 100, grey: Probability = 0.5
     ):
         super().__init__(encoder)
-        self.grid = grid or (2 if encoder.size < 64 else 3)
-        if encoder.size < 8 * self.grid:
-            raise ValueError(
-                f"an encoder of {encoder.size} pixels is too small for {self.grid} x {self.grid} tiles: "
-                f"give --size {8 * self.grid} or more."
-            )
+        self.grid, self.tile = views.tiling(encoder.size, grid)
         self.grey = grey
-        self.tile = encoder.size // self.grid * 4 // 5
         chosen = distant_orders(self.grid**2, orders)
         self.register_buffer("orders", chosen)
         self.head = mlp([self.grid**2 * encoder.dim, 512, len(chosen)])

@@ -38,14 +38,8 @@ class RelativePosition(Method):
         color: Literal["drop", "project", "keep"] = "project",
     ):
         super().__init__(encoder)
-        self.grid = grid or (2 if encoder.size < 64 else 3)
-        if encoder.size < 8 * self.grid:
-            raise ValueError(
-                f"an encoder of {encoder.size} pixels is too small for {self.grid} x {self.grid} patches: "
-                f"give --size {8 * self.grid} or more."
-            )
+        self.grid, self.tile = views.tiling(encoder.size, grid)
         self.color = color
-        self.tile = encoder.size // self.grid * 4 // 5
         pairs = neighbours(self.grid)
         self.register_buffer("first", pairs[:, 0])
         self.register_buffer("second", pairs[:, 1])

@@ -1,0 +1,114 @@
+"""DeepCluster."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from withhold import nets, views
+from withhold.methods import Count, ImageEncoder, Method, Optimizer, Several, accuracy, method
+from withhold.orders import Balanced
+
+
+@method(paper="Caron, Bojanowski, Joulin & Douze, ECCV 2018", needs={"images": "image + number"}, family="cluster")
+class DeepCluster(Method):
+    """Withholds which cluster of the network's own features an image is in; predicts it from a view of the image.
+
+    The features of all plain images are clustered anew by k-means after every epoch, of 100 steps at least. The numbers
+    of clusters mean nothing from one time to the next, so that the head starts anew too, and losses before and after
+    do not compare. Two answers need no look at the content. To put all images into one cluster: batches have as many of
+    each cluster, and one that is empty takes half of the largest. To cluster by colour: views are jittered and some are
+    grey, where the paper shows edges alone (Sobel filters).
+
+    Beside the loss stand the share of the "largest" cluster, and the "agreement" of the clusters with those before
+    them, as normalised mutual information: it rises as they settle.
+
+    Args:
+        clusters: how many; the paper takes ten times as many as there are classes.
+        components: principal components of the features that are clustered, whitened and scaled to length 1.
+    """
+
+    order = {"images": Balanced("assigned")}
+    optimizer = Optimizer(schedule="constant")
+    assigned: Tensor
+
+    def __init__(self, encoder: ImageEncoder, clusters: Several = 100, components: Count = 64):
+        super().__init__(encoder)
+        self.components = components
+        self.head = nn.Linear(encoder.dim, clusters)
+        self.register_buffer("assigned", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("largest", torch.zeros(()))
+        self.register_buffer("agreement", torch.zeros(()))
+
+    @property
+    def refresh(self):
+        """An epoch in batches of 256."""
+        return max(100, len(self.assigned) // 256)
+
+    def prepare(self, images):
+        """Cluster all images, and start the head anew."""
+        from sklearn.metrics import normalized_mutual_info_score
+
+        device, seed = self.head.weight.device, self.rng.initial_seed() % 2**32
+        features = nets.features(self.encoder, images, device=device)
+        found = cluster(features, self.components, self.head.out_features, seed)
+        if len(self.assigned):
+            self.agreement.fill_(normalized_mutual_info_score(self.assigned.cpu(), found))
+        self.largest.fill_(found.bincount().max() / len(found))
+        self.assigned.resize_(len(found)).copy_(found)
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+
+    def withhold(self, images):
+        """Images uint8 [n, c, h, w] and their numbers [n] -> views float [n, c, size, size], their clusters [n]."""
+        images, numbers = images
+        seen = views.augment(
+            images, self.rng, size=self.encoder.size, crop=(0.2, 1.0), jitter=(0.4, 0.4, 0.4, 0.1), grey=0.2
+        )
+        return seen, self.assigned[numbers]
+
+    def predict(self, seen):
+        """The scores of the clusters, of which there are no more than images."""
+        return self.head(self.encoder(seen))[:, : len(self.assigned)]
+
+    def loss(self, scores, clusters):
+        return {
+            "loss": F.cross_entropy(scores, clusters),
+            "accuracy": accuracy(scores, clusters),
+            "largest": self.largest,
+            "agreement": self.agreement,
+            "trivial": math.log(scores.shape[1]),
+        }
+
+    def picture(self, seen, clusters, scores=None):
+        columns = {"seen": seen, "true": [f"cluster {k}" for k in clusters.tolist()]}
+        if scores is not None:
+            columns["said"] = [f"cluster {k}" for k in scores.argmax(1).tolist()]
+        return columns
+
+
+def cluster(features: Tensor, components: int, clusters: int, seed: int) -> Tensor:
+    """Features [n, d] -> the cluster of each, int64 [n]; with fewer items than `clusters`, each has one of its own."""
+    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.decomposition import PCA
+
+    n, d = features.shape
+    kept = PCA(min(components, d, n), whiten=True, random_state=seed).fit_transform(features.numpy())
+    points = F.normalize(torch.from_numpy(kept), dim=1)
+    clusters = min(clusters, n)
+    kmeans = MiniBatchKMeans(clusters, batch_size=max(1024, 4 * clusters), n_init=1, random_state=seed)
+    return fill(points, torch.from_numpy(kmeans.fit_predict(points.numpy())).long(), clusters)
+
+
+def fill(points: Tensor, assigned: Tensor, clusters: int) -> Tensor:
+    """Clusters int64 [n] of `points` [n, d] -> the same, where each empty one has half of the largest.
+
+    It is halved at the median of the coordinate in which it is widest; points that are all alike stay together.
+    """
+    assigned = assigned.clone()
+    for empty in (assigned.bincount(minlength=clusters) == 0).nonzero().flatten().tolist():
+        members = (assigned == assigned.bincount().argmax()).nonzero().flatten()
+        column = points[members, points[members].var(0).argmax()]
+        assigned[members[column > column.median()]] = empty
+    return assigned

@@ -1,0 +1,110 @@
+"""Landmarks by conditional image generation (IMM)."""
+
+import torch
+from torch import nn
+
+from withhold import losses, nets, views
+from withhold.methods import Count, ImageEncoder, Method, NonNegative, Optimizer, Positive, answers, method
+from withhold.nets import Decoder, FineConv
+
+WARP = {"degrees": 15.0, "translate": 0.1, "scale": (0.8, 1.2)}
+"""How far the two views of an image are turned, moved and scaled."""
+
+
+@method(paper="Jakab, Gupta, Bilen & Vedaldi, NeurIPS 2018 (IMM)", needs={"images": "image"}, family="reconstruct")
+class Landmarks(Method):
+    """Withholds one warp of an image behind a few points; predicts it from these and from another warp of the image.
+
+    The other warp shows how things look, and not where they are: only the points can say that. The encoder's maps give
+    one map for each point, whose place is the mean over the columns and over the rows, by softmax. A second, small
+    network encodes the other warp, and a decoder draws its map beside a bell around each point. Few points and wide
+    bells leave no room for colours in them; pixels from outside of the image, which would show where its edges went,
+    are not scored. The paper compares features of a network that learned to colour images; here it is pixels.
+
+    Args:
+        points: how many there are.
+        width: of a bell: where it has fallen to 1/e, in halves of the image's side.
+        bend: how far parts of an image are moved, beyond what moves all of it, as a share of its side.
+    """
+
+    optimizer = Optimizer(lr=2e-3, weight_decay=0.0)
+    batch_size = 64
+
+    def __init__(self, encoder: ImageEncoder, points: Count = 10, width: Positive = 0.2, bend: NonNegative = 0.04):
+        super().__init__(encoder)
+        self.width, self.bend = width, bend
+        self.pose = nn.Conv2d(encoder.dim, points, 1)
+        self.appearance = FineConv(encoder.size, encoder.channels)
+        grid, dim = self.appearance.grid, self.appearance.dim
+        self.decoder = Decoder(dim + points, encoder.channels, grid, encoder.size)
+
+    def withhold(self, images):
+        """uint8 [n, c, h, w] -> (two warps, float [n, c, size, size]); the second, and where it is of the image."""
+        whole = views.augment(images, self.rng, size=self.encoder.size, flip=0.0)
+        whole = views.with_channels(whole, self.encoder.channels)
+        framed = torch.cat([whole, torch.ones_like(whole[:, :1])], 1)
+        (source, _), (target, inside) = (self.warp(framed) for _ in range(2))
+        return (source, target), (target, inside)
+
+    def predict(self, visible):
+        source, target = visible
+        return self.draw(self.appearance.maps(source), self.points(target))
+
+    def loss(self, predicted, withheld):
+        target, inside = withheld
+        error = losses.squared_error(predicted, target, inside)
+        mean = (target * inside).sum(0) / inside.sum(0).clamp(min=1e-6)
+        return {"loss": error, "psnr": losses.psnr(error), "trivial": losses.squared_error(mean, target, inside)}
+
+    def finish(self, plain):
+        super().finish(plain)
+        nets.refresh_statistics(self.appearance, plain())
+        nets.refresh_statistics(self.decoder, plain(), lambda images: self.predict((images, images)))
+
+    def says(self):
+        return {"points": self.points}
+
+    def apply_to(self, image):
+        """Where the points are in an image, by number, and drawn over it."""
+        view = views.with_channels(self.encoder.take(image), self.encoder.channels)
+        (places,), (h, w) = self.points(view), image.shape[1:]
+        corner = torch.tensor([max(0, w - h) // 2, max(0, h - w) // 2])
+        names = [str(number) for number in range(len(places))]
+        return {
+            "points": answers.Points(names, places * min(h, w) + corner),
+            "marked": answers.Image(self.mark(view, places[None])[0]),
+        }
+
+    def picture(self, visible, withheld, predicted=None):
+        source, target = visible
+        columns = {"seen": source, "true": target, "points": self.mark(target, self.points(target))}
+        if predicted is not None:
+            columns["said"] = predicted.float().clamp(0, 1)
+        return columns
+
+    def warp(self, framed):
+        """Images and a channel of ones [n, c + 1, size, size] -> warped, and how much of each pixel is of the image."""
+        return views.affine(framed, self.rng, **WARP, bend=self.bend).split([self.encoder.channels, 1], 1)
+
+    def points(self, images):
+        """Images float [n, c, size, size] -> places (x, y) in them, as shares of width and height [n, points, 2]."""
+        maps = self.pose(self.encoder.maps(images))
+        return torch.stack([middle(maps.mean(2)), middle(maps.mean(3))], 2)
+
+    def draw(self, maps, places):
+        """How things look [n, dim, grid, grid] and where they are [n, points, 2] -> images."""
+        grid = self.appearance.grid
+        bells = nets.bumps(places * grid, (grid, grid), self.width / 2 * grid / 2**0.5)
+        return self.encoder.denormalize(self.decoder(torch.cat([maps, bells], 1)))
+
+    def mark(self, images, places):
+        """Images float [n, c, size, size] in half their brightness, with a white dot at each place [n, points, 2]."""
+        size = self.encoder.size
+        dots = nets.bumps(places * size, (size, size), size / 50).amax(1, keepdim=True)
+        return images / 2 * (1 - dots) + dots
+
+
+def middle(scores):
+    """Scores of the cells of an axis [n, k, l] -> the mean place by softmax, from 0 to 1: [n, k]."""
+    cells = (torch.arange(scores.shape[2], device=scores.device) + 0.5) / scores.shape[2]
+    return scores.float().softmax(2) @ cells
