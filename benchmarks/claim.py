@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from claims import data, measures
 from claims.data import Place
-from claims.rows import CLAIMS, ROWS, Claim
+from claims.row import Claim
+from claims.rows import CLAIMS, ROWS
 from record import RESULTS, cpu_minutes, record
 
 import withhold
