@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from claims import data, measures
 from claims.data import Place
-from claims.rows import CLAIMS, ROWS, Claim
+from claims.row import Claim
+from claims.rows import CLAIMS, ROWS
 from record import RESULTS, cpu_minutes, record
 
 import withhold
@@ -90,12 +91,12 @@ def evaluate(claim: Claim, run: withhold.Run, split: data.Split, share: float) -
         train, test = (some(run.load_data(part), share) for part in (split.train, split.test))
         rows = evaluation.evaluate(
             run.encoder, train, test, claim.protocols, pixels=who == "raw", supervised=who == "supervised",
-            controls={"untrained": run.untrained()} if who in ("untrained", "supervised") else None,
+            controls=run.controls() if who in ("untrained", "start", "supervised") else None,
             learned=run.streams(*split.streams), told=train if "classifier" in claim.protocols else None,
             methods=run.methods() if who in ("trained", "untrained") else None,
             budget=round(share * claim.epochs * len(train)), seed=claim.seed, device=defaults.device(),
         )  # fmt: skip
-    networks = ("trained", "untrained", "supervised")
+    networks = ("trained", "untrained", "start", "supervised")
     return [row for row in rows if (row["encoder"] if row["encoder"] in networks else "raw") == who]
 
 

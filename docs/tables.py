@@ -14,7 +14,8 @@ import withhold
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 sys.path.insert(0, str(ROOT / "benchmarks"))
-from claims.rows import CLAIMS, Claim  # noqa: E402
+from claims.row import Claim  # noqa: E402
+from claims.rows import CLAIMS  # noqa: E402
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from claims.data import Place, Split
-from claims.rows import Claim
+from claims.row import Claim
 from scipy.ndimage import median_filter
 from scipy.stats import spearmanr
 from sklearn.decomposition import PCA

@@ -4,73 +4,11 @@ A claim's name holds all that decides its numbers; its result lies at benchmarks
 of its own. It is measured once, for all the claims of the same data and encoder that name it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
-
-@dataclass(frozen=True)
-class Claim:
-    """A row.
-
-    Args:
-        group: the question that it answers, and the folder of its result.
-        data: a function of `claims.data` and what it is given.
-        method: a method, or a control: `raw`, `untrained` and `supervised` are rows of an evaluation, and `tfidf` and
-            `gensim` functions of `claims.measures`.
-        epochs: passes over the longest stream; of `supervised`, over the labelled items.
-        seed: of the weights, the order and the views, and of what the data draw.
-        settings: options of the training and parameters of the method that are not the defaults.
-        protocols: of `withhold evaluate`.
-        measures: functions of `claims.measures`.
-        controls: the rows beside which it stands.
-        like: of a control, a method whose encoder it has.
-        start: the row whose encoder it goes on from.
-    """
-
-    group: str
-    data: tuple
-    method: str
-    encoder: str | None = None
-    epochs: float = 0
-    seed: int = 0
-    settings: dict[str, Any] = field(default_factory=dict)
-    protocols: Sequence[str] = ()
-    measures: Sequence[str] = ()
-    controls: Sequence["Claim"] = ()
-    like: str = ""
-    start: "Claim | None" = None
-
-    @property
-    def on(self) -> str:
-        """What the data are called."""
-        return "-".join(map(str, self.data[1:] or self.data))
-
-    @property
-    def name(self) -> str:
-        settings = {} if self.like else self.settings
-        set_to = [f"{key}={value}".removesuffix(".0") for key, value in settings.items()]
-        length = f"{self.epochs:g}epochs" if self.epochs else ""
-        start = self.start and f"from={self.start.method}"
-        words = (self.on, self.method, self.encoder, start, *set_to, length, f"seed{self.seed}")
-        return f"{self.group}/" + "-".join(filter(None, words))
-
-
-def control(claim: Claim, method: str, encoder: str | None = None, **changes: Any) -> Claim:
-    """The row `method` on the same data."""
-    changes = {"epochs": 0, "measures": (), "controls": (), "like": claim.method} | changes
-    return replace(claim, method=method, encoder=encoder, **changes)
-
-
-def beside_controls(claim: Claim) -> Claim:
-    """The claim beside its encoder with fresh weights and the raw items."""
-    return replace(claim, controls=(control(claim, "untrained", claim.encoder), control(claim, "raw")))
-
-
-def labels_alone(claim: Claim) -> Claim:
-    """The same method with the same views and steps, which takes nothing from what has no labels."""
-    return replace(claim, settings={**claim.settings, "weight": 0.0}, controls=())
+from claims.row import Claim, beside_controls, control, labels_alone
+from claims.starts import from_published, long_starts, sound_starts, starts, text_starts, video_starts
 
 
 def encoders() -> list[Claim]:
@@ -233,88 +171,10 @@ def restorations() -> list[Claim]:
     return [replace(row, settings={"corruption": corruption}) for corruption in ("dirt", "rain", "noise")]
 
 
-def starts() -> list[Claim]:
-    """From one training to the next: a probe, the whole network, and the rest without labels, from several starts."""
-    probe, published = {"freeze": "all"}, {"pretrained": True}
-    row = partial(Claim, "starts", protocols=("classifier", "linear"))
-    found = []
-    for name, size, passes, counts in (
-        ("cifar10", 64, (4, 0.4), {100: 200, 250: 300, 4000: 1200}),
-        ("pacs-sketch", 96, (60, 4), {70: 200}),
-        ("omniglot", 96, (60, 2), {680: 400}),
-    ):
-        views = {"flip": 0.0} if name == "omniglot" else {}
-        measured = partial(row, protocols=("knn", "linear"))
-        small = measured(("images", name), "simclr", "convnet", passes[0])
-        large = measured(("images", name, size), "simclr", "efficientnet-lite0", passes[1], settings=published)
-        further = [small, large] + [replace(large, method="lejepa", epochs=0.15)] * (name == "cifar10")
-        for count, steps in counts.items():
-            few = row(("few_images", name, count), "finetune", "convnet", round(64 * steps / count), settings=views)
-            many = replace(few, data=(*few.data, size), encoder="efficientnet-lite0", settings=views | published)
-            found += [
-                replace(few, settings=views | probe), replace(few, settings=views | {"probe": False}),
-                replace(many, settings=many.settings | probe), many, replace(few, start=small),
-            ]  # fmt: skip
-            for start in further:
-                tuned = few if start is small else many
-                found.append(replace(tuned, settings=views | probe, start=start))
-            if (name, count) != ("cifar10", 4000):
-                rest = 1.5 if name == "cifar10" else 40
-                found.append(replace(few, method="uda", epochs=rest, start=small))
-                found.append(replace(many, method="uda", epochs=0.15 * rest))
-        found += further
-    return found
-
-
-def text_starts() -> list[Claim]:
-    """The same for news, from word vectors: forty labels, ten of each topic."""
-    words = Claim("starts", ("ag_news",), "skipgram", "word-vectors", 5, protocols=("lowshot",))
-    row = Claim(
-        "starts", ("few_topics", "ag_news", 40), "finetune", "word-vectors", 200, protocols=("classifier", "linear")
-    )
-    row = replace(row, settings={"lr": 1e-2})  # of word vectors
-    rest = replace(row, method="uda_text", epochs=2, settings={}, start=words)
-    bert = next(claim for claim in texts() if claim.group == "topics")
-    slow = replace(row, encoder=bert.encoder, epochs=100, settings={})
-    return [
-        words, replace(slow, settings={"probe": False}), replace(slow, start=bert),
-        replace(slow, settings={"freeze": "all"}, start=bert),
-        replace(row, settings=row.settings | {"probe": False}), replace(row, start=words),
-        replace(row, settings=row.settings | {"freeze": "all"}, start=words), rest,
-    ]  # fmt: skip
-
-
-def other_starts() -> list[Claim]:
-    """The same for videos, split by where they were filmed or by who speaks, and for spoken digits, ten of each."""
-    found = []
-    row = partial(Claim, "starts", method="finetune", protocols=("classifier", "linear"))
-    for start in videos()[:2]:
-        few = row(data=start.data, encoder=start.encoder, epochs=20)
-        found += [
-            replace(few, settings={"probe": False}), replace(few, start=start),
-            replace(few, settings={"freeze": "all"}, start=start),
-        ]  # fmt: skip
-    few = row(data=("few_sounds", "fsdd", 100), epochs=100)
-    large = replace(few, encoder="audio-efficientnet-lite0", epochs=20, settings={"pretrained": True})
-    return [
-        *found, replace(few, encoder="audio-cnn", settings={"probe": False}), large,
-        replace(large, settings=large.settings | {"freeze": "all"}),
-    ]  # fmt: skip
-
-
-def long_starts() -> list[Claim]:
-    """With all labels, training from scratch catches up with fine-tuning as it gets longer."""
-    small = next(row for row in starts() if row.method == "simclr" and row.encoder == "convnet")
-    row = Claim("catching-up", small.data, "finetune", "convnet", protocols=("classifier",))
-    return [
-        each for epochs in (0.5, 1, 2, 4, 8)
-        for each in (replace(row, epochs=epochs, start=small), replace(row, epochs=epochs, settings={"probe": False}))
-    ]  # fmt: skip
-
-
 CLAIMS = [
     *encoders(), *clusters(), *gpu(), *few_labels(), *domains(), *retrieval(), *anomalies(), *keypoints(), *videos(),
-    *sounds(), *texts(), *translation(), *drawings(), *restorations(), *starts(), *text_starts(), *other_starts(),
+    *sounds(), *texts(), *translation(), *drawings(), *restorations(), *starts(), *from_published(),
+    *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *sound_starts(),
     *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}

@@ -1,0 +1,101 @@
+"""The claims of trainings that go on from another one, or from published weights."""
+
+from dataclasses import replace
+from functools import partial
+
+from claims.row import Claim
+
+
+def starts() -> list[Claim]:
+    """From one training to the next: a probe, the whole network, and the rest without labels, from several starts."""
+    probe, published = {"freeze": "all"}, {"pretrained": True}
+    row = partial(Claim, "starts", protocols=("classifier", "linear"))
+    found = []
+    for name, size, passes, counts in (
+        ("cifar10", 64, (4, 0.4), {100: 200, 250: 300, 4000: 1200}),
+        ("pacs-sketch", 96, (60, 4), {70: 200}),
+        ("omniglot", 96, (60, 2), {680: 400}),
+    ):
+        views = {"flip": 0.0} if name == "omniglot" else {}
+        measured = partial(row, protocols=("knn", "linear"))
+        small = measured(("images", name), "simclr", "convnet", passes[0])
+        large = measured(("images", name, size), "simclr", "efficientnet-lite0", passes[1], settings=published)
+        further = [small, large] + [replace(large, method="lejepa", epochs=0.15)] * (name == "cifar10")
+        for count, steps in counts.items():
+            few = row(("few_images", name, count), "finetune", "convnet", round(64 * steps / count), settings=views)
+            many = replace(few, data=(*few.data, size), encoder="efficientnet-lite0", settings=views | published)
+            found += [
+                replace(few, settings=views | probe), replace(few, settings=views | {"probe": False}),
+                replace(many, settings=many.settings | probe), many, replace(few, start=small),
+            ]  # fmt: skip
+            for start in further:
+                tuned = few if start is small else many
+                found.append(replace(tuned, settings=views | probe, start=start))
+            if (name, count) != ("cifar10", 4000):
+                rest = 1.5 if name == "cifar10" else 40
+                found.append(replace(few, method="uda", epochs=rest, start=small))
+                found.append(replace(many, method="uda", epochs=0.15 * rest))
+        found += further
+    return found
+
+
+def from_published() -> list[Claim]:
+    """What ten CPU minutes without labels make of published weights, beside the weights as they are."""
+    row = partial(
+        Claim, "from-published", ("images", "cifar10", 64), encoder="efficientnet-lite0", protocols=("knn", "linear"),
+        settings={"pretrained": True},
+    )  # fmt: skip
+    frozen = row("start", like="simclr")
+    epochs = {
+        "rotation": 0.2, "colorization": 0.7, "simclr": 0.4, "moco": 0.55, "barlow_twins": 0.4, "vicreg": 0.4,
+        "dino": 0.25, "lejepa": 0.2,
+    }  # fmt: skip
+    return [row(name, epochs=passes, controls=(frozen,)) for name, passes in epochs.items()]
+
+
+def text_starts(bert: Claim) -> list[Claim]:
+    """The same for news, from word vectors or masked words: forty labels, ten of each topic."""
+    words = Claim("starts", ("ag_news",), "skipgram", "word-vectors", 5, protocols=("lowshot",))
+    row = Claim(
+        "starts", ("few_topics", "ag_news", 40), "finetune", "word-vectors", 200, protocols=("classifier", "linear")
+    )
+    row = replace(row, settings={"lr": 1e-2})  # of word vectors
+    rest = replace(row, method="uda_text", epochs=2, settings={}, start=words)
+    slow = replace(row, encoder=bert.encoder, epochs=100, settings={})
+    return [
+        words, replace(slow, settings={"probe": False}), replace(slow, start=bert),
+        replace(slow, settings={"freeze": "all"}, start=bert),
+        replace(row, settings=row.settings | {"probe": False}), replace(row, start=words),
+        replace(row, settings=row.settings | {"freeze": "all"}, start=words), rest,
+    ]  # fmt: skip
+
+
+def video_starts(*starts: Claim) -> list[Claim]:
+    """The same for videos, with all labels, split by where they were filmed or by who speaks."""
+    found = []
+    for start in starts:
+        row = Claim("starts", start.data, "finetune", start.encoder, 20, protocols=("classifier", "linear"))
+        found += [
+            replace(row, settings={"probe": False}), replace(row, start=start),
+            replace(row, settings={"freeze": "all"}, start=start),
+        ]  # fmt: skip
+    return found
+
+
+def sound_starts() -> list[Claim]:
+    """The same for spoken digits, ten recordings of each."""
+    row = Claim("starts", ("few_sounds", "fsdd", 100), "finetune", "audio-cnn", 100, protocols=("classifier", "linear"))
+    large = replace(row, encoder="audio-efficientnet-lite0", epochs=20, settings={"pretrained": True})
+    return [
+        replace(row, settings={"probe": False}), large, replace(large, settings=large.settings | {"freeze": "all"}),
+    ]  # fmt: skip
+
+
+def long_starts() -> list[Claim]:
+    """With all labels, training from scratch catches up with fine-tuning as it gets longer."""
+    small = next(row for row in starts() if row.method == "simclr" and row.encoder == "convnet")
+    row = Claim("catching-up", small.data, "finetune", "convnet", protocols=("classifier",))
+    return [
+        each for epochs in (0.5, 1, 2, 4, 8)
+        for each in (replace(row, epochs=epochs, start=small), replace(row, epochs=epochs, settings={"probe": False}))
+    ]  # fmt: skip
