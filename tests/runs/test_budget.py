@@ -11,9 +11,10 @@ from PIL import Image
 import withhold
 from withhold import data, methods
 from withhold.console import duration
-from withhold.errors import UsageError
+from withhold.errors import UsageError, WithholdError
 from withhold.options import Options
 from withhold.runs import budget, trainer
+from withhold.training import defaults
 
 
 @pytest.fixture
@@ -38,7 +39,6 @@ def pace(monkeypatch):
             return fast * (32 / encoder["size"]) ** 2
 
         monkeypatch.setattr(budget, "speed", speed)
-        monkeypatch.setattr(trainer, "speed", speed)
         return timed
 
     return make
@@ -201,3 +201,47 @@ def test_classes_are_told_before_training_the_rarest_first(photos, tmp_path, cap
             out=tmp_path / "many", no_report=True,
         )  # fmt: skip
     assert "10 classes, the rarest first: c0 1, c1 1, c2 1, c3 1, c4 1, c5 1, c6 1, c7 1 ... c9 15" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("rates", "taken"),
+    [
+        ({"32-true": 100, "bf16-mixed": 150}, "bf16-mixed"),
+        ({"32-true": 100, "bf16-mixed": 105}, "32-true"),
+        ({"32-true": 100, "bf16-mixed": 20}, "32-true"),
+        ({"32-true": 100, "bf16-mixed": None}, "32-true"),
+    ],
+)
+def test_minutes_are_trained_in_the_precision_that_is_faster(folder, monkeypatch, rates, taken):
+    def speed(cls, streams, encoder, parameters, options):
+        if rates[options.precision] is None:
+            raise WithholdError("The loss is not finite.")
+        return rates[options.precision]
+
+    monkeypatch.setattr(budget, "speed", speed)
+    monkeypatch.setattr(defaults, "precisions", lambda *args: ["32-true", "bf16-mixed"])
+    run = withhold.train("rotation", folder, size=16, batch_size=8, minutes=0.02, out="paced")
+    assert run.config["training"]["precision"] == taken
+    fixed = withhold.train("rotation", folder, size=16, batch_size=8, epochs=0.2, out="counted")
+    assert fixed.config["training"]["precision"] == "32-true"  # what is counted repeats itself anywhere
+    named = {"minutes": 0.02, "precision": "32-true", "out": "named"}
+    run = withhold.train("rotation", folder, size=16, batch_size=8, **named)
+    assert run.config["training"]["precision"] == "32-true"
+
+
+def test_a_run_keeps_its_precision_when_it_goes_on(folder, monkeypatch):
+    monkeypatch.setattr(defaults, "precisions", lambda *args: ["bf16-mixed"])
+    withhold.train("rotation", folder, size=16, batch_size=8, minutes=0.02, out="paced")
+    monkeypatch.setattr(defaults, "precisions", lambda *args: ["32-true"])
+    run = withhold.train("rotation", folder, size=16, batch_size=8, minutes=0.04, out="paced", resume=True)
+    assert run.config["training"]["precision"] == "bf16-mixed"
+
+
+def test_a_second_precision_is_tried_where_that_takes_little_time(monkeypatch):
+    asked = []
+    monkeypatch.setattr(budget, "speed", lambda cls, streams, encoder, parameters, options: asked.append(1) or 1.0)
+    known = ["bf16-mixed", "32-true"]
+    for seconds, times in ((0.0, 1), (60.0, 2)):
+        asked.clear()
+        budget.timed(methods.find("rotation"), {}, {}, {}, Options(), known, seconds)
+        assert len(asked) == times

@@ -136,6 +136,9 @@ def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any, whole: bool) -> 
         endings = Counter(reason for _, reason in table.ignored)
         said = ", ".join(f"{count:,} ({reason})" for reason, count in endings.most_common())
         log.warning("%s: files that are left out: %s", name, said)
+    if held.about["skipped"]:
+        item, reason = held.about["skipped"][0]
+        log.warning("%s: %s left out, such as %s (%s)", name, len(held.about["skipped"]), item, reason)
     skipped = [*held.about["skipped"], *table.ignored]
     about = {**held.about, "skipped": skipped, "source": name, "unlabelled": table.unlabelled}
     if held.ends is None or kind.window is None:

@@ -4,6 +4,7 @@ import itertools
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ log = logging.getLogger("withhold")
 
 ENDING = 8.0
 """Seconds that are kept for what follows the training: batch statistics, weights, the report."""
+LITTLE = 0.05
+"""The share of the time that a choice may take."""
 SOME, STEPS = 256, 3
 """Items of each stream that a training is timed on, and its steps."""
 
@@ -62,6 +65,33 @@ def speed(
     )
     rows = training.fit(learner, feeder, Plan(steps=STEPS, seed=options.seed), fabric=fabric).rows
     return max(row["items_per_second"] for row in rows)
+
+
+def timed(
+    cls: type[Method],
+    streams: dict[str, Samples],
+    encoder: dict[str, Any],
+    parameters: dict[str, Any],
+    options: Options,
+    precisions: Sequence[str],
+    seconds: float,
+) -> tuple[Options, float]:
+    """The options with that one of `precisions` in which the training does most in a second; and how many items.
+
+    Another than the first has to be faster by a tenth, and is tried where that takes little of the `seconds` left.
+    """
+    began, chosen, best = time.perf_counter(), options, 0.0
+    for precision in precisions:
+        if best and time.perf_counter() - began > LITTLE * seconds:
+            break
+        tried = replace(options, precision=precision)
+        try:
+            items = speed(cls, streams, encoder, parameters, tried)
+        except WithholdError:  # a loss that is not finite
+            continue
+        if items > 1.1 * best:
+            chosen, best = tried, items
+    return chosen, best
 
 
 def fit_size(

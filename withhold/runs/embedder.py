@@ -2,7 +2,6 @@
 
 import copy
 import json
-import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +20,6 @@ from withhold.nets.registry import lend
 from withhold.runs.build import build_encoder, load_stream
 from withhold.runs.metadata import digest
 from withhold.training import defaults
-
-log = logging.getLogger("withhold")
 
 
 class Embedder:
@@ -114,11 +111,7 @@ class Embedder:
         """`source` decoded as the encoder takes it, or as `kind`; what cannot be read is left out, and said."""
         self.suit(source)
         samples = load_stream(source, kind or self.kind_of(source), self.config["decoding"], **options)
-        samples = samples if kind else samples.of(self.encoder.kind)
-        if samples.skipped:
-            name, reason = samples.skipped[0]
-            log.warning("%s: %s left out, such as %s (%s)", samples.source, len(samples.skipped), name, reason)
-        return samples
+        return samples if kind else samples.of(self.encoder.kind)
 
     def embed(
         self, source: Any, *, windows: bool = False, labels: str | None = None, strict: bool = False

@@ -28,7 +28,7 @@ from withhold.nets.registry import lend
 from withhold.options import Options, named
 from withhold.report import write as write_report
 from withhold.runs import monitoring
-from withhold.runs.budget import fit_size, left, speed
+from withhold.runs.budget import fit_size, left, timed
 from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, served, tell
 from withhold.runs.export import write_weights
 from withhold.runs.folder import folder_of, held
@@ -125,6 +125,12 @@ def _train(
     streams = load_streams(cls, sources, decoding, labels=options.labels, strict=options.strict)
     told = tell(cls, streams)
     learner = build_method(cls, chosen, parameters, options.seed, told)
+    rate = 0.0
+    if before is not None:
+        options = replace(options, precision=options.precision or before.config["training"]["precision"])
+    elif paced:
+        known = [options.precision] if options.precision else defaults.precisions(defaults.device(), learner.encoder)
+        options, rate = timed(cls, streams, chosen, parameters, options, known, left(options, began))
     fabric = _fabric(learner, options)
     addresses = {"labels": options.labels} | ({"encoder": options.encoder} if start.lineage else {})
 
@@ -132,16 +138,13 @@ def _train(
     if batch_size is None:
         batch_size = defaults.batch_size(cls, len(longest.windows()), longest.kind)
         if paced and batch_size > defaults.SMALL:
-            items = left(options, began) * speed(cls, streams, chosen, parameters, options)
-            batch_size = defaults.batch_size(cls, len(longest.windows()), longest.kind, items)
+            batch_size = defaults.batch_size(cls, len(longest.windows()), longest.kind, left(options, began) * rate)
     feeder = data.Feeder(
         streams, cls.needs, batch_size, options.seed, device=fabric.device, rank=fabric.global_rank,
         world=fabric.world_size, orders=cls.order, groups=learner.get_buffer,
     )  # fmt: skip
     layerwise = defaults.layerwise("start" in chosen, chosen["pretrained"])
-    if (
-        unlimited and before is None and all(need.labelled for need in cls.needs.values())
-    ):  # few labels are soon known by heart
+    if unlimited and before is None and all(need.labelled for need in cls.needs.values()):  # soon known by heart
         most = math.ceil(defaults.images(feeder.longest, fabric.device) / (batch_size * fabric.world_size))
     options = replace(
         options, batch_size=batch_size, precision=fabric._precision.precision, most=most,

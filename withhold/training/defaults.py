@@ -25,18 +25,23 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def precision(device: torch.device, encoder: Encoder) -> str:
-    """bf16 where the hardware multiplies it (recent GPUs, CPUs with AMX or AVX512-BF16) and it pays, else float32.
+def precisions(device: torch.device, encoder: Encoder) -> list[str]:
+    """What may be the fastest, the likeliest first: bf16 where the hardware multiplies it, else float32.
 
-    On a CPU it gains nothing in narrow layers, and its threads spin for each other where other work holds a core; and
-    oneDNN's gradients of convolutions in space and time are not always finite in it.
+    On a CPU (with AMX or AVX512-BF16) either may be: threads spin for each other in bf16 where other work holds a core,
+    and narrow layers gain less. For convolutions in space and time it is out: oneDNN's gradients are not always finite.
     """
     if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        wide = not isinstance(encoder, ConvNet | VideoEncoder)
-        fast = wide and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-    return "bf16-mixed" if fast else "32-true"
+        return ["bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"]
+    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    if not fast or isinstance(encoder, VideoEncoder):
+        return ["32-true"]
+    return ["32-true", "bf16-mixed"] if isinstance(encoder, ConvNet) else ["bf16-mixed", "32-true"]
+
+
+def precision(device: torch.device, encoder: Encoder) -> str:
+    """What is taken where nothing is timed."""
+    return precisions(device, encoder)[0]
 
 
 def encoder(method: type[Method], device: torch.device, kind: str) -> str:
