@@ -611,3 +611,23 @@ def test_half_precision_with_a_scaled_loss_trains_alike():
 def test_it_trains_in_every_precision(precision):
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
     assert math.isfinite(fit(Toy(), Rows(), Plan(steps=2), fabric=fabric).rows[-1]["loss"])
+
+
+def test_between_logging_points_no_number_goes_to_the_device():
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Sent(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            sent.append(func.__name__) if func is torch.ops.aten.lift_fresh.default else None
+            return func(*args, **(kwargs or {}))
+
+    class Numbers(Toy):
+        def loss(self, predicted, withheld):
+            return super().loss(predicted, withheld) | {"trivial": 1.5, "whole": 2}
+
+    sent, told = [], []
+    with Sent():
+        rows = fit(Numbers(), Rows(), Plan(steps=400), report=lambda row, steps: told.append(len(sent))).rows
+    assert all(row["trivial"] == 1.5 and row["whole"] == 2 for row in rows)
+    assert len(rows) == 100  # every fourth step
+    assert set(np.diff(told).tolist()) == {3}  # two numbers, and whether it was asked to end

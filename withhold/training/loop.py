@@ -111,15 +111,18 @@ def fit(
     turn = Turn(method)
     module = fabric.setup_module(turn)
 
-    def turn_all(step: int, steps: int, batch: Batch) -> dict[str, torch.Tensor]:
-        """One step of every player; gives the named terms, still on the device."""
+    def turn_all(step: int, steps: int, batch: Batch) -> dict[str, Any]:
+        """One step of every player; gives the named terms: tensors still on the device, and numbers as they are.
+
+        A number that went to a GPU would wait for it, in every step.
+        """
         seed = mix(plan.seed, step, fabric.global_rank)
         torch.manual_seed(seed)  # for dropout and the like inside networks
         method.seed(seed)
         method.progress = step / steps
         parts = cut(batch, plan.accumulate)
         handed: list[dict[str, Any]] = [{} for _ in parts]
-        terms: dict[str, torch.Tensor] = {}
+        terms: dict[str, Any] = {}
         for player, optimizer in optimizers.items():
             rise_and_fall = schedule(recipes[player], step, steps, max(1, round(plan.warmup * steps)))
             for group in optimizer.param_groups:
@@ -133,7 +136,7 @@ def fit(
                         fabric.backward(scored["loss"] / len(parts))
                     for name, value in scored.items():
                         name = f"{player}/{name}" if len(optimizers) > 1 else name
-                        value = torch.as_tensor(value, dtype=torch.float32, device=fabric.device).detach()
+                        value = value.detach().float() if isinstance(value, torch.Tensor) else value
                         terms[name] = terms.get(name, 0) + value / len(parts)
             if plan.clip:
                 scaling.unscale_gradients(optimizer)
@@ -173,7 +176,7 @@ def fit(
             state |= {"optimizers": {p: o.state_dict() for p, o in optimizers.items()}, "scale": scaling.state_dict()}
             checkpoint.save(path, state)
 
-    sums: dict[str, torch.Tensor] = {}
+    sums: dict[str, Any] = {}
     waited, started, saved_at, logged = 0.0, time.perf_counter(), time.perf_counter(), step
     looked = look_took = 0.0
     with termination() as terminated:
@@ -193,8 +196,11 @@ def fit(
             # Several ranks must end at the same step: they look whether one was asked to only where they meet.
             due = best is not None and best.due(step, steps)
             if step % log_every == 0 or step == steps or due or (fabric.world_size == 1 and terminated.is_set()):
-                signalled = torch.tensor(float(terminated.is_set()), device=fabric.device)
-                here = torch.stack([*sums.values(), signalled]) / (step - logged)
+                signalled = float(terminated.is_set())
+                sent = [
+                    torch.as_tensor(v, dtype=torch.float32, device=fabric.device) for v in (*sums.values(), signalled)
+                ]
+                here = torch.stack(sent) / (step - logged)
                 # Over all ranks, so that each sees the loss that is not finite on one, and none waits for it in vain.
                 *averages, ending = gather(here[None]).mean(0).tolist()
                 means = dict(zip(sums, averages, strict=True))
