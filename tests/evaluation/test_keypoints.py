@@ -75,3 +75,24 @@ def test_both_parts_must_mark_the_same_points(make_task):
     test.give("points", Target(test.parts["points"].values[:, :2]))
     with pytest.raises(UsageError, match=r"marks 3 points in an image and .* 2: mark the same ones in both"):
         keypoints.measure(make_task(train, test, nn.Identity()))
+
+
+def test_items_with_fewer_than_two_marks_count_for_nothing():
+    nan = [np.nan, np.nan]
+    true = np.array([[[0, 0], [3, 4]], [[5, 5], nan], [nan, nan], [[7, 7], [7, 7]]], dtype=float)
+    with np.errstate(all="raise"):
+        assert keypoints.error(np.nan_to_num(true) + np.array([1, 0]), true) == pytest.approx(1 / 5)
+
+
+@pytest.mark.parametrize(
+    ("where", "kept", "sentence"),
+    [("train", [0, 1], "spots marks a point in no item at all"), ("test", [0], "marks fewer than two points in every")],
+)
+def test_marks_that_are_too_few_are_named(encoder, where, kept, sentence):
+    parts = {"train": spots(20, 0), "test": spots(10, 1)}
+    for part in parts.values():
+        part.source = "spots"
+    places = parts[where].parts["points"].values
+    places[:, [k for k in range(3) if k not in kept]] = np.nan
+    with pytest.raises(UsageError, match=sentence):
+        evaluation.evaluate(encoder, *parts.values(), ("keypoints",))

@@ -142,3 +142,21 @@ def test_what_does_not_fit_is_refused():
     for wrong, words in (({"code": 0}, "code"), ({"features": -1.0}, "features")):
         with pytest.raises(ValueError, match=f"{words} must be at least"):
             find("f_anogan")(nets.build("convnet", size=32, channels=3), **wrong)
+
+
+def test_the_encoder_learns_from_the_critics_features_too():
+    method = make(size=16, features=1.0).eval()
+    said, images = torch.rand(2, 2, 3, 16, 16)
+    said.requires_grad_()
+    (whole,) = torch.autograd.grad(method.loss(said, images)["loss"], said)
+    f = lambda image: method.critic.layers[:-2](2 * image - 1)
+    written = (4 * (said - images).square()).mean() + (f(said) - f(images)).square().mean()
+    (expected,) = torch.autograd.grad(written, said)
+    torch.testing.assert_close(whole, expected)
+    (pixels,) = torch.autograd.grad((4 * (said - images).square()).mean(), said)
+    assert not torch.allclose(whole, pixels, rtol=0.05)
+
+
+def test_the_critic_normalises_each_image_by_itself_as_a_whole():
+    norms = [part for part in make().critic.modules() if isinstance(part, torch.nn.GroupNorm)]
+    assert norms and all(norm.num_groups == 1 for norm in norms)

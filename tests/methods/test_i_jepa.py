@@ -1,11 +1,13 @@
 """I-JEPA: which patches are seen and asked for, the slow teacher, and the loss."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.methods.toys import overfit, smooth_images
-from withhold import nets
+from tests.methods.toys import batch, overfit, smooth_images
+from withhold import nets, views
 from withhold.errors import UsageError
 from withhold.methods import build
 from withhold.methods.image.i_jepa import IJEPA, listed
@@ -161,3 +163,19 @@ def test_it_needs_a_vision_transformer():
 def test_a_value_out_of_range_is_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         make(**wrong)
+
+
+def test_the_predictor_is_told_where_the_context_lies(photos):
+    method = make().eval()
+    (view, (context, seen), blocks), _ = method.hide(batch(photos, 2))
+    method.encoder.tokens = lambda view: torch.ones(len(view), 64, 64)  # so that only the places differ
+    said = method.predict((view, (context, seen), blocks))
+    moved = method.predict((view, ((context + 8) % 64, seen), blocks))
+    assert not torch.allclose(said, moved, atol=1e-4)
+
+
+def test_views_keep_their_colours_and_are_not_mirrored(monkeypatch):
+    images = (torch.arange(3 * 32 * 32).view(1, 3, 32, 32) % 256).byte().repeat(50, 1, 1, 1)
+    plain = partial(views.augment, crop=None)
+    monkeypatch.setattr(views, "augment", lambda images, rng, crop, **options: plain(images, rng, **options))
+    assert torch.allclose(make().hide({"images": images})[0][0], images / 255, atol=1e-5)

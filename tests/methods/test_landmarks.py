@@ -12,9 +12,9 @@ from withhold.methods import build, find
 from withhold.methods.image import landmarks
 
 
-def make(size=32, channels=3, encoder="convnet", **values):
+def make(size=32, channels=3, **values):
     torch.manual_seed(0)
-    return build(find("landmarks"), nets.build(encoder, size=size, channels=channels), values)
+    return build(find("landmarks"), nets.build("fineconv", size=size, channels=channels), values)
 
 
 def test_a_point_is_the_mean_over_its_maps_rows_and_columns():
@@ -30,7 +30,7 @@ def test_a_point_is_the_mean_over_its_maps_rows_and_columns():
             for axis in (0, 1):
                 lines = maps[n, k].tolist() if axis else maps[n, k].T.tolist()
                 weights = [math.exp(sum(line) / len(line)) for line in lines]
-                expected = sum((cell + 0.5) / 3 * w for cell, w in enumerate(weights)) / sum(weights)
+                expected = sum((cell + 0.5) / 6 * w for cell, w in enumerate(weights)) / sum(weights)
                 assert places[n, k, axis].item() == pytest.approx(expected, abs=1e-5)
     assert places.std() > 0.01
 
@@ -150,3 +150,27 @@ def test_when_training_ends_every_network_has_the_statistics_of_plain_images(pho
 def test_a_value_out_of_range_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         find("landmarks")(nets.build("convnet", size=32, channels=3), **wrong)
+
+
+def test_the_points_of_a_tall_image_are_in_its_pixels():
+    method = make(points=2).eval()
+    method.points = lambda images: torch.tensor([[[0.5, 0.25], [0.0, 1.0]]])
+    with torch.inference_mode():
+        shown = method.apply_to(random_images(1, size=60)[0, :, :, 10:50])
+    assert shown["points"].places.tolist() == [[20, 20], [0, 50]]
+
+
+@pytest.mark.parametrize("size", [28, 32, 36])
+def test_a_point_moves_by_as_many_pixels_as_what_it_follows(size):
+    """Also where the last cells hang over the image's edge."""
+    method = make(size=size, points=1).eval()
+    cells = method.encoder.grid
+    said = []
+    for place in (1, 2):
+        maps = torch.full((1, 1, cells, cells), -50.0)
+        maps[..., place] = 50.0
+        method.encoder.maps = lambda images, maps=maps: maps
+        method.pose = torch.nn.Identity()
+        said.append(method.points(torch.zeros(1, 3, size, size))[0, 0, 0].item() * size)
+    assert said[1] - said[0] == pytest.approx(method.encoder.stride, abs=1e-3)
+    assert said[0] == pytest.approx(1.5 * method.encoder.stride, abs=1e-3)

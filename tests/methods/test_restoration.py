@@ -84,3 +84,19 @@ def test_it_needs_a_network_with_features_for_every_pixel():
 def test_a_value_out_of_range_is_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         find("restoration")(nets.build("pixelconv", size=32, channels=3), **wrong)
+
+
+def test_rain_bends_what_is_there_and_dirt_covers_it():
+    plain = torch.full((4, 3, 32, 32), 128, dtype=torch.uint8)
+    cost = {}
+    for corruption in ("dirt", "rain"):
+        method = make(corruption=corruption)
+        seen, withheld = method.hide({"images": plain})
+        cost[corruption] = method.loss(seen, withheld)["trivial"].item()
+    assert cost["rain"] < 1e-6
+    assert cost["dirt"] > 1e-3
+
+
+def test_specks_are_as_large_as_asked_for(photos):
+    small, large = (make(speck=speck).hide(batch(photos, 4))[0] for speck in (4, 16))
+    assert not torch.allclose(small, large)

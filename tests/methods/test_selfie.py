@@ -97,7 +97,7 @@ def test_the_tint_of_a_patch_is_its_own():
 
 
 def test_a_batch_is_learned_by_heart(photos):
-    history = overfit(make(), batch(photos, 8), seeds=[0] * 40)
+    history = overfit(make(), batch(photos, 8), seeds=[0] * 60)
     assert history[-1]["accuracy"] > 0.9
     assert history[-1]["loss"] < 0.5 * history[-1]["trivial"]
 
@@ -130,3 +130,10 @@ def test_patches_are_as_many_as_suit_the_size(size, grid, taken, holes):
 def test_a_value_out_of_range_is_named(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
         find("selfie")(nets.build("convnet", size=32, channels=3), **wrong)
+
+
+@pytest.mark.parametrize(("size", "tile"), [(32, 9), (64, 14), (96, 21)])
+def test_there_are_gaps_between_patches(size, tile):
+    """Else edges would tell which patch goes where."""
+    method = make(size)
+    assert method.tile == tile < size // method.grid

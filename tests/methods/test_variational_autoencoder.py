@@ -114,3 +114,15 @@ def test_it_gives_draws_from_the_prior_and_the_way_from_one_image_to_another(pho
 def test_a_value_out_of_range_is_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         find("variational_autoencoder")(nets.build("convnet", size=32, channels=3), **wrong)
+
+
+def test_a_feature_of_the_code_is_active_whose_mean_varies_by_a_hundredth():
+    method = make(code=2)
+    mean = torch.tensor([[1.0, 1.0], [-1.0, -1.0]]) * torch.tensor([0.02, 0.005]).sqrt()
+    view = torch.rand(2, 3, 32, 32)
+    assert method.loss((torch.zeros(2, 3, 32, 32), mean, torch.zeros(2, 2)), view)["active"] == 1
+
+
+def test_images_are_not_mirrored():
+    images = (torch.arange(3 * 32 * 32).view(1, 3, 32, 32) % 256).byte().repeat(50, 1, 1, 1)
+    assert torch.allclose(make().hide({"images": images})[1], images / 255, atol=1e-5)

@@ -39,9 +39,14 @@ def check(method: Method, batch_size: int, ranks: int, parts: int) -> None:
             f"{method.name} compares the items of a batch with each other, and --accumulate would cut it into parts "
             "that do not meet: leave --accumulate out, and lower --batch-size where memory is short."
         )
-    if method.compares and batch_size * ranks < 2:
+    if method.compares and batch_size < 2:
         raise UsageError(
             f"{method.name} compares the items of a batch with each other: give a --batch-size of 2 or more."
+        )
+    if batch_size <= parts and any(isinstance(part, nn.BatchNorm1d) for part in method.modules()):
+        raise UsageError(
+            f"{method.name} normalises features over a batch, or the part of it that --accumulate leaves: give a "
+            f"--batch-size of {2 * parts} or more."
         )
     unit = parts * whole(method.order, 1)  # episodes stay whole
     if parts > 1 and batch_size % unit:

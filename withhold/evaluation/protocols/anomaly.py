@@ -39,6 +39,7 @@ def distances(bank: Tensor, queries: Tensor) -> Tensor:
 
     Source: Bergman, Cohen & Hoshen, arXiv 2002.10445, 2020, equation 1.
     """
+    bank, queries = bank - bank.mean(0), queries - bank.mean(0)  # a large mean would take the digits of a difference
     parts = queries.split(max(1, CHUNK // len(bank)))
     found = [torch.cdist(part, bank).topk(min(NEIGHBOURS, len(bank)), largest=False).values for part in parts]
     return torch.cat(found).square().mean(1)

@@ -10,7 +10,7 @@ from withhold import views
 from withhold.methods import ImageEncoder, Method, Probability, answers, method
 from withhold.nets import mlp, refresh_statistics
 
-JITTER = (0.4, 0.4, 0.4, 0.2)
+JITTER = (0.4, 0.4, 0.4, 0.5)
 GROUPS = 4
 """How many groups `apply_to` makes of an image."""
 
@@ -23,7 +23,8 @@ class Cooccurrence(Method):
     often the two occur together than if they were independent: log P(A, B) / (P(A) P(B)), their pointwise mutual
     information. It is the mean over both orders. What would tell an image from another without a look at the content is
     taken from the patches: edges that continue (gaps of random width), brightness and contrast (every patch is
-    standardised), its tint (every patch has colours of its own) and its scale (images are not scaled at random).
+    standardised) and scale (images are not scaled at random). Tint is made a weak clue: every patch has colours of
+    its own, or none.
 
     Args:
         grid: patches along each side, 2 or 3; where none is given, 2 below 64 pixels and 3 from there on.
@@ -32,7 +33,7 @@ class Cooccurrence(Method):
 
     compares = True
 
-    def __init__(self, encoder: ImageEncoder, grid: Literal[2, 3] | None = None, grey: Probability = 0.2):
+    def __init__(self, encoder: ImageEncoder, grid: Literal[2, 3] | None = None, grey: Probability = 0.5):
         super().__init__(encoder)
         self.grid = grid or (2 if encoder.size < 64 else 3)
         if encoder.size < 8 * self.grid:
@@ -54,7 +55,9 @@ class Cooccurrence(Method):
         """
         whole = views.augment(images, self.rng, size=self.encoder.size)
         patches = views.tiles(whole, self.rng, self.grid, self.tile)
-        tinted = views.augment(patches.flatten(0, 1), self.rng, flip=0.0, jitter=JITTER, grey=self.grey)
+        tinted = views.augment(
+            patches.flatten(0, 1), self.rng, flip=0.0, jitter=JITTER, jitter_probability=1.0, grey=self.grey
+        )
         patches = views.standardize(tinted).unflatten(0, patches.shape[:2])
         pairs = len(images) * len(self.first)
         together = torch.arange(2 * pairs, device=patches.device) < pairs

@@ -45,6 +45,11 @@ class Egomotion(Method):
         self.shift, self.degrees, self.ranges = shift, degrees, (shifts, shifts, turns)
         # Of the image's side the view takes so much that its corners stay inside at the largest turn, move and place.
         self.share = (1 - 1 / encoder.size) / (extent(degrees) + shift * extent(degrees / 2) + shift)
+        if encoder.grid < 2:
+            raise ValueError(
+                f"an encoder with one cell for {encoder.size} pixels cannot say what moved: give a larger --size, or "
+                "another --encoder."
+            )
         self.cells = min(encoder.grid, MOST_CELLS)
         self.top = mlp([self.cells**4, 512, sum(self.ranges)])
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from withhold import losses, nets, views
-from withhold.methods import Count, ImageEncoder, Method, NonNegative, Optimizer, Positive, answers, method
+from withhold.methods import Count, Method, NonNegative, Optimizer, Positive, answers, method
 from withhold.nets import Decoder, FineConv
 
 WARP = {"degrees": 15.0, "translate": 0.1, "scale": (0.8, 1.2)}
@@ -30,7 +30,7 @@ class Landmarks(Method):
     optimizer = Optimizer(lr=2e-3, weight_decay=0.0)
     batch_size = 64
 
-    def __init__(self, encoder: ImageEncoder, points: Count = 10, width: Positive = 0.2, bend: NonNegative = 0.04):
+    def __init__(self, encoder: FineConv, points: Count = 10, width: Positive = 0.2, bend: NonNegative = 0.04):
         super().__init__(encoder)
         self.width, self.bend = width, bend
         self.pose = nn.Conv2d(encoder.dim, points, 1)
@@ -89,12 +89,14 @@ class Landmarks(Method):
     def points(self, images):
         """Images float [n, c, size, size] -> places (x, y) in them, as shares of width and height [n, points, 2]."""
         maps = self.pose(self.encoder.maps(images))
-        return torch.stack([middle(maps.mean(2)), middle(maps.mean(3))], 2)
+        places = torch.stack([middle(maps.mean(2)), middle(maps.mean(3))], 2)
+        return places * (self.encoder.grid * self.encoder.stride / self.encoder.size)  # the last cell may hang over
 
     def draw(self, maps, places):
         """How things look [n, dim, grid, grid] and where they are [n, points, 2] -> images."""
         grid = self.appearance.grid
-        bells = nets.bumps(places * grid, (grid, grid), self.width / 2 * grid / 2**0.5)
+        cells = self.encoder.size / self.appearance.stride
+        bells = nets.bumps(places * cells, (grid, grid), self.width / 2 * cells / 2**0.5)
         return self.encoder.denormalize(self.decoder(torch.cat([maps, bells], 1)))
 
     def mark(self, images, places):
