@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from withhold import losses, views
+from withhold import losses, nets, views
 from withhold.methods import Count, ImageEncoder, Method, NonNegative, Optimizer, answers, method
 from withhold.nets import Decoder, Discriminator
 
@@ -82,14 +82,21 @@ class FAnoGAN(Method):
             return self.score(self.predict(handed["true"]), handed["true"])
         true = handed["true"]
         if player == "generator":
-            codes = torch.randn(len(true), self.length, generator=self.rng, device=self.rng.device)
-            made = self.generator(codes)
+            made = self.generator(self.codes(len(true)))
             handed["made"] = made.detach().float()
             return {"loss": -self.critic(made).mean()}
         made = handed["made"]
         penalty = losses.gradient_penalty(true, made, self.critic, self.rng)
         distance = self.critic(true).mean() - self.critic(made).mean()
         return {"loss": PENALTY * penalty - distance, "distance": distance, "penalty": penalty}
+
+    def finish(self, plain):
+        super().finish(plain)
+        nets.refresh_statistics(self.generator, plain(), lambda images: self.generator(self.codes(len(images))))
+
+    def codes(self, count):
+        """Random codes [count, length]."""
+        return torch.randn(count, self.length, generator=self.rng, device=self.rng.device)
 
     def says(self):
         return {"anomaly": lambda images: self.strangeness(self.predict(images), images)}
