@@ -17,7 +17,6 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from claims.row import Claim  # noqa: E402
 from claims.rows import CLAIMS  # noqa: E402
 
-
 FROM = {
     "image": "images", "semisupervised": "few labels", "transfer": "labels", "dual": "two domains", "video": "videos",
     "audiovisual": "pictures with sound", "text": "texts",
@@ -426,9 +425,9 @@ def keypoints() -> str:
 PARTS = {
     part.__name__: part
     for part in (
-        methods, cards, encoders, words, speeds, memory, training, steps, videos, sounds, hearing, search, order, tracking,
-        frames, crossmodal, localization, masked, topics, translation, drawings, restoration, clusters, fewlabels,
-        starts, domains, retrieval, anomaly, keypoints,
+        methods, cards, encoders, words, speeds, memory, training, steps, videos, sounds, hearing, search, order,
+        tracking, frames, crossmodal, localization, masked, topics, translation, drawings, restoration, clusters,
+        fewlabels, starts, domains, retrieval, anomaly, keypoints,
     )
 }  # fmt: skip
 
