@@ -412,6 +412,18 @@ def anomaly() -> str:
     return table(["data, class held out", "seed", "trained by", "told by", "ROC", "AP"], cells)
 
 
+def affinity() -> str:
+    """How well pairs of patches of the same class are told from others, by what tells them."""
+    cells = []
+    names = {
+        "affinity": "trained", "untrained": "untrained", "colour": "mean colours", "nearness": "nearness",
+    }  # fmt: skip
+    for claim, found in measured("affinity"):
+        told = found["told"]
+        cells += [[str(claim.seed), names[name], percent(told[name])] for name in names]
+    return table(["seed", "told by", "ROC"], cells)
+
+
 def keypoints() -> str:
     """How far off joints are, by what they are regressed from."""
     cells = []
@@ -428,6 +440,7 @@ PARTS = {
         methods, cards, encoders, words, speeds, memory, training, steps, videos, sounds, hearing, search, order,
         tracking, frames, crossmodal, localization, masked, topics, translation, drawings, restoration, clusters,
         fewlabels, starts, domains, retrieval, anomaly, keypoints,
+        affinity,
     )
 }  # fmt: skip
 

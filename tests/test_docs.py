@@ -39,7 +39,8 @@ def home(tmp_path, photos, monkeypatch):
         folder = tmp_path / "photos" / ("temple" if i % 2 == 0 else "flower")
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(crop).save(folder / f"{i}.png")
-    shutil.copytree(tmp_path / "photos", tmp_path / "other-photos")
+    for other in ("other-photos", "streets"):
+        shutil.copytree(tmp_path / "photos", tmp_path / other)
     listed = [f"temple/{i}.png,temple\nflower/{i + 1}.png,flower" for i in range(0, 24, 2)]
     for name, part in (("few", listed[:6]), ("held-back", listed[6:])):
         (tmp_path / f"{name}.csv").write_text("\n".join(["path,label", *part]))

@@ -85,6 +85,18 @@ def without_class(at: Place, name: str, label: str) -> Split:
     return Split((known,), known, whole.test)
 
 
+def streets(at: Place) -> Split:
+    """CamVid's training frames, and its test frames with masks of what is on them."""
+    lines = ["image,mask"]
+    for image in sorted((at.root / "camvid" / "images" / "test").glob("*.jpg")):
+        lines.append(f"{image},{at.root / 'camvid' / 'masks' / 'test' / image.stem}.png")
+    at.folder.mkdir(parents=True, exist_ok=True)
+    (at.folder / "test.csv").write_text("\n".join(lines))
+    train = data.load(at.root / "camvid" / "images" / "train", size=128, channels=3)
+    test = data.load(at.folder / "test.csv", size=128, channels=3, parts=("mask",))
+    return Split((train,), test=test, settings={"size": 128}, shown=(test,))
+
+
 def figures(at: Place) -> Split:
     """6,000 figures to learn from and 1,000 others, of 32 pixels, with the places of their head, hands and feet."""
     found = []

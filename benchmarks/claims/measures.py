@@ -24,6 +24,7 @@ from withhold import losses, methods, views
 from withhold.data import Samples
 from withhold.evaluation.protocols.lowshot import DRAWS, SHOTS, draw
 from withhold.nets import frozen
+from withhold.runs.build import build_method
 from withhold.training import prepare
 
 Found = dict[str, Any]
@@ -197,6 +198,47 @@ def pairs_told(run: withhold.Run, split: Split, at: Place) -> Found:
         scores["colour_auc"].append(-(first - second).norm(dim=1))
         together.append(answers)
     return {name: float(roc_auc_score(torch.cat(together), torch.cat(said))) for name, said in scores.items()}
+
+
+PATCHES = 24
+"""Of each frame, from which pairs are made."""
+PURE, UNKNOWN = 0.75, 11
+"""The share of a patch that its class has at least, and the number of what nobody named."""
+
+
+def objects_told(run: withhold.Run, split: Split, at: Place) -> Found:
+    """How well it is told whether two patches of a frame show the same class: areas under the curve.
+
+    By the trained affinity, by that with fresh weights, by mean colours, and by how near the patches are.
+    """
+    fresh = build_method(run.cls, run.fresh, run.config["parameters"], run.seed, run.config)
+    trained, fresh = run.method.eval(), fresh.eval()
+    test, rng = split.test, torch.Generator().manual_seed(at.seed)
+    size, tile = trained.encoder.size, trained.tile
+    together: list[Tensor] = []
+    scores: dict[str, list[Tensor]] = {"affinity": [], "untrained": [], "colour": [], "nearness": []}
+    for item in range(len(test)):
+        starts = torch.randint(size - tile + 1, (PATCHES, 2), generator=rng)
+        frame = views.to_float(test.batch([item]))
+        classes = test.parts["mask"].batch([item])
+        patches = views.windows(frame, starts[None], tile)[0]
+        parts = views.windows(classes, starts[None], tile)[0].flatten(1).long()
+        shares = F.one_hot(parts, 256).float().mean(1)
+        share, label = shares.max(1)
+        pure = ((share >= PURE) & (label != UNKNOWN)).nonzero()[:, 0]
+        first, second = torch.combinations(pure).T
+        together.append(label[first] == label[second])
+        seen = views.standardize(patches)
+        for name, method in (("affinity", trained), ("untrained", fresh)):
+            with torch.inference_mode():
+                features = method.encoder(seen)
+                scores[name].append(method.judge(features[first], features[second]))
+        colours = patches.mean((2, 3))
+        scores["colour"].append(-(colours[first] - colours[second]).norm(dim=1))
+        scores["nearness"].append(-(starts[first] - starts[second]).float().norm(dim=1))
+    same = torch.cat(together)
+    found = {name: float(roc_auc_score(same, torch.cat(said))) for name, said in scores.items()}
+    return {"pairs": len(same), "same": same.float().mean().item(), "told": found}
 
 
 def without_a_network(run: withhold.Run, split: Split, at: Place) -> Found:

@@ -101,6 +101,11 @@ def anomalies() -> list[Claim]:
     return claims
 
 
+def affinity() -> list[Claim]:
+    """Whether two patches of a street show the same, by what occurs together."""
+    return [Claim("affinity", ("streets",), "cooccurrence", "convnet", 100, measures=("objects_told",))]
+
+
 def keypoints() -> list[Claim]:
     """Joints of figures, from points that were found without any."""
     return [beside_controls(Claim("keypoints", ("figures",), "landmarks", "fineconv", 40, protocols=("keypoints",)))]
@@ -172,7 +177,8 @@ def restorations() -> list[Claim]:
 
 
 CLAIMS = [
-    *encoders(), *clusters(), *gpu(), *few_labels(), *domains(), *retrieval(), *anomalies(), *keypoints(), *videos(),
+    *encoders(), *clusters(), *gpu(), *few_labels(), *domains(), *retrieval(), *anomalies(), *keypoints(), *affinity(),
+    *videos(),
     *sounds(), *texts(), *translation(), *drawings(), *restorations(), *starts(), *from_published(),
     *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *sound_starts(),
     *long_starts(),
