@@ -343,8 +343,9 @@ def fewlabels() -> str:
         alone, *others = claim.controls
         counted = [answered(control) for control in others if control.method == "tfidf"]
         scores = [percent(score) for score in (answered(claim), answered(alone), *(counted or [None]))]
+        words = (claim.method, *(f"{key}={to:g}" for key, to in claim.settings.items()))
         cells.append([
-            f"`{claim.data[1]}`", str(claim.data[2]), f"`{claim.method}`", str(claim.seed), f"{claim.epochs:g}",
+            f"`{claim.data[1]}`", str(claim.data[2]), f"`{' '.join(words)}`", str(claim.seed), f"{claim.epochs:g}",
             *scores, f"{found['training_cpu_minutes']:.0f}",
         ])  # fmt: skip
     header = ["data", "labels", "method", "seed", "epochs", "with the rest", "labels alone", "TF-IDF", "CPU minutes"]

@@ -36,6 +36,22 @@ def test_divergence_is_the_relative_entropy_of_every_row():
     assert losses.divergence(scores.softmax(1), scores).abs().max() < 1e-6
 
 
+def test_the_direction_that_a_linear_answer_minds_most_is_across_its_two_classes():
+    """Whatever the size of the items, and of the step that it looks from."""
+    weight, items = random(2, 12) * 0.2, random(6, 3, 2, 2, seed=1)
+
+    def answer(items):
+        return items.flatten(1) @ weight.T
+
+    for reach in (0.1, 5.0):
+        rng = torch.Generator().manual_seed(0)
+        found = losses.virtual_adversarial(answer, items, answer(items).softmax(1), reach, rng)
+        across = (weight[0] - weight[1]) / (weight[0] - weight[1]).norm()
+        torch.testing.assert_close((found.flatten(1) @ across).abs(), torch.ones(6), atol=1e-3, rtol=0)
+        assert not found.requires_grad
+    assert losses.virtual_adversarial(answer, items[:0], answer(items[:0]), 1.0, rng).shape == (0, 3, 2, 2)
+
+
 @pytest.mark.parametrize(("step", "exponent"), [(0, -5), (8, -3.2), (20, -1.25), (40, 0), (41, 0), (1000, 0)])
 def test_the_ramp_rises_like_half_a_gaussian_and_stays(step, exponent):
     assert losses.ramp_up(step, 40) == pytest.approx(math.exp(exponent))

@@ -2,8 +2,11 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
+from torch.utils._pytree import tree_map
 
 import withhold.methods
 from tests.methods.toys import random_images, tinted_images
@@ -15,6 +18,8 @@ from withhold.training import Plan, fit
 from withhold.training.optimizers import build
 
 CLASSES = ("red", "green", "blue")
+NAMES = [name for name in names() if issubclass(find(name), SemiSupervised)]
+OF_IMAGES = [name for name in NAMES if find(name).needs["unlabelled"].kinds == ("image",)]
 
 
 def make(momentum=0.9, flip=0.0):
@@ -80,7 +85,50 @@ def test_the_picture_puts_guesses_beside_labels():
     assert torch.equal(columns["guessed from"], others)
 
 
-@pytest.mark.parametrize("name", [name for name in names() if issubclass(find(name), SemiSupervised)])
+def test_the_picture_of_what_makes_no_guesses_has_unlabelled_items_beside_labelled_ones():
+    method, labels = make(), torch.arange(3)
+    seen = method.weak(random_images(9, size=16))
+    columns = method.picture(seen, (labels,), torch.zeros(9, 3))
+    assert list(columns) == ["seen", "labelled", "label", "said"]
+    assert torch.equal(columns["seen"], seen[-3:])
+    assert torch.equal(columns["labelled"], seen[:3])
+
+
+@pytest.mark.parametrize(
+    ("progress", "steps", "risen"), [(0.0, 0, 0), (0.1, 10**6, 0.25), (0.9, 10**6, 1), (0.9, 250, 0.1), (0.2, 250, 0.1)]
+)
+def test_a_weight_rises_over_a_share_of_the_training_but_no_faster_than_in_so_many_steps(progress, steps, risen):
+    method = make()
+    method.progress, method.steps = progress, steps
+    assert method.risen(0.4) == pytest.approx(risen)
+
+
+def test_a_loss_is_what_labels_cost_and_a_share_of_what_the_others_cost():
+    method, scores, labels = make(), torch.randn(4, 3), torch.tensor([0, 2, 1, 2])
+    method.weight = 3.0
+    terms = method.terms(scores, labels, torch.tensor([1.0, 2.0, 6.0]), risen=0.5)
+    assert terms["loss"].item() == pytest.approx(F.cross_entropy(scores, labels).item() + 3 * 0.5 * 3)
+    shares = method.terms(scores, F.one_hot(labels, 3).float(), torch.zeros(0))
+    assert shares["loss"].item() == pytest.approx(F.cross_entropy(scores, labels).item())
+    assert shares["accuracy"] == terms["accuracy"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_label_is_read_that_was_not_given(name):
+    """Whatever labels the stream without any happens to have, the weights end bit for bit the same."""
+    trial, ends = Trial(find(name), size=16), []
+    samples = trial.made[1]["unlabelled"]
+    garbage = samples.with_labels(np.random.default_rng(0).integers(0, 7, len(samples)), tuple("abcdefg"))
+    for others in (samples, garbage):
+        trial.made[1]["unlabelled"] = others
+        method = trial.make()
+        fit(method, trial.feed(method, 16), Plan(steps=3))
+        ends.append(method.state_dict())
+    assert not np.array_equal(samples.labels, garbage.labels)
+    assert all(torch.equal(torch.as_tensor(value), ends[1][name]) for name, value in ends[0].items())
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_without_weight_nothing_is_taken_from_what_has_no_labels(name):
     """Neither by the loss nor by gradients, batch statistics or the average, in a step late enough for any ramp."""
     ends = []
@@ -88,7 +136,8 @@ def test_without_weight_nothing_is_taken_from_what_has_no_labels(name):
         method, batch = Trial(find(name), values={"weight": 0.0}).prepared(8)
         method.steps = 10**6
         method.seed(0)
-        terms = method({**batch, "unlabelled": batch["unlabelled"].flip(-1).roll(turn, 0)[: 8 - turn]})
+        others = tree_map(lambda part, turn=turn: part.flip(-1).roll(turn, 0)[: 8 - turn], batch["unlabelled"])
+        terms = method({**batch, "unlabelled": others})
         assert all(torch.as_tensor(value).isfinite() for value in terms.values())
         assert terms["loss"] == terms["supervised"]
         terms["loss"].backward()
@@ -134,7 +183,7 @@ def test_when_training_ends_the_average_answers_with_the_statistics_of_plain_ima
     assert right() > saved + 0.1
 
 
-@pytest.mark.parametrize("name", ["mean_teacher", "mixmatch", "uda"])
+@pytest.mark.parametrize("name", OF_IMAGES)
 @pytest.mark.parametrize("learned", [True, False])
 def test_over_an_encoder_that_has_learned_the_head_starts_as_a_probe(name, learned):
     images, labels = tinted_images(8)

@@ -77,7 +77,7 @@ def test_each_image_is_translated_out_of_its_own_domain_whatever_the_domains_siz
     assert torch.equal(seen["translated"].mean((1, 2, 3)) == 0.5, is_first)
 
 
-@pytest.mark.parametrize("name", ["mean_teacher", "mixmatch", "uda"])
+@pytest.mark.parametrize("name", ["mean_teacher", "mixmatch", "uda", "pseudo_label", "pi_model", "vat"])
 def test_a_guess_stands_beside_an_unlabelled_image_when_those_are_few(name, monkeypatch):
     method = build(
         find(name), nets.build("convnet", size=16, channels=3), {"flip": 0.0}, {"classes": ("dark", "bright")}

@@ -17,6 +17,7 @@ from withhold.losses.consistency import (
     sharpen,
     sure_divergence,
     swapped_cross_entropy,
+    virtual_adversarial,
 )
 from withhold.losses.contrastive import info_nce, nearest, negative_sampling, nt_xent, symmetric_info_nce
 from withhold.losses.covariance import directions, off_diagonal
@@ -30,4 +31,5 @@ __all__ = [
     "least_squares_generator_loss", "nearest", "negative_sampling", "nt_xent", "off_diagonal", "psnr", "ramp_up",
     "rank", "ranks", "regression", "reverse_gradient", "sharpen", "sigreg", "sigreg_of_noise", "squared_error",
     "sure_divergence", "swapped_cross_entropy", "symmetric_info_nce",
+    "virtual_adversarial",
 ]  # fmt: skip

@@ -1,8 +1,10 @@
 """Saying the same of the same image or text."""
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,6 +26,29 @@ def sharpen(shares: Tensor, temperature: float) -> Tensor:
 def divergence(target: Tensor, scores: Tensor) -> Tensor:
     """KL(target || softmax(scores)) of every row [n], from shares of the classes [n, k] and scores [n, k]."""
     return F.kl_div(scores.log_softmax(1), target, reduction="none").sum(1)
+
+
+@torch.enable_grad()
+def virtual_adversarial(
+    answer: Callable[[Tensor], Tensor], items: Tensor, shares: Tensor, reach: float, rng: torch.Generator
+) -> Tensor:
+    """The direction, of length 1, in which an item's answer changes most: one power iteration (Miyato et al., 2018).
+
+    Args:
+        answer: items -> scores of the classes [n, k].
+        items: [n, ...]; there may be none.
+        shares: of the classes, its answer to the items [n, k].
+        reach: the Euclidean length of the step that it looks from.
+    """
+    if not len(items):
+        return items
+    step = (reach * _unit(torch.randn(items.shape, generator=rng, device=items.device))).requires_grad_()
+    return _unit(torch.autograd.grad(divergence(shares, answer(items + step)).sum(), step)[0])
+
+
+def _unit(x: Tensor) -> Tensor:
+    """[n, ...] -> the same, each of length 1."""
+    return F.normalize(x.flatten(1), dim=1).view_as(x)
 
 
 @float32
@@ -73,6 +98,6 @@ def annealing(way: Annealing, progress: float, classes: int) -> float:
     return risen * (1 - 1 / classes) + 1 / classes
 
 
-def ramp_up(step: int, steps: int) -> float:
+def ramp_up(step: float, steps: float = 1) -> float:
     """exp(-5 (1 - t)^2), where t goes from 0 to 1 over the first `steps` steps, and stays (Laine & Aila, ICLR 2017)."""
     return math.exp(-5 * (1 - min(1.0, step / steps)) ** 2)

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils._pytree import tree_map
 
 from withhold import losses, nets, views
 from withhold.methods.answers import Class
@@ -13,6 +15,8 @@ from withhold.nets import Encoder, logistic
 
 MOST = 5000
 """Windows that a head is fitted to before the training."""
+LEAST_RAMP = 2500
+"""Steps that a weight takes to rise, however short the training: about five epochs of CIFAR-10, as mean teacher's."""
 
 
 class Classifier(Method):
@@ -94,7 +98,8 @@ class SemiSupervised(Classifier):
     it, so that a short run does not answer with what it started from (Tarvainen & Valpola, 2017).
 
     `withhold` gives the views that the network sees, the labelled items' first; and as what is withheld the labels
-    [n], or shares of the classes [n, k], the guesses [m, k], and the views [m] that these were made from.
+    [n], or shares of the classes [n, k], then where there are any the guesses [m, k], and the views [m] that these
+    were made from.
 
     Args:
         weight: of what is learned from guesses, beside 1 for the labels; at 0 the stream without labels arrives empty,
@@ -125,17 +130,46 @@ class SemiSupervised(Classifier):
     def hide(self, batch):
         if not self.weight:
             labelled = {stream for stream, need in self.needs.items() if need.labelled}
-            batch = {stream: items if stream in labelled else items[:0] for stream, items in batch.items()}
+            batch = {
+                stream: items if stream in labelled else tree_map(lambda part: part[:0], items)
+                for stream, items in batch.items()
+            }
         return super().hide(batch)
 
     def predict(self, seen):
         return self.student()(seen)
 
-    def answers(self, views: Tensor) -> Tensor:
-        """The network's own shares of the classes, float32 [n, k], for views of unlabelled items; there may be none."""
+    def answers(self, views: Tensor, network: Any = None) -> Tensor:
+        """The shares of the classes, float32 [n, k], for views of unlabelled items; there may be none.
+
+        They are those of `network`, or of the one that is trained.
+        """
         if not len(views):
             return torch.zeros(0, len(self.classes), device=views.device)
-        return self.predict(views).float().softmax(1)
+        return (network or self.predict)(views).float().softmax(1)
+
+    def risen(self, ramp: float) -> float:
+        """How far a weight has risen along a line, from 0 to 1 over a share `ramp` of the training.
+
+        It takes `LEAST_RAMP` steps or more: guesses that count before anything is known teach the same answer to all.
+        """
+        return min(1.0, self.progress / ramp, self.steps / LEAST_RAMP)
+
+    def terms(self, named: Tensor, labels: Tensor, costs: Tensor, risen: float = 1.0) -> dict[str, Any]:
+        """The cross-entropy of the labelled items, and `weight * risen` times the mean cost of the others.
+
+        Args:
+            named: scores of the labelled items [n, k].
+            labels: [n], or shares of the classes [n, k].
+            costs: of the unlabelled items [m]; there may be none.
+        """
+        supervised, unsupervised = F.cross_entropy(named, labels), costs.sum() / max(1, len(costs))
+        return {
+            "loss": supervised + self.weight * risen * unsupervised,
+            "supervised": supervised,
+            "unsupervised": unsupervised,
+            "accuracy": accuracy(named, labels if labels.ndim == 1 else labels.argmax(1)),
+        }
 
     def classify(self, items):
         """The answers of the averaged weights."""
@@ -157,11 +191,13 @@ class SemiSupervised(Classifier):
 
     def picture(self, seen, withheld, scores=None):
         """Unlabelled images, or captions, with their guess and the view it was made from, beside labelled ones."""
-        labels, guesses, others = withheld
+        labels, *guessed = withheld
         n = len(labels)
         columns = {"seen": seen[-n:]}
-        if len(others):
-            columns |= {"guess": self.captions(guesses[-n:]), "guessed from": others[-n:], "labelled": seen[:n]}
+        if len(seen) > n:
+            shown = ((name, part[-n:]) for name, part in zip(("guess", "guessed from"), guessed, strict=False))
+            columns |= {name: self.captions(part) if name == "guess" else part for name, part in shown}
+            columns["labelled"] = seen[:n]
         columns["label"] = self.captions(labels)
         if scores is not None:
             columns["said"] = self.captions(scores[-n:].float().softmax(1))

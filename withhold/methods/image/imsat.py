@@ -5,7 +5,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from withhold import losses, views
 from withhold.methods import Classifier, ImageEncoder, NonNegative, Optimizer, Positive, Several, method
@@ -92,16 +91,9 @@ class IMSAT(Classifier):
         if self.change == "affine":
             changed = views.affine(plain, self.rng, degrees=15, translate=0.1, scale=(0.8, 1.2), shear=0.2)
         else:
-            changed = plain + self.radii[numbers, None, None, None] * self.worst(plain, answers)
+            worst = losses.virtual_adversarial(self.classify, plain, answers, REACH, self.rng)
+            changed = plain + self.radii[numbers, None, None, None] * worst
         return torch.cat([plain, changed]), answers
-
-    @torch.enable_grad()
-    def worst(self, plain, answers):
-        """The direction [n, c, h, w], of length 1, in which an image's answer changes most: one power iteration."""
-        noise = torch.randn(plain.shape, generator=self.rng, device=plain.device)
-        step = (REACH * unit(noise)).requires_grad_()
-        gap = losses.divergence(answers, self.classify(plain + step))
-        return unit(torch.autograd.grad(gap.sum(), step)[0])
 
     def predict(self, seen):
         return self.classify(seen)
@@ -127,8 +119,3 @@ class IMSAT(Classifier):
         if scores is not None:
             columns["said"] = self.captions(scores.chunk(2)[1].argmax(1))
         return columns
-
-
-def unit(x: Tensor) -> Tensor:
-    """[n, ...] -> the same, each of length 1."""
-    return F.normalize(x.flatten(1), dim=1).view_as(x)

@@ -1,0 +1,64 @@
+"""ICT: interpolation consistency training."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional as F
+
+from withhold import losses, views
+from withhold.methods import Fraction, ImageEncoder, NonNegative, Positive, Probability, SemiSupervised, Share, method
+
+
+@method(
+    paper="Verma, Lamb, Kannala, Bengio & Lopez-Paz, IJCAI 2019",
+    needs={"labelled": "image + label", "unlabelled": "image"},
+    family="consistency",
+)
+class ICT(SemiSupervised):
+    """Withholds the mixture of two images' labels, or of two answers of the averaged weights; predicts it from theirs.
+
+    Answers come to change evenly from image to image, so that no boundary between classes runs close to one. Labelled
+    images are mixed among themselves (mixup). The same answer to all images would satisfy the rest: the weight of
+    consistency rises slowly, so that labels come first.
+
+    Args:
+        weight: of the squared error of the mixed answers, a mean over classes and unlabelled images; 0 takes nothing
+            from these, and leaves mixup.
+        ramp: share of the training in which that weight rises; 2,500 steps at least.
+        alpha: of the Beta(alpha, alpha) that shares are drawn from; the smaller, the less is mixed (0.1 in the paper on
+            SVHN).
+        momentum: share of itself that the average of the weights keeps in a step; 0.999 suits runs of 100,000 steps.
+        flip: probability that a view is a mirror image; 0 for digits and letters.
+    """
+
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        classes: Sequence[str],
+        weight: NonNegative = 100.0,
+        ramp: Fraction = 0.25,
+        alpha: Positive = 1.0,
+        momentum: Share = 0.99,
+        flip: Probability = 0.5,
+    ):
+        super().__init__(encoder, classes, weight, momentum, flip)
+        self.ramp, self.alpha = ramp, alpha
+
+    def withhold(self, labelled, unlabelled):
+        """Mixed views, labelled and unlabelled ones apart; mixed labels [n, k], mixed answers [m, k], what was seen."""
+        images, labels = labelled
+        others = self.weak(unlabelled)
+        targets = F.one_hot(labels, len(self.classes)).float()
+        named, shares = views.mixup(self.weak(images), targets, self.rng, self.alpha)
+        mixed, guesses = views.mixup(others, self.answers(others, self.teacher), self.rng, self.alpha)
+        return torch.cat([named, mixed]), (shares, guesses, others)
+
+    def loss(self, scores, withheld):
+        """Algorithm 1 of the paper; a constant answer would pay for the variance of the mixed answers."""
+        shares, guesses, _ = withheld
+        named, rest = scores.tensor_split([len(shares)])
+        risen = losses.ramp_up(self.risen(self.ramp))
+        terms = self.terms(named, shares, (rest.softmax(1) - guesses).square().mean(1), risen)
+        spread = (guesses - guesses.sum(0) / max(1, len(guesses))).square().sum() / max(1, guesses.numel())
+        return terms | {"trivial": math.log(scores.shape[1]) + self.weight * risen * spread}

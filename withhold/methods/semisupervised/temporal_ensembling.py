@@ -1,0 +1,96 @@
+"""Temporal ensembling."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from withhold import losses, views
+from withhold.methods import Fraction, ImageEncoder, NonNegative, Probability, SemiSupervised, Share, method
+
+
+@method(
+    paper="Laine & Aila, ICLR 2017",
+    needs={"labelled": "image + label", "unlabelled": "image + number"},
+    family="consistency",
+)
+class TemporalEnsembling(SemiSupervised):
+    """Withholds the label, or the average of the answers to an image in earlier epochs; predicts it from a noisy view.
+
+    Each answer was another network's, to another view: their average is better than the last one, and costs no second
+    pass. An image that comes for the first time has none, and nothing to agree with. The same answer to all images
+    would satisfy the rest: the weight of consistency rises slowly, so that labels come first. Unlike the paper's
+    networks, ours drop nothing out.
+
+    Args:
+        weight: of the squared difference to the average, a mean over classes and unlabelled images; 0 takes nothing
+            from these. The paper's is 30 times the share of images that have labels, beside a cross-entropy that is a
+            mean over all images: 30 beside a mean over those with labels.
+        memory: share of itself that an average of answers keeps in an epoch.
+        ramp: share of the training in which the weight rises; 2,500 steps at least.
+        noise: deviation of the noise on every view: 0.15 of that of the pixels.
+        momentum: share of itself that the average of the weights keeps in a step.
+        flip: probability that a view is a mirror image; 0 for digits and letters.
+    """
+
+    averages: Tensor
+    seen: Tensor
+
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        classes: Sequence[str],
+        weight: NonNegative = 30.0,
+        memory: Share = 0.6,
+        ramp: Fraction = 0.25,
+        noise: NonNegative = 0.04,
+        momentum: Share = 0.99,
+        flip: Probability = 0.5,
+    ):
+        super().__init__(encoder, classes, weight, momentum, flip)
+        self.memory, self.ramp, self.noise = memory, ramp, noise
+        self.register_buffer("averages", torch.zeros(0, len(self.classes)))  # of the answers to each image, from 0 on
+        self.register_buffer("seen", torch.zeros(0))  # how often each image has come
+        self.fresh: list[tuple[Tensor, Tensor]] = []  # this step's numbers and answers, for `after_step`
+
+    def prepare(self, labelled, unlabelled):
+        super().prepare(labelled, unlabelled)
+        self.averages.resize_(len(unlabelled), len(self.classes)).zero_()
+        self.seen.resize_(len(unlabelled)).zero_()
+
+    def withhold(self, labelled, unlabelled):
+        """A noisy view of every image; the labels, averages of earlier answers [m, k], numbers [m].
+
+        An average begins at 0, and is divided by what a constant 1 would have come to (the paper's bias correction).
+        It stays 0 for what comes for the first time.
+        """
+        (images, labels), (others, numbers) = labelled, unlabelled
+        known = 1 - self.memory ** self.seen[numbers, None]
+        targets = self.averages[numbers] / known.clamp(min=1e-6)
+        return views.noise(self.weak(torch.cat([images, others])), self.rng, self.noise), (labels, targets, numbers)
+
+    def loss(self, scores, withheld):
+        """Algorithm 2 of the paper; a constant answer would pay for the variance of the averages."""
+        labels, targets, numbers = withheld
+        named, rest = scores.tensor_split([len(labels)])
+        shares, known = rest.softmax(1), targets.sum(1) > 0
+        if self.training:
+            self.fresh.append((numbers, shares.detach()))
+        risen = losses.ramp_up(self.risen(self.ramp))
+        terms = self.terms(named, labels, known * (shares - targets).square().mean(1), risen)
+        mean = targets.sum(0) / known.sum().clamp(min=1)
+        spread = (known * (targets - mean).square().mean(1)).sum() / max(1, len(known))
+        return terms | {"trivial": math.log(scores.shape[1]) + self.weight * risen * spread}
+
+    def after_step(self):
+        super().after_step()
+        for numbers, shares in self.fresh:
+            numbers, shares = losses.gather(numbers), losses.gather(shares)
+            self.averages[numbers] = torch.lerp(shares, self.averages[numbers], self.memory)
+            self.seen[numbers] += 1
+        self.fresh.clear()
+
+    def picture(self, seen, withheld, scores=None):
+        """Unlabelled images with the average of the answers to them; none would read as a share of 0."""
+        return super().picture(seen, withheld[:2], scores)
