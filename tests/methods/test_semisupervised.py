@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
@@ -157,3 +158,17 @@ def test_over_an_encoder_that_has_learned_the_head_starts_as_a_probe(name, learn
     items = next(nets.batches(samples, torch.arange(24), "cpu"))
     method.eval()
     torch.testing.assert_close(method.teacher(items), method.student()(items))
+
+
+@pytest.mark.parametrize("name", [name for name in names() if issubclass(find(name), SemiSupervised)])
+def test_no_label_is_read_that_was_not_given(name):
+    """What the unlabelled stream's own labels are changes no weight."""
+    ends = []
+    for garbage in (0, 1):
+        trial = Trial(find(name))
+        samples = trial.made[1]["unlabelled"]
+        trial.made[1]["unlabelled"] = samples.with_labels(np.full(len(samples), garbage), samples.classes)
+        method = trial.make()
+        fit(method, trial.feed(method, 8), Plan(steps=3))
+        ends.append(method.state_dict())
+    assert all(torch.equal(value, ends[1][key]) for key, value in ends[0].items() if torch.is_tensor(value))

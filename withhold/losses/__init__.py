@@ -15,6 +15,7 @@ from withhold.losses.consistency import (
     divergence,
     ramp_up,
     sharpen,
+    sure_cross_entropy,
     sure_divergence,
     swapped_cross_entropy,
 )
@@ -29,5 +30,5 @@ __all__ = [
     "generator_loss", "gradient_penalty", "info_nce", "least_squares_discriminator_loss",
     "least_squares_generator_loss", "nearest", "negative_sampling", "nt_xent", "off_diagonal", "psnr", "ramp_up",
     "rank", "ranks", "regression", "reverse_gradient", "sharpen", "sigreg", "sigreg_of_noise", "squared_error",
-    "sure_divergence", "swapped_cross_entropy", "symmetric_info_nce",
+    "sure_cross_entropy", "sure_divergence", "swapped_cross_entropy", "symmetric_info_nce",
 ]  # fmt: skip

@@ -56,6 +56,23 @@ def sure_divergence(answers: Tensor, scores: Tensor, temperature: float, confide
     return (sure * divergence(sharpen(answers, temperature), scores)).mean(), sure.mean()
 
 
+def sure_cross_entropy(answers: Tensor, scores: Tensor, confidence: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy with an answer's likeliest class, where the answer is sure (Sohn et al., NeurIPS 2020, equation 4).
+
+    Args:
+        answers: shares of the classes [n, k]; sure where the largest is at least its class's `confidence`.
+        scores: [n, k].
+        confidence: of all classes, or of each one [k].
+
+    Returns:
+        the mean over all rows, those that are not sure being 0; and the share of those that are. No rows: 0 and 0.
+    """
+    shares, guesses = answers.max(1)
+    sure = shares >= (confidence[guesses] if isinstance(confidence, Tensor) else confidence)
+    rows = max(1, len(scores))
+    return (sure * F.cross_entropy(scores, guesses, reduction="none")).sum() / rows, sure.sum() / rows
+
+
 @float32
 def annealed_cross_entropy(scores: Tensor, labels: Tensor, known: float) -> Tensor:
     """Mean cross-entropy of the rows [n, k] that give their label a share of `known` at most; 0 where none does.

@@ -94,18 +94,28 @@ class SemiSupervised(Classifier):
     it, so that a short run does not answer with what it started from (Tarvainen & Valpola, 2017).
 
     `withhold` gives the views that the network sees, the labelled items' first; and as what is withheld the labels
-    [n], or shares of the classes [n, k], the guesses [m, k], and the views [m] that these were made from.
+    [n], or shares of the classes [n, k], the guesses [m, k], and the views [m] that these were made from. Here it shows
+    strong views of the unlabelled images, and the guesses are the network's own answers to weak ones.
 
     Args:
         weight: of what is learned from guesses, beside 1 for the labels; at 0 the stream without labels arrives empty,
             so that nothing of it reaches the loss, the gradients or the batch statistics.
         momentum: share of itself that the average keeps in a step.
         flip: probability that a view of an image is a mirror image.
+        magnitude: of RandAugment's operations in strong views, from 0 to 30.
     """
 
-    def __init__(self, encoder: Encoder, classes: Sequence[str], weight: float, momentum: float, flip: float = 0.0):
+    def __init__(
+        self,
+        encoder: Encoder,
+        classes: Sequence[str],
+        weight: float,
+        momentum: float,
+        flip: float = 0.0,
+        magnitude: float = 0.0,
+    ):
         super().__init__(encoder, classes)
-        self.weight, self.momentum, self.flip = weight, momentum, flip
+        self.weight, self.momentum, self.flip, self.magnitude = weight, momentum, flip, magnitude
         self.teacher = nets.Teacher(self.student())
         self.steps = 0  # a number and no buffer: reading one from a GPU would wait for it in every step
 
@@ -122,6 +132,17 @@ class SemiSupervised(Classifier):
         """uint8 [n, c, h, w] -> a weakly changed view of each, float [n, c, size, size]."""
         return views.weak(images, self.rng, size=self.encoder.size, flip=self.flip)
 
+    def strong(self, images: Tensor) -> Tensor:
+        """uint8 [n, c, h, w] -> a strongly changed view of each, float [n, c, size, size]."""
+        return views.strong(images, self.rng, size=self.encoder.size, flip=self.flip, magnitude=self.magnitude)
+
+    def withhold(self, labelled, unlabelled):
+        """Weak views of the labelled, strong ones of the unlabelled; labels, answers to weak views, and these."""
+        images, labels = labelled
+        others = self.weak(unlabelled)
+        answers = self.answers(others)
+        return torch.cat([self.weak(images), self.strong(unlabelled)]), (labels, answers, others)
+
     def hide(self, batch):
         if not self.weight:
             labelled = {stream for stream, need in self.needs.items() if need.labelled}
@@ -135,7 +156,7 @@ class SemiSupervised(Classifier):
         """The network's own shares of the classes, float32 [n, k], for views of unlabelled items; there may be none."""
         if not len(views):
             return torch.zeros(0, len(self.classes), device=views.device)
-        return self.predict(views).float().softmax(1)
+        return self.student()(views).float().softmax(1)
 
     def classify(self, items):
         """The answers of the averaged weights."""
@@ -189,8 +210,9 @@ class ConsistencyTraining(SemiSupervised):
         annealing: losses.Annealing,
         momentum: float,
         flip: float = 0.0,
+        magnitude: float = 0.0,
     ):
-        super().__init__(encoder, classes, weight, momentum, flip)
+        super().__init__(encoder, classes, weight, momentum, flip, magnitude)
         self.temperature, self.confidence, self.annealing = temperature, confidence, annealing
 
     def loss(self, scores, withheld):
