@@ -91,3 +91,12 @@ def test_a_sure_answer_is_a_label_by_its_class_and_another_one_counts_as_nothing
     assert share.item() == pytest.approx(sum(sure) / 40)
     assert (scores.grad.abs().sum(1) > 0).tolist() == sure
     assert losses.sure_cross_entropy(answers[:0], scores[:0], confidence) == (0, 0)
+
+
+def test_aligned_answers_are_scaled_class_by_class():
+    answers, usual, wanted = random(6, 3).softmax(1), torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.25, 0.25, 0.5])
+    for answer, found in zip(answers.tolist(), losses.align(answers, usual, wanted).tolist(), strict=True):
+        scaled = [a * w / u for a, w, u in zip(answer, wanted.tolist(), usual.tolist(), strict=True)]
+        assert found == pytest.approx([share / sum(scaled) for share in scaled], rel=1e-5)
+    torch.testing.assert_close(losses.align(answers, wanted, wanted), answers)
+    assert losses.align(answers, torch.tensor([0.0, 0.5, 0.5]), wanted).isfinite().all()

@@ -21,6 +21,16 @@ def sharpen(shares: Tensor, temperature: float) -> Tensor:
 
 
 @float32
+def align(answers: Tensor, usual: Tensor, wanted: Tensor) -> Tensor:
+    """Shares of the classes [n, k], scaled as if each class [k] were answered as often as `wanted`, not as `usual`.
+
+    Source: distribution alignment, Berthelot et al., ICLR 2020, section 3.1.
+    """
+    scaled = answers * wanted / usual.clamp(min=1e-6)
+    return scaled / scaled.sum(1, keepdim=True)
+
+
+@float32
 def divergence(target: Tensor, scores: Tensor) -> Tensor:
     """KL(target || softmax(scores)) of every row [n], from shares of the classes [n, k] and scores [n, k]."""
     return F.kl_div(scores.log_softmax(1), target, reduction="none").sum(1)
