@@ -17,6 +17,12 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from claims.row import Claim  # noqa: E402
 from claims.rows import CLAIMS  # noqa: E402
 
+FROM = {
+    "image": "images", "semisupervised": "few labels", "transfer": "labels", "dual": "two domains", "video": "videos",
+    "audiovisual": "pictures with sound", "text": "texts",
+}  # fmt: skip
+"""What the methods of a folder learn from, in the order of the tables."""
+
 
 def table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
@@ -49,12 +55,27 @@ def values(rows: list[dict], *keys: str) -> dict[tuple, float]:
     return {tuple(row.get(key) for key in keys): row["value"] for row in rows}
 
 
+def ordered() -> list[dict]:
+    """The cards of all methods, by what they learn from, by family, and by name."""
+    folders = list(FROM)
+    return sorted(withhold.methods(), key=lambda card: (folders.index(card["folder"]), card["family"], card["name"]))
+
+
 def methods() -> str:
+    """The names of the methods, by what they learn from and by family."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for card in ordered():
+        rows.setdefault((FROM[card["folder"]], card["family"]), []).append(f"`{card['name']}`")
+    return table(["learns from", "family", "methods"], [[*group, ", ".join(names)] for group, names in rows.items()])
+
+
+def cards() -> str:
+    """A line a method."""
     rows = [
-        [f"`{card['name']}`", card["family"], card["about"].split("\n")[0], card["paper"]]
-        for card in withhold.methods()
+        [FROM[card["folder"]], card["family"], f"`{card['name']}`", card["about"].split("\n")[0], card["paper"]]
+        for card in ordered()
     ]
-    return table(["method", "family", "what is withheld, what is predicted", "paper"], rows)
+    return table(["learns from", "family", "method", "what is withheld, what is predicted", "paper"], rows)
 
 
 def encoders() -> str:
@@ -404,9 +425,9 @@ def keypoints() -> str:
 PARTS = {
     part.__name__: part
     for part in (
-        methods, encoders, words, speeds, memory, training, steps, videos, sounds, hearing, search, order, tracking,
-        frames, crossmodal, localization, masked, topics, translation, drawings, restoration, clusters, fewlabels,
-        starts, domains, retrieval, anomaly, keypoints,
+        methods, cards, encoders, words, speeds, memory, training, steps, videos, sounds, hearing, search, order,
+        tracking, frames, crossmodal, localization, masked, topics, translation, drawings, restoration, clusters,
+        fewlabels, starts, domains, retrieval, anomaly, keypoints,
     )
 }  # fmt: skip
 

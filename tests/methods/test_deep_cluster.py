@@ -5,9 +5,10 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
 
-from tests.methods.toys import overfit, smooth_images
+from tests.methods.toys import overfit, smooth_images, told_by_colour
 from withhold import data, nets
 from withhold.contract import Trial, checks
+from withhold.methods.image import deep_cluster
 from withhold.methods.image.deep_cluster import DeepCluster, cluster, fill
 from withhold.training import prepare
 
@@ -44,6 +45,57 @@ def test_an_empty_cluster_takes_half_of_the_largest():
     assert sorted(found.bincount(minlength=5).tolist()) == [2, 2, 2, 3, 3]
     assert (found.diff() != 0).sum() == 4  # and no cluster lies within another
     assert fill(torch.ones(6, 2), torch.zeros(6, dtype=torch.int64), 3).tolist() == [0] * 6
+
+
+def test_what_can_be_cut_is_cut():
+    rng = torch.Generator().manual_seed(0)
+    assert fill(torch.tensor([[0.0], [1.0], [1.0]]), torch.zeros(3, dtype=torch.int64), 2).tolist() == [0, 1, 1]
+    assert fill(torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64), 3).tolist() == [0] * 4
+    points = torch.cat([torch.ones(50, 2), torch.randn(40, 2, generator=rng)])
+    found = fill(points, torch.tensor([0] * 50 + [1] * 40), 6).bincount(minlength=6)
+    assert found[0] == 50 and (found[1:] > 0).all()
+
+
+def test_few_images_are_not_spread_over_as_many_components():
+    truth = torch.arange(3).repeat(13)
+    features = 10 * torch.eye(3, 20)[truth] + torch.randn(39, 20, generator=torch.Generator().manual_seed(0))
+    assert adjusted_rand_score(truth, cluster(features, 64, 3, 0)) == 1
+
+
+def test_components_count_alike_whatever_their_deviation():
+    rng = torch.Generator().manual_seed(0)
+    truth = torch.arange(2).repeat(100)
+    noise = 10 * torch.randn(200, 1, generator=rng)
+    features = torch.cat([noise, torch.eye(2)[truth] + 0.05 * torch.randn(200, 2, generator=rng)], 1)
+    assert adjusted_rand_score(truth, cluster(features, 2, 2, 0)) > 0.4
+    plain = torch.cat([10 * features[:, :1], features[:, 1:]], 1)
+    assert torch.equal(cluster(features, 2, 2, 0), cluster(plain, 2, 2, 0))
+
+
+def test_clusters_depend_on_the_seed(prepared):
+    _, stream, _ = prepared
+    found = []
+    for seed in (0, 1, 0):
+        method = make(clusters=5, components=8)
+        prepare(method, {"images": stream}, seed)
+        found.append(method.assigned.tolist())
+    assert found[0] == found[2] != found[1]
+
+
+def test_knowing_nothing_costs_by_the_clusters_that_there_are(prepared, monkeypatch):
+    _, stream, _ = prepared
+    monkeypatch.setattr(deep_cluster, "cluster", lambda *args: torch.arange(40) % 2)
+    method = make(clusters=5)
+    prepare(method, {"images": stream}, 0)
+    assert method.trivial.item() == pytest.approx(math.log(2))
+
+
+def test_views_are_jittered_and_some_are_grey(prepared):
+    method, _, images = prepared
+    seen, _ = method.hide({"images": (images, torch.arange(40))})
+    grey = (seen.amax(1) - seen.amin(1)).amax((1, 2)) < 1e-3
+    assert 1 <= grey.sum() <= 20
+    assert told_by_colour(images / 255, seen) < 0.5
 
 
 def test_fewer_items_than_clusters_are_clusters_of_their_own():

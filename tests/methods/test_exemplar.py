@@ -100,3 +100,19 @@ def test_exemplars_are_learned_by_heart_and_shown():
     seen, withheld = method.hide(batch)
     columns = method.picture(seen, withheld, 100.0 * torch.eye(16)[withheld[0]])
     assert np.array_equal(columns["said"], columns["true"])
+
+
+def test_views_are_crops_that_are_turned(monkeypatch):
+    asked = []
+    plain = views.to_float
+
+    def augment(images, rng, **options):
+        asked.append(options)
+        return plain(images)
+
+    method = make()
+    method.exemplar.resize_(8).copy_(torch.arange(8))
+    monkeypatch.setattr(views, "augment", augment)
+    seen, _ = method.withhold(images=(torch.full((8, 3, 32, 32), 255, dtype=torch.uint8), torch.arange(8)))
+    assert asked[0]["crop"] == (0.3, 1.0)
+    assert (seen[:, :, 0, 0] < 0.9).any() and (seen[:, :, 16, 16] > 0.99).all()  # corners come from outside

@@ -151,3 +151,35 @@ def test_the_picture_names_the_clusters(run):
     columns = method.picture(seen, answers, method.predict(seen))
     assert columns["true"] == [f"cluster {k + 1}" for k in answers.argmax(1).tolist()]
     assert len(columns["said"]) == len(columns["seen"]) == 4
+
+
+@pytest.mark.parametrize("balance", [0.1, 0.5, 1.0, 4.0])
+def test_trivial_is_the_least_that_one_answer_to_all_images_costs(balance):
+    method = make(clusters=4, weight=1.0, balance=balance)
+    costs = []
+    for sureness in (0.0, 0.5, 1.0, 2.0, 5.0, 50.0):
+        scores = (sureness * torch.eye(4)[0]).expand(12, 4)
+        terms = method.loss(scores, scores[:6].softmax(1))
+        costs.append(terms["loss"].item())
+    assert min(costs) == pytest.approx(terms["trivial"], abs=1e-4)
+
+
+def test_the_direction_is_tried_five_away():
+    method, lengths = make(), []
+    plain = torch.rand(4, 3, 8, 8)
+    answers = method.classify(plain).softmax(1)
+    method.encoder.register_forward_pre_hook(lambda _, given: lengths.append((given[0] - plain).flatten(1).norm(dim=1)))
+    method.worst(plain, answers)
+    torch.testing.assert_close(lengths[0], torch.full((4,), 5.0), atol=1e-3, rtol=0)
+
+
+def test_an_affine_change_moves_and_scales():
+    method = make(size=32, change="affine")
+    square = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    square[..., 10:22, 10:22] = 255
+    seen, _ = method.withhold(images=(square.expand(100, -1, -1, -1), torch.arange(100)))
+    changed = seen[100:].mean(1)
+    area = changed.sum((1, 2))
+    columns = (changed.sum(1) @ torch.arange(32.0)) / area
+    assert 1.0 < columns.std() < 3.2  # up to a tenth of 32 pixels to either side
+    assert area.std() / area.mean() > 0.15

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.methods.toys import overfit, random_images, smooth_images
+from tests.methods.toys import overfit, random_images, smooth_images, told_by_colour
 from withhold import data, nets, views
 from withhold.methods.image.pirl import PIRL
 from withhold.training import prepare
@@ -135,3 +135,16 @@ def test_images_are_learned_by_heart_and_tiles_find_theirs():
 def test_a_value_out_of_range_is_named(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
         make(**wrong)
+
+
+def test_colours_and_the_whole_image_find_no_memory():
+    images = smooth_images(64)
+    method = make(64)
+    (whole, tiles), _ = hide(method, images)
+    (again, _), _ = hide(method, images)
+    assert not torch.equal(whole, again)
+    assert (whole != images / 255).flatten(1).any(1).all()
+    for seen in (whole, tiles.mean(1)):
+        grey = (seen.amax(1) - seen.amin(1)).amax((1, 2)) < 1e-3
+        assert 1 <= grey.sum() <= 32
+        assert told_by_colour(images / 255, seen) < 0.5

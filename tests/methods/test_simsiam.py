@@ -67,6 +67,8 @@ def test_the_projector_ends_and_the_predictor_does_not_end_with_batch_normalisat
     torch.testing.assert_close(embedded.mean(0), torch.zeros(16), atol=1e-4, rtol=0)
     torch.testing.assert_close(embedded.std(0, correction=0), torch.ones(16), atol=1e-2, rtol=0)
     assert said.mean(0).abs().max() > 1e-2
+    method = make(projection=16)
+    torch.testing.assert_close(method.predictor(3 * embedded), method.predictor(embedded), atol=1e-2, rtol=1e-2)
 
 
 @pytest.mark.parametrize(("cls", "collapses"), [(SimSiam, False), (Followed, True)])

@@ -46,6 +46,8 @@ def test_views_are_in_two_rounds_of_the_images():
     seen, partners = method.hide({"images": random_images(6)})
     assert seen.shape == (12, 3, 32, 32)
     assert torch.equal(partners, torch.arange(6))
+    first, second = seen.chunk(2)
+    assert (first != second).flatten(1).any(1).all()
     assert method.predict(seen).shape == (12, 512)
 
 

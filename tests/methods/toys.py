@@ -43,3 +43,9 @@ def overfit(method, images, seeds, lr=2e-3):
         method.after_step()
         history.append(terms)
     return history
+
+
+def told_by_colour(images, views):
+    """The share of views [n, c, h, w] whose mean colour is nearest to that of the image [n, c, h, w] that they show."""
+    first, second = (part.float().mean((2, 3)) for part in (views, images))
+    return (torch.cdist(first, second).argmin(1) == torch.arange(len(first))).float().mean().item()

@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision.amp import MixedPrecision
 from safetensors.torch import load_file
 from torch import multiprocessing, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from tests.conftest import free_port
 from tests.training.toys import Rows, Toy
@@ -631,3 +632,27 @@ def test_between_logging_points_no_number_goes_to_the_device():
     assert all(row["trivial"] == 1.5 and row["whole"] == 2 for row in rows)
     assert len(rows) == 100  # every fourth step
     assert set(np.diff(told).tolist()) == {3}  # two numbers, and whether it was asked to end
+
+
+def test_weights_that_are_made_anew_have_no_past_in_the_optimiser():
+    """A head that starts anew steps as far as one that never was, and the rest goes on."""
+
+    class Anew(Toy):
+        optimizer = Optimizer("adamw", lr=0.1)
+        refresh = 5
+
+        def prepare(self, rows):
+            nn.init.zeros_(self.head.weight)
+
+    states = []
+
+    def seen(optimizer, *args):
+        states.append({id(p): int(state["step"]) for p, state in optimizer.state.items()})
+
+    method, hook = Anew(), register_optimizer_step_post_hook(seen)
+    try:
+        fit(method, Items(), Plan(steps=7))
+    finally:
+        hook.remove()
+    assert states[-1][id(method.head.weight)] == 2
+    assert states[-1][id(method.head.bias)] == 7

@@ -55,9 +55,10 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
             print(f"  {name}={default}  ({found['values'][name]})")
         advise(["train", options.name, *(f"{name.upper()}/" for name in found["needs"])])
     else:
+        cards.sort(key=lambda c: (c["folder"], c["family"], c["name"]))
         print_table(
-            ["method", "family", "withholds and predicts", "paper"],
-            [[c["name"], c["family"], c["about"].split("\n")[0], c["paper"]] for c in cards],
+            ["of", "family", "method", "withholds and predicts", "paper"],
+            [[c["folder"], c["family"], c["name"], c["about"].split("\n")[0], c["paper"]] for c in cards],
         )
         advise(["methods", "NAME"])
 

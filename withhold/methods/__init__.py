@@ -32,7 +32,7 @@ class _Methods(types.ModuleType):
     """The package itself, which a person may also call: `withhold.methods()`."""
 
     def __call__(self) -> list[dict[str, Any]]:
-        """The card of every method: name, paper, family, needs, parameters with their defaults, and what it does."""
+        """The card of every method: name, folder, paper, family, needs, parameters with defaults, and what it does."""
         return [card(find(name)) for name in names()]
 
 

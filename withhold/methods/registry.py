@@ -123,6 +123,7 @@ def card(cls: type[Method]) -> dict[str, Any]:
     """What a person should know of a method, ready for JSON."""
     return {
         "name": cls.name,
+        "folder": cls.__module__.split(".")[-2] if cls.__module__.startswith(__package__) else "",
         "paper": cls.paper,
         "family": cls.family,
         "needs": {stream: str(need) for stream, need in cls.needs.items()},

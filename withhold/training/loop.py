@@ -184,7 +184,11 @@ def fit(
         while step < steps:
             if method.refresh and step and step % method.refresh == 0:
                 method.progress = step / steps
+                versions: dict[Any, int] = {weight: weight._version for weight in method.parameters()}
                 prepare(method, batches.streams, mix(plan.seed, step, 0))
+                for optimizer in optimizers.values():  # what was made anew has no past
+                    for weight in [weight for weight in optimizer.state if weight._version != versions[weight]]:
+                        del optimizer.state[weight]
                 stream = batches.iterate(step, steps)  # anew: the method may have changed the order of items
             asked = time.perf_counter()
             batch = next(stream)

@@ -15,18 +15,19 @@ from withhold.orders import Balanced
 class DeepCluster(Method):
     """Withholds which cluster of the network's own features an image is in; predicts it from a view of the image.
 
-    The features of all plain images are clustered anew by k-means after every epoch, of 100 steps at least. The numbers
-    of clusters mean nothing from one time to the next, so that the head starts anew too, and losses before and after
-    do not compare. Two answers need no look at the content. To put all images into one cluster: batches have as many of
-    each cluster, and one that is empty takes half of the largest. To cluster by colour: views are jittered and some are
-    grey, where the paper shows edges alone (Sobel filters).
+    The features of all plain images are clustered anew by k-means after as many steps as an epoch has in batches of
+    256, or 100. The numbers of clusters mean nothing from one time to the next, so that the head starts anew too, and
+    losses before and after do not compare. Two answers need no look at the content. To put all images into one cluster:
+    batches have as many of each cluster, and one that is empty takes half of the largest. To cluster by colour: views
+    are jittered and some are grey, where the paper shows edges alone (Sobel filters).
 
     Beside the loss stand the share of the "largest" cluster, and the "agreement" of the clusters with those before
     them, as normalised mutual information: it rises as they settle.
 
     Args:
         clusters: how many; the paper takes ten times as many as there are classes.
-        components: principal components of the features that are clustered, whitened and scaled to length 1.
+        components: principal components of the features that are clustered, whitened and scaled to length 1; at most
+            one for ten images, which would all be as far apart from each other otherwise.
     """
 
     order = {"images": Balanced("assigned")}
@@ -38,6 +39,7 @@ class DeepCluster(Method):
         self.components = components
         self.head = nn.Linear(encoder.dim, clusters)
         self.register_buffer("assigned", torch.zeros(0, dtype=torch.int64))
+        self.register_buffer("trivial", torch.zeros(()))
         self.register_buffer("largest", torch.zeros(()))
         self.register_buffer("agreement", torch.zeros(()))
 
@@ -55,6 +57,7 @@ class DeepCluster(Method):
         found = cluster(features, self.components, self.head.out_features, seed)
         if len(self.assigned):
             self.agreement.fill_(normalized_mutual_info_score(self.assigned.cpu(), found))
+        self.trivial.fill_(math.log(len(found.unique())))
         self.largest.fill_(found.bincount().max() / len(found))
         self.assigned.resize_(len(found)).copy_(found)
         nn.init.normal_(self.head.weight, std=0.01)
@@ -78,7 +81,7 @@ class DeepCluster(Method):
             "accuracy": accuracy(scores, clusters),
             "largest": self.largest,
             "agreement": self.agreement,
-            "trivial": math.log(scores.shape[1]),
+            "trivial": self.trivial,
         }
 
     def picture(self, seen, clusters, scores=None):
@@ -94,7 +97,8 @@ def cluster(features: Tensor, components: int, clusters: int, seed: int) -> Tens
     from sklearn.decomposition import PCA
 
     n, d = features.shape
-    kept = PCA(min(components, d, n), whiten=True, random_state=seed).fit_transform(features.numpy())
+    components = min(components, d, n, max(2, n // 10))
+    kept = PCA(components, whiten=True, random_state=seed).fit_transform(features.numpy())
     points = F.normalize(torch.from_numpy(kept), dim=1)
     clusters = min(clusters, n)
     kmeans = MiniBatchKMeans(clusters, batch_size=max(1024, 4 * clusters), n_init=1, random_state=seed)
@@ -102,13 +106,20 @@ def cluster(features: Tensor, components: int, clusters: int, seed: int) -> Tens
 
 
 def fill(points: Tensor, assigned: Tensor, clusters: int) -> Tensor:
-    """Clusters int64 [n] of `points` [n, d] -> the same, where each empty one has half of the largest.
+    """Clusters int64 [n] of `points` [n, d] -> the same, where each empty one has half of the largest that can be cut.
 
-    It is halved at the median of the coordinate in which it is widest; points that are all alike stay together.
+    It is cut at the median of the coordinate in which it is widest; points that are all alike stay together.
     """
     assigned = assigned.clone()
     for empty in (assigned.bincount(minlength=clusters) == 0).nonzero().flatten().tolist():
-        members = (assigned == assigned.bincount().argmax()).nonzero().flatten()
-        column = points[members, points[members].var(0).argmax()]
-        assigned[members[column > column.median()]] = empty
+        for largest in assigned.bincount(minlength=clusters).argsort(descending=True, stable=True).tolist():
+            members = (assigned == largest).nonzero().flatten()
+            if len(members) < 2:
+                break
+            column = points[members, points[members].var(0).argmax()]
+            beyond = column > column.median()
+            beyond = beyond if beyond.any() else column == column.max()  # more than half of them are the largest
+            if not beyond.all():
+                assigned[members[beyond]] = empty
+                break
     return assigned

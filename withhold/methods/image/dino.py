@@ -19,7 +19,8 @@ class DINO(Method):
     The term "entropy" is that of the teacher's answers: 0 after the first shortcut, the logarithm of the number of
     prototypes after the second.
     The teacher sees two large crops. The student sees those and small ones of half the size. The learning rate's
-    warm-up takes the place of a first epoch with frozen prototypes.
+    warm-up takes the place of a first epoch with frozen prototypes. Unlike the paper's, the projector has batch
+    normalisation.
 
     Args:
         prototypes: how many there are.

@@ -61,7 +61,8 @@ class IMSAT(Classifier):
     def prepare(self, images):
         """How far each image may be changed: a share of its distance to the tenth nearest of all images.
 
-        Of many images some are looked at: the tenth of all is about the first of a random tenth of them.
+        Of many images some are looked at: the tenth of all is about the first of a random tenth of them. Of fewer
+        still it is the first as well, a little farther away.
         """
         if self.change == "affine":
             return
@@ -117,7 +118,7 @@ class IMSAT(Classifier):
             "constancy": constancy,
             "unsure": unsure,
             "clusters": even.exp(),  # in effect
-            "trivial": self.weight * most,
+            "trivial": self.weight * min(1.0, self.balance) * most,  # unsure of all; below 1, sure of one cluster
         }
 
     def picture(self, seen, answers, scores=None):

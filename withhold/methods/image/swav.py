@@ -15,12 +15,12 @@ class SwAV(Method):
     """Withholds to which cluster a large crop of the image belongs; predicts it from every other crop of it.
 
     Each cluster has a learned prototype. To put all images into one would be the shortcut: a batch is divided evenly
-    among the prototypes, as far as it fits (the Sinkhorn algorithm). A batch that is small beside their number is
-    divided together with earlier images from a queue, once that is full. It holds first crops, which serve for both,
-    since both are made alike. Small crops, of half the size, predict and are not predicted. The learning rate's warm-up
-    takes the place of a first epoch with frozen prototypes. Unlike the paper's, the projector's output is normalised
-    over the batch, so that more prototypes are used from the start. In several processes, all batches are divided
-    together.
+    among the prototypes, as far as it fits (the Sinkhorn algorithm). It may be small beside their number; it is
+    divided together with earlier images from a queue, once that is full. The queue holds first crops, which serve for
+    both, since both are made alike. Small crops, of half the size, predict and are not predicted. The learning rate's
+    warm-up takes the place of a first epoch with frozen prototypes. Unlike the paper's, the projector's output is
+    normalised over the batch, so that more prototypes are used from the start. In several processes, all batches are
+    divided together.
 
     Args:
         prototypes: how many there are.
