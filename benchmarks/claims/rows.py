@@ -56,11 +56,11 @@ def gpu() -> list[Claim]:
 def few_labels() -> list[Claim]:
     """A few labels and many items without: the method's own answers."""
     claims = []
-    epochs = dict.fromkeys(("mean_teacher", "mixmatch", "uda", "fixmatch", "freematch"), 1.5) | {"remixmatch": 1}
+    three, more = ("mean_teacher", "mixmatch", "uda"), ("fixmatch", "freematch", "mixmixup", "remixmatch")
     for name, count in (("cifar10", 250), ("cifar10", 4000), ("fashion-mnist", 100)):
-        for method in ("mean_teacher", "mixmatch", "uda") if count == 4000 else epochs:
-            passes = 8 if (method, count) == ("uda", 4000) else epochs[method]
-            row = Claim("fewlabels", ("few_images", name, count), method, "convnet", passes)
+        for method in three if count == 4000 else three + more:
+            epochs = 8 if (method, count) == ("uda", 4000) else 1 if method == "remixmatch" else 1.5
+            row = Claim("fewlabels", ("few_images", name, count), method, "convnet", epochs)
             row = replace(row, protocols=("classifier", "linear"))
             fresh, raw = beside_controls(replace(row, protocols=("linear",))).controls
             claims.append(replace(row, controls=(labels_alone(row), fresh, raw)))
