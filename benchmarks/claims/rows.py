@@ -56,7 +56,7 @@ def gpu() -> list[Claim]:
 def few_labels() -> list[Claim]:
     """A few labels and many items without: the method's own answers."""
     claims = []
-    three, more = ("mean_teacher", "mixmatch", "uda"), ("fixmatch", "freematch", "mixmixup", "remixmatch")
+    three, more = ("mean_teacher", "mixmatch", "uda"), ("fixmatch", "freematch", "mixmixup", "remixmatch", "fast_swa")
     for name, count in (("cifar10", 250), ("cifar10", 4000), ("fashion-mnist", 100)):
         for method in three if count == 4000 else three + more:
             epochs = 8 if (method, count) == ("uda", 4000) else 1 if method == "remixmatch" else 1.5
