@@ -117,20 +117,17 @@ class ReMixMatch(SemiSupervised):
 
     def loss(self, predicted, withheld):
         """Equation 3 of the paper; a constant answer would pay the entropy of what is guessed on average."""
-        labels, guesses, _, turns = withheld
+        (scores, ways), (labels, guesses, _, turns) = predicted, withheld
         m = len(turns)
-        named, *rest, _ = predicted[0].split([len(labels), len(guesses) - m, m, m])
-        targets = [*guesses.split([len(guesses) - m, m]), turns]
-        rest.append(predicted[1][len(predicted[1]) - m :])
-        costs = [
-            F.cross_entropy(*pair, reduction="sum") / max(1, len(pair[0])) for pair in zip(rest, targets, strict=True)
-        ]
+        named, mixed, anchored, _ = scores.split([len(labels), len(guesses) - m, m, m])
+        others, own = guesses.split([len(guesses) - m, m])
+        pairs = ((mixed, others), (anchored, own), (ways[len(ways) - m :], turns))
+        costs = [F.cross_entropy(said, true, reduction="sum") / max(1, len(true)) for said, true in pairs]
         weights = (self.weight * min(1.0, self.steps / self.ramp), self.anchor, self.rotation)
-        supervised = F.cross_entropy(named, labels)
-        trivial = math.log(len(self.classes))
+        supervised, trivial = F.cross_entropy(named, labels), math.log(len(self.classes))
         if m:
-            spread = [torch.special.entr(target.mean(0)).sum() for target in targets[:2]]
-            trivial = trivial + sum(w * h for w, h in zip(weights, (*spread, math.log(TURNS)), strict=True))
+            entropies = (*(torch.special.entr(part.mean(0)).sum() for part in (others, own)), math.log(TURNS))
+            trivial += sum(weight * entropy for weight, entropy in zip(weights, entropies, strict=True))
         return {
             "loss": supervised + sum(weight * cost for weight, cost in zip(weights, costs, strict=True)),
             "supervised": supervised,
@@ -138,7 +135,6 @@ class ReMixMatch(SemiSupervised):
             "anchor": costs[1],
             "rotation": costs[2],
             "accuracy": accuracy(named, labels.argmax(1)),
-            "turned": accuracy(rest[2], turns) if m else supervised.new_zeros(()),
             "trivial": trivial,
         }
 
