@@ -55,11 +55,12 @@ def gpu() -> list[Claim]:
 
 def few_labels() -> list[Claim]:
     """A few labels and many items without: the method's own answers."""
-    claims = []
-    three, more = ("mean_teacher", "mixmatch", "uda"), ("fixmatch", "freematch", "mixmixup", "remixmatch", "fast_swa")
+    claims, three = [], ("mean_teacher", "mixmatch", "uda")
+    passes = dict.fromkeys(three, 1.5) | dict.fromkeys(("fixmatch", "freematch", "mixmixup", "fast_swa"), 5)
+    passes["remixmatch"] = 2
     for name, count in (("cifar10", 250), ("cifar10", 4000), ("fashion-mnist", 100)):
-        for method in three if count == 4000 else three + more:
-            epochs = 8 if (method, count) == ("uda", 4000) else 1 if method == "remixmatch" else 1.5
+        for method in three if count == 4000 else passes:
+            epochs = 8 if (method, count) == ("uda", 4000) else passes[method]
             row = Claim("fewlabels", ("few_images", name, count), method, "convnet", epochs)
             row = replace(row, protocols=("classifier", "linear"))
             fresh, raw = beside_controls(replace(row, protocols=("linear",))).controls
