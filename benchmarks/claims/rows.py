@@ -59,6 +59,7 @@ def few_labels() -> list[Claim]:
     short = {"mean_teacher": 1.5, "mixmatch": 1.5, "uda": 1.5}
     few = short | {
         "pseudo_label": 6, "entropy_minimization": 6, "pi_model": 4, "temporal_ensembling": 6, "vat": 3, "ict": 5,
+        "fixmatch": 5, "freematch": 5, "mixmixup": 5, "fast_swa": 5, "remixmatch": 2,
     }  # fmt: skip
     many = short | {"uda": 8}
     for name, count, epochs in (("cifar10", 250, few), ("cifar10", 4000, many), ("fashion-mnist", 100, few)):

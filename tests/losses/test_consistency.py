@@ -91,3 +91,28 @@ def test_labels_that_are_known_well_are_left_out_of_the_mean():
 def test_annealing_rises_from_chance_to_one(way, half):
     found = [losses.annealing(way, progress, 3) for progress in (0.0, 0.5, 1.0)]
     assert found == pytest.approx([1.0 if way == "none" else 1 / 3, 1 / 3 + half * 2 / 3, 1.0], abs=0.01)
+
+
+@pytest.mark.parametrize("confidence", [0.6, torch.tensor([0.5, 0.9, 0.99])])
+def test_a_sure_answer_is_a_label_by_its_class_and_another_one_counts_as_nothing(confidence):
+    answers, scores = random(40, 3).mul(2).softmax(1), random(40, 3, seed=1).requires_grad_()
+    bars = confidence.tolist() if torch.is_tensor(confidence) else [confidence] * 3
+    guesses = [max(range(3), key=answer.__getitem__) for answer in answers.tolist()]
+    sure = [answer[guess] >= bars[guess] for answer, guess in zip(answers.tolist(), guesses, strict=True)]
+    said = scores.detach().log_softmax(1).tolist()
+    costs = [-row[guess] * counts for row, guess, counts in zip(said, guesses, sure, strict=True)]
+    found, share = losses.sure_cross_entropy(answers, scores, confidence)
+    found.backward()
+    assert found.item() == pytest.approx(sum(costs) / 40, rel=1e-4)
+    assert share.item() == pytest.approx(sum(sure) / 40)
+    assert (scores.grad.abs().sum(1) > 0).tolist() == sure
+    assert losses.sure_cross_entropy(answers[:0], scores[:0], confidence) == (0, 0)
+
+
+def test_aligned_answers_are_scaled_class_by_class():
+    answers, usual, wanted = random(6, 3).softmax(1), torch.tensor([0.7, 0.2, 0.1]), torch.tensor([0.25, 0.25, 0.5])
+    for answer, found in zip(answers.tolist(), losses.align(answers, usual, wanted).tolist(), strict=True):
+        scaled = [a * w / u for a, w, u in zip(answer, wanted.tolist(), usual.tolist(), strict=True)]
+        assert found == pytest.approx([share / sum(scaled) for share in scaled], rel=1e-5)
+    torch.testing.assert_close(losses.align(answers, wanted, wanted), answers)
+    assert losses.align(answers, torch.tensor([0.0, 0.5, 0.5]), wanted).isfinite().all()

@@ -124,3 +124,15 @@ def test_weak_views_are_mirrored_and_moved_but_not_scaled(photos):
             found = {p for p in places if (view - image[:, p[0] : p[0] + 24, p[1] : p[1] + 24]).abs().max() < 1e-5}
             assert len(found) == 1
     assert views.weak(images, rng(), size=16).shape == (100, 3, 16, 16)
+
+
+def test_strong_views_are_changed_weak_ones_with_a_square_of_half_the_side_erased(photos):
+    images = torch.from_numpy(photos[:64]).permute(0, 3, 1, 2)
+    kept = views.strong(images, rng(), size=32, flip=0.0, magnitude=0.0)
+    changed = views.strong(images, rng(), size=32, flip=0.0, magnitude=30.0)
+    for seen in (kept, changed):
+        erased = (seen == 0.5).all(1).float().unfold(1, 16, 1).unfold(2, 16, 1).mean((3, 4))
+        assert seen.shape == (64, 3, 32, 32)
+        assert (erased.amax((1, 2)) == 1).all()
+    plain = views.weak(images, rng(), size=32, flip=0.0).mean((1, 2, 3))
+    assert (kept.mean((1, 2, 3)) - plain).abs().mean() < (changed.mean((1, 2, 3)) - plain).abs().mean()

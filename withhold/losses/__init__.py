@@ -10,11 +10,13 @@ from withhold.losses.adversarial import (
 )
 from withhold.losses.consistency import (
     Annealing,
+    align,
     annealed_cross_entropy,
     annealing,
     divergence,
     ramp_up,
     sharpen,
+    sure_cross_entropy,
     sure_divergence,
     swapped_cross_entropy,
     virtual_adversarial,
@@ -26,10 +28,9 @@ from withhold.losses.reconstruction import psnr, regression, squared_error
 from withhold.losses.sigreg import sigreg, sigreg_of_noise
 
 __all__ = [
-    "Annealing", "annealed_cross_entropy", "annealing", "directions", "discriminator_loss", "divergence", "gather",
-    "generator_loss", "gradient_penalty", "info_nce", "least_squares_discriminator_loss",
+    "Annealing", "align", "annealed_cross_entropy", "annealing", "directions", "discriminator_loss", "divergence",
+    "gather", "generator_loss", "gradient_penalty", "info_nce", "least_squares_discriminator_loss",
     "least_squares_generator_loss", "nearest", "negative_sampling", "nt_xent", "off_diagonal", "psnr", "ramp_up",
     "rank", "ranks", "regression", "reverse_gradient", "sharpen", "sigreg", "sigreg_of_noise", "squared_error",
-    "sure_divergence", "swapped_cross_entropy", "symmetric_info_nce",
-    "virtual_adversarial",
+    "sure_cross_entropy", "sure_divergence", "swapped_cross_entropy", "symmetric_info_nce", "virtual_adversarial",
 ]  # fmt: skip

@@ -23,6 +23,16 @@ def sharpen(shares: Tensor, temperature: float) -> Tensor:
 
 
 @float32
+def align(answers: Tensor, usual: Tensor, wanted: Tensor) -> Tensor:
+    """Shares of the classes [n, k], scaled as if each class [k] were answered as often as `wanted`, not as `usual`.
+
+    Source: distribution alignment, Berthelot et al., ICLR 2020, section 3.1.
+    """
+    scaled = answers * wanted / usual.clamp(min=1e-6)
+    return scaled / scaled.sum(1, keepdim=True)
+
+
+@float32
 def divergence(target: Tensor, scores: Tensor) -> Tensor:
     """KL(target || softmax(scores)) of every row [n], from shares of the classes [n, k] and scores [n, k]."""
     return F.kl_div(scores.log_softmax(1), target, reduction="none").sum(1)
@@ -79,6 +89,23 @@ def sure_divergence(answers: Tensor, scores: Tensor, temperature: float, confide
     """
     sure = (answers.amax(1) > confidence).float()
     return (sure * divergence(sharpen(answers, temperature), scores)).mean(), sure.mean()
+
+
+def sure_cross_entropy(answers: Tensor, scores: Tensor, confidence: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy with an answer's likeliest class, where the answer is sure (Sohn et al., NeurIPS 2020, equation 4).
+
+    Args:
+        answers: shares of the classes [n, k]; sure where the largest is at least its class's `confidence`.
+        scores: [n, k].
+        confidence: of all classes, or of each one [k].
+
+    Returns:
+        the mean over all rows, those that are not sure being 0; and the share of those that are. No rows: 0 and 0.
+    """
+    shares, guesses = answers.max(1)
+    sure = shares >= (confidence[guesses] if isinstance(confidence, Tensor) else confidence)
+    rows = max(1, len(scores))
+    return (sure * F.cross_entropy(scores, guesses, reduction="none")).sum() / rows, sure.sum() / rows
 
 
 @float32

@@ -7,12 +7,22 @@ from typing import Any
 from withhold.methods import answers
 from withhold.methods.base import Batch, Method, Optimizer, accuracy, paired
 from withhold.methods.classifier import Classifier, ConsistencyTraining, SemiSupervised
-from withhold.methods.ranges import Count, Fraction, NonNegative, Positive, Probability, Range, Several, Share
+from withhold.methods.ranges import (
+    Count,
+    Fraction,
+    Magnitude,
+    NonNegative,
+    Positive,
+    Probability,
+    Range,
+    Several,
+    Share,
+)  # fmt: skip
 from withhold.methods.registry import build, card, configure, find, method, names, parameters
 from withhold.nets import Encoder, ImageEncoder
 
 __all__ = [
-    "Batch", "Classifier", "ConsistencyTraining", "Count", "Encoder", "Fraction", "ImageEncoder", "Method",
+    "Batch", "Classifier", "ConsistencyTraining", "Count", "Encoder", "Fraction", "ImageEncoder", "Magnitude", "Method",
     "NonNegative", "Optimizer", "Positive", "Probability", "Range", "SemiSupervised", "Several", "Share", "accuracy",
     "answers", "build", "card", "configure", "find", "method", "names", "paired", "parameters",
 ]  # fmt: skip

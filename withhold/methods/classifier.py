@@ -99,18 +99,28 @@ class SemiSupervised(Classifier):
 
     `withhold` gives the views that the network sees, the labelled items' first; and as what is withheld the labels
     [n], or shares of the classes [n, k], then where there are any the guesses [m, k], and the views [m] that these
-    were made from.
+    were made from. Here it shows strong views of the unlabelled images, and the guesses are the network's own answers
+    to weak ones.
 
     Args:
         weight: of what is learned from guesses, beside 1 for the labels; at 0 the stream without labels arrives empty,
             so that nothing of it reaches the loss, the gradients or the batch statistics.
         momentum: share of itself that the average keeps in a step.
         flip: probability that a view of an image is a mirror image.
+        magnitude: of RandAugment's operations in strong views, from 0 to 30.
     """
 
-    def __init__(self, encoder: Encoder, classes: Sequence[str], weight: float, momentum: float, flip: float = 0.0):
+    def __init__(
+        self,
+        encoder: Encoder,
+        classes: Sequence[str],
+        weight: float,
+        momentum: float,
+        flip: float = 0.0,
+        magnitude: float = 0.0,
+    ):
         super().__init__(encoder, classes)
-        self.weight, self.momentum, self.flip = weight, momentum, flip
+        self.weight, self.momentum, self.flip, self.magnitude = weight, momentum, flip, magnitude
         self.teacher = nets.Teacher(self.student())
         self.steps = 0  # a number and no buffer: reading one from a GPU would wait for it in every step
 
@@ -126,6 +136,17 @@ class SemiSupervised(Classifier):
     def weak(self, images: Tensor) -> Tensor:
         """uint8 [n, c, h, w] -> a weakly changed view of each, float [n, c, size, size]."""
         return views.weak(images, self.rng, size=self.encoder.size, flip=self.flip)
+
+    def strong(self, images: Tensor) -> Tensor:
+        """uint8 [n, c, h, w] -> a strongly changed view of each, float [n, c, size, size]."""
+        return views.strong(images, self.rng, size=self.encoder.size, flip=self.flip, magnitude=self.magnitude)
+
+    def withhold(self, labelled, unlabelled):
+        """Weak views of the labelled, strong ones of the unlabelled; labels, answers to weak views, and these."""
+        images, labels = labelled
+        others = self.weak(unlabelled)
+        answers = self.answers(others)
+        return torch.cat([self.weak(images), self.strong(unlabelled)]), (labels, answers, others)
 
     def hide(self, batch):
         if not self.weight:
@@ -146,7 +167,7 @@ class SemiSupervised(Classifier):
         """
         if not len(views):
             return torch.zeros(0, len(self.classes), device=views.device)
-        return (network or self.predict)(views).float().softmax(1)
+        return (network or self.student())(views).float().softmax(1)
 
     def risen(self, ramp: float) -> float:
         """How far a weight has risen along a line, from 0 to 1 over a share `ramp` of the training.
@@ -225,8 +246,9 @@ class ConsistencyTraining(SemiSupervised):
         annealing: losses.Annealing,
         momentum: float,
         flip: float = 0.0,
+        magnitude: float = 0.0,
     ):
-        super().__init__(encoder, classes, weight, momentum, flip)
+        super().__init__(encoder, classes, weight, momentum, flip, magnitude)
         self.temperature, self.confidence, self.annealing = temperature, confidence, annealing
 
     def loss(self, scores, withheld):

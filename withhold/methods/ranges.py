@@ -39,6 +39,8 @@ class Range:
 
 Count = Annotated[int, Range(least=1)]
 Fraction = Annotated[float, Range(above=0, below=1)]
+Magnitude = Annotated[float, Range(least=0, most=30)]
+"""Of the operations of `views.rand_augment`."""
 NonNegative = Annotated[float, Range(least=0)]
 Positive = Annotated[float, Range(above=0)]
 Probability = Annotated[float, Range(least=0, most=1)]

@@ -1,4 +1,4 @@
-"""Chains: weak views, distorted ones, many crops of one image, and RandAugment."""
+"""Chains: weak and strong views, distorted ones, many crops of one image, and RandAugment."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from withhold.views.augment import augment
 from withhold.views.color import color_matrices, luma, to_float
+from withhold.views.filters import erase
 from withhold.views.geometry import inverse_affine, shift, warp
 from withhold.views.precision import precise
 from withhold.views.random import chance, where
@@ -28,6 +29,16 @@ def weak(images: Tensor, rng: torch.Generator, *, size: int, flip: float = 0.5) 
     MixMatch (Berthelot et al., NeurIPS 2019), UDA and FixMatch call weak: four pixels of CIFAR's 32.
     """
     return shift(augment(images, rng, size=size, flip=flip), rng)
+
+
+def strong(images: Tensor, rng: torch.Generator, *, size: int, flip: float, magnitude: float) -> Tensor:
+    """Images uint8 [n, c, h, w], or float in [0, 1] -> float32 [n, c, size, size] that are hard to recognise.
+
+    Weak ones after `rand_augment` of this `magnitude`, with a square erased that is half as wide: what UDA (Xie et al.,
+    NeurIPS 2020) and FixMatch (Sohn et al., NeurIPS 2020) call strong.
+    """
+    changed = rand_augment(weak(images, rng, size=size, flip=flip), rng, magnitude=magnitude)
+    return erase(changed, rng, probability=1.0, area=(0.25, 0.25), aspect=(1.0, 1.0))
 
 
 def distort(images: Tensor, rng: torch.Generator, *, size: int, blur: float = 0.5, **chain: Any) -> Any:

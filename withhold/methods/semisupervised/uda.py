@@ -1,12 +1,18 @@
 """UDA: unsupervised data augmentation."""
 
 from collections.abc import Sequence
-from typing import Annotated
 
-import torch
-
-from withhold import losses, views
-from withhold.methods import ConsistencyTraining, ImageEncoder, NonNegative, Positive, Probability, Range, Share, method
+from withhold import losses
+from withhold.methods import (
+    ConsistencyTraining,
+    ImageEncoder,
+    Magnitude,
+    NonNegative,
+    Positive,
+    Probability,
+    Share,
+    method,
+)  # fmt: skip
 
 
 @method(
@@ -41,21 +47,8 @@ class UDA(ConsistencyTraining):
         temperature: Positive = 0.4,
         confidence: Share = 0.8,
         annealing: losses.Annealing = "none",
-        magnitude: Annotated[float, Range(least=0, most=30)] = 15.0,
+        magnitude: Magnitude = 15.0,
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
-        super().__init__(encoder, classes, weight, temperature, confidence, annealing, momentum, flip)
-        self.magnitude = magnitude
-
-    def withhold(self, labelled, unlabelled):
-        """Weak views of the labelled, strong ones of the unlabelled; labels, answers to weak views, and these."""
-        images, labels = labelled
-        others = self.weak(unlabelled)
-        answers = self.answers(others)
-        return torch.cat([self.weak(images), self.strong(unlabelled)]), (labels, answers, others)
-
-    def strong(self, images):
-        """uint8 [n, c, h, w] -> a strongly changed view of each, float [n, c, size, size]."""
-        changed = views.rand_augment(self.weak(images), self.rng, magnitude=self.magnitude)
-        return views.erase(changed, self.rng, probability=1.0, area=(0.25, 0.25), aspect=(1.0, 1.0))
+        super().__init__(encoder, classes, weight, temperature, confidence, annealing, momentum, flip, magnitude)

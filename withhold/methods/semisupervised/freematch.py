@@ -1,0 +1,121 @@
+"""FreeMatch."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from withhold import losses
+from withhold.methods import (
+    ImageEncoder,
+    Magnitude,
+    NonNegative,
+    Probability,
+    SemiSupervised,
+    Share,
+    accuracy,
+    method,
+)
+
+
+@method(
+    paper="Wang et al., ICLR 2023",
+    needs={"labelled": "image + label", "unlabelled": "image"},
+    family="consistency",
+)
+class FreeMatch(SemiSupervised):
+    """Withholds the label, or the class of a weak view, if that is surer than usual; predicts it from a strong view.
+
+    How sure is sure, the network says itself: the threshold is what its likeliest classes get on average. It starts at
+    chance, so that much counts at once, and rises as the network learns. Classes that are answered seldom have lower
+    thresholds, so that what is learned first does not crowd out the rest; this takes the classes to be about as
+    frequent. For the same purpose, what a batch is taken for on average shall be what all are (fairness).
+
+    The paper's equation 11 and its code have the fairness term with the other sign, which would drive the two apart and
+    has no lower bound; here is what its text says.
+
+    Args:
+        weight: of the cross-entropy with the guesses, a mean over all unlabelled images; 0 takes nothing from these.
+        fairness: weight of the fairness term, beside 1 for the labels (0.001 to 0.05 in the paper).
+        memory: share of themselves that the thresholds' averages keep in a step; the paper has 0.999, and a million
+            steps.
+        magnitude: of RandAugment's operations, from 0 to 30.
+        momentum: share of itself that the average of the weights keeps in a step.
+        flip: probability that a view is a mirror image; 0 for digits and letters.
+    """
+
+    compares = True
+    sureness: Tensor
+    shares: Tensor
+    histogram: Tensor
+
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        classes: Sequence[str],
+        weight: NonNegative = 1.0,
+        fairness: NonNegative = 0.01,
+        memory: Share = 0.99,
+        magnitude: Magnitude = 15.0,
+        momentum: Share = 0.99,
+        flip: Probability = 0.5,
+    ):
+        super().__init__(encoder, classes, weight, momentum, flip, magnitude)
+        self.fairness, self.memory = fairness, memory
+        chance = torch.full((len(self.classes),), 1 / len(self.classes))
+        self.register_buffer("sureness", chance[0].clone())  # mean share of the likeliest class
+        self.register_buffer("shares", chance.clone())  # mean share of each class
+        self.register_buffer("histogram", chance.clone())  # how often each class is the likeliest
+        self.fresh: list[Tensor] = []  # the answers of this step, by which `after_step` moves the averages
+
+    def withhold(self, labelled, unlabelled):
+        seen, withheld = super().withhold(labelled, unlabelled)
+        if self.training and len(unlabelled):
+            self.fresh.append(withheld[1])
+        return seen, withheld
+
+    @property
+    def confidence(self) -> Tensor:
+        """Equation 8: how sure a guess of each class must be [k]."""
+        return self.sureness * self.shares / self.shares.max()
+
+    def loss(self, scores, withheld):
+        """Equations 9, 11 and 12 of the paper."""
+        labels, answers, _ = withheld
+        named, rest = scores.tensor_split([len(labels)])
+        supervised = F.cross_entropy(named, labels)
+        consistency, sure = losses.sure_cross_entropy(answers, rest, self.confidence)
+        counts = answers.amax(1) >= self.confidence[answers.argmax(1)]
+        unfair = self.unfairness(rest.softmax(1) * counts[:, None])
+        return {
+            "loss": supervised + self.weight * consistency + self.fairness * unfair,
+            "supervised": supervised,
+            "consistency": consistency,
+            "fairness": unfair,
+            "accuracy": accuracy(named, labels),
+            "sure": sure,
+        }
+
+    def unfairness(self, said: Tensor) -> Tensor:
+        """Cross-entropy of what strong views are taken for, `said` [m, k], with what all images are; 0 where none is.
+
+        Both are shares of classes, in relation to how often each class is the likeliest; rows of zeros do not count.
+        """
+        known = said.sum(1) > 0
+        often = F.one_hot(said.argmax(1), said.shape[1]).mul(known[:, None]).sum(0)
+        present = often > 0
+        batch = torch.where(present, said.sum(0) / often.clamp(min=1), 0)
+        usual = torch.where(present, self.shares / self.histogram.clamp(min=1e-6), 0)
+        usual, batch = (part / part.sum().clamp(min=1e-6) for part in (usual, batch))
+        return -(usual * batch.where(present, 1).log()).sum()
+
+    def after_step(self):
+        super().after_step()
+        if self.fresh:
+            answers = losses.gather(torch.cat(self.fresh))
+            likeliest = F.one_hot(answers.argmax(1), answers.shape[1]).float()
+            means = (answers.amax(1).mean(), answers.mean(0), likeliest.mean(0))
+            for average, mean in zip((self.sureness, self.shares, self.histogram), means, strict=True):
+                average.lerp_(mean, 1 - self.memory)
+            self.fresh.clear()

@@ -1,0 +1,152 @@
+"""ReMixMatch."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from withhold import losses, views
+from withhold.methods import (
+    Count,
+    ImageEncoder,
+    Magnitude,
+    NonNegative,
+    Optimizer,
+    Positive,
+    Probability,
+    SemiSupervised,
+    Share,
+    accuracy,
+    method,
+)
+
+TURNS = 4
+REMEMBERED = 128
+"""Steps over which it is known how often each class is answered."""
+
+
+@method(
+    paper="Berthelot et al., ICLR 2020",
+    needs={"labelled": "image + label", "unlabelled": "image"},
+    family="consistency",
+)
+class ReMixMatch(SemiSupervised):
+    """Withholds the labels of mixed images, given or guessed from a weak view, and a quarter turn; predicts all.
+
+    Strong views of an image learn the guess that its weak view gives (augmentation anchoring). Guesses are scaled so
+    that each class is answered as often as it is among the labels, and sharpened (distribution alignment): the network
+    cannot say the same of all. Every view is mixed with another one, as in MixMatch; one strong view of each image also
+    counts unmixed, and once more turned, where the turn is to be told. Strong views are those of RandAugment, with a
+    square erased that is half as wide, where the paper learns how strong each change may be.
+
+    Args:
+        weight: of the cross-entropy of mixed unlabelled views, a mean over these; 0 takes nothing at all from what has
+            no labels, and mixes the labelled images among themselves.
+        ramp: steps in which that weight rises from 0.
+        anchor: weight of the cross-entropy of strong views that are not mixed.
+        rotation: weight of the cross-entropy of quarter turns (2 in the paper with 40 labels).
+        copies: how many strong views of an unlabelled image are mixed, beside its weak one (8 in the paper).
+        temperature: of the sharpening; 1 leaves guesses as they are.
+        alpha: of the Beta(alpha, alpha) that shares are drawn from; the smaller, the less is mixed.
+        magnitude: of RandAugment's operations, from 0 to 30.
+        momentum: share of itself that the average keeps in a step; 0.999 suits runs of 100,000 steps and more.
+        flip: probability that a view is a mirror image; 0 for digits and letters.
+    """
+
+    optimizer = Optimizer(lr=2e-3, weight_decay=0.02)
+    prior: Tensor
+    answered: Tensor
+
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        classes: Sequence[str],
+        weight: NonNegative = 1.5,
+        ramp: Count = 16_000,
+        anchor: NonNegative = 0.5,
+        rotation: NonNegative = 0.5,
+        copies: Count = 2,
+        temperature: Positive = 0.5,
+        alpha: Positive = 0.75,
+        magnitude: Magnitude = 15.0,
+        momentum: Share = 0.99,
+        flip: Probability = 0.5,
+    ):
+        super().__init__(encoder, classes, weight, momentum, flip, magnitude)
+        self.ramp, self.anchor, self.rotation = ramp, anchor, rotation
+        self.copies, self.temperature, self.alpha = copies, temperature, alpha
+        self.turn_head = nn.Linear(encoder.dim, TURNS)
+        k = len(self.classes)
+        self.register_buffer("prior", torch.full((k,), 1 / k))  # the classes' shares among the labels
+        self.register_buffer("answered", torch.full((REMEMBERED, k), 1 / k))  # and in the answers of earlier steps
+        self.fresh: list[Tensor] = []  # the answers of this step
+
+    def prepare(self, labelled, unlabelled):
+        super().prepare(labelled, unlabelled)
+        counts = torch.bincount(torch.as_tensor(labelled.labels), minlength=len(self.classes))
+        self.prior.copy_(counts / counts.sum())
+
+    def withhold(self, labelled, unlabelled):
+        """Mixed views, a strong one of each unlabelled image [m], it turned [m]; labels, guesses, weak views, turns.
+
+        Labels [n, k] and guesses [(copies + 1) * m, k] are mixed, and followed by the m guesses themselves.
+        """
+        images, labels = labelled
+        others = self.weak(unlabelled)
+        answers = self.answers(others)
+        if self.training and len(answers):
+            self.fresh.append(answers)
+        guesses = losses.sharpen(losses.align(answers, self.answered.mean(0), self.prior), self.temperature)
+        strong = self.strong(unlabelled.repeat(self.copies, 1, 1, 1))
+        targets = torch.cat([F.one_hot(labels, len(self.classes)).float(), guesses.repeat(self.copies + 1, 1)])
+        all_views = torch.cat([self.strong(images), strong, others])
+        seen, mixed = views.mixup(all_views, targets, self.rng, self.alpha)
+        anchored = strong[: len(others)]
+        turns = torch.randint(TURNS, (len(others),), generator=self.rng, device=others.device)
+        ways = torch.stack([anchored.rot90(turn, (2, 3)) for turn in range(TURNS)])
+        turned = ways[turns, torch.arange(len(turns), device=turns.device)]
+        withheld = (mixed[: len(labels)], torch.cat([mixed[len(labels) :], guesses]), others, turns)
+        return torch.cat([seen, anchored, turned]), withheld
+
+    def predict(self, seen):
+        """-> scores of the classes and of the turns."""
+        features = self.encoder(seen)
+        return self.head(features), self.turn_head(features)
+
+    def loss(self, predicted, withheld):
+        """Equation 3 of the paper; a constant answer would pay the entropy of what is guessed on average."""
+        (scores, ways), (labels, guesses, _, turns) = predicted, withheld
+        m = len(turns)
+        named, mixed, anchored, _ = scores.split([len(labels), len(guesses) - m, m, m])
+        others, own = guesses.split([len(guesses) - m, m])
+        pairs = ((mixed, others), (anchored, own), (ways[len(ways) - m :], turns))
+        costs = [F.cross_entropy(said, true, reduction="sum") / max(1, len(true)) for said, true in pairs]
+        weights = (self.weight * min(1.0, self.steps / self.ramp), self.anchor, self.rotation)
+        supervised, trivial = F.cross_entropy(named, labels), math.log(len(self.classes))
+        if m:
+            entropies = (*(torch.special.entr(part.mean(0)).sum() for part in (others, own)), math.log(TURNS))
+            trivial += sum(weight * entropy for weight, entropy in zip(weights, entropies, strict=True))
+        return {
+            "loss": supervised + sum(weight * cost for weight, cost in zip(weights, costs, strict=True)),
+            "supervised": supervised,
+            "consistency": costs[0],
+            "anchor": costs[1],
+            "rotation": costs[2],
+            "accuracy": accuracy(named, labels.argmax(1)),
+            "trivial": trivial,
+        }
+
+    def after_step(self):
+        super().after_step()
+        if self.fresh:
+            said = losses.gather(torch.cat(self.fresh)).mean(0, keepdim=True)
+            self.answered.copy_(torch.cat([self.answered[1:], said]))
+            self.fresh.clear()
+
+    def picture(self, seen, withheld, predicted=None):
+        """As of every classifier that guesses, without the turned views."""
+        *usual, turns = withheld
+        kept = len(seen) - len(turns)
+        return super().picture(seen[:kept], usual, None if predicted is None else predicted[0][:kept])
