@@ -138,7 +138,7 @@ def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any, whole: bool) -> 
         log.warning("%s: files that are left out: %s", name, said)
     if held.about["skipped"]:
         item, reason = held.about["skipped"][0]
-        log.warning("%s: %s left out, such as %s (%s)", name, len(held.about["skipped"]), item, reason)
+        log.warning("%s: %s left out, such as %s (%s)", name, len(held.about["skipped"]), printable(item), reason)
     skipped = [*held.about["skipped"], *table.ignored]
     about = {**held.about, "skipped": skipped, "source": name, "unlabelled": table.unlabelled}
     if held.ends is None or kind.window is None:
