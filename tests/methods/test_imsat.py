@@ -145,12 +145,12 @@ def test_trivial_is_the_least_that_one_answer_to_all_images_costs(balance):
 
 
 def test_the_direction_is_tried_five_away():
-    method, lengths = make(), []
-    plain = torch.rand(4, 3, 8, 8)
-    answers = method.classify(plain).softmax(1)
-    method.encoder.register_forward_pre_hook(lambda _, given: lengths.append((given[0] - plain).flatten(1).norm(dim=1)))
-    method.worst(plain, answers)
-    torch.testing.assert_close(lengths[0], torch.full((4,), 5.0), atol=1e-3, rtol=0)
+    method, seen = make(), []
+    method.radii.resize_(4).fill_(1.0)
+    method.encoder.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    method.hide({"images": (random_images(4, size=8), torch.arange(4))})
+    plain, tried = seen
+    torch.testing.assert_close((tried - plain).flatten(1).norm(dim=1), torch.full((4,), 5.0), atol=1e-3, rtol=0)
 
 
 def test_an_affine_change_moves_and_scales():
