@@ -41,6 +41,9 @@ def home(tmp_path, photos, monkeypatch):
         Image.fromarray(crop).save(folder / f"{i}.png")
     for other in ("other-photos", "streets"):
         shutil.copytree(tmp_path / "photos", tmp_path / other)
+    for path in (tmp_path / "other-photos").rglob("*.png"):
+        with Image.open(path) as image:
+            image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
     listed = [f"temple/{i}.png,temple\nflower/{i + 1}.png,flower" for i in range(0, 24, 2)]
     for name, part in (("few", listed[:6]), ("held-back", listed[6:])):
         (tmp_path / f"{name}.csv").write_text("\n".join(["path,label", *part]))

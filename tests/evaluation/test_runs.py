@@ -56,8 +56,8 @@ def test_published_weights_are_a_row_and_no_control_starts_from_them(make_run, p
 
 
 def test_what_a_method_says_is_measured_beside_that_of_fresh_weights(make_run, photos, tmp_path):
-    for name, labels in (("normal", [0] * 40), ("mixed", [0, 1] * 20)):
-        np.savez(tmp_path / f"{name}.npz", images=photos[:40], labels=np.array(labels))
+    for name, images, labels in (("normal", photos[:40], [0] * 40), ("mixed", photos[40:80], [0, 1] * 20)):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=np.array(labels))
     sources = [str(tmp_path / f"{name}.npz") for name in ("normal", "mixed")]
     rows = make_run(method="autoencoder").evaluate(*sources, protocols=("anomaly",))
     assert list(dict.fromkeys((row["encoder"], row["by"]) for row in rows)) == [
@@ -128,3 +128,15 @@ def test_two_processes_do_not_evaluate_one_run_at_a_time(make_run, photos_folder
     with holding(run.folder / "evaluation.json"), pytest.raises(WithholdError, match="Another process writes"):
         run.evaluate(photos_folder, protocols=("knn",))
     assert run.evaluate(photos_folder, protocols=("knn",))
+
+
+def test_items_that_are_learned_from_are_not_measured_on(make_run, photos, tmp_path, caplog):
+    """Whatever they are called, where both are given."""
+    for name, part in (("a", photos[:40]), ("b", photos[20:60])):
+        np.savez(tmp_path / f"{name}.npz", images=part, labels=np.arange(40) % 2)
+    run = make_run()
+    rows = run.evaluate(str(tmp_path / "a.npz"), str(tmp_path / "b.npz"), protocols=("knn",))
+    assert {row["n_test"] for row in rows} == {20}
+    assert "20 items are not measured on: they are in" in caplog.text
+    with pytest.raises(UsageError, match=r"All items of .*a\.npz are also in .*a\.npz, which is learned from"):
+        run.evaluate(str(tmp_path / "a.npz"), str(tmp_path / "a.npz"), protocols=("knn",))

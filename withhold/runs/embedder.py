@@ -2,6 +2,7 @@
 
 import copy
 import json
+import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from withhold import data, evaluation, nets, outside
+from withhold.console import counted
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
 from withhold.methods import Classifier, Encoder, Method
@@ -20,6 +22,8 @@ from withhold.nets.registry import lend
 from withhold.runs.build import build_encoder, load_stream
 from withhold.runs.metadata import digest
 from withhold.training import defaults
+
+log = logging.getLogger("withhold")
 
 
 class Embedder:
@@ -202,6 +206,8 @@ class Embedder:
         bank = self.load_data(parts.get("train", source), labels=labels, **beside)
         if test is not None:
             queries = self.load_data(test, **beside)
+            if not all(protocol.told for protocol in found):
+                queries = apart(queries, bank)
         elif parts:
             queries = self.load_data(parts["test"], labels=labels, **beside)
         elif all(protocol.told for protocol in found) and not supervised:
@@ -209,6 +215,26 @@ class Embedder:
         else:
             bank, queries = bank.split(test_fraction, self.seed)
         return evaluation.evaluate(self.encoder, bank, self.unseen(queries), protocols, **options)
+
+
+def apart(test: Samples, train: Samples) -> Samples:
+    """The test items that are none of the training items, whatever they are called. Raises: UsageError: there are none.
+
+    A probe that has learned an item by heart would name it rightly.
+    """
+    known = set(train.digests())
+    kept = [row for row, digest in enumerate(test.digests()) if digest not in known]
+    if len(test) and not kept:
+        raise UsageError(
+            f"All items of {test.source} are also in {train.source}, which is learned from: give others to be measured "
+            "on, or one of the two alone, of which a part is then held back."
+        )
+    if len(kept) < len(test):
+        log.warning(
+            "%s are not measured on: they are in %s as well, which is learned from",
+            counted(len(test) - len(kept), "item"), train.source,
+        )  # fmt: skip
+    return test if len(kept) == len(test) else test.select(kept)
 
 
 def utf8(names: Sequence[str]) -> list[str]:

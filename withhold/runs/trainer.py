@@ -170,6 +170,9 @@ def _train(
         if before.finished and (options.steps or 0) > before.config["outcome"]["steps"]:
             write_json(folder / "config.json", before.config | {"training": config["training"]})
             log.info("%s goes on to %s", folder, counted(options.steps or 0, "step"))
+            if (folder / "evaluation.json").is_file():
+                log.info("what was measured of it before is forgotten: measure it again when it has ended")
+                (folder / "evaluation.json").unlink()
         elif before.finished:
             log.info("%s is finished", folder)
         elif (folder / "checkpoints" / "last.ckpt").is_file():
