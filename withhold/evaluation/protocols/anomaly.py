@@ -22,8 +22,8 @@ def measure(task: Task) -> list[dict]:
     if strange.all() or not strange.any():
         raise UsageError(
             f"anomaly needs items in {task.test.source} of the classes of {task.train.source}, which are normal, and "
-            f"items of other classes; {'all' if strange.any() else 'none'} of them are of others: give normal items "
-            "alone to learn from, and both to be measured on."
+            f"items of other classes; {'all' if strange.any() else 'none'} of them are of others: give a folder "
+            "with train/good/, test/good/ and test/bad/, the last two by any name."
         )
     scores = {"k-NN": distances(task.bank, task.queries), "own": task.said("anomaly", task.test)}
     metrics = {"AUROC": (roc_auc_score, 0.5), "AP": (average_precision_score, strange.float().mean().item())}
