@@ -27,6 +27,7 @@ def starts() -> list[Claim]:
             found += [
                 replace(few, settings=views | probe), replace(few, settings=views | {"probe": False}),
                 replace(many, settings=many.settings | probe), many, replace(few, start=small),
+                replace(many, settings=views, start=large),
             ]  # fmt: skip
             for start in further:
                 tuned = few if start is small else many
