@@ -3,11 +3,12 @@
     python benchmarks/train.py DATA                        DATA: CIFAR-10 as parquet, for instance
     python benchmarks/train.py DATA --peer PYTHON SCRIPT   the same step as SCRIPT (run by PYTHON) makes it
     python benchmarks/train.py DATA --method uda --encoder convnet --batch-size 64     another method of images
+    python benchmarks/train.py DATA --method all           every method of images, with its own encoder and batch
 
-SimCLR with ResNet-18 at 32 px, batch 256, unless said otherwise. What networks compute while views are made, such as
-guesses, counts as forward. The loop is the library's own, timed from outside. A peer's script takes
---data, --images, --batch-size and prints a JSON object with `images_per_second` and `peak_rss_mb`; it runs after ours,
-as its users would run it; ours has the environment that the command line gives itself.
+SimCLR with ResNet-18 at 32 px, batch 256, unless said otherwise. `prepare` is left out. What networks compute
+while views are made, such as guesses, counts as forward. The loop is the library's own, timed from outside. A peer's
+script takes --data, --images, --batch-size and prints a JSON object with `images_per_second` and `peak_rss_mb`; it runs
+after ours, as its users would run it; ours has the environment that the command line gives itself.
 """
 
 # ruff: noqa: E402 (what torch reads when it starts is set before it is imported)
@@ -31,6 +32,7 @@ from lightning_fabric import Fabric
 from record import record
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+import withhold
 from withhold import data, nets
 from withhold.methods import build, find
 from withhold.training import Plan, defaults, fit
@@ -69,9 +71,12 @@ class Clock:
 
 
 def measure(source: str, name: str, encoder: str, batch_size: int, steps: int, count: int) -> dict:
+    """What a step takes, whose parts are shares of it; an empty `encoder` and a `batch_size` of 0 are the method's."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = data.load(source, size=32)
     samples = samples.select(range(min(count, len(samples))))
+    encoder = encoder or defaults.encoder(find(name), device, "image")
+    batch_size = batch_size or defaults.batch_size(find(name), 50_000, "image")
     method = build(find(name), nets.build(encoder, size=32, channels=3), {}, {"classes": samples.classes})
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
@@ -83,6 +88,7 @@ def measure(source: str, name: str, encoder: str, batch_size: int, steps: int, c
 
     plain = _timed(lambda: fit(method, feeder, Plan(steps=steps), fabric=fabric), device)
     clock = Clock(device)
+    method.prepare = clock.around("prepare", method.prepare)
     method.hide = clock.around("views", method.hide)
     method.predict = clock.around("forward", method.predict)
     method.loss = clock.around("forward", method.loss)
@@ -107,7 +113,7 @@ def measure(source: str, name: str, encoder: str, batch_size: int, steps: int, c
         register_optimizer_step_pre_hook(lambda *_: clock.start("optimizer")),
         register_optimizer_step_post_hook(lambda *_: clock.stop()),
     ]
-    whole = _timed(lambda: fit(method, feeder, Plan(steps=steps), fabric=fabric), device)
+    whole = _timed(lambda: fit(method, feeder, Plan(steps=steps), fabric=fabric), device) - clock.seconds.pop("prepare")
     for hook in hooks:
         hook.remove()
     shares = {part: round(seconds / whole, 4) for part, seconds in clock.seconds.items()}
@@ -128,16 +134,23 @@ def _timed(function, device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def main() -> None:
+def main() -> Path:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("--method", default="simclr")
-    parser.add_argument("--encoder", default="resnet18")
-    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--encoder", default="resnet18", help="of one method")
+    parser.add_argument("--batch-size", type=int, default=256, help="of one method")
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--peer", nargs=2, metavar=("PYTHON", "SCRIPT"))
     options = parser.parse_args()
+    if options.method == "all":
+        names = [card["name"] for card in withhold.methods() if card["folder"] == "image"]
+        rows = []
+        for name in names:
+            rows.append(measure(options.data, name, "", 0, options.steps, options.images))
+            print(json.dumps(rows[-1]), flush=True)
+        return record("train-methods", {"rows": rows})
     asked = (options.data, options.method, options.encoder, options.batch_size, options.steps, options.images)
     result = {"withhold": measure(*asked)}
     if options.peer:
@@ -151,7 +164,7 @@ def main() -> None:
     print(json.dumps(result, indent=2))
     name = "train" if options.method == "simclr" else f"train-{options.method}"
     half = "-amx" if result["withhold"]["precision"] == "bf16-mixed" else ""  # a processor that multiplies bfloat16
-    record(name + ("-gpu" if torch.cuda.is_available() else half), result)
+    return record(name + ("-gpu" if torch.cuda.is_available() else half), result)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ FROM = {
     "audiovisual": "pictures with sound", "text": "texts",
 }  # fmt: skip
 """What the methods of a folder learn from, in the order of the tables."""
+STARTS = [claim.start for claim in CLAIMS]
+"""The rows that others go on from."""
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -95,6 +97,22 @@ def encoders() -> str:
         lines.append((cells[1], -scores[1]["value"], cells))
     header = ["encoder trained by", "encoder", "seed", "k-NN", "linear", "10 labels a class", "epochs", "CPU minutes"]
     return table(header, [cells for *_, cells in sorted(lines)])
+
+
+def published() -> str:
+    """What a training without labels makes of published weights, beside these as they are; the best first."""
+    found = {row.name: row for claim, _ in measured("from-published") for row in (claim, *claim.controls)}
+    lines = []
+    for row in found.values():
+        by = {each["protocol"]: each["value"] for each in result(row.name)["results"]}
+        minutes = result(row.name).get("training_cpu_minutes")
+        name = "the weights as they are" if row.like else f"`{row.method}`"
+        lines.append([
+            name, percent(by["knn"]), percent(by["linear"]), f"{row.epochs:g}" if row.epochs else "",
+            f"{minutes:.1f}" if minutes else "",
+        ])  # fmt: skip
+    lines.sort(key=lambda row: -float(row[2]))
+    return table(["trained on by", "k-NN", "linear", "epochs", "CPU minutes"], lines)
 
 
 def speeds() -> str:
@@ -356,7 +374,7 @@ def starts() -> str:
     """Accuracy from few labels by where a training starts and what it does; apart for each number of labels."""
     cells = []
     for claim, found in measured("starts"):
-        if claim.method in ("simclr", "lejepa", "skipgram"):  # a start itself
+        if claim in STARTS:
             continue
         _, name, count, *_ = (*claim.data, "all")
         weights = ["published"] if (claim.start or claim).settings.get("pretrained") else []
@@ -438,8 +456,8 @@ def keypoints() -> str:
 PARTS = {
     part.__name__: part
     for part in (
-        methods, cards, encoders, words, speeds, memory, training, steps, videos, sounds, hearing, search, order,
-        tracking, frames, crossmodal, localization, masked, topics, translation, drawings, restoration, clusters,
+        methods, cards, encoders, published, words, speeds, memory, training, steps, videos, sounds, hearing, search,
+        order, tracking, frames, crossmodal, localization, masked, topics, translation, drawings, restoration, clusters,
         fewlabels, starts, domains, retrieval, anomaly, keypoints,
         affinity,
     )

@@ -195,6 +195,8 @@ def test_compare_report_doctor_views_methods_cache(run, pictures, tmp_path, caps
     assert isinstance(last_json(capsys)["findings"], list)
     assert main(["views", "jigsaw", str(pictures), "--out", str(tmp_path / "views.png")]) == 0
     assert Image.open(tmp_path / "views.png").width > 100
+    assert main(["views", "jigsaw", str(pictures), "size=64", "--out", str(tmp_path / "views.png")]) == 2
+    assert "size is an option, not a parameter: write --size VALUE." in capsys.readouterr().err
     assert main(["methods"]) == 0
     assert "rotation" in capsys.readouterr().out
     assert main(["methods", "--json"]) == 0

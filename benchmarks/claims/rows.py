@@ -8,7 +8,15 @@ from dataclasses import replace
 from functools import partial
 
 from claims.row import Claim, beside_controls, control, labels_alone
-from claims.starts import from_published, long_starts, sound_starts, starts, text_starts, video_starts
+from claims.starts import (
+    from_published,
+    long_starts,
+    pretext_starts,
+    sound_starts,
+    starts,
+    text_starts,
+    video_starts,
+)  # fmt: skip
 
 
 def encoders() -> list[Claim]:
@@ -185,7 +193,7 @@ def restorations() -> list[Claim]:
 CLAIMS = [
     *encoders(), *clusters(), *gpu(), *few_labels(), *domains(), *retrieval(), *anomalies(), *keypoints(), *affinity(),
     *videos(),
-    *sounds(), *texts(), *translation(), *drawings(), *restorations(), *starts(), *from_published(),
+    *sounds(), *texts(), *translation(), *drawings(), *restorations(), *starts(), *from_published(), *pretext_starts(),
     *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *sound_starts(),
     *long_starts(),
 ]  # fmt: skip

@@ -54,6 +54,19 @@ def from_published() -> list[Claim]:
     return [row(name, epochs=passes, controls=(frozen,)) for name, passes in epochs.items()]
 
 
+def pretext_starts() -> list[Claim]:
+    """Few labels after a pretext task of a paper that shows its worth so, beside training from scratch."""
+    found = []
+    for name, count, start, epochs in (
+        ("mnist", 100, Claim("starts", ("images", "mnist"), "egomotion", "convnet", 5), 128),
+        ("cifar10", 2500, Claim("starts", ("images", "cifar10"), "selfie", "convnet", 6), 25),
+    ):
+        row = Claim("starts", ("few_images", name, count), "finetune", "convnet", epochs)
+        row = replace(row, protocols=("classifier", "linear"))
+        found += [replace(row, settings={"probe": False}), replace(row, start=start)]
+    return found
+
+
 def text_starts(bert: Claim) -> list[Claim]:
     """The same for news, from word vectors or masked words: forty labels, ten of each topic."""
     words = Claim("starts", ("ag_news",), "skipgram", "word-vectors", 5, protocols=("lowshot",))

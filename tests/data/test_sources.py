@@ -51,7 +51,7 @@ def test_a_nested_folder_gives_classes_and_names(image_folder):
     [
         (
             ("cat/1.png", "cat/2.png", "dog/1.png", "stray.png"),
-            r" \(stray.png lies in no sub-folder, as others do: move it\)",
+            r" \(stray.png lies in no sub-folder, as others do: move it to its class, or to unlabelled\)",
         ),
         (("only/1.png", "only/2.png"), r" \(all its items are in one sub-folder, only\)"),
         (("1.png", "2.png"), ""),

@@ -35,6 +35,8 @@ def test_the_error_is_that_of_pixels_and_of_the_critics_features():
     assert method.strangeness(said, images).tolist() == pytest.approx(expected, rel=1e-4)
     assert method.loss(said, images)["loss"].item() == pytest.approx(sum(expected) / 3, rel=1e-4)
     assert method.loss(images, images)["loss"] == 0
+    alike = images.mean(0).expand_as(images)
+    assert method.loss(said, images)["trivial"].item() == method.strangeness(alike, images).mean().item()
 
 
 def test_the_critic_and_the_generator_play_as_in_wgan_gp():

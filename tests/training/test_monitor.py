@@ -41,7 +41,10 @@ def test_spread_is_one_for_noise_and_nothing_for_a_point():
         ({"loss": 250.0, "trivial": 1.3863}, "costs 1.39: it has diverged; lower --lr"),
         ({"loss": 0.5, "rank": 1.1, "spread": 0.5}, "has collapsed (rank 1.1"),
         ({"loss": 0.5, "directions": 1.2}, "embeddings have collapsed onto a line (1.2 directions)"),
-        ({"loss": 0.5, "waiting": 0.4}, "waits for data 40% of the time: put the cache on a faster disk."),
+        (
+            {"loss": 0.5, "waiting": 0.4, "seconds": 100.0},
+            "waits for data 40% of the time: put the cache on a faster",
+        ),
         ({"judge/loss": float("inf"), "forger/loss": 1.0}, "The loss of the judge is not finite"),
     ],
 )
@@ -57,12 +60,25 @@ def test_the_gain_is_a_share_of_what_knowing_nothing_costs():
     assert gain({"judge/loss": 3.0}) is None
 
 
+def test_a_loss_that_compares_items_wants_more_of_them():
+    rows = [{"step": step, "loss": 1.31, "trivial": 1.3} for step in range(20, 41)]
+    assert "it has not begun to learn; enlarge --batch-size, raise" in findings(
+        rows, method="barlow_twins", takes=["batch_size"]
+    )[0]  # fmt: skip
+    assert "batch-size" not in findings(rows, method="rotation", takes=["batch_size"])[0]
+
+
+def test_waiting_for_data_is_no_finding_where_it_took_no_time():
+    rows = [{"step": step, "loss": 0.5, "waiting": 0.4, "seconds": 10.0} for step in range(20, 41)]
+    assert findings(rows) == []
+
+
 @pytest.mark.parametrize(
     ("row", "option", "words"),
     [
         ({"loss": math.nan}, "precision", ", or use --precision 32-true"),
         ({"loss": 0.0, "trivial": 0.0}, "accumulate", ", and leave --accumulate out"),
-        ({"loss": 0.5, "waiting": 0.4}, "size", ", or lower --size"),
+        ({"loss": 0.5, "waiting": 0.4, "seconds": 100.0}, "size", ", or lower --size"),
     ],
 )
 def test_a_remedy_names_no_option_that_the_run_cannot_take(row, option, words):

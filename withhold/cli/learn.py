@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--encoder", help="the encoder that the method would train")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and views (default: %(default)s)")
     options = parser.parse_intermixed_args(arguments)
-    sources, parameters = split_items(options.items)
+    sources, parameters = split_items(options.items, vars(options))
     from withhold.runs import preview
 
     preview(
@@ -135,10 +136,7 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--resume", action="store_true", help="go on where the run in the folder stopped")
     given = vars(parser.parse_intermixed_args(arguments))
     machine, _ = given.pop("json"), given.pop("debug")
-    sources, parameters = split_items(given.pop("items"))
-    clash = sorted(set(parameters) & set(given))
-    if clash:
-        raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
+    sources, parameters = split_items(given.pop("items"), given)
     again = shlex.join(argument for argument in arguments if argument != "--resume")
     method = given.pop("method")
     # One process speaks for all, from before the libraries are loaded, which takes a while.
@@ -177,8 +175,12 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     advise(["evaluate", run.folder, "LABELLED_DATA"], [verb, run.folder, "DATA", "--out", result])
 
 
-def split_items(items: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """The data, and the key=value parameters, of a verb that takes both."""
+def split_items(items: list[str], options: Collection[str]) -> tuple[list[str], dict[str, Any]]:
+    """The data, and the key=value parameters, of a verb that takes both, and `options`.
+
+    Raises:
+        UsageError: a parameter is called as an option is.
+    """
     sources: list[str] = []
     parameters: dict[str, Any] = {}
     for item in items:
@@ -187,4 +189,6 @@ def split_items(items: list[str]) -> tuple[list[str], dict[str, Any]]:
             parameters[name] = value
         else:
             sources.append(item)
+    if clash := sorted(set(parameters) & set(options)):
+        raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
     return sources, parameters

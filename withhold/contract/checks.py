@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
@@ -26,6 +25,7 @@ from withhold.options import named
 from withhold.pictures import grid
 from withhold.runs import build, train
 from withhold.training import Plan, fit, prepare
+from withhold.training.fabric import make_fabric
 
 Check = Callable[[Trial], None]
 
@@ -246,7 +246,7 @@ def half_precision(trial: Trial) -> None:
 
     for part in method.encoder.modules():
         part.register_forward_pre_hook(note)
-    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    fabric = make_fabric(precision="bf16-mixed")
     fit(method, trial.feed(method, 16), Plan(steps=2), fabric=fabric)
     require(halved and all(halved), "Its encoder runs in full precision: leave autocast on in `predict`.")
 

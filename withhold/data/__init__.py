@@ -34,6 +34,7 @@ from withhold.data.opening import (
     open,
     register,
     splits,
+    unnamed,
 )
 from withhold.data.samples import Samples, Target, together
 from withhold.data.sequences import Mask, Sequence, has_masks, read_mask, read_points, sequence, sequences
@@ -46,5 +47,5 @@ __all__ = [
     "Feeder", "Joined", "KINDS", "Kind", "MOST_RATE", "Mask", "Samples", "Sequence", "Series", "Several", "Shape",
     "Target", "address", "alone", "cache", "default_size", "each_frame", "each_image", "fit_tokenizer", "frame_rate",
     "has_masks", "holds", "items", "load", "load_tokenizer", "measure", "open", "read_mask", "read_points",
-    "register", "sequence", "sequences", "share_classes", "splits", "takes", "thumbnail", "together",
+    "register", "sequence", "sequences", "share_classes", "splits", "takes", "thumbnail", "together", "unnamed",
 ]  # fmt: skip

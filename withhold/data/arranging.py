@@ -91,7 +91,8 @@ def _sort_into_classes(tables: list[Table]) -> None:
     several = len({top for inside in tops for top in inside if top}) > 1
     for table, inside in zip(tables, tops, strict=True):
         if any(inside) and "" in inside:
-            table.unlabelled = f"{table.names()[inside.index('')]} lies in no sub-folder, as others do: move it"
+            lost = table.names()[inside.index("")]
+            table.unlabelled = f"{lost} lies in no sub-folder, as others do: move it to its class, or to unlabelled"
         elif any(inside) and not several:
             table.unlabelled = f"all its items are in one sub-folder, {inside[0]}"
         elif any(inside):

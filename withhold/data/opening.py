@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from itertools import chain
@@ -125,6 +126,11 @@ def address(source: Any) -> str | None:
     if text != "digits" and not text.startswith("hf:"):
         text = os.path.abspath(text)
     return text if split is None else f"{text}::{split}"
+
+
+def unnamed(address: str) -> bool:
+    """Whether it stands for data that have no address, as a run writes down an "ndarray of 64"."""
+    return re.fullmatch(r"\w+ of \d+", address) is not None
 
 
 def items(source: Any, names: Sequence[str], kind: str = "image") -> list[Item | None]:

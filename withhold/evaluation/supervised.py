@@ -1,10 +1,8 @@
 """Networks that see the labels: the supervised control, and fine-tuning."""
 
 import copy
-from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from withhold.data import Feeder, Samples
@@ -13,6 +11,7 @@ from withhold.methods import Encoder
 from withhold.methods.transfer.finetune import Finetune
 from withhold.needs import parse
 from withhold.training import Plan, defaults, fit
+from withhold.training.fabric import make_fabric
 
 BATCH_SIZE = 128
 NEEDS = {"labelled": parse("items + label")}
@@ -38,8 +37,7 @@ def train(
         KeyboardInterrupt, SystemExit: it was asked to end before that.
     """
     feeder = Feeder({"labelled": samples}, NEEDS, min(BATCH_SIZE, len(samples)), seed, device=device)
-    precision: Any = defaults.precision(device, encoder)
-    fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
+    fabric = make_fabric(device.type, precision=defaults.precision(device, encoder))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # of the head's weights
         learner = Finetune(copy.deepcopy(encoder), samples.classes, probe=learned, flip=flip)

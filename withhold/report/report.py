@@ -4,7 +4,6 @@ import csv
 import inspect
 import math
 import os
-import re
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from withhold import methods as registry
 from withhold import nets
 from withhold.console import column, counted, duration
-from withhold.data import Samples
+from withhold.data import Samples, unnamed
 from withhold.errors import UsageError
 from withhold.evaluation import by_data
 from withhold.options import Options
@@ -243,12 +242,14 @@ def command(run: "Run") -> str:
     chosen = {"size": config["decoding"].get("size")}
     if not config.get("lineage"):
         chosen["encoder"] = config["encoder"]["name"]
+    if config["training"]["minutes"] and "outcome" in config:  # which another machine would not fill alike
+        chosen |= {"minutes": None, "epochs": round(config["outcome"]["metrics"]["epoch"], 4)}
     options = Options(**config["training"] | chosen)
     words = ["withhold", "train", config["method"]]
     sources = config["data"]
     if config["training"]["labels"] and len(set(sources)) == 1:  # which part one source into all streams
         sources = sources[:1]
-    words += ["DATA" if re.fullmatch(r"\w+ of \d+", source) else source for source in sources]
+    words += ["DATA" if unnamed(source) else source for source in sources]
     words += [f"{name}={value}" for name, value in run.parameters.items()]
     return shlex.join(words + options.words())
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from lightning_fabric import Fabric
 
 from withhold import data, training
 from withhold.console import duration
@@ -19,6 +18,7 @@ from withhold.options import Options
 from withhold.orders import whole
 from withhold.runs.build import build_method, kinds, load_streams, served, tell
 from withhold.training import Plan, defaults
+from withhold.training.fabric import make_fabric
 
 log = logging.getLogger("withhold")
 
@@ -58,8 +58,8 @@ def speed(
     }
     count = whole(cls.order, min(defaults.SMALL, *map(len, some.values())))
     device = defaults.device()
-    precision: Any = options.precision or defaults.precision(device, learner.encoder)
-    fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
+    precision = options.precision or defaults.precision(device, learner.encoder)
+    fabric = make_fabric(device.type, precision=precision)
     feeder = Repeated(
         some, cls.needs, count, options.seed, device=fabric.device, orders=cls.order, groups=learner.get_buffer
     )

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric import Fabric
-
 from withhold.errors import UsageError
 from withhold.files import filling
 from withhold.options import Options
+from withhold.training.fabric import make_fabric
 
 
 def folder_of(method: str, sources: Sequence[Any], out: str | Path | None = None) -> Path:
@@ -35,7 +34,7 @@ def held(folder: Path, resume: bool, options: Options) -> Iterator[None]:
     if resume and not begun(folder):
         raise UsageError(f"There is no run in {folder} to go on with: leave --resume out to start one.")
     strategy = "ddp" if options.devices * options.nodes > 1 else "auto"
-    fabric = Fabric(accelerator="cpu", devices=options.devices, num_nodes=options.nodes, strategy=strategy)
+    fabric = make_fabric(devices=options.devices, num_nodes=options.nodes, strategy=strategy)
     with filling(folder, lambda: begun(folder)) if fabric.is_global_zero else contextlib.nullcontext():
         if begun(folder) and not resume:
             raise UsageError(f"The run {folder} exists: add --resume to go on with it, or name another --out.")

@@ -133,17 +133,24 @@ class Run(Embedder):
         return next(iter(kinds(self.cls, self.config["decoding"]).values()))
 
     def streams(self, *sources: Any) -> list[Samples]:
-        """`sources`, or else the data that it was trained on, decoded as then: one for each stream that it needs."""
+        """`sources`, or else the data that it was trained on, decoded as then: one for each stream that it needs.
+
+        Raises:
+            UsageError: these were arrays, which it does not keep.
+        """
         if self.held and not sources:
             return self.held
         labels = None if sources else self.config["training"]["labels"]
         given = sources or self.config["data"]
+        if gone := [source for source in given if isinstance(source, str) and data.unnamed(source)]:
+            raise UsageError(f"{self.folder} was trained on an {gone[0]}, which no file holds: name the data.")
         return list(load_streams(self.cls, given, self.config["decoding"], labels=labels).values())
 
     def classify(self, source: Any, *, strict: bool = False) -> pyarrow.Table:
         """The class of every item of `source`: a table with path, class, probability in [0, 1].
 
-        Then whether the training was told the item's label, "told", and each "probability of CLASS".
+        Then whether the training was told the item's label, "told", where it was told some, and each "probability of
+        CLASS".
 
         Raises:
             UsageError: the method has learned no names of classes.
@@ -160,8 +167,9 @@ class Run(Embedder):
             "path": utf8(samples.names),
             "class": [classes[i] for i in shares.argmax(1).tolist()],
             "probability": shares.amax(1).numpy(),
-            "told": [content in told for content in samples.of(self.encoder.kind).digests()],
         }
+        if told:
+            columns["told"] = [content in told for content in samples.of(self.encoder.kind).digests()]
         each = {f"probability of {name}": part.numpy() for name, part in zip(classes, shares.T, strict=True)}
         return pyarrow.table(columns | each)
 
@@ -224,6 +232,8 @@ class Run(Embedder):
             WithholdError: another process evaluates it.
         """
         path = self.folder / "evaluation.json"
+        if self.frozen:
+            log.info("the encoder is frozen: it is itself what the training began with, which has no row of its own")
         rows: list[dict[str, Any]] = []
         with holding(path):
             try:
@@ -259,6 +269,7 @@ class Run(Embedder):
         remedies = {
             "precision": self.config["training"]["precision"] != "32-true",
             "accumulate": self.config["training"]["accumulate"] > 1,
+            "batch_size": self.config["training"]["batch_size"] < defaults.SMALL,
             "size": "size" in self.config["decoding"] and "start" not in self.config["encoder"],
         }
         found = findings(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from withhold.console import counted
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.needs import Need
@@ -63,12 +64,13 @@ def without_told(folder: Path, kind: str, test: Samples) -> Samples:
         UsageError: no other item has a label.
     """
     told = {row["digest"] for row in read_told(folder)}
-    if not told:
+    if not told or test.labels is None:
         return test
     others = [row for row, digest in enumerate(test.of(kind).digests()) if digest not in told]
-    if len(others) < len(test):
-        log.info("%s items are not measured on: the training was told their labels", f"{len(test) - len(others):,}")
-    if test.labels is not None and (test.labels >= 0).any() and not (test.labels[others] >= 0).any():
+    known, left = int((test.labels >= 0).sum()), int((test.labels[others] >= 0).sum())
+    if left < known:
+        log.info("%s not measured on: the training was told their labels", counted(known - left, "item"))
+    if known and not left:
         raise UsageError(
             f"The training was told the labels of all items of {test.source} to be measured on: give labels of others."
         )

@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 import withhold
@@ -39,6 +38,10 @@ from withhold.runs.saying import say
 from withhold.runs.start import find_start, keep_start
 from withhold.runs.told import find_told, read_told, write_told
 from withhold.training import Outcome, Row, defaults
+from withhold.training.fabric import make_fabric
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 log = logging.getLogger("withhold")
 
@@ -166,19 +169,15 @@ def _train(
     }
     if before is not None:
         check_same(before, config)
-    if before is not None and fabric.is_global_zero:
-        if before.finished and (options.steps or 0) > before.config["outcome"]["steps"]:
+    if before is not None:
+        more = before.finished and (options.steps or 0) > before.config["outcome"]["steps"]
+        if fabric.is_global_zero:
+            _say_how(before, more, options)
+        if more and fabric.is_global_zero:
             write_json(folder / "config.json", before.config | {"training": config["training"]})
-            log.info("%s goes on to %s", folder, counted(options.steps or 0, "step"))
-            if (folder / "evaluation.json").is_file():
-                log.info("what was measured of it before is forgotten: measure it again when it has ended")
-                (folder / "evaluation.json").unlink()
-        elif before.finished:
-            log.info("%s is finished", folder)
-        elif (folder / "checkpoints" / "last.ckpt").is_file():
-            log.info("%s goes on from its last checkpoint", folder)
-        else:
-            log.info("%s has no checkpoint yet: it starts from the beginning", folder)
+            (folder / "evaluation.json").unlink(missing_ok=True)
+        if before.finished and not more:
+            return Run(folder, held=list(streams.values()))
 
     kind = learner.encoder.kind
     if resume:
@@ -221,17 +220,32 @@ def _train(
     return Run(folder, held=list(streams.values()))
 
 
-def _fabric(learner: Method, options: Options) -> Fabric:
+def _say_how(before: Run, more: bool, options: Options) -> None:
+    """Say how a training goes on from where it was stopped, or has ended."""
+    folder = before.folder
+    if more:
+        log.info("%s goes on to %s", folder, counted(options.steps or 0, "step"))
+        if before.results():
+            log.info("what was measured of it before is forgotten: measure it again when it has ended")
+    elif before.finished:
+        log.info("%s is finished", folder)
+    elif (folder / "checkpoints" / "last.ckpt").is_file():
+        log.info("%s goes on from its last checkpoint", folder)
+    else:
+        log.info("%s has no checkpoint yet: it starts from the beginning", folder)
+
+
+def _fabric(learner: Method, options: Options) -> "Fabric":
     device = defaults.device()
     ranks = options.devices * options.nodes
     game = len(learner.players()) > 1  # while one player plays, the others' parameters go unused
     strategy = "ddp_find_unused_parameters_true" if game else "ddp"
-    fabric = Fabric(
-        accelerator=device.type,
-        devices=options.devices,
+    fabric = make_fabric(
+        device.type,
+        options.devices,
         num_nodes=options.nodes,
         strategy=strategy if ranks > 1 else "auto",
-        precision=cast(Any, options.precision or defaults.precision(device, learner.encoder)),
+        precision=options.precision or defaults.precision(device, learner.encoder),
     )
     if ranks > 1:
         fabric.launch()
@@ -246,7 +260,7 @@ def _part() -> None:
 
 
 def _finish(
-    folder: Path, learner: Method, streams: dict[str, Samples], config: dict, outcome: Outcome, fabric: Fabric
+    folder: Path, learner: Method, streams: dict[str, Samples], config: dict, outcome: Outcome, fabric: "Fabric"
 ) -> None:
     """Write the weights, with batch statistics of plain images, and the report."""
     encoder = learner.encoder

@@ -75,13 +75,15 @@ def enough(steps: float, passes: float) -> bool:
 def batch_size(method: type[Method], count: int, kind: str, items: float = math.inf) -> int:
     """Items a step: what the method or the kind says; for small data, the largest power of two for ten an epoch.
 
-    Where the time holds fewer than a thousand such steps, fewer, down to 64. As many more as its order of items needs,
-    for whole episodes.
+    A loss that compares items learns little from a few: two steps an epoch are enough for it. Where the time holds
+    fewer than a thousand such steps, fewer items, down to 64. As many more as its order of items needs, for whole
+    episodes.
 
     Args:
         items: what the time holds, counted with repeats.
     """
-    few = min(method.batch_size or kinds.of(kind).batch, 2 ** (max(2, count // 10).bit_length() - 1), count)
+    least = count // (2 if method.compares else 10)
+    few = min(method.batch_size or kinds.of(kind).batch, 2 ** (max(2, least).bit_length() - 1), count)
     if items < STEPS * few:
         few = min(few, max(SMALL, 2 ** (int(items / STEPS).bit_length() - 1)))
     return whole(method.order, max(2, few))

@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from withhold.console import counted, duration
@@ -21,13 +20,17 @@ from withhold.options import Plan
 from withhold.training import checkpoint, defaults
 from withhold.training.allocator import keep_memory
 from withhold.training.best import Best
+from withhold.training.fabric import make_fabric
 from withhold.training.journal import Journal, Row
 from withhold.training.optimizers import adapt, build, clip, peak_lr, schedule
-from withhold.training.pace import pace
+from withhold.training.pace import Deadline, pace
 from withhold.training.randomness import mix, prepare
 from withhold.training.ranks import dense_gradients, synchronize_batch_norm
 from withhold.training.signals import termination
 from withhold.training.turns import Turn, alone, check, cut
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 LOOKS = 0.05
 """The share of the time trained that looking may take."""
@@ -54,7 +57,7 @@ def fit(
     plan: Plan,
     *,
     seconds: float | None = None,
-    fabric: Fabric | None = None,
+    fabric: "Fabric | None" = None,
     folder: Path | None = None,
     look: Callable[[nn.Module], Row] | None = None,
     best: Best | None = None,
@@ -77,7 +80,7 @@ def fit(
         KeyboardInterrupt, SystemExit: Ctrl-C or SIGTERM asked it to end, and the checkpoint is saved.
     """
     keep_memory()
-    fabric = fabric or Fabric(accelerator="cpu", devices=1)
+    fabric = fabric or make_fabric()
     check(method, batches.batch_size, fabric.world_size, plan.accumulate)
     method.to(fabric.device)
     for value in (*method.parameters(), *method.buffers()):
@@ -105,6 +108,7 @@ def fit(
     }
     scaling = fabric.strategy.precision  # of the loss, in float16: its gradient is scaled down before a step
     step, steps = 0, plan.steps
+    deadline: Deadline | None = None
     if saved is not None:
         step, steps = checkpoint.restore(saved, method, optimizers, scaling, path)
         steps = max(steps, plan.steps or 0)  # of a run that came to its end, and is to go on
@@ -152,9 +156,11 @@ def fit(
         if fabric.is_global_zero:
             log.info("timing a few steps, to see how many fill %s", duration(60 * plan.minutes))
         timed, budget = batches.iterate(0, 12), (60 * plan.minutes if seconds is None else seconds)
+        end = began + budget
         budget /= 1 if look is None else 1 + LOOKS
         fits = fabric.broadcast(pace(turn_all, timed, method, optimizers, budget, prepared))
         steps = min(fits, plan.most or fits)
+        deadline = Deadline(end, plan.most, method.refresh or 0)
         if fabric.is_global_zero:
             passes, more = fits / batches.steps_per_epoch, ""
             if steps < fits:
@@ -240,6 +246,9 @@ def fit(
                 if time.perf_counter() - saved_at > every or step == steps or ending:
                     save()
                     saved_at = time.perf_counter()
+                if deadline is not None and step < steps:
+                    planned, steps = steps, fabric.broadcast(deadline.plan(step, steps))
+                    stream = batches.iterate(step, steps) if steps > planned else stream
                 started = time.perf_counter()
                 if ending:
                     fabric.barrier()

@@ -13,6 +13,8 @@ from withhold.training.journal import Row
 
 FEW = 20
 """Steps after which a run can be judged."""
+PATIENCE = 30
+"""Seconds of waiting for data that are worth a remedy."""
 LITTLE = 0.05
 """The share of the loss of knowing nothing that a method has to be below it, to have learned something."""
 
@@ -58,7 +60,8 @@ def findings(
 
     Args:
         method: what was trained, by its name or file.
-        takes: those of the options "precision", "accumulate" and "size" that are a remedy, as this run has them.
+        takes: those of the options "precision", "accumulate", "batch_size" and "size" that are a remedy, as this run
+            has them.
         taught: whether it was told labels: what tells two classes apart needs one dimension.
         began: what was seen of the encoder before this training, where it had learned already.
         frozen: whether it is still that, and only a head on it has learned, which was fitted before the first step.
@@ -83,9 +86,10 @@ def findings(
             )
         below = gain(last, player)
         if below is not None and judged and below < LITTLE:
-            remedy = "raise --lr or train longer, and look at `withhold views` for what it sees."
+            more = "enlarge --batch-size, " if "batch_size" in takes and _compares(method) else ""
+            remedy = f"{more}raise --lr or train longer, and look at `withhold views` for what it sees."
             if below < -0.5 and loss >= rows[0].get(player + "loss", 0):  # else it is on its way
-                said = "it has diverged; lower --lr."
+                said = f"it has diverged; {more}lower --lr."
             elif below < 0.02:
                 said = f"it has not begun to learn; {remedy}"
             else:
@@ -114,7 +118,7 @@ def findings(
             "training: measure it beside what it went on from (withhold evaluate), or lower --encoder-lr."
         )
     waits = sorted(row["waiting"] for row in rows[1:] if "waiting" in row)
-    if waits and (usual := waits[len(waits) // 2]) > 0.2:
+    if waits and (usual := waits[len(waits) // 2]) > 0.2 and usual * last["seconds"] > PATIENCE:
         found.append(
             f"The device waits for data {usual:.0%} of the time: put the cache on a faster disk"
             f"{', or lower --size' if 'size' in takes else ''}."
@@ -131,6 +135,14 @@ def _or_choose(method: str) -> str:
     known = map(methods.find, methods.names())
     others = [cls.name for cls in known if cls.compares and cls.name != method and _kinds(cls) <= own]
     return f", or choose a method whose loss compares items ({', '.join(others)})" if others else ""
+
+
+def _compares(method: str) -> bool:
+    """Whether the loss of a method compares items; no, where its file has gone."""
+    try:
+        return methods.find(method).compares
+    except UsageError:
+        return False
 
 
 def _kinds(cls: type[methods.Method]) -> set[str]:

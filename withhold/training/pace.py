@@ -8,9 +8,13 @@ from typing import Any
 
 import torch
 
+from withhold.console import counted
 from withhold.methods import Batch, Method
 
 log = logging.getLogger("withhold")
+
+SLOWER, FASTER = 0.95, 1.25
+"""The shares of the steps planned below and above which they are planned anew."""
 
 
 def pace(
@@ -45,3 +49,30 @@ def pace(
     settled = sorted(times[max(1, len(times) // 3) :])  # the first one is slow: libraries start, memory is found
     step_takes = settled[len(settled) // 2] + (prepared / method.refresh if method.refresh else 0)
     return max(1, int((seconds - prepared - (time.perf_counter() - began)) / step_takes))
+
+
+class Deadline:
+    """When a training has to end for which minutes were given.
+
+    Args:
+        at: the time, as `time.perf_counter` gives it.
+        most: steps that it may have.
+        known: the step after which its pace is known, for it has prepared itself again.
+    """
+
+    def __init__(self, at: float, most: int | None, known: int):
+        self.at, self.most, self.known, self.began = at, most, known, time.perf_counter()
+
+    def plan(self, step: int, steps: int) -> int:
+        """The steps planned, or as many as fit at the pace of the first `step`, where these differ much.
+
+        The machine may have become busy, or data that were slow to read when steps were timed lie in the cache now.
+        Only in its first half does a training get longer: its learning rate would rise again.
+        """
+        now = time.perf_counter()
+        fits = max(step + 1, step + int((self.at - now) * step / max(now - self.began, 1e-9)))
+        fits = min(fits, self.most or fits)
+        if step > self.known and (fits < SLOWER * steps or (fits > FASTER * steps and 2 * step <= steps)):
+            log.info("at this pace %s fit instead of %s", counted(fits, "step"), f"{steps:,}")
+            return fits
+        return steps

@@ -68,8 +68,12 @@ class FAnoGAN(Method):
         return self.generator(self.code(self.encoder.maps(images)))
 
     def loss(self, predicted, images):
+        with torch.no_grad():  # the mean of all
+            trivial = self.strangeness(images.mean(0).expand_as(images), images).mean()
         error = losses.squared_error(predicted, images)
-        return {"loss": self.strangeness(predicted, images).mean(), "psnr": losses.psnr(error)}
+        return {
+            "loss": self.strangeness(predicted, images).mean(), "psnr": losses.psnr(error), "trivial": trivial,
+        }  # fmt: skip
 
     def players(self):
         return {"encoder": [self.encoder, self.code], "generator": [self.generator], "critic": [self.critic]}

@@ -1,0 +1,13 @@
+"""Where a training runs: its device, precision and ranks."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def make_fabric(accelerator: str = "cpu", devices: int = 1, **options: Any) -> "Fabric":
+    """A Fabric. Its package is imported here: it takes seconds, and only what trains needs it."""
+    from lightning_fabric import Fabric
+
+    return Fabric(accelerator=accelerator, devices=devices, **options)
