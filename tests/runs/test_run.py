@@ -47,7 +47,7 @@ def test_a_run_on_data_in_memory_holds_them(photos, tmp_path, caplog):
     with caplog.at_level("INFO"):
         run.evaluate((photos[24:48], np.arange(24) % 2), protocols=("knn",))
     assert "the training data" not in caplog.text
-    with pytest.raises(UsageError, match="was trained on an ndarray of [0-9]+, which no file holds: name the data"):
+    with pytest.raises(UsageError, match=r"was trained on an ndarray of \d+, which no file holds: name the data"):
         withhold.load(run.folder).streams()
 
 
