@@ -105,7 +105,7 @@ def episodes() -> list[Claim]:
     turns are rather more classes than a question about the world.
     """
     claims = []
-    for name, epochs in (("omniglot", {"rotation": 40, "none": 160}), ("cifar10", {"rotation": 3, "none": 12})):
+    for name, epochs in (("omniglot", {"rotation": 40, "none": 160}), ("cifar10", {"rotation": 8, "none": 32})):
         row = Claim("episodes", ("novel", name), "few_shot", "convnet", protocols=("episodes",))
         claims += [
             beside_controls(replace(row, epochs=passes, settings={"pretext": pretext}))
@@ -118,7 +118,7 @@ def augmentation() -> list[Claim]:
     """What changes of images and of texts are worth to UDA; beside the labels alone, of images as strongly changed."""
     image = Claim("augmentation", ("few_images", "cifar10", 1000), "uda", "convnet", 3, protocols=("classifier",))
     text = Claim(
-        "augmentation", ("few_topics", "ag_news", 40), "uda_text", "word-vectors", 4, protocols=("classifier",)
+        "augmentation", ("few_topics", "ag_news", 40), "uda_text", "word-vectors", 8, protocols=("classifier",)
     )
     claims = []
     for kind in ("flip", "cutout", "randaugment"):
