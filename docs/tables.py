@@ -361,13 +361,34 @@ def fewlabels() -> str:
         alone, *others = claim.controls
         counted = [answered(control) for control in others if control.method == "tfidf"]
         scores = [percent(score) for score in (answered(claim), answered(alone), *(counted or [None]))]
-        words = (claim.method, *(f"{key}={to:g}" for key, to in claim.settings.items()))
+        words = (claim.method, *(f"{key}={to}".removesuffix(".0") for key, to in claim.settings.items()))
         cells.append([
             f"`{claim.data[1]}`", str(claim.data[2]), f"`{' '.join(words)}`", str(claim.seed), f"{claim.epochs:g}",
             *scores, f"{found['training_cpu_minutes']:.0f}",
         ])  # fmt: skip
     header = ["data", "labels", "method", "seed", "epochs", "with the rest", "labels alone", "TF-IDF", "CPU minutes"]
     return table(header, cells)
+
+
+def augmentation() -> str:
+    """Accuracy by how items are changed, with and without the unlabelled rest."""
+    cells = []
+    for claim, _ in measured("augmentation"):
+        how = "none" if claim.settings.get("share") == 0 else claim.settings["augmentation"]
+        scores = [percent(answered(row)) for row in (claim, *claim.controls)]
+        cells.append([f"`{claim.data[1]}`", str(claim.data[2]), f"`{claim.method}`", str(claim.seed), how, *scores])
+    return table(["data", "labels", "method", "seed", "changed by", "with the rest", "labels alone"], cells)
+
+
+def episodes() -> str:
+    """Accuracy among five new classes from one and from five examples of each, with half the 95 % interval."""
+    cells = {}
+    for claim, _ in measured("episodes"):
+        for row in (claim, *claim.controls):
+            who = f"`{row.method}`, {row.settings['pretext']}" if row == claim else row.method.replace("raw", "pixels")
+            scores = [percent(each["value"], each["high"] - each["value"]) for each in result(row.name)["results"]]
+            cells[row.name] = [f"`{row.on}`", str(row.seed), who, f"{row.epochs:g}" if row.epochs else "", *scores]
+    return table(["data", "seed", "features", "epochs", "1 shot", "5 shots"], list(cells.values()))
 
 
 def starts() -> str:
@@ -458,8 +479,7 @@ PARTS = {
     for part in (
         methods, cards, encoders, published, words, speeds, memory, training, steps, videos, sounds, hearing, search,
         order, tracking, frames, crossmodal, localization, masked, topics, translation, drawings, restoration, clusters,
-        fewlabels, starts, domains, retrieval, anomaly, keypoints,
-        affinity,
+        fewlabels, augmentation, episodes, starts, domains, retrieval, anomaly, keypoints, affinity,
     )
 }  # fmt: skip
 

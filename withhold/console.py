@@ -127,7 +127,7 @@ def print_results(results: list[dict[str, Any]]) -> None:
     counts, test = sorted(row["n_train"] for row in results), results[0]["n_test"]
     least = f"{counts[0]:,} to " if 0 < counts[0] < counts[-1] else ""
     learned = f"; {least}{counted(counts[-1], 'other')} to learn from" if counts[-1] else ""
-    interval = "; in brackets: what so few items leave open (95 %)" if any("low" in row for row in results) else ""
+    interval = "; in brackets: 95 % confidence intervals" if any("low" in row for row in results) else ""
     say(f"Measured on {counted(test, 'item')} of {results[0]['data']}{learned}{interval}.")
 
 

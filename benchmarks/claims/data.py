@@ -197,6 +197,29 @@ def halves(at: Place, name: str) -> Split:
     return Split((learned,), learned, asked)
 
 
+def novel(at: Place, name: str) -> Split:
+    """Classes to learn from with their labels, and others to be measured on.
+
+    Of Omniglot three alphabets, 86 characters, and then Greek and Latin, 50; of CIFAR-10 the training images of its
+    first five classes, and the test images of the other five.
+    """
+    if name == "omniglot":
+        train = test = letters(at, 48)
+        new = np.array([Path(each).parent.name in ("Greek", "Latin") for each in train.classes])
+    else:
+        whole = images(at, name)
+        train, test = whole.train, whole.test
+        new = np.arange(len(train.classes)) >= 5
+    known, asked = _only(train, ~new), _only(test, new)
+    return Split((known,), known, asked, {"flip": 0.0} if name == "omniglot" else {})
+
+
+def _only(samples: Samples, chosen: np.ndarray) -> Samples:
+    """The samples of the chosen classes, bool [classes], without the names of others."""
+    rest = samples.select(np.flatnonzero(chosen[samples.labels]))
+    return rest.with_labels((chosen.cumsum() - 1)[rest.labels], tuple(itertools.compress(samples.classes, chosen)))
+
+
 def moving_mnist(at: Place) -> Split:
     """5,000 clips of the training digits and 500 of the test digits, uint8 [n, 20, 64, 64]."""
     made = []

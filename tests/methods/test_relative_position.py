@@ -6,7 +6,8 @@ from torch.nn import functional as F
 
 from tests.methods.toys import overfit, smooth_images
 from withhold import nets
-from withhold.methods.image.relative_position import SIDES, RelativePosition, neighbours
+from withhold.methods.image.relative_position import RelativePosition
+from withhold.views import SIDES, neighbours
 
 
 def make(size=32, channels=3, encoder="convnet", grid=3, **parameters):

@@ -85,6 +85,20 @@ def test_only_unlabelled_images_are_changed_strongly_with_half_their_side_erased
     assert (squares(others) == 0).all()
 
 
+@pytest.mark.parametrize("augmentation", ["flip", "cutout", "randaugment"])
+@pytest.mark.parametrize("weight", [1.0, 0.0])
+def test_labelled_images_may_be_shown_as_strongly_as_the_others(augmentation, weight):
+    for labelled_views in ("weak", "strong"):
+        method = make(augmentation=augmentation, labelled_views=labelled_views, weight=weight)
+        seen, (_, _, others) = method.hide(streams(per_class=20))
+        erased = (seen == 0.5).all(1).float().mean((1, 2)) > 0.2
+        strong = augmentation != "flip"
+        assert (erased[:60] == (strong and labelled_views == "strong")).all()
+        assert (erased[60:] == strong).all()
+        assert not (others == 0.5).all(1).any()
+        assert len(erased) == (120 if weight else 60)
+
+
 def test_magnitude_is_how_far_strong_views_stray():
     images = tinted_images(60)[0]
 

@@ -72,6 +72,16 @@ def test_only_the_unlabelled_texts_are_changed_and_answers_are_to_them_unchanged
     assert torch.equal(seen[4:], batch["unlabelled"])
 
 
+def test_switchout_replaces_words_that_say_much_too():
+    method, batch = prepared(augmentation="switchout", share=1.0), streams()
+    seen, _ = method.hide(batch)
+    texts, changed = batch["unlabelled"], seen[4:] != batch["unlabelled"]
+    telling = method.idf[texts] == (method.idf[texts] * (texts > 4)).amax(1, keepdim=True)
+    assert changed[telling & (texts > 4)].float().mean() > 0.2
+    assert not changed[texts <= 4].any()
+    assert (seen[4:][changed] > 4).all()
+
+
 def test_loss_is_annealed_cross_entropy_and_the_divergence_of_sure_answers_over_all():
     method = make(weight=2.0, temperature=0.5, confidence=0.8, annealing="linear")
     method.progress = 0.8  # 0.9 is the most that counts: the second is known to 0.95

@@ -188,6 +188,11 @@ def test_the_table_marks_the_best_that_saw_no_labels():
     assert report.tables([]) == []
 
 
+def test_episodes_and_draws_of_as_many_labels_have_columns_of_their_own():
+    (made,) = report.tables([RESULTS[-1], {**RESULTS[-1], "protocol": "episodes"}])
+    assert list(made["columns"].values()) == ["5 labels a class", "Episodes, 5 labels a class"]
+
+
 def test_measures_of_one_protocol_have_columns_of_their_own():
     about = {**RESULTS[0], "protocol": "retrieval", "metric": "mAP", "pooling": "GeM"}
     (made,) = report.tables([{**about, "whitened": False}, {**about, "whitened": True}])

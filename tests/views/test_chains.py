@@ -136,3 +136,15 @@ def test_strong_views_are_changed_weak_ones_with_a_square_of_half_the_side_erase
         assert (erased.amax((1, 2)) == 1).all()
     plain = views.weak(images, rng(), size=32, flip=0.0).mean((1, 2, 3))
     assert (kept.mean((1, 2, 3)) - plain).abs().mean() < (changed.mean((1, 2, 3)) - plain).abs().mean()
+
+
+def test_a_strong_view_may_be_cut_out_alone_or_weak(photos):
+    images = torch.from_numpy(photos[:16]).permute(0, 3, 1, 2)
+    plain = views.weak(images, rng(), size=32, flip=0.5)
+    cut, kept = (
+        views.strong(images, rng(), size=32, flip=0.5, magnitude=30.0, kind=kind) for kind in ("cutout", "flip")
+    )
+    assert torch.equal(kept, plain)
+    erased = (cut == 0.5).all(1)
+    assert (erased.float().mean((1, 2)) - 0.25).abs().max() < 0.02
+    assert torch.equal(cut.where(~erased[:, None], 0), plain.where(~erased[:, None], 0))

@@ -1,4 +1,4 @@
-"""Replaced words, against a loop over the words of a text."""
+"""Replaced words, against loops over the words of a text and over the numbers of them."""
 
 import numpy as np
 import pytest
@@ -75,3 +75,30 @@ def test_texts_and_visits_differ_and_seeds_repeat():
     changed = replace(TEXT, 0.7, 2)
     assert not torch.equal(changed[0], changed[1])
     assert torch.equal(changed, replace(TEXT, 0.7, 2))
+
+
+def switch(text, share, n):
+    return views.switch_out(torch.tensor(text, dtype=torch.int32).repeat(n, 1), FREQUENCIES > 0, share, rng())
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
+def test_switchout_replaces_as_many_words_as_its_formula_says_anywhere_by_any_others(share):
+    n, words = 40_000, [place for place, word in enumerate(TEXT) if word > 4]
+    odds = [np.exp(-count / (share * len(words))) for count in range(len(words) + 1)]
+    changed = switch(TEXT, share, n).numpy()
+    replaced = changed != np.array(TEXT)
+    counts = np.bincount(replaced.sum(1), minlength=len(words) + 1) / n
+    assert np.abs(counts - np.array(odds) / sum(odds)).max() < 0.01
+    assert not replaced[:, [3, 11, 12]].any(), "special tokens stay"
+    assert np.ptp(replaced[:, words].mean(0)) < 0.02, "every place as often"
+    came = np.bincount(changed[replaced[:, 1], 1], minlength=12) / replaced[:, 1].sum()
+    assert np.abs(came[[5, 6, 8, 9, 10, 11]] - 1 / 6).max() < 0.03
+    assert came[[0, 1, 2, 3, 4, 7]].sum() == 0, "neither special tokens nor the word itself"
+
+
+def test_switchout_leaves_a_text_of_no_words_and_at_no_temperature_all():
+    for text in ([0, 0, 0], [1, 0]):
+        assert (switch(text, 1.0, 10) == torch.tensor(text)).all()
+    assert (switch(TEXT, 0.0, 100) == torch.tensor(TEXT)).all()
+    assert switch(TEXT, 0.5, 0).shape == (0, 13)
+    assert switch(TEXT, 0.5, 3).dtype == torch.int32

@@ -69,8 +69,8 @@ def evaluate(
     A row is {"encoder", "protocol", "metric", "value", "data", "n_train", "n_test", "n_unlabelled"} and what else a
     protocol has to say ("shots", "deviation", "strength", "sequence"). "encoder" is `row`, a control's name,
     "supervised", or what the raw items are called, such as "pixels"; "data" is what it was measured on; "n_unlabelled"
-    counts the items left out because they have no label. An accuracy on fewer than 200 items has "low" and "high", the
-    ends of its 95 % interval.
+    counts the items left out because they have no label. An accuracy on fewer than 200 items, and whatever comes with
+    its "standard_error", has "low" and "high", the ends of its 95 % interval.
 
     Batch statistics: the trained encoder and the untrained one have those of the items that the trained one learned
     from, or where these are not there any more, both have those of the training items of the evaluation, or of the
@@ -208,9 +208,18 @@ def _plain(items: list[Any], encoder: Encoder, device: torch.device) -> Iterator
 
 
 def _with_interval(row: dict[str, Any]) -> dict[str, Any]:
-    """The row, and of an accuracy on few items Wilson's interval (JASA 1927): shares that 1.96 deviations reach."""
-    if row["metric"] != "accuracy" or row["n_test"] >= SMALL:
+    """The row and its 95 % interval: what 1.96 deviations reach.
+
+    Where a protocol knows the standard error, that is the deviation. Of an accuracy on few items it is a share's own,
+    at the interval's ends (Wilson, JASA 1927).
+    """
+    value, n, z = row["value"], row["n_test"], 1.96
+    if "standard_error" in row:
+        middle, reach = value, z * row["standard_error"]
+    elif row["metric"] == "accuracy" and n < SMALL:
+        whole = 1 + z**2 / n
+        middle = (value + z**2 / (2 * n)) / whole
+        reach = z * math.sqrt(value * (1 - value) / n + (z / (2 * n)) ** 2) / whole
+    else:
         return row
-    share, n, z = row["value"], row["n_test"], 1.96
-    middle, reach = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
-    return row | {"low": (middle - reach) / (1 + z**2 / n), "high": (middle + reach) / (1 + z**2 / n)}
+    return row | {"low": middle - reach, "high": middle + reach}

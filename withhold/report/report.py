@@ -267,9 +267,10 @@ def _card(name: str) -> dict[str, str]:
 
 
 def _title(result: dict[str, Any]) -> str:
-    if "shots" in result:
-        return f"{result['shots']} label{'s' if result['shots'] > 1 else ''} a class"
     name = PROTOCOLS.get(result["protocol"], _words(result["protocol"]))
+    if "shots" in result:
+        labels = f"{counted(result['shots'], 'label')} a class"
+        return labels if result["protocol"] == "lowshot" else f"{name}, {labels}"
     words = [name] if result["metric"] == "accuracy" else [name, result["metric"]]
     words += [result[part] for part in ("by", "pooling") if part in result]
     return ", ".join(words + ["whitened"] * result.get("whitened", False))

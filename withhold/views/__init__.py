@@ -1,7 +1,7 @@
 """From raw tensors to what a network may see: batched, on the device, with other random numbers for every sample."""
 
 from withhold.views.augment import augment
-from withhold.views.chains import asymmetric_pair, distort, multi_crop, rand_augment, strong, weak
+from withhold.views.chains import Strong, asymmetric_pair, distort, multi_crop, rand_augment, strong, weak
 from withhold.views.chroma import ab_palette, paint, split_color, to_bins
 from withhold.views.color import lab_to_rgb, lightness, rgb_to_lab, to_float, with_channels
 from withhold.views.dirt import dirt, rain
@@ -12,14 +12,14 @@ from withhold.views.mixing import mixup
 from withhold.views.motion import flow, motion
 from withhold.views.pairs import overlay, partners, stretch, view_pairs
 from withhold.views.sounds import draw_log_mel, gain, log_mel, mask_bands, mix, time_shift
-from withhold.views.tiles import board, patches, standardize, tiles, tiling, unpatch, windows
-from withhold.views.tokens import mask_tokens, replace_words
+from withhold.views.tiles import SIDES, board, neighbours, patches, standardize, tiles, tiling, unpatch, windows
+from withhold.views.tokens import mask_tokens, replace_words, switch_out
 
 __all__ = [
-    "ab_palette", "affine", "asymmetric_pair", "augment", "block_mask", "board", "dirt", "distort", "draw_log_mel",
-    "erase", "flip", "flow", "gain", "lab_to_rgb", "lightness", "log_mel", "mask_bands", "mask_tokens", "mix", "mixup",
-    "motion", "multi_crop", "noise", "overlay", "paint", "partners", "patches", "rain", "rand_augment", "random_mask",
-    "replace_words", "rgb_to_lab", "shape_mask", "shift", "solarize", "split_color", "standardize", "stretch", "strong",
-    "tiles", "tiling", "time_shift", "to_bins", "to_float", "unpatch", "view_pairs", "warp", "weak", "windows",
-    "with_channels",
+    "SIDES", "Strong", "ab_palette", "affine", "asymmetric_pair", "augment", "block_mask", "board", "dirt", "distort",
+    "draw_log_mel", "erase", "flip", "flow", "gain", "lab_to_rgb", "lightness", "log_mel", "mask_bands", "mask_tokens",
+    "mix", "mixup", "motion", "multi_crop", "neighbours", "noise", "overlay", "paint", "partners", "patches", "rain",
+    "rand_augment", "random_mask", "replace_words", "rgb_to_lab", "shape_mask", "shift", "solarize", "split_color",
+    "standardize", "stretch", "strong", "switch_out", "tiles", "tiling", "time_shift", "to_bins", "to_float", "unpatch",
+    "view_pairs", "warp", "weak", "windows", "with_channels",
 ]  # fmt: skip

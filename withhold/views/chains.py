@@ -1,6 +1,6 @@
 """Chains: weak and strong views, distorted ones, many crops of one image, and RandAugment."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ OPERATIONS = (
     "sharpness", "posterize", "solarize", "autocontrast", "equalize",
 )  # fmt: skip
 DISTORTION: dict[str, Any] = {"crop": (0.2, 1.0), "jitter": (0.4, 0.4, 0.2, 0.1), "grey": 0.2}
+Strong = Literal["flip", "cutout", "randaugment"]
+"""What makes a weak view strong, each beside what stands before it: nothing, an erased square, RandAugment."""
 STRONGEST = 30
 """The magnitude that the ranges of the operations end at."""
 
@@ -31,13 +33,20 @@ def weak(images: Tensor, rng: torch.Generator, *, size: int, flip: float = 0.5) 
     return shift(augment(images, rng, size=size, flip=flip), rng)
 
 
-def strong(images: Tensor, rng: torch.Generator, *, size: int, flip: float, magnitude: float) -> Tensor:
+def strong(
+    images: Tensor, rng: torch.Generator, *, size: int, flip: float, magnitude: float, kind: Strong = "randaugment"
+) -> Tensor:
     """Images uint8 [n, c, h, w], or float in [0, 1] -> float32 [n, c, size, size] that are hard to recognise.
 
     Weak ones after `rand_augment` of this `magnitude`, with a square erased that is half as wide: what UDA (Xie et al.,
-    NeurIPS 2020) and FixMatch (Sohn et al., NeurIPS 2020) call strong.
+    NeurIPS 2020) and FixMatch (Sohn et al., NeurIPS 2020) call strong. Of the kind "cutout" they have the square alone
+    (DeVries & Taylor, arXiv 1708.04552, 2017), and of the kind "flip" they stay weak.
     """
-    changed = rand_augment(weak(images, rng, size=size, flip=flip), rng, magnitude=magnitude)
+    changed = weak(images, rng, size=size, flip=flip)
+    if kind == "flip":
+        return changed
+    if kind == "randaugment":
+        changed = rand_augment(changed, rng, magnitude=magnitude)
     return erase(changed, rng, probability=1.0, area=(0.25, 0.25), aspect=(1.0, 1.0))
 
 

@@ -4,6 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+SIDES = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
+"""Rows down and columns right from a cell to each of its neighbours, in reading order."""
+
 
 def patches(images: Tensor, size: int) -> Tensor:
     """Images [n, c, h, w] -> patches [n, l, c * size * size], row by row; h and w are multiples of `size`."""
@@ -59,6 +62,20 @@ def tiles(images: Tensor, rng: torch.Generator, grid: int, size: int) -> Tensor:
         return inside + cells * (length // grid)
 
     return windows(images, torch.stack([start(cell // grid, h), start(cell % grid, w)], 2), size)
+
+
+def neighbours(grid: int) -> Tensor:
+    """Every ordered pair of neighbours in a grid, int64 [pairs, 3]: first cell, second cell, side (of `SIDES`)."""
+    inside = range(grid)
+    return torch.tensor(
+        [
+            (row * grid + column, (row + down) * grid + column + right, side)
+            for row in inside
+            for column in inside
+            for side, (down, right) in enumerate(SIDES)
+            if row + down in inside and column + right in inside
+        ]
+    )
 
 
 def windows(images: Tensor, corners: Tensor, size: int) -> Tensor:

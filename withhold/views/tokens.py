@@ -61,3 +61,27 @@ def replace_words(tokens: Tensor, frequencies: Tensor, idf: Tensor, share: float
     drawn = torch.multinomial(odds, tokens.numel(), replacement=True, generator=rng).view_as(tokens)
     replaced = torch.rand(tokens.shape, generator=rng, device=tokens.device) < chance
     return torch.where(replaced, drawn.to(tokens.dtype), tokens)
+
+
+def switch_out(tokens: Tensor, ordinary: Tensor, share: float, rng: torch.Generator) -> Tensor:
+    """SwitchOut: put any others in the place of a random number of words (Wang, Pham, Dai & Neubig, EMNLP 2018).
+
+    Of a text of l words, n are replaced with probability exp(-n / t) / sum of exp(-m / t) over m = 0, 1 ... l. Which n
+    is uniform, and so is what comes among all other words of the vocabulary.
+
+    Args:
+        tokens: int [n, l].
+        ordinary: bool [vocabulary], which tokens may be replaced, and may stand in for another.
+        share: the temperature t as a share of l, in [0, 1]. The paper's is about one word, of sentences of 20 or 30.
+    """
+    known = ordinary[tokens]
+    length = known.sum(1, keepdim=True)
+    counts = torch.arange(tokens.shape[1] + 1, device=tokens.device)
+    odds = -counts / (share * length).clamp(min=torch.finfo(torch.float32).tiny)
+    odds = odds.masked_fill(counts > length, -torch.inf).softmax(1)
+    order = torch.rand(tokens.shape, generator=rng, device=tokens.device).masked_fill(~known, 2)
+    chosen = order.argsort(1).argsort(1) < torch.multinomial(odds, 1, generator=rng)
+    words, place = ordinary.nonzero()[:, 0], ordinary.cumsum(0) - 1
+    further = torch.randint(1, max(2, len(words)), tokens.shape, generator=rng, device=tokens.device)
+    others = words[(place[tokens] + further) % len(words)]
+    return torch.where(chosen, others.to(tokens.dtype), tokens)

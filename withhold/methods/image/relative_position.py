@@ -9,9 +9,6 @@ from withhold import views
 from withhold.methods import ImageEncoder, Method, accuracy, method
 from withhold.nets import mlp
 
-# Rows down and columns right from the first patch to the second, in reading order.
-SIDES = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
-
 
 @method(paper="Doersch, Gupta & Efros, ICCV 2015", needs={"images": "image"}, family="verify")
 class RelativePosition(Method):
@@ -40,13 +37,13 @@ class RelativePosition(Method):
         super().__init__(encoder)
         self.grid, self.tile = views.tiling(encoder.size, grid)
         self.color = color
-        pairs = neighbours(self.grid)
+        pairs = views.neighbours(self.grid)
         self.register_buffer("first", pairs[:, 0])
         self.register_buffer("second", pairs[:, 1])
         self.register_buffer("side", pairs[:, 2])
         share = pairs[:, 2].bincount() / len(pairs)
         self.trivial = -(share * share.log()).sum().item()
-        self.head = mlp([2 * encoder.dim, 256, len(SIDES)])
+        self.head = mlp([2 * encoder.dim, 256, len(views.SIDES)])
 
     def withhold(self, images):
         """uint8 [n, c, h, w] -> patches float [n, l, c, tile, tile], side of each pair's second patch [n * pairs]."""
@@ -88,20 +85,6 @@ class RelativePosition(Method):
         noise = (torch.rand(patches.shape, generator=self.rng, device=patches.device) - 0.5) / 255
         centred = patches - patches.mean((2, 3), keepdim=True)
         return torch.where(F.one_hot(kept, c).bool()[:, :, None, None], centred, noise)
-
-
-def neighbours(grid: int) -> torch.Tensor:
-    """int64 [pairs, 3]: first cell, second cell and side of every ordered pair of neighbours in the grid."""
-    inside = range(grid)
-    return torch.tensor(
-        [
-            (row * grid + column, (row + down) * grid + column + right, side)
-            for row in inside
-            for column in inside
-            for side, (down, right) in enumerate(SIDES)
-            if row + down in inside and column + right in inside
-        ]
-    )
 
 
 def _beside(first, second, side):

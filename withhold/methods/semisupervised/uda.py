@@ -1,8 +1,9 @@
 """UDA: unsupervised data augmentation."""
 
 from collections.abc import Sequence
+from typing import Literal
 
-from withhold import losses
+from withhold import losses, views
 from withhold.methods import (
     ConsistencyTraining,
     ImageEncoder,
@@ -34,6 +35,9 @@ class UDA(ConsistencyTraining):
         confidence: how sure an answer must be, before sharpening, to count.
         annealing: how the confidence at which a labelled image is left out rises from chance to 1: evenly ("linear"),
             late ("exp", for very few labels), early ("log", for many), or not at all ("none").
+        augmentation: what makes strong views: crops and mirror images as of weak ones ("flip"), these with a square
+            erased ("cutout"), or both after RandAugment ("randaugment").
+        labelled_views: whether labelled images are shown weakly changed, as in the paper, or as strongly as the others.
         magnitude: of RandAugment's operations, from 0 to 30 (uniform up to 27 in the paper, and half of them left out).
         momentum: share of itself that the average keeps in a step; 0.9999 suits runs of 500,000 steps.
         flip: probability that a view is a mirror image; 0 for digits and letters.
@@ -47,8 +51,23 @@ class UDA(ConsistencyTraining):
         temperature: Positive = 0.4,
         confidence: Share = 0.8,
         annealing: losses.Annealing = "none",
+        augmentation: views.Strong = "randaugment",
+        labelled_views: Literal["weak", "strong"] = "weak",
         magnitude: Magnitude = 15.0,
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
         super().__init__(encoder, classes, weight, temperature, confidence, annealing, momentum, flip, magnitude)
+        self.augmentation, self.labelled_views = augmentation, labelled_views
+
+    def strong(self, images):
+        return views.strong(
+            images, self.rng, size=self.encoder.size, flip=self.flip, magnitude=self.magnitude, kind=self.augmentation
+        )
+
+    def withhold(self, labelled, unlabelled):
+        seen, withheld = super().withhold(labelled, unlabelled)
+        images, _ = labelled
+        if self.labelled_views == "strong":
+            seen[: len(images)] = self.strong(images)
+        return seen, withheld

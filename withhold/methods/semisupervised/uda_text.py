@@ -1,6 +1,7 @@
 """UDA: unsupervised data augmentation, of texts."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 
@@ -23,7 +24,10 @@ class UDAText(ConsistencyTraining):
     translations into French and back, which need a translator, are left out; a text is what a window holds.
 
     Args:
-        share: of a text's words that are replaced (0.7 in the paper on DBPedia).
+        augmentation: how words are replaced: those that say little by others that do ("tfidf"), or any by any, a random
+            number of them ("switchout": Wang, Pham, Dai & Neubig, EMNLP 2018).
+        share: of a text's words that are replaced (0.7 in the paper on DBPedia); of SwitchOut the temperature of that
+            number, as a share of the text's words.
         weight: of the divergence from the answers to whole texts, a mean over all unlabelled texts; 0 takes nothing
             from these.
         temperature: of the sharpening; 1 leaves answers as they are.
@@ -41,6 +45,7 @@ class UDAText(ConsistencyTraining):
         self,
         encoder: TextEncoder,
         classes: Sequence[str],
+        augmentation: Literal["tfidf", "switchout"] = "tfidf",
         share: Probability = 0.7,
         weight: NonNegative = 1.0,
         temperature: Positive = 0.85,
@@ -51,7 +56,7 @@ class UDAText(ConsistencyTraining):
         tokenizer: str = "words:20000",
     ):
         super().__init__(encoder, classes, weight, temperature, confidence, annealing, momentum)
-        self.share = share
+        self.augmentation, self.share = augmentation, share
         self.register_buffer("frequencies", encoder.ordinary.float())
         self.register_buffer("idf", torch.zeros(encoder.vocabulary))
 
@@ -70,8 +75,13 @@ class UDAText(ConsistencyTraining):
         length = int((torch.cat([texts, unlabelled]) != 0).sum(1).max())
         texts, unlabelled = texts[:, :length], unlabelled[:, :length]
         answers = self.answers(unlabelled)
-        changed = views.replace_words(unlabelled, self.frequencies, self.idf, self.share, self.rng)
-        return torch.cat([texts, changed]), (labels, answers, unlabelled)
+        return torch.cat([texts, self.strong(unlabelled)]), (labels, answers, unlabelled)
+
+    def strong(self, texts):
+        """Texts int [n, l] -> the same with other words in them."""
+        if self.augmentation == "switchout":
+            return views.switch_out(texts, self.frequencies > 0, self.share, self.rng)
+        return views.replace_words(texts, self.frequencies, self.idf, self.share, self.rng)
 
     def picture(self, seen, withheld, scores=None):
         """The first words of what was seen, and of what the guesses were made from."""
