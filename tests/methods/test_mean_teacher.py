@@ -41,7 +41,7 @@ def test_consistency_hardly_counts_at_first_and_fully_after_the_ramp():
     parts = []
     for method.steps in (0, 50, 51):
         terms = method.loss(scores, (torch.tensor([2, 0]), answers, None))
-        parts.append(((terms["loss"] - terms["supervised"]) / terms["consistency"]).item())
+        parts.append(((terms["loss"] - terms["supervised"]) / terms["unsupervised"]).item())
     assert parts == pytest.approx([10 * math.exp(-5), 10, 10], rel=1e-3)
 
 

@@ -40,7 +40,7 @@ def test_guesses_come_to_count_along_a_line(steps, share):
     method = make(weight=6.0, ramp=50)
     method.steps = steps
     terms = method.loss(shares(6).log(), (shares(2, 1), shares(4, 2), None))
-    assert (terms["loss"] - terms["supervised"]).item() == pytest.approx(6 * share * terms["consistency"].item())
+    assert (terms["loss"] - terms["supervised"]).item() == pytest.approx(6 * share * terms["unsupervised"].item())
 
 
 def test_trivial_is_what_the_best_constant_costs_beside_the_guesses():

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
-from withhold import losses, nets, views
+from withhold import nets, views
 from withhold.methods.answers import Class
 from withhold.methods.base import Method, accuracy
 from withhold.nets import Encoder, logistic
@@ -182,9 +182,9 @@ class SemiSupervised(Classifier):
         Args:
             named: scores of the labelled items [n, k].
             labels: [n], or shares of the classes [n, k].
-            costs: of the unlabelled items [m]; there may be none.
+            costs: of the unlabelled items [m], or their mean; there may be none.
         """
-        supervised, unsupervised = F.cross_entropy(named, labels), costs.sum() / max(1, len(costs))
+        supervised, unsupervised = F.cross_entropy(named, labels), costs.sum() / max(1, costs.numel())
         return {
             "loss": supervised + self.weight * risen * unsupervised,
             "supervised": supervised,
@@ -223,47 +223,3 @@ class SemiSupervised(Classifier):
         if scores is not None:
             columns["said"] = self.captions(scores[-n:].float().softmax(1))
         return columns
-
-
-class ConsistencyTraining(SemiSupervised):
-    """What UDA learns from, whatever an item is: what was withheld are labels [n], its own answers [m, k], and views.
-
-    Source: Xie, Dai, Hovy, Luong & Le, NeurIPS 2020.
-
-    Args:
-        temperature: of the sharpening; 1 leaves answers as they are.
-        confidence: how sure an answer must be, before sharpening, to count.
-        annealing: how the confidence at which a labelled item is left out rises; see `losses.annealing`.
-    """
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        classes: Sequence[str],
-        weight: float,
-        temperature: float,
-        confidence: float,
-        annealing: losses.Annealing,
-        momentum: float,
-        flip: float = 0.0,
-        magnitude: float = 0.0,
-    ):
-        super().__init__(encoder, classes, weight, momentum, flip, magnitude)
-        self.temperature, self.confidence, self.annealing = temperature, confidence, annealing
-
-    def loss(self, scores, withheld):
-        """Cross-entropy of the labelled that are not known well, and the divergence of the unlabelled that are sure."""
-        labels, answers, _ = withheld
-        named, rest = scores.tensor_split([len(labels)])
-        known = losses.annealing(self.annealing, self.progress, len(self.classes))
-        supervised = losses.annealed_cross_entropy(named, labels, known)
-        consistency, sure = scores.new_zeros(2)
-        if len(rest):
-            consistency, sure = losses.sure_divergence(answers, rest, self.temperature, self.confidence)
-        return {
-            "loss": supervised + self.weight * consistency,
-            "supervised": supervised,
-            "consistency": consistency,
-            "accuracy": accuracy(named, labels),
-            "sure": sure,
-        }
