@@ -17,7 +17,6 @@ class NoisyViews(SemiSupervised):
     """What mean teacher learns from: the answers to two noisy views of an image, labelled or not, shall agree.
 
     Args:
-        ramp: steps in which the weight of consistency rises.
         noise: deviation of the noise on every view.
     """
 
@@ -26,13 +25,12 @@ class NoisyViews(SemiSupervised):
         encoder: Encoder,
         classes: Sequence[str],
         weight: float,
-        ramp: int,
         noise: float,
         momentum: float,
         flip: float,
     ):
         super().__init__(encoder, classes, weight, momentum, flip)
-        self.ramp, self.noise = ramp, noise
+        self.noise = noise
 
     def view(self, images: Tensor) -> Tensor:
         """uint8 [n, c, h, w] -> a noisy view of each, float [n, c, size, size]."""
@@ -52,13 +50,12 @@ class NoisyViews(SemiSupervised):
     def loss(self, scores, withheld):
         """Cross-entropy, and what the answers differ by; a constant one would pay for the answers' own variance."""
         labels, answers, _ = withheld
-        risen = losses.ramp_up(self.steps, self.ramp)
         differ = losses.squared_error(scores.softmax(1), answers)
-        terms = self.terms(scores[: len(labels)], labels, differ, risen)
+        terms = self.terms(scores[: len(labels)], labels, differ, self.risen)
         spread = answers.var(0, correction=0).mean()
         return terms | {
             "guesses": accuracy(answers[: len(labels)], labels),
-            "trivial": math.log(scores.shape[1]) + self.weight * risen * spread,
+            "trivial": math.log(scores.shape[1]) + self.weight * self.risen * spread,
         }
 
 
@@ -69,7 +66,6 @@ class Mixtures(SemiSupervised):
     it stays known which are mostly labelled.
 
     Args:
-        ramp: steps in which the weight of guesses rises from 0.
         copies: how many weak views of an unlabelled image are seen, and averaged over for its guess.
         temperature: of the sharpening; 1 leaves guesses as they are.
         alpha: of the Beta(alpha, alpha) that shares are drawn from.
@@ -80,7 +76,6 @@ class Mixtures(SemiSupervised):
         encoder: Encoder,
         classes: Sequence[str],
         weight: float,
-        ramp: int,
         copies: int,
         temperature: float,
         alpha: float,
@@ -88,7 +83,7 @@ class Mixtures(SemiSupervised):
         flip: float,
     ):
         super().__init__(encoder, classes, weight, momentum, flip)
-        self.ramp, self.copies, self.temperature, self.alpha = ramp, copies, temperature, alpha
+        self.copies, self.temperature, self.alpha = copies, temperature, alpha
 
     def withhold(self, labelled, unlabelled):
         """Mixed views; the mixed labels [n, k], the mixed guesses [copies * m, k], and the unlabelled views unmixed."""
@@ -107,7 +102,7 @@ class Mixtures(SemiSupervised):
     def loss(self, scores, withheld):
         labels, guesses, _ = withheld
         named, rest = scores.tensor_split([len(labels)])
-        return self.terms(named, labels, self.cost(rest, guesses), min(1.0, self.steps / self.ramp))
+        return self.terms(named, labels, self.cost(rest, guesses), self.risen)
 
 
 class ConsistencyTraining(SemiSupervised):
@@ -142,13 +137,5 @@ class ConsistencyTraining(SemiSupervised):
         named, rest = scores.tensor_split([len(labels)])
         known = losses.annealing(self.annealing, self.progress, len(self.classes))
         supervised = losses.annealed_cross_entropy(named, labels, known)
-        consistency, sure = scores.new_zeros(2)
-        if len(rest):
-            consistency, sure = losses.sure_divergence(answers, rest, self.temperature, self.confidence)
-        return {
-            "loss": supervised + self.weight * consistency,
-            "supervised": supervised,
-            "consistency": consistency,
-            "accuracy": accuracy(named, labels),
-            "sure": sure,
-        }
+        consistency, sure = losses.sure_divergence(answers, rest, self.temperature, self.confidence)
+        return self.terms(named, labels, consistency, sure=sure, supervised=supervised)

@@ -26,7 +26,6 @@ class FastSWA(NoisyViews):
     Args:
         weight: of the squared difference of the answers, a mean over classes and over all images, labelled or not; 0
             takes nothing from those that are not.
-        ramp: steps in which that weight rises: about five epochs of CIFAR-10.
         moments: of a cycle, at which the weights are averaged (10 in the paper).
         noise: deviation of the noise on every view: 0.15 of that of the pixels.
         flip: probability that a view is a mirror image; 0 for digits and letters.
@@ -39,12 +38,11 @@ class FastSWA(NoisyViews):
         encoder: ImageEncoder,
         classes: Sequence[str],
         weight: NonNegative = 100.0,
-        ramp: Count = 2_500,
         moments: Count = 10,
         noise: NonNegative = 0.04,
         flip: Probability = 0.5,
     ):
-        super().__init__(encoder, classes, weight, ramp, noise, 0.0, flip)
+        super().__init__(encoder, classes, weight, noise, 0.0, flip)
         self.moments, self.averaged = moments, 0
 
     def guess(self, views):

@@ -53,4 +53,4 @@ class FixMatch(SemiSupervised):
         labels, answers, _ = withheld
         named, rest = scores.tensor_split([len(labels)])
         consistency, sure = losses.sure_cross_entropy(answers, rest, self.confidence)
-        return self.terms(named, labels, consistency) | {"sure": sure}
+        return self.terms(named, labels, consistency, sure=sure)

@@ -86,9 +86,9 @@ class FreeMatch(SemiSupervised):
         consistency, sure = losses.sure_cross_entropy(answers, rest, self.confidence)
         counts = answers.amax(1) >= self.confidence[answers.argmax(1)]
         unfair = self.unfairness(rest.softmax(1) * counts[:, None])
-        terms = self.terms(named, labels, consistency)
+        terms = self.terms(named, labels, consistency, sure=sure)
         terms["loss"] = terms["loss"] + self.fairness * unfair
-        return terms | {"fairness": unfair, "sure": sure}
+        return terms | {"fairness": unfair}
 
     def unfairness(self, said: Tensor) -> Tensor:
         """Cross-entropy of what strong views are taken for, `said` [m, k], with what all images are; 0 where none is.

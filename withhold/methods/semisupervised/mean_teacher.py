@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from withhold.methods import Count, ImageEncoder, NoisyViews, NonNegative, Probability, Share, method
+from withhold.methods import ImageEncoder, NoisyViews, NonNegative, Probability, Share, method
 
 
 @method(
@@ -20,7 +20,6 @@ class MeanTeacher(NoisyViews):
     Args:
         weight: of the squared difference of the answers, a mean over classes and over all images, labelled or not; 0
             takes nothing from those that are not.
-        ramp: steps in which that weight rises: about five epochs of CIFAR-10, as the paper's residual network had it.
         noise: deviation of the noise on every view: 0.15 of that of the pixels.
         momentum: share of itself that the teacher keeps in a step; 0.999 suits runs of 100,000 steps and more.
         flip: probability that a view is a mirror image; 0 for digits and letters.
@@ -31,9 +30,8 @@ class MeanTeacher(NoisyViews):
         encoder: ImageEncoder,
         classes: Sequence[str],
         weight: NonNegative = 100.0,
-        ramp: Count = 2_500,
         noise: NonNegative = 0.04,
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
-        super().__init__(encoder, classes, weight, ramp, noise, momentum, flip)
+        super().__init__(encoder, classes, weight, noise, momentum, flip)

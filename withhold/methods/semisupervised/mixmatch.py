@@ -32,8 +32,6 @@ class MixMatch(Mixtures):
     Args:
         weight: of the squared error of the unlabelled images, a mean over classes and images (75 in the paper on
             CIFAR-10, 250 on SVHN); 0 takes nothing from these, and mixes the labelled images among themselves.
-        ramp: steps in which that weight rises from 0. In many fewer than these, guesses know too little for their full
-            weight, which would teach the same answer to all.
         copies: how many weak views of an unlabelled image are seen, and averaged over for its guess.
         temperature: of the sharpening; 1 leaves guesses as they are.
         alpha: of the Beta(alpha, alpha) that shares are drawn from; the smaller, the less is mixed.
@@ -48,14 +46,13 @@ class MixMatch(Mixtures):
         encoder: ImageEncoder,
         classes: Sequence[str],
         weight: NonNegative = 75.0,
-        ramp: Count = 16_000,
         copies: Count = 2,
         temperature: Positive = 0.5,
         alpha: Positive = 0.75,
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
-        super().__init__(encoder, classes, weight, ramp, copies, temperature, alpha, momentum, flip)
+        super().__init__(encoder, classes, weight, copies, temperature, alpha, momentum, flip)
 
     def cost(self, scores, guesses):
         """Equation 4 of the paper."""
@@ -65,5 +62,4 @@ class MixMatch(Mixtures):
         """Equations 2 to 5 of the paper; a constant answer would pay for the guesses' own variance."""
         terms, guesses = super().loss(scores, withheld), withheld[1]
         spread = guesses.var(0, correction=0).mean() if len(guesses) else 0.0
-        risen = min(1.0, self.steps / self.ramp)
-        return terms | {"trivial": math.log(scores.shape[1]) + self.weight * risen * spread}
+        return terms | {"trivial": math.log(scores.shape[1]) + self.weight * self.risen * spread}

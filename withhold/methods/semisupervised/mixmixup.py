@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from torch.nn import functional as F
 
 from withhold.methods import (
-    Count,
     ImageEncoder,
     Mixtures,
     NonNegative,
@@ -31,8 +30,6 @@ class MixMixup(Mixtures):
     Args:
         weight: of the cross-entropy of the unlabelled images, a mean over these; 0 takes nothing from them, and mixes
             the labelled images among themselves.
-        ramp: steps in which that weight rises from 0: about five epochs of CIFAR-10. While guesses know too little,
-            they would teach the same answer to all.
         temperature: of the sharpening; 1 leaves guesses as they are.
         alpha: of the Beta(alpha, alpha) that shares are drawn from; the smaller, the less is mixed.
         momentum: share of itself that the average keeps in a step; 0.999 suits runs of 100,000 steps and more.
@@ -46,13 +43,12 @@ class MixMixup(Mixtures):
         encoder: ImageEncoder,
         classes: Sequence[str],
         weight: NonNegative = 1.0,
-        ramp: Count = 4_000,
         temperature: Positive = 0.5,
         alpha: Positive = 1.0,
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
-        super().__init__(encoder, classes, weight, ramp, 1, temperature, alpha, momentum, flip)
+        super().__init__(encoder, classes, weight, 1, temperature, alpha, momentum, flip)
 
     def cost(self, scores, guesses):
         """The mean cross-entropy."""
