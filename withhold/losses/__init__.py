@@ -16,6 +16,7 @@ from withhold.losses.consistency import (
     annealing,
     changed_for_the_worst,
     divergence,
+    entropy,
     project_simplex,
     ramp_up,
     sharpen,
@@ -32,9 +33,9 @@ from withhold.losses.sigreg import sigreg, sigreg_of_noise
 
 __all__ = [
     "Annealing", "adversarial_mask", "align", "annealed_cross_entropy", "annealing", "changed_for_the_worst",
-    "directions", "discriminator_loss", "divergence", "gather", "generator_loss", "gradient_penalty", "info_nce",
-    "least_squares_discriminator_loss", "least_squares_generator_loss", "nearest", "negative_sampling", "nt_xent",
-    "off_diagonal", "pair_distance", "project_simplex", "psnr", "ramp_up", "rank", "ranks", "regression",
+    "directions", "discriminator_loss", "divergence", "entropy", "gather", "generator_loss", "gradient_penalty",
+    "info_nce", "least_squares_discriminator_loss", "least_squares_generator_loss", "nearest", "negative_sampling",
+    "nt_xent", "off_diagonal", "pair_distance", "project_simplex", "psnr", "ramp_up", "rank", "ranks", "regression",
     "reverse_gradient", "sharpen", "sigreg", "sigreg_of_noise", "squared_error", "sure_cross_entropy",
     "sure_divergence", "swapped_cross_entropy", "symmetric_info_nce", "virtual_adversarial",
 ]  # fmt: skip

@@ -38,6 +38,13 @@ def divergence(target: Tensor, scores: Tensor) -> Tensor:
     return F.kl_div(scores.log_softmax(1), target, reduction="none").sum(1)
 
 
+@float32
+def entropy(scores: Tensor) -> Tensor:
+    """The entropy of softmax(scores) of every row [n], in nats; its gradient is finite where a share is 0."""
+    logs = scores.log_softmax(1)
+    return -(logs.exp() * logs).sum(1)
+
+
 @torch.enable_grad()
 def virtual_adversarial(
     answer: Callable[[Tensor], Tensor], items: Tensor, shares: Tensor, reach: float, rng: torch.Generator

@@ -57,7 +57,7 @@ class VAT(SemiSupervised):
         labels, answers, _ = withheld
         named, rest = scores.tensor_split([len(labels)])
         plain, changed = rest.tensor_split(2)
-        divergence, unsure = losses.divergence(answers, changed), torch.special.entr(plain.softmax(1)).sum(1)
+        divergence, unsure = losses.divergence(answers, changed), losses.entropy(plain)
         terms = self.terms(named, labels, divergence + self.entropy * unsure)
         return terms | {
             "divergence": divergence.sum() / max(1, len(divergence)),
