@@ -59,12 +59,12 @@ def few_labels() -> list[Claim]:
     short = {"mean_teacher": 1.5, "mixmatch": 1.5, "uda": 1.5}
     few = short | {
         "pseudo_label": 6, "entropy_minimization": 6, "pi_model": 4, "temporal_ensembling": 6, "vat": 3, "ict": 5,
-        "fixmatch": 5, "freematch": 5, "mixmixup": 5, "fast_swa": 5, "remixmatch": 2, "vadd": 6, "sntg": 3, "lga": 1.5,
+        "fixmatch": 5, "freematch": 5, "mixmixup": 5, "fast_swa": 5, "remixmatch": 2, "vadd": 9, "sntg": 6, "lga": 2.3,
     }  # fmt: skip
     many = short | {"uda": 8}
     digits = {
-        "pseudo_label": 3, "entropy_minimization": 3, "pi_model": 2, "temporal_ensembling": 3, "vat": 1.5, "vadd": 3,
-        "sntg": 1.5,
+        "pseudo_label": 10, "entropy_minimization": 10, "pi_model": 8, "temporal_ensembling": 10, "vat": 6, "vadd": 10,
+        "sntg": 7,
     }  # fmt: skip
     start = next(row for row in starts() if row.method == "simclr" and row.encoder == "convnet")
     for name, count, epochs, encoder, began in (
