@@ -362,12 +362,13 @@ def fewlabels() -> str:
         counted = [answered(control) for control in others if control.method == "tfidf"]
         scores = [percent(score) for score in (answered(claim), answered(alone), *(counted or [None]))]
         words = (claim.method, *(f"{key}={to}".removesuffix(".0") for key, to in claim.settings.items()))
+        began = f"`{claim.start.method}`" if claim.start else "fresh"
         cells.append([
-            f"`{claim.data[1]}`", str(claim.data[2]), f"`{' '.join(words)}`", str(claim.seed), f"{claim.epochs:g}",
-            *scores, f"{found['training_cpu_minutes']:.0f}",
+            f"`{claim.data[1]}`", str(claim.data[2]), f"`{' '.join(words)}`", began, str(claim.seed),
+            f"{claim.epochs:g}", *scores, f"{found['training_cpu_minutes']:.0f}",
         ])  # fmt: skip
-    header = ["data", "labels", "method", "seed", "epochs", "with the rest", "labels alone", "TF-IDF", "CPU minutes"]
-    return table(header, cells)
+    header = ["data", "labels", "method", "start", "seed", "epochs"]
+    return table([*header, "with the rest", "labels alone", "TF-IDF", "CPU minutes"], cells)
 
 
 def augmentation() -> str:
