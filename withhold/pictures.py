@@ -17,6 +17,16 @@ ROWS, FRAMES = 8, 8
 """Samples of a picture, and frames of a clip, that are drawn."""
 
 
+_BITS = torch.arange(256)[:, None, None] >> (3 * torch.arange(3) + torch.arange(3)[:, None]) & 1
+PALETTE = (_BITS << (7 - torch.arange(3))).sum(2)
+"""The colours of classes by number, int64 [256, 3]: Pascal VOC's, where every third bit is one of a colour's."""
+
+
+def painted(masks: Tensor) -> Tensor:
+    """Masks int [n, h, w] of numbers up to 255 -> their colours, float [n, 3, h, w] in [0, 1]."""
+    return PALETTE.to(masks.device)[masks.long()].movedim(-1, 1) / 255
+
+
 def to_image(image: Tensor) -> Image.Image:
     """A float image [c, h, w] in [0, 1], c = 1 or 3, as a Pillow one of the same size, grey as grey.
 

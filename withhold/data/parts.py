@@ -19,6 +19,7 @@ from withhold.data.opening import Part, kind_named
 from withhold.data.samples import Samples, Target
 from withhold.data.tables import Files, Lines, Succession, located
 from withhold.errors import UsageError, WithholdError
+from withhold.needs import IGNORED
 
 log = logging.getLogger("withhold")
 
@@ -26,8 +27,6 @@ COLUMNS = {"mask": ("mask", "masks"), "boxes": ("boxes",), "points": ("points",)
 """What the column of a part may be called."""
 VOID = ("unlabelled", "unlabeled", "void", "ignore", "ignored")
 """What a class of masks is called that means that nobody knows."""
-IGNORED = 255
-"""The number in masks that belongs to no class, as in Pascal VOC."""
 EACH = {"boxes": (-1, 4), "points": (-1, 2), "poses": (-1,)}
 """The shape of the numbers of an item."""
 SECOND = ("translation", "target", "summary", "paraphrase", "hypothesis", "answer", "text2", "sentence2")

@@ -93,17 +93,17 @@ def _folder(path: Path, kind: type[Kind]) -> Tables:
     if kind in (Images, Videos) and (beside := with_masks(path)):
         found, classes = _folder(beside[0], kind), _mask_classes(path)
         masks = {posixpath.splitext(name)[0]: name for name in walk(beside[1], Images)}
-        for table in found.values():
-            if isinstance(table, Files):
-                inside, there = os.path.relpath(table.root, beside[0]), os.path.relpath(beside[1], table.root)
-                stems = [posixpath.normpath(f"{inside}/{posixpath.splitext(name)[0]}") for name in table.names()]
-                table.beside = {"mask": [f"{there}/{masks.get(stem, f'{stem}.png')}" for stem in stems]}
-                table.mask_classes = classes
+        for part in found.values():
+            if isinstance(part, Files):
+                inside, there = os.path.relpath(part.root, beside[0]), os.path.relpath(beside[1], part.root)
+                stems = [posixpath.normpath(f"{inside}/{posixpath.splitext(name)[0]}") for name in part.names()]
+                part.beside = {"mask": [f"{there}/{masks.get(stem, f'{stem}.png')}" for stem in stems]}
+                part.mask_classes = classes
         stray = sorted({*masks} - {posixpath.splitext(name)[0] for name in walk(beside[0], Images)})
         if stray and kind is Images:
             reason = f"masks of no image, such as {beside[1].name}/{masks[stray[0]]}"
-            table = next(iter(found.values()))
-            table.ignored = [*table.ignored, *((masks[stem], reason) for stem in stray)]
+            first = next(iter(found.values()))
+            first.ignored = [*first.ignored, *((masks[stem], reason) for stem in stray)]
         return found
     names = list(_files(path))
     if not names:

@@ -176,13 +176,14 @@ class Embedder:
             protocols: their names, or paths of Python files (see `withhold.evaluation.protocols`); by default "knn" and
                 "linear", and before them "classifier" for a method that has learned to name classes, or "clustering"
                 for one that has found some itself. "tracking" takes a folder of sequences with masks, and nothing else;
-                it is the default there.
+                it is the default there, unless the method itself has learned masks: then that is "segmentation".
             supervised: also train the untrained network on all labels, to compare.
             budget: images, counted with repeats, that this and "finetune" see at most; see `evaluation.evaluate`.
             report: told every row as soon as it is measured.
         """
+        methods = self.methods()
         if protocols is None and data.has_masks(source):
-            protocols = ("tracking",)
+            protocols = ("segmentation" if any("mask" in one.says() for one in methods.values()) else "tracking",)
         answers = () if self.classifier is None else ("classifier" if self.classifier.taught else "clustering",)
         protocols = protocols or (*answers, "knn", "linear")
         if "classifier" in protocols and "classifier" not in answers:
@@ -192,7 +193,7 @@ class Embedder:
         learned = self.learned()
         options: dict[str, Any] = {
             "controls": self.controls(), "learned": learned, "seed": self.seed, "device": defaults.device(),
-            "supervised": supervised, "methods": self.methods(), "row": self.row, "budget": budget,
+            "supervised": supervised, "methods": methods, "row": self.row, "budget": budget,
             "flip": self.flip, "report": report, "told": self.told(learned),
         }  # fmt: skip
         found = [evaluation.find(name) for name in protocols]
