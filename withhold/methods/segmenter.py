@@ -28,7 +28,7 @@ class Segmenter(Method):
         flip: probability that a view of an image is a mirror image.
     """
 
-    optimizer = Optimizer(lr=4e-3)  # 0.001 for 16 images
+    optimizer: Optimizer | dict[str, Optimizer] = Optimizer(lr=4e-3)  # 0.001 for 16 images
     batch_size = 16
 
     def __init__(self, encoder: ImageEncoder, classes: Sequence[str], flip: float):
