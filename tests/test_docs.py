@@ -50,9 +50,10 @@ def home(tmp_path, photos, monkeypatch):
     for i in range(24):  # what is light, what is dark, and between them what nobody knows
         light = photos[i].mean(2)
         mask = np.where(light > 140, 2, np.where(light < 110, 0, 1)).astype(np.uint8)
-        for part, picture in (("images", photos[i]), ("masks", mask)):
-            (tmp_path / "scenes" / part).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture).save(tmp_path / "scenes" / part / f"{i}.png")
+        for sort, picture in (("images", photos[i]), ("masks", mask)):
+            folder = tmp_path / "scenes" / sort / ("test" if i % 4 == 0 else "train")
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture).save(folder / f"{i}.png")
     (tmp_path / "scenes" / "classes.txt").write_text("dark\nvoid\nlight\n")
     from datasets import Dataset
 

@@ -40,6 +40,11 @@ class Need:
         return "label" in self.parts
 
     @property
+    def teaches(self) -> bool:
+        """Whether each item comes with what is to be named: its class, or those of its pixels."""
+        return self.labelled or "mask" in self.parts
+
+    @property
     def several(self) -> bool:
         """Whether the stream takes several sources, each a domain."""
         return "domain" in self.parts

@@ -1,10 +1,12 @@
-"""The items whose labels a training was told: no accuracy is measured on them."""
+"""The items whose labels or masks a training was told: no accuracy is measured on them."""
 
 import csv
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from withhold.console import counted
 from withhold.data import Samples
@@ -22,15 +24,15 @@ Told = list[dict[str, Any]]
 
 
 def find_told(needs: Mapping[str, Need], streams: Mapping[str, Samples], kind: str, earlier: Path | None) -> Told:
-    """The items whose labels a method is told, or was told in the `earlier` run that it goes on from.
+    """The items whose labels or masks a method is told, or was told in the `earlier` run that it goes on from.
 
     Args:
         kind: of data of the encoder, which what tells items from others is of.
     """
     found = [] if earlier is None else [row | {"stream": BEFORE} for row in read_told(earlier)]
     for stream, samples in streams.items():
-        if needs[stream].labelled:
-            taught = samples.labelled(f"the stream {stream}")
+        if needs[stream].teaches:
+            taught = samples.serving(needs[stream], f"the stream {stream}")
             rows = zip(taught.names, taught.of(kind).digests(), strict=True)
             found += [dict(zip(COLUMNS, (stream, *row), strict=True)) for row in rows]
     return found
@@ -55,23 +57,27 @@ def read_told(folder: Path) -> Told:
 
 
 def without_told(folder: Path, kind: str, test: Samples) -> Samples:
-    """`test` without the items whose labels the training in `folder` was told; their content tells, not their names.
+    """`test` without the items whose labels or masks the training in `folder` was told.
+
+    Their content tells, not their names.
 
     Args:
         kind: of data of the encoder.
 
     Raises:
-        UsageError: no other item has a label.
+        UsageError: no other item has one.
     """
     told = {row["digest"] for row in read_told(folder)}
-    if not told or test.labels is None:
+    masked = "mask" in test.parts
+    if not told or (test.labels is None and not masked):
         return test
     others = [row for row, digest in enumerate(test.of(kind).digests()) if digest not in told]
-    known, left = int((test.labels >= 0).sum()), int((test.labels[others] >= 0).sum())
+    has = np.ones(len(test), dtype=bool) if masked else np.asarray(test.labels) >= 0
+    known, left, what = int(has.sum()), int(has[others].sum()), "masks" if masked else "labels"
     if left < known:
-        log.info("%s not measured on: the training was told their labels", counted(known - left, "item"))
+        log.info("%s not measured on: the training was told their %s", counted(known - left, "item"), what)
     if known and not left:
         raise UsageError(
-            f"The training was told the labels of all items of {test.source} to be measured on: give labels of others."
+            f"The training was told the {what} of all items of {test.source} to be measured on: give {what} of others."
         )
     return test.select(others)
