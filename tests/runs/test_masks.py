@@ -49,5 +49,7 @@ def test_apply_writes_a_mask_with_a_palette_and_an_overlay_of_the_whole_image(ru
 
 def test_masks_of_one_class_are_refused(scenes, tmp_path):
     (scenes / "classes.txt").write_text("dark\nvoid\n")
-    with pytest.raises(UsageError, match="have 1 class beside 255, which is ignored: number the pixels' classes"):
+    with pytest.raises(
+        UsageError, match="have fewer than two classes beside 255, which is ignored: number the pixels' classes"
+    ):
         withhold.train("segmentation", scenes, encoder="convnet", epochs=1, out=tmp_path / "other")
