@@ -141,7 +141,7 @@ def typical(pool: Pool, n: int) -> Chosen:
     x = F.normalize(pool.features, dim=1)
     count = min(int(pool.labelled.sum()) + n, CLUSTERS, len(x))
     seed = int(torch.randint(2**31, (1,), generator=pool.rng))
-    kmeans = MiniBatchKMeans(count, batch_size=max(1024, 4 * count), n_init=3, random_state=seed)
+    kmeans = MiniBatchKMeans(count, batch_size=max(1024, 4 * count), n_init=1, random_state=seed)
     clusters = torch.from_numpy(kmeans.fit_predict(x.numpy())).long()
     sizes = clusters.bincount(minlength=count)
     labelled = clusters[pool.labelled].bincount(minlength=count)
