@@ -58,14 +58,17 @@ def _numbers(table: Table, labels: Any) -> Features:
 def curve(known: Features, strategy: str, seed: int) -> list[float]:
     """The accuracy on the test at each count of labels."""
     features, truth = known
-    x, labels, found = standardised(features), torch.full_like(truth, -1), []
+    x, labels, found, said = standardised(features), torch.full_like(truth, -1), [], None
     for have, wanted in itertools.pairwise((0, *COUNTS)):
         blind = not have and strategy != "default" and STRATEGIES[strategy].needs
         name = "random" if blind else None if strategy == "default" else strategy
-        chosen = rank(features[:POOL], wanted - have, labels[:POOL], strategy=name, seed=seed).items
+        before = None if said is None else said[:POOL]
+        chosen = rank(
+            features[:POOL], wanted - have, labels[:POOL], probabilities=before, strategy=name, seed=seed
+        ).items
         labels[chosen] = truth[chosen]
-        said = guesses(x, labels, torch.Generator().manual_seed(seed)).argmax(1)
-        found.append((said == truth)[POOL:].float().mean().item())
+        said = guesses(x, labels, torch.Generator().manual_seed(seed))
+        found.append((said.argmax(1) == truth)[POOL:].float().mean().item())
     return found
 
 
@@ -119,8 +122,8 @@ def main() -> None:
             torch.save(features(root), kept)
         print(name)
         found[name] = measure(torch.load(kept))
-    about = {"counts": COUNTS, "draws": len(SEEDS), "pool": POOL, "cpu_minutes": round(cpu_minutes(), 1), "rows": found}
-    print(record("label", about))
+        about = {"counts": COUNTS, "draws": len(SEEDS), "pool": POOL, "cpu_minutes": round(cpu_minutes(), 1)}
+        print(record("label", about | {"rows": found}))
     draw(found, RESULTS / "label.svg")
 
 
