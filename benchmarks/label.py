@@ -92,7 +92,7 @@ def measure(known: Features) -> list[dict[str, Any]]:
 def draw(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """What each strategy is ahead of random labels, in points, against labels; the mean over draws."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    panels = figure.subplots(1, len(found), sharey=True)
+    panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
     for axes, (name, rows) in zip(panels, found.items(), strict=True):
         level = next(np.array(row["accuracy"]) for row in rows if row["strategy"] == "random")
         for row in rows:
