@@ -335,6 +335,18 @@ def restoration() -> str:
     return table(["restored by", "dirt", "rain", "clean"], list(cells.values()))
 
 
+def label() -> str:
+    """Accuracy against labels by what chose them, and how far the curve is above that of random labels."""
+    found = result("label")
+    cells = []
+    for name, rows in found["rows"].items():
+        for row in sorted(rows, key=lambda row: -row["ahead"]):
+            means = [sum(column) / len(column) for column in zip(*row["accuracy"], strict=True)]
+            ahead = "" if row["strategy"] == "random" else percent(row["ahead"], row["deviation"])
+            cells.append([name, f"`{row['strategy']}`", *map(percent, means), ahead])
+    return table(["data", "strategy", *map(str, found["counts"]), "ahead of random"], cells)
+
+
 def answered(claim: Claim) -> float | None:
     """How many test items are named rightly by what was trained, where it was."""
     rows = result(claim.name).get("results", ())
@@ -480,7 +492,7 @@ PARTS = {
     for part in (
         methods, cards, encoders, published, words, speeds, memory, training, steps, videos, sounds, hearing, search,
         order, tracking, frames, crossmodal, localization, masked, topics, translation, drawings, restoration, clusters,
-        fewlabels, augmentation, episodes, starts, domains, retrieval, anomaly, keypoints, affinity,
+        fewlabels, augmentation, episodes, starts, label, domains, retrieval, anomaly, keypoints, affinity,
     )
 }  # fmt: skip
 

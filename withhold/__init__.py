@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from withhold import methods, search
     from withhold.errors import UsageError, WithholdError
     from withhold.methods import Encoder, ImageEncoder, Method
-    from withhold.runs import Embedder, Run, embed, evaluate, load, train
+    from withhold.runs import Embedder, Run, embed, evaluate, label, load, train
 
 __version__ = "0.2.0"
 
@@ -18,12 +18,12 @@ __version__ = "0.2.0"
 _HOMES = {
     **dict.fromkeys(["UsageError", "WithholdError"], "withhold.errors"),
     **dict.fromkeys(["Encoder", "ImageEncoder", "Method"], "withhold.methods"),
-    **dict.fromkeys(["Embedder", "Run", "embed", "evaluate", "load", "train"], "withhold.runs"),
+    **dict.fromkeys(["Embedder", "Run", "embed", "evaluate", "label", "load", "train"], "withhold.runs"),
 }
 
 __all__ = [
-    "Embedder", "Encoder", "ImageEncoder", "Method", "Run", "UsageError", "WithholdError", "embed", "evaluate", "load",
-    "methods", "search", "train",
+    "Embedder", "Encoder", "ImageEncoder", "Method", "Run", "UsageError", "WithholdError", "embed", "evaluate", "label",
+    "load", "methods", "search", "train",
 ]  # fmt: skip
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from withhold.console import counted
 from withhold.data import Samples
 from withhold.errors import UsageError
@@ -54,19 +56,25 @@ def read_told(folder: Path) -> Told:
         return list(csv.DictReader(file))
 
 
-def without_told(folder: Path, kind: str, test: Samples) -> Samples:
-    """`test` without the items whose labels the training in `folder` was told; their content tells, not their names.
+def are_told(folder: Path, kind: str, samples: Samples) -> np.ndarray:
+    """Of each of `samples` whether the training in `folder` was told its label, bool [n]; content tells, not names.
 
     Args:
         kind: of data of the encoder.
+    """
+    told = [row["digest"] for row in read_told(folder)]
+    return np.isin(samples.of(kind).digests(), told) if told else np.zeros(len(samples), dtype=bool)
+
+
+def without_told(folder: Path, kind: str, test: Samples) -> Samples:
+    """`test` without the items whose labels the training in `folder` was told, see `are_told`.
 
     Raises:
         UsageError: no other item has a label.
     """
-    told = {row["digest"] for row in read_told(folder)}
-    if not told or test.labels is None:
+    if test.labels is None:
         return test
-    others = [row for row, digest in enumerate(test.of(kind).digests()) if digest not in told]
+    others = np.flatnonzero(~are_told(folder, kind, test))
     known, left = int((test.labels >= 0).sum()), int((test.labels[others] >= 0).sum())
     if left < known:
         log.info("%s not measured on: the training was told their labels", counted(known - left, "item"))
