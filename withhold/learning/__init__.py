@@ -1,0 +1,1 @@
+"""Learning from a folder and a few labels: which way from these to a classifier is worth it."""
