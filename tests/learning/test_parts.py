@@ -48,6 +48,18 @@ def test_what_no_label_reaches_has_none_and_what_was_told_stays():
     assert found[:2].tolist() == [1, 0] and set(found[4:].tolist()) == {-1}
 
 
+def test_classes_reach_as_much_as_their_share_of_the_labels():
+    features, labels = blobs(90, spread=1.5)
+    rows = np.array([0, 3, 6, 1, 2])  # three labels of class 0, one of each other
+    affinities = propagation.graph(features, 10)
+    reached = propagation.diffuse(affinities, rows, labels[rows], 3)
+    mass = [sum(max(reached[item, c], 0) for item in range(90)) for c in range(3)]
+    expected = [max(range(3), key=lambda c: (3, 1, 1)[c] * reached[i, c] / mass[c]) for i in range(90)]
+    found = propagation.propagate(affinities, rows, labels[rows], 3)
+    assert [c for i, c in enumerate(found) if i not in rows] == [c for i, c in enumerate(expected) if i not in rows]
+    assert expected != reached.argmax(1).tolist()
+
+
 def test_propagation_takes_seconds_for_many():
     features, labels = blobs(20_000, dim=32)
     began = time.process_time()

@@ -73,8 +73,14 @@ def diffuse(affinities: "csr_matrix", rows: np.ndarray, labels: np.ndarray, clas
 
 
 def propagate(affinities: "csr_matrix", rows: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """The class that reaches each item most, int64 [n]; -1 where none does, and a label that was given stays."""
-    reached = diffuse(affinities, rows, labels, classes)
-    found = np.where(reached.max(1) > 1e-12, reached.argmax(1), -1)
+    """The class that reaches each item most, int64 [n]; -1 where none does, and a label that was given stays.
+
+    What reaches all items together is scaled to what share of the labels each class has: a class whose labels happen to
+    lie in a dense place would else take its neighbours over (class mass normalisation: Zhu, Ghahramani & Lafferty, ICML
+    2003, section 4).
+    """
+    reached = diffuse(affinities, rows, labels, classes).clip(min=0)
+    scaled = reached * np.bincount(labels, minlength=classes) / np.maximum(reached.sum(0), 1e-12)
+    found = np.where(reached.max(1) > 1e-12, scaled.argmax(1), -1)
     found[rows] = labels
     return found
