@@ -1,0 +1,35 @@
+"""The routes that `withhold learn` compared, as the command line and the report show them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from withhold.console import duration
+
+FILE = "learn.json"
+COLUMNS = ["route", "accuracy", "95 % interval", "calibration error", "minutes"]
+DOUBTED = ["item", "told", "looks like"]
+
+
+def compared(folder: Path) -> dict[str, Any]:
+    """What was written down into a run's folder of routes, and of labels that look wrong; {} where there is nothing."""
+    path = folder / FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """The row of a route, under `COLUMNS`."""
+    if "needs" in row:
+        return [row["route"], "skipped", f"needs about {duration(60 * row['needs'])} in all", "", ""]
+    interval = f"{row['low']:.1%} to {row['high']:.1%}"
+    return [row["route"], f"{row['accuracy']:.1%}", interval, f"{row['ece']:.3f}", f"{row['minutes']:.1f}"]
+
+
+def tables(learned: dict[str, Any]) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """The routes, and what looks mislabelled: columns and rows of each, where there are any."""
+    doubted = [
+        [row["item"], f"{row['told']} ({row['told share']:.0%})", f"{row['likeliest']} ({row['likeliest share']:.0%})"]
+        for row in learned.get("mislabelled", ())
+    ]
+    found = {"routes": (COLUMNS, [cells(row) for row in learned.get("rows", ())]), "doubted": (DOUBTED, doubted)}
+    return {name: (columns, rows) for name, (columns, rows) in found.items() if rows}
