@@ -48,6 +48,13 @@ def test_what_no_label_reaches_has_none_and_what_was_told_stays():
     assert found[:2].tolist() == [1, 0] and set(found[4:].tolist()) == {-1}
 
 
+def test_a_graph_of_few_items_with_many_features_some_of_which_are_dead():
+    features = torch.zeros(12, 400)
+    features[:, :60] = torch.randn(12, 60, generator=torch.Generator().manual_seed(0))
+    found = propagation.graph(features, 3)
+    assert np.isfinite(found.toarray()).all() and np.abs((found - found.T).toarray()).max() < 1e-12
+
+
 def test_classes_reach_as_much_as_their_share_of_the_labels():
     features, labels = blobs(90, spread=1.5)
     rows = np.array([0, 3, 6, 1, 2])  # three labels of class 0, one of each other

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import av
 import numpy as np
@@ -68,8 +69,12 @@ def learn(*words, status=0):
     assert main(["learn", *words]) == status
 
 
+def state(folder="run"):
+    return json.loads(Path(folder, "learn.json").read_text())
+
+
 def rows(folder="run"):
-    return {row["route"]: row for row in json.loads(open(f"{folder}/learn.json").read())["rows"]}
+    return {row["route"]: row for row in state(folder)["rows"]}
 
 
 def test_images_go_up_the_whole_ladder(home, monkeypatch, capsys):
@@ -86,7 +91,7 @@ def test_images_go_up_the_whole_ladder(home, monkeypatch, capsys):
     ]  # fmt: skip
     assert all(0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1 for row in found.values())
     assert "withhold apply run photos --out named" in said
-    assert "is kept" in said and "How it was chosen" in open("run/report.html").read()
+    assert "is kept" in said and "How it was chosen" in Path("run/report.html").read_text()
     assert main(["apply", "run", "photos", "--out", "named"]) == 0
     assert "not calibrated" not in capsys.readouterr().out
     run = withhold.load("run")
@@ -125,7 +130,7 @@ def test_videos(home):
 def test_a_planted_wrong_label_is_found(home):
     photographs(home, few=24, wrong=(7,))
     withhold.learn("photos", labels="few.csv", encoder="convnet", minutes=0.01, out="run")
-    doubted = json.loads(open("run/learn.json").read())["mislabelled"]
+    doubted = state()["mislabelled"]
     assert doubted[0]["item"] == "07.png" and doubted[0]["likeliest"] == "flower" and doubted[0]["told"] == "temple"
 
 
@@ -179,11 +184,11 @@ def test_only_the_given_labels_are_known(home):
 def test_the_kept_probabilities_have_the_temperature_of_the_held_out_ones(home):
     photographs(home)
     run = withhold.learn("photos", labels="few.csv", encoder="convnet", minutes=0.01, out="run")
-    state = json.loads((home / "run" / "learn.json").read_text())
-    heat = rows()[state["kept"]]["temperature"]
+    kept = state()["kept"]
+    heat = rows()[kept]["temperature"]
     assert run.config["temperature"] == heat
     before = withhold.load("run/stages/start")
-    if "regression" in state["kept"]:
+    if "regression" in kept:
         torch.testing.assert_close(run.method.head.weight * heat, before.method.head.weight)
 
 

@@ -29,12 +29,15 @@ def graph(features: Tensor, neighbours: int = NEIGHBOURS) -> "csr_matrix":
 
     Source: Iscen, Tolias, Avrithis & Chum, CVPR 2019, section 4.1.
     """
+    from scipy.linalg import eigh
     from scipy.sparse import csr_matrix, diags
 
     mean, deviation = moments(features, alike=True)
     x = (features - mean) / deviation
     if x.shape[1] > DIMENSIONS:
-        x = x @ torch.linalg.eigh(x.T @ x).eigenvectors[:, -DIMENSIONS:]
+        last = x.shape[1] - 1
+        _, axes = eigh((x.T @ x).double().numpy(), subset_by_index=[last - DIMENSIONS + 1, last])
+        x = x @ torch.from_numpy(axes).float()
     x = F.normalize(x, dim=1)
     count, most = len(x), min(neighbours, len(x) - 1)
     values, columns = [], []
