@@ -23,7 +23,7 @@ from withhold.methods.answers import Answer
 from withhold.runs.build import build_encoder, build_method, kinds, load_streams
 from withhold.runs.embedder import Embedder, fill, named_file, utf8
 from withhold.runs.metadata import describe, digest, stage, write_weights
-from withhold.runs.told import BEFORE, read_told, without_told
+from withhold.runs.told import BEFORE, are_told, read_told, without_told
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
 
@@ -155,12 +155,12 @@ class Run(Embedder):
         scores = evaluation.scores(method, samples, device=defaults.device())
         kept = samples.readable()
         samples, shares = samples.select(kept), scores[kept].softmax(1)
-        classes, told = utf8(method.classes), {row["digest"] for row in read_told(self.folder)}
+        classes = utf8(method.classes)
         columns = {
             "path": utf8(samples.names),
             "class": [classes[i] for i in shares.argmax(1).tolist()],
             "probability": shares.amax(1).numpy(),
-            "told": [content in told for content in samples.of(self.encoder.kind).digests()],
+            "told": self.was_told(samples),
         }
         each = {f"probability of {name}": part.numpy() for name, part in zip(classes, shares.T, strict=True)}
         return pyarrow.table(columns | each)
@@ -211,6 +211,9 @@ class Run(Embedder):
             samples = copy.copy(samples)
             samples.unlabelled = f"the training had those of {known}; others measure it, such as some held back"
         return samples
+
+    def was_told(self, samples):
+        return are_told(self.folder, self.encoder.kind, samples)
 
     def unseen(self, samples):
         return without_told(self.folder, self.encoder.kind, samples)

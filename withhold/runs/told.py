@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.needs import Need
@@ -53,21 +55,26 @@ def read_told(folder: Path) -> Told:
         return list(csv.DictReader(file))
 
 
-def without_told(folder: Path, kind: str, test: Samples) -> Samples:
-    """`test` without the items whose labels the training in `folder` was told; their content tells, not their names.
+def are_told(folder: Path, kind: str, samples: Samples) -> np.ndarray:
+    """Of each of `samples` whether the training in `folder` was told its label, bool [n]; content tells, not names.
 
     Args:
         kind: of data of the encoder.
+    """
+    told = [row["digest"] for row in read_told(folder)]
+    return np.isin(samples.of(kind).digests(), told) if told else np.zeros(len(samples), dtype=bool)
+
+
+def without_told(folder: Path, kind: str, test: Samples) -> Samples:
+    """`test` without the items whose labels the training in `folder` was told, see `are_told`.
 
     Raises:
         UsageError: no other item has a label.
     """
-    told = {row["digest"] for row in read_told(folder)}
-    if not told:
+    others = np.flatnonzero(~are_told(folder, kind, test))
+    if len(others) == len(test):
         return test
-    others = [row for row, digest in enumerate(test.of(kind).digests()) if digest not in told]
-    if len(others) < len(test):
-        log.info("%s items are not measured on: the training was told their labels", f"{len(test) - len(others):,}")
+    log.info("%s items are not measured on: the training was told their labels", f"{len(test) - len(others):,}")
     if test.labels is not None and (test.labels >= 0).any() and not (test.labels[others] >= 0).any():
         raise UsageError(
             f"The training was told the labels of all items of {test.source} to be measured on: give labels of others."
