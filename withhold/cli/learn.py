@@ -217,14 +217,13 @@ def learn(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     learned = routes.compared(run.folder)
     if machine:
         return print_json({"run": str(run.folder), **learned})
-    for name, (columns, rows) in routes.tables(learned).items():
-        if name == "doubted":
-            print("\nWhat looks mislabelled, the likeliest first:")
+    for title, (columns, rows) in routes.tables(learned).items():
+        print(f"{title}:")
         print_table(columns, rows)
-    print()
+        print()
     say(learned["why"])
     say(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
-    advise(["apply", run.folder, sources[0], "--out", "named"], ["evaluate", run.folder, "LABELLED_DATA"])
+    advise(["apply", run.folder, sources[0], "--out", "named"], ["label", sources[0], "--run", run.folder])
 
 
 def split_items(items: list[str]) -> tuple[list[str], dict[str, Any]]:

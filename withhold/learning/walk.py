@@ -17,6 +17,7 @@ from withhold import methods as registry
 from withhold.console import duration
 from withhold.errors import UsageError
 from withhold.files import filling, write_json
+from withhold.labelling import rank
 from withhold.learning import folds, routes
 from withhold.learning.calibration import calibration_error, temperature
 from withhold.learning.given import Given, Known, check
@@ -39,8 +40,8 @@ SHARES = {"frozen": 0.05, "without": 0.3, "finetune": 0.25, "all": 0.3}
 """Of the minutes: what each frozen route may take, and each training with its repetitions in the folds."""
 PASSES, STEP, VIEWS = {"without": 5, "finetune": 20, "all": 5}, 3.0, {"without": 2, "finetune": 1, "all": 3}
 """The least that a training comes to something with; and as how many embeddings a step counts, for each view."""
-NAMED = 10
-"""Items that are named because they look mislabelled."""
+NAMED, NEXT = 10, 20
+"""Items that are named because they look mislabelled, and because their labels would help most."""
 
 
 def learn(
@@ -104,7 +105,14 @@ class Walk:
         self.stages, self.file = folder / STAGES, folder / FILE
         self.routes: list[Route] = []
         self.scores: list[Tensor] = []
-        self.state: dict[str, Any] = {"asked": asked, "rows": [], "kept": None, "why": "", "mislabelled": []}
+        self.state: dict[str, Any] = {
+            "asked": asked,
+            "rows": [],
+            "kept": None,
+            "why": "",
+            "mislabelled": [],
+            "next": [],
+        }
         self.state["finished"] = False
         if self.file.is_file():
             self.state = json.loads(self.file.read_text(encoding="utf-8"))
@@ -124,6 +132,7 @@ class Walk:
             start = self.learned(start, given.source)
         first = self.stage("start", lambda to: given.probe(to, start, given.labels))
         self.known = known = Known.of(given, first)
+        features, pace = routes.embedded(known, first, self.stages / "start.npy")
         rare, count = known.rarest()
         if count < folds.LEAST:
             self.install(lambda to: Run(shutil.copytree(first.folder, to)), None)
@@ -132,10 +141,9 @@ class Walk:
                 f"Class {rare} has {count} of the {folds.LEAST} labels that a comparison needs: frozen features with "
                 "logistic regression are kept, and not measured. Label more of it."
             )
-            return self.finish(first)
+            return self.finish(features)
         owners = known.samples.select(known.rows).digests()
         self.drawn = folds.fold(known.labels, owners, seed=given.seed)
-        features, pace = routes.embedded(known, first, self.stages / "start.npy")
         log.info("%s", self.plan(pace))
         name = "word vectors" if reads else "published features" if start["pretrained"] else "frozen features"
         few = SHARES["frozen"] * share
@@ -147,8 +155,8 @@ class Walk:
             if self.fits(f"features after {apart}", "without", pace, len(known.samples), 1):
                 after = self.learned(start, known.bare)
                 second = self.stage("learned-start", lambda to: given.probe(to, after, given.labels))
-                features, _ = routes.embedded(known, second, self.stages / "learned.npy")
-                self.measure(*routes.frozen(given, known, features, f"features after {apart}", second, after, few))
+                after_it, _ = routes.embedded(known, second, self.stages / "learned.npy")
+                self.measure(*routes.frozen(given, known, after_it, f"features after {apart}", second, after, few))
                 starts[len(self.routes) - 2] = after
         best = list(starts.values())[folds.choose([self.right(place) for place in starts])]
         for part, method in (("finetune", "finetune"), ("all", FROM_ALL.get(kind))):
@@ -157,7 +165,7 @@ class Walk:
             if method is not None and self.fits(method, part, pace, count, times):
                 each = SHARES[part] * given.minutes / times
                 self.measure(routes.trained(given, known, method, method, best, each, self.stages), repeats=1)
-        self.finish(first)
+        self.finish(features)
 
     def learned(self, start: dict[str, Any], source: Any) -> dict[str, Any]:
         """What a training starts from that goes on from learning without labels."""
@@ -280,12 +288,18 @@ class Walk:
             entry.replace(self.folder / entry.name)
         place.rmdir()
 
-    def finish(self, first: Run) -> None:
-        """Draw the report, and say that nothing is left to do."""
+    def finish(self, features: Tensor) -> None:
+        """Say what to label next, and that nothing is left to do; and draw the report."""
+        labels = np.asarray(self.known.samples.labels)
+        if free := int((labels < 0).sum()):
+            found = rank(features, min(NEXT, free), torch.from_numpy(labels), seed=self.given.seed)
+            names = self.known.samples.names
+            rows = zip(found.items.tolist(), found.why, strict=True)
+            self.state["next"] = [{"item": names[i], "why": why} for i, why in rows]
         self.state["finished"] = True
         self.save()
         run = Run(self.folder)
-        write_report(run, *first.streams()[:1])
+        write_report(run, self.known.samples)
 
 
 def _percent(row: dict[str, Any]) -> str:

@@ -8,7 +8,12 @@ from withhold.console import duration
 
 FILE = "learn.json"
 COLUMNS = ["route", "accuracy", "95 % interval", "calibration error", "minutes"]
-DOUBTED = ["item", "told", "looks like"]
+DOUBTED, NEXT = ["item", "told", "looks like"], ["item", "why"]
+TITLES = {
+    "routes": "Routes, each asked for the labels that were held out",
+    "doubted": "What looks mislabelled, the likeliest first",
+    "next": "What would help most if it had a label",
+}
 
 
 def compared(folder: Path) -> dict[str, Any]:
@@ -26,10 +31,12 @@ def cells(row: dict[str, Any]) -> list[str]:
 
 
 def tables(learned: dict[str, Any]) -> dict[str, tuple[list[str], list[list[str]]]]:
-    """The routes, and what looks mislabelled: columns and rows of each, where there are any."""
+    """By `TITLES`, columns and rows of the routes, of what looks mislabelled, and of what to label next."""
     doubted = [
         [row["item"], f"{row['told']} ({row['told share']:.0%})", f"{row['likeliest']} ({row['likeliest share']:.0%})"]
         for row in learned.get("mislabelled", ())
     ]
-    found = {"routes": (COLUMNS, [cells(row) for row in learned.get("rows", ())]), "doubted": (DOUBTED, doubted)}
-    return {name: (columns, rows) for name, (columns, rows) in found.items() if rows}
+    following = [[row["item"], row["why"]] for row in learned.get("next", ())]
+    routes = [cells(row) for row in learned.get("rows", ())]
+    found = {"routes": (COLUMNS, routes), "doubted": (DOUBTED, doubted), "next": (NEXT, following)}
+    return {TITLES[name]: (columns, rows) for name, (columns, rows) in found.items() if rows}

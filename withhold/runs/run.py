@@ -239,11 +239,10 @@ class Run(Embedder):
 
     def temper(self, temperature: float) -> None:
         """Divide the scores of its classes by a temperature, for good, so that its probabilities are calibrated."""
-        about = describe(self.config, self.cls, self.encoder)
         cast(Classifier, self.method).temper(temperature)
-        write_weights(self.folder / "method.safetensors", self.method, about)
         self.config["temperature"] = temperature
         write_json(self.folder / "config.json", self.config)
+        write_weights(self.folder / "method.safetensors", self.method, describe(self.config, self.cls, self.encoder))
 
     def apply(self, item: Any, **given: Answer) -> dict[str, Answer]:
         """What the method gives beyond embeddings of one item: named values; see `Method.apply_to`.
