@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from withhold.learning import propagation
+from withhold.learning import folds, propagation
 from withhold.learning.calibration import calibration_error, temperature
 from withhold.learning.folds import choose, fold, interval
 from withhold.learning.mislabelled import mislabelled
@@ -103,6 +103,7 @@ def test_the_calibration_error_is_its_definition():
 
 def test_folds_hold_out_every_item_once_and_keep_owners_together():
     labels, owners = np.arange(40) % 4, np.arange(40) // 8
+    assert folds.counted(np.array([0, 0, 0, 1]), ["a", "a", "b", "b"])[1].tolist() == [2, 1]  # copies count once
     for parts in fold(labels, owners, repeats=3):
         assert sorted(np.concatenate([held for _, held in parts])) == list(range(40))
         for known, held in parts:

@@ -11,6 +11,11 @@ PARTS, REPEATS, LEAST = 5, 4, 3
 Z = 1.96
 
 
+def counted(labels: np.ndarray, owners: Sequence[object]) -> tuple[np.ndarray, np.ndarray]:
+    """The classes among labels [n], and how many of each have an owner of their own: copies of an item count once."""
+    return np.unique([label for label, _ in set(zip(labels.tolist(), owners, strict=True))], return_counts=True)
+
+
 def fold(labels: np.ndarray, owners: Sequence[object], repeats: int = REPEATS, seed: int = 0) -> Folds:
     """Stratified folds of items with labels [n], drawn `repeats` times: five, or as many as the smallest class has.
 
@@ -20,7 +25,7 @@ def fold(labels: np.ndarray, owners: Sequence[object], repeats: int = REPEATS, s
     from sklearn.model_selection import StratifiedGroupKFold
 
     _, groups = np.unique(np.asarray(owners), return_inverse=True)
-    parts = min(PARTS, *np.unique(labels, return_counts=True)[1].tolist())
+    parts = min(PARTS, *counted(labels, owners)[1].tolist())
     drawn = [StratifiedGroupKFold(parts, shuffle=True, random_state=seed + repeat) for repeat in range(repeats)]
     return [list(one.split(labels, labels, groups)) for one in drawn]
 

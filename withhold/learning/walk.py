@@ -40,8 +40,8 @@ SHARES = {"frozen": 0.05, "without": 0.3, "finetune": 0.25, "all": 0.3}
 """Of the minutes: what each frozen route may take, and each training with its repetitions in the folds."""
 PASSES, STEP, VIEWS = {"without": 5, "finetune": 20, "all": 5}, 3.0, {"without": 2, "finetune": 1, "all": 3}
 """The least that a training comes to something with; and as how many embeddings a step counts, for each view."""
-NAMED, NEXT = 10, 20
-"""Items that are named because they look mislabelled, and because their labels would help most."""
+NEXT = 20
+"""Items that are named because their labels would help most."""
 
 
 def learn(
@@ -133,17 +133,17 @@ class Walk:
         first = self.stage("start", lambda to: given.probe(to, start, given.labels))
         self.known = known = Known.of(given, first)
         features, pace = routes.embedded(known, first, self.stages / "start.npy")
-        rare, count = known.rarest()
-        if count < folds.LEAST:
+        numbers, counts = folds.counted(known.labels, known.owners)
+        if counts.min() < folds.LEAST:
             self.install(lambda to: Run(shutil.copytree(first.folder, to)), None)
             self.state["kept"] = "frozen features, logistic regression"
             self.state["why"] = (
-                f"Class {rare} has {count} of the {folds.LEAST} labels that a comparison needs: frozen features with "
-                "logistic regression are kept, and not measured. Label more of it."
+                f"Class {known.classes[numbers[counts.argmin()]]} has {counts.min()} of the {folds.LEAST} labels of "
+                "different items that a comparison needs: frozen features with logistic regression are kept, and not "
+                "measured. Label more of it."
             )
             return self.finish(features)
-        owners = known.samples.select(known.rows).digests()
-        self.drawn = folds.fold(known.labels, owners, seed=given.seed)
+        self.drawn = folds.fold(known.labels, known.owners, seed=given.seed)
         log.info("%s", self.plan(pace))
         name = "word vectors" if reads else "published features" if start["pretrained"] else "frozen features"
         few = SHARES["frozen"] * share
@@ -262,7 +262,7 @@ class Walk:
                 "likeliest": self.known.classes[shares[i].argmax()],
                 "told share": float(shares[i, self.known.labels[i]]), "likeliest share": float(shares[i].max()),
             }
-            for i in mislabelled(shares, self.known.labels)[:NAMED]
+            for i in mislabelled(shares, self.known.labels)
         ]  # fmt: skip
         why = f"{route.name} is kept: it is right for {_percent(rows[route.name])} of the labels that it was not told"
         if best != chosen:

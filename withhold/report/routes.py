@@ -8,6 +8,8 @@ from withhold.console import duration
 
 FILE = "learn.json"
 COLUMNS = ["route", "accuracy", "95 % interval", "calibration error", "minutes"]
+SHOWN = 10
+"""Items that look mislabelled, of all that learn.json has."""
 DOUBTED, NEXT = ["item", "told", "looks like"], ["item", "why"]
 TITLES = {
     "routes": "Routes, each asked for the labels that were held out",
@@ -34,7 +36,7 @@ def tables(learned: dict[str, Any]) -> dict[str, tuple[list[str], list[list[str]
     """By `TITLES`, columns and rows of the routes, of what looks mislabelled, and of what to label next."""
     doubted = [
         [row["item"], f"{row['told']} ({row['told share']:.0%})", f"{row['likeliest']} ({row['likeliest share']:.0%})"]
-        for row in learned.get("mislabelled", ())
+        for row in learned.get("mislabelled", ())[:SHOWN]
     ]
     following = [[row["item"], row["why"]] for row in learned.get("next", ())]
     routes = [cells(row) for row in learned.get("rows", ())]
