@@ -106,8 +106,9 @@ def wrong_labels(root: Path, minutes: float, seed: int) -> dict[str, Any]:
     wrong = rng.choice(ITEMS, round(FLIPPED * ITEMS), replace=False)
     labels[wrong] = (labels[wrong] + rng.integers(1, 10, len(wrong))) % 10
     with tempfile.TemporaryDirectory() as folder:
-        learn((samples.array, labels), encoder="convnet", minutes=minutes, seed=seed, out=Path(folder) / "run")
-        state = json.loads((Path(folder) / "run" / "learn.json").read_text())
+        out = Path(folder) / "run"
+        learn((samples.array, labels), encoder="convnet", minutes=minutes, seed=seed, out=out, report=print)
+        state = json.loads((out / "learn.json").read_text())
     named = [int(row["item"]) for row in state["mislabelled"]]
     hits = np.isin(named, wrong)
     return {

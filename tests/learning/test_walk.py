@@ -16,6 +16,7 @@ from withhold.contract import tiny
 from withhold.data.sounds import encode
 from withhold.errors import UsageError
 from withhold.learning import folds, walk
+from withhold.learning.given import Given
 
 
 def told(path, names, labels):
@@ -192,6 +193,13 @@ def test_the_kept_probabilities_have_the_temperature_of_the_held_out_ones(home):
     before = withhold.load("run/stages/start")
     if "regression" in kept:
         torch.testing.assert_close(run.method.head.weight * heat, before.method.head.weight)
+
+
+def test_images_are_as_large_as_the_minutes_bear(home, monkeypatch):
+    photographs(home)
+    monkeypatch.setattr(Given, "timed", lambda self, encoder, size: size**2 / 224**2)  # seconds
+    sizes = [Given("photos", None, "image", minutes, 0, {}).suited("efficientnet-lite0") for minutes in (9, 3, 1, 0.01)]
+    assert sizes == [224, 128, 96, 32]  # of sixty images: 60, 20, 11 and 1 s, of 108, 36, 12 and 0.1 s
 
 
 def test_what_makes_no_sense_is_said(home):

@@ -67,25 +67,28 @@ class Given:
         return {"encoder": encoder, "pretrained": pretrained, "size": size}
 
     def suited(self, encoder: str) -> int:
-        """The size of the published weights where the minutes bear it, else what suits the images: it is said."""
-        size = nets.published_size(encoder)
-        usual = suited_size(data.measure(self.source, self.kind).size, encoder, True)
-        if size <= usual or self.kind != "image":
-            return usual
+        """The largest size up to that of the published weights that the minutes bear: it is said."""
+        size = suited_size(data.measure(self.source, self.kind).size, encoder, True)
+        if self.kind != "image":
+            return size
+        count = len(data.load(self.source, size=size, whole=False))
+        sizes = {nets.published_size(encoder), size, *(smaller for smaller in defaults.SIZES if smaller < size)}
+        for size in sorted(sizes, reverse=True):
+            seconds = count * self.timed(encoder, size)
+            if seconds <= SHARE * 60 * self.minutes:
+                break
+        log.info("features of all at %s px take about %s: images are scaled to that", size, duration(seconds))
+        return size
+
+    def timed(self, encoder: str, size: int) -> float:
+        """The seconds that an encoder of images takes for one of a size."""
         network = nets.build(encoder, size=size, channels=3).eval().to(defaults.device())
         images = torch.rand(TIMED, 3, size, size, device=defaults.device())
         with torch.inference_mode():
             network(images[:1])
             began = time.perf_counter()
             network(images)
-        count = len(data.load(self.source, size=size, whole=False))
-        seconds = (time.perf_counter() - began) / TIMED * count
-        fits = seconds <= SHARE * 60 * self.minutes
-        log.info(
-            "features of all at %s px, which the published weights saw, take about %s: images are scaled to %s px",
-            size, duration(seconds), size if fits else usual,
-        )  # fmt: skip
-        return size if fits else usual
+        return (time.perf_counter() - began) / TIMED
 
     def train(self, method: str, *sources: Any, out: Path, start: dict[str, Any], **options: Any) -> Run:
         """A training of `method`, with those of the parameters that it takes."""
