@@ -206,6 +206,9 @@ def test_what_makes_no_sense_is_said(home):
     photographs(home)
     with pytest.raises(UsageError, match="None of finetune, simclr, uda takes a parameter 'tokns'"):
         withhold.learn("photos", labels="few.csv", tokns=3)
+    with pytest.raises(UsageError, match=r"no file of labels 'fwe\.csv'"):
+        withhold.learn("photos", labels="fwe.csv", encoder="convnet", out="run")
+    assert not (home / "run").exists()
     (home / "mine").mkdir()
     (home / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(UsageError, match="mine is not empty"):

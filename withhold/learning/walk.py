@@ -76,6 +76,7 @@ class Walk:
             start = self.learned(start, given.source)
         first = self.stage("start", lambda to: given.probe(to, start, given.labels))
         self.known = known = Known.of(given, first)
+        self.save()  # before that something may be wrong with the data or the labels, and nothing is to stay
         features, pace = routes.embedded(known, first, self.stages / "start.npy")
         numbers, counts = folds.counted(known.labels, known.owners)
         if counts.min() < folds.LEAST:
@@ -122,11 +123,9 @@ class Walk:
     def stage(self, name: str, make: Callable[[Path], Run]) -> Run:
         """The run called `name` among the stages, which is made where it is not there whole."""
         path = self.stages / name
-        if path.is_dir() and Run(path).finished:
+        if (path / "config.json").is_file() and Run(path).finished:
             return Run(path)
         shutil.rmtree(path, ignore_errors=True)
-        if not self.file.is_file():
-            self.save()
         return make(path)
 
     def plan(self, pace: float) -> str:
