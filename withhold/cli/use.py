@@ -221,7 +221,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print_table(columns, [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in table])
     if options.out:
         say(f"Wrote {files[0]}" if len(files) == 1 else f"Wrote {counted(len(files), 'file')} to {options.out}")
-    if run.names_classes and 0 < run.labels_told < FEW:
+    if run.names_classes and 0 < run.labels_told < FEW and "temperature" not in run.config:
         say(
             f"The training was told {counted(run.labels_told, 'label')}: probabilities from so few are not calibrated, "
             "and are mostly higher than the share of answers that is right."

@@ -22,7 +22,7 @@ from withhold.methods import Classifier, Encoder, Method
 from withhold.methods.answers import Answer
 from withhold.runs.build import build_encoder, build_method, kinds, load_streams
 from withhold.runs.embedder import Embedder, fill, named_file, utf8
-from withhold.runs.metadata import digest, stage
+from withhold.runs.metadata import describe, digest, stage, write_weights
 from withhold.runs.told import BEFORE, are_told, read_told, without_told
 from withhold.training import Row, defaults, findings
 from withhold.training.journal import read as read_journal
@@ -246,6 +246,13 @@ class Run(Embedder):
                     measured = {_measured(row) for row in rows}
                     older = [row for row in self.results() if _measured(row) not in measured]
                     write_json(path, {"results": older + rows})
+
+    def temper(self, temperature: float) -> None:
+        """Divide the scores of its classes by a temperature, for good, so that its probabilities are calibrated."""
+        cast(Classifier, self.method).temper(temperature)
+        self.config["temperature"] = temperature
+        write_json(self.folder / "config.json", self.config)
+        write_weights(self.folder / "method.safetensors", self.method, describe(self.config, self.cls, self.encoder))
 
     def apply(self, item: Any, **given: Answer) -> dict[str, Answer]:
         """What the method gives beyond embeddings of one item: named values; see `Method.apply_to`.
