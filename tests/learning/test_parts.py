@@ -126,9 +126,10 @@ def test_the_simpler_route_wins_a_tie():
     little, much = simple.copy(), simple.copy()
     little[:, 60:62], little[:, 0] = 1.0, 0.0  # two more are right, and one fewer
     much[:, 60:80] = 1.0
-    assert choose([simple, little]) == 0
-    assert choose([simple, little, much[:1]]) == 2  # of what has fewer repeats these are compared
-    assert choose([much, simple]) == 0
+    assert choose([simple, little], [0, 1]) == 0
+    assert choose([simple, little], [0, 0]) == 1  # of those that cost the same the better one
+    assert choose([simple, little, much[:1]], [0, 1, 2]) == 2  # of what has fewer repeats these are compared
+    assert choose([much, simple], [0, 1]) == 0
 
 
 def test_planted_wrong_labels_are_found():

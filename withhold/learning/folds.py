@@ -37,19 +37,21 @@ def interval(right: np.ndarray) -> tuple[float, float, float]:
     return float(mean), float(max(0.0, mean - reach)), float(min(1.0, mean + reach))
 
 
-def choose(right: Sequence[np.ndarray]) -> int:
-    """The place of the first route that is as good as the best one: the simplest, where they stand in that order.
+def choose(right: Sequence[np.ndarray], costs: Sequence[int]) -> int:
+    """The place of the cheapest route that is as good as the best one; of those that cost the same, of the best.
 
     As good is what is behind by no more than one standard error of the paired difference over the items, in the repeats
     that both have (Breiman, Friedman, Olshen & Stone, 1984, section 3.4.3).
 
     Args:
         right: of each route, what of the held-out items it named rightly [repeats, n].
+        costs: the rank of each route by what it takes.
     """
-    best = max(range(len(right)), key=lambda place: right[place].mean())
-    for place, other in enumerate(right[:best]):
-        shared = min(len(other), len(right[best]))
-        behind = right[best][:shared].mean(0) - other[:shared].mean(0)
-        if behind.mean() <= behind.std(ddof=1) / np.sqrt(len(behind)):
+    by_mean = sorted(range(len(right)), key=lambda place: -right[place].mean())
+    for cost in sorted(set(costs)):
+        place = next(place for place in by_mean if costs[place] == cost)
+        shared = min(len(right[place]), len(right[by_mean[0]]))
+        behind = right[by_mean[0]][:shared].mean(0) - right[place][:shared].mean(0)
+        if place == by_mean[0] or behind.mean() <= behind.std(ddof=1) / np.sqrt(len(behind)):
             return place
-    return best
+    return by_mean[0]

@@ -34,6 +34,7 @@ class Route:
 
     Args:
         name: what the table calls it.
+        cost: its rank among routes by what it takes: frozen features, what has learned without labels, what is trained.
         answer: which labelled items it may know, and which it is asked for -> the scores of these [m, k].
         seconds: that measuring it may take; beyond the first repeat of the folds, no other one is begun that would
             take more.
@@ -41,6 +42,7 @@ class Route:
     """
 
     name: str
+    cost: int
     answer: Callable[[np.ndarray, np.ndarray], Tensor]
     seconds: float
     keep: Callable[[Path], Run] | None = None
@@ -63,11 +65,11 @@ def raw(given: Given, known: Known, seconds: float) -> Route:
     labelled = known.samples.select(known.rows)
     features = kinds.of(given.kind).raw(labelled, known.samples)
     answer = _probe(given, features, torch.as_tensor(known.labels), len(known.classes))
-    return Route(f"{kinds.of(given.kind).control}, logistic regression", answer, seconds)
+    return Route(f"{kinds.of(given.kind).control}, logistic regression", 0, answer, seconds)
 
 
 def frozen(
-    given: Given, known: Known, features: Tensor, name: str, run: Run, start: dict, seconds: float
+    given: Given, known: Known, features: Tensor, name: str, cost: int, run: Run, start: dict, seconds: float
 ) -> list[Route]:
     """Frozen features of all items [N, d] with logistic regression, and with labels propagated first.
 
@@ -100,8 +102,8 @@ def frozen(
 
     simple = _probe(given, features[known.rows], labels, classes)
     return [
-        Route(f"{name}, logistic regression", simple, seconds, lambda to: Run(shutil.copytree(run.folder, to))),
-        Route(f"{name}, label propagation", answer, seconds, keep),
+        Route(f"{name}, logistic regression", cost, simple, seconds, lambda to: Run(shutil.copytree(run.folder, to))),
+        Route(f"{name}, label propagation", cost, answer, seconds, keep),
     ]
 
 
@@ -126,7 +128,7 @@ def trained(given: Given, known: Known, method: str, name: str, start: dict, min
         sources = (given.source, *[known.bare] * others)
         return given.train(method, *sources, out=folder, start=start, minutes=minutes, labels=given.labels)
 
-    return Route(name, answer, 0.0, keep)
+    return Route(name, 1 + len(registry.find(method).needs), answer, 0.0, keep)
 
 
 def embedded(known: Known, run: Run, path: Path) -> tuple[Tensor, float]:

@@ -92,7 +92,7 @@ class Walk:
         log.info("%s", self.plan(pace))
         name = "word vectors" if reads else "published features" if start["pretrained"] else "frozen features"
         few = SHARES["frozen"] * share
-        found = routes.frozen(given, known, features, name, first, start, few)
+        found = routes.frozen(given, known, features, name, 0, first, start, few)
         self.measure(routes.raw(given, known, few), *found)
         starts = {len(self.routes) - 2: start}
         if not reads and kind in WITHOUT_LABELS:
@@ -101,9 +101,9 @@ class Walk:
                 after = self.learned(start, known.bare)
                 second = self.stage("learned-start", lambda to: given.probe(to, after, given.labels))
                 after_it, _ = routes.embedded(known, second, self.stages / "learned.npy")
-                self.measure(*routes.frozen(given, known, after_it, f"features after {apart}", second, after, few))
+                self.measure(*routes.frozen(given, known, after_it, f"features after {apart}", 1, second, after, few))
                 starts[len(self.routes) - 2] = after
-        best = list(starts.values())[folds.choose([self.right(place) for place in starts])]
+        best = list(starts.values())[folds.choose([self.right(place) for place in starts], range(len(starts)))]
         for part, method in (("finetune", "finetune"), ("all", FROM_ALL.get(kind))):
             times = 1 + len(self.drawn[0])
             count = len(known.rows) if part == "finetune" else len(known.samples)
@@ -193,7 +193,8 @@ class Walk:
         """Keep the route that is now to be preferred, trained on all labels, if it is another one than before."""
         able = [place for place, route in enumerate(self.routes) if route.keep is not None]
         best = max(able, key=lambda place: self.right(place).mean())
-        chosen = able[folds.choose([self.right(place) for place in able])]
+        costs = [self.routes[place].cost for place in able]
+        chosen = able[folds.choose([self.right(place) for place in able], costs)]
         route, rows = self.routes[chosen], {row["route"]: row for row in self.state["rows"]}
         if route.name != self.state["kept"] and route.keep is not None:
             self.install(route.keep, rows[route.name]["temperature"])

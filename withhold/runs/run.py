@@ -21,10 +21,11 @@ from withhold.files import holding, write_json
 from withhold.methods import Classifier, Encoder, Method
 from withhold.methods.answers import Answer
 from withhold.runs.build import build_encoder, build_method, kinds, load_streams
+from withhold.runs.doctor import examine
 from withhold.runs.embedder import Embedder, fill, named_file, utf8
 from withhold.runs.metadata import describe, digest, stage, write_weights
 from withhold.runs.told import BEFORE, are_told, read_told, without_told
-from withhold.training import Row, defaults, findings
+from withhold.training import Row, defaults
 from withhold.training.journal import read as read_journal
 
 log = logging.getLogger("withhold")
@@ -276,34 +277,7 @@ class Run(Embedder):
 
     def doctor(self) -> list[str]:
         """What is wrong with this run, one sentence each with its remedy; none when all is well."""
-        remedies = {
-            "precision": self.config["training"]["precision"] != "32-true",
-            "accumulate": self.config["training"]["accumulate"] > 1,
-            "batch_size": self.config["training"]["batch_size"] < defaults.SMALL,
-            "size": "size" in self.config["decoding"] and "start" not in self.config["encoder"],
-        }
-        found = findings(
-            self.rows(), method=self.config["method"], takes=[name for name, can in remedies.items() if can],
-            began=self.config.get("began"), taught=self.labels_told > 0,
-            frozen=self.frozen,
-        )  # fmt: skip
-        kept = self.config.get("outcome", {}).get("kept")
-        if kept is not None:
-            found.append(f"The encoder became worse after step {kept:,}, whose weights are kept: lower --encoder-lr.")
-        for name, rows in evaluation.by_data(self.results()).items():
-            linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}
-            for control, network, remedy in (
-                ("untrained", "an untrained one", "train longer, on more data, or otherwise"),
-                ("start", "the one that it went on from", "that one is enough, frozen as it is"),
-            ):
-                if linear.get("trained", 1.0) <= linear.get(control, 0.0) and not (self.frozen and control == "start"):
-                    found.append(
-                        f"A linear probe on {name} is right for {linear['trained']:.1%} with this encoder and for "
-                        f"{linear[control]:.1%} with {network}: {remedy}."
-                    )
-        if not self.finished:
-            found.append("The training has not come to its end: go on with --resume.")
-        return found
+        return examine(self)
 
 
 def _measured(row: dict[str, Any]) -> tuple[Any, ...]:
