@@ -426,6 +426,16 @@ def starts() -> str:
     return table(header, cells)
 
 
+def catching_up() -> str:
+    """Accuracy with all labels against the length of the training, fine-tuned and from scratch."""
+    found: dict[float, dict[str, str]] = {}
+    for claim, _ in measured("catching-up"):
+        found.setdefault(claim.epochs, {})["fine-tuned" if claim.start else "from scratch"] = percent(answered(claim))
+    columns = ["from scratch", "fine-tuned"]
+    rows = [[f"{epochs:g}", *(cells.get(name, "") for name in columns)] for epochs, cells in sorted(found.items())]
+    return table(["epochs", "from scratch", "fine-tuned after `simclr`"], rows)
+
+
 def domains() -> str:
     """Accuracy in the target domain."""
     cells = []
@@ -492,7 +502,7 @@ PARTS = {
     for part in (
         methods, cards, encoders, published, words, speeds, memory, training, steps, videos, sounds, hearing, search,
         order, tracking, frames, crossmodal, localization, masked, topics, translation, drawings, restoration, clusters,
-        fewlabels, augmentation, episodes, starts, label, domains, retrieval, anomaly, keypoints, affinity,
+        fewlabels, augmentation, episodes, starts, catching_up, label, domains, retrieval, anomaly, keypoints, affinity,
     )
 }  # fmt: skip
 
