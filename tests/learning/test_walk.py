@@ -106,6 +106,15 @@ def test_images_go_up_the_whole_ladder(home, monkeypatch, capsys):
         withhold.learn("photos", labels="few.csv", encoder="convnet", minutes=3, out="run")
 
 
+def test_a_run_by_propagated_labels_keeps_them(home, monkeypatch):
+    photographs(home)
+    monkeypatch.setattr(folds, "choose", lambda right, costs: len(right) - 1)  # the last of the frozen ones
+    learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run")
+    assert state()["kept"].endswith("label propagation")
+    (streams,) = withhold.load("run").streams()
+    assert (streams.labels >= 0).sum() > 16
+
+
 def test_texts_begin_with_word_vectors(home):
     texts(home)
     learn("texts", "--labels", "few.csv", "--minutes", "0.05", "--out", "run", "tokens=32")

@@ -68,11 +68,12 @@ class Given:
 
     def suited(self, encoder: str) -> int:
         """The largest size up to that of the published weights that the minutes bear: it is said."""
-        size = suited_size(data.measure(self.source, self.kind).size, encoder, True)
+        measured, published = data.measure(self.source, self.kind).size, nets.published_size(encoder)
         if self.kind != "image":
-            return size
+            return suited_size(measured, encoder, True)
+        size = defaults.size(measured, defaults.device(), published)
         count = len(data.load(self.source, size=size, whole=False))
-        sizes = {nets.published_size(encoder), size, *(smaller for smaller in defaults.SIZES if smaller < size)}
+        sizes = {published, size, *(smaller for smaller in defaults.SIZES if smaller < size)}
         for size in sorted(sizes, reverse=True):
             seconds = count * self.timed(encoder, size)
             if seconds <= SHARE * 60 * self.minutes:

@@ -1,11 +1,12 @@
 """Routes from a few labels to a classifier: how each answers for items that it was not told, and how it is kept."""
 
+import contextlib
 import csv
 import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def frozen(
     """
     classes, labels = len(known.classes), torch.as_tensor(known.labels)
     graph = propagation.graph(features)
-    propagated = run.folder.parent.parent / f"{run.folder.name}-propagated.csv"
+    propagated = run.folder.parent / f"{run.folder.name}-propagated.csv"
 
     def answer(told: np.ndarray, asked: np.ndarray) -> Tensor:
         found = propagation.propagate(graph, known.rows[told], known.labels[told], classes)
@@ -94,7 +95,8 @@ def frozen(
         with open(propagated, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = zip(known.samples.names, found, strict=True)
             csv.writer(file).writerows([("path", "label"), *((name, known.classes[i]) for name, i in rows if i >= 0)])
-        kept = given.probe(folder, start, str(propagated))
+        with _quiet():
+            kept = given.probe(folder, start, str(propagated))
         # Of what it was told, the rest are its own guesses: these may be measured on.
         told = {"labelled": known.samples.select(known.rows)}
         write_told(folder, find_told(kept.cls.needs, told, kept.encoder.kind, None))
@@ -114,13 +116,9 @@ def trained(given: Given, known: Known, method: str, name: str, start: dict, min
     def answer(told: np.ndarray, asked: np.ndarray) -> Tensor:
         rest = [known.samples.with_labels(np.full(len(known.samples), -1), ())] * others
         labelled = known.samples.select(known.rows[told])
-        level = log.level
         with tempfile.TemporaryDirectory(dir=scratch) as place:
-            log.setLevel(logging.WARNING)  # what is to be said of the data was said when all of them were loaded
-            try:
+            with _quiet():
                 run = given.train(method, labelled, *rest, out=Path(place) / "run", start=start, minutes=minutes)
-            finally:
-                log.setLevel(level)
             asking = known.samples.select(known.rows[asked])
             return evaluation.scores(run.method, asking, device=defaults.device())  # type: ignore[arg-type]
 
@@ -147,6 +145,17 @@ def _probe(given: Given, features: Tensor, labels: Tensor, classes: int) -> Call
         return logistic.head(features[told], labels[told], classes, _rng(given))(features[asked])
 
     return answer
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Say nothing of the data: what is to be said of them was said when all of them were loaded."""
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _rng(given: Given) -> torch.Generator:
