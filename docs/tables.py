@@ -424,6 +424,16 @@ def domains() -> str:
     return table(header, cells)
 
 
+def generalization() -> str:
+    """Accuracy in the domain that was left out."""
+    cells = [
+        [claim.data[1], f"`{claim.encoder}`", str(claim.seed), f"{claim.epochs:g}", *map(percent, map(answered, rows))]
+        for claim, _ in measured("generalization")
+        for rows in [(*claim.controls, claim)]
+    ]
+    return table(["left out", "encoder", "seed", "epochs", "no puzzles", "`jigen`"], cells)
+
+
 def retrieval() -> str:
     """Mean average precision of each pooling, plain and whitened."""
     cells = []
@@ -479,7 +489,7 @@ PARTS = {
     for part in (
         methods, cards, encoders, published, words, speeds, memory, training, steps, videos, sounds, hearing, search,
         order, tracking, frames, crossmodal, localization, masked, topics, translation, drawings, restoration, clusters,
-        fewlabels, augmentation, episodes, starts, domains, retrieval, anomaly, keypoints, affinity,
+        fewlabels, augmentation, episodes, starts, domains, generalization, retrieval, anomaly, keypoints, affinity,
     )
 }  # fmt: skip
 

@@ -173,6 +173,15 @@ def _domain(root: Path, name: str, part: str) -> Samples:
     return data.load((blended.astype(np.uint8), digits.labels), size=28, channels=3)
 
 
+def other_domain(at: Place, left_out: str, size: int = 64) -> Split:
+    """The domains of PACS but one, to learn from; and that one, to be measured on."""
+    paths = sorted((at.root / "pacs").glob("*.parquet"))
+    known = data.Several(path for path in paths if path.stem != left_out)
+    train = data.load(known, size=size, channels=3, parts=("label", "domain"))
+    test = data.load(at.root / "pacs" / f"{left_out}.parquet", size=size, channels=3)
+    return Split((train,), train, test)
+
+
 def two_hands(at: Place) -> Split:
     """MNIST and as many of it as USPS has; to be measured on, the test images of both.
 

@@ -99,6 +99,18 @@ def domains() -> list[Claim]:
     return claims
 
 
+def generalization() -> list[Claim]:
+    """PACS, each domain left out in turn; beside what learns from the others without puzzles."""
+    found = []
+    for domain in ("art_painting", "cartoon", "photo", "sketch"):
+        row = partial(Claim, "generalization", method="jigen", protocols=("classifier",))
+        small = row(data=("other_domain", domain), encoder="convnet", epochs=40)
+        published = {"pretrained": True}
+        large = row(data=("other_domain", domain, 96), encoder="efficientnet-lite0", epochs=5, settings=published)
+        found += [replace(claim, controls=(labels_alone(claim),)) for claim in (small, large)]
+    return found
+
+
 def retrieval() -> list[Claim]:
     """Every image of one half asks for the others of its class; the other half teaches, without labels."""
     names = ("omniglot", "pacs")
@@ -224,8 +236,8 @@ def restorations() -> list[Claim]:
 
 
 CLAIMS = [
-    *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *retrieval(), *episodes(),
-    *anomalies(), *keypoints(), *affinity(), *videos(), *sounds(), *texts(), *translation(), *drawings(),
+    *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *generalization(), *retrieval(),
+    *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(), *sounds(), *texts(), *translation(), *drawings(),
     *restorations(), *starts(), *from_published(), *pretext_starts(), *text_starts(texts()[-1]),
     *video_starts(*videos()[:2]), *sound_starts(), *long_starts(),
 ]  # fmt: skip
