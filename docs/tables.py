@@ -434,6 +434,23 @@ def generalization() -> str:
     return table(["left out", "encoder", "seed", "epochs", "no puzzles", "`jigen`"], cells)
 
 
+def tasks() -> str:
+    """What each column is worth to networks of all columns, and to one of its own."""
+    cells = []
+    for claim, found in measured("tasks"):
+        alone = {row["column"]: row for other in claim.controls if len(other.data) > 2
+                 for row in result(other.name)["results"] if row["by"] == "answers"}  # fmt: skip
+        by = values(beside(claim), "encoder", "column", "by")
+        for column, metric in {row["column"]: row["metric"] for row in found["results"]}.items():
+            of = ("trained", column, "answers"), ("untrained", column, "features"), ("pixels", column, "features")
+            own = percent(alone[column]["value"] if column in alone else None)
+            said, fresh, raw = (percent(by.get(each)) for each in of)
+            balance = claim.settings.get("balance", "fixed")
+            cells.append([claim.data[1], f"`{balance}`", f"{claim.epochs:g}", column, metric, said, own, fresh, raw])
+    header = ["data", "balance", "epochs", "column", "metric", "all in one", "one each", "untrained", "pixels"]
+    return table(header, cells)
+
+
 def retrieval() -> str:
     """Mean average precision of each pooling, plain and whitened."""
     cells = []
@@ -489,7 +506,8 @@ PARTS = {
     for part in (
         methods, cards, encoders, published, words, speeds, memory, training, steps, videos, sounds, hearing, search,
         order, tracking, frames, crossmodal, localization, masked, topics, translation, drawings, restoration, clusters,
-        fewlabels, augmentation, episodes, starts, domains, generalization, retrieval, anomaly, keypoints, affinity,
+        fewlabels, augmentation, episodes, starts, domains, generalization, tasks, retrieval, anomaly, keypoints,
+        affinity,
     )
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ import torch
 from claims import figures as drawn
 from claims.moving_mnist import clips
 from PIL import Image
+from scipy.ndimage import distance_transform_edt, maximum_filter
 
 from withhold import data
 from withhold.data import Samples
@@ -180,6 +181,44 @@ def other_domain(at: Place, left_out: str, size: int = 64) -> Split:
     train = data.load(known, size=size, channels=3, parts=("label", "domain"))
     test = data.load(at.root / "pacs" / f"{left_out}.parquet", size=size, channels=3)
     return Split((train,), train, test)
+
+
+def columns(at: Place, name: str, *chosen: str) -> Split:
+    """Items with what else is known of them: of PACS class and domain, of MNIST class, thickness and slant.
+
+    A fifth of PACS is to be measured on.
+
+    Args:
+        chosen: the columns, all by default.
+    """
+    if name == "pacs":
+        paths = sorted((at.root / "pacs").glob("*.parquet"))
+        whole = data.load(data.Several(paths), size=64, channels=3, parts=("label", "domain"))
+        names = tuple(path.stem for path in paths)
+        parts = [(part, {"domain": Target(part.parts["domain"].values, names)}) for part in whole.split(0.2, at.seed)]
+    else:
+        parts = [(part, _shape(part.array[..., 0])) for part in (images(at, name).train, images(at, name).test)]
+    for part, targets in parts:
+        found = {"class": Target(np.asarray(part.labels), part.classes), **targets}
+        part.give("targets", {column: found[column] for column in chosen or found})
+    (train, _), (test, _) = parts
+    return Split((train,), train, test)
+
+
+def _shape(digits: np.ndarray) -> dict[str, Target]:
+    """Digits [n, h, w] -> how thick their lines are in pixels, and how far they lean to the right in degrees.
+
+    Thickness is twice the mean distance to the background along the middle of lines (Morpho-MNIST: Castro et al., JMLR
+    2019); slant is that of the axis that the second moments give.
+    """
+    thick, slant = [], []
+    for digit in digits / 255.0:
+        distance = distance_transform_edt(np.pad(digit > 0.5, 1))
+        middle = (distance > 0) & (distance == maximum_filter(distance, 3))
+        thick.append(2 * distance[middle].mean() if middle.any() else np.nan)
+        y, x = (axis - np.average(axis, weights=digit) for axis in np.indices(digit.shape))
+        slant.append(np.degrees(np.arctan2(-(digit * x * y).sum(), (digit * y * y).sum())))
+    return {name: Target(np.array(each, dtype=np.float32)) for name, each in (("thickness", thick), ("slant", slant))}
 
 
 def two_hands(at: Place) -> Split:

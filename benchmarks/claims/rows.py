@@ -111,6 +111,19 @@ def generalization() -> list[Claim]:
     return found
 
 
+def tasks() -> list[Claim]:
+    """One network for all columns, by each way to balance them, beside one for each, which together cost as much."""
+    found = []
+    for name, columns, epochs in (("pacs", ("class", "domain"), 40), ("mnist", ("class", "thickness", "slant"), 3)):
+        row = Claim("tasks", ("columns", name), "multitask", "convnet", epochs, protocols=("columns",))
+        alone = tuple(
+            replace(row, data=(*row.data, column), epochs=round(epochs / len(columns), 2)) for column in columns
+        )
+        ways = [replace(row, settings={"balance": way}) for way in ("uncertainty", "gradnorm", "pcgrad")]
+        found += [replace(beside_controls(row), controls=(*beside_controls(row).controls, *alone)), *ways]
+    return found
+
+
 def retrieval() -> list[Claim]:
     """Every image of one half asks for the others of its class; the other half teaches, without labels."""
     names = ("omniglot", "pacs")
@@ -236,10 +249,10 @@ def restorations() -> list[Claim]:
 
 
 CLAIMS = [
-    *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *generalization(), *retrieval(),
-    *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(), *sounds(), *texts(), *translation(), *drawings(),
-    *restorations(), *starts(), *from_published(), *pretext_starts(), *text_starts(texts()[-1]),
-    *video_starts(*videos()[:2]), *sound_starts(), *long_starts(),
+    *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *generalization(), *tasks(),
+    *retrieval(), *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(), *sounds(), *texts(),
+    *translation(), *drawings(), *restorations(), *starts(), *from_published(), *pretext_starts(),
+    *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *sound_starts(), *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""
