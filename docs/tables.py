@@ -317,6 +317,24 @@ def translation() -> str:
     return table(["seed", *shown, "cycle error"], cells)
 
 
+def refinement() -> str:
+    """How many real digits are read after simulated ones, and how many refined ones stay what they were."""
+    cells = []
+    for claim, found in measured("refinement"):
+        of = (
+            ("real", "as they are"),
+            ("real", "refined"),
+            ("real", "real"),
+            ("as they are", "real"),
+            ("refined", "real"),
+        )
+        scores = [percent(found[f"{asked} read by who learned from {known}"]) for asked, known in of]
+        weight = str(found["parameters"]["weight"])
+        cells.append([weight, f"{claim.epochs:g}", str(claim.seed), f"{found['change']:.2f}", *scores])
+    header = ["weight", "epochs", "seed", "change", "real, after simulated", "real, after refined", "real, after real"]
+    return table([*header, "simulated, after real", "refined, after real"], cells)
+
+
 def drawings() -> str:
     """What an image costs in nats."""
     shown = ("bound", "image", "code", "closer bound", "mean image")
@@ -505,9 +523,9 @@ PARTS = {
     part.__name__: part
     for part in (
         methods, cards, encoders, published, words, speeds, memory, training, steps, videos, sounds, hearing, search,
-        order, tracking, frames, crossmodal, localization, masked, topics, translation, drawings, restoration, clusters,
-        fewlabels, augmentation, episodes, starts, domains, generalization, tasks, retrieval, anomaly, keypoints,
-        affinity,
+        order, tracking, frames, crossmodal, localization, masked, topics, translation, refinement, drawings,
+        restoration, clusters, fewlabels, augmentation, episodes, starts, domains, generalization, tasks, retrieval,
+        anomaly, keypoints, affinity,
     )
 }  # fmt: skip
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pyarrow.parquet
 import torch
 from claims import figures as drawn
 from claims.moving_mnist import clips
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import distance_transform_edt, maximum_filter
 
 from withhold import data
@@ -236,6 +237,26 @@ def two_hands(at: Place) -> Split:
     (mnist, usps), test = found
     some = torch.randperm(len(mnist), generator=torch.Generator().manual_seed(0))[: len(usps)]
     return Split((mnist.select(some), usps), test=test, settings={"flip": 0.0})
+
+
+TYPEFACES = r"DejaVu(Sans|SansMono|Serif)(-|$)|STIXGeneral|cm(r|b|ss|tt)10"
+"""Of Matplotlib's fonts those that have digits of one size."""
+
+
+def printed_digits(at: Place) -> Split:
+    """10,000 digits printed in the fonts that Matplotlib carries, and MNIST without its labels; its test images."""
+    count = at.some(10_000)
+    rng, folder = np.random.default_rng(at.seed), Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    fonts = [path for path in sorted(folder.glob("*.ttf")) if re.match(TYPEFACES, path.stem)]
+    labels, images = rng.integers(10, size=count), []
+    for label in labels:
+        font = ImageFont.truetype(fonts[rng.integers(len(fonts))], round(96 * rng.uniform(0.9, 1.15)))
+        page = Image.new("L", (112, 112))
+        ImageDraw.Draw(page).text(tuple(rng.uniform(50, 62, 2)), str(label), 255, font, anchor="mm")
+        images.append(page.rotate(rng.uniform(-15, 15), Image.Resampling.BILINEAR).resize((28, 28)))
+    printed = data.load((np.stack(images), labels), size=28, channels=1)
+    train, test = (data.load(f"{at.root / 'mnist'}::{part}", size=28, channels=1) for part in ("train", "test"))
+    return Split((printed, train), printed, test)
 
 
 def halves(at: Place, name: str) -> Split:

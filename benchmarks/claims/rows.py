@@ -236,6 +236,12 @@ def translation() -> list[Claim]:
     return [Claim("translation", ("two_hands",), "cyclegan", "convnet", 6, measures=("read_by_another",))]
 
 
+def refinement() -> list[Claim]:
+    """Printed digits, refined until they look written, and what is learned from them; by how much they may change."""
+    row = Claim("refinement", ("printed_digits",), "simgan", "convnet", 2, measures=("taught_by_refined",))
+    return [row, *(replace(row, settings={"weight": weight}) for weight in (1.0, 20.0))]
+
+
 def drawings() -> list[Claim]:
     """Clothes whose codes follow a prior, from which others are drawn: what an image costs in nats."""
     row = Claim("drawings", ("images", "fashion-mnist", 28), "variational_autoencoder", "convnet", 5)
@@ -251,7 +257,7 @@ def restorations() -> list[Claim]:
 CLAIMS = [
     *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *generalization(), *tasks(),
     *retrieval(), *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(), *sounds(), *texts(),
-    *translation(), *drawings(), *restorations(), *starts(), *from_published(), *pretext_starts(),
+    *translation(), *refinement(), *drawings(), *restorations(), *starts(), *from_published(), *pretext_starts(),
     *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *sound_starts(), *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}

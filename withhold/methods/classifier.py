@@ -17,6 +17,8 @@ MOST = 5000
 """Windows that a head is fitted to before the training."""
 LEAST_RAMP = 2500
 """Steps that a weight takes to rise, however short the training: about five epochs of CIFAR-10, as mean teacher's."""
+LEAST_RAMP = 2500
+"""Steps that a weight takes to rise, however short the training: about five epochs of CIFAR-10, as mean teacher's."""
 
 
 class Classifier(Method):
