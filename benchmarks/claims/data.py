@@ -256,7 +256,7 @@ def printed_digits(at: Place) -> Split:
         images.append(page.rotate(rng.uniform(-15, 15), Image.Resampling.BILINEAR).resize((28, 28)))
     printed = data.load((np.stack(images), labels), size=28, channels=1)
     train, test = (data.load(f"{at.root / 'mnist'}::{part}", size=28, channels=1) for part in ("train", "test"))
-    return Split((printed, train), printed, test)
+    return Split((printed, train), printed, test, {"size": 28})
 
 
 def halves(at: Place, name: str) -> Split:

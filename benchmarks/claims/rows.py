@@ -238,7 +238,7 @@ def translation() -> list[Claim]:
 
 def refinement() -> list[Claim]:
     """Printed digits, refined until they look written, and what is learned from them; by how much they may change."""
-    row = Claim("refinement", ("printed_digits",), "simgan", "convnet", 2, measures=("taught_by_refined",))
+    row = Claim("refinement", ("printed_digits",), "simgan", "convnet", 1.5, measures=("taught_by_refined",))
     return [row, *(replace(row, settings={"weight": weight}) for weight in (1.0, 20.0))]
 
 
