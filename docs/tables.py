@@ -353,6 +353,18 @@ def restoration() -> str:
     return table(["restored by", "dirt", "rain", "clean"], list(cells.values()))
 
 
+def label() -> str:
+    """Accuracy against labels by what chose them, and how far the curve is above that of random labels."""
+    found = result("label")
+    cells = []
+    for name, rows in found["rows"].items():
+        for row in sorted(rows, key=lambda row: -row["ahead"]):
+            means = [sum(column) / len(column) for column in zip(*row["accuracy"], strict=True)]
+            ahead = "" if row["strategy"] == "random" else percent(row["ahead"], row["deviation"])
+            cells.append([name, f"`{row['strategy']}`", *map(percent, means), ahead])
+    return table(["data", "strategy", *map(str, found["counts"]), "ahead of random"], cells)
+
+
 def answered(claim: Claim) -> float | None:
     """How many test items are named rightly by what was trained, where it was."""
     rows = result(claim.name).get("results", ())
@@ -380,12 +392,13 @@ def fewlabels() -> str:
         counted = [answered(control) for control in others if control.method == "tfidf"]
         scores = [percent(score) for score in (answered(claim), answered(alone), *(counted or [None]))]
         words = (claim.method, *(f"{key}={to}".removesuffix(".0") for key, to in claim.settings.items()))
+        began = f"`{claim.start.method}`" if claim.start else "fresh"
         cells.append([
-            f"`{claim.data[1]}`", str(claim.data[2]), f"`{' '.join(words)}`", str(claim.seed), f"{claim.epochs:g}",
-            *scores, f"{found['training_cpu_minutes']:.0f}",
+            f"`{claim.data[1]}`", str(claim.data[2]), f"`{' '.join(words)}`", began, str(claim.seed),
+            f"{claim.epochs:g}", *scores, f"{found['training_cpu_minutes']:.0f}",
         ])  # fmt: skip
-    header = ["data", "labels", "method", "seed", "epochs", "with the rest", "labels alone", "TF-IDF", "CPU minutes"]
-    return table(header, cells)
+    header = ["data", "labels", "method", "start", "seed", "epochs"]
+    return table([*header, "with the rest", "labels alone", "TF-IDF", "CPU minutes"], cells)
 
 
 def augmentation() -> str:
@@ -429,6 +442,16 @@ def starts() -> str:
     cells.sort(key=lambda row: (row[0], row[1].zfill(5), -float(row[5])))
     header = ["data", "labels", "encoder", "start", "on top", "answers", "linear probe", "CPU minutes"]
     return table(header, cells)
+
+
+def catching_up() -> str:
+    """Accuracy with all labels against the length of the training, fine-tuned and from scratch."""
+    found: dict[float, dict[str, str]] = {}
+    for claim, _ in measured("catching-up"):
+        found.setdefault(claim.epochs, {})["fine-tuned" if claim.start else "from scratch"] = percent(answered(claim))
+    columns = ["from scratch", "fine-tuned"]
+    rows = [[f"{epochs:g}", *(cells.get(name, "") for name in columns)] for epochs, cells in sorted(found.items())]
+    return table(["epochs", "from scratch", "fine-tuned after `simclr`"], rows)
 
 
 def domains() -> str:
@@ -524,8 +547,8 @@ PARTS = {
     for part in (
         methods, cards, encoders, published, words, speeds, memory, training, steps, videos, sounds, hearing, search,
         order, tracking, frames, crossmodal, localization, masked, topics, translation, refinement, drawings,
-        restoration, clusters, fewlabels, augmentation, episodes, starts, domains, generalization, tasks, retrieval,
-        anomaly, keypoints, affinity,
+        restoration, clusters, fewlabels, augmentation, episodes, starts, catching_up, label, domains, generalization,
+        tasks, retrieval, anomaly, keypoints, affinity,
     )
 }  # fmt: skip
 

@@ -116,3 +116,11 @@ def test_aligned_answers_are_scaled_class_by_class():
         assert found == pytest.approx([share / sum(scaled) for share in scaled], rel=1e-5)
     torch.testing.assert_close(losses.align(answers, wanted, wanted), answers)
     assert losses.align(answers, torch.tensor([0.0, 0.5, 0.5]), wanted).isfinite().all()
+
+
+def test_entropy_is_scipys_and_has_a_finite_gradient_where_an_answer_is_utterly_sure():
+    scores = torch.tensor([[1.0, 2.0, 3.0], [200.0, 0.0, 1.0]], requires_grad=True)
+    found = losses.entropy(scores)
+    assert found.tolist() == pytest.approx(stats.entropy(scores.detach().softmax(1).numpy(), axis=1).tolist(), abs=1e-6)
+    found.sum().backward()
+    assert scores.grad.isfinite().all()

@@ -29,7 +29,7 @@ def test_loss_is_cross_entropy_of_labels_and_of_sure_guesses_over_all():
     guessed = -(math.log(said[2][0]) + math.log(said[4][2])) / 3  # 0.9 and 0.98 of the three are sure
     terms = make(weight=2.0, confidence=0.9).loss(SCORES, (LABELS, ANSWERS, None))
     assert terms["loss"].item() == pytest.approx(supervised + 2 * guessed, rel=1e-5)
-    assert terms["sure"].item() == pytest.approx(2 / 3)
+    assert terms["counted"].item() == pytest.approx(2 / 3)
 
 
 def test_what_is_not_sure_teaches_nothing_and_only_the_strong_view_learns():
@@ -45,8 +45,8 @@ def test_what_is_not_sure_teaches_nothing_and_only_the_strong_view_learns():
 def test_more_and_more_guesses_come_to_count_and_they_are_right():
     method, given = make(flip=0.0), streams()
     first, *_, last = overfit(method, given, seeds=range(80))
-    assert first["sure"] == 0
-    assert last["sure"] > 0.5
+    assert first["counted"] == 0
+    assert last["counted"] > 0.5
     assert last["supervised"] < 0.5 * first["supervised"]
     new, labels = tinted_images(20, seed=2)
     assert (method.eval().classify(new / 255).argmax(1) == labels).float().mean() > 0.9

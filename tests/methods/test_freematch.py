@@ -47,10 +47,10 @@ def test_loss_is_cross_entropy_of_labels_of_sure_guesses_and_the_fairness_term()
     fairness = -sum(u / sum(usual) * math.log(b / sum(batch)) for u, b in zip(usual, batch, strict=True))
     terms = method.loss(SCORES, (LABELS, ANSWERS, None))
     assert terms["supervised"].item() == pytest.approx(supervised, rel=1e-5)
-    assert terms["consistency"].item() == pytest.approx(guessed, rel=1e-5)
+    assert terms["unsupervised"].item() == pytest.approx(guessed, rel=1e-5)
     assert terms["fairness"].item() == pytest.approx(fairness, rel=1e-5)
     assert terms["loss"].item() == pytest.approx(supervised + 2 * guessed + 0.5 * fairness, rel=1e-5)
-    assert terms["sure"].item() == pytest.approx(3 / 4)
+    assert terms["counted"].item() == pytest.approx(3 / 4)
 
 
 def test_fairness_counts_in_relation_to_how_often_a_class_is_the_likeliest():
@@ -102,7 +102,7 @@ def test_averages_follow_the_answers_after_each_step_and_are_kept():
 def test_all_count_at_first_and_the_threshold_rises_with_what_is_learned():
     method, given = make(flip=0.0, memory=0.9), streams()
     first, *_, last = overfit(method, given, seeds=range(60))
-    assert first["sure"] == 1
+    assert first["counted"] == 1
     assert method.sureness > 0.6
     assert last["supervised"] < 0.5 * first["supervised"]
     new, labels = tinted_images(20, seed=2)

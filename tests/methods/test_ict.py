@@ -25,7 +25,7 @@ def shares(n, seed=0):
 
 
 def test_loss_is_the_cross_entropy_of_mixed_labels_and_the_squared_error_of_mixed_answers():
-    method, labels, guesses, scores = make(weight=6.0, ramp=0.4), shares(2), shares(4, 1), shares(6, 2).log() * 3
+    method, labels, guesses, scores = make(weight=6.0), shares(2), shares(4, 1), shares(6, 2).log() * 3
     method.progress = 0.1
     said = scores.softmax(1).tolist()
     named = sum(-q * math.log(p) for row, true in zip(said[:2], labels.tolist(), strict=True)
@@ -87,7 +87,7 @@ def test_unlabelled_images_are_named_after_a_few_steps():
     assert (method.eval().classify(new / 255).argmax(1) == labels).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"ramp": 0.0}, {"alpha": 0.0}])
+@pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"alpha": 0.0}])
 def test_a_value_out_of_range_is_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         make(**wrong)

@@ -23,8 +23,8 @@ def answers_and_scores(n, seed=0):
 
 
 def test_loss_is_cross_entropy_of_labels_and_squared_difference_of_all_answers():
-    method = make(weight=7.0, ramp=50)
-    method.steps = 25
+    method = make(weight=7.0)
+    method.progress = 0.4
     labels, (answers, scores) = torch.tensor([2, 0]), answers_and_scores(5)
     named = [-math.log(row[label]) for row, label in zip(scores.softmax(1).tolist(), labels.tolist(), strict=False)]
     squares = [
@@ -37,18 +37,18 @@ def test_loss_is_cross_entropy_of_labels_and_squared_difference_of_all_answers()
 
 
 def test_consistency_hardly_counts_at_first_and_fully_after_the_ramp():
-    method, (answers, scores) = make(weight=10.0, ramp=50), answers_and_scores(5)
+    method, (answers, scores) = make(weight=10.0), answers_and_scores(5)
     parts = []
-    for method.steps in (0, 50, 51):
+    for method.progress in (0.0, 0.8, 0.9):
         terms = method.loss(scores, (torch.tensor([2, 0]), answers, None))
-        parts.append(((terms["loss"] - terms["supervised"]) / terms["consistency"]).item())
+        parts.append(((terms["loss"] - terms["supervised"]) / terms["unsupervised"]).item())
     assert parts == pytest.approx([10 * math.exp(-5), 10, 10], rel=1e-3)
 
 
 def test_trivial_is_what_the_best_constant_answers_cost():
     """A constant for the labelled images, which balanced classes make log k, and one for all beside the teacher."""
-    method, (answers, _) = make(weight=20.0, ramp=1), answers_and_scores(60)
-    method.steps = 1
+    method, (answers, _) = make(weight=20.0), answers_and_scores(60)
+    method.progress = 1.0
     labels = torch.arange(3).repeat(20)
     constants = [
         torch.tensor([a, b, 1 - a - b]) for a in torch.linspace(0, 1, 40) for b in torch.linspace(0, 1 - a, 40)
@@ -83,8 +83,8 @@ def test_views_are_noisy():
 
 
 def test_only_the_student_takes_a_gradient_and_from_unlabelled_images_too():
-    method = make(weight=1.0, ramp=1)
-    method.steps = 1
+    method = make(weight=1.0)
+    method.progress = 1.0
     seen, withheld = method.hide(streams())
     scores = method.predict(seen)
     scores.retain_grad()
@@ -95,14 +95,15 @@ def test_only_the_student_takes_a_gradient_and_from_unlabelled_images_too():
 
 
 def test_without_weight_it_is_plain_supervision():
-    method = make(weight=0.0, ramp=1)
-    method.steps = 1
+    method = make(weight=0.0)
+    method.progress = 1.0
     terms = method(streams())
     assert terms["loss"] == terms["supervised"]
 
 
 def test_unlabelled_images_are_named_after_a_few_steps():
-    method = make(weight=10.0, ramp=20, flip=0.0)
+    method = make(weight=10.0, flip=0.0)
+    method.progress = 0.5
     batch = streams()
     terms = overfit(method, batch, seeds=range(60))
     assert terms[-1]["loss"] < 0.5 * terms[-1]["trivial"]
@@ -110,7 +111,7 @@ def test_unlabelled_images_are_named_after_a_few_steps():
     assert (method.eval().classify(new / 255).argmax(1) == labels).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"noise": -0.1}, {"ramp": 0}])
+@pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"noise": -0.1}])
 def test_a_value_out_of_range_is_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         make(**wrong)

@@ -29,20 +29,20 @@ def entropy(scores, targets):
 
 
 def test_loss_is_cross_entropy_of_labels_of_mixed_guesses_of_guesses_and_of_turns():
-    method = make(weight=6.0, ramp=50, anchor=0.7, rotation=0.3)
-    method.steps = 10
+    method = make(weight=6.0, anchor=0.7, rotation=0.3)
+    method.progress = 0.4
     labels, guesses, turns = shares(2), shares(6, 1), torch.tensor([3, 1])  # four of mixed views, two unmixed
     scores, ways = shares(10, 2).log() * 3, torch.randn(10, 4, generator=torch.Generator().manual_seed(3))
     parts = (
         entropy(scores[:2], labels),
-        6 * 10 / 50 * entropy(scores[2:6], guesses[:4]),
+        6 * math.exp(-5 * 0.5**2) * entropy(scores[2:6], guesses[:4]),
         0.7 * entropy(scores[6:8], guesses[4:]),
         0.3 * entropy(ways[8:], F.one_hot(turns, 4)),
     )
     terms = method.loss((scores, ways), (labels, guesses, None, turns))
     assert terms["loss"].item() == pytest.approx(sum(parts), rel=1e-5)
-    constant = make(weight=6.0, ramp=50, anchor=0.7, rotation=0.3)
-    constant.steps = 10
+    constant = make(weight=6.0, anchor=0.7, rotation=0.3)
+    constant.progress = 0.4
     best = [part.mean(0).log().expand(n, 3) for part, n in ((guesses[:4], 4), (guesses[4:], 2))]
     said = torch.cat([torch.zeros(2, 3), *best, torch.zeros(2, 3)])
     terms = constant.loss((said, torch.zeros(10, 4)), (labels, guesses, None, turns))
@@ -133,7 +133,7 @@ def test_unlabelled_images_are_named_after_a_few_steps():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"weight": -1.0}, {"ramp": 0}, {"copies": 0}, {"anchor": -1.0}, {"rotation": -1.0}, {"alpha": 0.0}]
+    "wrong", [{"weight": -1.0}, {"copies": 0}, {"anchor": -1.0}, {"rotation": -1.0}, {"alpha": 0.0}]
 )
 def test_a_value_out_of_range_is_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):

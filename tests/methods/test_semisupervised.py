@@ -95,12 +95,24 @@ def test_the_picture_of_what_makes_no_guesses_has_unlabelled_items_beside_labell
 
 
 @pytest.mark.parametrize(
-    ("progress", "steps", "risen"), [(0.0, 0, 0), (0.1, 10**6, 0.25), (0.9, 10**6, 1), (0.9, 250, 0.1), (0.2, 250, 0.1)]
-)
-def test_a_weight_rises_over_a_share_of_the_training_but_no_faster_than_in_so_many_steps(progress, steps, risen):
+    ("progress", "steps", "t"),
+    [
+        (0.0, 0, 0.0), (0.1, 10**6, 0.25), (0.4, 10**6, 1.0),  # a share of a long training
+        (0.2, 1000, 0.4), (0.5, 2500, 1.0),  # 2,500 steps of 5,000
+        (0.2, 50, 0.25), (0.4, 100, 0.5), (0.8, 200, 1.0), (1.0, 250, 1.0),  # four fifths of a short one
+    ],
+)  # fmt: skip
+def test_a_weight_rises_slowly_and_has_risen_by_the_end_however_short_the_training(progress, steps, t):
     method = make()
     method.progress, method.steps = progress, steps
-    assert method.risen(0.4) == pytest.approx(risen)
+    assert method.risen == pytest.approx(np.exp(-5 * (1 - t) ** 2))
+
+
+@pytest.mark.parametrize(("weight", "counted"), [(3.0, 0.1), (0.0, None)])
+def test_how_much_of_the_weight_counted_is_said_where_there_is_some(weight, counted):
+    method, scores, labels = make(), torch.zeros(4, 3), torch.tensor([0, 2, 1, 2])
+    method.weight = weight
+    assert method.terms(scores, labels, torch.ones(5), risen=0.5, sure=0.2).get("counted") == counted
 
 
 def test_a_loss_is_what_labels_cost_and_a_share_of_what_the_others_cost():

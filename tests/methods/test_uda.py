@@ -34,7 +34,7 @@ def test_loss_is_cross_entropy_and_the_divergence_of_sure_answers_over_all():
             divergence += sum(q * math.log(q / p) for p, q in zip(row, sharp, strict=True))
     terms = method.loss(SCORES, (LABELS, ANSWERS, None))
     assert terms["loss"].item() == pytest.approx(supervised + 2 * divergence / 3, rel=1e-5)
-    assert terms["sure"].item() == pytest.approx(2 / 3)
+    assert terms["counted"].item() == pytest.approx(2 / 3)
 
 
 def test_only_sure_answers_teach_and_only_the_strong_view_learns():
@@ -114,7 +114,7 @@ def test_unlabelled_images_are_named_after_a_few_steps():
     method = make(flip=0.0, confidence=0.5)
     first, *_, last = overfit(method, streams(), seeds=range(60))
     assert last["supervised"] < 0.5 * first["supervised"]
-    assert last["sure"] > 0.9
+    assert last["counted"] > 0.9
     new, labels = tinted_images(20, seed=2)
     assert (method.eval().classify(new / 255).argmax(1) == labels).float().mean() > 0.9
 

@@ -95,7 +95,7 @@ def test_loss_is_annealed_cross_entropy_and_the_divergence_of_sure_answers_over_
     terms = method.loss(SCORES, (LABELS, ANSWERS, None))
     assert terms["supervised"].item() == pytest.approx(-math.log(said[0][1]), rel=1e-5)
     assert terms["loss"].item() == pytest.approx(-math.log(said[0][1]) + 2 * divergence / 3, rel=1e-5)
-    assert terms["sure"].item() == pytest.approx(2 / 3)
+    assert terms["counted"].item() == pytest.approx(2 / 3)
     assert terms["accuracy"].item() == 1
 
 

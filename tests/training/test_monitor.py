@@ -54,6 +54,12 @@ def test_what_is_wrong_is_said_with_its_remedy(row, words):
     assert words in found[0]
 
 
+def test_a_training_in_which_unlabelled_items_hardly_counted_is_told_from_one_in_which_they_did():
+    rows = [{"step": step, "loss": 0.5, "counted": 0.02} for step in range(20, 40)]
+    assert "counted with 2.0% of its weight" in findings(rows)[0] and "--encoder RUN" in findings(rows)[0]
+    assert findings([*rows, {"step": 40, "loss": 0.5, "counted": 1.0}]) == []
+
+
 def test_the_gain_is_a_share_of_what_knowing_nothing_costs():
     assert gain({"loss": 0.75, "trivial": 1.0, "judge/loss": 3.0, "judge/trivial": 2.0}) == 0.25
     assert gain({"judge/loss": 3.0, "judge/trivial": 2.0}, "judge/") == -0.5

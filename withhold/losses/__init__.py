@@ -11,10 +11,14 @@ from withhold.losses.adversarial import (
 from withhold.losses.conflicts import without_conflicts
 from withhold.losses.consistency import (
     Annealing,
+    adversarial_mask,
     align,
     annealed_cross_entropy,
     annealing,
+    changed_for_the_worst,
     divergence,
+    entropy,
+    project_simplex,
     ramp_up,
     sharpen,
     sure_cross_entropy,
@@ -22,17 +26,17 @@ from withhold.losses.consistency import (
     swapped_cross_entropy,
     virtual_adversarial,
 )
-from withhold.losses.contrastive import info_nce, nearest, negative_sampling, nt_xent, symmetric_info_nce
+from withhold.losses.contrastive import info_nce, nearest, negative_sampling, nt_xent, pair_distance, symmetric_info_nce
 from withhold.losses.covariance import directions, off_diagonal
 from withhold.losses.distributed import gather, rank, ranks
 from withhold.losses.reconstruction import psnr, regression, squared_error
 from withhold.losses.sigreg import sigreg, sigreg_of_noise
 
 __all__ = [
-    "Annealing", "align", "annealed_cross_entropy", "annealing", "directions", "discriminator_loss", "divergence",
-    "gather", "generator_loss", "gradient_penalty", "info_nce", "least_squares_discriminator_loss",
-    "least_squares_generator_loss", "nearest", "negative_sampling", "nt_xent", "off_diagonal", "psnr", "ramp_up",
-    "rank", "ranks", "regression", "reverse_gradient", "sharpen", "sigreg", "sigreg_of_noise", "squared_error",
-    "sure_cross_entropy", "sure_divergence", "swapped_cross_entropy", "symmetric_info_nce", "virtual_adversarial",
-    "without_conflicts",
+    "Annealing", "adversarial_mask", "align", "annealed_cross_entropy", "annealing", "changed_for_the_worst",
+    "directions", "discriminator_loss", "divergence", "entropy", "gather", "generator_loss", "gradient_penalty",
+    "info_nce", "least_squares_discriminator_loss", "least_squares_generator_loss", "nearest", "negative_sampling",
+    "nt_xent", "off_diagonal", "pair_distance", "project_simplex", "psnr", "ramp_up", "rank", "ranks", "regression",
+    "reverse_gradient", "sharpen", "sigreg", "sigreg_of_noise", "squared_error", "sure_cross_entropy",
+    "sure_divergence", "swapped_cross_entropy", "symmetric_info_nce", "virtual_adversarial", "without_conflicts",
 ]  # fmt: skip

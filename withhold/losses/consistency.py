@@ -38,6 +38,13 @@ def divergence(target: Tensor, scores: Tensor) -> Tensor:
     return F.kl_div(scores.log_softmax(1), target, reduction="none").sum(1)
 
 
+@float32
+def entropy(scores: Tensor) -> Tensor:
+    """The entropy of softmax(scores) of every row [n], in nats; its gradient is finite where a share is 0."""
+    logs = scores.log_softmax(1)
+    return -(logs.exp() * logs).sum(1)
+
+
 @torch.enable_grad()
 def virtual_adversarial(
     answer: Callable[[Tensor], Tensor], items: Tensor, shares: Tensor, reach: float, rng: torch.Generator
@@ -54,6 +61,44 @@ def virtual_adversarial(
         return items
     step = (reach * _unit(torch.randn(items.shape, generator=rng, device=items.device))).requires_grad_()
     return _unit(torch.autograd.grad(divergence(shares, answer(items + step)).sum(), step)[0])
+
+
+def changed_for_the_worst(
+    answer: Callable[[Tensor], Tensor], items: Tensor, shares: Tensor, radius: float, rng: torch.Generator
+) -> Tensor:
+    """Items, each changed in the direction of `virtual_adversarial`, by the root mean square `radius` of its values.
+
+    The direction is looked for as far away as the change goes: in half precision, a tiny step would get lost.
+    """
+    length = radius * math.prod(items.shape[1:]) ** 0.5
+    return items + length * virtual_adversarial(answer, items, shares, length, rng)
+
+
+@torch.enable_grad()
+def adversarial_mask(answer: Callable[[Tensor], Tensor], masks: Tensor, shares: Tensor, most: int) -> Tensor:
+    """Masks with up to `most` entries of each turned over: those by whose slope the answer differs most from `shares`.
+
+    Source: Park et al., AAAI 2018, algorithm 1.
+
+    Args:
+        answer: masks -> scores of the classes [n, k].
+        masks: of zeros and ones [n, d]; there may be none.
+        shares: of the classes [n, k]; through another mask, or nothing differs and no slope is above 0.
+    """
+    if not len(masks):
+        return masks
+    masks = masks.detach().requires_grad_()
+    gains = torch.autograd.grad(divergence(shares, answer(masks)).sum(), masks)[0] * (1 - 2 * masks)
+    best, places = gains.detach().topk(most, dim=1)
+    return (masks.detach() - torch.zeros_like(gains).scatter(1, places, (best > 0).float())).abs()
+
+
+def project_simplex(rows: Tensor) -> Tensor:
+    """Rows [n, k] -> the nearest ones of shares, which are not negative and sum to 1 (Duchi et al., ICML 2008)."""
+    falling = rows.sort(1, descending=True).values
+    excess = (falling.cumsum(1) - 1) / torch.arange(1, rows.shape[1] + 1, device=rows.device)
+    kept = (falling > excess).sum(1, keepdim=True)
+    return (rows - excess.gather(1, kept - 1)).clamp(min=0)
 
 
 def _unit(x: Tensor) -> Tensor:
@@ -85,10 +130,10 @@ def sure_divergence(answers: Tensor, scores: Tensor, temperature: float, confide
         temperature: of the sharpening.
 
     Returns:
-        the mean over all rows, those that are not sure being 0; and the share of those that are.
+        the mean over all rows, those that are not sure being 0; and the share of those that are. No rows: 0 and 0.
     """
-    sure = (answers.amax(1) > confidence).float()
-    return (sure * divergence(sharpen(answers, temperature), scores)).mean(), sure.mean()
+    sure, rows = (answers.amax(1) > confidence).float(), max(1, len(scores))
+    return (sure * divergence(sharpen(answers, temperature), scores)).sum() / rows, sure.sum() / rows
 
 
 def sure_cross_entropy(answers: Tensor, scores: Tensor, confidence: float | Tensor) -> tuple[Tensor, Tensor]:

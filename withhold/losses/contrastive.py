@@ -59,6 +59,17 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     return F.cross_entropy(scores, (own + total) % (2 * total))
 
 
+def pair_distance(first: Tensor, second: Tensor, same: Tensor, margin: float) -> Tensor:
+    """The mean over pairs of d^2 where they are the same, else of max(0, `margin` - d)^2 (Hadsell et al., CVPR 2006).
+
+    Args:
+        first, second: features [n, d]; the distance is the root mean square over features.
+        same: bool [n].
+    """
+    squares = (first - second).square().mean(1)
+    return torch.where(same, squares, (margin - (squares + 1e-12).sqrt()).clamp(min=0).square()).mean()
+
+
 def nearest(first: Tensor, second: Tensor) -> Tensor:
     """For every row of `first` [n, d] the row of `second` [m, d] at the least distance: int64 [n]; no gradient."""
     return torch.cdist(first.detach().float(), second.detach().float()).argmin(1)

@@ -6,7 +6,8 @@ from typing import Any
 
 from withhold.methods import answers
 from withhold.methods.base import Batch, Method, Optimizer, accuracy, paired
-from withhold.methods.classifier import Classifier, ConsistencyTraining, SemiSupervised
+from withhold.methods.classifier import Classifier, SemiSupervised
+from withhold.methods.consistency import ConsistencyTraining, Mixtures, NoisyViews
 from withhold.methods.ranges import (
     Count,
     Fraction,
@@ -23,8 +24,9 @@ from withhold.nets import Encoder, ImageEncoder
 
 __all__ = [
     "Batch", "Classifier", "ConsistencyTraining", "Count", "Encoder", "Fraction", "ImageEncoder", "Magnitude", "Method",
-    "NonNegative", "Optimizer", "Positive", "Probability", "Range", "SemiSupervised", "Several", "Share", "accuracy",
-    "answers", "build", "card", "configure", "find", "method", "names", "paired", "parameters",
+    "Mixtures", "NoisyViews", "NonNegative", "Optimizer", "Positive", "Probability", "Range", "SemiSupervised",
+    "Several", "Share", "accuracy", "answers", "build", "card", "configure", "find", "method", "names", "paired",
+    "parameters",
 ]  # fmt: skip
 
 

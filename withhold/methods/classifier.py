@@ -15,10 +15,12 @@ from withhold.nets import Encoder, logistic
 
 MOST = 5000
 """Windows that a head is fitted to before the training."""
+RAMP = 0.4
+"""Share of a long training in which the weight of guesses rises."""
 LEAST_RAMP = 2500
-"""Steps that a weight takes to rise, however short the training: about five epochs of CIFAR-10, as mean teacher's."""
-LEAST_RAMP = 2500
-"""Steps that a weight takes to rise, however short the training: about five epochs of CIFAR-10, as mean teacher's."""
+"""Steps that it takes in a shorter one: about five epochs of CIFAR-10, as mean teacher's."""
+LATEST = 0.8
+"""Share of a training, however short, after which it has risen."""
 
 
 class Classifier(Method):
@@ -46,8 +48,7 @@ class Classifier(Method):
     def fit_head(self, labelled: Any, weights: Tensor | None = None) -> None:
         """Make the head a linear probe of the features that the encoder gives, in its mode, as it is.
 
-        So the first gradients do not undo what the encoder knows (LP-FT: Kumar et al., ICLR 2022). Features are scaled
-        by one deviation: with few labels the rarely active ones would outweigh all others.
+        So the first gradients do not undo what the encoder knows (LP-FT: Kumar et al., ICLR 2022).
 
         Args:
             labelled: a stream with labels, as `prepare` gets it.
@@ -59,15 +60,21 @@ class Classifier(Method):
         with torch.inference_mode():
             parts = [self.encoder(items) for items in nets.batches(labelled, rows, device)]
         features = torch.cat(parts)  # outside, so that it can be learned on
-        mean, deviation = logistic.moments(features, alike=True)
         seed = torch.randint(2**31, (1,), generator=self.rng, device=device).item()
-        found, _ = logistic.probe(
-            (features - mean) / deviation, labels, len(self.classes), torch.Generator().manual_seed(int(seed)), owners,
-            weights,
-        )  # fmt: skip
-        weight = found.weight / deviation
-        self.head.weight.data.copy_(weight)
-        self.head.bias.data.copy_(found.bias - weight @ mean)
+        rng = torch.Generator().manual_seed(int(seed))
+        found = logistic.head(features, labels, len(self.classes), rng, owners, weights)
+        self.head.weight.data.copy_(found.weight)
+        self.head.bias.data.copy_(found.bias)
+
+    def temper(self, temperature: float) -> None:
+        """Divide all scores by a temperature, for good: the head's weights and bias are."""
+        for part in self.heads():
+            part.weight.data.div_(temperature)
+            part.bias.data.div_(temperature)
+
+    def heads(self) -> list[nn.Linear]:
+        """What gives the scores: the head, and copies of it that answer in its place."""
+        return [self.head]
 
     def classify(self, items: Tensor) -> Tensor:
         """What the encoder takes -> the scores of the classes [n, k]: what the trained method says.
@@ -171,32 +178,53 @@ class SemiSupervised(Classifier):
             return torch.zeros(0, len(self.classes), device=views.device)
         return (network or self.student())(views).float().softmax(1)
 
-    def risen(self, ramp: float) -> float:
-        """How far a weight has risen along a line, from 0 to 1 over a share `ramp` of the training.
+    @property
+    def risen(self) -> float:
+        """How far the weight of guesses has risen, from nearly 0 to 1, along half a Gaussian (`losses.ramp_up`).
 
-        It takes `LEAST_RAMP` steps or more: guesses that count before anything is known teach the same answer to all.
+        Guesses that count before anything is known teach the same answer to all. So it takes a share `RAMP` of the
+        training, and `LEAST_RAMP` steps or more; but by `LATEST` it has risen, or a short training would take nothing
+        from what has no labels.
         """
-        return min(1.0, self.progress / ramp, self.steps / LEAST_RAMP)
+        slow = min(self.progress / RAMP, self.steps / LEAST_RAMP)
+        return losses.ramp_up(max(slow, self.progress / LATEST))
 
-    def terms(self, named: Tensor, labels: Tensor, costs: Tensor, risen: float = 1.0) -> dict[str, Any]:
+    def terms(
+        self,
+        named: Tensor,
+        labels: Tensor,
+        costs: Tensor,
+        risen: float = 1.0,
+        sure: Tensor | float = 1.0,
+        supervised: Tensor | None = None,
+    ) -> dict[str, Any]:
         """The cross-entropy of the labelled items, and `weight * risen` times the mean cost of the others.
+
+        "counted" is the share of that weight with which the others counted.
 
         Args:
             named: scores of the labelled items [n, k].
             labels: [n], or shares of the classes [n, k].
-            costs: of the unlabelled items [m]; there may be none.
+            costs: of the unlabelled items [m], or their mean; there may be none.
+            risen: how far the weight has risen.
+            sure: the share of the unlabelled items whose costs are not left out.
+            supervised: what the labelled items cost, where that is not their cross-entropy.
         """
-        supervised, unsupervised = F.cross_entropy(named, labels), costs.sum() / max(1, len(costs))
+        supervised = F.cross_entropy(named, labels) if supervised is None else supervised
+        unsupervised = costs.sum() / max(1, costs.numel())
         return {
             "loss": supervised + self.weight * risen * unsupervised,
             "supervised": supervised,
             "unsupervised": unsupervised,
             "accuracy": accuracy(named, labels if labels.ndim == 1 else labels.argmax(1)),
-        }
+        } | ({"counted": risen * sure} if self.weight else {})
 
     def classify(self, items):
         """The answers of the averaged weights."""
         return self.teacher(items)
+
+    def heads(self):
+        return [self.head, self.teacher.network[-1]]
 
     def after_step(self):
         self.steps += 1
@@ -225,47 +253,3 @@ class SemiSupervised(Classifier):
         if scores is not None:
             columns["said"] = self.captions(scores[-n:].float().softmax(1))
         return columns
-
-
-class ConsistencyTraining(SemiSupervised):
-    """What UDA learns from, whatever an item is: what was withheld are labels [n], its own answers [m, k], and views.
-
-    Source: Xie, Dai, Hovy, Luong & Le, NeurIPS 2020.
-
-    Args:
-        temperature: of the sharpening; 1 leaves answers as they are.
-        confidence: how sure an answer must be, before sharpening, to count.
-        annealing: how the confidence at which a labelled item is left out rises; see `losses.annealing`.
-    """
-
-    def __init__(
-        self,
-        encoder: Encoder,
-        classes: Sequence[str],
-        weight: float,
-        temperature: float,
-        confidence: float,
-        annealing: losses.Annealing,
-        momentum: float,
-        flip: float = 0.0,
-        magnitude: float = 0.0,
-    ):
-        super().__init__(encoder, classes, weight, momentum, flip, magnitude)
-        self.temperature, self.confidence, self.annealing = temperature, confidence, annealing
-
-    def loss(self, scores, withheld):
-        """Cross-entropy of the labelled that are not known well, and the divergence of the unlabelled that are sure."""
-        labels, answers, _ = withheld
-        named, rest = scores.tensor_split([len(labels)])
-        known = losses.annealing(self.annealing, self.progress, len(self.classes))
-        supervised = losses.annealed_cross_entropy(named, labels, known)
-        consistency, sure = scores.new_zeros(2)
-        if len(rest):
-            consistency, sure = losses.sure_divergence(answers, rest, self.temperature, self.confidence)
-        return {
-            "loss": supervised + self.weight * consistency,
-            "supervised": supervised,
-            "consistency": consistency,
-            "accuracy": accuracy(named, labels),
-            "sure": sure,
-        }

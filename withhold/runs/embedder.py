@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -101,6 +102,10 @@ class Embedder:
     def told(self, learned: list[Samples] | None) -> Samples | None:
         """What its classifier was told labels of, among what it `learned` from."""
         return None
+
+    def was_told(self, samples: Samples) -> np.ndarray:
+        """Of each of `samples` whether its training was told the label, bool [n]."""
+        return np.zeros(len(samples), dtype=bool)
 
     def unseen(self, samples: Samples) -> Samples:
         """`samples` without those whose labels its training was told."""

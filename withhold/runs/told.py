@@ -56,19 +56,25 @@ def read_told(folder: Path) -> Told:
         return list(csv.DictReader(file))
 
 
-def without_told(folder: Path, kind: str, test: Samples) -> Samples:
-    """`test` without the items whose labels the training in `folder` was told; their content tells, not their names.
+def are_told(folder: Path, kind: str, samples: Samples) -> np.ndarray:
+    """Of each of `samples` whether the training in `folder` was told its label, bool [n]; content tells, not names.
 
     Args:
         kind: of data of the encoder.
+    """
+    told = [row["digest"] for row in read_told(folder)]
+    return np.isin(samples.of(kind).digests(), told) if told else np.zeros(len(samples), dtype=bool)
+
+
+def without_told(folder: Path, kind: str, test: Samples) -> Samples:
+    """`test` without the items whose labels the training in `folder` was told, see `are_told`.
 
     Raises:
         UsageError: no other item has a label.
     """
-    told = {row["digest"] for row in read_told(folder)}
-    if not told or (test.labels is None and not test.targets):
+    if test.labels is None and not test.targets:
         return test
-    others = [row for row, digest in enumerate(test.of(kind).digests()) if digest not in told]
+    others = np.flatnonzero(~are_told(folder, kind, test))
     labelled = np.ones(len(test), dtype=bool) if test.targets else np.asarray(test.labels) >= 0
     known, left = int(labelled.sum()), int(labelled[others].sum())
     if left < known:

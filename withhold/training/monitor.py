@@ -97,6 +97,12 @@ def findings(
             found.append(f"{who} is {loss:.3g}, and knowing nothing costs {trivial:.3g}: {said}")
     if not found and not judged and not frozen:
         return [f"{counted(steps, 'step')} cannot be judged: train longer, with --epochs or --minutes."]
+    used = [row["counted"] for row in rows if "counted" in row]
+    if used and judged and (share := sum(used) / len(used)) < LITTLE:
+        found.append(
+            f"What has no labels counted with {share:.1%} of its weight, so this was a training on the labels alone: "
+            "train longer, go on from an encoder that has learned (--encoder RUN), or set a lower confidence."
+        )
     looks = [row for row in rows if "rank" in row]
     collapsed = []
     if looks and ((looks[-1]["rank"] < 2 and not taught) or looks[-1]["spread"] < 0.05):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from withhold import losses
 from withhold.methods import ImageEncoder, NonNegative, Probability, SemiSupervised, Share, method
 
 
@@ -48,5 +49,5 @@ class EntropyMinimization(SemiSupervised):
         """
         (labels,) = withheld
         named, rest = scores.tensor_split([len(labels)])
-        terms = self.terms(named, labels, torch.special.entr(rest.softmax(1)).sum(1))
+        terms = self.terms(named, labels, losses.entropy(rest))
         return terms | {"trivial": (1 + self.weight) * math.log(scores.shape[1])}

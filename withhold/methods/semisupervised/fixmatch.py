@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from torch.nn import functional as F
-
 from withhold import losses
 from withhold.methods import (
     ImageEncoder,
@@ -12,7 +10,6 @@ from withhold.methods import (
     Probability,
     SemiSupervised,
     Share,
-    accuracy,
     method,
 )  # fmt: skip
 
@@ -55,12 +52,5 @@ class FixMatch(SemiSupervised):
         """Equations 3 and 4 of the paper."""
         labels, answers, _ = withheld
         named, rest = scores.tensor_split([len(labels)])
-        supervised = F.cross_entropy(named, labels)
         consistency, sure = losses.sure_cross_entropy(answers, rest, self.confidence)
-        return {
-            "loss": supervised + self.weight * consistency,
-            "supervised": supervised,
-            "consistency": consistency,
-            "accuracy": accuracy(named, labels),
-            "sure": sure,
-        }
+        return self.terms(named, labels, consistency, sure=sure)

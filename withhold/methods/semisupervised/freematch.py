@@ -14,7 +14,6 @@ from withhold.methods import (
     Probability,
     SemiSupervised,
     Share,
-    accuracy,
     method,
 )
 
@@ -84,18 +83,12 @@ class FreeMatch(SemiSupervised):
         """Equations 9, 11 and 12 of the paper."""
         labels, answers, _ = withheld
         named, rest = scores.tensor_split([len(labels)])
-        supervised = F.cross_entropy(named, labels)
         consistency, sure = losses.sure_cross_entropy(answers, rest, self.confidence)
         counts = answers.amax(1) >= self.confidence[answers.argmax(1)]
         unfair = self.unfairness(rest.softmax(1) * counts[:, None])
-        return {
-            "loss": supervised + self.weight * consistency + self.fairness * unfair,
-            "supervised": supervised,
-            "consistency": consistency,
-            "fairness": unfair,
-            "accuracy": accuracy(named, labels),
-            "sure": sure,
-        }
+        terms = self.terms(named, labels, consistency, sure=sure)
+        terms["loss"] = terms["loss"] + self.fairness * unfair
+        return terms | {"fairness": unfair}
 
     def unfairness(self, said: Tensor) -> Tensor:
         """Cross-entropy of what strong views are taken for, `said` [m, k], with what all images are; 0 where none is.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
-from withhold import losses, views
-from withhold.methods import Fraction, ImageEncoder, NonNegative, Positive, Probability, SemiSupervised, Share, method
+from withhold import views
+from withhold.methods import ImageEncoder, NonNegative, Positive, Probability, SemiSupervised, Share, method
 
 
 @method(
@@ -25,7 +25,6 @@ class ICT(SemiSupervised):
     Args:
         weight: of the squared error of the mixed answers, a mean over classes and unlabelled images; 0 takes nothing
             from these, and leaves mixup.
-        ramp: share of the training in which that weight rises; 2,500 steps at least.
         alpha: of the Beta(alpha, alpha) that shares are drawn from; the smaller, the less is mixed (0.1 in the paper on
             SVHN).
         momentum: share of itself that the average of the weights keeps in a step; 0.999 suits runs of 100,000 steps.
@@ -37,13 +36,12 @@ class ICT(SemiSupervised):
         encoder: ImageEncoder,
         classes: Sequence[str],
         weight: NonNegative = 100.0,
-        ramp: Fraction = 0.25,
         alpha: Positive = 1.0,
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
         super().__init__(encoder, classes, weight, momentum, flip)
-        self.ramp, self.alpha = ramp, alpha
+        self.alpha = alpha
 
     def withhold(self, labelled, unlabelled):
         """Mixed views, labelled and unlabelled ones apart; mixed labels [n, k], mixed answers [m, k], what was seen."""
@@ -58,7 +56,6 @@ class ICT(SemiSupervised):
         """Algorithm 1 of the paper; a constant answer would pay for the variance of the mixed answers."""
         shares, guesses, _ = withheld
         named, rest = scores.tensor_split([len(shares)])
-        risen = losses.ramp_up(self.risen(self.ramp))
-        terms = self.terms(named, shares, (rest.softmax(1) - guesses).square().mean(1), risen)
+        terms = self.terms(named, shares, (rest.softmax(1) - guesses).square().mean(1), self.risen)
         spread = (guesses - guesses.sum(0) / max(1, len(guesses))).square().sum() / max(1, guesses.numel())
-        return terms | {"trivial": math.log(scores.shape[1]) + self.weight * risen * spread}
+        return terms | {"trivial": math.log(scores.shape[1]) + self.weight * self.risen * spread}

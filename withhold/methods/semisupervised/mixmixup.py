@@ -2,20 +2,16 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch.nn import functional as F
 
-from withhold import losses, views
 from withhold.methods import (
-    Count,
     ImageEncoder,
+    Mixtures,
     NonNegative,
     Optimizer,
     Positive,
     Probability,
-    SemiSupervised,
     Share,
-    accuracy,
     method,
 )
 
@@ -25,7 +21,7 @@ from withhold.methods import (
     needs={"labelled": "image + label", "unlabelled": "image"},
     family="consistency",
 )
-class MixMixup(SemiSupervised):
+class MixMixup(Mixtures):
     """Withholds the labels of images mixed within and across what is labelled and what is not; predicts their mixture.
 
     A guess stands where there is no label: the network's sharpened answer to the very view that is mixed. Mixtures keep
@@ -34,8 +30,6 @@ class MixMixup(SemiSupervised):
     Args:
         weight: of the cross-entropy of the unlabelled images, a mean over these; 0 takes nothing from them, and mixes
             the labelled images among themselves.
-        ramp: steps in which that weight rises from 0: about five epochs of CIFAR-10. While guesses know too little,
-            they would teach the same answer to all.
         temperature: of the sharpening; 1 leaves guesses as they are.
         alpha: of the Beta(alpha, alpha) that shares are drawn from; the smaller, the less is mixed.
         momentum: share of itself that the average keeps in a step; 0.999 suits runs of 100,000 steps and more.
@@ -49,33 +43,13 @@ class MixMixup(SemiSupervised):
         encoder: ImageEncoder,
         classes: Sequence[str],
         weight: NonNegative = 1.0,
-        ramp: Count = 4_000,
         temperature: Positive = 0.5,
         alpha: Positive = 1.0,
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
-        super().__init__(encoder, classes, weight, momentum, flip)
-        self.ramp, self.temperature, self.alpha = ramp, temperature, alpha
+        super().__init__(encoder, classes, weight, 1, temperature, alpha, momentum, flip)
 
-    def withhold(self, labelled, unlabelled):
-        """Mixed views; the mixed labels [n, k], the mixed guesses [m, k], and the unlabelled views unmixed."""
-        images, labels = labelled
-        others = self.weak(unlabelled)
-        guesses = losses.sharpen(self.answers(others), self.temperature)
-        targets = torch.cat([F.one_hot(labels, len(self.classes)).float(), guesses])
-        seen, mixed = views.mixup(torch.cat([self.weak(images), others]), targets, self.rng, self.alpha)
-        return seen, (mixed[: len(labels)], mixed[len(labels) :], others)
-
-    def loss(self, scores, withheld):
-        """Cross-entropies with mixed labels and with mixed guesses."""
-        labels, guesses, _ = withheld
-        named, rest = scores.tensor_split([len(labels)])
-        supervised = F.cross_entropy(named, labels)
-        consistency = F.cross_entropy(rest, guesses, reduction="sum") / max(1, len(rest))
-        return {
-            "loss": supervised + self.weight * min(1.0, self.steps / self.ramp) * consistency,
-            "supervised": supervised,
-            "consistency": consistency,
-            "accuracy": accuracy(named, labels.argmax(1)),
-        }
+    def cost(self, scores, guesses):
+        """The mean cross-entropy."""
+        return F.cross_entropy(scores, guesses, reduction="sum") / max(1, len(scores))

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import torch
 
-from withhold import losses, views
-from withhold.methods import Fraction, ImageEncoder, NonNegative, Probability, SemiSupervised, Share, method
+from withhold import views
+from withhold.methods import ImageEncoder, NonNegative, Probability, SemiSupervised, Share, method
 
 
 @method(
@@ -25,7 +25,6 @@ class PiModel(SemiSupervised):
         weight: of the squared difference of the two answers, a mean over classes and unlabelled images; 0 takes
             nothing from these. The paper's is 100 times the share of images that have labels, beside a cross-entropy
             that is a mean over all images: 100 beside a mean over those with labels.
-        ramp: share of the training in which that weight rises; 2,500 steps at least.
         noise: deviation of the noise on every view: 0.15 of that of the pixels.
         momentum: share of itself that the average of the weights keeps in a step.
         flip: probability that an image is mirrored; 0 for digits and letters.
@@ -36,13 +35,12 @@ class PiModel(SemiSupervised):
         encoder: ImageEncoder,
         classes: Sequence[str],
         weight: NonNegative = 100.0,
-        ramp: Fraction = 0.25,
         noise: NonNegative = 0.04,
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
         super().__init__(encoder, classes, weight, momentum, flip)
-        self.ramp, self.noise = ramp, noise
+        self.noise = noise
 
     def withhold(self, labelled, unlabelled):
         """A view of every labelled image, and two of every other one, float [n + 2m, c, size, size]; the labels."""
@@ -57,7 +55,7 @@ class PiModel(SemiSupervised):
         named, rest = scores.tensor_split([len(labels)])
         first, second = rest.softmax(1).tensor_split(2)
         costs = (first - second).square().mean(1)
-        terms = self.terms(named, labels, costs, losses.ramp_up(self.risen(self.ramp)))
+        terms = self.terms(named, labels, costs, self.risen)
         return terms | {"trivial": math.log(scores.shape[1])}
 
     def picture(self, seen, withheld, scores=None):

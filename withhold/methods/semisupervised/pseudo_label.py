@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
-from withhold.methods import Fraction, ImageEncoder, NonNegative, Probability, SemiSupervised, Share, method
+from withhold.methods import ImageEncoder, NonNegative, Probability, SemiSupervised, Share, method
 
 
 @method(
@@ -17,14 +17,13 @@ class PseudoLabel(SemiSupervised):
     """Withholds the label, or in place of one the network's own likeliest class; predicts it.
 
     To learn its own answers makes the network surer of them, and moves the boundaries between classes to where few
-    images are. Wrong answers are confirmed as well. So only those count that are sure, and their weight rises slowly
-    from 0, along a line.
+    images are. Wrong answers are confirmed as well. So only those count that are sure, and their weight rises
+    slowly.
 
     Args:
         weight: of the cross-entropy of the unlabelled images, a mean over all of them, in which those that are not
             sure are 0 (3 in the paper, with as many labelled images in a batch); 0 takes nothing from these.
         confidence: how sure an answer must be to count; 0 lets all of them, as the paper does.
-        ramp: share of the training in which the weight rises; 2,500 steps at least.
         momentum: share of itself that the average of the weights keeps in a step.
         flip: probability that a view is a mirror image; 0 for digits and letters.
     """
@@ -35,12 +34,11 @@ class PseudoLabel(SemiSupervised):
         classes: Sequence[str],
         weight: NonNegative = 1.0,
         confidence: Share = 0.95,
-        ramp: Fraction = 0.4,
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
         super().__init__(encoder, classes, weight, momentum, flip)
-        self.confidence, self.ramp = confidence, ramp
+        self.confidence = confidence
 
     def withhold(self, labelled, unlabelled):
         """A weak view of every image; the labels. The likeliest classes are those of the same pass."""
@@ -53,7 +51,5 @@ class PseudoLabel(SemiSupervised):
         named, rest = scores.tensor_split([len(labels)])
         shares, classes = rest.detach().softmax(1).max(1)
         sure = (shares > self.confidence).float()
-        terms = self.terms(
-            named, labels, sure * F.cross_entropy(rest, classes, reduction="none"), self.risen(self.ramp)
-        )
-        return terms | {"sure": sure.sum() / max(1, len(sure))}
+        costs = sure * F.cross_entropy(rest, classes, reduction="none")
+        return self.terms(named, labels, costs, self.risen, sure.sum() / max(1, len(sure)))

@@ -18,7 +18,6 @@ from withhold.methods import (
     Probability,
     SemiSupervised,
     Share,
-    accuracy,
     method,
 )
 
@@ -44,7 +43,6 @@ class ReMixMatch(SemiSupervised):
     Args:
         weight: of the cross-entropy of mixed unlabelled views, a mean over these; 0 takes nothing at all from what has
             no labels, and mixes the labelled images among themselves.
-        ramp: steps in which that weight rises from 0.
         anchor: weight of the cross-entropy of strong views that are not mixed.
         rotation: weight of the cross-entropy of quarter turns (2 in the paper with 40 labels).
         copies: how many strong views of an unlabelled image are mixed, beside its weak one (8 in the paper).
@@ -64,7 +62,6 @@ class ReMixMatch(SemiSupervised):
         encoder: ImageEncoder,
         classes: Sequence[str],
         weight: NonNegative = 1.5,
-        ramp: Count = 16_000,
         anchor: NonNegative = 0.5,
         rotation: NonNegative = 0.5,
         copies: Count = 2,
@@ -75,7 +72,7 @@ class ReMixMatch(SemiSupervised):
         flip: Probability = 0.5,
     ):
         super().__init__(encoder, classes, weight, momentum, flip, magnitude)
-        self.ramp, self.anchor, self.rotation = ramp, anchor, rotation
+        self.anchor, self.rotation = anchor, rotation
         self.copies, self.temperature, self.alpha = copies, temperature, alpha
         self.turn_head = nn.Linear(encoder.dim, TURNS)
         k = len(self.classes)
@@ -123,20 +120,13 @@ class ReMixMatch(SemiSupervised):
         others, own = guesses.split([len(guesses) - m, m])
         pairs = ((mixed, others), (anchored, own), (ways[len(ways) - m :], turns))
         costs = [F.cross_entropy(said, true, reduction="sum") / max(1, len(true)) for said, true in pairs]
-        weights = (self.weight * min(1.0, self.steps / self.ramp), self.anchor, self.rotation)
-        supervised, trivial = F.cross_entropy(named, labels), math.log(len(self.classes))
+        weights, trivial = (self.weight * self.risen, self.anchor, self.rotation), math.log(len(self.classes))
         if m:
             entropies = (*(torch.special.entr(part.mean(0)).sum() for part in (others, own)), math.log(TURNS))
             trivial += sum(weight * entropy for weight, entropy in zip(weights, entropies, strict=True))
-        return {
-            "loss": supervised + sum(weight * cost for weight, cost in zip(weights, costs, strict=True)),
-            "supervised": supervised,
-            "consistency": costs[0],
-            "anchor": costs[1],
-            "rotation": costs[2],
-            "accuracy": accuracy(named, labels.argmax(1)),
-            "trivial": trivial,
-        }
+        terms = self.terms(named, labels, costs[0], self.risen)
+        terms["loss"] = terms["loss"] + self.anchor * costs[1] + self.rotation * costs[2]
+        return terms | {"anchor": costs[1], "rotation": costs[2], "trivial": trivial}
 
     def after_step(self):
         super().after_step()

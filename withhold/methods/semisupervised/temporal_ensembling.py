@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from withhold import losses, views
-from withhold.methods import Fraction, ImageEncoder, NonNegative, Probability, SemiSupervised, Share, method
+from withhold.methods import ImageEncoder, NonNegative, Probability, SemiSupervised, Share, method
 
 
 @method(
@@ -28,7 +28,6 @@ class TemporalEnsembling(SemiSupervised):
             from these. The paper's is 30 times the share of images that have labels, beside a cross-entropy that is a
             mean over all images: 30 beside a mean over those with labels.
         memory: share of itself that an average of answers keeps in an epoch.
-        ramp: share of the training in which the weight rises; 2,500 steps at least.
         noise: deviation of the noise on every view: 0.15 of that of the pixels.
         momentum: share of itself that the average of the weights keeps in a step.
         flip: probability that a view is a mirror image; 0 for digits and letters.
@@ -43,13 +42,12 @@ class TemporalEnsembling(SemiSupervised):
         classes: Sequence[str],
         weight: NonNegative = 30.0,
         memory: Share = 0.6,
-        ramp: Fraction = 0.25,
         noise: NonNegative = 0.04,
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
         super().__init__(encoder, classes, weight, momentum, flip)
-        self.memory, self.ramp, self.noise = memory, ramp, noise
+        self.memory, self.noise = memory, noise
         self.register_buffer("averages", torch.zeros(0, len(self.classes)))  # of the answers to each image, from 0 on
         self.register_buffer("seen", torch.zeros(0))  # how often each image has come
         self.fresh: list[tuple[Tensor, Tensor]] = []  # this step's numbers and answers, for `after_step`
@@ -77,11 +75,10 @@ class TemporalEnsembling(SemiSupervised):
         shares, known = rest.softmax(1), targets.sum(1) > 0
         if self.training:
             self.fresh.append((numbers, shares.detach()))
-        risen = losses.ramp_up(self.risen(self.ramp))
-        terms = self.terms(named, labels, known * (shares - targets).square().mean(1), risen)
+        terms = self.terms(named, labels, known * (shares - targets).square().mean(1), self.risen)
         mean = targets.sum(0) / known.sum().clamp(min=1)
         spread = (known * (targets - mean).square().mean(1)).sum() / max(1, len(known))
-        return terms | {"trivial": math.log(scores.shape[1]) + self.weight * risen * spread}
+        return terms | {"trivial": math.log(scores.shape[1]) + self.weight * self.risen * spread}
 
     def after_step(self):
         super().after_step()

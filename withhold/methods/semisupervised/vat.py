@@ -45,15 +45,11 @@ class VAT(SemiSupervised):
         self.entropy, self.radius = entropy, radius
 
     def withhold(self, labelled, unlabelled):
-        """Weak views of all images, and the unlabelled ones changed; labels, answers before the change, and these.
-
-        The direction is looked for as far away as the change goes: in half precision, a tiny step would get lost.
-        """
+        """Weak views of all images, and the unlabelled ones changed; labels, answers before the change, and these."""
         images, labels = labelled
         plain = self.weak(unlabelled)
         answers = self.answers(plain)
-        length = self.radius * math.prod(plain.shape[1:]) ** 0.5
-        changed = plain + length * losses.virtual_adversarial(self.predict, plain, answers, length, self.rng)
+        changed = losses.changed_for_the_worst(self.predict, plain, answers, self.radius, self.rng)
         return torch.cat([self.weak(images), plain, changed]), (labels, answers, plain)
 
     def loss(self, scores, withheld):
@@ -61,7 +57,7 @@ class VAT(SemiSupervised):
         labels, answers, _ = withheld
         named, rest = scores.tensor_split([len(labels)])
         plain, changed = rest.tensor_split(2)
-        divergence, unsure = losses.divergence(answers, changed), torch.special.entr(plain.softmax(1)).sum(1)
+        divergence, unsure = losses.divergence(answers, changed), losses.entropy(plain)
         terms = self.terms(named, labels, divergence + self.entropy * unsure)
         return terms | {
             "divergence": divergence.sum() / max(1, len(divergence)),

@@ -1,0 +1,117 @@
+"""LGA: label gradient alignment."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, jvp
+from torch.nn import functional as F
+
+from withhold import losses
+from withhold.methods import Fraction, ImageEncoder, NonNegative, Positive, Probability, SemiSupervised, Share, method
+
+
+@method(
+    paper="Jackson & Schulman, 2019 (arXiv:1910.11358)",
+    needs={"labelled": "image + label", "unlabelled": "image + number"},
+    family="consistency",
+)
+class LGA(SemiSupervised):
+    """Withholds the labels; imputes those from which the weights would learn what they learn from the given ones.
+
+    The labels of unlabelled images are variables too. They begin even, and in each step move a little so that their
+    gradient comes nearer to that of the given labels: to explain these, the others must be like them. Beside that
+    stands virtual adversarial training (see `vat`). A network that knows nothing would impute anything: the weight
+    rises slowly.
+
+    Args:
+        weight: of what is learned from unlabelled images, a mean over these: the cross-entropy with imputed labels, and
+            the divergence of VAT; 0 takes nothing from them.
+        rate: how far the share of a class moves in a step, at most.
+        adversarial: weight of the divergence from the answers to what is unchanged, beside 1 for imputed labels.
+        radius: of a change, the root mean square over the values of an image, which lie in [0, 1].
+        momentum: share of itself that the average of the weights keeps in a step.
+        flip: probability that a view is a mirror image; 0 for digits and letters.
+    """
+
+    imputed: Tensor
+
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        classes: Sequence[str],
+        weight: NonNegative = 1.0,
+        rate: Fraction = 0.1,
+        adversarial: NonNegative = 1.0,
+        radius: Positive = 0.03,
+        momentum: Share = 0.99,
+        flip: Probability = 0.5,
+    ):
+        super().__init__(encoder, classes, weight, momentum, flip)
+        self.rate, self.adversarial, self.radius = rate, adversarial, radius
+        self.register_buffer("imputed", torch.zeros(0, len(self.classes)))
+        self.fresh: list[tuple[Tensor, Tensor]] = []  # this step's numbers and labels, for `after_step`
+
+    def prepare(self, labelled, unlabelled):
+        super().prepare(labelled, unlabelled)
+        self.imputed.resize_(len(unlabelled), len(self.classes)).fill_(1 / len(self.classes))
+
+    def withhold(self, labelled, unlabelled):
+        """Weak views of all images, and unlabelled ones changed; labels, imputed ones, plain views, their answers."""
+        (images, labels), (others, numbers) = labelled, unlabelled
+        named, plain = self.weak(images), self.weak(others)
+        answers = self.answers(plain)
+        changed = losses.changed_for_the_worst(self.predict, plain, answers, self.radius, self.rng)
+        imputed = self.aligned(named, labels, plain, self.imputed[numbers])
+        if self.training:
+            self.fresh.append((numbers, imputed))
+        return torch.cat([named, plain, changed]), (labels, imputed, plain, answers)
+
+    def aligned(self, named: Tensor, labels: Tensor, others: Tensor, imputed: Tensor) -> Tensor:
+        """The imputed shares of the classes [m, k] after a step towards the gradient of the labels [n].
+
+        It descends on the squared distance of the two gradients g of the weights: its slope along the share of class c
+        of image i is -2/m times the change of log p(c | i) along g(imputed) - g(labels), which one pass in forward mode
+        gives for all shares at once.
+        """
+        if not len(others):
+            return imputed
+        student, items = self.student(), torch.cat([named, others])
+        learned = {name: weight for name, weight in student.named_parameters() if weight.requires_grad}
+        with torch.enable_grad():
+            known, rest = student(items).float().tensor_split([len(named)])
+            apart = F.cross_entropy(rest, imputed) - F.cross_entropy(known, labels)
+            differences = torch.autograd.grad(apart, list(learned.values()))
+
+        def says(weights: dict[str, Tensor]) -> Tensor:
+            buffers = {name: buffer.clone() for name, buffer in student.named_buffers()}
+            return functional_call(student, {**weights, **buffers}, (items,))[len(named) :].log_softmax(1)
+
+        weights = {name: weight.detach() for name, weight in learned.items()}
+        with torch.autocast(items.device.type, enabled=False):
+            slopes = jvp(says, (weights,), (dict(zip(weights, differences, strict=True)),))[1]
+        return losses.project_simplex(imputed + self.rate * slopes / slopes.abs().max().clamp(min=1e-12))
+
+    def loss(self, scores, withheld):
+        """Cross-entropies with given and with imputed labels, and equation 8 of VAT.
+
+        Over classes that are as frequent, the best constant answer is the mean of an even one and of what is imputed.
+        """
+        labels, imputed, _, answers = withheld
+        named, rest = scores.tensor_split([len(labels)])
+        plain, changed = rest.tensor_split(2)
+        costs = F.cross_entropy(plain, imputed, reduction="none")
+        costs = costs + self.adversarial * losses.divergence(answers, changed)
+        terms, weight = self.terms(named, labels, costs, self.risen), self.weight * self.risen * (len(rest) > 0)
+        even = torch.full_like(scores[0], 1 / scores.shape[1])
+        constant = (even + weight * imputed.sum(0) / max(1, len(imputed))) / (1 + weight)
+        return terms | {"trivial": (1 + weight) * torch.special.entr(constant).sum()}
+
+    def after_step(self):
+        super().after_step()
+        for numbers, imputed in self.fresh:
+            self.imputed[losses.gather(numbers)] = losses.gather(imputed)
+        self.fresh.clear()
+
+    def picture(self, seen, withheld, scores=None):
+        return super().picture(seen.clamp(0, 1), withheld[:3], scores)
