@@ -17,8 +17,7 @@ FARTHEST, LEAST = 5.0, 1e-3
 
 
 @method(
-    paper="Caruana, Machine Learning 1997; Kendall, Gal & Cipolla, CVPR 2018; Chen et al., ICML 2018 (GradNorm); "
-    "Yu et al., NeurIPS 2020 (PCGrad)",
+    paper="Caruana, Machine Learning 1997; Kendall et al., CVPR 2018; Chen et al., ICML 2018; Yu et al., NeurIPS 2020",
     needs={"items": "image | video | audio | text + targets"},
     family="supervised",
 )
@@ -58,9 +57,8 @@ class Multitask(Method):
         self.targets, self.balance, self.alpha = dict(targets), balance, alpha
         count = len(self.targets)
         self.heads = nn.ModuleList(nn.Linear(encoder.dim, len(classes or "1")) for classes in self.targets.values())
-        self.register_buffer("means", torch.zeros(count))
-        self.register_buffer("deviations", torch.ones(count))
-        self.register_buffer("guesses", torch.ones(count))
+        for name, start in (("means", 0.0), ("deviations", 1.0), ("guesses", 1.0)):
+            self.register_buffer(name, torch.full((count,), start))
         if balance in ("uncertainty", "gradnorm"):
             self.balances = nn.Parameter(torch.full((count,), 0.0 if balance == "uncertainty" else 1 / count))
 
@@ -91,8 +89,8 @@ class Multitask(Method):
 
     def loss(self, predicted, withheld):
         terms, costs = {}, []
-        for place, (column, classes) in enumerate(self.targets.items()):
-            said, true = predicted[place], withheld[place]
+        for place, (said, true) in enumerate(zip(predicted, withheld, strict=True)):
+            column, classes = list(self.targets.items())[place]
             known = true >= 0 if classes else true.isfinite()
             said, true, count = said[known], true[known], known.sum().clamp(min=1)
             if classes:
@@ -125,10 +123,7 @@ class Multitask(Method):
         return loss, weights
 
     def pull(self, costs: Tensor) -> Tensor:
-        """How far the weighted gradients' lengths are from what GradNorm wants (algorithm 1), for the weights to learn.
-
-        What a task cost at the start is what guessing costs, 1.
-        """
+        """How far weighted gradients' lengths are from GradNorm's goal (algorithm 1); at the start a task costs 1."""
         last = [weight for weight in self.encoder.parameters() if weight.ndim > 1][-1]
         lengths = [torch.autograd.grad(cost, last, retain_graph=True)[0].to_dense().norm() for cost in costs]
         weighted = self.balances * torch.stack(lengths)
@@ -138,14 +133,10 @@ class Multitask(Method):
     def without_conflicts(self, costs: Tensor) -> Tensor:
         """A sum whose gradient in the heads is that of the costs, and in the encoder that of PCGrad (algorithm 1)."""
         wanted, heads = (list(part.parameters()) for part in (self.encoder, self.heads))
-        shared = []
-        for cost in costs:
-            found = torch.autograd.grad(cost, wanted, retain_graph=True, materialize_grads=True)
-            shared.append(torch.cat([slope.to_dense().flatten() for slope in found]))
+        each = [torch.autograd.grad(cost, wanted, retain_graph=True, materialize_grads=True) for cost in costs]
+        shared = torch.stack([torch.cat([slope.to_dense().flatten() for slope in found]) for found in each])
         own = torch.autograd.grad(costs.sum(), heads, retain_graph=True)
-        slopes = torch.cat(
-            [losses.without_conflicts(torch.stack(shared), self.rng), *(slope.flatten() for slope in own)]
-        )
+        slopes = torch.cat([losses.without_conflicts(shared, self.rng), *(slope.flatten() for slope in own)])
         return parameters_to_vector([*wanted, *heads]) @ slopes
 
     def after_step(self):
