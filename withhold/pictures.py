@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from withhold.errors import UsageError
+from withhold.files import MARK, writing
 
 Columns = dict[str, Tensor | list[str]]
 
@@ -15,6 +16,17 @@ PAPER, INK, FAINT = "#ffffff", "#1b1f24", "#6a737d"
 MARGIN, GAP, LINE, CAPTION = 24, 8, 17, 18  # pixels, and letters a line of a caption
 ROWS, FRAMES = 8, 8
 """Samples of a picture, and frames of a clip, that are drawn."""
+ENDINGS = ".png .jpg .jpeg .webp"
+SOFTWARE = 0x0131
+"""The number under which a picture's EXIF says what made it."""
+
+
+def write(picture: Image.Image, path: Path) -> None:
+    """Write a picture to a file of one of `ENDINGS`, which says that it was made here."""
+    about = Image.Exif()
+    about[SOFTWARE] = MARK
+    with writing(path) as partial:
+        picture.save(partial, format=Image.registered_extensions()[path.suffix.lower()], exif=about)
 
 
 def to_image(image: Tensor) -> Image.Image:

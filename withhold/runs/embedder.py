@@ -180,14 +180,17 @@ class Embedder:
             labels: a file with those of `source`; a `test` has its own.
             protocols: their names, or paths of Python files (see `withhold.evaluation.protocols`); by default "knn" and
                 "linear", and before them "classifier" for a method that has learned to name classes, or "clustering"
-                for one that has found some itself. "tracking" takes a folder of sequences with masks, and nothing else;
-                it is the default there.
+                for one that has found some itself; "columns" alone for one that has learned those of a table.
+                "tracking" takes a folder of sequences with masks, and nothing else; it is the default there.
             supervised: also train the untrained network on all labels, to compare.
             budget: images, counted with repeats, that this and "finetune" see at most; see `evaluation.evaluate`.
             report: told every row as soon as it is measured.
         """
         if protocols is None and data.has_masks(source):
             protocols = ("tracking",)
+        methods = self.methods()
+        if protocols is None and self.row in methods and "targets" in methods[self.row].says():
+            protocols = ("columns",)
         answers = () if self.classifier is None else ("classifier" if self.classifier.taught else "clustering",)
         protocols = protocols or (*answers, "knn", "linear")
         if "classifier" in protocols and "classifier" not in answers:
@@ -197,7 +200,7 @@ class Embedder:
         learned = self.learned()
         options: dict[str, Any] = {
             "controls": self.controls(), "learned": learned, "seed": self.seed, "device": defaults.device(),
-            "supervised": supervised, "methods": self.methods(), "row": self.row, "budget": budget,
+            "supervised": supervised, "methods": methods, "row": self.row, "budget": budget,
             "flip": self.flip, "report": report, "told": self.told(learned),
         }  # fmt: skip
         found = [evaluation.find(name) for name in protocols]

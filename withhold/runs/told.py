@@ -31,8 +31,8 @@ def find_told(needs: Mapping[str, Need], streams: Mapping[str, Samples], kind: s
     """
     found = [] if earlier is None else [row | {"stream": BEFORE} for row in read_told(earlier)]
     for stream, samples in streams.items():
-        if needs[stream].labelled:
-            taught = samples.labelled(f"the stream {stream}")
+        if needs[stream].labelled or "targets" in needs[stream].parts:
+            taught = samples.serving(needs[stream], f"the stream {stream}")
             rows = zip(taught.names, taught.of(kind).digests(), strict=True)
             found += [dict(zip(COLUMNS, (stream, *row), strict=True)) for row in rows]
     return found
@@ -72,10 +72,11 @@ def without_told(folder: Path, kind: str, test: Samples) -> Samples:
     Raises:
         UsageError: no other item has a label.
     """
-    if test.labels is None:
+    if test.labels is None and not test.targets:
         return test
     others = np.flatnonzero(~are_told(folder, kind, test))
-    known, left = int((test.labels >= 0).sum()), int((test.labels[others] >= 0).sum())
+    labelled = np.ones(len(test), dtype=bool) if test.targets else np.asarray(test.labels) >= 0
+    known, left = int(labelled.sum()), int(labelled[others].sum())
     if left < known:
         log.info("%s not measured on: the training was told their labels", counted(known - left, "item"))
     if known and not left:
