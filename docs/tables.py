@@ -492,6 +492,35 @@ def tasks() -> str:
     return table(header, cells)
 
 
+def segmentation() -> str:
+    """The mean IoU and the share of pixels named rightly, of each start and of the controls."""
+    cells = []
+    rows = [(claim, found.get("results", ())) for claim, found in measured("segmentation")]
+    rows += [(each, result(each.name).get("results", ())) for each in (rows[0][0].controls if rows else ())]
+    for claim, results in rows:
+        by = values(results, "encoder", "by", "metric")
+        for name, said in dict.fromkeys((name, said) for name, said, _ in by):
+            start = f"`{claim.start.method}`" if claim.start else "published" * ("pretrained" in claim.settings)
+            trained = {"trained": f"`{claim.method}`" + ", frozen" * ("freeze" in claim.settings)}.get(name, name)
+            scores = [percent(by[name, said, metric]) for metric in ("mean IoU", "pixel accuracy")]
+            cells.append([f"`{claim.encoder}`" if claim.encoder else "", start, trained, said or "", *scores])
+    return table(["encoder", "start", "trained by", "told by", "mean IoU", "pixels"], cells)
+
+
+def weather() -> str:
+    """The mean IoU in the domain without masks, beside masks of the source alone and of the target."""
+    cells = []
+    for claim, _ in measured("weather"):
+        scores = []
+        for row in (claim.controls[0], claim, claim.controls[1]):
+            scores.append(
+                percent(values(result(row.name).get("results", ()), "by", "metric").get(("masks", "mean IoU")))
+            )
+        mode = claim.settings.get("mode", "advent") + ", with an inner head" * ("inner" in claim.settings)
+        cells.append([" to ".join(claim.data[1:]), mode, *scores])
+    return table(["domains", "mode", "source only", "`advent`", "target's masks"], cells)
+
+
 def retrieval() -> str:
     """Mean average precision of each pooling, plain and whitened."""
     cells = []
@@ -548,7 +577,7 @@ PARTS = {
         methods, cards, encoders, published, words, speeds, memory, training, steps, videos, sounds, hearing, search,
         order, tracking, frames, crossmodal, localization, masked, topics, translation, refinement, drawings,
         restoration, clusters, fewlabels, augmentation, episodes, starts, catching_up, label, domains, generalization,
-        tasks, retrieval, anomaly, keypoints, affinity,
+        tasks, segmentation, weather, retrieval, anomaly, keypoints, affinity,
     )
 }  # fmt: skip
 

@@ -6,9 +6,13 @@ from withhold.errors import UsageError, suggestion
 
 PARTS = ("label", "targets", "mask", "boxes", "points", "poses", "number", "domain")
 """What may belong to an item: its class int64 [n]; further columns by name {column: int64 [n] classes or float32 [n]};
-a mask uint8 [n, h, w]; boxes float32 [n, m, 4] (left, top, right, bottom in pixels, NaN where there are fewer); points
-float32 [n, m, 2] (x, y in pixels, NaN where one is missing); the numbers of a pose float32 [n, d]; its own number in
-the stream int64 [n]; the number of its source int64 [n]."""
+a mask uint8 [n, h, w], `IGNORED` where no class is known; boxes float32 [n, m, 4] (left, top, right, bottom in pixels,
+NaN where there are fewer); points float32 [n, m, 2] (x, y in pixels, NaN where one is missing); the numbers of a pose
+float32 [n, d]; its own number in the stream int64 [n]; the number of its source int64 [n]."""
+
+
+IGNORED = 255
+"""The number of a mask's pixels that belong to no class, as in Pascal VOC."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,11 @@ class Need:
     def labelled(self) -> bool:
         """Whether each item comes with its class."""
         return "label" in self.parts
+
+    @property
+    def teaches(self) -> bool:
+        """Whether each item comes with what is to be named: its class, its columns, or the classes of its pixels."""
+        return self.labelled or bool({"mask", "targets"} & set(self.parts))
 
     @property
     def several(self) -> bool:

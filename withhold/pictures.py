@@ -8,7 +8,6 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from withhold.errors import UsageError
-from withhold.files import MARK, writing
 
 Columns = dict[str, Tensor | list[str]]
 
@@ -16,17 +15,14 @@ PAPER, INK, FAINT = "#ffffff", "#1b1f24", "#6a737d"
 MARGIN, GAP, LINE, CAPTION = 24, 8, 17, 18  # pixels, and letters a line of a caption
 ROWS, FRAMES = 8, 8
 """Samples of a picture, and frames of a clip, that are drawn."""
-ENDINGS = ".png .jpg .jpeg .webp"
-SOFTWARE = 0x0131
-"""The number under which a picture's EXIF says what made it."""
+_BITS = torch.arange(256)[:, None, None] >> (3 * torch.arange(3) + torch.arange(3)[:, None]) & 1
+PALETTE = (_BITS << (7 - torch.arange(3))).sum(2)
+"""The colours of classes by number, int64 [256, 3]: Pascal VOC's, where every third bit is one of a colour's."""
 
 
-def write(picture: Image.Image, path: Path) -> None:
-    """Write a picture to a file of one of `ENDINGS`, which says that it was made here."""
-    about = Image.Exif()
-    about[SOFTWARE] = MARK
-    with writing(path) as partial:
-        picture.save(partial, format=Image.registered_extensions()[path.suffix.lower()], exif=about)
+def painted(masks: Tensor) -> Tensor:
+    """Masks int [n, h, w] of numbers up to 255 -> their colours, float [n, 3, h, w] in [0, 1]."""
+    return PALETTE.to(masks.device)[masks.long()].movedim(-1, 1) / 255
 
 
 def to_image(image: Tensor) -> Image.Image:

@@ -99,6 +99,42 @@ def streets(at: Place) -> Split:
     return Split((train,), test=test, settings={"size": 128}, shown=(test,))
 
 
+def camvid(at: Place) -> Split:
+    """Frames from a car with the classes of their pixels, 367 to learn from and 233 to be measured on."""
+    train, test = (_frames(at, part) for part in ("train", "test"))
+    return Split((train,), train, test, {"size": 128})
+
+
+def weather(at: Place, labelled: str, unlabelled: str) -> Split:
+    """Such frames with masks, others without, and those to measure on, of the domain without: day, dusk or fog."""
+    train = {name: _weather(at, name, "train") for name in {labelled, unlabelled}}
+    test = _weather(at, unlabelled, "test")
+    return Split((train[labelled], train[unlabelled]), train[labelled], test, {"size": 128}, tuple(train.values()))
+
+
+def _frames(at: Place, part: str) -> Samples:
+    return data.load(f"{at.root / 'camvid'}::{part}", size=128, channels=3, parts=("mask",))
+
+
+def _weather(at: Place, name: str, part: str) -> Samples:
+    """The frames of the one drive at dusk, 0001TP, or of the others; of these in fog, which hides what is far.
+
+    How far that is, the row says: nothing at the bottom, and all above the horizon.
+    """
+    frames = _frames(at, part)
+    dusk = np.array([Path(path).name.startswith("0001TP") for path in frames.names])
+    chosen = frames.select(np.flatnonzero(dusk == (name == "dusk")))
+    if name != "fog":
+        return chosen
+    height = chosen.shape[0]
+    distance = np.clip((1 - np.arange(height) / height) / 0.6, 0, 1)
+    clear = np.exp(-2 * distance)[None, :, None, None]
+    pixels = (clear * chosen.array + (1 - clear) * 200).round().astype(np.uint8)
+    fog = data.load((pixels, np.zeros(len(pixels), dtype=np.int64)), size=height)
+    fog.give("mask", chosen.parts["mask"])
+    return fog
+
+
 def figures(at: Place) -> Split:
     """6,000 figures to learn from and 1,000 others, of 32 pixels, with the places of their head, hands and feet."""
     found = []

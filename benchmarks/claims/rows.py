@@ -134,6 +134,29 @@ def tasks() -> list[Claim]:
     return found
 
 
+def segmentations() -> list[Claim]:
+    """The class of every pixel, from several starts; beside the commonest class, and colour and place alone."""
+    row = Claim("segmentation", ("camvid",), "segmentation", "convnet", 60, protocols=("segmentation",))
+    large = replace(row, encoder="efficientnet-lite0", epochs=40, settings={"pretrained": True})
+    start = replace(row, method="simclr")
+    controls = (control(row, "untrained", "convnet", epochs=60), control(row, "raw"))
+    begun = (row, replace(row, start=start), large)
+    claims = [replace(each, settings=each.settings | kept) for each in begun for kept in ({}, {"freeze": "all"})]
+    return [replace(claim, controls=controls) for claim in (start, *claims)]
+
+
+def weather() -> list[Claim]:
+    """Masks by day, and none at dusk or in fog, where the answers are measured. All take as many steps."""
+    claims = []
+    for target, epochs in (("dusk", 123), ("fog", 25)):  # for its own labels; at dusk there are a fifth as many frames
+        row = Claim("weather", ("weather", "day", target), "advent", "efficientnet-lite0", 25)
+        row = replace(row, settings={"pretrained": True}, protocols=("segmentation",))
+        controls = (labels_alone(row), labels_alone(replace(row, data=("weather", target, target), epochs=epochs)))
+        for more in ({"mode": "minent"}, {}, {"inner": True}):
+            claims.append(replace(row, settings=row.settings | more, controls=controls))
+    return claims
+
+
 def retrieval() -> list[Claim]:
     """Every image of one half asks for the others of its class; the other half teaches, without labels."""
     names = ("omniglot", "pacs")
@@ -266,9 +289,9 @@ def restorations() -> list[Claim]:
 
 CLAIMS = [
     *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *generalization(), *tasks(),
-    *retrieval(), *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(), *sounds(), *texts(),
-    *translation(), *refinement(), *drawings(), *restorations(), *starts(), *from_published(), *pretext_starts(),
-    *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *sound_starts(), *long_starts(),
+    *segmentations(), *weather(), *retrieval(), *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(),
+    *sounds(), *texts(), *translation(), *refinement(), *drawings(), *restorations(), *starts(), *from_published(),
+    *pretext_starts(), *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *sound_starts(), *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""

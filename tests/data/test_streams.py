@@ -150,6 +150,61 @@ def test_a_mask_is_a_column_too_and_a_coloured_one_is_left_out(tmp_path):
     assert samples.skipped == [("mask2.png", "in colour (RGB), and a mask has numbers; save it as grey")]
 
 
+def masked(folder, masks, size=(32, 32), classes=None):
+    """A folder with an image for every mask, int [h, w], and a file of classes."""
+    for number, mask in enumerate(masks):
+        image(folder / "images" / f"{number}.png", number, size)
+        (folder / "masks").mkdir(exist_ok=True)
+        Image.fromarray(np.asarray(mask, np.uint8)).save(folder / "masks" / f"{number}.png")
+    if classes:
+        (folder / "classes.txt").write_text("\n".join(classes))
+    return folder
+
+
+def load_masked(folder, **options):
+    return data.load(folder, size=32, channels=3, parts=("mask",), **options)
+
+
+def test_the_numbers_of_masks_are_named_and_what_nobody_knows_is_ignored(tmp_path):
+    mask = np.arange(32).repeat(32).reshape(32, 32) // 8
+    mask[0, 0] = 255
+    found = load_masked(masked(tmp_path, [mask], classes=["road", "void", "sky", "car"])).parts["mask"]
+    assert found.classes == ("road", "sky", "car")
+    expected = np.array([0, 255, 1, 2])[np.arange(32) // 8].repeat(32).reshape(32, 32)
+    expected[0, 0] = 255
+    assert np.array_equal(found.array[0, ..., 0], expected)
+    (tmp_path / "classes.txt").unlink()
+    assert load_masked(tmp_path).parts["mask"].classes == ("0", "1", "2", "3")
+
+
+def test_masks_follow_their_images_into_the_parts_of_a_set(tmp_path):
+    for place, part in enumerate(("train", "test")):
+        image(tmp_path / "images" / part / "a.png", 40 * place)
+        image(tmp_path / "masks" / part / "a.png", 3 + place, colour=False)
+    for place, part in enumerate(("train", "test")):
+        samples = load_masked(f"{tmp_path}::{part}")
+        assert (samples.array[0, 0, 0, 0], samples.parts["mask"].array[0, 0, 0, 0]) == (40 * place, 3 + place)
+
+
+def test_masks_that_do_not_go_with_their_images_are_named(tmp_path, caplog):
+    halves = np.zeros((32, 32), int)
+    halves[:16] = 1
+    folder = masked(tmp_path, [halves, halves, halves + 7], classes=["road", "sky", "car"])
+    image(folder / "masks" / "stray.png", 0, colour=False)
+    image(folder / "images" / "bare.png", 0)
+    caplog.set_level(logging.WARNING)
+    assert load_masked(folder).names == ["0.png", "1.png"]
+    assert "left out: 1 (masks of no image, such as masks/stray.png)" in caplog.text
+    assert "2 left out, such as ../masks/2.png (it has the number 8, and classes.txt names 3 classes" in caplog.text
+    assert "no mask has a pixel of car" in caplog.text
+    Image.fromarray(np.zeros((32, 20), np.uint8)).save(folder / "masks" / "1.png")
+    with pytest.raises(WithholdError, match=r"masks/1\.png in .* has 20 x 32 pixels, and its image 32 x 32: give"):
+        load_masked(folder)
+    (folder / "classes.txt").write_text("road\nroad")
+    with pytest.raises(UsageError, match=r"classes\.txt names the class 'road' twice"):
+        load_masked(folder)
+
+
 def test_boxes_are_in_pixels_of_the_decoded_image(tmp_path):
     image(tmp_path / "wide.png", 1, size=(64, 128))
     image(tmp_path / "high.png", 2, size=(96, 48))

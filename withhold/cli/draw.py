@@ -26,10 +26,11 @@ def stylize(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         raise UsageError("The size must be at least 16, steps at least 1, and the weight a number from 0 on.")
     from tqdm import tqdm
 
-    from withhold import answers, data, nets, pictures
-    from withhold.files import claiming
+    from withhold import answers, data, nets
+    from withhold.files import PICTURES, claiming, write_picture
+    from withhold.pictures import to_image
 
-    with claiming(Path(options.out), pictures.ENDINGS, options.content, options.style):
+    with claiming(Path(options.out), PICTURES, options.content, options.style):
         run = withhold.load(options.encoder)
         run.suit(options.content)
         if not isinstance(run.encoder, nets.ImageEncoder):
@@ -48,7 +49,7 @@ def stylize(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
                 run.encoder, content, style, size=options.size, steps=options.steps, weight=options.weight,
                 report=report,
             )  # fmt: skip
-        pictures.write(pictures.to_image(picture), Path(options.out))
+        write_picture(to_image(picture), Path(options.out))
     if options.json:
         return print_json({"out": options.out, "content_error": found[0], "style_error": found[1]})
     say(f"The picture is {options.out}; it differs by {found[0]:.0%} from the content, and by {found[1]:.0%} in style")

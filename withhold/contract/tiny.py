@@ -74,7 +74,7 @@ def _with_parts(samples: Samples, size: int) -> Samples:
     cameras = np.tile(np.eye(3, 4, dtype=np.float32), (count, 1, 1))
     cameras[:, :, 3] = light.mean(1)[:, :: size // 2 - 1][:, :3]
     parts = {
-        "mask": Samples(mask, np.arange(count).astype(str)),
+        "mask": Samples(mask, np.arange(count).astype(str), classes=CLASSES),
         "boxes": Target(boxes),
         "poses": Target(cameras.reshape(count, -1)),
         "domain": Target(np.arange(count) // 2 % 2),

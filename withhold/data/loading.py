@@ -20,7 +20,7 @@ from withhold.data.images import Images, Pictures
 from withhold.data.kind import Kind, Unreadable
 from withhold.data.labels import attach
 from withhold.data.opening import JOINT, TOGETHER, Part, kind_named, part_of
-from withhold.data.parts import Masks, attach_columns, masks_of, second_text
+from withhold.data.parts import attach_columns, give_masks, masks_of, second_text
 from withhold.data.samples import Samples
 from withhold.data.series import Joined, Series
 from withhold.data.sounds import Sounds
@@ -186,7 +186,8 @@ def _load_all(
         loaded.append(_load(part, kind_named(name)(**own), strict, cache_dir, whole))
     masked = "mask" in (wanted or ())
     if masked:
-        loaded.append(_load(masks_of(first), Masks(size=loaded[0].shape[0]), strict, cache_dir, whole))
+        marks, marking = masks_of(first, loaded[0].shape[0])
+        loaded.append(_load(marks, marking, strict, cache_dir, whole))
     if len(loaded) > 1:
         both = functools.reduce(np.intersect1d, [samples.sources for samples in loaded])
         if not len(both):
@@ -197,7 +198,7 @@ def _load_all(
         if isinstance(other.values, Stream):
             other.values.skipped = loaded[0].skipped  # one list, which grows as they are read
     if masked:
-        loaded[0].give("mask", loaded.pop())
+        give_masks(loaded[0], loaded.pop(), first, marking)
     attach_columns(loaded[0], first, kinds, wanted)
     return loaded[0] if len(loaded) == 1 else Joined(*loaded)
 

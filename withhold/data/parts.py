@@ -19,11 +19,14 @@ from withhold.data.opening import Part, kind_named
 from withhold.data.samples import Samples, Target
 from withhold.data.tables import Files, Lines, Succession, located
 from withhold.errors import UsageError, WithholdError
+from withhold.needs import IGNORED
 
 log = logging.getLogger("withhold")
 
 COLUMNS = {"mask": ("mask", "masks"), "boxes": ("boxes",), "points": ("points",), "poses": ("poses", "pose")}
 """What the column of a part may be called."""
+VOID = ("unlabelled", "unlabeled", "void", "ignore", "ignored")
+"""What a class of masks is called that means that nobody knows."""
 EACH = {"boxes": (-1, 4), "points": (-1, 2), "poses": (-1,)}
 """The shape of the numbers of an item."""
 SECOND = ("translation", "target", "summary", "paraphrase", "hypothesis", "answer", "text2", "sentence2")
@@ -34,15 +37,26 @@ FEW = 20
 
 @dataclass(frozen=True)
 class Masks(Images):
-    """Masks of images as rows uint8 [size, size, 1]: a palette's numbers, or grey values, scaled to the nearest."""
+    """Masks of images as rows uint8 [size, size, 1]: a palette's numbers, or grey values, scaled to the nearest.
+
+    Args:
+        classes: what the numbers are called, where somebody says so. Then they become those of `known`, and `IGNORED`
+            for the others.
+    """
 
     channels: int | None = 1
+    classes: tuple[str, ...] = ()
 
     name = noun = "mask"
 
     @property
     def key(self):
-        return f"mask {self.size}"
+        return f"mask {self.size}" + f" {self.classes}" * bool(self.classes)
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The names of the classes, without what means that nobody knows."""
+        return tuple(name for name in self.classes if name.lower() not in VOID)
 
     def decode(self, item):
         with media.image(item) as image:
@@ -51,15 +65,35 @@ class Masks(Images):
             square = np.asarray(images.square(image, self.size, Image.Resampling.NEAREST))
             if square.max() > 255:
                 raise Unreadable(f"it has the number {square.max()}, and masks go to 255")
-            return square.astype(np.uint8)[..., None]
+            numbers = square.astype(np.uint8)[..., None]
+        if not self.classes:
+            return numbers
+        wrong = numbers[(numbers >= len(self.classes)) & (numbers != IGNORED)]
+        if wrong.size:
+            raise Unreadable(
+                f"it has the number {wrong.max()}, and classes.txt names {len(self.classes)} classes, from 0"
+            )
+        places = {name: place for place, name in enumerate(self.known)}
+        table = np.full(IGNORED + 1, IGNORED, dtype=np.uint8)
+        table[: len(self.classes)] = [places.get(name, IGNORED) for name in self.classes]
+        return table[numbers]
 
 
-def masks_of(part: Part) -> Part:
-    """The masks of the items of `part`, in their order. Raises: UsageError: there are none."""
+def masks_of(part: Part, size: int) -> tuple[Part, Masks]:
+    """The masks of the items of `part`, in their order, and how they are decoded to `size` pixels.
+
+    Raises: UsageError: there are none, or what their numbers are called differs.
+    """
     if find(COLUMNS["mask"], part.table.columns) is None:
         ways = "a folder with images/NAME.jpg and masks/NAME.png, or a column mask"
         raise UsageError(f"{part.name} has no masks: give {ways}.")
-    return Part({"": _masks(part.table)}, "", part.name)
+    tables = part.table.tables.values() if isinstance(part.table, Succession) else [part.table]
+    classes = {table.mask_classes for table in tables}
+    if len(classes) > 1 or len(max(classes)) > IGNORED:
+        raise UsageError(
+            f"The masks of {part.name} need one classes.txt, with {IGNORED} names at most, for all of them."
+        )
+    return Part({"": _masks(part.table)}, "", part.name), Masks(size=size, classes=classes.pop())
 
 
 def _masks(table: Table) -> Table:
@@ -68,6 +102,33 @@ def _masks(table: Table) -> Table:
     values = table.column(find(COLUMNS["mask"], table.columns) or "")
     root = getattr(table, "root", "")
     return Files(root, [located(root, str(path or "")) for path in values])
+
+
+def give_masks(samples: Samples, masks: Samples, part: Part, kind: Masks) -> None:
+    """Let masks belong to the images of the same rows, with the names of their classes: numbers where none is known.
+
+    Classes that no mask has are said. Raises: WithholdError: a mask has other proportions than its image.
+    """
+    table = _masks(part.table)
+    for start in range(0, len(samples), 1024):
+        rows = samples.sources[start : start + 1024].tolist()
+        for row, *pair in zip(rows, part.table.items(rows), table.items(rows), strict=True):
+            with contextlib.suppress(Unreadable):  # of a stream: their neighbours stand for both
+                (w, h), (wide, high) = map(images.extent, pair)
+                if abs(w * high - h * wide) > max(w, h, wide, high):  # more than rounding
+                    raise WithholdError(
+                        f"{table.names()[row]} in {part.name} has {wide} x {high} pixels, and its image {w} x {h}: "
+                        "give the mask the size of the image, or its proportions."
+                    )
+    masks.classes = kind.known
+    if isinstance(masks.values, np.ndarray):
+        parts = np.array_split(np.arange(len(masks)), len(masks) // 1024 + 1)
+        counts = np.sum([np.bincount(masks.read(rows).ravel(), minlength=IGNORED + 1) for rows in parts], axis=0)
+        there = np.flatnonzero(counts[:IGNORED])
+        masks.classes = kind.known or tuple(map(str, range(there.max(initial=-1) + 1)))
+        if missing := [name for number, name in enumerate(kind.known) if not counts[number]]:
+            log.warning("%s: no mask has a pixel of %s", part.name, ", ".join(missing))
+    samples.give("mask", masks)
 
 
 def second_text(part: Part) -> Part:

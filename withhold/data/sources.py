@@ -4,6 +4,7 @@ import errno
 import os
 import posixpath
 import zipfile
+import zlib
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -73,13 +74,36 @@ def with_masks(root: Path) -> tuple[Path, Path] | None:
     return next((pair for pair in pairs if all(folder.is_dir() for folder in pair)), None)
 
 
+def _mask_classes(folder: Path) -> tuple[str, ...]:
+    """What the numbers in masks are called, a line each from 0: the file classes.txt; () where there is none."""
+    path = folder / "classes.txt"
+    if not path.is_file():
+        return ()
+    try:
+        names = tuple(filter(None, map(str.strip, manifests.text_of(path.read_bytes()).splitlines())))
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise WithholdError(f"{path} cannot be read: {error}.") from error
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise UsageError(f"{path} names the class {twice!r} twice: give each number a name of its own.")
+    return names
+
+
 def _folder(path: Path, kind: type[Kind]) -> Tables:
     if kind in (Images, Videos) and (beside := with_masks(path)):
-        found = _folder(beside[0], kind)
-        if "" in found:
-            masks = {posixpath.splitext(name)[0]: f"../{beside[1].name}/{name}" for name in walk(beside[1], Images)}
-            stems = [posixpath.splitext(name)[0] for name in found[""].names()]
-            found[""].beside = {"mask": [masks.get(stem, f"../{beside[1].name}/{stem}.png") for stem in stems]}
+        found, classes = _folder(beside[0], kind), _mask_classes(path)
+        masks = {posixpath.splitext(name)[0]: name for name in walk(beside[1], Images)}
+        for part in found.values():
+            if isinstance(part, Files):
+                inside, there = os.path.relpath(part.root, beside[0]), os.path.relpath(beside[1], part.root)
+                stems = [posixpath.normpath(f"{inside}/{posixpath.splitext(name)[0]}") for name in part.names()]
+                part.beside = {"mask": [f"{there}/{masks.get(stem, f'{stem}.png')}" for stem in stems]}
+                part.mask_classes = classes
+        stray = sorted({*masks} - {posixpath.splitext(name)[0] for name in walk(beside[0], Images)})
+        if stray and kind is Images:
+            reason = f"masks of no image, such as {beside[1].name}/{masks[stray[0]]}"
+            first = next(iter(found.values()))
+            first.ignored = [*first.ignored, *((masks[stem], reason) for stem in stray)]
         return found
     names = list(_files(path))
     if not names:
@@ -152,6 +176,7 @@ def _manifest(path: Path, kind: type[Kind]) -> Table:
         table = Frames(root, names, [[name] for name in names]) if pictures else Files(root, names)
     label = manifests.find(manifests.LABELS, columns)
     table.labels, table.listed, table.beside = columns[label] if label else None, kind is not Texts, columns
+    table.mask_classes = _mask_classes(path.parent)
     return table
 
 

@@ -1,13 +1,15 @@
 """Networks that see the labels: the supervised control, and fine-tuning."""
 
 import copy
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from tqdm import tqdm
 
 from withhold.data import Feeder, Samples
 from withhold.evaluation.features import plain_batches
-from withhold.methods import Encoder
+from withhold.methods import Encoder, Method
 from withhold.methods.transfer.finetune import Finetune
 from withhold.needs import parse
 from withhold.training import Plan, defaults, fit
@@ -15,6 +17,7 @@ from withhold.training.fabric import make_fabric
 
 BATCH_SIZE = 128
 NEEDS = {"labelled": parse("items + label")}
+Learner = TypeVar("Learner", bound=Method)
 
 
 def train(
@@ -37,12 +40,25 @@ def train(
         KeyboardInterrupt, SystemExit: it was asked to end before that.
     """
     feeder = Feeder({"labelled": samples}, NEEDS, min(BATCH_SIZE, len(samples)), seed, device=device)
-    fabric = make_fabric(device.type, precision=defaults.precision(device, encoder))
+    return teach(
+        lambda: Finetune(copy.deepcopy(encoder), samples.classes, probe=learned, flip=flip),
+        feeder, images, device, **defaults.layerwise(learned),
+    )  # fmt: skip
+
+
+def teach(make: Callable[[], Learner], feeder: Feeder, images: int, device: torch.device, **options: Any) -> Learner:
+    """Train a method on one stream until it has seen `images`, counted with repeats; see `train`.
+
+    Args:
+        make: makes the method, with weights from the feeder's seed.
+        options: of the plan.
+    """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # of the head's weights
-        learner = Finetune(copy.deepcopy(encoder), samples.classes, probe=learned, flip=flip)
-        plan = Plan(steps=max(1, images // feeder.batch_size), seed=seed, **defaults.layerwise(learned))
+        torch.manual_seed(feeder.seed)
+        learner = make()
+        fabric = make_fabric(device.type, precision=defaults.precision(device, learner.encoder))
+        plan = Plan(steps=max(1, images // feeder.batch_size), seed=feeder.seed, **options)
         with tqdm(total=plan.steps, desc="training with labels", unit=" steps", delay=2, disable=None) as bar:
             fit(learner, feeder, plan, fabric=fabric, report=lambda row, _: bar.update(int(row["step"]) - bar.n))
-        learner.eval().finish(lambda: plain_batches([samples], device))
+        learner.eval().finish(lambda: plain_batches(list(feeder.streams.values()), device))
     return learner

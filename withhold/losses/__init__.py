@@ -20,6 +20,7 @@ from withhold.losses.consistency import (
     entropy,
     project_simplex,
     ramp_up,
+    self_information,
     sharpen,
     sure_cross_entropy,
     sure_divergence,
@@ -37,6 +38,7 @@ __all__ = [
     "directions", "discriminator_loss", "divergence", "entropy", "gather", "generator_loss", "gradient_penalty",
     "info_nce", "least_squares_discriminator_loss", "least_squares_generator_loss", "nearest", "negative_sampling",
     "nt_xent", "off_diagonal", "pair_distance", "project_simplex", "psnr", "ramp_up", "rank", "ranks", "regression",
-    "reverse_gradient", "sharpen", "sigreg", "sigreg_of_noise", "squared_error", "sure_cross_entropy",
-    "sure_divergence", "swapped_cross_entropy", "symmetric_info_nce", "virtual_adversarial", "without_conflicts",
+    "reverse_gradient", "self_information", "sharpen", "sigreg", "sigreg_of_noise", "squared_error",
+    "sure_cross_entropy", "sure_divergence", "swapped_cross_entropy", "symmetric_info_nce", "virtual_adversarial",
+    "without_conflicts",
 ]  # fmt: skip

@@ -39,10 +39,18 @@ def divergence(target: Tensor, scores: Tensor) -> Tensor:
 
 
 @float32
-def entropy(scores: Tensor) -> Tensor:
-    """The entropy of softmax(scores) of every row [n], in nats; its gradient is finite where a share is 0."""
+def self_information(scores: Tensor) -> Tensor:
+    """What each class adds to the entropy of softmax(scores): -p log p, of the shape of the scores [n, k, ...].
+
+    In nats; its gradient is finite where a share is 0.
+    """
     logs = scores.log_softmax(1)
-    return -(logs.exp() * logs).sum(1)
+    return -(logs.exp() * logs)
+
+
+def entropy(scores: Tensor) -> Tensor:
+    """The entropy of softmax(scores) [n, k, ...] of every row [n, ...], in nats: see `self_information`."""
+    return self_information(scores).sum(1)
 
 
 @torch.enable_grad()

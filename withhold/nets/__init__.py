@@ -14,6 +14,7 @@ from withhold.nets.lenet import LeNet
 from withhold.nets.memory import ImagePool, MemoryBank, Queue
 from withhold.nets.perceptron import Perceptron
 from withhold.nets.pixelconv import PixelConv
+from withhold.nets.pyramid import Pyramid, stage_maps
 from withhold.nets.recurrent import Continuation, Recurrent
 from withhold.nets.registry import build, has_published, kind, names, published_size, register, takes
 from withhold.nets.resnet import ResNet
@@ -29,9 +30,9 @@ from withhold.nets.vit import Transformer, ViT, positions
 __all__ = [
     "TEMPERATURE", "AudioEncoder", "AudioVisualEncoder", "ChannelWise", "Continuation", "ConvNet", "Decoder",
     "Discriminator", "EfficientNetLite0", "Encoder", "FineConv", "Generator", "HeldStatistics", "ImageEncoder",
-    "ImagePool", "LeNet", "MemoryBank", "Perceptron", "PixelConv", "PixelEncoder", "Prototypes", "Queue",
+    "ImagePool", "LeNet", "MemoryBank", "Perceptron", "PixelConv", "PixelEncoder", "Prototypes", "Pyramid", "Queue",
     "Recurrent", "Refiner", "ResNet", "SplitConvNet", "Teacher", "TextEncoder", "TextTransformer", "Transformer",
     "ViT", "VideoEncoder", "WordVectors", "at_pixels", "batches", "build", "bumps", "centres", "cosine_momentum",
     "features", "frozen", "has_published", "hold_statistics", "kind", "mlp", "names", "pointer", "positions",
-    "propagate", "published_size", "refresh_statistics", "register", "rows", "takes", "track",
+    "propagate", "published_size", "refresh_statistics", "register", "rows", "stage_maps", "takes", "track",
 ]  # fmt: skip

@@ -17,7 +17,8 @@ from withhold.console import counted
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.files import writing
-from withhold.methods import Classifier, Encoder, Method
+from withhold.methods import Classifier, Encoder, Method, Segmenter
+from withhold.needs import IGNORED
 from withhold.training import defaults
 
 log = logging.getLogger("withhold")
@@ -214,10 +215,10 @@ def build_method(
 def tell(cls: type[Method], streams: dict[str, Samples]) -> dict[str, Any]:
     """What the data tell the method, see `withhold.methods.registry.TOLD`, as a run's configuration keeps it.
 
-    The classes are those of the stream that it takes labels from, else of its first one.
+    The classes are those of the stream that it takes labels from, else of the one with masks, else of its first one.
 
     Raises:
-        UsageError: the labels that it needs are missing, or a classifier's are all the same.
+        UsageError: the labels that it needs are missing, or a classifier's, or those of masks, are all the same.
     """
     taught = [streams[name].labelled(f"the stream {name}") for name, need in cls.needs.items() if need.labelled]
     known = {samples.classes[number] for samples in taught for number in np.unique(np.asarray(samples.labels))}
@@ -226,8 +227,14 @@ def tell(cls: type[Method], streams: dict[str, Samples]) -> dict[str, Any]:
             f"All labels of {taught[0].source} are {known.pop()!r}, and {cls.name} learns to tell classes apart: give "
             "labels of two or more."
         )
+    masks = [streams[name].parts["mask"] for name, need in cls.needs.items() if "mask" in need.parts]
+    if issubclass(cls, Segmenter) and len(masks[0].classes) < 2:
+        raise UsageError(
+            f"The masks of {masks[0].source} have {counted(len(masks[0].classes), 'class')} beside {IGNORED}, which is "
+            "ignored: number the pixels' classes 0, 1, 2 ..., or name them in classes.txt."
+        )
     columns = [streams[name].targets for name, need in cls.needs.items() if "targets" in need.parts]
     return {
-        "classes": list((taught or list(streams.values()))[0].classes),
+        "classes": list((taught or masks or list(streams.values()))[0].classes),
         "targets": {n: target.classes and list(target.classes) for held in columns for n, target in held.items()},
     }

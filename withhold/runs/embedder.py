@@ -181,14 +181,15 @@ class Embedder:
             protocols: their names, or paths of Python files (see `withhold.evaluation.protocols`); by default "knn" and
                 "linear", and before them "classifier" for a method that has learned to name classes, or "clustering"
                 for one that has found some itself; "columns" alone for one that has learned those of a table.
-                "tracking" takes a folder of sequences with masks, and nothing else; it is the default there.
+                "tracking" takes a folder of sequences with masks, and nothing else; it is the default there, unless the
+                method itself has learned masks: then that is "segmentation".
             supervised: also train the untrained network on all labels, to compare.
             budget: images, counted with repeats, that this and "finetune" see at most; see `evaluation.evaluate`.
             report: told every row as soon as it is measured.
         """
-        if protocols is None and data.has_masks(source):
-            protocols = ("tracking",)
         methods = self.methods()
+        if protocols is None and data.has_masks(source):
+            protocols = ("segmentation" if any("mask" in one.says() for one in methods.values()) else "tracking",)
         if protocols is None and self.row in methods and "targets" in methods[self.row].says():
             protocols = ("columns",)
         answers = () if self.classifier is None else ("classifier" if self.classifier.taught else "clustering",)

@@ -7,10 +7,10 @@ from typing import Any
 from withhold import data
 from withhold import methods as registry
 from withhold.errors import UsageError
-from withhold.files import claiming
+from withhold.files import PICTURES, claiming, write_picture
 from withhold.options import Options
 from withhold.orders import whole
-from withhold.pictures import ENDINGS, Columns, grid, write
+from withhold.pictures import Columns, grid
 from withhold.report import gallery
 from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
 from withhold.runs.run import Run
@@ -30,8 +30,8 @@ def preview(method: str, *sources: Any, out: Path, **options: Any) -> None:
     Raises:
         UsageError: what makes no sense, or a file that is not to be replaced.
     """
-    with claiming(out, ENDINGS, *sources):
-        write(grid(_columns(method, *sources, **options)), out)
+    with claiming(out, PICTURES, *sources):
+        write_picture(grid(_columns(method, *sources, **options)), out)
 
 
 def _columns(

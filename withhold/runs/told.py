@@ -1,4 +1,4 @@
-"""The items whose labels a training was told: no accuracy is measured on them."""
+"""The items whose labels or masks a training was told: no accuracy is measured on them."""
 
 import csv
 import logging
@@ -24,14 +24,14 @@ Told = list[dict[str, Any]]
 
 
 def find_told(needs: Mapping[str, Need], streams: Mapping[str, Samples], kind: str, earlier: Path | None) -> Told:
-    """The items whose labels a method is told, or was told in the `earlier` run that it goes on from.
+    """The items whose labels or masks a method is told, or was told in the `earlier` run that it goes on from.
 
     Args:
         kind: of data of the encoder, which what tells items from others is of.
     """
     found = [] if earlier is None else [row | {"stream": BEFORE} for row in read_told(earlier)]
     for stream, samples in streams.items():
-        if needs[stream].labelled or "targets" in needs[stream].parts:
+        if needs[stream].teaches:
             taught = samples.serving(needs[stream], f"the stream {stream}")
             rows = zip(taught.names, taught.of(kind).digests(), strict=True)
             found += [dict(zip(COLUMNS, (stream, *row), strict=True)) for row in rows]
@@ -70,17 +70,18 @@ def without_told(folder: Path, kind: str, test: Samples) -> Samples:
     """`test` without the items whose labels the training in `folder` was told, see `are_told`.
 
     Raises:
-        UsageError: no other item has a label.
+        UsageError: no other item has one.
     """
-    if test.labels is None and not test.targets:
+    taught = bool(test.targets) or "mask" in test.parts
+    if test.labels is None and not taught:
         return test
     others = np.flatnonzero(~are_told(folder, kind, test))
-    labelled = np.ones(len(test), dtype=bool) if test.targets else np.asarray(test.labels) >= 0
-    known, left = int(labelled.sum()), int(labelled[others].sum())
+    has = np.ones(len(test), dtype=bool) if taught else np.asarray(test.labels) >= 0
+    known, left, what = int(has.sum()), int(has[others].sum()), "masks" if "mask" in test.parts else "labels"
     if left < known:
-        log.info("%s not measured on: the training was told their labels", counted(known - left, "item"))
+        log.info("%s not measured on: the training was told their %s", counted(known - left, "item"), what)
     if known and not left:
         raise UsageError(
-            f"The training was told the labels of all items of {test.source} to be measured on: give labels of others."
+            f"The training was told the {what} of all items of {test.source} to be measured on: give {what} of others."
         )
     return test.select(others)

@@ -1,24 +1,24 @@
 """Fine-tuning: a classifier that goes on from what an encoder has learned."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from withhold import nets, views
+from withhold import views
 from withhold.errors import UsageError
 from withhold.methods import (
     Classifier,
     Count,
     Encoder,
+    Freezing,
     NonNegative,
     Optimizer,
     Positive,
     Probability,
-    Range,
     Share,
+    Stages,
     accuracy,
     method,
 )
@@ -29,7 +29,7 @@ from withhold.methods import (
     needs={"labelled": "image | video | audio | text + label"},
     family="supervised",
 )
-class Finetune(Classifier):
+class Finetune(Freezing, Classifier):
     """Withholds the label; predicts it from a light view of the item, going on from what the encoder has learned.
 
     The head starts as a linear probe of the encoder as it is, so that its first gradients do not undo what the
@@ -62,7 +62,7 @@ class Finetune(Classifier):
         self,
         encoder: Encoder,
         classes: Sequence[str],
-        freeze: Annotated[int, Range(least=0)] | Literal["all"] | None = None,
+        freeze: Stages = None,
         probe: bool = True,
         smoothing: Share = 0.0,
         mixup: NonNegative = 0.0,
@@ -78,28 +78,13 @@ class Finetune(Classifier):
         super().__init__(encoder, classes)
         if mixup and encoder.kind == "text":
             raise UsageError("finetune: texts cannot be mixed: leave mixup out.")
-        stages = encoder.stages()
-        if isinstance(freeze, int) and freeze > len(stages):
-            raise UsageError(f"finetune: the encoder has {len(stages)} stages, not {freeze}: freeze fewer, or all.")
+        self.freeze(freeze)
         self.probe, self.smoothing, self.mixup = probe, smoothing, mixup
         self.balance, self.l2_sp, self.flip = balance, l2_sp, flip
-        self.frozen = [encoder] if freeze == "all" else [part for stage in stages[: freeze or 0] for part in stage]
-        for part in self.frozen:
-            part.requires_grad_(False)
-            if isinstance(part, nn.Module):
-                nets.hold_statistics(part)
         self.register_buffer("shares", torch.full((len(classes),), 1 / len(classes)))
         if l2_sp:
             self.optimizer = Optimizer(weight_decay=0.0)
             self.register_buffer("start", self.tuned().detach())
-
-    def train(self, mode: bool = True):
-        """What is frozen stays in eval mode, without dropout."""
-        super().train(mode)
-        for part in self.frozen:
-            if isinstance(part, nn.Module):
-                part.eval()
-        return self
 
     def tuned(self) -> Tensor:
         """All weights of the encoder that are trained, in one row."""

@@ -1,0 +1,43 @@
+"""Methods that go on from what an encoder has learned, and may keep a part of it."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from torch import nn
+
+from withhold import nets
+from withhold.errors import UsageError
+from withhold.methods.base import Method
+from withhold.methods.ranges import Range
+
+Stages = Annotated[int, Range(least=0)] | Literal["all"] | None
+"""How many of an encoder's stages are frozen, counted from the input; all of it, or none."""
+
+
+class Freezing(Method):
+    """A method that may leave the first stages of its encoder as they are."""
+
+    frozen: Sequence[nn.Module | nn.Parameter] = ()
+
+    def freeze(self, stages: Stages) -> None:
+        """Let stages of the encoder learn nothing, and batch normalisation in them keep its statistics.
+
+        Raises:
+            UsageError: the encoder has fewer stages.
+        """
+        parts = self.encoder.stages()
+        if isinstance(stages, int) and stages > len(parts):
+            raise UsageError(f"{self.name}: the encoder has {len(parts)} stages, not {stages}: freeze fewer, or all.")
+        self.frozen = [self.encoder] if stages == "all" else [part for stage in parts[: stages or 0] for part in stage]
+        for part in self.frozen:
+            part.requires_grad_(False)
+            if isinstance(part, nn.Module):
+                nets.hold_statistics(part)
+
+    def train(self, mode: bool = True):
+        """What is frozen stays in eval mode, without dropout."""
+        super().train(mode)
+        for part in self.frozen:
+            if isinstance(part, nn.Module):
+                part.eval()
+        return self
