@@ -25,7 +25,7 @@ NAMES = {
     "entropy_minimization": ("entropy_minimization", {}),
     "pi_model": ("pi_model", {"noise": 0.05}),
     "mean_teacher": ("mean_teacher", {"noise": 0.05}),
-    "vat": ("vat", {"radius": 0.1}),
+    "vat": ("vat", {"radius": 0.06, "entropy": 1.0}),
     "vadd": ("vadd", {}),
     "sntg": ("sntg", {"noise": 0.05}),
     "ict": ("ict", {}),

@@ -317,6 +317,24 @@ def translation() -> str:
     return table(["seed", *shown, "cycle error"], cells)
 
 
+def refinement() -> str:
+    """How many real digits are read after simulated ones, and how many refined ones stay what they were."""
+    cells = []
+    for claim, found in measured("refinement"):
+        of = (
+            ("real", "as they are"),
+            ("real", "refined"),
+            ("real", "real"),
+            ("as they are", "real"),
+            ("refined", "real"),
+        )
+        scores = [percent(found[f"{asked} read by who learned from {known}"]) for asked, known in of]
+        weight = str(found["parameters"]["weight"])
+        cells.append([weight, f"{claim.epochs:g}", str(claim.seed), f"{found['change']:.2f}", *scores])
+    header = ["weight", "epochs", "seed", "change", "real, after simulated", "real, after refined", "real, after real"]
+    return table([*header, "simulated, after real", "refined, after real"], cells)
+
+
 def drawings() -> str:
     """What an image costs in nats."""
     shown = ("bound", "image", "code", "closer bound", "mean image")
@@ -333,6 +351,18 @@ def restoration() -> str:
             decibels = [found[seen][who] for seen in ("dirt", "rain", "clean")]
             cells[name] = [name, *("unchanged" if value == 100 else f"{value:.1f}" for value in decibels)]
     return table(["restored by", "dirt", "rain", "clean"], list(cells.values()))
+
+
+def label() -> str:
+    """Accuracy against labels by what chose them, and how far the curve is above that of random labels."""
+    found = result("label")
+    cells = []
+    for name, rows in found["rows"].items():
+        for row in sorted(rows, key=lambda row: -row["ahead"]):
+            means = [sum(column) / len(column) for column in zip(*row["accuracy"], strict=True)]
+            ahead = "" if row["strategy"] == "random" else percent(row["ahead"], row["deviation"])
+            cells.append([name, f"`{row['strategy']}`", *map(percent, means), ahead])
+    return table(["data", "strategy", *map(str, found["counts"]), "ahead of random"], cells)
 
 
 def answered(claim: Claim) -> float | None:
@@ -414,6 +444,16 @@ def starts() -> str:
     return table(header, cells)
 
 
+def catching_up() -> str:
+    """Accuracy with all labels against the length of the training, fine-tuned and from scratch."""
+    found: dict[float, dict[str, str]] = {}
+    for claim, _ in measured("catching-up"):
+        found.setdefault(claim.epochs, {})["fine-tuned" if claim.start else "from scratch"] = percent(answered(claim))
+    columns = ["from scratch", "fine-tuned"]
+    rows = [[f"{epochs:g}", *(cells.get(name, "") for name in columns)] for epochs, cells in sorted(found.items())]
+    return table(["epochs", "from scratch", "fine-tuned after `simclr`"], rows)
+
+
 def domains() -> str:
     """Accuracy in the target domain."""
     cells = []
@@ -422,6 +462,33 @@ def domains() -> str:
         scores = [percent(answered(row)) for row in (source, claim, target)]
         cells.append([" to ".join(claim.data[1:]), f"`{claim.encoder}`", str(claim.seed), f"{claim.epochs:g}", *scores])
     header = ["domains", "encoder", "seed", "epochs", "source only", "`dann`", "target's labels"]
+    return table(header, cells)
+
+
+def generalization() -> str:
+    """Accuracy in the domain that was left out."""
+    cells = [
+        [claim.data[1], f"`{claim.encoder}`", str(claim.seed), f"{claim.epochs:g}", *map(percent, map(answered, rows))]
+        for claim, _ in measured("generalization")
+        for rows in [(*claim.controls, claim)]
+    ]
+    return table(["left out", "encoder", "seed", "epochs", "no puzzles", "`jigen`"], cells)
+
+
+def tasks() -> str:
+    """What each column is worth to networks of all columns, and to one of its own."""
+    cells = []
+    for claim, found in measured("tasks"):
+        alone = {row["column"]: row for other in claim.controls if len(other.data) > 2
+                 for row in result(other.name)["results"] if row["by"] == "answers"}  # fmt: skip
+        by = values(beside(claim), "encoder", "column", "by")
+        for column, metric in {row["column"]: row["metric"] for row in found["results"]}.items():
+            of = ("trained", column, "answers"), ("untrained", column, "features"), ("pixels", column, "features")
+            own = percent(alone[column]["value"] if column in alone else None)
+            said, fresh, raw = (percent(by.get(each)) for each in of)
+            balance = claim.settings.get("balance", "fixed")
+            cells.append([claim.data[1], f"`{balance}`", f"{claim.epochs:g}", column, metric, said, own, fresh, raw])
+    header = ["data", "balance", "epochs", "column", "metric", "all in one", "one each", "untrained", "pixels"]
     return table(header, cells)
 
 
@@ -508,9 +575,9 @@ PARTS = {
     part.__name__: part
     for part in (
         methods, cards, encoders, published, words, speeds, memory, training, steps, videos, sounds, hearing, search,
-        order, tracking, frames, crossmodal, localization, masked, topics, translation, drawings, restoration, clusters,
-        fewlabels, augmentation, episodes, starts, domains, segmentation, weather, retrieval, anomaly, keypoints,
-        affinity,
+        order, tracking, frames, crossmodal, localization, masked, topics, translation, refinement, drawings,
+        restoration, clusters, fewlabels, augmentation, episodes, starts, catching_up, label, domains, generalization,
+        tasks, segmentation, weather, retrieval, anomaly, keypoints, affinity,
     )
 }  # fmt: skip
 

@@ -12,8 +12,7 @@ from withhold import data
 from withhold import methods as registry
 from withhold.options import Options
 from withhold.runs.build import build_encoder
-from withhold.runs.export import write_weights
-from withhold.runs.metadata import describe
+from withhold.runs.metadata import describe, write_weights
 from withhold.runs.run import Run
 
 ROWS = [

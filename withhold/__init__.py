@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from withhold import methods, search
     from withhold.errors import UsageError, WithholdError
+    from withhold.learning import learn
     from withhold.methods import Encoder, ImageEncoder, Method
-    from withhold.runs import Embedder, Run, embed, evaluate, load, train
+    from withhold.runs import Embedder, Run, embed, evaluate, label, load, train
 
 __version__ = "0.2.0"
 
@@ -18,12 +19,13 @@ __version__ = "0.2.0"
 _HOMES = {
     **dict.fromkeys(["UsageError", "WithholdError"], "withhold.errors"),
     **dict.fromkeys(["Encoder", "ImageEncoder", "Method"], "withhold.methods"),
-    **dict.fromkeys(["Embedder", "Run", "embed", "evaluate", "load", "train"], "withhold.runs"),
+    "learn": "withhold.learning",
+    **dict.fromkeys(["Embedder", "Run", "embed", "evaluate", "label", "load", "train"], "withhold.runs"),
 }
 
 __all__ = [
-    "Embedder", "Encoder", "ImageEncoder", "Method", "Run", "UsageError", "WithholdError", "embed", "evaluate", "load",
-    "methods", "search", "train",
+    "Embedder", "Encoder", "ImageEncoder", "Method", "Run", "UsageError", "WithholdError", "embed", "evaluate", "label",
+    "learn", "load", "methods", "search", "train",
 ]  # fmt: skip
 
 

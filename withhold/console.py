@@ -99,7 +99,7 @@ def column(result: dict[str, Any]) -> str:
         words.append(result["metric"])
     if "shots" in result:
         words.append(f"{result['shots']}/class")
-    words += [result[name] for name in ("by", "pooling", "direction", "sequence") if name in result]
+    words += [result[name] for name in ("column", "by", "pooling", "direction", "sequence") if name in result]
     return " ".join(words + ["whitened"] * result.get("whitened", False))
 
 

@@ -8,15 +8,21 @@ import stat
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from withhold.errors import UsageError, WithholdError
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 MARK = "made with withhold"
 """What a file that a person named says of itself, in its first or its last `EDGE` bytes."""
 EDGE = 2**16
+PICTURES = ".png .jpg .jpeg .webp"
+SOFTWARE = 0x0131
+"""The number under which a picture's EXIF says what made it."""
 
 
 def prepare_folder(folder: Path) -> None:
@@ -175,3 +181,13 @@ def _becoming(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         with contextlib.suppress(OSError):
             partial.unlink()
+
+
+def write_picture(picture: "Image", path: Path) -> None:
+    """Write a picture to a file that ends as one of `PICTURES`, which says that it was made here."""
+    from PIL.Image import Exif, registered_extensions
+
+    about = Exif()
+    about[SOFTWARE] = MARK
+    with writing(path) as partial:
+        picture.save(partial, format=registered_extensions()[path.suffix.lower()], exif=about)

@@ -41,8 +41,8 @@ class Need:
 
     @property
     def teaches(self) -> bool:
-        """Whether each item comes with what is to be named: its class, or those of its pixels."""
-        return self.labelled or "mask" in self.parts
+        """Whether each item comes with what is to be named: its class, its columns, or the classes of its pixels."""
+        return self.labelled or bool({"mask", "targets"} & set(self.parts))
 
     @property
     def several(self) -> bool:

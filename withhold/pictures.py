@@ -15,8 +15,6 @@ PAPER, INK, FAINT = "#ffffff", "#1b1f24", "#6a737d"
 MARGIN, GAP, LINE, CAPTION = 24, 8, 17, 18  # pixels, and letters a line of a caption
 ROWS, FRAMES = 8, 8
 """Samples of a picture, and frames of a clip, that are drawn."""
-
-
 _BITS = torch.arange(256)[:, None, None] >> (3 * torch.arange(3) + torch.arange(3)[:, None]) & 1
 PALETTE = (_BITS << (7 - torch.arange(3))).sum(2)
 """The colours of classes by number, int64 [256, 3]: Pascal VOC's, where every third bit is one of a colour's."""

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pyarrow.parquet
 import torch
 from claims import figures as drawn
 from claims.moving_mnist import clips
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import distance_transform_edt, maximum_filter
 
 from withhold import data
 from withhold.data import Samples
@@ -209,6 +211,53 @@ def _domain(root: Path, name: str, part: str) -> Samples:
     return data.load((blended.astype(np.uint8), digits.labels), size=28, channels=3)
 
 
+def other_domain(at: Place, left_out: str, size: int = 64) -> Split:
+    """The domains of PACS but one, to learn from; and that one, to be measured on."""
+    paths = sorted((at.root / "pacs").glob("*.parquet"))
+    known = data.Several(path for path in paths if path.stem != left_out)
+    train = data.load(known, size=size, channels=3, parts=("label", "domain"))
+    test = data.load(at.root / "pacs" / f"{left_out}.parquet", size=size, channels=3)
+    return Split((train,), train, test)
+
+
+def columns(at: Place, name: str, *chosen: str) -> Split:
+    """Items with what else is known of them: of PACS class and domain, of MNIST class, thickness and slant.
+
+    A fifth of PACS is to be measured on.
+
+    Args:
+        chosen: the columns, all by default.
+    """
+    if name == "pacs":
+        paths = sorted((at.root / "pacs").glob("*.parquet"))
+        whole = data.load(data.Several(paths), size=64, channels=3, parts=("label", "domain"))
+        names = tuple(path.stem for path in paths)
+        parts = [(part, {"domain": Target(part.parts["domain"].values, names)}) for part in whole.split(0.2, at.seed)]
+    else:
+        parts = [(part, _shape(part.array[..., 0])) for part in (images(at, name).train, images(at, name).test)]
+    for part, targets in parts:
+        found = {"class": Target(np.asarray(part.labels), part.classes), **targets}
+        part.give("targets", {column: found[column] for column in chosen or found})
+    (train, _), (test, _) = parts
+    return Split((train,), train, test)
+
+
+def _shape(digits: np.ndarray) -> dict[str, Target]:
+    """Digits [n, h, w] -> how thick their lines are in pixels, and how far they lean to the right in degrees.
+
+    Thickness is twice the mean distance to the background along the middle of lines (Morpho-MNIST: Castro et al., JMLR
+    2019); slant is that of the axis that the second moments give.
+    """
+    thick, slant = [], []
+    for digit in digits / 255.0:
+        distance = distance_transform_edt(np.pad(digit > 0.5, 1))
+        middle = (distance > 0) & (distance == maximum_filter(distance, 3))
+        thick.append(2 * distance[middle].mean() if middle.any() else np.nan)
+        y, x = (axis - np.average(axis, weights=digit) for axis in np.indices(digit.shape))
+        slant.append(np.degrees(np.arctan2(-(digit * x * y).sum(), (digit * y * y).sum())))
+    return {name: Target(np.array(each, dtype=np.float32)) for name, each in (("thickness", thick), ("slant", slant))}
+
+
 def two_hands(at: Place) -> Split:
     """MNIST and as many of it as USPS has; to be measured on, the test images of both.
 
@@ -224,6 +273,26 @@ def two_hands(at: Place) -> Split:
     (mnist, usps), test = found
     some = torch.randperm(len(mnist), generator=torch.Generator().manual_seed(0))[: len(usps)]
     return Split((mnist.select(some), usps), test=test, settings={"flip": 0.0})
+
+
+TYPEFACES = r"DejaVu(Sans|SansMono|Serif)(-|$)|STIXGeneral|cm(r|b|ss|tt)10"
+"""Of Matplotlib's fonts those that have digits of one size."""
+
+
+def printed_digits(at: Place) -> Split:
+    """10,000 digits printed in the fonts that Matplotlib carries, and MNIST without its labels; its test images."""
+    count = at.some(10_000)
+    rng, folder = np.random.default_rng(at.seed), Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    fonts = [path for path in sorted(folder.glob("*.ttf")) if re.match(TYPEFACES, path.stem)]
+    labels, images = rng.integers(10, size=count), []
+    for label in labels:
+        font = ImageFont.truetype(fonts[rng.integers(len(fonts))], round(96 * rng.uniform(0.9, 1.15)))
+        page = Image.new("L", (112, 112))
+        ImageDraw.Draw(page).text(tuple(rng.uniform(50, 62, 2)), str(label), 255, font, anchor="mm")
+        images.append(page.rotate(rng.uniform(-15, 15), Image.Resampling.BILINEAR).resize((28, 28)))
+    printed = data.load((np.stack(images), labels), size=28, channels=1)
+    train, test = (data.load(f"{at.root / 'mnist'}::{part}", size=28, channels=1) for part in ("train", "test"))
+    return Split((printed, train), printed, test, {"size": 28})
 
 
 def halves(at: Place, name: str) -> Split:

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import withhold
-from withhold import losses, methods, views
+from withhold import data, evaluation, losses, methods, views
 from withhold.data import Samples
 from withhold.evaluation.protocols.lowshot import DRAWS, SHOTS, draw
 from withhold.nets import frozen
@@ -316,6 +316,32 @@ def read_by_another(run: withhold.Run, split: Split, at: Place) -> Found:
         "cycle error": [rows[0]["generators/cycle"], rows[-1]["generators/cycle"]],
         "change": rows[-1]["generators/change"], "discriminators' accuracy": rows[-1]["discriminators/accuracy"],
     }  # fmt: skip
+
+
+def taught_by_refined(run: withhold.Run, split: Split, at: Place) -> Found:
+    """What real digits are read as, by networks that learned from simulated ones, as they are and refined.
+
+    And whether refined digits still are what they were, to one that learned from real ones with their labels.
+    """
+    simulated, real = split.streams
+    with frozen(run.method), torch.inference_mode():
+        seen = views.to_float(simulated.batch(np.arange(len(simulated)))).split(500)
+        refined = torch.cat([run.method.refiner(part) for part in seen])
+    pixels = (refined * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    changed = data.load((pixels, simulated.labels), size=simulated.shape[0], channels=simulated.shape[2])
+    known = {"as they are": simulated, "refined": changed, "real": real}
+    asked = {"real": split.test, "as they are": simulated, "refined": changed}
+    found: Found = {"change": run.rows()[-1]["refiner/change"]}
+    for name, samples in known.items():
+        passes = 8 * at.share * len(simulated) / len(samples)
+        teacher = withhold.train(
+            "finetune", samples, encoder="convnet", epochs=passes, seed=at.seed, out=at.folder / name.replace(" ", "-"),
+            probe=False, flip=0.0,
+        )  # fmt: skip
+        for other in asked if name == "real" else ("real",):
+            said = evaluation.scores(teacher.method, asked[other]).argmax(1).numpy()
+            found[f"{other} read by who learned from {name}"] = float((said == asked[other].labels).mean())
+    return found
 
 
 def tfidf(claim: Claim, split: Split, at: Place) -> Found:

@@ -109,6 +109,31 @@ def domains() -> list[Claim]:
     return claims
 
 
+def generalization() -> list[Claim]:
+    """PACS, each domain left out in turn; beside what learns from the others without puzzles."""
+    found = []
+    for domain in ("art_painting", "cartoon", "photo", "sketch"):
+        row = partial(Claim, "generalization", method="jigen", protocols=("classifier",))
+        small = row(data=("other_domain", domain), encoder="convnet", epochs=40)
+        published = {"pretrained": True}
+        large = row(data=("other_domain", domain, 96), encoder="efficientnet-lite0", epochs=5, settings=published)
+        found += [replace(claim, controls=(labels_alone(claim),)) for claim in (small, large)]
+    return found
+
+
+def tasks() -> list[Claim]:
+    """One network for all columns, by each way to balance them, beside one for each, which together cost as much."""
+    found = []
+    for name, columns, epochs in (("pacs", ("class", "domain"), 40), ("mnist", ("class", "thickness", "slant"), 3)):
+        row = Claim("tasks", ("columns", name), "multitask", "convnet", epochs, protocols=("columns",))
+        alone = tuple(
+            replace(row, data=(*row.data, column), epochs=round(epochs / len(columns), 2)) for column in columns
+        )
+        ways = [replace(row, settings={"balance": way}) for way in ("uncertainty", "gradnorm", "pcgrad")]
+        found += [replace(beside_controls(row), controls=(*beside_controls(row).controls, *alone)), *ways]
+    return found
+
+
 def segmentations() -> list[Claim]:
     """The class of every pixel, from several starts; beside the commonest class, and colour and place alone."""
     row = Claim("segmentation", ("camvid",), "segmentation", "convnet", 60, protocols=("segmentation",))
@@ -244,6 +269,12 @@ def translation() -> list[Claim]:
     return [Claim("translation", ("two_hands",), "cyclegan", "convnet", 6, measures=("read_by_another",))]
 
 
+def refinement() -> list[Claim]:
+    """Printed digits, refined until they look written, and what is learned from them; by how much they may change."""
+    row = Claim("refinement", ("printed_digits",), "simgan", "convnet", 1.5, measures=("taught_by_refined",))
+    return [row, *(replace(row, settings={"weight": weight}) for weight in (1.0, 20.0))]
+
+
 def drawings() -> list[Claim]:
     """Clothes whose codes follow a prior, from which others are drawn: what an image costs in nats."""
     row = Claim("drawings", ("images", "fashion-mnist", 28), "variational_autoencoder", "convnet", 5)
@@ -257,10 +288,10 @@ def restorations() -> list[Claim]:
 
 
 CLAIMS = [
-    *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *segmentations(), *weather(),
-    *retrieval(), *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(), *sounds(), *texts(), *translation(),
-    *drawings(), *restorations(), *starts(), *from_published(), *pretext_starts(), *text_starts(texts()[-1]),
-    *video_starts(*videos()[:2]), *sound_starts(), *long_starts(),
+    *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *generalization(), *tasks(),
+    *segmentations(), *weather(), *retrieval(), *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(),
+    *sounds(), *texts(), *translation(), *refinement(), *drawings(), *restorations(), *starts(), *from_published(),
+    *pretext_starts(), *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *sound_starts(), *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""

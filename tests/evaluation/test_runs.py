@@ -11,7 +11,7 @@ from withhold.files import holding
 from withhold.report import compare, report
 from withhold.runs import embedder
 from withhold.runs import run as runs
-from withhold.runs.export import write_weights
+from withhold.runs.metadata import write_weights
 
 
 @pytest.fixture

@@ -51,6 +51,13 @@ def test_sure_and_even_answers_cost_nothing_and_the_same_answer_to_all_costs_mos
     assert constant["loss"] > nothing["loss"]
 
 
+def test_gradients_are_finite_where_answers_are_utterly_sure_and_one_is_never_given():
+    method = make(clusters=3)
+    scores = torch.tensor([[200.0, 0.0, -200.0], [0.0, 200.0, -200.0]] * 2, requires_grad=True)
+    method.loss(scores, scores[:2].detach().softmax(1))["loss"].backward()
+    assert scores.grad.isfinite().all()
+
+
 def test_radii_are_a_quarter_of_the_way_to_the_tenth_neighbour_which_scikit_learn_finds():
     images = random_images(40, size=8)
     method = make()

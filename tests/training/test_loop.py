@@ -21,7 +21,7 @@ from withhold import nets, options
 from withhold.errors import UsageError, WithholdError
 from withhold.methods import Optimizer
 from withhold.orders import Episodes
-from withhold.runs.export import write_weights
+from withhold.runs.metadata import write_weights
 from withhold.training import Plan, checkpoint, fit, prepare
 
 

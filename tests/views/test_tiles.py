@@ -1,5 +1,8 @@
+import math
+
 import pytest
 import torch
+from torch.nn import functional as F
 
 from withhold import views
 
@@ -41,3 +44,25 @@ def test_a_board_shows_tiles_in_reading_order():
     assert board.shape == (2, 3, 12, 18)
     assert torch.allclose(board[1, 2, 3::6, 3::6], torch.tensor([[0.0, 0.1, 0.2], [0.3, 0.4, 0.5]]))
     assert (board[:, :, 0] == 1).all()
+
+
+def test_four_tiles_have_all_their_orders():
+    orders = views.distant_orders(4, 100)
+    assert len({tuple(order) for order in orders.tolist()}) == math.factorial(4)
+    assert torch.equal(orders.sort(1).values, torch.arange(4).expand(24, 4))
+
+
+def test_nine_tiles_have_orders_that_differ_more_than_the_released_ones():
+    """The 100 published with the paper: mean distance 8.08, least distance 2."""
+    orders = views.distant_orders(9, 100)
+    assert torch.equal(orders.sort(1).values, torch.arange(9).expand(100, 9))
+    distances = [
+        sum(a != b for a, b in zip(first, second, strict=True))
+        for i, first in enumerate(orders.tolist())
+        for second in orders.tolist()[:i]
+    ]
+    assert min(distances) >= 5
+    assert sum(distances) / len(distances) > 8.0
+    places = F.one_hot(orders, 9).float().mean(0)  # no tile prefers a place
+    assert places.max() < 0.2
+    assert places.min() > 0.05

@@ -2,5 +2,6 @@
 
 from withhold.answers.apply import answer, apply, is_text, only_names
 from withhold.answers.files import tables, write
+from withhold.answers.style import stylize
 
-__all__ = ["answer", "apply", "is_text", "only_names", "tables", "write"]
+__all__ = ["answer", "apply", "is_text", "only_names", "stylize", "tables", "write"]

@@ -120,7 +120,8 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
         taken.add(stem)
         for kind, value in answers.items():
             if isinstance(value, Class):
-                classes.append({"path": name, **_class_row(value)})
+                several = {} if kind == "class" else {"column": kind}
+                classes.append({"path": name, **several, **_class_row(value)})
                 continue
             parts = {"": value}
             if isinstance(value, Mask) and value.labels.ndim == 3:

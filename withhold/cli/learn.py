@@ -175,6 +175,55 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     advise(["evaluate", run.folder, "LABELLED_DATA"], [verb, run.folder, "DATA", "--out", result])
 
 
+@verb
+def learn(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """From a folder and a few labels to a classifier: what is worth it is tried, the simple first, and the best kept.
+
+    Routes are compared by cross-validation on the given labels alone. Each result is kept at once: after Ctrl-C the
+    same command goes on, and until then the run is the best one so far.
+    """
+    parser.add_argument("items", nargs="+", metavar="DATA | key=value", help="the data, then parameters of the methods")
+    explained = options.explained()
+    for option in options.named():
+        if option.name in ("labels", "minutes", "encoder", "size"):
+            kind = options.kind(option)
+            parser.add_argument(options.flag(option), type=kind, help=explained[option.name])
+    parser.add_argument("--pretrained", action="store_true", help=explained["pretrained"])
+    parser.add_argument("--seed", type=int, default=0, help="of folds, weights and views (default: %(default)s)")
+    parser.add_argument("--out", help="the run's folder (default: runs/learn-DATA)")
+    given = vars(parser.parse_intermixed_args(arguments))
+    machine, _ = given.pop("json"), given.pop("debug")
+    sources, parameters = split_items(given.pop("items"), given)
+    if len(sources) != 1:
+        raise UsageError(f"One source is learned from, and {counted(len(sources), 'source')} are given: name one.")
+    bar = Progress(machine)
+
+    from withhold.report import routes
+
+    def tell(row: dict[str, Any]) -> None:
+        if not machine:
+            say("  ".join(filter(None, routes.cells(row))), file=sys.stderr)
+
+    try:
+        run = withhold.learn(sources[0], progress=bar, report=tell, **given, **parameters)
+    except (KeyboardInterrupt, SystemExit):
+        bar.close()
+        say(f"Stopped. Go on with: withhold learn {shlex.join(arguments)}", file=sys.stderr)
+        raise
+    finally:
+        bar.close()
+    learned = routes.compared(run.folder)
+    if machine:
+        return print_json({"run": str(run.folder), **learned})
+    for title, (columns, rows) in routes.tables(learned).items():
+        print(f"{title}:")
+        print_table(columns, rows)
+        print()
+    say(learned["why"])
+    say(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
+    advise(["apply", run.folder, sources[0], "--out", "named"], ["label", sources[0], "--run", run.folder])
+
+
 def split_items(items: list[str], options: Collection[str]) -> tuple[list[str], dict[str, Any]]:
     """The data, and the key=value parameters, of a verb that takes both, and `options`.
 

@@ -38,9 +38,9 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     )
     parser.add_argument(
         "--protocol", help="knn, linear, lowshot, episodes, retrieval, crossmodal, finetune, classifier, clustering, "
-        "anomaly, keypoints, segmentation, tracking, or the path of a Python file, joined by commas (default: "
+        "anomaly, keypoints, columns, segmentation, tracking, or the path of a Python file, joined by commas (default: "
         "knn,linear, and classifier where the method has learned to name classes, or clustering where it has found "
-        "some itself; "
+        "some itself; columns alone where it has learned those of a table; "
         "tracking where DATA has masks, or segmentation where the method has learned some)",
     )  # fmt: skip
     parser.add_argument("--labels", help="a csv file with the labels of DATA; TEST has its own")
@@ -50,7 +50,7 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--size", type=int, help=SIZE)
     parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
     options = parser.parse_intermixed_args(arguments)
-    run = withhold.load(options.run, **_decoding(options))
+    run = withhold.load(options.run, **decoding(options))
     results = run.evaluate(
         options.data, options.test, protocols=tuple(options.protocol.split(",")) if options.protocol else None,
         labels=options.labels, test_fraction=options.test_fraction, supervised=options.supervised,
@@ -85,7 +85,7 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     from withhold.runs import write_table
 
     with claiming(Path(options.out), ".parquet", options.data, options.labels):
-        run = withhold.load(options.run, **_decoding(options))
+        run = withhold.load(options.run, **decoding(options))
         table = run.embed(options.data, windows=options.windows, labels=options.labels, strict=options.strict)
         write_table(Path(options.out), table)
     if options.json:
@@ -222,7 +222,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print_table(columns, [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in table])
     if options.out:
         say(f"Wrote {files[0]}" if len(files) == 1 else f"Wrote {counted(len(files), 'file')} to {options.out}")
-    if run.names_classes and 0 < run.labels_told < FEW:
+    if run.names_classes and 0 < run.labels_told < FEW and "temperature" not in run.config:
         say(
             f"The training was told {counted(run.labels_told, 'label')}: probabilities from so few are not calibrated, "
             "and are mostly higher than the share of answers that is right."
@@ -256,6 +256,6 @@ def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         advise(["train", "METHOD", "DATA", "--encoder", options.out])
 
 
-def _decoding(options: argparse.Namespace) -> dict[str, Any]:
+def decoding(options: argparse.Namespace) -> dict[str, Any]:
     """What data are to be decoded to, as far as it was said."""
     return {} if options.size is None else {"size": options.size}

@@ -111,7 +111,9 @@ def attach(samples: Samples, path: Path) -> Samples:
     if label is None:
         raise UsageError(f"{path} has no column of labels: call it label, class or target.")
     (values,), classes = number([columns[label]])
-    rows = {name.replace("\\", "/"): row for row, name in enumerate(samples.names)}
+    # Tables say names that are no UTF-8 with escapes.
+    names = [name.encode("utf-8", "backslashreplace").decode().replace("\\", "/") for name in samples.names]
+    rows = {name: row for row, name in enumerate(names)}
     tails = Counter(name.split("/")[-1] for name in rows)
     alone = {tail: row for name, row in rows.items() if tails[tail := name.split("/")[-1]] == 1}
     labels = np.full(len(samples), -1, dtype=np.int64)
@@ -133,7 +135,7 @@ def attach(samples: Samples, path: Path) -> Samples:
     if not found:
         said = f"it says {listed[0]!r}, the data say {samples.names[0]!r}"
         raise UsageError(f"{path} labels nothing in {samples.source}: {said}.")
-    log.info("%s labels %s of %s items in %s", path, f"{len(found):,}", f"{len(samples):,}", samples.source)
+    log.info("%s labels %s of %s items in %s", path, f"{(labels >= 0).sum():,}", f"{len(samples):,}", samples.source)
     if lost:
         log.warning("%s of its rows match nothing there, such as %s", f"{len(lost):,}", lost[0])
     (_, shared), table = share_classes([(None, samples.classes), (labels, classes)])

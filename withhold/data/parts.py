@@ -147,6 +147,8 @@ def attach_columns(samples: Samples, part: Part, kinds: Sequence[str], wanted: S
     items = [SECOND if kind in kinds[:place] else kind_named(kind).columns for place, kind in enumerate(kinds)]
     read = {find(names, table.columns) for names in items}
     columns = {name: find(names, table.columns) for name, names in {"label": LABELS, **COLUMNS}.items()}
+    if "targets" in wanted and "label" not in wanted:
+        del columns["label"]  # which is a column like any other
     others = [name for name in table.columns if name not in read and name not in columns.values()]
     left = [column for name, column in columns.items() if column and name not in wanted]
     if left := left + others * ("targets" not in wanted):

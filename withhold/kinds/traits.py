@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow
 import torch
 from torch import Tensor, nn
 
@@ -148,3 +149,16 @@ def of(name: str) -> Traits:
     if name not in _TRAITS:
         raise UsageError(f"There is no kind of data {name!r}: {suggestion(name, _TRAITS)}")
     return _TRAITS[name]
+
+
+def previews(rows: pyarrow.Table, kind: str, source: Any) -> list[dict[str, Any]]:
+    """What a page shows of the items that `rows` name (path, and of windows start and end): the name, and `preview`.
+
+    Items are looked for in `source`, as `data.items` does.
+    """
+    shown, cells, found = of(kind), [], rows.to_pylist()
+    for row, item in zip(found, data.items(source, rows["path"].to_pylist(), kind), strict=True):
+        span = (row["start"], row["end"]) if "start" in row else None
+        name = row["path"] + (f" {shown.when(*span)}" if span else "")
+        cells.append({"name": name} | shown.preview(item, span))
+    return cells

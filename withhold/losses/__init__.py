@@ -8,6 +8,7 @@ from withhold.losses.adversarial import (
     least_squares_generator_loss,
     reverse_gradient,
 )
+from withhold.losses.conflicts import without_conflicts
 from withhold.losses.consistency import (
     Annealing,
     adversarial_mask,
@@ -39,4 +40,5 @@ __all__ = [
     "nt_xent", "off_diagonal", "pair_distance", "project_simplex", "psnr", "ramp_up", "rank", "ranks", "regression",
     "reverse_gradient", "self_information", "sharpen", "sigreg", "sigreg_of_noise", "squared_error",
     "sure_cross_entropy", "sure_divergence", "swapped_cross_entropy", "symmetric_info_nce", "virtual_adversarial",
+    "without_conflicts",
 ]  # fmt: skip

@@ -48,8 +48,7 @@ class Classifier(Method):
     def fit_head(self, labelled: Any, weights: Tensor | None = None) -> None:
         """Make the head a linear probe of the features that the encoder gives, in its mode, as it is.
 
-        So the first gradients do not undo what the encoder knows (LP-FT: Kumar et al., ICLR 2022). Features are scaled
-        by one deviation: with few labels the rarely active ones would outweigh all others.
+        So the first gradients do not undo what the encoder knows (LP-FT: Kumar et al., ICLR 2022).
 
         Args:
             labelled: a stream with labels, as `prepare` gets it.
@@ -61,15 +60,21 @@ class Classifier(Method):
         with torch.inference_mode():
             parts = [self.encoder(items) for items in nets.batches(labelled, rows, device)]
         features = torch.cat(parts)  # outside, so that it can be learned on
-        mean, deviation = logistic.moments(features, alike=True)
         seed = torch.randint(2**31, (1,), generator=self.rng, device=device).item()
-        found, _ = logistic.probe(
-            (features - mean) / deviation, labels, len(self.classes), torch.Generator().manual_seed(int(seed)), owners,
-            weights,
-        )  # fmt: skip
-        weight = found.weight / deviation
-        self.head.weight.data.copy_(weight)
-        self.head.bias.data.copy_(found.bias - weight @ mean)
+        rng = torch.Generator().manual_seed(int(seed))
+        found = logistic.head(features, labels, len(self.classes), rng, owners, weights)
+        self.head.weight.data.copy_(found.weight)
+        self.head.bias.data.copy_(found.bias)
+
+    def temper(self, temperature: float) -> None:
+        """Divide all scores by a temperature, for good: the head's weights and bias are."""
+        for part in self.heads():
+            part.weight.data.div_(temperature)
+            part.bias.data.div_(temperature)
+
+    def heads(self) -> list[nn.Linear]:
+        """What gives the scores: the head, and copies of it that answer in its place."""
+        return [self.head]
 
     def classify(self, items: Tensor) -> Tensor:
         """What the encoder takes -> the scores of the classes [n, k]: what the trained method says.
@@ -217,6 +222,9 @@ class SemiSupervised(Classifier):
     def classify(self, items):
         """The answers of the averaged weights."""
         return self.teacher(items)
+
+    def heads(self):
+        return [self.head, self.teacher.network[-1]]
 
     def after_step(self):
         self.steps += 1

@@ -8,7 +8,7 @@ from withhold.nets.efficientnet import EfficientNetLite0
 from withhold.nets.encoder import Encoder, ImageEncoder, PixelEncoder
 from withhold.nets.features import batches, features, frozen, rows
 from withhold.nets.fineconv import FineConv
-from withhold.nets.generator import Generator
+from withhold.nets.generator import Generator, Refiner
 from withhold.nets.heads import ChannelWise, Prototypes, mlp
 from withhold.nets.lenet import LeNet
 from withhold.nets.memory import ImagePool, MemoryBank, Queue
@@ -31,8 +31,8 @@ __all__ = [
     "TEMPERATURE", "AudioEncoder", "AudioVisualEncoder", "ChannelWise", "Continuation", "ConvNet", "Decoder",
     "Discriminator", "EfficientNetLite0", "Encoder", "FineConv", "Generator", "HeldStatistics", "ImageEncoder",
     "ImagePool", "LeNet", "MemoryBank", "Perceptron", "PixelConv", "PixelEncoder", "Prototypes", "Pyramid", "Queue",
-    "Recurrent", "ResNet", "SplitConvNet", "Teacher", "TextEncoder", "TextTransformer", "Transformer", "ViT",
-    "VideoEncoder", "WordVectors", "at_pixels", "batches", "build", "bumps", "centres", "cosine_momentum", "features",
-    "frozen", "has_published", "hold_statistics", "kind", "mlp", "names", "pointer", "positions", "propagate",
-    "published_size", "refresh_statistics", "register", "rows", "stage_maps", "takes", "track",
+    "Recurrent", "Refiner", "ResNet", "SplitConvNet", "Teacher", "TextEncoder", "TextTransformer", "Transformer",
+    "ViT", "VideoEncoder", "WordVectors", "at_pixels", "batches", "build", "bumps", "centres", "cosine_momentum",
+    "features", "frozen", "has_published", "hold_statistics", "kind", "mlp", "names", "pointer", "positions",
+    "propagate", "published_size", "refresh_statistics", "register", "rows", "stage_maps", "takes", "track",
 ]  # fmt: skip

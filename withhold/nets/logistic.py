@@ -99,6 +99,24 @@ def probe(
     return fit(x, labels, classes, strength, chosen, weights), strength
 
 
+def head(
+    features: Tensor,
+    labels: Tensor,
+    classes: int,
+    rng: torch.Generator,
+    owners: Tensor | None = None,
+    weights: Tensor | None = None,
+) -> Linear:
+    """The probe of features [n, d] as they are, which are standardised inside of it; the rest as in `probe`.
+
+    They are scaled by one deviation: with few labels the rarely active ones would outweigh all others.
+    """
+    mean, deviation = moments(features, alike=True)
+    found, _ = probe((features - mean) / deviation, labels, classes, rng, owners, weights)
+    weight = found.weight / deviation
+    return Linear(weight, found.bias - weight @ mean)
+
+
 def choose(
     x: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor, classes: int, weights: Tensor | None = None
 ) -> tuple[Linear, float]:

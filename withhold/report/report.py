@@ -18,7 +18,7 @@ from withhold.errors import UsageError
 from withhold.evaluation import by_data
 from withhold.options import Options
 from withhold.page import render
-from withhold.report import charts, gallery
+from withhold.report import charts, gallery, routes
 from withhold.report.compare import losses
 from withhold.training import Row
 
@@ -59,6 +59,8 @@ def write(run: "Run", *streams: Samples) -> Path:
         findings=run.doctor(),
         tables=tables(run.results(), _began(run)),
         facts=facts(run),
+        few=routes.compared(run.folder),
+        compared=routes.tables(routes.compared(run.folder)),
         command=command(run),
         skipped=_skipped(run.folder / "skipped.csv"),
         folder=run.folder,
@@ -272,7 +274,7 @@ def _title(result: dict[str, Any]) -> str:
         labels = f"{counted(result['shots'], 'label')} a class"
         return labels if result["protocol"] == "lowshot" else f"{name}, {labels}"
     words = [name] if result["metric"] == "accuracy" else [name, result["metric"]]
-    words += [result[part] for part in ("by", "pooling") if part in result]
+    words += [result[part] for part in ("column", "by", "pooling") if part in result]
     return ", ".join(words + ["whitened"] * result.get("whitened", False))
 
 

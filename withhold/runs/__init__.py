@@ -9,10 +9,11 @@ from withhold.runs.embedder import Embedder
 from withhold.runs.export import export, write_table
 from withhold.runs.loading import load
 from withhold.runs.preview import preview
+from withhold.runs.ranking import label
 from withhold.runs.run import Run
 from withhold.runs.trainer import train
 
-__all__ = ["Embedder", "Run", "embed", "evaluate", "export", "load", "preview", "train", "write_table"]
+__all__ = ["Embedder", "Run", "embed", "evaluate", "export", "label", "load", "preview", "train", "write_table"]
 
 
 def embed(name: str | Path, source: Any, **options: Any) -> pyarrow.Table:

@@ -163,7 +163,7 @@ def load_streams(
     streams = {}
     for (stream, need), given in zip(cls.needs.items(), deal(cls, sources).values(), strict=True):
         options["labels"] = labels if stream in taught or not taught else None
-        source = data.Several(given) if need.several else given[0]
+        source = data.Several(given) if len(given) > 1 else given[0]
         streams[stream] = load_stream(source, kinds(cls, decoding)[stream], decoding, parts=need.parts, **options)
     shared, classes = data.share_classes([(streams[stream].labels, streams[stream].classes) for stream in taught])
     for stream, numbers in zip(taught, shared, strict=True):

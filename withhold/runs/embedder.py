@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -102,6 +103,10 @@ class Embedder:
         """What its classifier was told labels of, among what it `learned` from."""
         return None
 
+    def was_told(self, samples: Samples) -> np.ndarray:
+        """Of each of `samples` whether its training was told the label, bool [n]."""
+        return np.zeros(len(samples), dtype=bool)
+
     def unseen(self, samples: Samples) -> Samples:
         """`samples` without those whose labels its training was told."""
         return samples
@@ -175,8 +180,9 @@ class Embedder:
             labels: a file with those of `source`; a `test` has its own.
             protocols: their names, or paths of Python files (see `withhold.evaluation.protocols`); by default "knn" and
                 "linear", and before them "classifier" for a method that has learned to name classes, or "clustering"
-                for one that has found some itself. "tracking" takes a folder of sequences with masks, and nothing else;
-                it is the default there, unless the method itself has learned masks: then that is "segmentation".
+                for one that has found some itself; "columns" alone for one that has learned those of a table.
+                "tracking" takes a folder of sequences with masks, and nothing else; it is the default there, unless the
+                method itself has learned masks: then that is "segmentation".
             supervised: also train the untrained network on all labels, to compare.
             budget: images, counted with repeats, that this and "finetune" see at most; see `evaluation.evaluate`.
             report: told every row as soon as it is measured.
@@ -184,6 +190,8 @@ class Embedder:
         methods = self.methods()
         if protocols is None and data.has_masks(source):
             protocols = ("segmentation" if any("mask" in one.says() for one in methods.values()) else "tracking",)
+        if protocols is None and self.row in methods and "targets" in methods[self.row].says():
+            protocols = ("columns",)
         answers = () if self.classifier is None else ("classifier" if self.classifier.taught else "clustering",)
         protocols = protocols or (*answers, "knn", "linear")
         if "classifier" in protocols and "classifier" not in answers:

@@ -9,14 +9,13 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from withhold import kinds
 from withhold.errors import UsageError, WithholdError, suggestion
 from withhold.files import MARK, claiming, writing
 from withhold.methods import Classifier
-from withhold.runs.metadata import KEY, describe, state
+from withhold.runs.metadata import KEY, describe, write_weights
 from withhold.runs.run import Run
 
 log = logging.getLogger("withhold")
@@ -108,12 +107,6 @@ def inputs(run: Run) -> dict[str, Any]:
 def outputs(run: Run) -> list[str]:
     """The names of what an ONNX encoder gives."""
     return ["features", "scores"] if run.names_classes else ["features"]
-
-
-def write_weights(path: Path, module: nn.Module, about: dict[str, Any], **more: str) -> None:
-    """Write a module's state as safetensors with what is known of it, and `more` metadata, whole or not at all."""
-    with writing(path) as partial:  # whose own way to a file lets no one else read it
-        partial.write_bytes(save(state(module), {KEY: json.dumps(about), **more}))
 
 
 def write_table(path: Path, table: pyarrow.Table) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from withhold import kinds as traits
 from withhold.errors import UsageError, WithholdError
+from withhold.files import writing
 from withhold.methods import Classifier, Encoder, Method
 from withhold.runs.build import kinds
 
@@ -96,6 +97,12 @@ def state(module: nn.Module) -> dict[str, Tensor]:
 def digest(module: nn.Module) -> str:
     """What tells a module's weights from others, in 32 hexadecimal digits."""
     return hashlib.blake2b(save(state(module)), digest_size=16).hexdigest()
+
+
+def write_weights(path: Path, module: nn.Module, about: dict[str, Any], **more: str) -> None:
+    """Write a module's state as safetensors with what is known of it, and `more` metadata, whole or not at all."""
+    with writing(path) as partial:  # whose own way to a file lets no one else read it
+        partial.write_bytes(save(state(module), {KEY: json.dumps(about), **more}))
 
 
 def _described(model: str | None) -> dict[str, Any] | None:

@@ -4,12 +4,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from PIL import Image
-
 from withhold import data
 from withhold import methods as registry
 from withhold.errors import UsageError
-from withhold.files import MARK, claiming, writing
+from withhold.files import PICTURES, claiming, write_picture
 from withhold.options import Options
 from withhold.orders import whole
 from withhold.pictures import Columns, grid
@@ -18,9 +16,6 @@ from withhold.runs.build import build_method, choose, load_streams, make_tokeniz
 from withhold.runs.run import Run
 from withhold.runs.start import find_start
 from withhold.training import prepare
-
-SOFTWARE = 0x0131
-"""The number under which a picture's EXIF says what made it."""
 
 
 def preview(method: str, *sources: Any, out: Path, **options: Any) -> None:
@@ -35,11 +30,8 @@ def preview(method: str, *sources: Any, out: Path, **options: Any) -> None:
     Raises:
         UsageError: what makes no sense, or a file that is not to be replaced.
     """
-    with claiming(out, ".png .jpg .jpeg .webp", *sources):
-        sheet, about = grid(_columns(method, *sources, **options)), Image.Exif()
-        about[SOFTWARE] = MARK
-        with writing(out) as partial:
-            sheet.save(partial, format=Image.registered_extensions()[out.suffix.lower()], exif=about)
+    with claiming(out, PICTURES, *sources):
+        write_picture(grid(_columns(method, *sources, **options)), out)
 
 
 def _columns(

@@ -21,10 +21,11 @@ from withhold.files import holding, write_json
 from withhold.methods import Classifier, Encoder, Method
 from withhold.methods.answers import Answer
 from withhold.runs.build import build_encoder, build_method, kinds, load_streams
+from withhold.runs.doctor import examine
 from withhold.runs.embedder import Embedder, fill, named_file, utf8
-from withhold.runs.metadata import digest, stage
-from withhold.runs.told import BEFORE, read_told, without_told
-from withhold.training import Row, defaults, findings
+from withhold.runs.metadata import describe, digest, stage, write_weights
+from withhold.runs.told import BEFORE, are_told, read_told, without_told
+from withhold.training import Row, defaults
 from withhold.training.journal import read as read_journal
 
 log = logging.getLogger("withhold")
@@ -162,14 +163,14 @@ class Run(Embedder):
         scores = evaluation.scores(method, samples, device=defaults.device())
         kept = samples.readable()
         samples, shares = samples.select(kept), scores[kept].softmax(1)
-        classes, told = utf8(method.classes), {row["digest"] for row in read_told(self.folder)}
+        classes = utf8(method.classes)
         columns = {
             "path": utf8(samples.names),
             "class": [classes[i] for i in shares.argmax(1).tolist()],
             "probability": shares.amax(1).numpy(),
         }
-        if told:
-            columns["told"] = [content in told for content in samples.of(self.encoder.kind).digests()]
+        if method.taught:
+            columns["told"] = self.was_told(samples)
         each = {f"probability of {name}": part.numpy() for name, part in zip(classes, shares.T, strict=True)}
         return pyarrow.table(columns | each)
 
@@ -220,6 +221,9 @@ class Run(Embedder):
             samples.unlabelled = f"the training had those of {known}; others measure it, such as some held back"
         return samples
 
+    def was_told(self, samples):
+        return are_told(self.folder, self.encoder.kind, samples)
+
     def unseen(self, samples):
         return without_told(self.folder, self.encoder.kind, samples)
 
@@ -244,6 +248,13 @@ class Run(Embedder):
                     older = [row for row in self.results() if _measured(row) not in measured]
                     write_json(path, {"results": older + rows})
 
+    def temper(self, temperature: float) -> None:
+        """Divide the scores of its classes by a temperature, for good, so that its probabilities are calibrated."""
+        cast(Classifier, self.method).temper(temperature)
+        self.config["temperature"] = temperature
+        write_json(self.folder / "config.json", self.config)
+        write_weights(self.folder / "method.safetensors", self.method, describe(self.config, self.cls, self.encoder))
+
     def apply(self, item: Any, **given: Answer) -> dict[str, Answer]:
         """What the method gives beyond embeddings of one item: named values; see `Method.apply_to`.
 
@@ -266,34 +277,7 @@ class Run(Embedder):
 
     def doctor(self) -> list[str]:
         """What is wrong with this run, one sentence each with its remedy; none when all is well."""
-        remedies = {
-            "precision": self.config["training"]["precision"] != "32-true",
-            "accumulate": self.config["training"]["accumulate"] > 1,
-            "batch_size": self.config["training"]["batch_size"] < defaults.SMALL,
-            "size": "size" in self.config["decoding"] and "start" not in self.config["encoder"],
-        }
-        found = findings(
-            self.rows(), method=self.config["method"], takes=[name for name, can in remedies.items() if can],
-            began=self.config.get("began"), taught=self.labels_told > 0,
-            frozen=self.frozen,
-        )  # fmt: skip
-        kept = self.config.get("outcome", {}).get("kept")
-        if kept is not None:
-            found.append(f"The encoder became worse after step {kept:,}, whose weights are kept: lower --encoder-lr.")
-        for name, rows in evaluation.by_data(self.results()).items():
-            linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}
-            for control, network, remedy in (
-                ("untrained", "an untrained one", "train longer, on more data, or otherwise"),
-                ("start", "the one that it went on from", "that one is enough, frozen as it is"),
-            ):
-                if linear.get("trained", 1.0) <= linear.get(control, 0.0) and not (self.frozen and control == "start"):
-                    found.append(
-                        f"A linear probe on {name} is right for {linear['trained']:.1%} with this encoder and for "
-                        f"{linear[control]:.1%} with {network}: {remedy}."
-                    )
-        if not self.finished:
-            found.append("The training has not come to its end: go on with --resume.")
-        return found
+        return examine(self)
 
 
 def _measured(row: dict[str, Any]) -> tuple[Any, ...]:

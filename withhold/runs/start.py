@@ -14,8 +14,8 @@ from withhold.methods import Method
 from withhold.nets import hub
 from withhold.options import Options
 from withhold.runs.build import address, build_encoder
-from withhold.runs.export import write_weights
 from withhold.runs.loading import find
+from withhold.runs.metadata import write_weights
 from withhold.runs.run import Run
 
 

@@ -56,24 +56,28 @@ def read_told(folder: Path) -> Told:
         return list(csv.DictReader(file))
 
 
-def without_told(folder: Path, kind: str, test: Samples) -> Samples:
-    """`test` without the items whose labels or masks the training in `folder` was told.
-
-    Their content tells, not their names.
+def are_told(folder: Path, kind: str, samples: Samples) -> np.ndarray:
+    """Of each of `samples` whether the training in `folder` was told its label, bool [n]; content tells, not names.
 
     Args:
         kind: of data of the encoder.
+    """
+    told = [row["digest"] for row in read_told(folder)]
+    return np.isin(samples.of(kind).digests(), told) if told else np.zeros(len(samples), dtype=bool)
+
+
+def without_told(folder: Path, kind: str, test: Samples) -> Samples:
+    """`test` without the items whose labels the training in `folder` was told, see `are_told`.
 
     Raises:
         UsageError: no other item has one.
     """
-    told = {row["digest"] for row in read_told(folder)}
-    masked = "mask" in test.parts
-    if not told or (test.labels is None and not masked):
+    taught = bool(test.targets) or "mask" in test.parts
+    if test.labels is None and not taught:
         return test
-    others = [row for row, digest in enumerate(test.of(kind).digests()) if digest not in told]
-    has = np.ones(len(test), dtype=bool) if masked else np.asarray(test.labels) >= 0
-    known, left, what = int(has.sum()), int(has[others].sum()), "masks" if masked else "labels"
+    others = np.flatnonzero(~are_told(folder, kind, test))
+    has = np.ones(len(test), dtype=bool) if taught else np.asarray(test.labels) >= 0
+    known, left, what = int(has.sum()), int(has[others].sum()), "masks" if "mask" in test.parts else "labels"
     if left < known:
         log.info("%s not measured on: the training was told their %s", counted(known - left, "item"), what)
     if known and not left:

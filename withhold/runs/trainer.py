@@ -29,9 +29,8 @@ from withhold.report import write as write_report
 from withhold.runs import monitoring
 from withhold.runs.budget import fit_size, left, timed
 from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, served, tell
-from withhold.runs.export import write_weights
 from withhold.runs.folder import folder_of, held
-from withhold.runs.metadata import describe
+from withhold.runs.metadata import describe, write_weights
 from withhold.runs.resuming import BUDGETS, check_same, planned
 from withhold.runs.run import Run
 from withhold.runs.saying import say

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow
 
@@ -31,31 +30,21 @@ def write(
         UsageError: `path` is not to be replaced, see `withhold.files.claiming`.
     """
     if asked is None:
-        (about,) = _cells(index.row(str(query)), index.kind, index.source)
+        (about,) = kinds.previews(index.row(str(query)), index.kind, index.source)
     else:
-        (about,) = _cells(asked, about_of(asked.schema)["kind"], query)
+        (about,) = kinds.previews(asked, about_of(asked.schema)["kind"], query)
     if not isinstance(query, str):
         about["name"] = excerpt(query[0], LETTERS)
     results = [
         cell | {"label": row.get("label"), "distance": f"{row['distance']:.3f}"}
-        for row, cell in zip(found.to_pylist(), _cells(found, index.kind, index.source), strict=True)
+        for row, cell in zip(found.to_pylist(), kinds.previews(found, index.kind, index.source), strict=True)
     ]
     with claiming(path, ".html .htm", query):
         return render(
             path, TEMPLATE, query=about, results=results, folder=index.folder, count=len(index),
             tile=kinds.of(index.kind).tile,
-            lost=index.source if any(not {"image", "text"} & set(result) for result in results) else None,
+            source=index.source,
         )  # fmt: skip
-
-
-def _cells(rows: pyarrow.Table, kind: str, source: Any) -> list[dict[str, Any]]:
-    """Items for a page, by name; of a window that part, and where it lies."""
-    shown, cells, found = kinds.of(kind), [], rows.to_pylist()
-    for row, item in zip(found, data.items(source, rows["path"].to_pylist(), kind), strict=True):
-        span = (row["start"], row["end"]) if "start" in row else None
-        name = row["path"] + (f" {shown.when(*span)}" if span else "")
-        cells.append({"name": name} | shown.preview(item, span))
-    return cells
 
 
 def times(index: Index, found: pyarrow.Table) -> list[str]:

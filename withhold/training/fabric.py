@@ -1,5 +1,6 @@
 """Where a training runs: its device, precision and ranks."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,4 +11,5 @@ def make_fabric(accelerator: str = "cpu", devices: int = 1, **options: Any) -> "
     """A Fabric. Its package is imported here: it takes seconds, and only what trains needs it."""
     from lightning_fabric import Fabric
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it would say, the run says itself
     return Fabric(accelerator=accelerator, devices=devices, **options)

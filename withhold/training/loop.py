@@ -36,7 +36,6 @@ LOOKS = 0.05
 """The share of the time trained that looking may take."""
 
 log = logging.getLogger("withhold")
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it would say, the run says itself
 
 
 @dataclass

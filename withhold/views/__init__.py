@@ -12,14 +12,26 @@ from withhold.views.mixing import mixup
 from withhold.views.motion import flow, motion
 from withhold.views.pairs import overlay, partners, stretch, view_pairs
 from withhold.views.sounds import draw_log_mel, gain, log_mel, mask_bands, mix, time_shift
-from withhold.views.tiles import SIDES, board, neighbours, patches, standardize, tiles, tiling, unpatch, windows
+from withhold.views.tiles import (
+    SIDES,
+    board,
+    distant_orders,
+    neighbours,
+    patches,
+    standardize,
+    tiles,
+    tiling,
+    unpatch,
+    windows,
+)
 from withhold.views.tokens import mask_tokens, replace_words, switch_out
 
 __all__ = [
-    "SIDES", "Strong", "ab_palette", "affine", "asymmetric_pair", "augment", "block_mask", "board", "dirt", "distort",
-    "draw_log_mel", "erase", "flip", "flow", "gain", "lab_to_rgb", "lightness", "log_mel", "mask_bands", "mask_tokens",
-    "mix", "mixup", "motion", "multi_crop", "neighbours", "noise", "overlay", "paint", "partners", "patches", "rain",
-    "rand_augment", "random_mask", "replace_words", "rgb_to_lab", "shape_mask", "shift", "solarize", "split_color",
-    "standardize", "stretch", "strong", "switch_out", "tiles", "tiling", "time_shift", "to_bins", "to_float", "unpatch",
-    "view_pairs", "warp", "weak", "windows", "with_channels",
+    "SIDES", "Strong", "ab_palette", "affine", "asymmetric_pair", "augment", "block_mask", "board", "dirt",
+    "distant_orders", "distort", "draw_log_mel", "erase", "flip", "flow", "gain", "lab_to_rgb", "lightness",
+    "log_mel", "mask_bands", "mask_tokens", "mix", "mixup", "motion", "multi_crop", "neighbours", "noise",
+    "overlay", "paint", "partners", "patches", "rain", "rand_augment", "random_mask", "replace_words", "rgb_to_lab",
+    "shape_mask", "shift", "solarize", "split_color", "standardize", "stretch", "strong", "switch_out", "tiles",
+    "tiling", "time_shift", "to_bins", "to_float", "unpatch", "view_pairs", "warp", "weak", "windows",
+    "with_channels",
 ]  # fmt: skip

@@ -1,5 +1,7 @@
 """Images cut into squares: grids of patches, and tiles with gaps between them."""
 
+import itertools
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -62,6 +64,26 @@ def tiles(images: Tensor, rng: torch.Generator, grid: int, size: int) -> Tensor:
         return inside + cells * (length // grid)
 
     return windows(images, torch.stack([start(cell // grid, h), start(cell % grid, w)], 2), size)
+
+
+def distant_orders(length: int, count: int) -> Tensor:
+    """int64 [count, length]: orders that differ from each other in many places, or all orders where there are no more.
+
+    Greedy, from the identity on: the next is the one whose nearest chosen order is farthest in Hamming distance, and
+    among those the farthest from all of them together (algorithm 1 of Noroozi & Favaro, ECCV 2016, takes
+    the mean distance alone).
+    """
+    every = torch.tensor(list(itertools.permutations(range(length))), dtype=torch.int8).T.contiguous()
+    if every.shape[1] <= count:
+        return every.T.long()
+    chosen = [0]
+    nearest = torch.full((every.shape[1],), length, dtype=torch.int8)
+    total = torch.zeros(every.shape[1], dtype=torch.int32)
+    while len(chosen) < count:
+        distance = (every != every[:, chosen[-1], None]).sum(0, dtype=torch.int8)
+        nearest, total = torch.minimum(nearest, distance), total + distance
+        chosen.append(int((nearest.int() * length * count + total).argmax()))
+    return every.T[chosen].long()
 
 
 def neighbours(grid: int) -> Tensor:

@@ -47,13 +47,13 @@ def measure(task: Task) -> list[dict]:
 
 
 def regress(bank: np.ndarray, queries: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Numbers [n, d] with places [n, m, 2], NaN where not known, and numbers [q, d] -> their places [q, m, 2]."""
+    """Numbers [n, d] with places [n, m, c], NaN where not known, and numbers [q, d] -> their places [q, m, c]."""
     said = np.empty((len(queries), *places.shape[1:]))
     known, which = np.unique(np.isfinite(places).all(2), axis=1, return_inverse=True)
     for group, items in enumerate(known.T):  # of the places that are marked in the same items, which is mostly all
         learned = make_pipeline(StandardScaler(), RidgeCV(STRENGTHS))
         learned.fit(bank[items], places[items][:, which == group].reshape(items.sum(), -1))
-        said[:, which == group] = learned.predict(queries).reshape(len(queries), -1, 2)
+        said[:, which == group] = learned.predict(queries).reshape(len(queries), -1, places.shape[2])
     return said
 
 

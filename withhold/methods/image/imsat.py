@@ -100,10 +100,10 @@ class IMSAT(Classifier):
 
     def loss(self, scores, answers):
         plain, changed = scores.chunk(2)
-        shares = plain.softmax(1)
         constancy = losses.divergence(answers, changed).mean()
-        unsure = torch.special.entr(shares).sum(1).mean()
-        even = torch.special.entr(losses.gather(shares).mean(0)).sum()
+        unsure = losses.entropy(plain).mean()
+        shares = losses.gather(plain.softmax(1)).mean(0)
+        even = torch.special.entr(shares.clamp(min=1e-30)).sum()  # whose slope is endless at 0
         most = math.log(len(self.classes))
         return {
             "loss": constancy + self.weight * (unsure + self.balance * (most - even)),

@@ -1,6 +1,5 @@
 """Jigsaw puzzles."""
 
-import itertools
 import math
 from typing import Literal
 
@@ -34,7 +33,7 @@ class Jigsaw(Method):
         super().__init__(encoder)
         self.grid, self.tile = views.tiling(encoder.size, grid)
         self.grey = grey
-        chosen = distant_orders(self.grid**2, orders)
+        chosen = views.distant_orders(self.grid**2, orders)
         self.register_buffer("orders", chosen)
         self.head = mlp([self.grid**2 * encoder.dim, 512, len(chosen)])
 
@@ -76,25 +75,6 @@ class Jigsaw(Method):
     def _solve(self, tiles, order):
         """The tiles put back where `order` says that they are from."""
         return views.board(_pick(tiles, self.orders[order].argsort(1)), self.grid)
-
-
-def distant_orders(length: int, count: int) -> torch.Tensor:
-    """int64 [count, length]: orders that differ from each other in many places, or all orders where there are no more.
-
-    Greedy, from the identity on: the next is the one whose nearest chosen order is farthest in Hamming distance, and
-    among those the farthest from all of them together (the paper's algorithm 1 takes the mean distance alone).
-    """
-    every = torch.tensor(list(itertools.permutations(range(length))), dtype=torch.int8).T.contiguous()
-    if every.shape[1] <= count:
-        return every.T.long()
-    chosen = [0]
-    nearest = torch.full((every.shape[1],), length, dtype=torch.int8)
-    total = torch.zeros(every.shape[1], dtype=torch.int32)
-    while len(chosen) < count:
-        distance = (every != every[:, chosen[-1], None]).sum(0, dtype=torch.int8)
-        nearest, total = torch.minimum(nearest, distance), total + distance
-        chosen.append(int((nearest.int() * length * count + total).argmax()))
-    return every.T[chosen].long()
 
 
 def _pick(parts, places):

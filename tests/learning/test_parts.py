@@ -1,0 +1,144 @@
+"""The parts of the walk, each against an independent statement of it."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from withhold.learning import folds, propagation
+from withhold.learning.calibration import calibration_error, temperature
+from withhold.learning.folds import choose, fold, interval
+from withhold.learning.mislabelled import mislabelled
+
+
+def blobs(count, dim=8, classes=3, spread=0.6, seed=0):
+    """Points around as many centres as there are classes: float32 [count, dim], and the classes."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % classes
+    centres = rng.standard_normal((classes, dim))
+    return torch.tensor(centres[labels] + spread * rng.standard_normal((count, dim))).float(), labels
+
+
+def test_propagation_is_the_dense_closed_form():
+    features, labels = blobs(60)
+    x = features - features.mean(0)
+    x = (x / x.norm(dim=1, keepdim=True)).double().numpy()
+    cosines = x @ x.T
+    np.fill_diagonal(cosines, -np.inf)
+    one_way = np.zeros((60, 60))
+    for row in range(60):
+        for column in np.argsort(-cosines[row])[:5]:
+            one_way[row, column] = max(cosines[row, column], 0) ** 3
+    both = one_way + one_way.T
+    root = np.diag(1 / np.sqrt(both.sum(1)))
+    told = np.zeros((60, 3))
+    told[np.arange(6), labels[:6]] = 1
+    expected = np.linalg.solve(np.eye(60) - 0.99 * root @ both @ root, told)
+    found = propagation.diffuse(propagation.graph(features, 5), np.arange(6), labels[:6], 3)
+    assert np.abs(found - expected).max() < 1e-3 * expected.max()
+    assert (propagation.propagate(propagation.graph(features, 5), np.arange(6), labels[:6], 3) == labels).mean() > 0.8
+
+
+def test_what_no_label_reaches_has_none_and_what_was_told_stays():
+    x = torch.zeros(8, 8)
+    x[:4, 0], x[4:, 1] = 1.0, 1.0
+    x += 0.01 * torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
+    found = propagation.propagate(propagation.graph(x, 2), np.array([0, 1]), np.array([1, 0]), 2)
+    assert found[:2].tolist() == [1, 0] and set(found[4:].tolist()) == {-1}
+
+
+def test_a_graph_of_few_items_with_many_features_some_of_which_are_dead():
+    features = torch.zeros(12, 400)
+    features[:, :60] = torch.randn(12, 60, generator=torch.Generator().manual_seed(0))
+    found = propagation.graph(features, 3)
+    assert np.isfinite(found.toarray()).all() and np.abs((found - found.T).toarray()).max() < 1e-12
+
+
+def test_classes_reach_as_much_as_their_share_of_the_labels():
+    features, labels = blobs(90, spread=1.5)
+    rows = np.array([0, 3, 6, 1, 2])  # three labels of class 0, one of each other
+    affinities = propagation.graph(features, 10)
+    reached = propagation.diffuse(affinities, rows, labels[rows], 3)
+    mass = [sum(max(reached[item, c], 0) for item in range(90)) for c in range(3)]
+    expected = [max(range(3), key=lambda c: (3, 1, 1)[c] * reached[i, c] / mass[c]) for i in range(90)]
+    found = propagation.propagate(affinities, rows, labels[rows], 3)
+    assert [c for i, c in enumerate(found) if i not in rows] == [c for i, c in enumerate(expected) if i not in rows]
+    assert expected != reached.argmax(1).tolist()
+
+
+def test_propagation_takes_seconds_for_many():
+    features, labels = blobs(20_000, dim=32)
+    began = time.process_time()
+    found = propagation.propagate(propagation.graph(features), np.arange(30), labels[:30], 3)
+    assert time.process_time() - began < 20
+    assert (found == labels).mean() > 0.9
+
+
+def test_the_temperature_is_where_the_likelihood_is_highest():
+    rng = torch.Generator().manual_seed(0)
+    true = torch.randn(4000, 5, generator=rng) * 2
+    labels = torch.multinomial(true.softmax(1), 1, generator=rng)[:, 0]
+    found = temperature(3 * true, labels)
+    tried = np.linspace(0.5, 6, 1101)
+    costs = [-(3 * true / t).log_softmax(1)[torch.arange(4000), labels].mean().item() for t in tried]
+    assert found == pytest.approx(tried[np.argmin(costs)], abs=0.006)
+    assert found == pytest.approx(3, abs=0.2)
+
+
+def test_the_calibration_error_is_its_definition():
+    rng = torch.Generator().manual_seed(1)
+    shares = (3 * torch.randn(500, 4, generator=rng)).softmax(1)
+    labels = torch.randint(0, 4, (500,), generator=rng)
+    sure, said = shares.max(1)
+    expected = 0.0
+    for low in range(15):
+        inside = [i for i in range(500) if low / 15 < sure[i] <= (low + 1) / 15]
+        if inside:
+            accuracy = sum(int(said[i] == labels[i]) for i in inside) / len(inside)
+            confidence = sum(sure[i].item() for i in inside) / len(inside)
+            expected += len(inside) / 500 * abs(accuracy - confidence)
+    assert calibration_error(shares, labels) == pytest.approx(expected, abs=1e-5)
+
+
+def test_folds_hold_out_every_item_once_and_keep_owners_together():
+    labels, owners = np.arange(40) % 4, np.arange(40) // 8
+    assert folds.counted(np.array([0, 0, 0, 1]), ["a", "a", "b", "b"])[1].tolist() == [2, 1]  # copies count once
+    for parts in fold(labels, owners, repeats=3):
+        assert sorted(np.concatenate([held for _, held in parts])) == list(range(40))
+        for known, held in parts:
+            assert not set(owners[known]) & set(owners[held])
+    alone = fold(labels, range(40))
+    assert len(alone) == 4 and len(alone[0]) == 5
+    assert all(np.bincount(labels[held]).tolist() == [2] * 4 for parts in alone for _, held in parts)
+    assert {tuple(held) for _, held in alone[0]} != {tuple(held) for _, held in alone[1]}
+    assert len(fold(np.array([0, 0, 0, 1, 1, 1, 1]), range(7))[0]) == 3
+
+
+def test_the_interval_is_of_items():
+    right = np.random.default_rng(0).random((1, 200)) < 0.7
+    mean, low, high = interval(np.repeat(right, 4, axis=0))  # repeats of the same tell nothing new
+    assert (mean, high - low) == pytest.approx((right.mean(), 2 * 1.96 * right.std(ddof=1) / np.sqrt(200)))
+
+
+def test_the_simpler_route_wins_a_tie():
+    simple = np.tile((np.arange(100) < 60).astype(float), (4, 1))
+    little, much = simple.copy(), simple.copy()
+    little[:, 60:62], little[:, 0] = 1.0, 0.0  # two more are right, and one fewer
+    much[:, 60:80] = 1.0
+    assert choose([simple, little], [0, 1]) == 0
+    assert choose([simple, little], [0, 0]) == 1  # of those that cost the same the better one
+    assert choose([simple, little, much[:1]], [0, 1, 2]) == 2  # of what has fewer repeats these are compared
+    assert choose([much, simple], [0, 1]) == 0
+
+
+def test_planted_wrong_labels_are_found():
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 4, 300)
+    scores = torch.tensor(2.5 * np.eye(4)[true] + rng.standard_normal((300, 4)) * 0.7)
+    told = true.copy()
+    wrong = rng.choice(300, 15, replace=False)
+    told[wrong] = (told[wrong] + 1) % 4
+    found = mislabelled(scores.softmax(1).numpy(), told)
+    assert len(set(found[:15]) & set(wrong)) >= 12
+    assert not set(mislabelled(np.eye(4)[true] * 0.9 + 0.025, true))

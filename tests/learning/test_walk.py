@@ -1,0 +1,225 @@
+"""The walk up the ladder: from a folder and a few labels of any kind to a run, as a person types it."""
+
+import csv
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import withhold
+from withhold.cli import main
+from withhold.contract import tiny
+from withhold.data.sounds import encode
+from withhold.errors import UsageError
+from withhold.learning import folds, walk
+from withhold.learning.given import Given
+
+
+def told(path, names, labels):
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows([("path", "label"), *zip(names, labels, strict=True)])
+
+
+def photographs(folder, count=60, few=16, wrong=()):
+    """Photographs of two scenes, without a folder a class; the labels of a few, those of `wrong` the other one."""
+    (folder / "photos").mkdir()
+    for i, photo in enumerate(tiny.photographs().array[:count]):
+        Image.fromarray(photo).save(folder / "photos" / f"{i:02d}.png")
+    labels = [("temple", "flower")[(i + (i in wrong)) % 2] for i in range(few)]
+    told(folder / "few.csv", [f"{i:02d}.png" for i in range(few)], labels)
+
+
+def texts(folder):
+    (folder / "texts").mkdir()
+    for i, text in enumerate(tiny.documents()):
+        (folder / "texts" / f"{i}.txt").write_text(text)
+    told(folder / "few.csv", [f"{i}.txt" for i in range(12)], ["sea", "bread"] * 6)
+
+
+def sounds(folder):
+    (folder / "sounds").mkdir()
+    for i in range(16):
+        wave = tiny.sounds(0.5).whole(i)
+        (folder / "sounds" / f"{i}.wav").write_bytes(encode(wave, tiny.RATE))
+    told(folder / "few.csv", [f"{i}.wav" for i in range(8)], ["low", "high"] * 4)
+
+
+def videos(folder):
+    (folder / "videos").mkdir()
+    for i in range(12):
+        with av.open(str(folder / "videos" / f"{i}.mp4"), "w") as container:
+            stream = container.add_stream("libx264", rate=15)
+            stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+            for frame in tiny.videos(8, 8.0).whole(i)[:8]:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+            container.mux(stream.encode())
+    told(folder / "few.csv", [f"{i}.mp4" for i in range(8)], ["right", "left"] * 4)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def learn(*words, status=0):
+    assert main(["learn", *words]) == status
+
+
+def state(folder="run"):
+    return json.loads(Path(folder, "learn.json").read_text())
+
+
+def rows(folder="run"):
+    return {row["route"]: row for row in state(folder)["rows"]}
+
+
+def test_images_go_up_the_whole_ladder(home, monkeypatch, capsys):
+    photographs(home)
+    monkeypatch.setattr(walk, "PASSES", dict.fromkeys(walk.PASSES, 0))  # all trainings are worth it
+    monkeypatch.setattr(folds, "PARTS", 2)
+    learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.05", "--out", "run")
+    said = capsys.readouterr().out
+    found = rows()
+    features = ("frozen features", "features after simclr")
+    ways = ("logistic regression", "label propagation")
+    assert list(found) == [
+        "pixels, logistic regression", *(f"{name}, {way}" for name in features for way in ways), "finetune", "uda"
+    ]  # fmt: skip
+    assert all(0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1 for row in found.values())
+    assert "withhold apply run photos --out named" in said
+    assert "is kept" in said and "How it was chosen" in Path("run/report.html").read_text()
+    told = {f"{i:02d}.png" for i in range(16)}
+    assert len(state()["next"]) == 20 and not told & {row["item"] for row in state()["next"]}
+    assert main(["apply", "run", "photos", "--out", "named"]) == 0
+    assert "not calibrated" not in capsys.readouterr().out
+    run = withhold.load("run")
+    assert run.labels_told == 16 and run.finished
+    assert sum(run.classify("photos").column("told").to_pylist()) == 16
+    assert main(["export", "run", "--to", "safetensors", "--out", "encoder.safetensors"]) == 0
+    learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.05", "--out", "run")
+    with pytest.raises(UsageError, match=r"was learned with minutes 0\.05, not 3: repeat"):
+        withhold.learn("photos", labels="few.csv", encoder="convnet", minutes=3, out="run")
+
+
+def test_a_run_by_propagated_labels_keeps_them(home, monkeypatch):
+    photographs(home)
+    monkeypatch.setattr(folds, "choose", lambda right, costs: len(right) - 1)  # the last of the frozen ones
+    learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run")
+    assert state()["kept"].endswith("label propagation")
+    (streams,) = withhold.load("run").streams()
+    assert (streams.labels >= 0).sum() > 16
+
+
+def test_texts_begin_with_word_vectors(home):
+    texts(home)
+    learn("texts", "--labels", "few.csv", "--minutes", "0.05", "--out", "run", "tokens=32")
+    found = rows()
+    assert {"tf-idf, logistic regression", "word vectors, logistic regression", "finetune", "uda_text"} <= set(found)
+    assert main(["apply", "run", "the ship sails the sea"]) == 0
+
+
+def test_sounds_say_that_nothing_learns_from_them_alone(home, caplog):
+    sounds(home)
+    with caplog.at_level("INFO", "withhold"):
+        learn("sounds", "--labels", "few.csv", "--minutes", "0.02", "--out", "run", "seconds=0.5")
+    assert "no method learns from audio without labels" in caplog.text
+    assert {"published features, logistic regression", "spectrogram, logistic regression"} <= set(rows())
+    assert withhold.load("run").config["parameters"]["seconds"] == 0.5
+
+
+def test_videos(home):
+    videos(home)
+    learn("videos", "--labels", "few.csv", "--minutes", "0.02", "--out", "run", "--size", "32", "frames=8")
+    assert "features after shuffle_and_learn" in rows()
+    assert withhold.load("run").kind == "video"
+
+
+def test_a_planted_wrong_label_is_found(home):
+    photographs(home, few=24, wrong=(7,))
+    withhold.learn("photos", labels="few.csv", encoder="convnet", minutes=0.01, out="run")
+    doubted = state()["mislabelled"]
+    assert doubted[0]["item"] == "07.png" and doubted[0]["likeliest"] == "flower" and doubted[0]["told"] == "temple"
+
+
+def test_too_few_labels_take_the_frozen_route_and_say_so(home, capsys):
+    photographs(home, few=5)
+    learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run")
+    assert "Class flower has 2 of the 3 labels of different items" in capsys.readouterr().out
+    assert not rows() and withhold.load("run").names_classes
+    assert main(["apply", "run", "photos/01.png"]) == 0
+
+
+def test_an_interrupted_walk_has_a_run_and_goes_on(home, monkeypatch):
+    photographs(home)
+    command = ["photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run"]
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(walk.Walk, "fits", stop)
+        learn(*command, status=130)
+    began = rows()
+    assert withhold.load("run").classify("photos").num_rows == 60
+    monkeypatch.setattr(walk.routes.logistic, "head", stop)  # nothing is measured again
+    learn(*command)
+    assert {name: rows()[name] for name in began} == began
+    assert rows()["uda"]["needs"] > 0
+
+
+def test_only_the_given_labels_are_known(home):
+    """A folder that is sorted into classes, of which a file tells a few: the rest are for whoever tests with them."""
+    photographs(home)
+    right = {f"{i:02d}.png": ("temple", "flower")[i % 2] for i in range(60)}
+    for sort in ("temple", "flower"):
+        (home / "sorted" / sort).mkdir(parents=True)
+    found = []
+    for turned in (False, True):  # what the folders say of the others changes nothing
+        for name, label in right.items():
+            other = {"temple": "flower", "flower": "temple"}[label] if turned and int(name[:2]) >= 16 else label
+            for old in (home / "sorted").rglob(name):
+                old.unlink()
+            Image.open(home / "photos" / name).save(home / "sorted" / other / name)
+        run = withhold.learn("sorted", labels="few.csv", encoder="convnet", minutes=0.01, out=f"run{turned}")
+        found.append([{**row, "minutes": 0, "needs": 0} for row in rows(f"run{turned}").values()])
+        assert run.labels_told == 16
+    assert [row for row in found[0] if "regression" in row["route"]] == [
+        row for row in found[1] if "regression" in row["route"]
+    ]
+
+
+def test_the_kept_probabilities_have_the_temperature_of_the_held_out_ones(home):
+    photographs(home)
+    run = withhold.learn("photos", labels="few.csv", encoder="convnet", minutes=0.01, out="run")
+    kept = state()["kept"]
+    heat = rows()[kept]["temperature"]
+    assert run.config["temperature"] == heat
+    before = withhold.load("run/stages/start")
+    if "regression" in kept:
+        torch.testing.assert_close(run.method.head.weight * heat, before.method.head.weight)
+
+
+def test_images_are_as_large_as_the_minutes_bear(home, monkeypatch):
+    photographs(home)
+    monkeypatch.setattr(Given, "timed", lambda self, encoder, size: size**2 / 224**2)  # seconds
+    sizes = [Given("photos", None, "image", minutes, 0, {}).suited("efficientnet-lite0") for minutes in (9, 3, 1, 0.01)]
+    assert sizes == [224, 128, 96, 32]  # of sixty images: 60, 20, 11 and 1 s, of 108, 36, 12 and 0.1 s
+
+
+def test_what_makes_no_sense_is_said(home):
+    photographs(home)
+    with pytest.raises(UsageError, match="None of finetune, simclr, uda takes a parameter 'tokns'"):
+        withhold.learn("photos", labels="few.csv", tokns=3)
+    with pytest.raises(UsageError, match=r"no file of labels 'fwe\.csv'"):
+        withhold.learn("photos", labels="fwe.csv", encoder="convnet", out="run")
+    assert not (home / "run").exists()
+    (home / "mine").mkdir()
+    (home / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(UsageError, match="mine is not empty"):
+        withhold.learn("photos", labels="few.csv", encoder="convnet", out="mine")
+    learn("photos", "photos", status=2)

@@ -1,0 +1,159 @@
+"""Multitask: what each column costs, how tasks are balanced, and what is answered."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tests.methods.toys import overfit, tinted_images
+from withhold import losses, nets
+from withhold.data.samples import Samples, Target
+from withhold.errors import UsageError
+from withhold.methods import answers, build, find
+
+TARGETS = {"colour": ("red", "green", "blue"), "size": None}
+
+
+def make(**values):
+    torch.manual_seed(0)
+    return build(find("multitask"), nets.build("convnet", size=16, channels=3), values, {"targets": TARGETS})
+
+
+def batch(per_class=4):
+    images, colours = tinted_images(per_class)
+    return {"items": (images, {"colour": colours, "size": 100 + 10 * colours.float()})}
+
+
+def prepared(**values):
+    method, (images, targets) = make(**values), batch()["items"]
+    samples = Samples(images.permute(0, 2, 3, 1).numpy(), torch.arange(12).numpy().astype(str))
+    samples.give("targets", {"colour": Target(targets["colour"].numpy(), TARGETS["colour"]),
+                             "size": Target(targets["size"].numpy())})  # fmt: skip
+    method.prepare(samples)
+    return method
+
+
+def slopes(method, loss):
+    found = torch.autograd.grad(loss, list(method.parameters()), retain_graph=True, allow_unused=True)
+    return [torch.zeros(0) if slope is None else slope.flatten() for slope in found]
+
+
+def test_a_cost_of_one_is_what_knowing_nothing_costs():
+    method = prepared()
+    _, withheld = method.hide(batch())
+    nothing = [torch.zeros(12, 3), torch.zeros(12, 1)]
+    terms = method.loss(nothing, withheld)
+    assert terms["cost of colour"].item() == pytest.approx(1)  # as often each
+    assert terms["cost of size"].item() == pytest.approx(1)
+    assert terms["loss"].item() == pytest.approx(terms["trivial"].item()) == pytest.approx(1)
+    assert terms["error of size"].item() == pytest.approx(20 / 3)  # 10, 0 and 10, in its own units
+    said = [torch.randn(12, 3), torch.randn(12, 1)]
+    numbers = (torch.arange(3).repeat(4) - 1) / math.sqrt(2 / 3)
+    expected = F.cross_entropy(said[0], withheld[0]) / math.log(3) / 2 + (said[1][:, 0] - numbers).square().mean() / 2
+    assert method.loss(said, withheld)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_what_is_missing_costs_nothing():
+    method = prepared()
+    said = [torch.randn(4, 3, requires_grad=True), torch.randn(4, 1, requires_grad=True)]
+    terms = method.loss(said, [torch.tensor([0, -1, 2, -1]), torch.tensor([math.nan, 0.3, math.nan, -1.0])])
+    terms["loss"].backward()
+    assert said[0].grad.any(1).tolist() == [True, False, True, False]
+    assert said[1].grad[:, 0].bool().tolist() == [False, True, False, True]
+    alone = method.loss(said, [torch.full((4,), -1), torch.full((4,), math.nan)])
+    assert alone["loss"].item() == 0
+
+
+def test_a_column_with_one_value_is_refused():
+    method = make()
+    samples = Samples(torch.zeros(4, 16, 16, 3, dtype=torch.uint8).numpy(), torch.arange(4).numpy().astype(str))
+    same = {"colour": Target(torch.zeros(4, dtype=torch.int64).numpy(), TARGETS["colour"]),
+            "size": Target(torch.arange(4.0).numpy())}  # fmt: skip
+    samples.give("targets", same)
+    with pytest.raises(UsageError, match=r"The column colour has one value at most, and nothing to learn: leave it"):
+        method.prepare(samples)
+
+
+def test_uncertainty_weighs_as_kendall_does():
+    method = prepared(balance="uncertainty")
+    method.balances.data = torch.tensor([0.4, -0.7])
+    costs = torch.tensor([0.9, 2.0])
+    loss, _ = method.balanced(costs)
+    expected = math.exp(-0.4) * 0.9 + 0.2 + 0.5 * math.exp(0.7) * 2.0 - 0.35
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    (slope,) = torch.autograd.grad(loss, method.balances)
+    assert slope.tolist() == pytest.approx([0.5 - math.exp(-0.4) * 0.9, 0.5 - math.exp(0.7)], rel=1e-4)
+
+
+def test_gradnorm_moves_weights_towards_equal_gradients_and_the_encoder_by_weighted_costs():
+    method = prepared(balance="gradnorm", alpha=0.5)
+    method.balances.data = torch.tensor([0.8, 0.2])
+    seen, withheld = method.hide(batch())
+    terms = method.loss(method.predict(seen), withheld)
+    costs = terms["cost of colour"], terms["cost of size"]
+    assert terms["loss"].item() == pytest.approx((0.8 * costs[0] + 0.2 * costs[1]).item(), rel=1e-5)
+    last = [weight for weight in method.encoder.parameters() if weight.ndim > 1][-1]
+    lengths = [torch.autograd.grad(cost, last, retain_graph=True)[0].norm().item() for cost in costs]
+    weighted = [0.8 * lengths[0], 0.2 * lengths[1]]
+    mean = sum(cost.item() for cost in costs) / 2
+    goals = [sum(weighted) / 2 * (cost.item() / mean) ** 0.5 for cost in costs]
+    expected = [math.copysign(size, w - goal) for size, w, goal in zip(lengths, weighted, goals, strict=True)]
+    (slope,) = torch.autograd.grad(terms["loss"], method.balances, retain_graph=True)
+    assert slope.tolist() == pytest.approx(expected, rel=1e-4)
+    (plain,) = torch.autograd.grad(0.8 * costs[0] + 0.2 * costs[1], last, retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(terms["loss"], last)[0], plain)
+    method.balances.data = torch.tensor([-0.1, 3.0])
+    method.after_step()
+    assert method.balances.sum().item() == pytest.approx(1)
+    assert method.balances.min() > 0
+
+
+def test_gradients_lose_what_conflicts_and_nothing_else():
+    rng = torch.Generator().manual_seed(0)
+    together = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    torch.testing.assert_close(losses.without_conflicts(together, rng), torch.tensor([2.0, 1.0]))
+    against = torch.tensor([[1.0, 0.0], [-1.0, 1.0]])  # projected: (0.5, 0.5) and (0, 1)
+    torch.testing.assert_close(losses.without_conflicts(against, rng), torch.tensor([0.5, 1.5]))
+
+
+def test_pcgrad_changes_the_encoders_gradient_alone():
+    method = prepared(balance="pcgrad")
+    seen, withheld = method.hide(batch())
+    withheld[1] = -withheld[1] * 10  # what is learned of one is against the other
+    terms = method.loss(method.predict(seen), withheld)
+    each = [slopes(method, terms[f"cost of {column}"] / 2) for column in TARGETS]
+    count = len(list(method.encoder.parameters()))
+    first, second = (torch.cat(part[:count]) for part in each)
+    along = (first @ second).clamp(max=0)
+    expected = first - along / second.square().sum() * second + second - along / first.square().sum() * first
+    found = slopes(method, terms["loss"])
+    torch.testing.assert_close(torch.cat(found[:count]), expected, rtol=1e-3, atol=1e-5)
+    heads = list(method.heads.parameters())
+    own = torch.autograd.grad(sum(terms[f"cost of {column}"] for column in TARGETS) / 2, heads)
+    torch.testing.assert_close(torch.cat(found[count:]), torch.cat([slope.flatten() for slope in own]))
+    assert terms["loss"].item() == pytest.approx(sum(terms[f"cost of {column}"].item() for column in TARGETS) / 2)
+
+
+@pytest.mark.parametrize("balance", ["fixed", "uncertainty", "gradnorm", "pcgrad"])
+def test_both_columns_are_learned_and_answered_in_their_units(balance):
+    method = prepared(balance=balance)
+    overfit(method, batch(), seeds=range(25), lr=3e-3)
+    images, targets = batch()["items"]
+    said = method.says()["targets"](images.float() / 255)  # by the batch's own statistics
+    assert (said[:, 0] == targets["colour"]).float().mean() > 0.9
+    assert (said[:, 1] - targets["size"]).abs().mean() < 4
+    found = method.apply_to(images[0])
+    assert isinstance(found["colour"], answers.Class)
+    assert set(found["colour"].shares) == set(TARGETS["colour"])
+    assert 60 < float(found["size"]) < 160
+
+
+def test_the_picture_shows_what_is_true_and_said():
+    method = prepared()
+    seen, withheld = method.hide(batch(1))
+    columns = method.picture(seen, withheld, [F.one_hot(torch.tensor([1, 1, 0]), 3).float(), torch.zeros(3, 1)])
+    assert columns["true colour"] == ["red", "green", "blue"]
+    assert columns["said colour"] == ["green", "green", "red"]
+    assert columns["true size"] == ["100", "110", "120"]
+    assert columns["said size"] == ["110"] * 3

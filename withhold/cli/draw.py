@@ -1,0 +1,55 @@
+"""The verb that draws, and trains nothing."""
+
+import argparse
+from pathlib import Path
+
+import withhold
+from withhold.cli.verbs import verb
+from withhold.console import print_json, say
+from withhold.errors import UsageError
+
+
+@verb
+def stylize(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Draw an image anew in the style of another one, by what an encoder sees in both; nothing is trained."""
+    parser.add_argument("content", help="the image whose content stays")
+    parser.add_argument("style", help="the image whose colours, strokes and textures it gets")
+    parser.add_argument("--out", required=True, help="the picture to write")
+    parser.add_argument(
+        "--encoder", default="efficientnet-lite0", help="of images: as for `withhold embed` (default: %(default)s)"
+    )
+    parser.add_argument("--size", type=int, default=256, help="pixels of the longer side (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=200, help="of L-BFGS (default: %(default)s)")
+    parser.add_argument("--weight", type=float, default=100.0, help="of the style, beside 1 (default: %(default)s)")
+    options = parser.parse_intermixed_args(arguments)
+    if options.size < 16 or options.steps < 1 or not 0 <= options.weight < float("inf"):
+        raise UsageError("The size must be at least 16, steps at least 1, and the weight a number from 0 on.")
+    from tqdm import tqdm
+
+    from withhold import answers, data, nets
+    from withhold.files import PICTURES, claiming, write_picture
+    from withhold.pictures import to_image
+
+    with claiming(Path(options.out), PICTURES, options.content, options.style):
+        run = withhold.load(options.encoder)
+        run.suit(options.content)
+        if not isinstance(run.encoder, nets.ImageEncoder):
+            raise UsageError(f"{options.encoder} is an encoder of {run.kind} data: name one of images.")
+        content, style = (next(iter(data.each_image(path)))[1] for path in (options.content, options.style))
+        found = (0.0, 0.0)
+        with tqdm(total=options.steps, unit=" steps", disable=options.json or None) as bar:
+
+            def report(*errors: float) -> None:
+                nonlocal found
+                found = errors  # type: ignore[assignment]
+                bar.set_postfix_str("content {:.3f}, style {:.3f}".format(*errors), refresh=False)
+                bar.update()
+
+            picture = answers.stylize(
+                run.encoder, content, style, size=options.size, steps=options.steps, weight=options.weight,
+                report=report,
+            )  # fmt: skip
+        write_picture(to_image(picture), Path(options.out))
+    if options.json:
+        return print_json({"out": options.out, "content_error": found[0], "style_error": found[1]})
+    say(f"The picture is {options.out}; it differs by {found[0]:.0%} from the content, and by {found[1]:.0%} in style")

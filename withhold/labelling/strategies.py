@@ -1,0 +1,253 @@
+"""What to label next: pure functions of a pool, each of which chooses items that have no label."""
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from withhold.console import counted
+from withhold.errors import UsageError
+from withhold.labelling.guesses import out_of_fold, standardised
+from withhold.nets import logistic
+
+log = logging.getLogger("withhold")
+
+CLUSTERS, SMALL, NEIGHBOURS = 500, 5, 20
+"""TypiClust: clusters at most, the size up to which one is an outlier, and neighbours that say how typical one is."""
+MOST = 4096
+"""Members of a cluster, drawn at random, that are compared with each other."""
+STRIDE, RELIABLE = 10, 30
+"""ATLAS: items that are chosen before its classifier is fitted again, and wrong ones from which on it is reliable."""
+ROWS = 1024
+"""Items whose distances to all others are in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Items, some of which are labelled.
+
+    Args:
+        features: of an encoder, float32 [n, d].
+        labelled: which items have a label, or are to be left out for another reason: bool [n].
+        probabilities: what a classifier gives to each class, float32 [n, k]; None where there is no classifier.
+        labels: the classes of labelled items as far as they are known, int64 [n]; -1 for the rest.
+        rng: what is drawn at random; on the CPU.
+    """
+
+    features: Tensor
+    labelled: Tensor
+    probabilities: Tensor | None
+    labels: Tensor
+    rng: torch.Generator
+
+    @property
+    def free(self) -> Tensor:
+        """The items without a label, int64 [m]."""
+        return (~self.labelled).nonzero()[:, 0]
+
+    @property
+    def asked(self) -> Tensor:
+        """What the classifier says of the items without a label, float32 [m, k]."""
+        assert self.probabilities is not None  # `rank` sees to it
+        return self.probabilities[~self.labelled]
+
+
+Chosen = tuple[Tensor, Tensor]
+"""Numbers of items, int64 [n], the one to label first standing first, and a score of each, float32 [n]."""
+
+
+def uncertainty(score: Callable[[Tensor], Tensor]) -> Callable[[Pool, int], Chosen]:
+    """The strategy that takes the items with the highest `score` of their probabilities [m, k] -> [m]."""
+
+    def choose(pool: Pool, n: int) -> Chosen:
+        return _highest(score(pool.asked), pool.free, n)
+
+    return choose
+
+
+def least_confident(p: Tensor) -> Tensor:
+    """One less the probability of the likeliest class, as a share of the most that it can be: in [0, 1]."""
+    return (1 - p.amax(1)) * p.shape[1] / (p.shape[1] - 1)
+
+
+def margin(p: Tensor) -> Tensor:
+    """One less the distance of the two likeliest classes' probabilities: in [0, 1]."""
+    first, second = p.topk(2, dim=1).values.T
+    return 1 - (first - second)
+
+
+def entropy(p: Tensor) -> Tensor:
+    """The entropy as a share of the most that it can be: in [0, 1]."""
+    return torch.special.entr(p).sum(1) / np.log(p.shape[1])
+
+
+def core_set(pool: Pool, n: int) -> Chosen:
+    """k-centre (Sener & Savarese, ICLR 2018): in turn the item that is farthest from all labelled and chosen ones.
+
+    Features have length one, since in many dimensions long ones are far from everything. Where nothing is labelled, the
+    item nearest to the mean comes first. The score is the distance at which an item was chosen.
+    """
+    x = F.normalize(pool.features, dim=1)
+    if pool.labelled.any():
+        near = torch.cat([torch.cdist(rows, x[pool.labelled]).amin(1) for rows in x.split(ROWS)])
+        return _farthest(x, near.masked_fill(pool.labelled, -1.0), n)
+    first = (x - x.mean(0)).norm(dim=1).argmin()
+    near = (x - x[first]).norm(dim=1).index_fill(0, first, -1.0)
+    rest, distances = _farthest(x, near, n - 1)
+    return torch.cat([first[None], rest]), torch.cat([distances.new_zeros(1), distances])
+
+
+def badge(pool: Pool, n: int) -> Chosen:
+    """BADGE (Ash et al., ICLR 2020): the seeds of k-means++ among the gradients of the classifier's last layer.
+
+    An item's gradient, with its likeliest class for its label, is the outer product of a = p - onehot(argmax p) [k] and
+    its features h [d], and is never formed: |g_i - g_j|^2 = |a_i|^2 |h_i|^2 + |a_j|^2 |h_j|^2 - 2 (a_i.a_j)(h_i.h_j).
+    The first item is the one with the longest gradient, and each further one is drawn with a probability that grows
+    with the square of its distance to the chosen ones. The score is that distance; of the first, its length.
+    """
+    h, p = pool.features[~pool.labelled], pool.asked
+    a = p - F.one_hot(p.argmax(1), p.shape[1])
+    lengths = a.square().sum(1) * h.square().sum(1)
+    chosen, scores = [int(lengths.argmax())], [lengths.max()]
+    near = torch.full_like(lengths, torch.inf)
+    while len(chosen) < n:
+        last = chosen[-1]
+        squares = lengths + lengths[last] - 2 * (a @ a[last]) * (h @ h[last])
+        near = torch.minimum(near, squares.clamp(min=0)).index_fill(0, torch.tensor(chosen), 0.0)
+        left = near if near.sum() > 0 else torch.ones_like(near).index_fill(0, torch.tensor(chosen), 0.0)
+        sums = left.double().cumsum(0)
+        drawn = torch.rand(1, generator=pool.rng, dtype=torch.float64) * sums[-1]
+        chosen.append(int(torch.searchsorted(sums, drawn, right=True)))
+        scores.append(near[chosen[-1]])
+    return pool.free[chosen], torch.stack(scores).sqrt()
+
+
+def typical(pool: Pool, n: int) -> Chosen:
+    """TypiClust (Hacohen et al., ICML 2022): the most typical item of each cluster that has the fewest labels.
+
+    k-means finds as many clusters as there will be labelled items, at most 500. They are visited by turns, those with
+    the fewest labelled items first, then the largest; those of up to five items come last, as outliers. The score is
+    how typical an item is: one over its mean distance to 20 neighbours in its cluster, or to half of a small cluster.
+    Features have length one. Of a cluster with more than 4,096 items as many are looked at, drawn at random.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    x = F.normalize(pool.features, dim=1)
+    count = min(int(pool.labelled.sum()) + n, CLUSTERS, len(x))
+    seed = int(torch.randint(2**31, (1,), generator=pool.rng))
+    kmeans = MiniBatchKMeans(count, batch_size=max(1024, 4 * count), n_init=1, random_state=seed)
+    clusters = torch.from_numpy(kmeans.fit_predict(x.numpy())).long()
+    sizes = clusters.bincount(minlength=count)
+    labelled = clusters[pool.labelled].bincount(minlength=count)
+    order = sorted(range(count), key=lambda each: (int(labelled[each]), -int(sizes[each])))
+    found: list[tuple[int, float]] = []
+    for outlying in (False, True):
+        queues = [
+            _by_typicality(x, (clusters == each) & ~pool.labelled, pool.rng)
+            for each in order
+            if (sizes[each] <= SMALL) == outlying
+        ]
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*queues))
+        found += itertools.islice(filter(None, turns), n - len(found))
+    rest = np.setdiff1d(pool.free.numpy(), [item for item, _ in found])  # of clusters that were looked at in part
+    found += [(int(item), 0.0) for item in rest[: n - len(found)]]
+    chosen, scores = zip(*found, strict=True)
+    return torch.tensor(chosen), torch.tensor(scores)
+
+
+def atlas(pool: Pool, n: int) -> Chosen:
+    """ATLAS (Munro, Human-in-the-Loop Machine Learning, 2021): items like those that are named wrongly.
+
+    Whether a labelled item is named rightly, a classifier says that was not told its label. A second one learns from
+    their features to tell right ones from wrong ones, both counting alike, and the ten items that are most probably
+    wrong are chosen. They will be labelled, so they count as right from then on, and the next ten are found likewise.
+    The score is the probability of being wrong when an item was chosen.
+
+    Raises:
+        UsageError: no labelled item is named rightly, or none wrongly.
+    """
+    known = (pool.labels >= 0).nonzero()[:, 0]
+    x = standardised(pool.features)
+    wrong = (out_of_fold(x[known], pool.labels[known], pool.rng) != pool.labels[known]).long()
+    count = int(wrong.sum())
+    if count in (0, len(wrong)):
+        which = "none" if not count else "each"
+        raise UsageError(f"Of the labelled items {which} is named wrongly, and atlas learns from both: take another.")
+    if count < RELIABLE:
+        log.warning("atlas learns from %s named wrongly: %s make it reliable", counted(count, "item"), RELIABLE)
+    free, chosen, scores, model = pool.free, torch.empty(0, dtype=torch.int64), torch.empty(0), None
+    while len(chosen) < n:
+        rows, targets = torch.cat([known, chosen]), torch.cat([wrong, torch.zeros_like(chosen)])
+        weights = len(rows) / (2 * targets.bincount().float())
+        model = logistic.fit(x[rows], targets, 2, logistic.UNCHOSEN, model, weights)
+        left = free[~torch.isin(free, chosen)]
+        some, probable = _highest(model(x[left]).softmax(1)[:, 1], left, min(STRIDE, n - len(chosen)))
+        chosen, scores = torch.cat([chosen, some]), torch.cat([scores, probable])
+    return chosen, scores
+
+
+def random(pool: Pool, n: int) -> Chosen:
+    """Any items, each as likely as another: the control, with scores of zero."""
+    order = torch.randperm(len(pool.free), generator=pool.rng)[:n]
+    return pool.free[order], torch.zeros(n)
+
+
+class Strategy(NamedTuple):
+    """A strategy.
+
+    Attributes:
+        choose: (pool, n) -> what was chosen.
+        why: what an item's score says, for a person; to be formatted with it.
+        needs: what of a pool it cannot do without: "probabilities", "labels", or nothing.
+    """
+
+    choose: Callable[[Pool, int], Chosen]
+    why: str
+    needs: str = ""
+
+
+STRATEGIES = {
+    "typical": Strategy(typical, "typical of items that have no label yet ({:.2f})"),
+    "core-set": Strategy(core_set, "{:.2f} away from all labelled and chosen items"),
+    "badge": Strategy(badge, "would change the classifier unlike the others ({:.2f})", "probabilities"),
+    "least-confident": Strategy(uncertainty(least_confident), "least confident: {:.2f} of 1", "probabilities"),
+    "margin": Strategy(uncertainty(margin), "between two classes: {:.2f} of 1", "probabilities"),
+    "entropy": Strategy(uncertainty(entropy), "entropy: {:.2f} of 1", "probabilities"),
+    "atlas": Strategy(atlas, "like items that are named wrongly: {:.2f} of 1", "labels"),
+    "random": Strategy(random, "drawn at random"),
+}
+"""All strategies by name."""
+
+
+def _highest(scores: Tensor, items: Tensor, n: int) -> Chosen:
+    order = scores.argsort(descending=True, stable=True)[:n]
+    return items[order], scores[order]
+
+
+def _farthest(x: Tensor, near: Tensor, n: int) -> Chosen:
+    """Of x [m, d], n items in turn, each the farthest from those before; `near` [m]: distances to what was there."""
+    chosen, distances = [], []
+    for _ in range(n):
+        last = int(near.argmax())
+        chosen.append(last)
+        distances.append(near[last])
+        near = torch.minimum(near, (x - x[last]).norm(dim=1))
+        near[chosen] = -1.0  # also where others are copies of it
+    return torch.tensor(chosen, dtype=torch.int64), torch.stack(distances) if distances else near.new_zeros(0)
+
+
+def _by_typicality(x: Tensor, members: Tensor, rng: torch.Generator) -> Iterator[tuple[int, float]]:
+    """The items of x [n, d] that are `members`, bool [n], and how typical they are, the most typical first."""
+    rows = members.nonzero()[:, 0]
+    rows = rows[torch.randperm(len(rows), generator=rng)[:MOST]]
+    near = torch.cdist(x[rows], x[rows]).fill_diagonal_(torch.inf)
+    k = min(NEIGHBOURS, max(len(rows) // 2, 1))
+    scores = 1 / (near.topk(k, largest=False).values.mean(1) + 1e-5) if len(rows) else near.new_zeros(0)
+    order = scores.argsort(descending=True, stable=True)
+    yield from zip(rows[order].tolist(), scores[order].tolist(), strict=True)

@@ -1,0 +1,57 @@
+"""Repeated cross-validation on the labels that are given, and what it says of several routes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Folds = list[list[tuple[np.ndarray, np.ndarray]]]
+"""Of each repeat, and of each fold of it, the positions that are learned from and those that are held out."""
+PARTS, REPEATS, LEAST = 5, 4, 3
+"""Folds; how often they are drawn; items of each class that there have to be."""
+Z = 1.96
+
+
+def counted(labels: np.ndarray, owners: Sequence[object]) -> tuple[np.ndarray, np.ndarray]:
+    """The classes among labels [n], and how many of each have an owner of their own: copies of an item count once."""
+    return np.unique([label for label, _ in set(zip(labels.tolist(), owners, strict=True))], return_counts=True)
+
+
+def fold(labels: np.ndarray, owners: Sequence[object], repeats: int = REPEATS, seed: int = 0) -> Folds:
+    """Stratified folds of items with labels [n], drawn `repeats` times: five, or as many as the smallest class has.
+
+    Args:
+        owners: what must not be torn apart has the same owner [n], such as copies of one photograph.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    _, groups = np.unique(np.asarray(owners), return_inverse=True)
+    parts = min(PARTS, *counted(labels, owners)[1].tolist())
+    drawn = [StratifiedGroupKFold(parts, shuffle=True, random_state=seed + repeat) for repeat in range(repeats)]
+    return [list(one.split(labels, labels, groups)) for one in drawn]
+
+
+def interval(right: np.ndarray) -> tuple[float, float, float]:
+    """Of what was right [repeats, n]: the mean, and the ends of its 95 % interval over the items."""
+    items = right.mean(0)
+    mean, reach = items.mean(), Z * items.std(ddof=1) / np.sqrt(len(items))
+    return float(mean), float(max(0.0, mean - reach)), float(min(1.0, mean + reach))
+
+
+def choose(right: Sequence[np.ndarray], costs: Sequence[int]) -> int:
+    """The place of the cheapest route that is as good as the best one; of those that cost the same, of the best.
+
+    As good is what is behind by no more than one standard error of the paired difference over the items, in the repeats
+    that both have (Breiman, Friedman, Olshen & Stone, 1984, section 3.4.3).
+
+    Args:
+        right: of each route, what of the held-out items it named rightly [repeats, n].
+        costs: the rank of each route by what it takes.
+    """
+    by_mean = sorted(range(len(right)), key=lambda place: -right[place].mean())
+    for cost in sorted(set(costs)):
+        place = next(place for place in by_mean if costs[place] == cost)
+        shared = min(len(right[place]), len(right[by_mean[0]]))
+        behind = right[by_mean[0]][:shared].mean(0) - right[place][:shared].mean(0)
+        if place == by_mean[0] or behind.mean() <= behind.std(ddof=1) / np.sqrt(len(behind)):
+            return place
+    return by_mean[0]

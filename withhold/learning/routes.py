@@ -1,0 +1,162 @@
+"""Routes from a few labels to a classifier: how each answers for items that it was not told, and how it is kept."""
+
+import contextlib
+import csv
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from withhold import evaluation, kinds, nets
+from withhold import methods as registry
+from withhold.learning import folds, propagation
+from withhold.learning.given import Given, Known
+from withhold.nets import logistic
+from withhold.runs import Run
+from withhold.runs.told import find_told, write_told
+from withhold.training import defaults
+
+log = logging.getLogger("withhold")
+
+MOST = 5000
+"""Items that a head is fitted to, as `Classifier.fit_head` does."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A way to a classifier.
+
+    Args:
+        name: what the table calls it.
+        cost: its rank among routes by what it takes: frozen features, what has learned without labels, what is trained.
+        answer: which labelled items it may know, and which it is asked for -> the scores of these [m, k].
+        seconds: that measuring it may take; beyond the first repeat of the folds, no other one is begun that would
+            take more.
+        keep: trains it on all labels in a new folder; None of a control, which cannot be kept.
+    """
+
+    name: str
+    cost: int
+    answer: Callable[[np.ndarray, np.ndarray], Tensor]
+    seconds: float
+    keep: Callable[[Path], Run] | None = None
+
+    def measure(self, drawn: folds.Folds, classes: int) -> Tensor:
+        """The scores of every labelled item from a fold that has not seen its label, float32 [repeats, n, k]."""
+        began, found = time.perf_counter(), []
+        for parts in drawn:
+            scores = torch.empty(sum(len(held) for _, held in parts), classes)
+            for known, held in parts:
+                scores[held] = self.answer(known, held).float().cpu()
+            found.append(scores)
+            if (time.perf_counter() - began) / len(found) * (len(found) + 1) > self.seconds:
+                break
+        return torch.stack(found)
+
+
+def raw(given: Given, known: Known, seconds: float) -> Route:
+    """The control: the labelled items themselves, such as their pixels."""
+    labelled = known.samples.select(known.rows)
+    features = kinds.of(given.kind).raw(labelled, known.samples)
+    answer = _probe(given, features, torch.as_tensor(known.labels), len(known.classes))
+    return Route(f"{kinds.of(given.kind).control}, logistic regression", 0, answer, seconds)
+
+
+def frozen(
+    given: Given, known: Known, features: Tensor, name: str, cost: int, run: Run, start: dict, seconds: float
+) -> list[Route]:
+    """Frozen features of all items [N, d] with logistic regression, and with labels propagated first.
+
+    Args:
+        name: what the features are called.
+        run: the probe of them on all labels.
+        start: what it began with.
+    """
+    classes, labels = len(known.classes), torch.as_tensor(known.labels)
+    graph = propagation.graph(features)
+    propagated = run.folder.parent / f"{run.folder.name}-propagated.csv"
+
+    def answer(told: np.ndarray, asked: np.ndarray) -> Tensor:
+        found = propagation.propagate(graph, known.rows[told], known.labels[told], classes)
+        reached = torch.as_tensor(np.flatnonzero(found >= 0))
+        reached = reached[torch.randperm(len(reached), generator=_rng(given))[:MOST]]
+        head = logistic.head(features[reached], torch.as_tensor(found)[reached], classes, _rng(given))
+        return head(features[known.rows[asked]])
+
+    def keep(folder: Path) -> Run:
+        found = propagation.propagate(graph, known.rows, known.labels, classes)
+        with open(propagated, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = zip(known.samples.names, found, strict=True)
+            csv.writer(file).writerows([("path", "label"), *((name, known.classes[i]) for name, i in rows if i >= 0)])
+        with _quiet():
+            kept = given.probe(folder, start, str(propagated))
+        # Of what it was told, the rest are its own guesses: these may be measured on.
+        told = {"labelled": known.samples.select(known.rows)}
+        write_told(folder, find_told(kept.cls.needs, told, kept.encoder.kind, None))
+        return kept
+
+    simple = _probe(given, features[known.rows], labels, classes)
+    return [
+        Route(f"{name}, logistic regression", cost, simple, seconds, lambda to: Run(shutil.copytree(run.folder, to))),
+        Route(f"{name}, label propagation", cost, answer, seconds, keep),
+    ]
+
+
+def trained(given: Given, known: Known, method: str, name: str, start: dict, minutes: float, scratch: Path) -> Route:
+    """A training of a classifier from `start`, for so many minutes each time, beside it all items without labels."""
+    others = len(registry.find(method).needs) - 1
+
+    def answer(told: np.ndarray, asked: np.ndarray) -> Tensor:
+        rest = [known.samples.with_labels(np.full(len(known.samples), -1), ())] * others
+        labelled = known.samples.select(known.rows[told])
+        with tempfile.TemporaryDirectory(dir=scratch) as place:
+            with _quiet():
+                run = given.train(method, labelled, *rest, out=Path(place) / "run", start=start, minutes=minutes)
+            asking = known.samples.select(known.rows[asked])
+            return evaluation.scores(run.method, asking, device=defaults.device())  # type: ignore[arg-type]
+
+    def keep(folder: Path) -> Run:
+        sources = (given.source, *[known.bare] * others)
+        return given.train(method, *sources, out=folder, start=start, minutes=minutes, labels=given.labels)
+
+    return Route(name, 1 + len(registry.find(method).needs), answer, 0.0, keep)
+
+
+def embedded(known: Known, run: Run, path: Path) -> tuple[Tensor, float]:
+    """The features of all items by the run's encoder, kept in the file `path`; and the seconds that a window took."""
+    pace = path.with_suffix(".seconds")
+    if not pace.is_file():
+        began = time.perf_counter()
+        found = nets.features(run.encoder, known.samples, device=defaults.device())
+        np.save(path, found.numpy())
+        pace.write_text(str((time.perf_counter() - began) / len(known.samples.windows())))
+    return torch.from_numpy(np.load(path)), float(pace.read_text())
+
+
+def _probe(given: Given, features: Tensor, labels: Tensor, classes: int) -> Callable[[np.ndarray, np.ndarray], Tensor]:
+    def answer(told: np.ndarray, asked: np.ndarray) -> Tensor:
+        return logistic.head(features[told], labels[told], classes, _rng(given))(features[asked])
+
+    return answer
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Say nothing of the data: what is to be said of them was said when all of them were loaded."""
+    level = log.level
+    log.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def _rng(given: Given) -> torch.Generator:
+    return torch.Generator().manual_seed(given.seed)

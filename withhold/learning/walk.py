@@ -1,0 +1,250 @@
+"""The walk: from a folder and a few labels over a ladder of routes to a classifier, which is a run."""
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from withhold.console import duration
+from withhold.errors import UsageError
+from withhold.files import write_json
+from withhold.labelling import rank
+from withhold.learning import folds, routes
+from withhold.learning.calibration import calibration_error, temperature
+from withhold.learning.given import Given, Known
+from withhold.learning.mislabelled import mislabelled
+from withhold.learning.routes import Route
+from withhold.report import write as write_report
+from withhold.report.routes import FILE
+from withhold.runs import Run
+from withhold.training import defaults
+
+log = logging.getLogger("withhold")
+
+STAGES = "stages"
+WITHOUT_LABELS = {"image": "simclr", "video": "shuffle_and_learn", "text": "skipgram"}
+"""What learns from the items alone, by kind of data."""
+FROM_ALL = {"image": "uda", "text": "uda_text"}
+"""What learns from the labels and from all other items."""
+SHARES = {"frozen": 0.05, "without": 0.3, "finetune": 0.25, "all": 0.3}
+"""Of the minutes: what each frozen route may take, and each training with its repetitions in the folds."""
+PASSES, STEP, VIEWS = {"without": 5, "finetune": 20, "all": 5}, 3.0, {"without": 2, "finetune": 1, "all": 3}
+"""The least that a training comes to something with; and as how many embeddings a step counts, for each view."""
+NEXT = 20
+"""Items that are named because their labels would help most."""
+
+
+class Walk:
+    """The routes over one source, as far as they were measured, in `folder`."""
+
+    def __init__(self, folder: Path, given: Given, asked: dict[str, Any], report: Callable[[dict[str, Any]], None]):
+        self.folder, self.given, self.report = folder, given, report
+        self.stages, self.file = folder / STAGES, folder / FILE
+        self.routes: list[Route] = []
+        self.scores: list[Tensor] = []
+        self.state: dict[str, Any] = {
+            "asked": asked,
+            "rows": [],
+            "kept": None,
+            "why": "",
+            "mislabelled": [],
+            "next": [],
+        }
+        self.state["finished"] = False
+        if self.file.is_file():
+            self.state = json.loads(self.file.read_text(encoding="utf-8"))
+            for name, value in asked.items():
+                if self.state["asked"][name] != value:
+                    raise UsageError(
+                        f"{folder} was learned with {name} {self.state['asked'][name]}, not {value}: repeat its own "
+                        "options to go on with it, or name another --out."
+                    )
+
+    def go(self, encoder: str | None, pretrained: bool, size: int | None) -> None:
+        """Up the ladder, as far as labels and minutes go."""
+        given, kind, share = self.given, self.given.kind, 60 * self.given.minutes
+        start = given.begin(encoder, pretrained, size)
+        reads = kind == "text" and start["encoder"] is None  # frozen word vectors have to be learned first
+        if reads:
+            start = self.learned(start, given.source)
+        first = self.stage("start", lambda to: given.probe(to, start, given.labels))
+        self.known = known = Known.of(given, first)
+        self.save()  # before that something may be wrong with the data or the labels, and nothing is to stay
+        features, pace = routes.embedded(known, first, self.stages / "start.npy")
+        numbers, counts = folds.counted(known.labels, known.owners)
+        if counts.min() < folds.LEAST:
+            self.install(lambda to: Run(shutil.copytree(first.folder, to)), None)
+            self.state["kept"] = "frozen features, logistic regression"
+            self.state["why"] = (
+                f"Class {known.classes[numbers[counts.argmin()]]} has {counts.min()} of the {folds.LEAST} labels of "
+                "different items that a comparison needs: frozen features with logistic regression are kept, and not "
+                "measured. Label more of it."
+            )
+            return self.finish(features)
+        self.drawn = folds.fold(known.labels, known.owners, seed=given.seed)
+        log.info("%s", self.plan(pace))
+        name = "word vectors" if reads else "published features" if start["pretrained"] else "frozen features"
+        few = SHARES["frozen"] * share
+        found = routes.frozen(given, known, features, name, 0, first, start, few)
+        self.measure(routes.raw(given, known, few), *found)
+        starts = {len(self.routes) - 2: start}
+        if not reads and kind in WITHOUT_LABELS:
+            apart = WITHOUT_LABELS[kind]
+            if self.fits(f"features after {apart}", "without", pace, len(known.samples), 1):
+                after = self.learned(start, known.bare)
+                second = self.stage("learned-start", lambda to: given.probe(to, after, given.labels))
+                after_it, _ = routes.embedded(known, second, self.stages / "learned.npy")
+                self.measure(*routes.frozen(given, known, after_it, f"features after {apart}", 1, second, after, few))
+                starts[len(self.routes) - 2] = after
+        best = list(starts.values())[folds.choose([self.right(place) for place in starts], range(len(starts)))]
+        for part, method in (("finetune", "finetune"), ("all", FROM_ALL.get(kind))):
+            times = 1 + len(self.drawn[0])
+            count = len(known.rows) if part == "finetune" else len(known.samples)
+            if method is not None and self.fits(method, part, pace, count, times):
+                each = SHARES[part] * given.minutes / times
+                self.measure(routes.trained(given, known, method, method, best, each, self.stages), repeats=1)
+        self.finish(features)
+
+    def learned(self, start: dict[str, Any], source: Any) -> dict[str, Any]:
+        """What a training starts from that goes on from learning without labels."""
+        method = WITHOUT_LABELS[self.given.kind]
+        log.info("%s: learning from all items without labels", method)
+        minutes = SHARES["without"] * self.given.minutes
+        run = self.stage("learned", lambda to: self.given.train(method, source, out=to, start=start, minutes=minutes))
+        return {"encoder": str(run.folder), "pretrained": False, "size": None}
+
+    def stage(self, name: str, make: Callable[[Path], Run]) -> Run:
+        """The run called `name` among the stages, which is made where it is not there whole."""
+        path = self.stages / name
+        if (path / "config.json").is_file() and Run(path).finished:
+            return Run(path)
+        shutil.rmtree(path, ignore_errors=True)
+        return make(path)
+
+    def plan(self, pace: float) -> str:
+        """What the minutes are for."""
+        parts = {"frozen features": "frozen", "learning without labels": "without", "fine-tuning": "finetune"}
+        parts |= {FROM_ALL[self.given.kind]: "all"} if self.given.kind in FROM_ALL else {}
+        if self.given.kind not in WITHOUT_LABELS:
+            del parts["learning without labels"]
+            log.info("no method learns from %s without labels: that step is left out", self.given.kind)
+        each = ", ".join(f"{name} {duration(60 * SHARES[part] * self.given.minutes)}" for name, part in parts.items())
+        return f"the {duration(60 * self.given.minutes)} are for: {each}; one item is embedded in {1000 * pace:.0f} ms"
+
+    def fits(self, name: str, part: str, pace: float, count: int, times: int) -> bool:
+        """Whether a training has the minutes that it comes to something with; where not, that is a row."""
+        items = min(PASSES[part] * count, defaults.STEPS * defaults.SMALL)
+        needs = times * STEP * VIEWS[part] * pace * items / 60 / SHARES[part]
+        if needs <= self.given.minutes:
+            return True
+        if all(row["route"] != name for row in self.state["rows"]):
+            self.add({"route": name, "needs": round(needs, 1)})
+        return False
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Write a row down, and tell it."""
+        self.state["rows"].append(row)
+        self.save()
+        self.report(row)
+
+    def save(self) -> None:
+        write_json(self.file, self.state)
+
+    def right(self, place: int) -> np.ndarray:
+        """What a route named rightly of the held-out items [repeats, n]."""
+        return (self.scores[place].argmax(2).numpy() == self.known.labels).astype(float)
+
+    def measure(self, *found: Route, repeats: int = folds.REPEATS) -> None:
+        """Measure routes in the folds, where that was not done yet, and keep the one that is now the best."""
+        for route in found:
+            path = self.stages / f"{route.name}.npy"
+            measured = any(row["route"] == route.name for row in self.state["rows"])
+            if measured and path.is_file():
+                scores, seconds = torch.from_numpy(np.load(path)), 0.0
+            else:
+                began = time.perf_counter()
+                scores = route.measure(self.drawn[:repeats], len(self.known.classes))
+                seconds = time.perf_counter() - began
+                np.save(path, scores.numpy())
+            self.routes.append(route)
+            self.scores.append(scores)
+            if not measured:
+                self.add(self.described(route, scores) | {"minutes": round(seconds / 60, 2)})
+        self.choose()
+
+    def described(self, route: Route, scores: Tensor) -> dict[str, Any]:
+        """What the table says of a route: accuracy and interval, temperature, and calibration error after it."""
+        labels = torch.as_tensor(self.known.labels).repeat(len(scores))
+        heat = temperature(scores.flatten(0, 1), labels)
+        error = calibration_error((scores.flatten(0, 1) / heat).softmax(1), labels)
+        accuracy, low, high = folds.interval(self.right(len(self.scores) - 1))
+        row: dict[str, Any] = {"route": route.name, "accuracy": accuracy, "low": low, "high": high}
+        row |= {"ece": error, "temperature": heat, "repeats": len(scores), "control": route.keep is None}
+        return row
+
+    def choose(self) -> None:
+        """Keep the route that is now to be preferred, trained on all labels, if it is another one than before."""
+        able = [place for place, route in enumerate(self.routes) if route.keep is not None]
+        best = max(able, key=lambda place: self.right(place).mean())
+        costs = [self.routes[place].cost for place in able]
+        chosen = able[folds.choose([self.right(place) for place in able], costs)]
+        route, rows = self.routes[chosen], {row["route"]: row for row in self.state["rows"]}
+        if route.name != self.state["kept"] and route.keep is not None:
+            self.install(route.keep, rows[route.name]["temperature"])
+        heat, names = rows[route.name]["temperature"], self.known.samples.names
+        shares = (self.scores[chosen] / heat).softmax(2).mean(0).numpy()
+        likeliest = [
+            {
+                "item": names[self.known.rows[i]], "told": self.known.classes[self.known.labels[i]],
+                "likeliest": self.known.classes[shares[i].argmax()],
+                "told share": float(shares[i, self.known.labels[i]]), "likeliest share": float(shares[i].max()),
+            }
+            for i in mislabelled(shares, self.known.labels)
+        ]  # fmt: skip
+        why = f"{route.name} is kept: it is right for {_percent(rows[route.name])} of the labels that it was not told"
+        if best != chosen:
+            ahead = rows[self.routes[best].name]["accuracy"] - rows[route.name]["accuracy"]
+            why += f"; {self.routes[best].name} is ahead by {100 * ahead:.1f} points, within one standard error"
+        controls = [row for row in rows.values() if row.get("control")]
+        if any(row["accuracy"] >= rows[route.name]["accuracy"] for row in controls):
+            why += f"; {controls[0]['route']} is as good, so the features add nothing to these classes"
+        self.state |= {"kept": route.name, "why": f"{why}.", "mislabelled": likeliest}
+        self.save()
+
+    def install(self, make: Callable[[Path], Run], heat: float | None) -> None:
+        """Train what is kept beside the stages, with calibrated scores, and let it take the place of the last one."""
+        place = self.stages / "kept"
+        shutil.rmtree(place, ignore_errors=True)
+        run = make(place)
+        if heat is not None:
+            run.temper(heat)
+        old = [entry for entry in self.folder.iterdir() if entry.name not in (FILE, STAGES, ".lock")]
+        for entry in sorted(old, key=lambda entry: entry.name != "config.json"):  # which says that a run is there
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        for entry in sorted(place.iterdir(), key=lambda entry: entry.name == "config.json"):
+            entry.replace(self.folder / entry.name)
+        place.rmdir()
+
+    def finish(self, features: Tensor) -> None:
+        """Say what to label next, and that nothing is left to do; and draw the report."""
+        labels = np.asarray(self.known.samples.labels)
+        if free := int((labels < 0).sum()):
+            found = rank(features, min(NEXT, free), torch.from_numpy(labels), seed=self.given.seed)
+            names = self.known.samples.names
+            rows = zip(found.items.tolist(), found.why, strict=True)
+            self.state["next"] = [{"item": names[i], "why": why} for i, why in rows]
+        self.state["finished"] = True
+        self.save()
+        run = Run(self.folder)
+        write_report(run, self.known.samples)
+
+
+def _percent(row: dict[str, Any]) -> str:
+    return f"{row['accuracy']:.1%} ({row['low']:.0%} to {row['high']:.0%})"

@@ -1,0 +1,180 @@
+"""Several tasks at once: a head for each column of a table, over one encoder."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parameters_to_vector
+
+from withhold import losses, views
+from withhold.errors import UsageError
+from withhold.methods import Count, Encoder, Method, NonNegative, Positive, accuracy, answers, method
+
+FARTHEST, LEAST = 5.0, 1e-3
+"""How far from 0 the logarithm of a variance may be, and the smallest weight before all are scaled to the sum 1."""
+
+
+@method(
+    paper="Caruana, Machine Learning 1997; Kendall et al., CVPR 2018; Chen et al., ICML 2018; Yu et al., NeurIPS 2020",
+    needs={"items": "image | video | audio | text + targets"},
+    family="supervised",
+)
+class Multitask(Method):
+    """Withholds the columns of a table; predicts each of them, class or number, from the item.
+
+    The cost of a task is cross-entropy over that of guessing by how often each class occurs, or the squared error of
+    numbers that are standardised over the training items. So 1 is what knowing nothing costs, whatever the units and
+    the classes, and the tasks' weights say what they weigh. Numbers are answered in their own units. What is missing in
+    a column costs nothing. Items are seen as they are: what a view would change may be what a column says.
+
+    Args:
+        balance: "fixed" gives all tasks one weight. "uncertainty" learns the variance of each (Kendall et al., equation
+            7), which adds half its logarithm to the loss. "gradnorm" learns weights by which no task's gradient in the
+            encoder's last layer outweighs the others, but for those that lag behind. "pcgrad" takes from each task's
+            gradient in the encoder what conflicts with another one's. But for "uncertainty", weights have the sum 1.
+        alpha: of "gradnorm", how much more a task counts that has learned less than the others.
+        frames: of a clip.
+        fps: frames a second.
+        seconds: of a sound that is seen at once.
+        tokens: of a text that are read at once.
+        tokenizer: what makes words of a text: "words:N" or "wordpiece:N", with N of them.
+    """
+
+    batch_size = 64
+    means: Tensor
+    deviations: Tensor
+    guesses: Tensor
+
+    def __init__(
+        self, encoder: Encoder, targets: Mapping[str, Sequence[str] | None],
+        balance: Literal["fixed", "uncertainty", "gradnorm", "pcgrad"] = "fixed", alpha: NonNegative = 1.5,
+        frames: Count = 16, fps: Positive = 15.0, seconds: Positive = 1.0, tokens: Count = 128,
+        tokenizer: str = "words:20000",
+    ):  # fmt: skip
+        super().__init__(encoder)
+        self.targets, self.balance, self.alpha = dict(targets), balance, alpha
+        count = len(self.targets)
+        self.heads = nn.ModuleList(nn.Linear(encoder.dim, len(classes or "1")) for classes in self.targets.values())
+        for name, start in (("means", 0.0), ("deviations", 1.0), ("guesses", 1.0)):
+            self.register_buffer(name, torch.full((count,), start))
+        if balance in ("uncertainty", "gradnorm"):
+            self.balances = nn.Parameter(torch.full((count,), 0.0 if balance == "uncertainty" else 1 / count))
+
+    def prepare(self, items):
+        """What guessing costs: the entropy of classes, and the mean and deviation of numbers."""
+        for place, (column, classes) in enumerate(self.targets.items()):
+            values = torch.as_tensor(items.targets[column].values)
+            known = values[values.isfinite() & (values >= 0)] if classes else values[values.isfinite()]
+            if len(known.unique()) < 2:
+                raise UsageError(f"The column {column} has one value at most, and nothing to learn: leave it out.")
+            if classes:
+                self.guesses[place] = torch.special.entr(known.bincount() / len(known)).sum()
+            else:
+                self.means[place], self.deviations[place] = known.mean(), known.std(correction=0)
+
+    def withhold(self, items):
+        """Items, and of each column classes int64 [n], -1 if unknown, or numbers float [n], standardised, or NaN."""
+        items, targets = items
+        return views.to_float(items), [
+            targets[column] if classes else (targets[column] - self.means[place]) / self.deviations[place]
+            for place, (column, classes) in enumerate(self.targets.items())
+        ]
+
+    def predict(self, seen):
+        """Of each column the scores of its classes [n, k], or its standardised number [n, 1]."""
+        features = self.encoder(seen)
+        return [head(features) for head in self.heads]
+
+    def loss(self, predicted, withheld):
+        terms, costs = {}, []
+        for place, (said, true) in enumerate(zip(predicted, withheld, strict=True)):
+            column, classes = list(self.targets.items())[place]
+            known = true >= 0 if classes else true.isfinite()
+            said, true, count = said[known], true[known], known.sum().clamp(min=1)
+            if classes:
+                costs.append(F.cross_entropy(said, true, reduction="sum") / count / self.guesses[place])
+                terms[f"accuracy of {column}"] = accuracy(said, true).nan_to_num()
+            else:
+                gaps = said[:, 0] - true
+                costs.append(gaps.square().sum() / count)
+                terms[f"error of {column}"] = gaps.detach().abs().sum() / count * self.deviations[place]
+        together = torch.stack(costs)
+        loss, weights = self.balanced(together)
+        for column, cost, weight in zip(self.targets, costs, weights.detach(), strict=True):
+            terms |= {f"cost of {column}": cost, f"weight of {column}": weight}
+        return {"loss": loss, "trivial": (loss + (weights * (1 - together)).sum()).detach()} | terms
+
+    def balanced(self, costs: Tensor) -> tuple[Tensor, Tensor]:
+        """The costs of the tasks [t] -> the loss, and the weights [t] that it gives them."""
+        if self.balance == "uncertainty":
+            halves = torch.tensor([1.0 if classes else 0.5 for classes in self.targets.values()], device=costs.device)
+            spread = self.balances.clamp(-FARTHEST, FARTHEST)
+            weights = halves * (-spread).exp()
+            return (weights * costs).sum() + spread.sum() / 2, weights
+        learned = self.balance == "gradnorm"
+        weights = self.balances.detach().clone() if learned else torch.full_like(costs, 1 / len(costs)).detach()
+        loss = (weights * costs).sum()
+        if self.balance != "fixed" and torch.is_grad_enabled():
+            # The loss as it is, with another gradient than its own.
+            slopes = self.pull(costs) if learned else self.without_conflicts(weights * costs)
+            loss = (loss if learned else loss.detach()) + slopes - slopes.detach()
+        return loss, weights
+
+    def pull(self, costs: Tensor) -> Tensor:
+        """How far weighted gradients' lengths are from GradNorm's goal (algorithm 1); at the start a task costs 1."""
+        last = [weight for weight in self.encoder.parameters() if weight.ndim > 1][-1]
+        lengths = [torch.autograd.grad(cost, last, retain_graph=True)[0].to_dense().norm() for cost in costs]
+        weighted = self.balances * torch.stack(lengths)
+        rates = costs.detach() / costs.detach().mean()
+        return (weighted - (weighted.mean() * rates**self.alpha).detach()).abs().sum()
+
+    def without_conflicts(self, costs: Tensor) -> Tensor:
+        """A sum whose gradient in the heads is that of the costs, and in the encoder that of PCGrad (algorithm 1)."""
+        wanted, heads = (list(part.parameters()) for part in (self.encoder, self.heads))
+        each = [torch.autograd.grad(cost, wanted, retain_graph=True, materialize_grads=True) for cost in costs]
+        shared = torch.stack([torch.cat([slope.to_dense().flatten() for slope in found]) for found in each])
+        own = torch.autograd.grad(costs.sum(), heads, retain_graph=True)
+        slopes = torch.cat([losses.without_conflicts(shared, self.rng), *(slope.flatten() for slope in own)])
+        return parameters_to_vector([*wanted, *heads]) @ slopes
+
+    def after_step(self):
+        if self.balance == "gradnorm":
+            with torch.no_grad():
+                self.balances.clamp_(min=LEAST).div_(self.balances.sum())
+
+    def answers(self, seen: Tensor) -> Tensor:
+        """What the encoder takes -> the number of the class, or the number in its units, of each column [n, t]."""
+        rows = enumerate(zip(self.predict(seen), self.targets.values(), strict=True))
+        return torch.stack([s.argmax(1) if c else self.in_units(place, s[:, 0]) for place, (s, c) in rows], 1)
+
+    def says(self):
+        return {"targets": self.answers}
+
+    def apply_to(self, item):
+        """An item -> its class, or its number as text, in each column. Of windows, the answer is their mean."""
+        found = {}
+        for place, said in enumerate(self.predict(self.encoder.take(item))):
+            column, classes = list(self.targets.items())[place]
+            found[column] = f"{self.in_units(place, said.mean()):.4g}"
+            if classes:
+                shares = said.mean(0).softmax(0)
+                named = dict(zip(classes, shares.tolist(), strict=True))
+                found[column] = answers.Class(classes[shares.argmax()], shares.max().item(), named)
+        return found
+
+    def picture(self, seen, withheld, predicted=None):
+        columns = {"seen": self.encoder.draw(seen)}
+        for place, (column, classes) in enumerate(self.targets.items()):
+            shown = {"true": withheld[place]}
+            if predicted is not None:
+                shown["said"] = predicted[place].argmax(1) if classes else predicted[place][:, 0]
+            for who, values in shown.items():
+                numbers = (values if classes else self.in_units(place, values)).tolist()
+                columns[f"{who} {column}"] = [[*classes, "?"][n] if classes else f"{n:.3g}" for n in numbers]
+        return columns
+
+    def in_units(self, place: int, values: Tensor) -> Tensor:
+        """Standardised numbers of a column as they were."""
+        return values * self.deviations[place] + self.means[place]

@@ -1,0 +1,41 @@
+"""What is wrong with a run, from its journal and its evaluations."""
+
+from typing import TYPE_CHECKING
+
+from withhold import evaluation
+from withhold.training import defaults, findings
+
+if TYPE_CHECKING:
+    from withhold.runs.run import Run
+
+
+def examine(run: "Run") -> list[str]:
+    """What is wrong with a run, one sentence each with its remedy; none when all is well."""
+    remedies = {
+        "precision": run.config["training"]["precision"] != "32-true",
+        "accumulate": run.config["training"]["accumulate"] > 1,
+        "batch_size": run.config["training"]["batch_size"] < defaults.SMALL,
+        "size": "size" in run.config["decoding"] and "start" not in run.config["encoder"],
+    }
+    found = findings(
+        run.rows(), method=run.config["method"], takes=[name for name, can in remedies.items() if can],
+        began=run.config.get("began"), taught=run.labels_told > 0,
+        frozen=run.frozen,
+    )  # fmt: skip
+    kept = run.config.get("outcome", {}).get("kept")
+    if kept is not None:
+        found.append(f"The encoder became worse after step {kept:,}, whose weights are kept: lower --encoder-lr.")
+    for name, rows in evaluation.by_data(run.results()).items():
+        linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}
+        for control, network, remedy in (
+            ("untrained", "an untrained one", "train longer, on more data, or otherwise"),
+            ("start", "the one that it went on from", "that one is enough, frozen as it is"),
+        ):
+            if linear.get("trained", 1.0) <= linear.get(control, 0.0) and not (run.frozen and control == "start"):
+                found.append(
+                    f"A linear probe on {name} is right for {linear['trained']:.1%} with this encoder and for "
+                    f"{linear[control]:.1%} with {network}: {remedy}."
+                )
+    if not run.finished:
+        found.append("The training has not come to its end: go on with --resume.")
+    return found

@@ -1,0 +1,81 @@
+"""What to label next, by what an encoder or a classifier makes of the items."""
+
+import copy
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import torch
+
+from withhold import data, evaluation, labelling, nets
+from withhold.data import Samples
+from withhold.runs.embedder import Embedder, utf8
+from withhold.runs.loading import load
+from withhold.training import defaults
+
+log = logging.getLogger("withhold")
+
+
+def label(
+    run: str | Path | Embedder,
+    source: Any,
+    n: int = 20,
+    *,
+    strategy: str | None = None,
+    labels: str | None = None,
+    seed: int = 0,
+    strict: bool = False,
+) -> pyarrow.Table:
+    """The `n` items of `source` to label next, the first one first: a table with path, guess, probability, score, why.
+
+    "guess" is the class that the run's classifier names, where labels taught it, else a linear probe of the labels that
+    there are, else null. Items that have a label, or whose label the training was told, are left out. What `source`
+    says itself of labels counts only where it leaves some open: the sub-folders of a folder say one of every item.
+
+    The schema's metadata hold, as JSON under "withhold", the address of the source, the kind of its items, and the
+    strategy.
+
+    Args:
+        run: what `withhold.load` takes or gives.
+        strategy: a name in `withhold.labelling.STRATEGIES`; by default what suits how many labels there are.
+        labels: a file with those that are known; empty ones are none.
+        seed: of what is drawn at random.
+
+    Raises:
+        UsageError: fewer than `n` items have no label, or the strategy is unknown or lacks what it needs.
+    """
+    run = run if isinstance(run, Embedder) else load(run)
+    samples = run.load_data(source, labels=labels, strict=strict)
+    device, classifier = defaults.device(), run.classifier
+    features, scores = nets.features(copy.deepcopy(run.encoder), samples, device=device), None
+    if classifier is not None and classifier.taught:
+        scores = evaluation.scores(copy.deepcopy(classifier), samples, device=device)
+    kept = samples.readable()  # in place of the others their neighbours were seen
+    samples = samples.select(kept)
+    found = labelling.rank(
+        features[kept], n, _known(samples, labels is not None), told=torch.from_numpy(run.was_told(samples)),
+        probabilities=None if scores is None else scores[kept].softmax(1), strategy=strategy, seed=seed,
+        source=samples.source,
+    )  # fmt: skip
+    columns: dict[str, Any] = {"path": utf8(samples.select(found.items).names)}
+    nothing = pyarrow.nulls(n)
+    columns |= {"guess": nothing.cast(pyarrow.string()), "probability": nothing.cast(pyarrow.float32())}
+    if found.probabilities is not None:
+        classes = utf8(samples.classes if scores is None else classifier.classes)  # type: ignore[union-attr]
+        columns["guess"] = [classes[i] for i in found.probabilities.argmax(1).tolist()]
+        columns["probability"] = found.probabilities.amax(1).numpy()
+    columns |= {"score": found.scores.numpy(), "why": found.why}
+    about = {"source": data.address(source), "kind": samples.kind, "strategy": found.strategy}
+    return pyarrow.table(columns).replace_schema_metadata({"withhold": json.dumps(about)})
+
+
+def _known(samples: Samples, said: bool) -> torch.Tensor:
+    """The classes of the items, int64 [n], -1 where there is none; those of the source where a file has `said` none."""
+    if samples.labels is not None and not said and (samples.labels >= 0).all():
+        log.info("%s says a label of every item: that of none counts, but for a file of --labels", samples.source)
+    elif samples.labels is not None:
+        return torch.from_numpy(samples.labels)
+    return torch.from_numpy(np.full(len(samples), -1))
