@@ -230,8 +230,8 @@ def tell(cls: type[Method], streams: dict[str, Samples]) -> dict[str, Any]:
     masks = [streams[name].parts["mask"] for name, need in cls.needs.items() if "mask" in need.parts]
     if issubclass(cls, Segmenter) and len(masks[0].classes) < 2:
         raise UsageError(
-            f"The masks of {masks[0].source} have fewer than two classes beside {IGNORED}, which is ignored: number the "
-            "pixels' classes 0, 1, 2 ..., or name them in classes.txt."
+            f"The masks of {masks[0].source} have fewer than two classes beside {IGNORED}, which is ignored: number "
+            "the pixels' classes 0, 1, 2 ..., or name them in classes.txt."
         )
     columns = [streams[name].targets for name, need in cls.needs.items() if "targets" in need.parts]
     return {
