@@ -48,7 +48,7 @@ def live(tmp_path):
     """(name, sources, ...) -> the run of a toy, loaded again; it has the weights that it had, and a picture."""
 
     def train(name, *sources, **options):
-        toy = path(name) if name in NAMES else name
+        toy = path(name) if Path(path(name)).exists() else name
         run = withhold.train(toy, *map(str, sources), out=tmp_path / "run", **options)
         assert run.finished
         assert (tmp_path / "run" / "report.html").is_file()

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest
 
 from withhold.learning import folds, propagation
 from withhold.learning.calibration import calibration_error, temperature
@@ -79,11 +80,13 @@ def test_the_temperature_is_where_the_likelihood_is_highest():
     rng = torch.Generator().manual_seed(0)
     true = torch.randn(4000, 5, generator=rng) * 2
     labels = torch.multinomial(true.softmax(1), 1, generator=rng)[:, 0]
-    found = temperature(3 * true, labels)
+    found = temperature(3 * true[None], labels)
     tried = np.linspace(0.5, 6, 1101)
     costs = [-(3 * true / t).log_softmax(1)[torch.arange(4000), labels].mean().item() for t in tried]
     assert found == pytest.approx(tried[np.argmin(costs)], abs=0.006)
     assert found == pytest.approx(3, abs=0.2)
+    sure = 5 * torch.eye(3)[[0, 1, 2] * 4][None].repeat(4, 1, 1)
+    assert 0.4 < temperature(sure, torch.tensor([0, 1, 2] * 4)) < 1  # twelve right answers make none certain
 
 
 def test_the_calibration_error_is_its_definition():
@@ -118,7 +121,10 @@ def test_folds_hold_out_every_item_once_and_keep_owners_together():
 def test_the_interval_is_of_items():
     right = np.random.default_rng(0).random((1, 200)) < 0.7
     mean, low, high = interval(np.repeat(right, 4, axis=0))  # repeats of the same tell nothing new
-    assert (mean, high - low) == pytest.approx((right.mean(), 2 * 1.96 * right.std(ddof=1) / np.sqrt(200)))
+    theirs = binomtest(int(right.sum()), 200).proportion_ci(method="wilson")
+    assert (mean, low, high) == pytest.approx((right.mean(), *theirs), abs=2e-3)
+    never_wrong = binomtest(12, 12).proportion_ci(method="wilson")
+    assert interval(np.ones((4, 12)))[1] == pytest.approx(never_wrong.low, abs=1e-4)
 
 
 def test_the_simpler_route_wins_a_tie():
@@ -130,6 +136,10 @@ def test_the_simpler_route_wins_a_tie():
     assert choose([simple, little], [0, 0]) == 1  # of those that cost the same the better one
     assert choose([simple, little, much[:1]], [0, 1, 2]) == 2  # of what has fewer repeats these are compared
     assert choose([much, simple], [0, 1]) == 0
+    for n in range(6, 200):  # one item more or less is a tie, however it is rounded
+        more, fewer = np.ones((1, n)), np.ones((1, n))
+        fewer[0, 0] = 0
+        assert choose([fewer, more], [0, 1]) == 0
 
 
 def test_planted_wrong_labels_are_found():

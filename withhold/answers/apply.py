@@ -36,7 +36,8 @@ def answer(run: "Run", source: Any, given: dict[str, str]) -> Iterator[tuple[str
         yield follow(run, source, given, values)
     elif only_names(run):
         for row in run.classify(source).to_pylist():
-            path, name, probability, told = (row.pop(column) for column in ("path", "class", "probability", "told"))
+            path, name, probability = (row.pop(column) for column in ("path", "class", "probability"))
+            told = row.pop("told", None)
             shares = {column.removeprefix("probability of "): share for column, share in row.items()}
             yield path, {"class": Class(name, probability, shares, told)}
     else:

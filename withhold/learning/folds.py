@@ -9,6 +9,8 @@ Folds = list[list[tuple[np.ndarray, np.ndarray]]]
 PARTS, REPEATS, LEAST = 5, 4, 3
 """Folds; how often they are drawn; items of each class that there have to be."""
 Z = 1.96
+EVEN = 1e-9
+"""Of one item more or less, the mean is its own standard error: rounding is not to decide."""
 
 
 def counted(labels: np.ndarray, owners: Sequence[object]) -> tuple[np.ndarray, np.ndarray]:
@@ -31,10 +33,17 @@ def fold(labels: np.ndarray, owners: Sequence[object], repeats: int = REPEATS, s
 
 
 def interval(right: np.ndarray) -> tuple[float, float, float]:
-    """Of what was right [repeats, n]: the mean, and the ends of its 95 % interval over the items."""
+    """Of what was right [repeats, n]: the mean, and the ends of its 95 % interval over the items (Wilson, JASA 1927).
+
+    Repeats average a part of the variance away, as more items would.
+    """
     items = right.mean(0)
-    mean, reach = items.mean(), Z * items.std(ddof=1) / np.sqrt(len(items))
-    return float(mean), float(max(0.0, mean - reach)), float(min(1.0, mean + reach))
+    mean, count = items.mean(), len(items)
+    spread = items.var(ddof=1)
+    count = max(count, mean * (1 - mean) / spread * count) if spread > 0 else count
+    whole, middle = 1 + Z**2 / count, mean + Z**2 / (2 * count)
+    reach = Z * np.sqrt(mean * (1 - mean) / count + (Z / (2 * count)) ** 2)
+    return float(mean), float((middle - reach) / whole), float((middle + reach) / whole)
 
 
 def choose(right: Sequence[np.ndarray], costs: Sequence[int]) -> int:
@@ -52,6 +61,6 @@ def choose(right: Sequence[np.ndarray], costs: Sequence[int]) -> int:
         place = next(place for place in by_mean if costs[place] == cost)
         shared = min(len(right[place]), len(right[by_mean[0]]))
         behind = right[by_mean[0]][:shared].mean(0) - right[place][:shared].mean(0)
-        if place == by_mean[0] or behind.mean() <= behind.std(ddof=1) / np.sqrt(len(behind)):
+        if place == by_mean[0] or behind.mean() <= (1 + EVEN) * behind.std(ddof=1) / np.sqrt(len(behind)):
             return place
     return by_mean[0]

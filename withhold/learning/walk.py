@@ -181,9 +181,9 @@ class Walk:
 
     def described(self, route: Route, scores: Tensor) -> dict[str, Any]:
         """What the table says of a route: accuracy and interval, temperature, and calibration error after it."""
-        labels = torch.as_tensor(self.known.labels).repeat(len(scores))
-        heat = temperature(scores.flatten(0, 1), labels)
-        error = calibration_error((scores.flatten(0, 1) / heat).softmax(1), labels)
+        labels = torch.as_tensor(self.known.labels)
+        heat = temperature(scores, labels)
+        error = calibration_error((scores.flatten(0, 1) / heat).softmax(1), labels.repeat(len(scores)))
         accuracy, low, high = folds.interval(self.right(len(self.scores) - 1))
         row: dict[str, Any] = {"route": route.name, "accuracy": accuracy, "low": low, "high": high}
         row |= {"ece": error, "temperature": heat, "repeats": len(scores), "control": route.keep is None}

@@ -184,7 +184,8 @@ class SemiSupervised(Classifier):
 
         Guesses that count before anything is known teach the same answer to all. So it takes a share `RAMP` of the
         training, and `LEAST_RAMP` steps or more; but by `LATEST` it has risen, or a short training would take nothing
-        from what has no labels.
+        from what has no labels. The learning rate falls meanwhile: below 3,000 steps guesses count for a quarter of
+        their weight, taken over all that is learned, and for more than half of it in long trainings.
         """
         slow = min(self.progress / RAMP, self.steps / LEAST_RAMP)
         return losses.ramp_up(max(slow, self.progress / LATEST))

@@ -50,9 +50,9 @@ class SimGAN(Method):
         self.steps = 0  # a number and no buffer: reading one from a GPU would wait for it in every step
 
     def withhold(self, simulated, real):
-        """uint8 [n, c, h, w] each -> simulated and real images whole, float [n, c, size, size]; the former."""
-        whole = [views.augment(images, self.rng, size=self.encoder.size, flip=0) for images in (simulated, real)]
-        seen, shown = (views.with_channels(images, self.encoder.channels) for images in whole)
+        """uint8 [n, c, h, w] each -> both, moved a little, float [n, c, size, size]; the simulated ones."""
+        moved = [views.weak(images, self.rng, size=self.encoder.size, flip=0.0) for images in (simulated, real)]
+        seen, shown = (views.with_channels(images, self.encoder.channels) for images in moved)
         return (seen, shown), seen
 
     def predict(self, visible):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, jvp
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from withhold import losses
 from withhold.methods import Fraction, ImageEncoder, NonNegative, Positive, Probability, SemiSupervised, Share, method
@@ -88,8 +89,9 @@ class LGA(SemiSupervised):
             return functional_call(student, {**weights, **buffers}, (items,))[len(named) :].log_softmax(1)
 
         weights = {name: weight.detach() for name, weight in learned.items()}
-        with torch.autocast(items.device.type, enabled=False):
+        with torch.autocast(items.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):  # others have no such mode
             slopes = jvp(says, (weights,), (dict(zip(weights, differences, strict=True)),))[1]
+        slopes = slopes - slopes.mean(1, keepdim=True)  # shares add up to 1
         return losses.project_simplex(imputed + self.rate * slopes / slopes.abs().max().clamp(min=1e-12))
 
     def loss(self, scores, withheld):

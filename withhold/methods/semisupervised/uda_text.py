@@ -9,6 +9,8 @@ from withhold import losses, views
 from withhold.methods import ConsistencyTraining, Count, NonNegative, Optimizer, Positive, Probability, Share, method
 from withhold.nets import TextEncoder
 
+SHARES = {"tfidf": 0.7, "switchout": 0.05}
+
 
 @method(
     paper="Xie, Dai, Hovy, Luong & Le, NeurIPS 2020",
@@ -20,14 +22,14 @@ class UDAText(ConsistencyTraining):
 
     Words that say little of what a text is about give way to others that say as little, by their TF-IDF: what remains
     is what the answer must rest on. With few labels, these are learned by heart long before the rest is understood:
-    annealing leaves out those that are known well for the time. Defaults are the authors' for film reviews. Their
+    annealing leaves out those that are known well for the time. Its defaults are the authors' for film reviews, whose
     translations into French and back, which need a translator, are left out; a text is what a window holds.
 
     Args:
         augmentation: how words are replaced: those that say little by others that do ("tfidf"), or any by any, a random
             number of them ("switchout": Wang, Pham, Dai & Neubig, EMNLP 2018).
-        share: of a text's words that are replaced (0.7 in the paper on DBPedia); of SwitchOut the temperature of that
-            number, as a share of the text's words.
+        share: of a text's words that are replaced, by default 0.7, as in the paper on DBPedia; of SwitchOut the
+            temperature of their number, as a share of the text's words, by default 0.05: about a word, as in its paper.
         weight: of the divergence from the answers to whole texts, a mean over all unlabelled texts; 0 takes nothing
             from these.
         temperature: of the sharpening; 1 leaves answers as they are.
@@ -46,7 +48,7 @@ class UDAText(ConsistencyTraining):
         encoder: TextEncoder,
         classes: Sequence[str],
         augmentation: Literal["tfidf", "switchout"] = "tfidf",
-        share: Probability = 0.7,
+        share: Probability | None = None,
         weight: NonNegative = 1.0,
         temperature: Positive = 0.85,
         confidence: Share = 0.0,
@@ -56,7 +58,7 @@ class UDAText(ConsistencyTraining):
         tokenizer: str = "words:20000",
     ):
         super().__init__(encoder, classes, weight, temperature, confidence, annealing, momentum)
-        self.augmentation, self.share = augmentation, share
+        self.augmentation, self.share = augmentation, SHARES[augmentation] if share is None else share
         self.register_buffer("frequencies", encoder.ordinary.float())
         self.register_buffer("idf", torch.zeros(encoder.vocabulary))
 

@@ -68,7 +68,7 @@ class VAdD(SemiSupervised):
         own, kept, worst = masks.split([len(known), len(others), len(others)])
         with torch.no_grad():
             answers = self.read(others, kept).softmax(1)
-        most, fixed = int(self.changed * features.shape[1]), others.detach()
+        most, fixed = math.floor(self.changed * features.shape[1] + 1e-6), others.detach()
         worst = losses.adversarial_mask(lambda mask: self.read(fixed, mask), worst, answers, most)
         costs = losses.divergence(answers, self.read(others, worst))
         terms = self.terms(self.read(known, own), labels, costs, self.risen)
