@@ -1,0 +1,56 @@
+"""What claims are made on, a function for each data set: what is trained on, and what is measured on.
+
+Each takes a `Place`. Data sets lie below its root, in the folders that the functions name.
+"""
+
+from claims.data.domain import camvid, domains, other_domain, printed_digits, streets, two_hands, weather
+from claims.data.image import (
+    cifar10,
+    columns,
+    digits,
+    few_images,
+    figures,
+    halves,
+    images,
+    letters,
+    novel,
+    without_class,
+)
+from claims.data.place import Place, Split
+from claims.data.sound import few_sounds, people, spoken_canvas, spoken_digits
+from claims.data.text import ag_news, few_texts, few_topics, wikipedia, wikitext
+from claims.data.video import moving_mnist, sequences, videos
+
+__all__ = [
+    "Place",
+    "Split",
+    "ag_news",
+    "camvid",
+    "cifar10",
+    "columns",
+    "digits",
+    "domains",
+    "few_images",
+    "few_sounds",
+    "few_texts",
+    "few_topics",
+    "figures",
+    "halves",
+    "images",
+    "letters",
+    "moving_mnist",
+    "novel",
+    "other_domain",
+    "people",
+    "printed_digits",
+    "sequences",
+    "spoken_canvas",
+    "spoken_digits",
+    "streets",
+    "two_hands",
+    "videos",
+    "weather",
+    "wikipedia",
+    "wikitext",
+    "without_class",
+]
