@@ -28,7 +28,6 @@ PLAIN = dict(os.environ)
 os.environ |= cli.ENVIRONMENT
 
 import torch
-from lightning_fabric import Fabric
 from record import record
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -36,6 +35,7 @@ import withhold
 from withhold import data, nets
 from withhold.methods import build, find
 from withhold.training import Plan, defaults, fit
+from withhold.training.fabric import make_fabric
 
 
 class Clock:
@@ -83,7 +83,7 @@ def measure(source: str, name: str, encoder: str, batch_size: int, steps: int, c
         method.encoder.compile()
     feeder = data.Feeder(dict.fromkeys(method.needs, samples), method.needs, batch_size, 0, device=device)
     precision = defaults.precision(device, method.encoder)
-    fabric = Fabric(accelerator=device.type, devices=1, precision=precision)
+    fabric = make_fabric(device.type, precision=precision)
     fit(method, feeder, Plan(steps=max(3, steps // 5)), fabric=fabric)  # warms up
 
     plain = _timed(lambda: fit(method, feeder, Plan(steps=steps), fabric=fabric), device)

@@ -170,8 +170,8 @@ def steps() -> str:
     """The parts of other methods' steps."""
     parts = ("data", "views", "forward", "backward", "optimizer", "after_step", "rest")
     cells = []
-    for name in ("cyclegan", "mixmatch", "uda"):
-        found = result(f"train-{name}")["withhold"]
+    alone = [result(f"train-{name}")["withhold"] for name in ("cyclegan", "mixmatch", "uda")]
+    for found in sorted(result("train-methods")["rows"], key=lambda row: -row["outside_forward_and_backward"]) + alone:
         outside = percent(found["outside_forward_and_backward"])
         shares = [percent(found["shares"][part]) for part in parts]
         cells.append([f"`{found['method']}`", found["encoder"], *shares, outside])
