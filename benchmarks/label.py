@@ -1,9 +1,9 @@
 """What each strategy of `withhold label` is worth: accuracy on a test against labels, beside labels drawn at random.
 
 PACS in all its styles by a frozen EfficientNet-Lite0 with published weights, and AG News by word vectors of its own
-texts, with a linear probe on top. Strategies that need a classifier begin with ten random labels, the same as the
-random one; "default" is what `withhold label` does where no strategy is named. WITHHOLD_DATA names the folder of data
-sets.
+other texts, with a linear probe on top. Each draw has a pool of its own, the same for all strategies. Those that need a
+classifier begin with ten random labels, the same as the random one, or "after typical" with ten typical ones; "default"
+is what `withhold label` does where no strategy is named. WITHHOLD_DATA names the folder of data sets.
 """
 
 import argparse
@@ -27,27 +27,31 @@ from withhold.labelling.guesses import guesses, standardised
 COUNTS = (10, 20, 40, 80, 160, 320)
 SEEDS = range(5)
 POOL = 1000
-"""Items that may be labelled; the others are the test."""
+"""Items that may be labelled, drawn by the seed; the others are the test."""
+PAIRS = (
+    {"default": (None, None)}
+    | {name: ("random" if strategy.needs else name, name) for name, strategy in STRATEGIES.items()}
+    | {f"{name} after typical": ("typical", name) for name in ("margin", "badge")}
+)
+"""The strategy for the first labels, and the one from then on; None leaves it to `withhold label`."""
 STYLES = ("art_painting", "cartoon", "photo", "sketch")
 Features = tuple[Tensor, Tensor]
-"""Of the pool and the test behind it: features float32 [n, d], and classes int64 [n]."""
+"""Features float32 [n, d], and classes int64 [n]."""
 
 
 def pacs(root: Path) -> Features:
-    """Seven classes in four styles; the pool is drawn."""
+    """Seven classes in four styles."""
     network = withhold.load("efficientnet-lite0")
     table = concat_tables([network.embed(str(root / "pacs" / f"{style}.parquet")) for style in STYLES])
-    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(0)).numpy()
-    return _numbers(table.take(order), table["label"].take(order))
+    return _numbers(table, table["label"])
 
 
 def ag_news(root: Path) -> Features:
-    """Four topics: the pool is of the training part; word vectors are of all its texts."""
+    """Four topics: the texts of the test part, by word vectors of the training part."""
     train, test = (parquet.read_table(root / "text" / "ag_news" / f"{part}.parquet") for part in ("train", "test"))
-    texts, labels = (concat_tables([train[:POOL], test])[name] for name in ("text", "label"))
     with tempfile.TemporaryDirectory() as folder:
         run = withhold.train("skipgram", train["text"].to_pylist(), out=f"{folder}/run", epochs=5, seed=0)
-        return _numbers(run.embed(texts.to_pylist()), labels)
+        return _numbers(run.embed(test["text"].to_pylist()), test["label"])
 
 
 def _numbers(table: Table, labels: Any) -> Features:
@@ -55,13 +59,13 @@ def _numbers(table: Table, labels: Any) -> Features:
     return features, torch.from_numpy(np.unique(labels.to_numpy(), return_inverse=True)[1])
 
 
-def curve(known: Features, strategy: str, seed: int) -> list[float]:
-    """The accuracy on the test at each count of labels."""
-    features, truth = known
+def curve(known: Features, first: str | None, then: str | None, seed: int) -> list[float]:
+    """The accuracy on the test at each count of labels; the pool comes first in the order that the seed draws."""
+    order = torch.randperm(len(known[1]), generator=torch.Generator().manual_seed(seed))
+    features, truth = (part[order] for part in known)
     x, labels, found, said = standardised(features), torch.full_like(truth, -1), [], None
     for have, wanted in itertools.pairwise((0, *COUNTS)):
-        blind = not have and strategy != "default" and STRATEGIES[strategy].needs
-        name = "random" if blind else None if strategy == "default" else strategy
+        name = then if have else first
         before = None if said is None else said[:POOL]
         chosen = rank(
             features[:POOL], wanted - have, labels[:POOL], probabilities=before, strategy=name, seed=seed
@@ -75,13 +79,13 @@ def curve(known: Features, strategy: str, seed: int) -> list[float]:
 def measure(known: Features) -> list[dict[str, Any]]:
     """A row a strategy: the accuracies of each draw, and the area under the curve over the logarithm of the counts."""
     curves: dict[str, np.ndarray] = {}
-    for name in ("default", *STRATEGIES):
-        curves[name] = np.array([curve(known, name, seed) for seed in SEEDS])
-        print(f"{name:16}", *(f"{value:6.1%}" for value in curves[name].mean(0)), flush=True)
+    for name, pair in PAIRS.items():
+        curves[name] = np.array([curve(known, *pair, seed) for seed in SEEDS])
+        print(f"{name:20}", *(f"{value:6.1%}" for value in curves[name].mean(0)), flush=True)
     area = {name: np.trapezoid(found, axis=1) / (len(COUNTS) - 1) for name, found in curves.items()}
     rows = []
     for name, found in curves.items():
-        ahead = area[name] - area["random"]  # draws are pairs: of one seed
+        ahead = area[name] - area["random"]  # draws are pairs: of one pool
         rows.append({
             "strategy": name, "accuracy": found.round(4).tolist(), "area": round(area[name].mean(), 4),
             "ahead": round(ahead.mean(), 4), "deviation": round(ahead.std(ddof=1), 4),

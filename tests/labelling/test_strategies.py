@@ -1,5 +1,6 @@
 """Each strategy chooses what an independent statement of it chooses; the default suits how many labels there are."""
 
+import dataclasses
 import itertools
 import logging
 
@@ -8,10 +9,11 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 from scipy.stats import entropy
+from sklearn.linear_model import LogisticRegression
 
 from withhold.errors import UsageError
 from withhold.labelling import STRATEGIES, Pool, rank, strategies
-from withhold.labelling.guesses import out_of_fold
+from withhold.labelling.guesses import out_of_fold, standardised
 
 
 def pool(count=60, dim=6, classes=3, labelled=(), seed=0, labels=None, features=None):
@@ -88,6 +90,14 @@ def test_badge_measures_the_outer_products_that_it_never_forms():
     np.testing.assert_allclose(seconds, squares / squares.sum(), atol=0.08)
 
 
+def test_badge_draws_by_the_square_of_the_distance():
+    """One item is ten times as far from the first as nine others are: by its distance it would be half of the draws."""
+    some = pool(features=torch.tensor([[10.0], *[[9.0]] * 9, [0.0]]))
+    some = dataclasses.replace(some, probabilities=torch.tensor([[0.6, 0.4]]).repeat(11, 1))
+    far = [chosen("badge", some, 2)[0][1].item() == 10 for _ in range(400)]
+    assert np.mean(far) == pytest.approx(100 / 109, abs=0.06)
+
+
 def test_badge_goes_on_where_all_that_is_left_is_alike():
     some = pool(features=torch.ones(9, 2))
     some = Pool(some.features, some.labelled, torch.full((9, 3), 1 / 3), some.labels, some.rng)
@@ -123,6 +133,20 @@ def test_typical_leaves_out_what_is_labelled_and_outliers():
     assert clusters[items].tolist() == [2, 0]
 
 
+@pytest.mark.parametrize(("size", "third"), [(5, 1), (6, 3)])
+def test_of_a_cluster_of_up_to_five_items_typical_asks_last(size, third):
+    some, clusters = planted((40, 80, 60, size), labelled=(45,))
+    items, _ = chosen("typical", some, 3)
+    assert clusters[items].tolist() == [2, 0, third]
+
+
+def test_typical_visits_by_turns_no_more_clusters_than_it_may_look_for(monkeypatch):
+    monkeypatch.setattr(strategies, "CLUSTERS", 3)
+    some, clusters = planted((40, 80, 60))
+    items, _ = chosen("typical", some, 8)
+    assert clusters[items].tolist() == [1, 2, 0, 1, 2, 0, 1, 2]
+
+
 @pytest.mark.parametrize("most", [strategies.MOST, 6])
 def test_typical_can_choose_all(most, monkeypatch):
     monkeypatch.setattr(strategies, "MOST", most)
@@ -146,6 +170,19 @@ def test_atlas_asks_for_what_is_like_the_items_that_are_named_wrongly():
     assert (x[found.items][:, 1] > 3).float().mean() > 0.8, "by chance it would be half"
     first, later = found.scores[:10], found.scores[10:]
     assert (first.diff() <= 0).all() and later[0] < first[0], "what is chosen counts as right from then on"
+
+
+def test_atlas_tells_held_out_items_that_are_named_wrongly_from_others_and_both_count_alike():
+    """Scikit-learn's C is 1 / (n * strength), and one weight does what two of half its size do here."""
+    x, labels = halves()
+    found, scores = strategies.atlas(Pool(x, labels >= 0, None, labels, torch.Generator().manual_seed(0)), 10)
+    z, known = standardised(x), labels[:200]
+    wrong = out_of_fold(z[:200], known, torch.Generator().manual_seed(0)) != known
+    assert 0 < wrong.sum() < 80
+    probe = LogisticRegression(C=2 / (200 * 0.1), class_weight="balanced", tol=1e-8).fit(z[:200], wrong)
+    probable = probe.predict_proba(z[200:])[:, 1]
+    np.testing.assert_allclose(scores, np.sort(probable)[:-11:-1], atol=1e-4)
+    np.testing.assert_allclose(scores, probable[found - 200], atol=1e-4)
 
 
 def test_atlas_needs_right_and_wrong_ones(caplog):

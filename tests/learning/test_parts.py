@@ -1,13 +1,15 @@
 """The parts of the walk, each against an independent statement of it."""
 
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import binomtest
 
-from withhold.learning import folds, propagation
+from withhold.learning import folds, propagation, routes
 from withhold.learning.calibration import calibration_error, temperature
 from withhold.learning.folds import choose, fold, interval
 from withhold.learning.mislabelled import mislabelled
@@ -102,6 +104,19 @@ def test_the_calibration_error_is_its_definition():
             confidence = sum(sure[i].item() for i in inside) / len(inside)
             expected += len(inside) / 500 * abs(accuracy - confidence)
     assert calibration_error(shares, labels) == pytest.approx(expected, abs=1e-5)
+
+
+def test_no_route_from_frozen_features_is_told_the_labels_that_it_is_asked_for():
+    features, rng = torch.randn(120, 8, generator=torch.Generator().manual_seed(0)), np.random.default_rng(0)
+    true, asked, told = rng.integers(0, 2, 30), np.arange(6), np.arange(6, 30)
+    found = []
+    for labels in (true, np.where(np.arange(30) < 6, 1 - true, true)):
+        known = SimpleNamespace(labels=labels, rows=np.arange(0, 120, 4), classes=("a", "b"))
+        given, run = SimpleNamespace(seed=0), SimpleNamespace(folder=Path("run"))
+        ways = routes.frozen(given, known, features, "features", 1, run, {}, 1.0)
+        found.append([way.answer(told, asked) for way in ways])
+    assert len(found[0]) == 2
+    assert all(torch.equal(*scores) for scores in zip(*found, strict=True))
 
 
 def test_folds_hold_out_every_item_once_and_keep_owners_together():

@@ -98,6 +98,14 @@ def test_weight_decides_how_much_the_second_question_teaches_the_encoder():
         assert method.head.weight.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("pretext", ["rotation", "location"])
+def test_the_second_question_alone_teaches_the_encoder(pretext):
+    method = make(pretext=pretext, size=32)
+    method({"labelled": (smooth_images(3), torch.arange(3))})["pretext"].backward()
+    assert any(p.grad is not None and p.grad.any() for p in method.encoder.parameters())
+    assert method.head.weight.grad is None
+
+
 @pytest.mark.parametrize("pretext", ["rotation", "location", "none"])
 def test_trivial_is_what_it_costs_to_look_at_nothing(pretext):
     """By the shares of the classes, which are not alike, and of the answers to the second question."""

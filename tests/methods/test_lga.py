@@ -14,6 +14,9 @@ from withhold.methods.semisupervised.lga import LGA
 from withhold.nets import ImageEncoder
 from withhold.training import prepare
 
+RAMP = ((0.4, math.exp(-5 * 0.5**2)), (1.0, 1.0))
+"""How far a short training is, and how far the weight has risen."""
+
 
 class Points(ImageEncoder):
     """Points as images of one pixel with two channels: their own features."""
@@ -110,15 +113,26 @@ def test_loss_is_the_cross_entropies_of_given_and_imputed_labels_and_the_diverge
     guessed = -sum(q * math.log(p) for row, true in zip(said[2:5], imputed.tolist(), strict=True)
                    for p, q in zip(row, true, strict=True)) / 3  # fmt: skip
     divergence = sum(stats.entropy(p, q) for p, q in zip(answers.tolist(), said[5:], strict=True)) / 3
-    terms = make(weight=2.0, adversarial=0.5).loss(scores, (labels, imputed, None, answers))
-    assert terms["loss"].item() == pytest.approx(named + 2 * (guessed + 0.5 * divergence), rel=1e-5)
+    method = make(weight=2.0, adversarial=0.5)
+    for method.progress, risen in RAMP:
+        terms = method.loss(scores, (labels, imputed, None, answers))
+        assert terms["loss"].item() == pytest.approx(named + 2 * risen * (guessed + 0.5 * divergence), rel=1e-5)
+        assert terms["counted"] == pytest.approx(risen)
 
 
-def test_trivial_is_what_the_best_constant_answer_costs():
+def test_unlabelled_images_are_seen_twice_the_second_time_changed_by_the_radius():
+    seen, (_, _, plain, _) = make(radius=0.05).hide(streams())
+    assert torch.equal(seen[12:24], plain)
+    torch.testing.assert_close((seen[24:] - plain).square().mean((1, 2, 3)).sqrt(), torch.full((12,), 0.05))
+
+
+@pytest.mark.parametrize(("progress", "risen"), RAMP)
+def test_trivial_is_what_the_best_constant_answer_costs(progress, risen):
     method, imputed, labels = make(weight=2.0), torch.eye(3)[[0, 0, 1, 2, 0, 1]], torch.arange(3).repeat(2)
+    method.progress = progress
     constants = [torch.tensor([a, b, 1 - a - b]).log() for a in torch.linspace(0.01, 0.98, 60)
                  for b in torch.linspace(0.01, 0.99 - a, 30)]  # fmt: skip
-    costs = [F.cross_entropy(row.expand(6, 3), labels) + 2 * F.cross_entropy(row.expand(6, 3), imputed)
+    costs = [F.cross_entropy(row.expand(6, 3), labels) + 2 * risen * F.cross_entropy(row.expand(6, 3), imputed)
              for row in constants]  # fmt: skip
     even = torch.full((6, 3), 1 / 3)
     trivial = method.loss(torch.zeros(18, 3), (labels, imputed, None, even))["trivial"].item()

@@ -45,15 +45,16 @@ def test_consistency_hardly_counts_at_first_and_fully_after_the_ramp():
     assert parts == pytest.approx([10 * math.exp(-5), 10, 10], rel=1e-3)
 
 
-def test_trivial_is_what_the_best_constant_answers_cost():
+@pytest.mark.parametrize(("progress", "risen"), [(0.4, math.exp(-5 * 0.5**2)), (1.0, 1.0)])
+def test_trivial_is_what_the_best_constant_answers_cost(progress, risen):
     """A constant for the labelled images, which balanced classes make log k, and one for all beside the teacher."""
     method, (answers, _) = make(weight=20.0), answers_and_scores(60)
-    method.progress = 1.0
+    method.progress = progress
     labels = torch.arange(3).repeat(20)
     constants = [
         torch.tensor([a, b, 1 - a - b]) for a in torch.linspace(0, 1, 40) for b in torch.linspace(0, 1 - a, 40)
     ]
-    cost = min(20 * (p - answers).square().mean().item() for p in constants)
+    cost = min(20 * risen * (p - answers).square().mean().item() for p in constants)
     trivial = method.loss(torch.zeros(60, 3), (labels, answers, None))["trivial"].item()
     assert trivial == pytest.approx(math.log(3) + cost, rel=1e-3)
 

@@ -1,6 +1,5 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 
@@ -26,13 +25,17 @@ def test_loss_is_that_of_mean_teacher_and_the_hinge_of_pairs_written_out():
     scores, features = torch.randn(5, 3, generator=rng), torch.rand(5, 8, generator=rng) * 2
     answers, labels, others = torch.eye(3)[[1, 1, 2, 0, 2]], torch.tensor([2, 0]), torch.tensor([2, 3, 4, 0, 1])
     said = [2, 0, 2, 0, 2]  # labels where there are any, answers elsewhere
+    features.requires_grad_()
     cost = 0.0
     for i, j in enumerate(others.tolist()):
-        apart = float(np.sqrt(np.mean((features[i] - features[j]).numpy() ** 2)))
-        cost += apart**2 if said[i] == said[j] else max(0.0, 1.2 - apart) ** 2
+        apart = (features[i] - features[j]).square().mean().sqrt()
+        cost += apart**2 if said[i] == said[j] else (1.2 - apart).clamp(min=0) ** 2
+    cost *= 6 * math.exp(-1.25) * 0.5 / 5
     usual = make(MeanTeacher, weight=6.0).loss(scores, (labels, answers, None))["loss"].item()
     found = method.loss((scores, features), (labels, answers, None, others))
-    assert found["loss"].item() == pytest.approx(usual + 6 * math.exp(-1.25) * 0.5 * cost / 5, rel=1e-4)
+    assert found["loss"].item() == pytest.approx(usual + cost.item(), rel=1e-4)
+    slopes = (torch.autograd.grad(each, features)[0] for each in (found["loss"], cost))
+    torch.testing.assert_close(*slopes)
 
 
 def test_every_image_is_compared_with_one_of_the_same_batch():

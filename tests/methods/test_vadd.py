@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from scipy import stats
+from torch.nn import functional as F
 
 from tests.methods.toys import overfit, tinted_images
 from withhold import losses, nets
@@ -32,6 +33,22 @@ def test_loss_is_the_cross_entropy_and_the_divergence_of_answers_through_masks_w
     divergence = sum(stats.entropy(said(i, i), said(i, i + 3)) for i in (2, 3, 4))
     found = method.loss(features, (labels, masks))["loss"].item()
     assert found == pytest.approx(named / 2 + 3 * divergence / 3, rel=1e-4)
+
+
+def test_the_divergence_is_that_through_the_worst_masks_and_counts_as_far_as_the_weight_has_risen():
+    method, rng = make(weight=3.0, changed=0.1), torch.Generator().manual_seed(0)
+    method.progress = 0.4  # half of the ramp in a short training
+    with torch.no_grad():
+        method.head.weight.mul_(10)
+        features, labels = torch.rand(5, 256, generator=rng), torch.tensor([2, 0])
+        own, kept, drawn = (torch.rand(8, 256, generator=rng) < 0.5).float().split([2, 3, 3])
+        answers = method.read(features[2:], kept).softmax(1)
+        worst = losses.adversarial_mask(lambda mask: method.read(features[2:], mask), drawn, answers, 25)
+        named = F.cross_entropy(method.read(features[:2], own), labels).item()
+        divergence = losses.divergence(answers, method.read(features[2:], worst)).mean().item()
+    terms, risen = method.loss(features, (labels, torch.cat([own, kept, drawn]))), math.exp(-5 * 0.5**2)
+    assert terms["loss"].item() == pytest.approx(named + 3 * risen * divergence, rel=1e-4)
+    assert terms["counted"] == pytest.approx(risen)
 
 
 def test_a_mask_for_the_worst_changes_the_answer_more_than_random_turns_of_as_many_features():
