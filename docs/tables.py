@@ -338,8 +338,11 @@ def refinement() -> str:
 def drawings() -> str:
     """What an image costs in nats."""
     shown = ("bound", "image", "code", "closer bound", "mean image")
-    cells = [[str(claim.seed), *(f"{found[name]:.1f}" for name in shown)] for claim, found in measured("drawings")]
-    return table(["seed", *shown], cells)
+    cells = [
+        [f"`{claim.data[1]}`", str(claim.seed), *(f"{found[name]:.1f}" for name in shown)]
+        for claim, found in measured("drawings")
+    ]
+    return table(["data", "seed", *shown], cells)
 
 
 def restoration() -> str:

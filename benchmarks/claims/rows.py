@@ -276,9 +276,10 @@ def refinement() -> list[Claim]:
 
 
 def drawings() -> list[Claim]:
-    """Clothes whose codes follow a prior, from which others are drawn: what an image costs in nats."""
+    """Digits and clothes whose codes follow a prior, from which others are drawn: what an image costs in nats."""
     row = Claim("drawings", ("images", "fashion-mnist", 28), "variational_autoencoder", "convnet", 5)
-    return [replace(row, settings={"likelihood": "bernoulli", "size": 28}, measures=("likelihood",))]
+    row = replace(row, settings={"likelihood": "bernoulli", "size": 28}, measures=("likelihood",))
+    return [row, replace(row, data=("images", "mnist", 28))]
 
 
 def restorations() -> list[Claim]:
