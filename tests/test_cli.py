@@ -195,6 +195,9 @@ def test_compare_report_doctor_views_methods_cache(run, pictures, tmp_path, caps
     assert isinstance(last_json(capsys)["findings"], list)
     assert main(["views", "jigsaw", str(pictures), "--out", str(tmp_path / "views.png")]) == 0
     assert Image.open(tmp_path / "views.png").width > 100
+    (tmp_path / "few.csv").write_text("path,label\ntemple/0.jpg,a\nflower/1.png,b\n")
+    few = ["--labels", str(tmp_path / "few.csv"), "--out", str(tmp_path / "few.png")]
+    assert main(["views", "vat", str(pictures), *few]) == 0
     assert main(["views", "jigsaw", str(pictures), "size=64", "--out", str(tmp_path / "views.png")]) == 2
     assert "size is an option, not a parameter: write --size VALUE." in capsys.readouterr().err
     assert main(["methods"]) == 0

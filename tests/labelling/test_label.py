@@ -55,7 +55,8 @@ def test_what_a_run_was_told_is_left_out_and_the_rest_can_be_labelled_round_by_r
     said = capsys.readouterr().out
     assert "strategy: typical, since there are 4 labels a class" in caplog.messages
     assert "4 items to label: runs/label-photos/label.html shows them" in said
-    assert "withhold train finetune photos --labels runs/label-photos/label.csv" in said
+    assert "withhold learn photos --labels runs/label-photos/label.csv --out runs/learn-label-photos" in said
+    assert "name it by --labels, and the file holds all labels" in said
     folder = home / "runs" / "label-photos"
     first = rows(folder)
     assert list(first[0]) == ["path", "label", "guess", "probability", "score", "why"]
@@ -74,6 +75,8 @@ def test_what_a_run_was_told_is_left_out_and_the_rest_can_be_labelled_round_by_r
     assert main([*args, "--out", "second"]) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["csv"] == "second/label.csv" and found["html"] == "second/label.html"
+    known = {row["path"]: row["label"] for row in rows(home / "second") if row["label"]}
+    assert known == {row["path"]: ("temple", "flower")[int(row["path"][:-4]) % 2] for row in first}
     assert {row["path"] for row in found["results"]} == {f"{i}.png" for i in range(8, 24)} - {
         row["path"] for row in first
     }

@@ -157,6 +157,11 @@ def test_the_simpler_route_wins_a_tie():
         assert choose([fewer, more], [0, 1]) == 0
 
 
+def test_what_is_likeliest_of_its_own_class_does_not_look_mislabelled():
+    shares = np.array([[0.48, 0.46, 0.06], [0.9, 0.05, 0.05], [0.8, 0.15, 0.05]])
+    assert mislabelled(shares, np.array([0, 0, 1])).tolist() == [2]
+
+
 def test_planted_wrong_labels_are_found():
     rng = np.random.default_rng(0)
     true = rng.integers(0, 4, 300)

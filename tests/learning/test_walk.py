@@ -115,6 +115,27 @@ def test_a_run_by_propagated_labels_keeps_them(home, monkeypatch):
     assert (streams.labels >= 0).sum() > 16
 
 
+def test_other_labels_are_another_walk(home, capsys):
+    photographs(home)
+    words = ["photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run"]
+    learn(*words)
+    told(home / "few.csv", [f"{i:02d}.png" for i in range(18)], ["temple", "flower"] * 9)
+    learn(*words, status=2)
+    assert "the labels that run was learned from have changed: name another --out" in capsys.readouterr().err
+    learn(*words[:2], "gone.csv", *words[3:], status=2)
+    assert "There is no file of labels 'gone.csv'" in capsys.readouterr().err
+
+
+def test_a_class_that_no_item_has_is_no_class(home, monkeypatch):
+    photographs(home)
+    with open(home / "few.csv", "a") as file:
+        file.write("gone.png,apple\n")  # which comes before the others
+    monkeypatch.setattr(folds, "choose", lambda right, costs: len(right) - 1)
+    learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run")
+    assert state()["finished"]
+    assert "label propagation" in Path("run/report.html").read_text()
+
+
 def test_texts_begin_with_word_vectors(home):
     texts(home)
     learn("texts", "--labels", "few.csv", "--minutes", "0.05", "--out", "run", "tokens=32")

@@ -151,7 +151,9 @@ def test_the_picture_of_a_run_has_what_it_says(make_run, tmp_path):
     assert said.width > seen.width  # a column more
     preview(run, "digits", out=tmp_path / "again.png")
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "said.png").read_bytes()
-    with pytest.raises(UsageError, match="is a run, which has its encoder, size and parameters: leave them out"):
+    with pytest.raises(
+        UsageError, match="is a run, which has its encoder, size, labels and parameters: leave them out"
+    ):
         preview(run, out=tmp_path / "said.png", size=32)
     with pytest.raises(UsageError, match=r"rotation learns from images \(image\); it was given 2 sources"):
         preview(run, "digits", "digits", out=tmp_path / "said.png")

@@ -45,4 +45,7 @@ def label(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     shown = table.drop_columns(["probability", "score"]).to_pylist()
     print_table(["path", "guess", "why"], [[str(cell or "") for cell in row.values()] for row in shown])
     say(f"{counted(table.num_rows, 'item')} to label: {page} shows them, and {csv} takes their labels")
-    advise(["train", "finetune", options.data, "--labels", csv])
+    if options.labels is None and isinstance(run, withhold.Run) and run.labels_told:
+        say("What the run was told is not in that file: name it by --labels, and the file holds all labels.")
+    print("Fill in its column label. ", end="")
+    advise(["learn", options.data, "--labels", csv, "--out", out.with_name(f"learn-{out.name}")])

@@ -98,6 +98,7 @@ def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--out", required=True, help="the PNG file to write")
     parser.add_argument("--size", type=int, help="pixels of the square input (default: from the images)")
     parser.add_argument("--encoder", help="the encoder that the method would train")
+    parser.add_argument("--labels", help="a file with the labels of some items, as for `withhold train`")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and views (default: %(default)s)")
     options = parser.parse_intermixed_args(arguments)
     sources, parameters = split_items(options.items, vars(options))
@@ -105,7 +106,7 @@ def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
     preview(
         options.method, *sources, out=Path(options.out), encoder=options.encoder, size=options.size, seed=options.seed,
-        **parameters,
+        labels=options.labels, **parameters,
     )  # fmt: skip
     if options.json:
         return print_json({"out": options.out})
@@ -221,7 +222,8 @@ def learn(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print()
     say(learned["why"])
     say(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
-    advise(["apply", run.folder, sources[0], "--out", "named"], ["label", sources[0], "--run", run.folder])
+    more = ["label", sources[0], "--run", run.folder, *(["--labels", given["labels"]] if given["labels"] else [])]
+    advise(["apply", run.folder, sources[0], "--out", "named"], more)
 
 
 def split_items(items: list[str], options: Collection[str]) -> tuple[list[str], dict[str, Any]]:

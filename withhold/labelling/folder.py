@@ -16,8 +16,8 @@ TABLE, PAGE = "label.csv", "label.html"
 def write(table: pyarrow.Table, folder: Path) -> None:
     """Write label.csv and label.html into a folder.
 
-    label.csv has the columns of `table`, as `withhold.label` gives it, and an empty one, label, to be filled in: as it
-    is, it labels nothing.
+    label.csv has the columns of `table`, as `withhold.label` gives it, and an empty one, label, to be filled in. After
+    these rows come those of the items whose labels a file gave: once it is filled in, it is all that is known.
     """
     about = json.loads(table.schema.metadata[b"withhold"])
     rows = table.to_pylist()
@@ -25,7 +25,7 @@ def write(table: pyarrow.Table, folder: Path) -> None:
     with open(folder / TABLE, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["path", "label", *table.column_names[1:]], restval="")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(rows + [{"path": name, "label": label} for name, label in about["known"]])
     render(
         folder / PAGE, TEMPLATE, results=[row | cell for row, cell in zip(rows, shown, strict=True)],
         source=about["source"], strategy=about["strategy"], csv=TABLE, tile=kinds.of(about["kind"]).tile,

@@ -1,11 +1,13 @@
 """Learning from a folder and a few labels: which way from these to a classifier is worth it."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from withhold import data
 from withhold import methods as registry
+from withhold.errors import UsageError
 from withhold.files import filling
 from withhold.learning.given import Given, check
 from withhold.learning.walk import FROM_ALL, WITHOUT_LABELS, Walk
@@ -15,6 +17,8 @@ from withhold.runs.folder import folder_of
 from withhold.training import Row, defaults
 
 __all__ = ["learn"]
+
+log = logging.getLogger("withhold")
 
 
 def learn(
@@ -56,6 +60,10 @@ def learn(
     """
     kind = data.holds(source, registry.find("finetune").needs["labelled"].kinds)
     check(parameters, ["finetune", *(tried[kind] for tried in (WITHOUT_LABELS, FROM_ALL) if kind in tried)])
+    if labels is not None and not Path(labels).is_file():  # which is read only after something was learned
+        raise UsageError(
+            f"There is no file of labels {labels!r}: give a csv or jsonl file with the columns path and label."
+        )
     minutes = minutes or defaults.minutes(defaults.device())
     given = Given(source, labels, kind, minutes, seed, parameters, progress)
     folder = folder_of("learn", (source,), out)
@@ -65,6 +73,8 @@ def learn(
     }  # fmt: skip
     with filling(folder, lambda: (folder / FILE).is_file()):
         walk = Walk(folder, given, asked, report)
-        if not walk.state["finished"]:
+        if walk.state["finished"]:
+            log.info("%s is finished", folder)
+        else:
             walk.go(encoder, pretrained, size)
     return Run(folder)

@@ -21,9 +21,9 @@ from withhold.learning.calibration import calibration_error, temperature
 from withhold.learning.given import Given, Known
 from withhold.learning.mislabelled import mislabelled
 from withhold.learning.routes import Route
-from withhold.report import write as write_report
 from withhold.report.routes import FILE
 from withhold.runs import Run
+from withhold.runs.reporting import draw_report
 from withhold.training import defaults
 
 log = logging.getLogger("withhold")
@@ -66,6 +66,19 @@ class Walk:
                         f"{folder} was learned with {name} {self.state['asked'][name]}, not {value}: repeat its own "
                         "options to go on with it, or name another --out."
                     )
+            if asked["data"] and self.changed():
+                raise UsageError(
+                    f"The items or the labels that {folder} was learned from have changed: name another --out to learn "
+                    "from them as they are now."
+                )
+
+    def changed(self) -> bool:
+        """Whether the items or their labels are others than those of the first stage."""
+        path = self.stages / "start"
+        if not path.is_dir() or not Run(path).finished:
+            return False
+        (now,), (then,) = Run(path).streams(), Run(path).config["streams"].values()
+        return now.fingerprint != then["fingerprint"]
 
     def go(self, encoder: str | None, pretrained: bool, size: int | None) -> None:
         """Up the ladder, as far as labels and minutes go."""
@@ -212,9 +225,13 @@ class Walk:
         if best != chosen:
             ahead = rows[self.routes[best].name]["accuracy"] - rows[route.name]["accuracy"]
             why += f"; {self.routes[best].name} is ahead by {100 * ahead:.1f} points, within one standard error"
-        controls = [row for row in rows.values() if row.get("control")]
-        if any(row["accuracy"] >= rows[route.name]["accuracy"] for row in controls):
-            why += f"; {controls[0]['route']} is as good, so the features add nothing to these classes"
+        for row in (row for row in rows.values() if row.get("control")):
+            ahead = row["accuracy"] - rows[route.name]["accuracy"]
+            if ahead >= 0:
+                said = f"ahead by {100 * ahead:.1f} points" if ahead else "as good"
+                why += (
+                    f"; {row['route']} is {said}, a control that is no run: the features add nothing to these classes"
+                )
         self.state |= {"kept": route.name, "why": f"{why}.", "mislabelled": likeliest}
         self.save()
 
@@ -240,10 +257,13 @@ class Walk:
             names = self.known.samples.names
             rows = zip(found.items.tolist(), found.why, strict=True)
             self.state["next"] = [{"item": names[i], "why": why} for i, why in rows]
+        run = Run(self.folder)
+        classes = run.config["classes"]
+        numbers = [classes.index(name) if name in classes else -1 for name in self.known.classes]
+        own = np.where(labels < 0, -1, np.array(numbers)[labels])
+        draw_report(run, *[self.known.samples.with_labels(own, tuple(classes))] * len(run.cls.needs))
         self.state["finished"] = True
         self.save()
-        run = Run(self.folder)
-        write_report(run, self.known.samples)
 
 
 def _percent(row: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ def preview(method: str, *sources: Any, out: Path, **options: Any) -> None:
     run was trained on.
 
     Args:
-        options: encoder, size and seed, as of a training, and the method's own parameters.
+        options: encoder, size, labels and seed, as of a training, and the method's own parameters.
 
     Raises:
         UsageError: what makes no sense, or a file that is not to be replaced.
@@ -39,22 +39,25 @@ def _columns(
     *sources: Any,
     encoder: str | None = None,
     size: int | None = None,
+    labels: str | None = None,
     seed: int = 0,
     **parameters: Any,
 ) -> Columns:
     if (Path(method) / "config.json").is_file():
-        if parameters or encoder or size:
-            raise UsageError(f"{method} is a run, which has its encoder, size and parameters: leave them out.")
+        if parameters or encoder or size or labels:
+            raise UsageError(f"{method} is a run, which has its encoder, size, labels and parameters: leave them out.")
         run = Run(method)
         return gallery.of_run(run, run.streams(*sources), seed)
     cls = registry.find(method)
+    if labels is not None and len(sources) == 1:  # which tells what it labels from the rest of one source
+        sources *= len(cls.needs)
     with TemporaryDirectory() as folder:
         start = find_start(Options(encoder=encoder), Path(folder))
         parameters = start.configure(cls, parameters)
         chosen, decoding = choose(cls, sources, parameters, encoder, size, start=start.encoder)
         if "tokenizer" in decoding:
             make_tokenizer(cls, sources, chosen, decoding, Path(folder))
-        streams = load_streams(cls, sources, decoding)
+        streams = load_streams(cls, sources, decoding, labels=labels)
         learner = build_method(cls, chosen, parameters, seed, tell(cls, streams))
     count = whole(cls.order, min(8, *(len(s) for s in streams.values())))
     feeder = data.Feeder(streams, cls.needs, count, seed, orders=cls.order, groups=learner.get_buffer)

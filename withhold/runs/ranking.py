@@ -35,8 +35,8 @@ def label(
     there are, else null. Items that have a label, or whose label the training was told, are left out. What `source`
     says itself of labels counts only where it leaves some open: the sub-folders of a folder say one of every item.
 
-    The schema's metadata hold, as JSON under "withhold", the address of the source, the kind of its items, and the
-    strategy.
+    The schema's metadata hold, as JSON under "withhold", the address of the source, the kind of its items, the
+    strategy, and the labels of the file.
 
     Args:
         run: what `withhold.load` takes or gives.
@@ -68,7 +68,16 @@ def label(
         columns["guess"] = [classes[i] for i in found.probabilities.argmax(1).tolist()]
         columns["probability"] = found.probabilities.amax(1).numpy()
     columns |= {"score": found.scores.numpy(), "why": found.why}
-    about = {"source": data.address(source), "kind": samples.kind, "strategy": found.strategy}
+    about: dict[str, Any] = {
+        "source": data.address(source),
+        "kind": samples.kind,
+        "strategy": found.strategy,
+        "known": [],
+    }
+    if labels is not None and samples.labels is not None:
+        rows = np.flatnonzero(samples.labels >= 0)
+        named = zip(utf8(samples.select(rows).names), samples.labels[rows], strict=True)
+        about["known"] = [[name, utf8(samples.classes)[number]] for name, number in named]
     return pyarrow.table(columns).replace_schema_metadata({"withhold": json.dumps(about)})
 
 

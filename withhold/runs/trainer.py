@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import platform
-import shlex
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -25,12 +24,12 @@ from withhold.files import write_json
 from withhold.methods import Method
 from withhold.nets.registry import lend
 from withhold.options import Options, named
-from withhold.report import write as write_report
 from withhold.runs import monitoring
 from withhold.runs.budget import fit_size, left, timed
 from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, served, tell
 from withhold.runs.folder import folder_of, held
 from withhold.runs.metadata import describe, write_weights
+from withhold.runs.reporting import draw_report
 from withhold.runs.resuming import BUDGETS, check_same, planned
 from withhold.runs.run import Run
 from withhold.runs.saying import say
@@ -291,10 +290,4 @@ def _finish(
     if config["training"]["no_report"]:
         return
     log.info("drawing the report")
-    try:
-        write_report(Run(folder), *streams.values())
-    except Exception as error:  # whatever it is, the run is whole without
-        log.warning(
-            "The report could not be drawn (%s: %s); the run itself is whole. Draw it by: withhold report %s",
-            type(error).__name__, error, shlex.quote(str(folder)),
-        )  # fmt: skip
+    draw_report(Run(folder), *streams.values())
