@@ -122,15 +122,17 @@ def test_no_route_from_frozen_features_is_told_the_labels_that_it_is_asked_for()
 def test_folds_hold_out_every_item_once_and_keep_owners_together():
     labels, owners = np.arange(40) % 4, np.arange(40) // 8
     assert folds.counted(np.array([0, 0, 0, 1]), ["a", "a", "b", "b"])[1].tolist() == [2, 1]  # copies count once
-    for parts in fold(labels, owners, repeats=3):
+    for parts in fold(labels, owners, np.arange(40), repeats=3):
         assert sorted(np.concatenate([held for _, held in parts])) == list(range(40))
         for known, held in parts:
             assert not set(owners[known]) & set(owners[held])
-    alone = fold(labels, range(40))
+    alone = fold(labels, range(40), np.arange(40))
     assert len(alone) == 4 and len(alone[0]) == 5
     assert all(np.bincount(labels[held]).tolist() == [2] * 4 for parts in alone for _, held in parts)
     assert {tuple(held) for _, held in alone[0]} != {tuple(held) for _, held in alone[1]}
-    assert len(fold(np.array([0, 0, 0, 1, 1, 1, 1]), range(7))[0]) == 3
+    assert len(fold(np.array([0, 0, 0, 1, 1, 1, 1]), range(7), np.arange(7))[0]) == 3
+    for known, held in fold(np.array([2, 0, 0, 0, 1, 1, 1]), range(7), np.arange(1, 7))[0]:
+        assert 0 in known and 0 not in held
 
 
 def test_the_interval_is_of_items():

@@ -175,6 +175,16 @@ def test_too_few_labels_take_the_frozen_route_and_say_so(home, capsys):
     assert main(["apply", "run", "photos/01.png"]) == 0
 
 
+def test_a_mistyped_label_does_not_stop_the_comparison(home, caplog):
+    photographs(home)
+    with open(home / "few.csv", "a") as file:
+        file.write("20.png,Tempel\n")
+    learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run")
+    assert "Tempel: fewer than 3 labels of different items; learned, but left out of the comparison" in caplog.messages
+    assert len(rows()) > 2
+    assert "Tempel" in withhold.load("run").config["classes"]
+
+
 def test_an_interrupted_walk_has_a_run_and_goes_on(home, monkeypatch):
     photographs(home)
     command = ["photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run"]

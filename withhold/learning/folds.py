@@ -18,18 +18,26 @@ def counted(labels: np.ndarray, owners: Sequence[object]) -> tuple[np.ndarray, n
     return np.unique([label for label, _ in set(zip(labels.tolist(), owners, strict=True))], return_counts=True)
 
 
-def fold(labels: np.ndarray, owners: Sequence[object], repeats: int = REPEATS, seed: int = 0) -> Folds:
+def fold(
+    labels: np.ndarray, owners: Sequence[object], compared: np.ndarray, repeats: int = REPEATS, seed: int = 0
+) -> Folds:
     """Stratified folds of items with labels [n], drawn `repeats` times: five, or as many as the smallest class has.
 
     Args:
         owners: what must not be torn apart has the same owner [n], such as copies of one photograph.
+        compared: the positions that are held out once; the others are always learned from.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     _, groups = np.unique(np.asarray(owners), return_inverse=True)
-    parts = min(PARTS, *counted(labels, owners)[1].tolist())
+    others = np.setdiff1d(np.arange(len(labels)), compared)
+    some, groups = labels[compared], groups[compared]
+    parts = min(PARTS, *counted(some, groups.tolist())[1].tolist())
     drawn = [StratifiedGroupKFold(parts, shuffle=True, random_state=seed + repeat) for repeat in range(repeats)]
-    return [list(one.split(labels, labels, groups)) for one in drawn]
+    return [
+        [(np.append(compared[known], others), compared[held]) for known, held in one.split(some, some, groups)]
+        for one in drawn
+    ]
 
 
 def interval(right: np.ndarray) -> tuple[float, float, float]:

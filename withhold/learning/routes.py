@@ -48,11 +48,14 @@ class Route:
     seconds: float
     keep: Callable[[Path], Run] | None = None
 
-    def measure(self, drawn: folds.Folds, classes: int) -> Tensor:
-        """The scores of every labelled item from a fold that has not seen its label, float32 [repeats, n, k]."""
+    def measure(self, drawn: folds.Folds, count: int, classes: int) -> Tensor:
+        """The scores of `count` labelled items from a fold that has not seen their label, float32 [repeats, n, k].
+
+        Those of items that no fold holds out are 0.
+        """
         began, found = time.perf_counter(), []
         for parts in drawn:
-            scores = torch.empty(sum(len(held) for _, held in parts), classes)
+            scores = torch.zeros(count, classes)
             for known, held in parts:
                 scores[held] = self.answer(known, held).float().cpu()
             found.append(scores)

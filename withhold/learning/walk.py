@@ -92,7 +92,8 @@ class Walk:
         self.save()  # before that something may be wrong with the data or the labels, and nothing is to stay
         features, pace = routes.embedded(known, first, self.stages / "start.npy")
         numbers, counts = folds.counted(known.labels, known.owners)
-        if counts.min() < folds.LEAST:
+        enough = counts >= folds.LEAST
+        if enough.sum() < 2:
             self.install(lambda to: Run(shutil.copytree(first.folder, to)), None)
             self.state["kept"] = "frozen features, logistic regression"
             self.state["why"] = (
@@ -101,7 +102,13 @@ class Walk:
                 "measured. Label more of it."
             )
             return self.finish(features)
-        self.drawn = folds.fold(known.labels, known.owners, seed=given.seed)
+        if not enough.all():
+            log.warning(
+                "%s: fewer than %s labels of different items; learned, but left out of the comparison",
+                ", ".join(known.classes[number] for number in numbers[~enough]), folds.LEAST,
+            )  # fmt: skip
+        self.compared = np.flatnonzero(np.isin(known.labels, numbers[enough]))
+        self.drawn = folds.fold(known.labels, known.owners, self.compared, seed=given.seed)
         log.info("%s", self.plan(pace))
         name = "word vectors" if reads else "published features" if start["pretrained"] else "frozen features"
         few = SHARES["frozen"] * share
@@ -172,7 +179,8 @@ class Walk:
 
     def right(self, place: int) -> np.ndarray:
         """What a route named rightly of the held-out items [repeats, n]."""
-        return (self.scores[place].argmax(2).numpy() == self.known.labels).astype(float)
+        right = self.scores[place].argmax(2).numpy() == self.known.labels
+        return right[:, self.compared].astype(float)
 
     def measure(self, *found: Route, repeats: int = folds.REPEATS) -> None:
         """Measure routes in the folds, where that was not done yet, and keep the one that is now the best."""
@@ -183,7 +191,7 @@ class Walk:
                 scores, seconds = torch.from_numpy(np.load(path)), 0.0
             else:
                 began = time.perf_counter()
-                scores = route.measure(self.drawn[:repeats], len(self.known.classes))
+                scores = route.measure(self.drawn[:repeats], len(self.known.rows), len(self.known.classes))
                 seconds = time.perf_counter() - began
                 np.save(path, scores.numpy())
             self.routes.append(route)
@@ -194,7 +202,7 @@ class Walk:
 
     def described(self, route: Route, scores: Tensor) -> dict[str, Any]:
         """What the table says of a route: accuracy and interval, temperature, and calibration error after it."""
-        labels = torch.as_tensor(self.known.labels)
+        labels, scores = torch.as_tensor(self.known.labels[self.compared]), scores[:, self.compared]
         heat = temperature(scores, labels)
         error = calibration_error((scores.flatten(0, 1) / heat).softmax(1), labels.repeat(len(scores)))
         accuracy, low, high = folds.interval(self.right(len(self.scores) - 1))
@@ -213,13 +221,14 @@ class Walk:
             self.install(route.keep, rows[route.name]["temperature"])
         heat, names = rows[route.name]["temperature"], self.known.samples.names
         shares = (self.scores[chosen] / heat).softmax(2).mean(0).numpy()
+        wrong = mislabelled(shares[self.compared], self.known.labels[self.compared])
         likeliest = [
             {
                 "item": names[self.known.rows[i]], "told": self.known.classes[self.known.labels[i]],
                 "likeliest": self.known.classes[shares[i].argmax()],
                 "told share": float(shares[i, self.known.labels[i]]), "likeliest share": float(shares[i].max()),
             }
-            for i in mislabelled(shares, self.known.labels)
+            for i in self.compared[wrong]
         ]  # fmt: skip
         why = f"{route.name} is kept: it is right for {_percent(rows[route.name])} of the labels that it was not told"
         if best != chosen:
