@@ -15,6 +15,8 @@ log = logging.getLogger("withhold")
 
 SLOWER, FASTER = 0.95, 1.25
 """The shares of the steps planned below and above which they are planned anew."""
+EARLY = 0.1
+"""The share of the steps planned in which the pace is not known yet: the first ones fill queues and caches."""
 
 
 def pace(
@@ -72,7 +74,8 @@ class Deadline:
         now = time.perf_counter()
         fits = max(step + 1, step + int((self.at - now) * step / max(now - self.began, 1e-9)))
         fits = min(fits, self.most or fits)
-        if step > self.known and (fits < SLOWER * steps or (fits > FASTER * steps and 2 * step <= steps)):
+        other = fits < SLOWER * steps or (fits > FASTER * steps and 2 * step <= steps)
+        if other and step > max(self.known, EARLY * steps):
             log.info("at this pace %s fit instead of %s", counted(fits, "step"), f"{steps:,}")
             return fits
         return steps
