@@ -101,7 +101,7 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host.strip("[]"), port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listener.close()
-        raise UsageError(f"Port {port} of {host} is not free ({error.strerror}): name another --port.") from error
+        raise UsageError(f"Port {port} of {host} cannot be listened at ({error}): name another --port.") from error
     return listener

@@ -70,7 +70,9 @@ def embed(parts: Tensor, start: np.ndarray, seed: int = 0) -> np.ndarray | None:
     begin = start.astype(np.float64) / start[:, 0].std().clip(1e-12) * 1e-4
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tsne = TSNE(perplexity=min(30, len(parts) / 4), initialization=begin, random_state=seed, n_jobs=-1)
+        tsne = TSNE(
+            perplexity=min(30, len(parts) / 4), initialization=begin, random_state=seed, n_jobs=torch.get_num_threads()
+        )
         return _framed(np.asarray(tsne.fit(parts.numpy()), dtype=np.float32))
 
 

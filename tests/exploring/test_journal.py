@@ -1,0 +1,124 @@
+"""Every label is written at once, and survives whatever ends the program."""
+
+import csv
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from withhold.errors import UsageError
+from withhold.exploring.journal import Journal
+
+NAMES = ["a/1.jpg", "a/2.jpg", 'odd "name",\n3.jpg', "naïve\udcff.jpg"]
+
+
+def rows(path):
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.reader(file))
+
+
+def test_each_label_is_a_row_and_the_last_one_counts(tmp_path):
+    journal = Journal(tmp_path / "labels.csv", NAMES)
+    journal.write([0, 2], ["cat", "dog"])
+    journal.write([0], ["dog"])
+    journal.write([2], [""])
+    found = rows(journal.path)
+    assert found[0] == ["path", "label", "time"]
+    assert [row[:2] for row in found[1:]] == [[NAMES[0], "cat"], [NAMES[2], "dog"], [NAMES[0], "dog"], [NAMES[2], ""]]
+    assert journal.labels.tolist() == [1, -1, -1, -1] and journal.counts == [0, 1] and len(journal) == 1
+    assert journal.known() == [(NAMES[0], "dog")]
+
+
+def test_opened_again_it_knows_what_was_given(tmp_path):
+    path = tmp_path / "labels.csv"
+    Journal(path, NAMES).write(range(4), ["x", "y", " x ", "z"])
+    again = Journal(path, [NAMES[3], NAMES[2], "new.jpg"])
+    assert again.classes == ["x", "z"]
+    assert again.labels.tolist() == [1, 0, -1]
+    again.write([2], ["y"])
+    assert len(rows(path)) == 6  # what belongs to other items stays
+
+
+@pytest.mark.parametrize("lost", range(1, 45))
+def test_what_a_kill_left_half_written_is_dropped_and_nothing_else(tmp_path, lost):
+    path = tmp_path / "labels.csv"
+    journal = Journal(path, NAMES)
+    journal.write([0], ["cat"])
+    whole = path.stat().st_size
+    journal.write([2], ["dog"])
+    content = path.read_bytes()
+    path.write_bytes(content[: max(whole, len(content) - lost)])
+    again = Journal(path, NAMES)
+    assert again.known() == [(NAMES[0], "cat")]
+    again.write([1], ["dog"])
+    assert Journal(path, NAMES).known() == [(NAMES[0], "cat"), (NAMES[1], "dog")]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from withhold.exploring.journal import Journal
+journal = Journal(Path(sys.argv[1]), [str(i) for i in range(1000)])
+for item in range(1000):
+    journal.write([item], ["cat" if item % 2 else "dog"])
+    print(item, flush=True)
+"""
+
+
+def test_a_label_that_was_answered_survives_a_kill(tmp_path):
+    path = tmp_path / "labels.csv"
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    for _ in range(20):
+        answered = int(writer.stdout.readline())
+    writer.kill()
+    writer.wait()
+    journal = Journal(path, [str(i) for i in range(1000)])
+    assert (journal.labels[: answered + 1] >= 0).all()
+    assert journal.known() == [(str(i), "cat" if i % 2 else "dog") for i in np.flatnonzero(journal.labels >= 0)]
+
+
+def test_writes_of_several_threads_do_not_mix(tmp_path):
+    journal = Journal(tmp_path / "labels.csv", [f"item {i}" for i in range(80)])
+    lock = threading.Lock()
+
+    def give(start):
+        for item in range(start, 80, 4):
+            with lock:
+                journal.write([item], [f"class {start}"])
+
+    threads = [threading.Thread(target=give, args=(start,)) for start in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert sorted(Journal(journal.path, journal.names).counts) == [20, 20, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("items", "labels"), [([4], ["x"]), ([-1], ["x"]), ([0, 1], ["x"]), ([0], ["x" * 201]), ([0], ["a\nb"])]
+)
+def test_what_makes_no_sense_is_refused_and_nothing_of_it_written(tmp_path, items, labels):
+    journal = Journal(tmp_path / "labels.csv", NAMES)
+    with pytest.raises(UsageError):
+        journal.write(items, labels)
+    assert len(rows(journal.path)) == 1 and not len(journal)
+
+
+def test_another_file_is_refused_and_left_as_it_is(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("name;class\n1;2\n")
+    with pytest.raises(UsageError, match="not a file of labels"):
+        Journal(path, NAMES)
+    assert path.read_text() == "name;class\n1;2\n"
+
+
+def test_a_label_is_written_within_fifty_milliseconds(tmp_path):
+    journal = Journal(tmp_path / "labels.csv", [f"{i}.jpg" for i in range(100_000)])
+    taken = []
+    for item in range(20):
+        began = time.perf_counter()
+        journal.write([item], ["cat"])
+        taken.append(time.perf_counter() - began)
+    assert np.median(taken) < 0.05
