@@ -20,7 +20,9 @@ CLASSES = ("cat", "dog")
 
 def picture(path, width=64, height=64):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(len(path.name)).integers(0, 255, (height, width, 3), np.uint8)).save(path)
+    Image.fromarray(
+        np.random.default_rng(list(path.name.encode())).integers(0, 255, (height, width, 3), np.uint8)
+    ).save(path)
 
 
 def write(path, text):
