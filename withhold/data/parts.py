@@ -15,7 +15,7 @@ from withhold.data.images import Images
 from withhold.data.kind import Table, Unreadable
 from withhold.data.labels import number
 from withhold.data.manifests import LABELS, find
-from withhold.data.opening import Part, kind_named
+from withhold.data.opening import Part, kind_named, part_of
 from withhold.data.samples import Samples, Target
 from withhold.data.tables import Files, Lines, Succession, located
 from withhold.errors import UsageError, WithholdError
@@ -129,6 +129,15 @@ def give_masks(samples: Samples, masks: Samples, part: Part, kind: Masks) -> Non
         if missing := [name for number, name in enumerate(kind.known) if not counts[number]]:
             log.warning("%s: no mask has a pixel of %s", part.name, ", ".join(missing))
     samples.give("mask", masks)
+
+
+def known(source: Any, kind: str = "image") -> set[str]:
+    """What a source says of its items: of "label", "mask", "boxes", "points" and "poses" those that it has."""
+    if isinstance(source, Samples):
+        return {*source.parts} | ({"label"} if source.labels is not None else set())
+    table = part_of(source, kind_named(kind)).table
+    found = {part for part, names in COLUMNS.items() if find(names, table.columns)}
+    return found | ({"label"} if table.labels is not None else set())
 
 
 def second_text(part: Part) -> Part:
