@@ -429,7 +429,7 @@ def starts() -> str:
     """Accuracy from few labels by where a training starts and what it does; apart for each number of labels."""
     cells = []
     for claim, found in measured("starts"):
-        if claim in STARTS:
+        if claim in STARTS or claim.data[0] == "videos":
             continue
         _, name, count, *_ = (*claim.data, "all")
         weights = ["published"] if (claim.start or claim).settings.get("pretrained") else []
@@ -444,6 +444,27 @@ def starts() -> str:
         ])  # fmt: skip
     cells.sort(key=lambda row: (row[0], row[1].zfill(5), -float(row[5])))
     header = ["data", "labels", "encoder", "start", "on top", "answers", "linear probe", "CPU minutes"]
+    return table(header, cells)
+
+
+def actions() -> str:
+    """What videos show, by networks of single frames and of clips, from several starts, beside the largest class."""
+    chance = {claim.on: found["chance"] for claim, found in measured("order")}
+    cells = []
+    for claim, found in measured("starts"):
+        if claim.data[0] != "videos":
+            continue
+        _, name, *frames = claim.data
+        frozen, scratch = claim.settings.get("freeze") == "all", claim.settings.get("probe") is False
+        probe = next((row["value"] for row in found["results"] if row["protocol"] == "linear"), None)
+        cells.append([
+            f"`{name}`", f"`{claim.encoder}`" + ", two frames" * (frames == [2]),
+            f"`{claim.start.method}`" if claim.start else "fresh",
+            "frozen, a probe" if frozen else "trained from scratch" if scratch else "fine-tuned",
+            percent(answered(claim)), percent(probe), percent(chance.get(name)), f"{found['training_cpu_minutes']:.1f}",
+        ])  # fmt: skip
+    cells.sort(key=lambda row: (row[0], -float(row[4])))
+    header = ["videos", "encoder", "start", "on top", "answers", "linear probe", "largest class", "CPU minutes"]
     return table(header, cells)
 
 
@@ -497,17 +518,27 @@ def tasks() -> str:
 
 def segmentation() -> str:
     """The mean IoU and the share of pixels named rightly, of each start and of the controls."""
+    return places("segmentation", {"mean IoU": "mean IoU", "pixel accuracy": "pixels"})
+
+
+def detection() -> str:
+    """The average precision, of each start and of the controls."""
+    return places("detection", {"AP": "AP", "AP50": "AP50"})
+
+
+def places(group: str, metrics: dict[str, str]) -> str:
+    """What a group measured of each start and of the controls, with the headings of its metrics."""
     cells = []
-    rows = [(claim, found.get("results", ())) for claim, found in measured("segmentation")]
+    rows = [(claim, found.get("results", ())) for claim, found in measured(group)]
     rows += [(each, result(each.name).get("results", ())) for each in (rows[0][0].controls if rows else ())]
     for claim, results in rows:
         by = values(results, "encoder", "by", "metric")
         for name, said in dict.fromkeys((name, said) for name, said, _ in by):
             start = f"`{claim.start.method}`" if claim.start else "published" * ("pretrained" in claim.settings)
             trained = {"trained": f"`{claim.method}`" + ", frozen" * ("freeze" in claim.settings)}.get(name, name)
-            scores = [percent(by[name, said, metric]) for metric in ("mean IoU", "pixel accuracy")]
+            scores = [percent(by[name, said, metric]) for metric in metrics]
             cells.append([f"`{claim.encoder}`" if claim.encoder else "", start, trained, said or "", *scores])
-    return table(["encoder", "start", "trained by", "told by", "mean IoU", "pixels"], cells)
+    return table(["encoder", "start", "trained by", "told by", *metrics.values()], cells)
 
 
 def weather() -> str:
@@ -579,8 +610,8 @@ PARTS = {
     for part in (
         methods, cards, encoders, published, words, speeds, memory, training, steps, videos, sounds, hearing, search,
         order, tracking, frames, crossmodal, localization, masked, topics, translation, refinement, drawings,
-        restoration, clusters, fewlabels, augmentation, episodes, starts, catching_up, label, domains, generalization,
-        tasks, segmentation, weather, retrieval, anomaly, keypoints, affinity,
+        restoration, clusters, fewlabels, augmentation, episodes, starts, actions, catching_up, label, domains,
+        generalization, tasks, segmentation, detection, weather, retrieval, anomaly, keypoints, affinity,
     )
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
+from tests.data.test_boxes import voc
 from withhold.cli import VERBS, main
 from withhold.data import images
 from withhold.data.sounds import encode
@@ -39,7 +40,7 @@ def home(tmp_path, photos, monkeypatch):
         folder = tmp_path / "photos" / ("temple" if i % 2 == 0 else "flower")
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(crop).save(folder / f"{i}.png")
-    for other in ("other-photos", "streets"):
+    for other in ("other-photos", "streets", "smears"):
         shutil.copytree(tmp_path / "photos", tmp_path / other)
     for path in (tmp_path / "other-photos").rglob("*.png"):
         with Image.open(path) as image:
@@ -55,6 +56,8 @@ def home(tmp_path, photos, monkeypatch):
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(folder / f"{i}.png")
     (tmp_path / "scenes" / "classes.txt").write_text("dark\nvoid\nlight\n")
+    cells = {f"{i}": [("round", 0, 4 + i, 6, 16 + i, 18), ("flat", 0, 2, 20, 18, 26)] for i in range(12)}
+    voc(tmp_path / "cells", cells, **dict.fromkeys(cells, (40, 32)))
     from datasets import Dataset
 
     (tmp_path / "cifar").mkdir()
@@ -91,17 +94,24 @@ def home(tmp_path, photos, monkeypatch):
     return tmp_path
 
 
+def film(path, frames):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
 def film_cats(folder, photos):
-    """Two videos, a mask of what a frame has in its middle, and a sequence of frames with such masks."""
-    (folder / "videos").mkdir()
+    """Videos of two actions, and two more; a mask of what a frame has in its middle, and frames with such masks."""
+    for number in range(12):
+        part = f"actions/{('train', 'test')[number // 4 % 2]}/{('run', 'walk')[number % 2]}"
+        film(folder / part / f"{number}.mp4", [np.roll(photos[number], step, 1) for step in range(24)])
     for name, photo in zip(("cat", "dog"), photos, strict=False):
         frames = [np.roll(photo, 2 * step, 1) for step in range(96)]
-        with av.open(str(folder / "videos" / f"{name}.mp4"), "w") as container:
-            stream = container.add_stream("libx264", rate=24)
-            stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
-            for frame in frames:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            container.mux(stream.encode())
+        film(folder / "videos" / f"{name}.mp4", frames)
     labels = np.zeros((32, 32), dtype=np.uint8)
     labels[8:24, 8:24] = 1
     Image.fromarray(labels).save(folder / "first.png")

@@ -6,13 +6,18 @@ from withhold.errors import UsageError, suggestion
 
 PARTS = ("label", "targets", "mask", "boxes", "points", "poses", "number", "domain")
 """What may belong to an item: its class int64 [n]; further columns by name {column: int64 [n] classes or float32 [n]};
-a mask uint8 [n, h, w], `IGNORED` where no class is known; boxes float32 [n, m, 4] (left, top, right, bottom in pixels,
-NaN where there are fewer); points float32 [n, m, 2] (x, y in pixels, NaN where one is missing); the numbers of a pose
-float32 [n, d]; its own number in the stream int64 [n]; the number of its source int64 [n]."""
+a mask uint8 [n, h, w], `IGNORED` where no class is known; boxes float32 [n, m, 6] (left, top, right, bottom in pixels,
+the class, and 0, `DIFFICULT` or `CROWD`; NaN where there are fewer); points float32 [n, m, 2] (x, y in pixels, NaN
+where one is missing); the numbers of a pose float32 [n, d]; its own number in the stream int64 [n]; the number of its
+source int64 [n]."""
 
 
 IGNORED = 255
 """The number of a mask's pixels that belong to no class, as in Pascal VOC."""
+DIFFICULT, CROWD = 1, 2
+"""What a box is that is neither to be found nor wrong: hard to see (Pascal VOC), or one around many things (COCO)."""
+VISIBLE = 1 / 4
+"""The least share of a box's area that must be seen of it."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +46,8 @@ class Need:
 
     @property
     def teaches(self) -> bool:
-        """Whether each item comes with what is to be named: its class, its columns, or the classes of its pixels."""
-        return self.labelled or bool({"mask", "targets"} & set(self.parts))
+        """Whether each item comes with what is to be named: its class, its columns, its mask or its boxes."""
+        return self.labelled or bool({"mask", "boxes", "targets"} & set(self.parts))
 
     @property
     def several(self) -> bool:

@@ -13,6 +13,8 @@ Columns = dict[str, Tensor | list[str]]
 
 PAPER, INK, FAINT = "#ffffff", "#1b1f24", "#6a737d"
 MARGIN, GAP, LINE, CAPTION = 24, 8, 17, 18  # pixels, and letters a line of a caption
+THIN = 200
+"""How many times the width of an outline is in the shorter side of its image."""
 ROWS, FRAMES = 8, 8
 """Samples of a picture, and frames of a clip, that are drawn."""
 _BITS = torch.arange(256)[:, None, None] >> (3 * torch.arange(3) + torch.arange(3)[:, None]) & 1
@@ -23,6 +25,27 @@ PALETTE = (_BITS << (7 - torch.arange(3))).sum(2)
 def painted(masks: Tensor) -> Tensor:
     """Masks int [n, h, w] of numbers up to 255 -> their colours, float [n, 3, h, w] in [0, 1]."""
     return PALETTE.to(masks.device)[masks.long()].movedim(-1, 1) / 255
+
+
+def framed(image: Tensor, boxes: Tensor) -> Tensor:
+    """An image float [3, h, w] and boxes [m, 5 or more] drawn into it: left, top, right, bottom, class.
+
+    Each is an outline in the colour of its class, where 0 is that of the palette's 1. What is NaN is not drawn.
+    """
+    drawn, (h, w) = image.clone(), image.shape[1:]
+    colours = PALETTE.to(image) / 255
+    thick = max(1, round(min(h, w) / THIN))
+    for *corners, number in boxes[~boxes[:, :5].isnan().any(1), :5].round().int().tolist():
+        left, right = (max(0, min(corner, w - thick)) for corner in corners[::2])
+        top, bottom = (max(0, min(corner, h - thick)) for corner in corners[1::2])
+        for rows, columns in (
+            (slice(top, bottom + thick), slice(left, left + thick)),
+            (slice(top, bottom + thick), slice(right, right + thick)),
+            (slice(top, top + thick), slice(left, right + thick)),
+            (slice(bottom, bottom + thick), slice(left, right + thick)),
+        ):
+            drawn[:, rows, columns] = colours[number + 1, :, None, None]
+    return drawn
 
 
 def to_image(image: Tensor) -> Image.Image:

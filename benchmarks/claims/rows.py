@@ -9,6 +9,7 @@ from functools import partial
 
 from claims.row import Claim, beside_controls, control, labels_alone
 from claims.starts import (
+    clip_starts,
     from_published,
     long_starts,
     pretext_starts,
@@ -134,12 +135,15 @@ def tasks() -> list[Claim]:
     return found
 
 
-def segmentations() -> list[Claim]:
-    """The class of every pixel, from several starts; beside the commonest class, and colour and place alone."""
-    row = Claim("segmentation", ("camvid",), "segmentation", "convnet", 60, protocols=("segmentation",))
-    large = replace(row, encoder="efficientnet-lite0", epochs=40, settings={"pretrained": True})
+def places(method: str, data: str, small: float, most: float) -> list[Claim]:
+    """What is where in images, by epochs of a small and of a large network from several starts, frozen and fine-tuned.
+
+    Of segmentation beside the commonest class, and colour and place alone; of detection beside the usual boxes.
+    """
+    row = Claim(method, (data,), method, "convnet", small, protocols=(method,))
+    large = replace(row, encoder="efficientnet-lite0", epochs=most, settings={"pretrained": True})
     start = replace(row, method="simclr")
-    controls = (control(row, "untrained", "convnet", epochs=60), control(row, "raw"))
+    controls = (control(row, "untrained", "convnet", epochs=small), control(row, "raw"))
     begun = (row, replace(row, start=start), large)
     claims = [replace(each, settings=each.settings | kept) for each in begun for kept in ({}, {"freeze": "all"})]
     return [replace(claim, controls=controls) for claim in (start, *claims)]
@@ -290,9 +294,11 @@ def restorations() -> list[Claim]:
 
 CLAIMS = [
     *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *generalization(), *tasks(),
-    *segmentations(), *weather(), *retrieval(), *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(),
+    *places("segmentation", "camvid", 60, 40), *places("detection", "bccd", 75, 50), *weather(), *retrieval(),
+    *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(),
     *sounds(), *texts(), *translation(), *refinement(), *drawings(), *restorations(), *starts(), *from_published(),
-    *pretext_starts(), *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *sound_starts(), *long_starts(),
+    *pretext_starts(), *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *clip_starts(), *sound_starts(),
+    *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""

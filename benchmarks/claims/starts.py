@@ -96,6 +96,18 @@ def video_starts(*starts: Claim) -> list[Claim]:
     return found
 
 
+def clip_starts() -> list[Claim]:
+    """The same by networks of clips: of two frames, of as many as the data are cut into, and read frame by frame."""
+    found = []
+    for name, epochs in (("fight-surv", 50), ("miracl-lips", 25)):
+        start = Claim("actions", ("videos", name), "frame_prediction", "convnet-lstm", epochs)
+        start = replace(start, protocols=("knn", "linear"))
+        scratch = Claim("starts", start.data, "finetune", "conv3d", 20, protocols=("classifier", "linear"))
+        scratch = replace(scratch, settings={"probe": False})
+        found += [start, *video_starts(start), scratch, replace(scratch, data=(*start.data, 2))]
+    return found
+
+
 def sound_starts() -> list[Claim]:
     """The same for spoken digits, ten recordings of each."""
     row = Claim("starts", ("few_sounds", "fsdd", 100), "finetune", "audio-cnn", 100, protocols=("classifier", "linear"))

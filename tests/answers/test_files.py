@@ -26,7 +26,6 @@ ANSWERS = {
     "grey": answers.Mask(torch.tensor([[0, 300]])),
     "masks": answers.Mask(torch.tensor([[[0, 1]], [[1, 0]]])),
     "points": answers.Points(["nose", "paw"], torch.tensor([[[1.0, 2.04], [3, 4]], [[5, 6], [7, 8]]])),
-    "boxes": answers.Boxes(["cat, asleep"], [0.75], torch.tensor([[0.0, 1, 2, 3.26]])),
     "caption": "Ein Bär.",
     "words": answers.Words([("queen", 0.5), ("king", 0.25)]),
     "mesh": answers.Mesh(torch.tensor([[0.0, 0, 0.5], [1, 0, 0], [0, 1, 0]]), torch.tensor([[0, 1, 2]])),
@@ -45,7 +44,7 @@ def files(tmp_path):
 def test_each_value_becomes_the_files_that_people_use(files):
     assert list(files) == [
         "image.png", "bytes.png", "clip.mp4", "clip.webp", "sound.wav", "mask.png", "grey.png", "masks/00000.png",
-        "masks/00001.png", "points.csv", "boxes.csv", "caption.txt", "words.csv", "mesh.obj",
+        "masks/00001.png", "points.csv", "caption.txt", "words.csv", "mesh.obj",
     ]  # fmt: skip
 
 
@@ -86,7 +85,6 @@ def test_sounds_are_wav(files):
 def test_tables_texts_and_meshes_are_read_as_they_are(files):
     said = {name: path.read_text(encoding="utf-8") for name, path in files.items() if path.suffix in (".csv", ".txt")}
     assert said["points.csv"] == "frame,name,x,y\n0,nose,1.0,2.0\n0,paw,3.0,4.0\n1,nose,5.0,6.0\n1,paw,7.0,8.0\n"
-    assert said["boxes.csv"] == 'name,score,left,top,right,bottom\n"cat, asleep",0.75,0.0,1.0,2.0,3.3\n'
     assert said["words.csv"] == "word,score\nqueen,0.5\nking,0.25\n"
     assert said["caption.txt"] == "Ein Bär."
     assert files["mesh.obj"].read_text() == "v 0 0 0.5\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
@@ -97,6 +95,15 @@ def test_classes_of_all_items_are_one_table(tmp_path):
     (path,) = write(said, tmp_path / "out")
     assert path == tmp_path / "out" / "classes.csv"
     assert path.read_text() == "path,class,probability\ndeep/a,a,0.5\nb,b,0.5\n"
+
+
+def test_boxes_of_all_items_are_one_table(tmp_path):
+    boxes = answers.Boxes(["cat, asleep"], [0.75], torch.tensor([[0.0, 1, 2, 3.26]]))
+    nothing = answers.Boxes([], [], torch.zeros(0, 4))
+    (path,) = write([("deep/a.png", {"boxes": boxes}), ("b.png", {"boxes": nothing})], tmp_path / "out")
+    assert path == tmp_path / "out" / "boxes.csv"
+    line = 'deep/a.png,"cat, asleep",0.75,0.0,1.0,2.0,3.3'
+    assert path.read_text() == f"path,name,score,left,top,right,bottom\n{line}\n"
 
 
 def test_items_of_one_name_do_not_overwrite_each_other_nor_leave_the_folder(tmp_path):

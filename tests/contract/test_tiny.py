@@ -23,7 +23,7 @@ IMAGE = (3, 32, 32)
     [
         ("image", IMAGE),
         ("image + label", (IMAGE, ())),
-        ("image + mask + boxes + number", (IMAGE, (32, 32), (2, 4), ())),
+        ("image + mask + boxes + number", (IMAGE, (32, 32), (2, 6), ())),
         ("image + targets + domain", (IMAGE, {"photograph": (), "lightness": ()}, ())),
         ("image | text + label", (IMAGE, ())),
         ("image + text", (IMAGE, TOKENS)),
@@ -48,7 +48,7 @@ def test_parts_are_of_the_item_beside_them():
     assert torch.allclose(targets["lightness"], light.mean((1, 2)))
     assert targets["photograph"].tolist() == [0, 1]
     assert boxes[0, 1].isnan().all() and not boxes[1, 1].isnan().any()
-    assert (boxes[:, 0, 2:] - boxes[:, 0, :2] == 16).all()
+    assert (boxes[:, 0, 2:4] - boxes[:, 0, :2] == 16).all()
 
 
 @method(paper="Nobody, 2020", needs={"images": "image + targets + poses"}, family="verify")

@@ -212,11 +212,11 @@ def test_boxes_are_in_pixels_of_the_decoded_image(tmp_path):
     rows = [{"image": n, "boxes": json.dumps(b)} for n, b in zip(("wide.png", "high.png"), boxes, strict=True)]
     samples = data.load(table(tmp_path / "t.csv", rows), size=32, parts=("boxes",))
     (found,) = samples.beside(parse("image + boxes"), np.array([0, 1]))
-    assert (found.dtype, found.shape) == (torch.float32, (2, 2, 4))
-    assert found[0].tolist() == [[0, 0, 32, 32], [0, 0, 4, 10]]  # halved; the third lies in what is cut away
+    assert (found.dtype, found.shape) == (torch.float32, (2, 2, 6))
+    assert found[0].tolist() == [[0, 0, 32, 32, 0, 0], [0, 0, 4, 10, 0, 1]]  # halved; the third is cut away
     assert found[1].isnan().all()
     rows[0]["boxes"] = "left of it"
-    with pytest.raises(WithholdError, match="boxes that are no JSON list of numbers: 'left of it'"):
+    with pytest.raises(WithholdError, match="'left of it' is no list of boxes: give each one as"):
         data.load(table(tmp_path / "t.csv", rows), size=32, parts=("boxes",))
 
 
@@ -253,7 +253,7 @@ def test_poses_and_numbers_come_with_their_images(tmp_path):
     assert poses.dtype == torch.float32
     assert poses.tolist() == [[s / 10, 0.5, 1, -s / 10] for s in shades]
     assert feeder.streams["images"].batch(numbers)[:, 0, 0, 0].tolist() == shades
-    with pytest.raises(UsageError, match="has no column of boxes, which is needed"):
+    with pytest.raises(UsageError, match="has no boxes: give a folder of VOC"):
         feed(declare({"images": "image + boxes"}), str(tmp_path / "t.csv"))
 
 

@@ -1,7 +1,13 @@
 """Several runs side by side."""
 
+from dataclasses import dataclass
+
+import pytest
+
+from tests.data.test_boxes import picture, voc
 from withhold.console import print_comparison
-from withhold.report.compare import column, compare
+from withhold.errors import UsageError
+from withhold.report.compare import column, compare, transfer
 
 
 def test_a_row_holds_what_the_run_is_and_what_came_out(make_run, capsys):
@@ -28,6 +34,62 @@ def test_a_row_holds_what_the_run_is_and_what_came_out(make_run, capsys):
     assert second == {
         "run": str(begun.folder), "method": "rotation", "encoder": "convnet", "data": "digits", "seed": 3
     }  # fmt: skip
+
+
+@dataclass
+class Frozen:
+    """An encoder that is worth what `values` say, by protocol and row."""
+
+    name: str
+    values: dict
+    row: str = "trained"
+
+    @property
+    def config(self):
+        return {"encoder": {"name": "convnet"}} | ({"method": "rotation"} if self.row == "trained" else {})
+
+    def kind_of(self, source):
+        return "image"
+
+    def evaluate(self, source, protocols, budget):
+        (protocol,) = protocols
+        metrics = {"linear": "accuracy", "segmentation": "mean IoU", "detection": "AP50"}
+        for (measured, encoder), value in self.values.items():
+            if measured == protocol:
+                yield {"encoder": encoder, "metric": metrics[protocol], "value": value}
+                yield {"encoder": encoder, "metric": "another", "value": 0.0}
+                yield {"encoder": encoder, "metric": metrics[protocol], "value": budget, "by": "boxes"}
+
+
+def test_what_transfers_to_what_is_measured_by_what_data_say(tmp_path, capsys):
+    voc(tmp_path / "cells")
+    for name in ("cat/a.png", "dog/b.png"):
+        picture(tmp_path / "photos" / name)
+    for stem in "abc":
+        picture(tmp_path / "scenes" / "images" / f"{stem}.png")
+        picture(tmp_path / "scenes" / "masks" / f"{stem}.png")
+    sources = [str(tmp_path / "cells"), str(tmp_path / "scenes"), str(tmp_path / "photos")]
+    values = {
+        ("detection", "trained"): 0.5, ("detection", "untrained"): 0.25, ("detection", "places"): 0.125,
+        ("segmentation", "trained"): 0.75, ("segmentation", "start"): 0.5, ("linear", "trained"): 1.0,
+        ("linear", "pixels"): 0.375,
+    }  # fmt: skip
+    published = Frozen("published weights", {("detection", "published"): 0.625}, "published")
+    rows = transfer([Frozen("runs/a", values), published], sources, 9)
+    assert rows == [
+        {
+            "run": "runs/a", "method": "rotation", "encoder": "convnet", "cells detection AP50": 0.5,
+            "cells detection AP50 untrained": 0.25, "scenes segmentation mean IoU": 0.75,
+            "scenes segmentation mean IoU start": 0.5, "photos linear accuracy": 1.0,
+        },
+        {"run": "published weights", "method": "published", "encoder": "convnet", "cells detection AP50": 0.625},
+        {"run": "places", "cells detection AP50": 0.125},
+        {"run": "pixels", "photos linear accuracy": 0.375},
+    ]  # fmt: skip
+    print_comparison(rows)
+    assert "0.5 (0.25)" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="holds no classes, masks or boxes to be measured on"):
+        transfer([published], [str(tmp_path / "scenes" / "images")])
 
 
 def test_the_doctor_looks_at_the_control(make_run):

@@ -86,6 +86,18 @@ def test_a_box_is_clipped_and_missing_where_less_than_a_quarter_is_left():
     assert 10 < missing < N * 8 - 10
 
 
+def test_what_stands_behind_the_corners_of_a_box_stays_as_it_is():
+    numbers = torch.arange(2.0).expand(N, 9, 2)
+    boxes = random_boxes()
+    options = {"size": 16, "crop": (0.08, 1.0)}
+    _, plain = views.augment(pattern(), rng(2), boxes=boxes, **options)
+    _, seen = views.augment(pattern(), rng(2), boxes=torch.cat([boxes, numbers], 2), **options)
+    assert torch.equal(seen[..., :4].nan_to_num(-1), plain.nan_to_num(-1))
+    missing = plain[..., :1].isnan()
+    assert torch.equal(seen[..., 4:].isnan(), missing.expand_as(numbers))
+    assert torch.equal(seen[..., 4:].nan_to_num(-1), numbers.where(~missing, -1))
+
+
 def random_boxes(m=9):
     """float [N, m, 4] of whole pixels and at least 4 pixels wide and tall; each image's last one is missing."""
     random = rng(7)

@@ -90,7 +90,8 @@ def write(answered: Iterable[tuple[str, dict[str, Any]]], folder: Path) -> list[
     The folder is a new one, and appears when all answers are in it, so that no file of an earlier call is replaced.
 
     Images and masks become PNG files (the masks of a video a folder of them), clips an mp4 file and an animated WebP,
-    sounds WAV, meshes obj, texts txt, points, boxes and words csv. The classes of all items are one table, classes.csv.
+    sounds WAV, meshes obj, texts txt, points and words csv. The classes of all items are one table, classes.csv, and so
+    are their boxes, boxes.csv.
 
     Returns:
         the files, all in `folder`.
@@ -111,6 +112,7 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
     """The place of each file in the folder, what writes it, and the value that it holds."""
     taken: set[Path] = set()
     classes: list[dict[str, Any]] = []
+    boxes: dict[str, Boxes] = {}
     for index, (name, answers) in enumerate(answered):
         place = Path(name)
         inside = Path(*(part for part in place.parent.parts if part not in (place.anchor, "..")))
@@ -123,6 +125,9 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
                 several = {} if kind == "class" else {"column": kind}
                 classes.append({"path": name, **several, **_class_row(value)})
                 continue
+            if isinstance(value, Boxes):
+                boxes[name] = value
+                continue
             parts = {"": value}
             if isinstance(value, Mask) and value.labels.ndim == 3:
                 parts = {f"/{number:05d}": replace(value, labels=labels) for number, labels in enumerate(value.labels)}
@@ -132,6 +137,9 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
         columns = list(dict.fromkeys(column for row in classes for column in row))
         rows = [[row.get(column, "") for column in columns] for row in classes]
         yield Path("classes.csv"), partial(_write_csv, columns), rows
+    if boxes:
+        rows = [[name, *row] for name, value in boxes.items() for row in tables(value)[1]]
+        yield Path("boxes.csv"), partial(_write_csv, ["path", *tables(next(iter(boxes.values())))[0]]), rows
 
 
 def _class_row(value: Class) -> dict[str, Any]:
@@ -210,7 +218,6 @@ WRITERS: dict[type, dict[str, Any]] = {
     Sound: {"wav": _write_wav},
     Mask: {"png": _write_mask},
     Points: TABLE,
-    Boxes: TABLE,
     Words: TABLE,
     Mesh: {"obj": _write_mesh},
     str: {"txt": lambda text, path: path.write_text(text, encoding="utf-8")},

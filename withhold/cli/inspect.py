@@ -6,16 +6,29 @@ import time
 import withhold
 from withhold.cli.verbs import verb
 from withhold.console import print_comparison, print_json, print_table, say
+from withhold.errors import UsageError
 
 
 @verb
 def compare(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Several runs side by side."""
-    parser.add_argument("runs", nargs="+", metavar="RUN")
-    options = parser.parse_intermixed_args(arguments)
-    from withhold.report import compare as compare_runs
+    """Several runs side by side: what came out, or with --on what each is worth to other data.
 
-    rows = compare_runs([withhold.Run(folder) for folder in options.runs])
+    Of data with classes that is a linear probe; of data with masks or boxes, a head over the encoder's maps that learns
+    from them. The encoder itself stays as it is.
+    """
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder; with --on any encoder")
+    parser.add_argument("--on", nargs="+", metavar="DATA", help="measure all of them on each of these")
+    parser.add_argument("--budget", type=int, metavar="N", help="images that heads learn from, with repeats")
+    options = parser.parse_intermixed_args(arguments)
+    if options.budget and not options.on:
+        raise UsageError("--budget is for heads that learn from data: name these, as --on DATA.")
+    from withhold.report import compare as compare_runs
+    from withhold.report import transfer
+
+    if options.on:
+        rows = transfer([withhold.load(name) for name in options.runs], options.on, options.budget)
+    else:
+        rows = compare_runs([withhold.Run(folder) for folder in options.runs])
     if options.json:
         return print_json({"runs": rows})
     print_comparison(rows)

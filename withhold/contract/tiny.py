@@ -69,13 +69,14 @@ def _with_parts(samples: Samples, size: int) -> Samples:
     light = photographs(size).read(np.arange(count)).mean(-1, dtype=np.float32) / 255
     mask = (light > light.mean((1, 2), keepdims=True)).astype(np.uint8)[..., None]
     corner = np.stack([light.argmax(2).max(1), light.argmax(1).max(1)], axis=1) // 2
-    boxes = np.concatenate([corner, corner + size // 2], axis=1)[:, None].repeat(2, axis=1).astype(np.float32)
+    numbers = np.stack([np.arange(count) % 2, np.zeros(count, dtype=int)], axis=1)
+    boxes = np.concatenate([corner, corner + size // 2, numbers], axis=1)[:, None].repeat(2, axis=1).astype(np.float32)
     boxes[::2, 1] = np.nan  # every other item has only one
     cameras = np.tile(np.eye(3, 4, dtype=np.float32), (count, 1, 1))
     cameras[:, :, 3] = light.mean(1)[:, :: size // 2 - 1][:, :3]
     parts = {
         "mask": Samples(mask, np.arange(count).astype(str), classes=CLASSES),
-        "boxes": Target(boxes),
+        "boxes": Target(boxes, CLASSES),
         "poses": Target(cameras.reshape(count, -1)),
         "domain": Target(np.arange(count) // 2 % 2),
         "targets": {"photograph": Target(np.arange(count) % 2, CLASSES), "lightness": Target(light.mean((1, 2)))},

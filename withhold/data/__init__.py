@@ -1,14 +1,16 @@
 """Data: from anything on disk to batches of raw tensors. Nothing here knows of methods, networks or training.
 
-    manifests                             a file of columns -> values by name
+    annotations  manifests                boxes as files have them; a file of columns -> values by name
     kind                                  what a kind of data is; a table of items that are not decoded yet
     images  videos  sounds  texts            the kinds: an item -> an array
     tables  arrays  hub                   the tables: files and parquet; arrays in memory; Hugging Face's data sets
     arranging                             names of files -> parts and classes, and what is left out
+    belonging                             masks and boxes that lie beside images -> columns of their tables
     sources                               what a person names -> tables, one for each part
     streaming  samples  series            decoded items: on demand, of one size, of any length
     labels                                label values -> numbers and classes
     opening                               what is known of a source before it is decoded: parts, shape, items, labels
+    boxes  parts                          what belongs to an item beside its class
     cache                                 decoded arrays on disk
     loading  feeder                       a source -> samples, through the cache; samples -> batches
     sequences                             whole videos with masks
@@ -37,6 +39,7 @@ from withhold.data.opening import (
     undecoded,
     unnamed,
 )
+from withhold.data.parts import known
 from withhold.data.samples import Samples, Target, together
 from withhold.data.sequences import Mask, Sequence, has_masks, read_mask, read_points, sequence, sequences
 from withhold.data.series import Joined, Series
@@ -47,7 +50,7 @@ from withhold.data.videos import each_frame, frame_rate
 __all__ = [
     "Feeder", "Joined", "KINDS", "Kind", "MOST_RATE", "Mask", "Samples", "Sequence", "Series", "Several", "Shape",
     "Target", "address", "alone", "cache", "default_size", "each_frame", "each_image", "fit_tokenizer", "frame_rate",
-    "has_masks", "holds", "items", "load", "load_tokenizer", "measure", "open", "read_mask", "read_points",
+    "has_masks", "holds", "items", "known", "load", "load_tokenizer", "measure", "open", "read_mask", "read_points",
     "register", "sequence", "sequences", "share_classes", "splits", "takes", "thumbnail", "together", "undecoded",
     "unnamed",
 ]  # fmt: skip

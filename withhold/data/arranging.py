@@ -1,7 +1,8 @@
 """What the names of the files in a folder or an archive say: parts, classes, and what is left out."""
 
+import os
 import posixpath
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ from withhold.data.kind import Kind, Table
 from withhold.data.sounds import Sounds
 from withhold.data.texts import Texts
 from withhold.data.videos import Videos
-from withhold.errors import UsageError
+from withhold.errors import UsageError, WithholdError
 
 READABLE = (*manifests.ENDINGS, ".parquet", ".npz", ".zip")
 KNOWN = tuple({*Images.endings, *Videos.endings, *Sounds.endings, *Texts.endings, *READABLE})
@@ -76,6 +77,25 @@ def arranged(where: Path, names: list[str], kind: type[Kind], table: Callable[[s
         beside = [name for name in held if not name.startswith(tuple(folders.values()))]
         next(iter(found.values())).ignored += [(name, f"it lies in no part of {', '.join(found)}") for name in beside]
     return found
+
+
+def walk(root: Path, endings: tuple[str, ...] = ("",)) -> Iterator[str]:
+    """The relative paths of the files below a folder that end so, in order; hidden files and folders are left out."""
+    waiting, seen = [""], set()
+    while waiting:
+        folder = waiting.pop()
+        try:
+            status = os.stat(os.path.join(root, folder))
+            if (status.st_dev, status.st_ino) in seen:  # a link that leads back up
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(os.path.join(root, folder)) as scan:
+                entries = sorted((entry for entry in scan if entry.name[0] != "."), key=lambda entry: entry.name)
+        except OSError as error:
+            raise WithholdError(f"{root / folder} cannot be read ({error.strerror}): solve that.") from error
+        waiting += [f"{folder}{entry.name}/" for entry in reversed(entries) if entry.is_dir()]
+        there = (entry.name for entry in entries if entry.is_file() or not os.path.exists(entry.path))
+        yield from (folder + name for name in there if name.lower().endswith(endings))
 
 
 def _reason(name: str, kind: type[Kind]) -> str:

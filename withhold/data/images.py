@@ -3,13 +3,14 @@
 import contextlib
 import io
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from withhold.data import media
-from withhold.data.kind import Item, Kind, Shape
+from withhold.data.kind import Item, Kind, Shape, Table, Unreadable
 from withhold.errors import UsageError
 
 DECODER = 1  # part of every cache key: raise it when the pixels that come out of `decode` change
@@ -127,6 +128,24 @@ def extent(item: Item) -> tuple[int, int]:
     with media.image(item) as image:
         lying = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
         return image.size[::-1] if lying else image.size
+
+
+def extents(table: Table, rows: Sequence[int], usual: int) -> Iterator[tuple[int, int]]:
+    """The `extent` of the items of a table at `rows`; `usual` pixels each way where one cannot be read."""
+    for start in range(0, len(rows), 1024):
+        for item in table.items(rows[start : start + 1024]):
+            try:
+                yield extent(item)
+            except Unreadable:  # of a stream: what belongs to its neighbour stands for it
+                yield usual, usual
+
+
+def in_square(places: np.ndarray, extent: tuple[int, int], size: int) -> np.ndarray:
+    """Numbers x, y, x, y ... [..., 2k] in pixels of an image -> of its centre square, scaled to `size` pixels."""
+    width, height = extent
+    side = min(width, height)
+    corner = [(width - side) // 2, (height - side) // 2] * (places.shape[-1] // 2)
+    return (places - np.array(corner)) * (size / side)
 
 
 def short_side(item: Item) -> int:

@@ -122,7 +122,7 @@ class Table:
     classes: tuple[str, ...] = ()  # what the label numbers are called, where the source says so
     listed: bool = False  # whether a manifest names its items
     beside: Mapping[str, Sequence[Any]] = {}  # the columns of the manifest, the items' own among them
-    mask_classes: tuple[str, ...] = ()  # what the numbers in the items' masks are called, where a file says so
+    part_classes: tuple[str, ...] = ()  # what the numbers in the items' masks or boxes are called, where a file says so
     ignored: list[tuple[str, str]] = []  # (name, reason) of each file beside them that is not read
 
     def __len__(self) -> int:

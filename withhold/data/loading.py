@@ -16,6 +16,7 @@ import numpy as np
 from withhold.console import printable
 from withhold.data import cache, hub, texts
 from withhold.data.arrays import Arrays
+from withhold.data.boxes import give_boxes, left_out, read_boxes
 from withhold.data.images import Images, Pictures
 from withhold.data.kind import Kind, Unreadable
 from withhold.data.labels import attach
@@ -188,8 +189,13 @@ def _load_all(
     if masked:
         marks, marking = masks_of(first, loaded[0].shape[0])
         loaded.append(_load(marks, marking, strict, cache_dir, whole))
-    if len(loaded) > 1:
-        both = functools.reduce(np.intersect1d, [samples.sources for samples in loaded])
+    there = [samples.sources for samples in loaded]
+    if boxed := "boxes" in (wanted or ()):
+        marked, names = read_boxes(first)
+        loaded[0].skipped += left_out(first, marked, strict)
+        there.append(np.flatnonzero([one is not None for one in marked]))
+    if len(there) > 1:
+        both = functools.reduce(np.intersect1d, there)
         if not len(both):
             raise WithholdError(f"No item of {first.name} can be read as {' and '.join([*kinds, *(wanted or ())])}.")
         loaded = [samples.select(np.flatnonzero(np.isin(samples.sources, both))) for samples in loaded]
@@ -199,6 +205,8 @@ def _load_all(
             other.values.skipped = loaded[0].skipped  # one list, which grows as they are read
     if masked:
         give_masks(loaded[0], loaded.pop(), first, marking)
+    if boxed:
+        give_boxes(loaded[0], first, marked, names)
     attach_columns(loaded[0], first, kinds, wanted)
     return loaded[0] if len(loaded) == 1 else Joined(*loaded)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from withhold.data.annotations import coco
 from withhold.errors import WithholdError
 
 ENDINGS = tuple(f".{name}{packed}" for name in ("csv", "tsv", "jsonl", "json") for packed in ("", ".gz"))
@@ -26,6 +27,7 @@ csv.field_size_limit(2**31 - 1)  # a cell may hold a whole document
 def read(path: Path) -> dict[str, list[Any]]:
     """The columns of a table by their names: text as the file has it; of json and parquet the values, None for a gap.
 
+    COCO's files are tables of images with boxes, see `annotations.coco`.
     The separator of a csv file is the one that gives its heading most cells. Raises: WithholdError, which names the
     line, also where a row has more or fewer cells than the heading.
     """
@@ -87,10 +89,12 @@ def _cells(text: str) -> dict[str, list[Any]]:
 
 
 def _objects(text: str) -> dict[str, list[Any]]:
-    """Of json: a list of objects, or one on each line."""
+    """Of json: a list of objects, one on each line, or what COCO's files hold."""
     rows: list[Any] = []
     if text.lstrip().startswith("["):
         rows = json.loads(text)
+    elif all(f'"{key}"' in text for key in ("images", "annotations", "categories")):
+        return coco(json.loads(text))
     else:
         for number, line in enumerate(text.split("\n"), 1):
             try:

@@ -15,7 +15,7 @@ from withhold.data.images import Images
 from withhold.data.kind import Table, Unreadable
 from withhold.data.labels import number
 from withhold.data.manifests import LABELS, find
-from withhold.data.opening import Part, kind_named
+from withhold.data.opening import Part, kind_named, part_of
 from withhold.data.samples import Samples, Target
 from withhold.data.tables import Files, Lines, Succession, located
 from withhold.errors import UsageError, WithholdError
@@ -27,7 +27,7 @@ COLUMNS = {"mask": ("mask", "masks"), "boxes": ("boxes",), "points": ("points",)
 """What the column of a part may be called."""
 VOID = ("unlabelled", "unlabeled", "void", "ignore", "ignored")
 """What a class of masks is called that means that nobody knows."""
-EACH = {"boxes": (-1, 4), "points": (-1, 2), "poses": (-1,)}
+EACH = {"points": (-1, 2), "poses": (-1,)}
 """The shape of the numbers of an item."""
 SECOND = ("translation", "target", "summary", "paraphrase", "hypothesis", "answer", "text2", "sentence2")
 """What the column of a second text may be called."""
@@ -88,7 +88,7 @@ def masks_of(part: Part, size: int) -> tuple[Part, Masks]:
         ways = "a folder with images/NAME.jpg and masks/NAME.png, or a column mask"
         raise UsageError(f"{part.name} has no masks: give {ways}.")
     tables = part.table.tables.values() if isinstance(part.table, Succession) else [part.table]
-    classes = {table.mask_classes for table in tables}
+    classes = {table.part_classes for table in tables}
     if len(classes) > 1 or len(max(classes)) > IGNORED:
         raise UsageError(
             f"The masks of {part.name} need one classes.txt, with {IGNORED} names at most, for all of them."
@@ -131,6 +131,15 @@ def give_masks(samples: Samples, masks: Samples, part: Part, kind: Masks) -> Non
     samples.give("mask", masks)
 
 
+def known(source: Any, kind: str = "image") -> set[str]:
+    """What a source says of its items: of "label", "mask", "boxes", "points" and "poses" those that it has."""
+    if isinstance(source, Samples):
+        return {*source.parts} | ({"label"} if source.labels is not None else set())
+    table = part_of(source, kind_named(kind)).table
+    found = {part for part, names in COLUMNS.items() if find(names, table.columns)}
+    return found | ({"label"} if table.labels is not None else set())
+
+
 def second_text(part: Part) -> Part:
     """The second text of each row. Raises: UsageError, where no column is called as one of `SECOND`."""
     name = find(SECOND, part.table.columns)
@@ -154,7 +163,7 @@ def attach_columns(samples: Samples, part: Part, kinds: Sequence[str], wanted: S
     if left := left + others * ("targets" not in wanted):
         log.info("%s: nothing is learned from the columns %s", part.name, ", ".join(left))
     for name in wanted:
-        if not (others if name == "targets" else columns.get(name, True) or name in ("label", "mask")):
+        if not (others if name == "targets" else columns.get(name, True) or name in ("label", "mask", "boxes")):
             raise UsageError(f"{part.name} has no column of {name}, which is needed: add it to its table.")
         if name == "targets":
             samples.give(name, {other: target(part, other).select(rows) for other in others})
@@ -163,11 +172,11 @@ def attach_columns(samples: Samples, part: Part, kinds: Sequence[str], wanted: S
         elif name in EACH:
             values = table.column(str(columns[name]))
             lists = [_numbers(values[row], name, part) for row in rows]
-            if name != "poses":
-                lists = _placed(lists, samples, table)
-            samples.give(
-                name, Target(_boxes(lists, samples.shape[0]) if name == "boxes" else _stacked(lists, name, part))
-            )
+            if name == "points":
+                size = samples.shape[0]
+                placed = zip(lists, images.extents(table, rows.tolist(), size), strict=True)
+                lists = [images.in_square(points, extent, size) for points, extent in placed]
+            samples.give(name, Target(_stacked(lists, name, part)))
 
 
 def target(part: Part, name: str) -> Target:
@@ -189,34 +198,6 @@ def target(part: Part, name: str) -> Target:
         return Target(np.concatenate(numbers), classes)
     numbers, classes = number(columns.values())
     return Target(dict(zip(columns, numbers, strict=True))[part.split], classes)
-
-
-def _placed(lists: list[np.ndarray], samples: Samples, table: Table) -> list[np.ndarray]:
-    """Numbers of each item, [x, y, ...] in pixels of its file -> of the decoded square, of the same shape."""
-    size, rows, found = samples.shape[0], samples.sources.tolist(), []
-    for start in range(0, len(rows), 1024):
-        for item, numbers in zip(table.items(rows[start : start + 1024]), lists[start:], strict=False):
-            try:
-                width, height = images.extent(item)
-            except Unreadable:  # of a stream: what belongs to its neighbour stands for it
-                width, height = size, size
-            side = min(width, height)
-            corner = np.array([(width - side) // 2, (height - side) // 2])
-            found.append(((numbers.reshape(-1, 2) - corner) * (size / side)).reshape(numbers.shape))
-    return found
-
-
-def _boxes(placed: list[np.ndarray], size: int) -> np.ndarray:
-    """Boxes [m, 4] in pixels of the decoded squares -> float32 [n, m, 4], NaN where there are fewer.
-
-    What is cropped away of a box is cut off; one that lies in that altogether is left out.
-    """
-    found = [np.clip(boxes, 0, size) for boxes in placed]
-    found = [boxes[(boxes[:, 2:] > boxes[:, :2]).all(1)] for boxes in found]
-    held = np.full((len(found), max(map(len, found), default=0), 4), np.nan, dtype=np.float32)
-    for row, boxes in enumerate(found):
-        held[row, : len(boxes)] = boxes
-    return held
 
 
 def _stacked(lists: list[np.ndarray], name: str, part: Part) -> np.ndarray:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from withhold.data import media, sources
+from withhold.data.arranging import walk
+from withhold.data.belonging import beside
 from withhold.data.images import NUMBERED, Images
 from withhold.data.kind import Item, Unreadable
 from withhold.data.videos import Videos, each_frame
@@ -18,7 +20,7 @@ from withhold.errors import UsageError, WithholdError
 
 def has_masks(source: Any) -> bool:
     """Whether a source holds a folder of frames and one of masks beside it."""
-    return isinstance(source, str | os.PathLike) and sources.with_masks(Path(source)) is not None
+    return isinstance(source, str | os.PathLike) and "mask" in beside(Path(source))
 
 
 @dataclass(frozen=True)
@@ -111,12 +113,12 @@ def sequences(source: Any) -> list[Sequence]:
     Or in JPEGImages and Annotations, as DAVIS has them; NAME may be a path. Frames without a mask are followed through.
     Raises: UsageError, also where a first frame has no mask.
     """
-    pair = sources.with_masks(Path(source))
+    pair = beside(Path(source)).get("mask")
     if pair is None:
         raise UsageError(
             f"{source} holds no sequences with masks: give a folder with images/NAME/*.jpg and masks/NAME/*.png."
         )
-    pictures, masks = ({posixpath.splitext(name)[0]: name for name in sources.walk(part, Images)} for part in pair)
+    pictures, masks = ({posixpath.splitext(name)[0]: name for name in walk(part, Images.endings)} for part in pair)
     folders: dict[str, list[str]] = {}
     for stem in pictures:
         folders.setdefault(posixpath.dirname(stem), []).append(stem)

@@ -4,15 +4,15 @@ import errno
 import os
 import posixpath
 import zipfile
-import zlib
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from withhold.data import arrays, hub, manifests
-from withhold.data.arranging import READABLE, Tables, arranged, parts
+from withhold.data.annotations import Annotated
+from withhold.data.arranging import READABLE, Tables, arranged, parts, walk
+from withhold.data.belonging import attach, beside, coco_files, in_lists, part_classes, pictures_of
 from withhold.data.images import Images
 from withhold.data.kind import Kind, Table, Unreadable
 from withhold.data.sounds import Sounds
@@ -21,8 +21,6 @@ from withhold.data.texts import Texts
 from withhold.data.videos import Videos
 from withhold.errors import UsageError, WithholdError, suggestion
 
-FOLDERS = (("images", "masks"), ("JPEGImages", "Annotations"))
-"""What the folders of images, or of frames, and of their masks are called: plainly, and as DAVIS has them."""
 ENCRYPTED = 1  # the bit in a zip entry's flags
 
 
@@ -63,49 +61,19 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
     raise UsageError(f"There is no file or folder {text!r}: {way_out}")
 
 
-def walk(root: Path, kind: type[Kind]) -> list[str]:
-    """The relative paths of all files of a kind below a folder, in order; hidden files and folders are left out."""
-    return [name for name in _files(root) if name.lower().endswith(kind.endings)]
-
-
-def with_masks(root: Path) -> tuple[Path, Path] | None:
-    """The folder of images or frames and the one of masks that a folder holds side by side; None without these."""
-    pairs = ((root / images, root / masks) for images, masks in FOLDERS)
-    return next((pair for pair in pairs if all(folder.is_dir() for folder in pair)), None)
-
-
-def _mask_classes(folder: Path) -> tuple[str, ...]:
-    """What the numbers in masks are called, a line each from 0: the file classes.txt; () where there is none."""
-    path = folder / "classes.txt"
-    if not path.is_file():
-        return ()
-    try:
-        names = tuple(filter(None, map(str.strip, manifests.text_of(path.read_bytes()).splitlines())))
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise WithholdError(f"{path} cannot be read: {error}.") from error
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise UsageError(f"{path} names the class {twice!r} twice: give each number a name of its own.")
-    return names
-
-
 def _folder(path: Path, kind: type[Kind]) -> Tables:
-    if kind in (Images, Videos) and (beside := with_masks(path)):
-        found, classes = _folder(beside[0], kind), _mask_classes(path)
-        masks = {posixpath.splitext(name)[0]: name for name in walk(beside[1], Images)}
+    if kind in (Images, Videos) and (pairs := beside(path)):
+        pictures = next(iter(pairs.values()))[0]
+        found = in_lists(path / "ImageSets" / "Main", _folder(pictures, kind))
+        for column, (images, folder) in pairs.items():
+            if images == pictures:
+                attach(column, found, images, folder)
         for part in found.values():
-            if isinstance(part, Files):
-                inside, there = os.path.relpath(part.root, beside[0]), os.path.relpath(beside[1], part.root)
-                stems = [posixpath.normpath(f"{inside}/{posixpath.splitext(name)[0]}") for name in part.names()]
-                part.beside = {"mask": [f"{there}/{masks.get(stem, f'{stem}.png')}" for stem in stems]}
-                part.mask_classes = classes
-        stray = sorted({*masks} - {posixpath.splitext(name)[0] for name in walk(beside[0], Images)})
-        if stray and kind is Images:
-            reason = f"masks of no image, such as {beside[1].name}/{masks[stray[0]]}"
-            first = next(iter(found.values()))
-            first.ignored = [*first.ignored, *((masks[stem], reason) for stem in stray)]
+            part.part_classes = part_classes(path) or part_classes(next(iter(pairs.values()))[1])
         return found
-    names = list(_files(path))
+    if kind is Images and (files := coco_files(path / "annotations")):
+        return {part: _manifest(file, kind) for part, file in files.items()}
+    names = list(walk(path))
     if not names:
         raise UsageError(f"{path} is empty: give a folder that holds {kind.noun}s.")
 
@@ -167,7 +135,7 @@ def _manifest(path: Path, kind: type[Kind]) -> Table:
     if not any(columns.values()):
         raise UsageError(f"{path} lists no {kind.noun}: give one line for each.")
     values = ["" if value is None else str(value) for value in columns[kind.item_column(path, columns)]]
-    root = str(path.parent)
+    root = str(pictures_of(path, values[0]) if isinstance(columns, Annotated) else path.parent)
     if kind is Texts:
         table: Table = Lines(values)
     else:
@@ -176,7 +144,7 @@ def _manifest(path: Path, kind: type[Kind]) -> Table:
         table = Frames(root, names, [[name] for name in names]) if pictures else Files(root, names)
     label = manifests.find(manifests.LABELS, columns)
     table.labels, table.listed, table.beside = columns[label] if label else None, kind is not Texts, columns
-    table.mask_classes = _mask_classes(path.parent)
+    table.part_classes = columns.classes if isinstance(columns, Annotated) else part_classes(path.parent)
     return table
 
 
@@ -228,21 +196,3 @@ def _zip(path: Path, kind: type[Kind]) -> Tables:
 
     inside = [name.removeprefix(wrapper) for name in visible if name.startswith(wrapper)]
     return arranged(path, inside, kind, table)
-
-
-def _files(root: Path) -> Iterator[str]:
-    """The relative paths of all files below a folder, in order; hidden files and folders are left out."""
-    waiting, seen = [""], set()
-    while waiting:
-        folder = waiting.pop()
-        try:
-            status = os.stat(os.path.join(root, folder))
-            if (status.st_dev, status.st_ino) in seen:  # a link that leads back up
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(os.path.join(root, folder)) as scan:
-                entries = sorted((entry for entry in scan if entry.name[0] != "."), key=lambda entry: entry.name)
-        except OSError as error:
-            raise WithholdError(f"{root / folder} cannot be read ({error.strerror}): solve that.") from error
-        waiting += [f"{folder}{entry.name}/" for entry in reversed(entries) if entry.is_dir()]
-        yield from (folder + entry.name for entry in entries if entry.is_file() or not os.path.exists(entry.path))

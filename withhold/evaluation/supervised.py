@@ -1,17 +1,20 @@
 """Networks that see the labels: the supervised control, and fine-tuning."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
 from tqdm import tqdm
 
+from withhold import methods as registry
 from withhold.data import Feeder, Samples
+from withhold.errors import UsageError
 from withhold.evaluation.features import plain_batches
-from withhold.methods import Encoder, Method
+from withhold.evaluation.task import Task
+from withhold.methods import Dense, Encoder, Method
 from withhold.methods.transfer.finetune import Finetune
-from withhold.needs import parse
+from withhold.needs import Need, parse
 from withhold.training import Plan, defaults, fit
 from withhold.training.fabric import make_fabric
 
@@ -44,6 +47,25 @@ def train(
         lambda: Finetune(copy.deepcopy(encoder), samples.classes, probe=learned, flip=flip),
         feeder, images, device, **defaults.layerwise(learned),
     )  # fmt: skip
+
+
+def over_maps(task: Task, cls: type[Dense], takes: Need, classes: Sequence[str]) -> Method:
+    """A method that has learned over maps of the task's encoder, which stay as they are, for the task's budget.
+
+    Raises:
+        UsageError: the encoder gives no maps of images.
+    """
+    if task.encoder.kind != "image":
+        raise UsageError(
+            f"{cls.name} needs maps of images, and {type(task.encoder).__name__} gives none: take a run of a method of "
+            "images."
+        )
+    feeder = Feeder({"images": task.train}, {"images": takes}, min(cls.batch_size or 1, len(task.train)), task.seed,
+                    device=task.device)  # fmt: skip
+    told, values = {"classes": classes}, {"freeze": "all", "flip": task.flip}
+    return teach(
+        lambda: registry.build(cls, copy.deepcopy(task.encoder), values, told), feeder, task.budget, task.device
+    )
 
 
 def teach(make: Callable[[], Learner], feeder: Feeder, images: int, device: torch.device, **options: Any) -> Learner:

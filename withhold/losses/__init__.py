@@ -8,6 +8,7 @@ from withhold.losses.adversarial import (
     least_squares_generator_loss,
     reverse_gradient,
 )
+from withhold.losses.boxes import focal, generalized_iou, iou
 from withhold.losses.conflicts import without_conflicts
 from withhold.losses.consistency import (
     Annealing,
@@ -35,10 +36,10 @@ from withhold.losses.sigreg import sigreg, sigreg_of_noise
 
 __all__ = [
     "Annealing", "adversarial_mask", "align", "annealed_cross_entropy", "annealing", "changed_for_the_worst",
-    "directions", "discriminator_loss", "divergence", "entropy", "gather", "generator_loss", "gradient_penalty",
-    "info_nce", "least_squares_discriminator_loss", "least_squares_generator_loss", "nearest", "negative_sampling",
-    "nt_xent", "off_diagonal", "pair_distance", "project_simplex", "psnr", "ramp_up", "rank", "ranks", "regression",
-    "reverse_gradient", "self_information", "sharpen", "sigreg", "sigreg_of_noise", "squared_error",
-    "sure_cross_entropy", "sure_divergence", "swapped_cross_entropy", "symmetric_info_nce", "virtual_adversarial",
-    "without_conflicts",
+    "directions", "discriminator_loss", "divergence", "entropy", "focal", "gather", "generalized_iou",
+    "generator_loss", "gradient_penalty", "info_nce", "iou", "least_squares_discriminator_loss",
+    "least_squares_generator_loss", "nearest", "negative_sampling", "nt_xent", "off_diagonal", "pair_distance",
+    "project_simplex", "psnr", "ramp_up", "rank", "ranks", "regression", "reverse_gradient", "self_information",
+    "sharpen", "sigreg", "sigreg_of_noise", "squared_error", "sure_cross_entropy", "sure_divergence",
+    "swapped_cross_entropy", "symmetric_info_nce", "virtual_adversarial", "without_conflicts",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from withhold.methods import answers
 from withhold.methods.base import Batch, Method, Optimizer, accuracy, paired
 from withhold.methods.classifier import Classifier, SemiSupervised
 from withhold.methods.consistency import ConsistencyTraining, Mixtures, NoisyViews
+from withhold.methods.dense import Dense
 from withhold.methods.freezing import Freezing, Stages
 from withhold.methods.ranges import (
     Count,
@@ -25,7 +26,7 @@ from withhold.methods.segmenter import Segmenter
 from withhold.nets import Encoder, ImageEncoder
 
 __all__ = [
-    "Batch", "Classifier", "ConsistencyTraining", "Count", "Encoder", "Fraction", "Freezing", "ImageEncoder",
+    "Batch", "Classifier", "ConsistencyTraining", "Count", "Dense", "Encoder", "Fraction", "Freezing", "ImageEncoder",
     "Magnitude", "Method", "Mixtures", "NoisyViews", "NonNegative", "Optimizer", "Positive", "Probability", "Range",
     "Segmenter", "SemiSupervised", "Several", "Share", "Stages", "accuracy", "answers", "build", "card", "configure",
     "find", "method", "names", "paired", "parameters",

@@ -1,6 +1,5 @@
 """Methods that name the class of every pixel."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -9,38 +8,17 @@ from torch.nn import functional as F
 
 from withhold import nets, views
 from withhold.methods.answers import Image, Mask
-from withhold.methods.base import Method, Optimizer
+from withhold.methods.dense import Dense
 from withhold.needs import IGNORED
 from withhold.nets import ImageEncoder
 from withhold.pictures import PALETTE, painted
 
-CROP, JITTER = (0.4, 1.0), (0.2, 0.2, 0.2, 0.05)
-"""How much of an image a view shows, and how far its brightness, contrast, saturation and hue stray."""
 
-
-class Segmenter(Method):
-    """A method with a head over the maps of its encoder's stages, that gives scores of the classes at every pixel.
-
-    One of its streams is of images with masks, whose classes it is told when it is made: they are no parameter.
-
-    Args:
-        classes: the names of the classes, in the order of their numbers in masks.
-        flip: probability that a view of an image is a mirror image.
-    """
-
-    optimizer: Optimizer | dict[str, Optimizer] = Optimizer(lr=4e-3)  # 0.001 for 16 images
-    batch_size = 16
+class Segmenter(Dense):
+    """A method whose head gives scores of the classes at every pixel; see `Dense`."""
 
     def __init__(self, encoder: ImageEncoder, classes: Sequence[str], flip: float):
-        super().__init__(encoder)
-        self.classes, self.flip = tuple(classes), flip
-        self.head = nets.Pyramid(encoder, len(self.classes))
-
-    def view(self, images: Tensor, masks: Tensor | None = None):
-        """A crop of each image, or its mirror image, in colours that stray a little, and of its mask the same crop."""
-        return views.augment(
-            images, self.rng, size=self.encoder.size, crop=CROP, flip=self.flip, jitter=JITTER, masks=masks
-        )
+        super().__init__(encoder, classes, flip, len(classes))
 
     def segment(self, images: Tensor) -> Tensor:
         """Images float [n, c, h, h] in [0, 1] -> scores of the classes at every pixel [n, k, h, h]."""
@@ -64,16 +42,15 @@ class Segmenter(Method):
     def apply_to(self, image):
         """An image -> the "mask" with its classes' numbers, and an "overlay" of the image and their colours.
 
-        It is seen as in training, in squares as long as its shorter side. Where these overlap, shares are added.
+        Where the squares overlap in which it is seen, shares are added.
         """
         h, w = image.shape[1:]
-        side, longer = min(h, w), max(h, w)
+        side = min(h, w)
         shares = torch.zeros(len(self.classes), h, w)
-        axis = 1 if h > w else 2
-        for start in torch.linspace(0, longer - side, math.ceil(longer / side)).round().int().tolist():
-            scores = self.segment(self.encoder.take(image.narrow(axis, start, side)))
+        for square, left, top in self.squares(image):
+            scores = self.segment(square)
             seen = F.interpolate(scores.float(), (side, side), mode="bilinear", align_corners=False)[0].softmax(0)
-            shares.narrow(axis, start, side).add_(seen.cpu())
+            shares[:, top : top + side, left : left + side] += seen.cpu()
         labels = shares.argmax(0)
         colours = painted(labels[None])
         overlay = (views.with_channels(views.to_float(image[None]), 3).cpu() + colours) / 2

@@ -17,7 +17,7 @@ from withhold.console import counted
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.files import writing
-from withhold.methods import Classifier, Encoder, Method, Segmenter
+from withhold.methods import Classifier, Dense, Encoder, Method, Segmenter
 from withhold.needs import IGNORED
 from withhold.training import defaults
 
@@ -215,10 +215,11 @@ def build_method(
 def tell(cls: type[Method], streams: dict[str, Samples]) -> dict[str, Any]:
     """What the data tell the method, see `withhold.methods.registry.TOLD`, as a run's configuration keeps it.
 
-    The classes are those of the stream that it takes labels from, else of the one with masks, else of its first one.
+    The classes are those of the stream that it takes labels from, else of the one with masks or boxes, else of its
+    first one.
 
     Raises:
-        UsageError: the labels that it needs are missing, or a classifier's, or those of masks, are all the same.
+        UsageError: the labels or boxes that it needs are missing, or a classifier's or a mask's are all the same.
     """
     taught = [streams[name].labelled(f"the stream {name}") for name, need in cls.needs.items() if need.labelled]
     known = {samples.classes[number] for samples in taught for number in np.unique(np.asarray(samples.labels))}
@@ -227,14 +228,17 @@ def tell(cls: type[Method], streams: dict[str, Samples]) -> dict[str, Any]:
             f"All labels of {taught[0].source} are {known.pop()!r}, and {cls.name} learns to tell classes apart: give "
             "labels of two or more."
         )
-    masks = [streams[name].parts["mask"] for name, need in cls.needs.items() if "mask" in need.parts]
-    if issubclass(cls, Segmenter) and len(masks[0].classes) < 2:
+    parts = [streams[name].parts for name, need in cls.needs.items() if {"mask", "boxes"} & set(need.parts)]
+    shown = [part["mask" if "mask" in part else "boxes"] for part in parts]
+    if issubclass(cls, Dense) and not shown[0].classes:
+        raise UsageError(f"No image of {next(iter(streams.values())).source} has a box: draw some.")
+    if issubclass(cls, Segmenter) and len(shown[0].classes) < 2:
         raise UsageError(
-            f"The masks of {masks[0].source} have fewer than two classes beside {IGNORED}, which is ignored: number "
+            f"The masks of {shown[0].source} have fewer than two classes beside {IGNORED}, which is ignored: number "
             "the pixels' classes 0, 1, 2 ..., or name them in classes.txt."
         )
     columns = [streams[name].targets for name, need in cls.needs.items() if "targets" in need.parts]
     return {
-        "classes": list((taught or masks or list(streams.values()))[0].classes),
+        "classes": list((taught or shown or list(streams.values()))[0].classes),
         "targets": {n: target.classes and list(target.classes) for held in columns for n, target in held.items()},
     }

@@ -168,7 +168,7 @@ class Embedder:
         strict: bool = False,
         report: Callable[[dict[str, Any]], None] = lambda row: None,
     ) -> list[dict[str, Any]]:
-        """Measure the encoder on labelled data, or on videos with masks, beside an untrained one and raw items.
+        """Measure the encoder on data with labels, masks or boxes, beside an untrained one and raw items.
 
         A run that started from other weights than fresh ones also stands beside that "start".
 
@@ -182,14 +182,18 @@ class Embedder:
                 "linear", and before them "classifier" for a method that has learned to name classes, or "clustering"
                 for one that has found some itself; "columns" alone for one that has learned those of a table.
                 "tracking" takes a folder of sequences with masks, and nothing else; it is the default there, unless the
-                method itself has learned masks: then that is "segmentation".
+                method itself has learned masks: then that is "segmentation". Of one that has learned boxes it is
+                "detection".
             supervised: also train the untrained network on all labels, to compare.
             budget: images, counted with repeats, that this and "finetune" see at most; see `evaluation.evaluate`.
             report: told every row as soon as it is measured.
         """
         methods = self.methods()
+        says = {name for method in methods.values() for name in method.says()}
+        if protocols is None and "boxes" in says:
+            protocols = ("detection",)
         if protocols is None and data.has_masks(source):
-            protocols = ("segmentation" if any("mask" in one.says() for one in methods.values()) else "tracking",)
+            protocols = ("segmentation" if "mask" in says else "tracking",)
         if protocols is None and self.row in methods and "targets" in methods[self.row].says():
             protocols = ("columns",)
         answers = () if self.classifier is None else ("classifier" if self.classifier.taught else "clustering",)

@@ -1,4 +1,4 @@
-"""The items whose labels or masks a training was told: no accuracy is measured on them."""
+"""The items whose labels, masks or boxes a training was told: no accuracy is measured on them."""
 
 import csv
 import logging
@@ -24,7 +24,7 @@ Told = list[dict[str, Any]]
 
 
 def find_told(needs: Mapping[str, Need], streams: Mapping[str, Samples], kind: str, earlier: Path | None) -> Told:
-    """The items whose labels or masks a method is told, or was told in the `earlier` run that it goes on from.
+    """The items whose labels, masks or boxes a method is told, or was told in the `earlier` run that it goes on from.
 
     Args:
         kind: of data of the encoder, which what tells items from others is of.
@@ -72,12 +72,13 @@ def without_told(folder: Path, kind: str, test: Samples) -> Samples:
     Raises:
         UsageError: no other item has one.
     """
-    taught = bool(test.targets) or "mask" in test.parts
+    what = next((sort for part, sort in (("mask", "masks"), ("boxes", "boxes")) if part in test.parts), "labels")
+    taught = bool(test.targets) or what != "labels"
     if test.labels is None and not taught:
         return test
     others = np.flatnonzero(~are_told(folder, kind, test))
     has = np.ones(len(test), dtype=bool) if taught else np.asarray(test.labels) >= 0
-    known, left, what = int(has.sum()), int(has[others].sum()), "masks" if "mask" in test.parts else "labels"
+    known, left = int(has.sum()), int(has[others].sum())
     if left < known:
         log.info("%s not measured on: the training was told their %s", counted(known - left, "item"), what)
     if known and not left:

@@ -8,10 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from withhold.needs import VISIBLE
 from withhold.views.random import where
-
-VISIBLE = 1 / 4
-"""The least share of a box's area that a view must show; below it the box is missing."""
 
 
 def follow_masks(masks: Tensor, crops: Sequence[Tensor], mirrored: Tensor, size: tuple[int, int]) -> Tensor:
@@ -25,14 +23,14 @@ def follow_masks(masks: Tensor, crops: Sequence[Tensor], mirrored: Tensor, size:
 
 
 def follow_boxes(boxes: Tensor, crops: Sequence[Tensor], mirrored: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes [n, ..., 4] -> clipped to the view; NaN where it shows less than `VISIBLE` of the box's area."""
+    """Boxes [n, ..., 4 or more] -> clipped to the view; NaN where it shows less than `VISIBLE` of the box's area."""
     top, left, tall, wide = (number.view(-1, *[1] * (boxes.ndim - 1)) for number in crops)
-    corners = boxes.unflatten(-1, (2, 2))
+    corners = boxes[..., :4].unflatten(-1, (2, 2))
     shown = corners.clamp(torch.stack([left, top], -1), torch.stack([left + wide, top + tall], -1))
-    share = shown.diff(dim=-2).prod(-1) / corners.diff(dim=-2).prod(-1)
+    share = (shown.diff(dim=-2).prod(-1) / corners.diff(dim=-2).prod(-1))[..., 0]
     moved = follow_points(shown, crops, mirrored, size)
-    ordered = torch.cat([moved.amin(-2), moved.amax(-2)], -1)  # a mirror image swaps left and right
-    return ordered.where(share >= VISIBLE, torch.nan)
+    ordered = torch.cat([moved.amin(-2), moved.amax(-2), boxes[..., 4:]], -1)  # a mirror image swaps left and right
+    return ordered.where((share >= VISIBLE)[..., None], torch.nan)
 
 
 def follow_points(points: Tensor, crops: Sequence[Tensor], mirrored: Tensor, size: tuple[int, int]) -> Tensor:

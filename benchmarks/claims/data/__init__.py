@@ -3,7 +3,7 @@
 Each takes a `Place`. Data sets lie below its root, in the folders that the functions name.
 """
 
-from claims.data.domain import camvid, domains, other_domain, printed_digits, streets, two_hands, weather
+from claims.data.domain import bccd, camvid, domains, other_domain, printed_digits, streets, two_hands, weather
 from claims.data.image import (
     cifar10,
     columns,
@@ -25,6 +25,7 @@ __all__ = [
     "Place",
     "Split",
     "ag_news",
+    "bccd",
     "camvid",
     "cifar10",
     "columns",

@@ -19,9 +19,12 @@ def moving_mnist(at: Place) -> Split:
     return Split((made[0],), made[0], made[1], {"flip": 0.0}, (made[1],))
 
 
-def videos(at: Place, name: str) -> Split:
-    """Fights in fight-surv, split by where they were filmed; words in miracl-lips, split by who says them."""
-    settings = {"size": 48, "frames": {"fight-surv": 16, "miracl-lips": 12}[name], "fps": 15.0}
+def videos(at: Place, name: str, frames: int = 0) -> Split:
+    """Fights in fight-surv, split by where they were filmed; words in miracl-lips, split by who says them.
+
+    Clips have so many `frames`, or as many as suit the data.
+    """
+    settings = {"size": 48, "frames": frames or {"fight-surv": 16, "miracl-lips": 12}[name], "fps": 15.0}
     samples = data.load(at.root / name, "video", **settings)
     speakers = [Path(path).name.split("_")[0] for path in samples.names]
     groups = _places(samples) if name == "fight-surv" else np.unique(speakers, return_inverse=True)[1]

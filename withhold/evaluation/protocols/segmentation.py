@@ -1,6 +1,5 @@
 """Segmentation: the class of every pixel, by a head that learns from masks over a network's maps."""
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -9,9 +8,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from withhold import nets
-from withhold.data import Feeder, Samples
+from withhold.data import Samples
 from withhold.errors import UsageError
-from withhold.evaluation.supervised import teach
+from withhold.evaluation.supervised import over_maps
 from withhold.evaluation.task import Task
 from withhold.methods.transfer.segmentation import Segmentation
 from withhold.needs import IGNORED, parse
@@ -33,22 +32,12 @@ def measure(task: Task) -> list[dict]:
     if task.encoder is None:
         found = {"majority": majority(task.train, task.test), "colour": by_colour(task.train, task.test)}
         return [{"encoder": name, **row} for name, said in found.items() for row in rows(said, truth, classes)]
-    if task.encoder.kind != "image":
-        raise UsageError(
-            f"segmentation needs maps of images, and {type(task.encoder).__name__} gives none: take a run of a method "
-            "of images."
-        )
+    learner = over_maps(task, Segmentation, parse(TAKES), classes)
     result = []
     own = task.said("mask", task.test) if task.row == "trained" else None
     if own is not None:
         names: Any = task.method.classes  # type: ignore[union-attr]
         result += [{**row, "by": "masks"} for row in rows(own.byte().numpy(), masks_of(task.test, names), names)]
-    feeder = Feeder({"images": task.train}, {"images": parse(TAKES)}, min(Segmentation.batch_size, len(task.train)),
-                    task.seed, device=task.device)  # fmt: skip
-    learner = teach(
-        lambda: Segmentation(copy.deepcopy(task.encoder), classes, freeze="all", flip=task.flip),
-        feeder, task.budget, task.device,
-    )  # fmt: skip
     said = nets.rows(learner, learner.says()["mask"], task.test, task.device)
     return result + [{**row, "by": "maps"} for row in rows(said.byte().numpy(), truth, classes)]
 

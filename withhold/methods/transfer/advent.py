@@ -77,7 +77,8 @@ class Advent(Segmenter):
 
     def withhold(self, source, target):
         """Views of both domains, the source's first, float [n + m, c, size, size]; the source's masks."""
-        seen, masks = self.view(*source)
+        images, masks = source
+        seen, masks = self.view(images, masks=masks)
         return torch.cat([seen, self.view(target)]), masks
 
     def predict(self, seen):

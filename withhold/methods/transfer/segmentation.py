@@ -31,7 +31,8 @@ class Segmentation(Freezing, Segmenter):
 
     def withhold(self, images):
         """Images uint8 [n, c, h, w] and masks [n, h, w] -> views of the encoder's size; of the masks the same ones."""
-        return self.view(*images)
+        items, masks = images
+        return self.view(items, masks=masks)
 
     def predict(self, seen):
         """Scores of the classes [n, k, h, w]."""

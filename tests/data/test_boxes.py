@@ -1,0 +1,199 @@
+"""Boxes as people have them: a VOC folder, a COCO file, YOLO's text files, a table's column."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from withhold import data
+from withhold.errors import UsageError, WithholdError
+
+THING = (
+    "<object><name>{}</name><difficult>{}</difficult>"
+    "<bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object>"
+)
+BOXES = {"a": [("cat", 0, 8, 16, 40, 48), ("dog", 1, 0, 0, 32, 32)], "b": [("cat", 0, 16, 16, 64, 64)], "c": []}
+"""Of three images of 64 pixels; the third one is known to show nothing."""
+CLASSES = ("cat", "dog")
+
+
+def picture(path, width=64, height=64):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(
+        np.random.default_rng(list(path.name.encode())).integers(0, 255, (height, width, 3), np.uint8)
+    ).save(path)
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def voc(folder, boxes=BOXES, **extents):
+    for stem, things in boxes.items():
+        picture(folder / "JPEGImages" / f"{stem}.jpg", *extents.get(stem, ()))
+        write(
+            folder / "Annotations" / f"{stem}.xml",
+            "<annotation>" + "".join(THING.format(*thing) for thing in things) + "</annotation>",
+        )
+    return folder
+
+
+def yolo(folder):
+    for stem, things in BOXES.items():
+        picture(folder / "images" / f"{stem}.jpg")
+        lines = []
+        for name, _, left, top, right, bottom in things:
+            shares = np.array([left + right, top + bottom, 2 * (right - left), 2 * (bottom - top)]) / 128
+            lines.append(f"{CLASSES.index(name)} {' '.join(map(str, shares))}\n")
+        write(folder / "labels" / f"{stem}.txt", "".join(lines))
+    write(folder / "classes.txt", "cat\ndog\n")
+    return folder
+
+
+def coco(folder, part="train", **changes):
+    content = {
+        "images": [{"id": 7 + k, "file_name": f"{stem}.jpg"} for k, stem in enumerate(BOXES)],
+        "categories": [{"id": 18, "name": "dog"}, {"id": 17, "name": "cat"}],
+        "annotations": [
+            {
+                "image_id": 7 + k, "category_id": 17 + CLASSES.index(name), "iscrowd": ignored,
+                "bbox": [left, top, right - left, bottom - top],
+            }
+            for k, things in enumerate(BOXES.values()) for name, ignored, left, top, right, bottom in things
+        ],
+    }  # fmt: skip
+    for stem in BOXES:
+        picture(folder / f"{part}2017" / f"{stem}.jpg")
+    return write(folder / "annotations" / f"instances_{part}2017.json", json.dumps(content | changes, indent=1))
+
+
+def manifest(folder):
+    rows = []
+    for stem, things in BOXES.items():
+        picture(folder / f"{stem}.jpg")
+        rows.append({"path": f"{stem}.jpg", "boxes": [[*box, name, ignored] for name, ignored, *box in things]})
+    return write(folder / "t.jsonl", "\n".join(map(json.dumps, rows)))
+
+
+def load(source, **options):
+    return data.load(source, size=32, channels=3, parts=("boxes",), **options)
+
+
+@pytest.mark.parametrize(("make", "ignored"), [(voc, 1), (yolo, 0), (coco, 2), (manifest, 1)])
+def test_every_form_gives_the_same_boxes(tmp_path, make, ignored):
+    samples = load(make(tmp_path))
+    boxes = samples.parts["boxes"]
+    assert boxes.classes == CLASSES
+    assert [name.rpartition("/")[2][0] for name in samples.names] == ["a", "b", "c"]
+    np.testing.assert_allclose(
+        boxes.values,
+        [
+            [[4, 8, 20, 24, 0, 0], [0, 0, 16, 16, 1, ignored]],
+            [[8, 8, 32, 32, 0, 0], [np.nan] * 6],
+            [[np.nan] * 6, [np.nan] * 6],
+        ],
+    )
+    assert samples.skipped == []
+
+
+def test_what_the_square_hardly_shows_is_difficult_and_what_it_does_not_show_is_gone(tmp_path):
+    things = [("cat", 0, 10, 0, 50, 64), ("cat", 0, 10, 0, 36, 64), ("cat", 0, 0, 0, 32, 64)]
+    boxes = load(voc(tmp_path, {"a": things}, a=(128, 64))).parts["boxes"].values[0]
+    assert boxes.tolist() == [[0, 0, 9, 32, 0, 0], [0, 0, 2, 32, 0, 1]]
+
+
+def test_parts_of_voc_and_coco_share_their_classes(tmp_path):
+    voc(tmp_path / "voc")
+    lists = {"train": "a\n", "val": "b\n", "trainval": "a\nb\n", "test": "c\n"}
+    for name, text in lists.items():
+        write(tmp_path / "voc" / "ImageSets" / "Main" / f"{name}.txt", text)
+    assert load(f"{tmp_path / 'voc'}::train").names == ["a.jpg", "b.jpg"]
+    test = load(f"{tmp_path / 'voc'}::test")
+    assert (test.names, test.parts["boxes"].classes) == (["c.jpg"], CLASSES)
+    for part in ("train", "val"):
+        coco(tmp_path / "coco", part)
+    assert set(data.splits(tmp_path / "coco")) == {"train", "test"}
+    assert load(tmp_path / "coco").parts["boxes"].classes == CLASSES
+
+
+def test_yolo_without_names_has_its_numbers(tmp_path):
+    (yolo(tmp_path) / "classes.txt").unlink()
+    assert load(tmp_path).parts["boxes"].classes == ("0", "1")
+    write(tmp_path / "labels" / "classes.txt", "cat\ndog\nhorse\n")
+    assert load(tmp_path).parts["boxes"].classes == ("cat", "dog", "horse")
+
+
+def test_boxes_that_cannot_be_are_left_out_and_named(tmp_path, caplog):
+    things = [("cat", 0, 5, 5, 5, 9), ("cat", 0, 70, 5, 90, 9), ("cat", 0, 40, 40, 80, 60), ("dog", 0, 1, 1, 9, 9)]
+    samples = load(voc(tmp_path, BOXES | {"a": things}))
+    assert samples.parts["boxes"].values[0, :, :4].tolist() == [[20, 20, 32, 30], [0.5, 0.5, 4.5, 4.5]]
+    assert samples.skipped == [
+        ("a.jpg", "a box of no area: [5.0, 5.0, 5.0, 9.0]"),
+        ("a.jpg", "a box outside of its 64 x 64 pixels: [70.0, 5.0, 90.0, 9.0]"),
+    ]
+    assert "boxes that are left out: 2, such as in a.jpg" in caplog.text
+    assert "1 boxes reach beyond their images, and are cut off there" in caplog.text
+
+
+def test_an_image_without_annotation_is_left_out_and_an_annotation_without_image_is_said(tmp_path, caplog):
+    (voc(tmp_path) / "Annotations" / "b.xml").rename(tmp_path / "Annotations" / "z.xml")
+    samples = load(tmp_path)
+    assert samples.names == ["a.jpg", "c.jpg"]
+    assert ("b.jpg", "it has no annotation") in samples.skipped
+    assert "1 left out, such as b.jpg (it has no annotation)" in caplog.text
+    assert "boxes of no image, such as Annotations/z.xml" in caplog.text
+    with pytest.raises(WithholdError, match=r"b\.jpg in .* has no annotation: give it one, or leave it out"):
+        load(tmp_path, strict=True)
+    table = write(tmp_path / "t.csv", 'path,boxes\nJPEGImages/a.jpg,"[[0, 0, 9, 9]]"\nJPEGImages/c.jpg,\n')
+    samples = load(table)
+    assert (samples.names, samples.parts["boxes"].classes) == (["JPEGImages/a.jpg"], ("object",))
+
+
+def test_a_class_of_no_box_is_said(tmp_path, caplog):
+    path = coco(tmp_path, categories=[{"id": k, "name": n} for k, n in ((17, "cat"), (18, "dog"), (19, "cow"))])
+    assert load(path).parts["boxes"].classes == ("cat", "dog", "cow")
+    assert "no image has a box of cow" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"annotations": [{"image_id": 3}]}, "annotation 0 is of the image 3, which it does not list"),
+        (
+            {"annotations": [{"image_id": 7, "category_id": 3}]},
+            "annotation 0 has the category 3, which it does not name",
+        ),
+        ({"annotations": [{"image_id": 7, "category_id": 17}]}, "but something has no 'bbox'"),
+    ],
+)
+def test_a_coco_file_that_does_not_fit_together_is_named(tmp_path, changes, said):
+    with pytest.raises(WithholdError, match=f"instances_train2017.json cannot be read as json: .*{said}"):
+        load(coco(tmp_path, **changes))
+
+
+def test_malformed_annotations_are_named(tmp_path):
+    path = coco(tmp_path / "coco")
+    write(path, path.read_text().replace('"file_name": "b', '"file_name" "b'))
+    with pytest.raises(WithholdError, match=r"cannot be read as json: Expecting ':' delimiter: line 9"):
+        load(path)
+    write(voc(tmp_path / "voc") / "Annotations" / "b.xml", "<annotation>\n<object>")
+    with pytest.raises(WithholdError, match=r"b\.xml cannot be read as boxes: no element found: line 2"):
+        load(tmp_path / "voc")
+    write(tmp_path / "voc" / "Annotations" / "b.xml", "<annotation><object/></annotation>")
+    with pytest.raises(WithholdError, match="object 1 has no xmin, ymin, xmax, ymax in a bndbox"):
+        load(tmp_path / "voc")
+    write(yolo(tmp_path / "yolo") / "labels" / "b.txt", "0 0.5 0.5 0.1 0.1\n1 0.5\n")
+    with pytest.raises(WithholdError, match=r"b\.txt cannot be read as boxes: line 2 is no class with x, y, width"):
+        load(tmp_path / "yolo")
+    write(tmp_path / "yolo" / "labels" / "b.txt", "2 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(WithholdError, match=r"line 1 has the class 2, and classes\.txt names 2, from 0"):
+        load(tmp_path / "yolo")
+
+
+def test_a_source_without_boxes_says_how_to_give_some(tmp_path):
+    picture(tmp_path / "a.jpg")
+    with pytest.raises(UsageError, match="has no boxes: give a folder of VOC, COCO or YOLO"):
+        load(tmp_path)

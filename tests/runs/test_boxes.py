@@ -1,0 +1,56 @@
+"""Runs of methods that learn boxes: what they say, and what they are measured on."""
+
+import csv
+
+import pytest
+from PIL import Image
+
+import withhold
+from tests.data.test_boxes import voc, write
+from withhold import answers
+from withhold.errors import UsageError
+
+
+@pytest.fixture
+def things(tmp_path):
+    """Sixteen images of 40 x 32 pixels with two boxes each; twelve to learn from and four others."""
+    boxes = {f"{i:02d}": [("cat", 0, 1 + i, 2, 15 + i, 20), ("dog", 0, 6, 9, 20, 30)] for i in range(16)}
+    folder = voc(tmp_path / "things", boxes, **dict.fromkeys(boxes, (40, 32)))
+    for part, stems in (("train", [*boxes][4:]), ("test", [*boxes][:4])):
+        write(folder / "ImageSets" / "Main" / f"{part}.txt", "\n".join(stems))
+    return folder
+
+
+@pytest.fixture
+def run(things, tmp_path):
+    return withhold.train("detection", things, encoder="convnet", epochs=2, out=tmp_path / "run")
+
+
+def test_boxes_that_were_told_are_not_measured_on(run, things):
+    assert run.config["classes"] == ["cat", "dog"]
+    rows = run.evaluate(things, budget=24)
+    assert {row["n_test"] for row in rows} == {4}
+    assert {row["protocol"] for row in rows} == {"detection"}
+    assert {row["encoder"] for row in rows} == {"trained", "untrained", "places"}
+    with pytest.raises(UsageError, match=r"was told the boxes of all items .*: give boxes of others"):
+        run.evaluate(f"{things}::train", protocols=("detection",), budget=24)
+
+
+def test_apply_writes_one_table_of_boxes_and_an_overlay_of_each_whole_image(run, things, tmp_path):
+    run.method.head.layers[-1].bias.data[:2] = 3.0  # which it has not learned to be sure of
+    written = answers.apply(run, things / "JPEGImages", tmp_path / "out")
+    assert [path.name for path in written[:2]] + [written[-1].name] == ["00-overlay.png", "01-overlay.png", "boxes.csv"]
+    with (tmp_path / "out" / "boxes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["path", "name", "score", "left", "top", "right", "bottom"]
+    assert {row["name"] for row in rows} <= {"cat", "dog"} and {row["path"] for row in rows} >= {"00.jpg", "15.jpg"}
+    assert all(0 <= float(row["left"]) <= float(row["right"]) <= 40 for row in rows)
+    with Image.open(tmp_path / "out" / "00-overlay.png") as overlay:
+        assert overlay.size == (40, 32)
+
+
+def test_images_that_show_nothing_alone_are_refused(things, tmp_path):
+    for path in (things / "Annotations").iterdir():
+        write(path, "<annotation/>")
+    with pytest.raises(UsageError, match=r"No image of .*things has a box: draw some"):
+        withhold.train("detection", things, encoder="convnet", epochs=1, out=tmp_path / "other")

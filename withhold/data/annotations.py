@@ -1,0 +1,121 @@
+"""Boxes as people have them: in VOC's XML, in YOLO's text, in COCO's JSON, or as a list in a table's cell."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from withhold.errors import WithholdError
+from withhold.needs import CROWD, DIFFICULT
+
+ENDINGS = (".xml", ".txt")
+"""Of the files that hold the boxes of one image."""
+SIDES = ("xmin", "ymin", "xmax", "ymax")
+NAMELESS = "object"
+"""What the class of boxes is called that have none."""
+
+
+@dataclass(frozen=True)
+class Marked:
+    """The boxes of one image: corners float64 [m, 4], the names of their classes, and whether each is ignored, [m].
+
+    Left, top, right and bottom are in pixels of the file, or shares of its width and height.
+    """
+
+    corners: np.ndarray
+    names: list[str]
+    ignored: list[int]
+    shares: bool = False
+
+
+class Annotated(dict):
+    """The columns of a COCO file, a row an image, and the names of its categories."""
+
+    classes: tuple[str, ...] = ()
+
+
+def read(value: Any, root: str, classes: Sequence[str]) -> Marked:
+    """The boxes that a cell holds: a file's path, relative to `root`, or a list, which may be JSON.
+
+    Each row of a list is left, top, right, bottom, and if there are any the name of a class, and what makes it ignored.
+
+    Args:
+        classes: what YOLO's numbers are called; nothing where nobody says.
+
+    Raises:
+        WithholdError: it holds something else; what and where is said.
+    """
+    if isinstance(value, str) and value.lower().endswith(ENDINGS):
+        path = Path(root, value)
+        try:
+            return _voc(path) if path.suffix.lower() == ".xml" else _yolo(path, classes)
+        except (OSError, ValueError, ElementTree.ParseError) as error:
+            raise WithholdError(f"{path} cannot be read as boxes: {error}.") from error
+    try:
+        return _marked(json.loads(value) if isinstance(value, str) else value)
+    except (ValueError, TypeError) as error:
+        raise WithholdError(
+            f"{value!r} is no list of boxes: give each one as [left, top, right, bottom], or with its class behind."
+        ) from error
+
+
+def coco(content: dict[str, Any]) -> Annotated:
+    """The columns file_name and boxes of what a COCO file holds. Raises: ValueError, with the reason."""
+    try:
+        names = {one["id"]: str(one["name"]) for one in sorted(content["categories"], key=lambda one: one["id"])}
+        paths = {image["id"]: str(image["file_name"]) for image in content["images"]}
+        boxes: dict[Any, list[list[Any]]] = {image: [] for image in paths}
+        for number, one in enumerate(content["annotations"]):
+            if one["image_id"] not in boxes:
+                raise ValueError(f"annotation {number} is of the image {one['image_id']}, which it does not list")
+            if one["category_id"] not in names:
+                raise ValueError(f"annotation {number} has the category {one['category_id']}, which it does not name")
+            x, y, w, h = one["bbox"]
+            boxes[one["image_id"]].append(
+                [x, y, x + w, y + h, names[one["category_id"]], CROWD * bool(one.get("iscrowd"))]
+            )
+    except (KeyError, TypeError) as error:
+        missing = f"something has no {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"it has images and annotations, as COCO's files have, but {missing}") from error
+    found = Annotated(file_name=list(paths.values()), boxes=list(boxes.values()))
+    found.classes = tuple(names.values())
+    return found
+
+
+def _marked(rows: Iterable[Sequence[Any]], shares: bool = False) -> Marked:
+    full = [[*row, *(NAMELESS, 0)[len(row) - 4 :]] for row in rows]
+    if any(len(row) != 6 for row in full):
+        raise ValueError("a box has four numbers, and may have a class and what makes it ignored")
+    corners = np.array([row[:4] for row in full], dtype=np.float64).reshape(-1, 4)
+    return Marked(corners, [str(row[4]) for row in full], [int(row[5]) for row in full], shares)
+
+
+def _voc(path: Path) -> Marked:
+    rows = []
+    for number, thing in enumerate(ElementTree.parse(path).getroot().findall("object"), 1):
+        try:
+            corners = [float(thing.findtext(f"bndbox/{side}", "")) for side in SIDES]
+        except ValueError as error:
+            raise ValueError(f"object {number} has no {', '.join(SIDES)} in a bndbox") from error
+        difficult = DIFFICULT * (thing.findtext("difficult", "").strip() == "1")
+        rows.append([*corners, thing.findtext("name", "").strip() or NAMELESS, difficult])
+    return _marked(rows)
+
+
+def _yolo(path: Path, classes: Sequence[str]) -> Marked:
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            label, x, y, w, h = map(float, line.split())
+        except ValueError as error:
+            raise ValueError(f"line {number} is no class with x, y, width and height, but {line!r}") from error
+        if classes and not 0 <= label < len(classes):
+            raise ValueError(f"line {number} has the class {label:g}, and classes.txt names {len(classes)}, from 0")
+        rows.append([x - w / 2, y - h / 2, x + w / 2, y + h / 2, classes[int(label)] if classes else f"{label:g}"])
+    return _marked(rows, shares=True)

@@ -1,0 +1,87 @@
+"""What belongs to images and lies in a folder of its own: masks and boxes, one file an image, or COCO's for all."""
+
+import os
+import posixpath
+import zlib
+from pathlib import Path
+
+from withhold.data import annotations, manifests
+from withhold.data.arranging import Tables, parts, walk
+from withhold.data.images import Images
+from withhold.data.tables import Files, Frames
+from withhold.errors import UsageError, WithholdError
+
+BESIDE = {
+    "mask": ((("images", "masks"), ("JPEGImages", "Annotations")), Images.endings),
+    "boxes": ((("JPEGImages", "Annotations"), ("images", "annotations"), ("images", "labels")), annotations.ENDINGS),
+}
+"""What the folders of images, or of frames, and of what belongs to them are called, and how its files end: plainly, and
+as DAVIS has masks; and boxes as Pascal VOC, labelImg and YOLO have them."""
+
+
+def beside(root: Path) -> dict[str, tuple[Path, Path]]:
+    """By the part that they hold: the folder of images or frames, and the one of what belongs to these beside it."""
+    found: dict[str, tuple[Path, Path]] = {}
+    for part, (names, endings) in BESIDE.items():
+        for images, others in ((root / first, root / second) for first, second in names):
+            if part not in found and images.is_dir() and others.is_dir() and any(walk(others, endings)):
+                found[part] = images, others
+    return found
+
+
+def part_classes(folder: Path) -> tuple[str, ...]:
+    """What the numbers in masks or boxes are called, a line each from 0, as classes.txt says; () without that file."""
+    path = folder / "classes.txt"
+    if not path.is_file():
+        return ()
+    try:
+        names = tuple(filter(None, map(str.strip, manifests.text_of(path.read_bytes()).splitlines())))
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise WithholdError(f"{path} cannot be read: {error}.") from error
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise UsageError(f"{path} names the class {twice!r} twice: give each number a name of its own.")
+    return names
+
+
+def attach(column: str, found: Tables, images: Path, folder: Path) -> None:
+    """Let the files of a folder be a column of the tables of `images`, by their stems; those of no image are said."""
+    files = {posixpath.splitext(name)[0]: name for name in walk(folder, BESIDE[column][1])}
+    usual = posixpath.splitext(next(iter(files.values())))[1]
+    for part in found.values():
+        if isinstance(part, Files):
+            inside, there = os.path.relpath(part.root, images), os.path.relpath(folder, part.root)
+            stems = [posixpath.normpath(f"{inside}/{posixpath.splitext(name)[0]}") for name in part.names()]
+            part.beside = {**part.beside, column: [f"{there}/{files.get(stem, stem + usual)}" for stem in stems]}
+    stray = sorted({*files} - {posixpath.splitext(name)[0] for name in walk(images, Images.endings)} - {"classes"})
+    if stray and isinstance(first := next(iter(found.values())), Files) and not isinstance(first, Frames):
+        sort = "masks" if column == "mask" else column
+        reason = f"{sort} of no image, such as {folder.name}/{files[stray[0]]}"
+        first.ignored = [*first.ignored, *((files[stem], reason) for stem in stray)]
+
+
+def in_lists(folder: Path, found: Tables) -> Tables:
+    """Images in the parts that Pascal VOC's lists of stems put them into; as they are where there are no such lists."""
+    if not folder.is_dir() or len(found) > 1 or not isinstance(whole := found[""], Files):
+        return found
+    lists = {file.stem: file for file in sorted(folder.glob("*.txt"))}
+    if "test" in lists and "trainval" in lists:
+        lists = {"train": lists["trainval"], "test": lists["test"]}
+    rows = {posixpath.splitext(name)[0]: name for name in whole.names()}
+    stems = {part: file.read_text(encoding="utf-8").split() for part, file in parts(lists).items()}
+    apart = {part: [rows[stem] for stem in named if stem in rows] for part, named in stems.items()}
+    return {part: Files(whole.root, names) for part, names in apart.items() if names} or found
+
+
+def coco_files(folder: Path) -> dict[str, Path]:
+    """COCO's files in a folder by their parts, as instances_train2017.json; of other sorts those of instances."""
+    files = sorted(folder.glob("instances*.json")) or sorted(folder.glob("*.json"))
+    named = {file.stem.rpartition("_")[2].rstrip("0123456789").lower(): file for file in files}
+    return parts(named) or ({"": files[0]} if len(files) == 1 else {})
+
+
+def pictures_of(path: Path, name: str) -> Path:
+    """The folder that the names in a COCO file are relative to: its own one, or as usual one near it."""
+    above, part = path.parent.parent, path.stem.rpartition("_")[2]
+    near = (path.parent / "images", above, above / "images", above / part, above / "images" / part)
+    return next((root for root in near if (root / name).is_file()), path.parent)

@@ -1,0 +1,123 @@
+"""Boxes that belong to images: from the annotations of a source to numbers in pixels of the decoded squares."""
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from withhold.data import annotations, images
+from withhold.data.annotations import Marked
+from withhold.data.kind import Table
+from withhold.data.manifests import find
+from withhold.data.opening import Part
+from withhold.data.samples import Samples, Target
+from withhold.data.tables import Succession, located
+from withhold.errors import UsageError, WithholdError
+from withhold.needs import DIFFICULT, VISIBLE
+
+log = logging.getLogger("withhold")
+
+COLUMN = ("boxes",)
+ROUNDING = 1
+"""Pixels by which a box may be larger than its image."""
+
+
+def read_boxes(part: Part) -> tuple[list[Marked | None], tuple[str, ...]]:
+    """What is marked in each item, None where nobody has looked, and the names of all classes.
+
+    An empty list, an XML file without objects and an empty text file say that nothing is there, which is learned too.
+    An empty cell and a missing file say nothing. All splits decide together what number a class has.
+
+    Raises:
+        UsageError: the source has no boxes.
+        WithholdError: an annotation cannot be read.
+    """
+    if find(COLUMN, part.table.columns) is None:
+        raise UsageError(
+            f"{part.name} has no boxes: give a folder of VOC, COCO or YOLO, COCO's file itself, or a column boxes."
+        )
+    splits = {split: _read(table) for split, table in part.tables.items() if find(COLUMN, table.columns)}
+    named = dict.fromkeys(name for table in _flat(part.tables.values()) for name in table.part_classes)
+    used = [name for found in splits.values() for one in found if one for name in one.names]
+    classes = tuple(named) or tuple(sorted({*used}, key=lambda name: (int(name) if name.isdigit() else -1, name)))
+    if missing := [name for name in named if name not in used]:
+        log.warning("%s: no image has a box of %s", part.name, ", ".join(missing))
+    return splits[part.split], classes
+
+
+def left_out(part: Part, marked: Sequence[Marked | None], strict: bool) -> list[tuple[str, str]]:
+    """The name of each item without an annotation, and the reason. Raises: WithholdError, `strict` and there is one."""
+    names = part.table.names()
+    found = [(names[row], "it has no annotation") for row, one in enumerate(marked) if one is None]
+    if found and strict:
+        raise WithholdError(f"{found[0][0]} in {part.name} has no annotation: give it one, or leave it out.")
+    if found:
+        log.warning("%s: %s left out, such as %s (%s)", part.name, len(found), *found[0])
+    return found
+
+
+def give_boxes(samples: Samples, part: Part, marked: Sequence[Marked | None], classes: tuple[str, ...]) -> None:
+    """Let boxes belong to the images of the same rows, float32 [n, m, 6], NaN where there are fewer; see `needs.PARTS`.
+
+    What is cropped away of a box is cut off; one of which less than `VISIBLE` is left is difficult. A box of no area,
+    or outside of its image, is left out; that is listed, and said.
+    """
+    held, lost, cut = [], [], 0
+    rows, size = samples.sources.tolist(), samples.shape[0]
+    for name, row, extent in zip(samples.names, rows, images.extents(part.table, rows, size), strict=True):
+        one, (width, height) = marked[row], extent
+        assert one is not None, "what has no annotation was left out"
+        corners = one.corners * ([width, height] * 2 if one.shares else 1)
+        numbers = np.array([[classes.index(cls), flag] for cls, flag in zip(one.names, one.ignored, strict=True)])
+        inside = np.clip(corners, 0, [width, height] * 2)
+        flat, gone = (~(box[:, 2:] > box[:, :2]).all(1) for box in (corners, inside))
+        lost += [(name, f"a box of no area: {box.tolist()}") for box in corners[flat]]
+        lost += [
+            (name, f"a box outside of its {width} x {height} pixels: {box.tolist()}") for box in corners[gone & ~flat]
+        ]
+        cut += int((np.abs(inside - corners) > ROUNDING)[~gone].any(1).sum())
+        held.append(_in_square(inside[~gone], numbers.reshape(-1, 2)[~gone], extent, size))
+    if lost:
+        log.warning("%s: boxes that are left out: %s, such as in %s, %s", part.name, len(lost), *lost[0])
+        samples.skipped += lost
+    if cut:
+        log.warning("%s: %s boxes reach beyond their images, and are cut off there", part.name, f"{cut:,}")
+    boxes = np.full((len(held), max(map(len, held), default=0), 6), np.nan, dtype=np.float32)
+    for row, found in enumerate(held):
+        boxes[row, : len(found)] = found
+    samples.give("boxes", Target(boxes, classes))
+
+
+def _in_square(corners: np.ndarray, numbers: np.ndarray, extent: tuple[int, int], size: int) -> np.ndarray:
+    """Corners in pixels of a file, and two numbers of each box -> both of those that its square of `size` shows."""
+    placed = images.in_square(corners, extent, size)
+    shown = np.clip(placed, 0, size)
+    share = _areas(shown) / np.maximum(_areas(placed), 1e-9)
+    hardly = (share < VISIBLE) & (numbers[:, 1] == 0)
+    numbers = np.stack([numbers[:, 0], np.where(hardly, DIFFICULT, numbers[:, 1])], axis=1)
+    return np.concatenate([shown, numbers], axis=1)[share > 0]
+
+
+def _areas(corners: np.ndarray) -> np.ndarray:
+    return (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
+
+
+def _flat(tables: Iterable[Table]) -> list[Table]:
+    return [one for table in tables for one in (table.tables.values() if isinstance(table, Succession) else [table])]
+
+
+def _read(table: Table) -> list[Marked | None]:
+    if isinstance(table, Succession):
+        return [one for part in table.tables.values() for one in _read(part)]
+    root = getattr(table, "root", "")
+    return [_one(value, root, table.part_classes) for value in table.column(COLUMN[0])]
+
+
+def _one(value: Any, root: str, classes: tuple[str, ...]) -> Marked | None:
+    if isinstance(value, str):
+        value = located(root, value)
+        if not value or (value.lower().endswith(annotations.ENDINGS) and not os.path.isfile(os.path.join(root, value))):
+            return None
+    return None if value is None else annotations.read(value, root, classes)

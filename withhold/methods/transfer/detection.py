@@ -1,0 +1,156 @@
+"""Detection: a box around each thing and its class, going on from what an encoder has learned."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from withhold import losses, nets, views
+from withhold.methods import Dense, Freezing, ImageEncoder, Probability, Stages, method
+from withhold.methods.answers import Boxes, Image
+from withhold.pictures import framed
+
+MOST = 100
+"""Boxes that are said of an image, as many as COCO measures."""
+SURE = 0.3
+"""The score of a box that is shown to a person, at least."""
+RARE = -2.19
+"""The score that the head begins with everywhere: a tenth of the cells is a middle."""
+SPREAD = 0.54 / 6
+"""The deviation of the heat around a middle, as a share of the box's width and height."""
+CORNERS = 5.0
+"""What the boxes' corners count beside the heat."""
+SAME = 0.5
+"""The IoU of two boxes of a class that overlapping squares show, from which they are taken for one."""
+
+
+@method(
+    paper="Zhou, Wang & Krahenbuhl, 2019 (CenterNet); Liu et al., AAAI 2020 (TTFNet)",
+    needs={"images": "image + boxes"},
+    family="supervised",
+)
+class Detection(Freezing, Dense):
+    """Withholds the boxes; predicts where the middles of things are, and how far their sides, in a light view.
+
+    A head over the maps of several stages gives every cell of the finest one the heat of each class, which is 1 where
+    the middle of a thing lies, and falls off around it; and the distances from the cell to the four sides. A peak of
+    heat is a thing: there are no anchors. With all stages frozen, the head's boxes measure the maps. Learning rates by
+    stage are options of the training: `--encoder-lr` and `--layer-decay`.
+
+    Difficult boxes and those around crowds teach nothing, nor is anything said within them wrong.
+
+    Args:
+        freeze: how many of the encoder's stages stay as they are, counted from the input; "all", or "none". Their batch
+            normalisation keeps its statistics too.
+        flip: probability that a view is a mirror image; 0 for what has a left and a right.
+    """
+
+    def __init__(self, encoder: ImageEncoder, classes: Sequence[str], freeze: Stages = None, flip: Probability = 0.5):
+        super().__init__(encoder, classes, flip, len(classes) + 4)
+        last: Any = self.head.layers[-1]
+        last.bias.data[: len(classes)] = RARE
+        self.freeze(freeze)
+
+    def withhold(self, images):
+        """Images uint8 [n, c, h, w] and boxes [n, m, 6] -> views of the encoder's size, and the boxes in these."""
+        items, boxes = images
+        return self.view(items, boxes=boxes)
+
+    def predict(self, seen):
+        """Of each cell the scores of the classes [n, k, h, w], and logarithms of distances in cells [n, 4, h, w]."""
+        maps = nets.stage_maps(self.encoder, seen)
+        return self.head(maps, maps[0].shape[2:]).split([len(self.classes), 4], 1)
+
+    def loss(self, said, boxes):
+        """The focal loss of the heat, and 1 less the generalised IoU of boxes, weighted by the heat around middles."""
+        scores, distances = said
+        boxes = boxes / boxes.new_tensor([self.encoder.size / scores.shape[3]] * 4 + [1, 1])
+        bumps, known = spread(boxes, scores.shape[2:])
+        number = boxes[..., 4].nan_to_num(0).long()[..., None]
+        heat = torch.zeros_like(scores.flatten(2)).scatter_reduce(1, number.expand_as(bumps), bumps, "amax")
+        weight, owner = bumps.max(1)
+        true = boxes[..., :4].nan_to_num(0).take_along_dim(owner[..., None], 1)
+        apart = 1 - losses.generalized_iou(corners(distances).flatten(2).mT, true)
+        terms = {
+            "heat": losses.focal(scores, heat.view_as(scores), known[:, None]),
+            "corners": (weight * apart).sum() / weight.sum().clamp(min=1),
+        }
+        return {"loss": terms["heat"] + CORNERS * terms["corners"], **terms}
+
+    def detect(self, images: Tensor) -> Tensor:
+        """Images float [n, c, h, h] in [0, 1] -> the surest boxes [n, m, 6]: corners in pixels, class, score."""
+        scores, distances = self.predict(images)
+        shares = scores.float().sigmoid()
+        peaks = shares.where(F.max_pool2d(shares, 3, 1, 1) == shares, 0).flatten(1)
+        sure, places = peaks.topk(min(MOST, peaks.shape[1]))
+        cells = distances[0, 0].numel()
+        places, number = places % cells, places // cells
+        found = corners(distances.float()).flatten(2).mT.take_along_dim(places[..., None], 1)
+        size = images.shape[3]
+        return torch.cat([(found * size / scores.shape[3]).clamp(0, size), torch.stack([number, sure], 2)], 2)
+
+    def says(self):
+        return {"boxes": self.detect}
+
+    def apply_to(self, image):
+        """An image -> its "boxes", and an "overlay" of the image and these, in the colours of their classes.
+
+        Of boxes that the squares share in which it is seen, the surest one stays.
+        """
+        side, found = min(image.shape[1:]), []
+        for square, left, top in self.squares(image):
+            boxes = self.detect(square)[0].cpu()
+            scale = boxes.new_tensor([side / square.shape[3]] * 4 + [1, 1])
+            found.append(boxes[boxes[:, 5] >= SURE] * scale + boxes.new_tensor([left, top, left, top, 0, 0]))
+        kept = distinct(torch.cat(found))
+        picture = views.with_channels(views.to_float(image[None]), 3)[0].cpu()
+        names = [self.classes[number] for number in kept[:, 4].int().tolist()]
+        return {"boxes": Boxes(names, kept[:, 5].tolist(), kept[:, :4]), "overlay": Image(framed(picture, kept))}
+
+    def picture(self, seen, boxes, said=None):
+        def draw(boxes: Tensor) -> Tensor:
+            drawn = map(framed, views.with_channels(seen, 3), boxes)
+            return views.with_channels(torch.stack([*drawn]), seen.shape[1])
+
+        columns = {"seen": seen, "true": draw(boxes)}
+        if said is None:
+            return columns
+        found = self.detect(seen)
+        return columns | {"said": draw(found.where(found[..., 5:] >= SURE, torch.nan))}
+
+
+def corners(distances: Tensor) -> Tensor:
+    """Logarithms of distances to left, top, right and bottom, in cells [n, 4, h, w] -> these corners [n, 4, h, w]."""
+    h, w = distances.shape[2:]
+    x, y = torch.arange(w, device=distances.device) + 0.5, torch.arange(h, device=distances.device)[:, None] + 0.5
+    left, top, right, bottom = distances.exp().unbind(1)
+    return torch.stack([x - left, y - top, x + right, y + bottom], 1)
+
+
+def spread(boxes: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
+    """Boxes [n, m, 6] in cells -> the heat around each one's middle [n, m, h * w], 1 in its cell; 0 of ignored ones.
+
+    Also the cells [n, h, w] whose heat is known: those in no ignored box.
+    """
+    cells = [torch.arange(length, device=boxes.device) for length in reversed(size)]
+    flags, axes, inside = boxes[..., 5], [], []
+    for axis, places in enumerate(cells):
+        start, end = boxes[..., axis, None], boxes[..., axis + 2, None]
+        middle = ((start + end) / 2).floor().clamp(max=len(places) - 1)
+        axes.append(torch.exp(-(((places - middle) / (SPREAD * (end - start))) ** 2) / 2))
+        inside.append((places + 0.5 > start) & (places + 0.5 < end) & (flags > 0)[..., None])
+    bumps = (axes[1][..., None] * axes[0][..., None, :]).flatten(2)
+    unknown = (inside[1][..., None] & inside[0][..., None, :]).any(1)
+    return bumps.where((flags == 0)[..., None], 0), ~unknown
+
+
+def distinct(boxes: Tensor) -> Tensor:
+    """Boxes [m, 6] -> the surest first, without those that a surer one of their class overlaps (greedy suppression)."""
+    kept: list[Tensor] = []
+    for box in boxes[boxes[:, 5].argsort(descending=True)]:
+        others = [other for other in kept if other[4] == box[4]]
+        if not others or losses.iou(torch.stack(others)[:, :4], box[:4]).max() < SAME:
+            kept.append(box)
+    return torch.stack(kept) if kept else boxes[:0]
