@@ -40,6 +40,10 @@ def encoders() -> list[Claim]:
         *(row(name, "convnet", epochs[name], 1, controls=beside["convnet"]) for name in ("simclr", "moco")),
         *(row("exemplar", "convnet", 12, settings={"exemplars": n}, controls=beside["convnet"]) for n in (2000, 8000)),
         row("cooccurrence", "convnet", 12, measures=("pairs_told",), controls=beside["convnet"]),
+        *(
+            row("filter_response", "convnet", 3, settings={"of": of}, controls=beside["convnet"])
+            for of in ("edges", "corners")
+        ),
         row("colorization", "convnet", 3, controls=beside["lightness"]),
         row("split_brain", "split-convnet", 10, controls=beside["split"]),
         row("mae", "vit-tiny", 2, controls=beside["vit-tiny"]),
