@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from withhold.errors import UsageError, WithholdError
     from withhold.learning import learn
     from withhold.methods import Encoder, ImageEncoder, Method
+    from withhold.planning import plan
     from withhold.runs import Embedder, Run, embed, evaluate, label, load, train
 
 __version__ = "0.2.0"
@@ -20,12 +21,13 @@ _HOMES = {
     **dict.fromkeys(["UsageError", "WithholdError"], "withhold.errors"),
     **dict.fromkeys(["Encoder", "ImageEncoder", "Method"], "withhold.methods"),
     "learn": "withhold.learning",
+    "plan": "withhold.planning",
     **dict.fromkeys(["Embedder", "Run", "embed", "evaluate", "label", "load", "train"], "withhold.runs"),
 }
 
 __all__ = [
     "Embedder", "Encoder", "ImageEncoder", "Method", "Run", "UsageError", "WithholdError", "embed", "evaluate", "label",
-    "learn", "load", "methods", "search", "train",
+    "learn", "load", "methods", "plan", "search", "train",
 ]  # fmt: skip
 
 

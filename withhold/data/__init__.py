@@ -36,6 +36,7 @@ from withhold.data.opening import (
     splits,
     unnamed,
 )
+from withhold.data.parts import learnable
 from withhold.data.samples import Samples, Target, together
 from withhold.data.sequences import Mask, Sequence, has_masks, read_mask, read_points, sequence, sequences
 from withhold.data.series import Joined, Series
@@ -46,6 +47,6 @@ from withhold.data.videos import each_frame, frame_rate
 __all__ = [
     "Feeder", "Joined", "KINDS", "Kind", "MOST_RATE", "Mask", "Samples", "Sequence", "Series", "Several", "Shape",
     "Target", "address", "alone", "cache", "default_size", "each_frame", "each_image", "fit_tokenizer", "frame_rate",
-    "has_masks", "holds", "items", "load", "load_tokenizer", "measure", "open", "read_mask", "read_points",
+    "has_masks", "holds", "items", "learnable", "load", "load_tokenizer", "measure", "open", "read_mask", "read_points",
     "register", "sequence", "sequences", "share_classes", "splits", "takes", "thumbnail", "together", "unnamed",
 ]  # fmt: skip

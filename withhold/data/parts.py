@@ -15,7 +15,7 @@ from withhold.data.images import Images
 from withhold.data.kind import Table, Unreadable
 from withhold.data.labels import number
 from withhold.data.manifests import LABELS, find
-from withhold.data.opening import Part, kind_named
+from withhold.data.opening import Part, kind_named, part_of
 from withhold.data.samples import Samples, Target
 from withhold.data.tables import Files, Lines, Succession, located
 from withhold.errors import UsageError, WithholdError
@@ -77,6 +77,15 @@ class Masks(Images):
         table = np.full(IGNORED + 1, IGNORED, dtype=np.uint8)
         table[: len(self.classes)] = [places.get(name, IGNORED) for name in self.classes]
         return table[numbers]
+
+
+def learnable(source: Any) -> tuple[str, ...]:
+    """The parts of a source's images that can be learned: the label, and where it has them further columns and masks."""
+    columns = part_of(source, kind_named("image")).table.columns
+    named = {"image": kind_named("image").columns, "label": LABELS, **COLUMNS}
+    found = {name: find(names, columns) for name, names in named.items()}
+    others = set(columns) - set(found.values())
+    return ("label", *["targets"] * bool(others), *["mask"] * (found["mask"] is not None))
 
 
 def masks_of(part: Part, size: int) -> tuple[Part, Masks]:
