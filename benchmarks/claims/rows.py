@@ -113,6 +113,16 @@ def domains() -> list[Claim]:
     return claims
 
 
+def weights() -> list[Claim]:
+    """How strongly the domain is hidden, and what answers without labels say of that."""
+    row = partial(Claim, "weights", method="dann", encoder="lenet", protocols=("classifier", "information"))
+    return [
+        row(data=("domains", source, target), epochs=epochs, settings={"weight": weight})
+        for source, target, epochs in (("mnist", "colour", 2), ("mnist", "usps", 1), ("usps", "mnist", 1))
+        for weight in (0.0, 0.1, 0.3, 1.0)
+    ]
+
+
 def generalization() -> list[Claim]:
     """PACS, each domain left out in turn; beside what learns from the others without puzzles."""
     found = []
@@ -293,10 +303,10 @@ def restorations() -> list[Claim]:
 
 
 CLAIMS = [
-    *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *generalization(), *tasks(),
-    *segmentations(), *weather(), *retrieval(), *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(),
-    *sounds(), *texts(), *translation(), *refinement(), *drawings(), *restorations(), *starts(), *from_published(),
-    *pretext_starts(), *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *sound_starts(), *long_starts(),
+    *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *weights(), *generalization(),
+    *tasks(), *segmentations(), *weather(), *retrieval(), *episodes(), *anomalies(), *keypoints(), *affinity(),
+    *videos(), *sounds(), *texts(), *translation(), *refinement(), *drawings(), *restorations(), *starts(),
+    *from_published(), *pretext_starts(), *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *sound_starts(), *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""
