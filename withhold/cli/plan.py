@@ -9,6 +9,8 @@ from withhold.cli.verbs import verb
 from withhold.console import Progress, advise, duration, print_json, print_table, say
 from withhold.options import explained
 
+TASKS = ("tasks", "targets")
+
 
 @verb
 def plan(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
@@ -38,7 +40,7 @@ def plan(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--out", help="the folder to write (default: runs/plan-DATA)")
     given = vars(parser.parse_args(arguments))
     machine, _, source = given.pop("json"), given.pop("debug"), given.pop("data")
-    for name in ("tasks", "targets"):
+    for name in TASKS:
         given[name] = given[name] and given[name].split(",")
     bar = Progress(machine)
     from withhold.planning import PAGE, page
@@ -59,4 +61,6 @@ def plan(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print()
     say(f"Learn {', '.join(page.sources(found))}.")
     say(f"The plan took {duration(found['seconds'])}; {found['folder']}/{PAGE} shows it")
-    advise(["plan", source, "--budget", given["budget"] + 1, "--out", found["folder"]])
+    again = {name: value for name, value in given.items() if value != parser.get_default(name)}
+    again |= {"budget": given["budget"] + 1} | {name: ",".join(given[name]) for name in TASKS if given[name]}
+    advise(["plan", source, *(word for name, value in again.items() for word in (f"--{name}", value))])

@@ -80,7 +80,7 @@ class Masks(Images):
 
 
 def learnable(source: Any) -> tuple[str, ...]:
-    """The parts of a source's images that can be learned: the label, and where it has them further columns and masks."""
+    """The parts of a source's images that can be learned: the label, and columns and masks where it has them."""
     columns = part_of(source, kind_named("image")).table.columns
     named = {"image": kind_named("image").columns, "label": LABELS, **COLUMNS}
     found = {name: find(names, columns) for name, names in named.items()}

@@ -85,12 +85,10 @@ class Walk:
         self.done, self.began = 0, time.perf_counter()
         self.planned = len(truths) * (1 + sum(self.counts(order)))
         rows = [row for target, truth in truths.items() for row in self.compare(target, truth, order)]
-        found = [Transfer(tuple(row["sources"]), row["target"], row["affinity"]) for row in rows]
-        plan = choose(found, budget)
         self.state |= {
             "budget": budget, "order": order, "targets": list(targets), "rows": rows,
             "items": {"tasks": len(self.many), "targets": len(self.parts[0]), "held out": len(self.parts[1])},
-            "plan": [rows[found.index(chosen)] for chosen in plan],
+            "plan": best(rows, budget),
         }  # fmt: skip
         write_json(self.file, self.state)
         return self.state
@@ -155,7 +153,7 @@ class Walk:
 
     def counts(self, order: int) -> list[int]:
         """How many read-outs of a target there are from one source, from two together, ..."""
-        several = [comb(min(max(BEAM, k), len(self.tasks)), k) for k in range(2, order + 1)]
+        several = [comb(min(max(BEAM, k), len(self.tasks) - 1), k) for k in range(2, order + 1)]
         return [len(self.tasks), *several]
 
     def read(self, sources: Sources, truth: tuple[Truth, Truth], steps: int) -> np.ndarray:
@@ -198,6 +196,9 @@ class Walk:
         found = {sources: self.errors(target, truth, sources) for sources in single}
         worth = affinities(win_rates(np.stack(list(found.values()))))
         ranked = [single[place][0] for place in np.argsort(-worth, kind="stable")]
+        if ranked[0] == RANDOM:
+            log.warning("%s: no task serves it better than fresh weights do: all need more --minutes", target)
+        ranked.remove(RANDOM)
         for k in range(2, order + 1):
             for sources in combinations(ranked[: max(BEAM, k)], k):
                 found[tuple(sorted(sources))] = self.errors(target, truth, tuple(sorted(sources)))
@@ -217,6 +218,15 @@ class Walk:
         """A file of numbers in the folder."""
         *folders, name = (quote(name, safe="+") for name in names)
         return self.folder.joinpath(*folders, f"{name}.npy")
+
+
+def best(rows: Sequence[dict[str, Any]], budget: int) -> list[dict[str, Any]]:
+    """The rows of the plan: those that serve all targets best, from `budget` tasks. The control is no choice."""
+    able = {
+        Transfer(tuple(row["sources"]), row["target"], row["affinity"]): row for row in rows
+        if RANDOM not in row["sources"]
+    }  # fmt: skip
+    return [able[chosen] for chosen in choose(list(able), budget)]
 
 
 def beats(errors: np.ndarray, others: np.ndarray) -> float:
