@@ -489,6 +489,31 @@ def domains() -> str:
     return table(header, cells)
 
 
+def weights() -> str:
+    """Accuracy in the target domain, and the information in the answers there, by how strongly the domain is hidden."""
+    cells = []
+    for claim, found in measured("weights"):
+        scores = [percent(row["value"]) for row in found["results"]]
+        cells.append([" to ".join(claim.data[1:]), str(claim.seed), f"{claim.settings['weight']:g}", *scores])
+    return table(["domains", "seed", "weight", "accuracy", "information"], cells)
+
+
+def plan() -> str:
+    """Gain and quality of plans, of random ones, and of what serves all targets alike."""
+    found, names = result("plan"), ("gain", "quality")
+    cells = [
+        [
+            f"plan of {row['budget']}",
+            *(percent(row[name]) for name in names),
+            *(percent(row["random"][name]) for name in names),
+        ]
+        for row in found.get("budgets", ())
+    ]
+    others = {"imagenet": "ImageNet", "fresh weights": "fresh weights", "own networks": "the target's own network"}
+    cells += [[said, *(percent(found[row][name]) for name in names), "", ""] for row, said in others.items() if found]
+    return table(["tasks that are learned", "gain", "quality", "random gain", "random quality"], cells)
+
+
 def generalization() -> str:
     """Accuracy in the domain that was left out."""
     cells = [
@@ -610,8 +635,8 @@ PARTS = {
     for part in (
         methods, cards, encoders, published, words, speeds, memory, training, steps, videos, sounds, hearing, search,
         order, tracking, frames, crossmodal, localization, masked, topics, translation, refinement, drawings,
-        restoration, clusters, fewlabels, augmentation, episodes, starts, actions, catching_up, label, domains,
-        generalization, tasks, segmentation, detection, weather, retrieval, anomaly, keypoints, affinity,
+        restoration, clusters, fewlabels, augmentation, episodes, starts, actions, catching_up, label, domains, weights,
+        plan, generalization, tasks, segmentation, detection, weather, retrieval, anomaly, keypoints, affinity,
     )
 }  # fmt: skip
 

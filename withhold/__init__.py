@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from withhold.exploring import explore
     from withhold.learning import learn
     from withhold.methods import Encoder, ImageEncoder, Method
+    from withhold.planning import plan
     from withhold.runs import Embedder, Run, embed, evaluate, label, load, train
 
 __version__ = "0.2.0"
@@ -22,12 +23,13 @@ _HOMES = {
     **dict.fromkeys(["Encoder", "ImageEncoder", "Method"], "withhold.methods"),
     "explore": "withhold.exploring",
     "learn": "withhold.learning",
+    "plan": "withhold.planning",
     **dict.fromkeys(["Embedder", "Run", "embed", "evaluate", "label", "load", "train"], "withhold.runs"),
 }
 
 __all__ = [
     "Embedder", "Encoder", "ImageEncoder", "Method", "Run", "UsageError", "WithholdError", "embed", "evaluate",
-    "explore", "label", "learn", "load", "methods", "search", "train",
+    "explore", "label", "learn", "load", "methods", "plan", "search", "train",
 ]  # fmt: skip
 
 

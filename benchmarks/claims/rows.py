@@ -41,6 +41,10 @@ def encoders() -> list[Claim]:
         *(row(name, "convnet", epochs[name], 1, controls=beside["convnet"]) for name in ("simclr", "moco")),
         *(row("exemplar", "convnet", 12, settings={"exemplars": n}, controls=beside["convnet"]) for n in (2000, 8000)),
         row("cooccurrence", "convnet", 12, measures=("pairs_told",), controls=beside["convnet"]),
+        *(
+            row("filter_response", "convnet", 3, settings={"of": of}, controls=beside["convnet"])
+            for of in ("edges", "corners")
+        ),
         row("colorization", "convnet", 3, controls=beside["lightness"]),
         row("split_brain", "split-convnet", 10, controls=beside["split"]),
         row("mae", "vit-tiny", 2, controls=beside["vit-tiny"]),
@@ -108,6 +112,16 @@ def domains() -> list[Claim]:
         controls = (labels_alone(source_only), labels_alone(target_labels))
         claims.append(row(data=("domains", source, target), epochs=epochs, controls=controls))
     return claims
+
+
+def weights() -> list[Claim]:
+    """How strongly the domain is hidden, and what answers without labels say of that."""
+    row = partial(Claim, "weights", method="dann", encoder="lenet", protocols=("classifier", "information"))
+    return [
+        row(data=("domains", source, target), epochs=epochs, settings={"weight": weight})
+        for source, target, epochs in (("mnist", "colour", 2), ("mnist", "usps", 1), ("usps", "mnist", 1))
+        for weight in (0.0, 0.1, 0.3, 1.0)
+    ]
 
 
 def generalization() -> list[Claim]:
@@ -293,12 +307,11 @@ def restorations() -> list[Claim]:
 
 
 CLAIMS = [
-    *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *generalization(), *tasks(),
-    *places("segmentation", "camvid", 60, 40), *places("detection", "bccd", 75, 50), *weather(), *retrieval(),
-    *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(),
-    *sounds(), *texts(), *translation(), *refinement(), *drawings(), *restorations(), *starts(), *from_published(),
-    *pretext_starts(), *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *clip_starts(), *sound_starts(),
-    *long_starts(),
+    *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *weights(), *generalization(),
+    *tasks(), *places("segmentation", "camvid", 60, 40), *places("detection", "bccd", 75, 50), *weather(),
+    *retrieval(), *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(), *sounds(), *texts(), *translation(),
+    *refinement(), *drawings(), *restorations(), *starts(), *from_published(), *pretext_starts(),
+    *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *clip_starts(), *sound_starts(), *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
 """Every row, the controls too, by its name."""

@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 import torch
 from scipy import stats
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, sobel
 
 from withhold import views
 from withhold.views.filters import blur_weights
@@ -54,3 +55,33 @@ def test_erase_leaves_one_rectangle_in_some_images():
         tall, wide = hole.any(1).sum(), hole.any(0).sum()
         assert hole.sum() == tall * wide
         assert 0.08 <= tall * wide / 1600 <= 0.22
+
+
+def gradient(image):
+    """Sobel's gradient a pixel of an image [h, w] that is blurred by one pixel, as SciPy has it: along y, along x."""
+    smooth = gaussian_filter(image, 1.0, mode="nearest", radius=3)
+    return [sobel(smooth, axis, mode="nearest") / 8 for axis in (0, 1)]
+
+
+def test_edges_are_scipys_sobel_after_its_gaussian():
+    images = torch.rand(2, 1, 19, 24, generator=rng(), dtype=torch.float64)
+    for found, (image,) in zip(views.edges(images), images.numpy(), strict=True):
+        torch.testing.assert_close(found[0], torch.from_numpy(np.hypot(*gradient(image))), atol=1e-6, rtol=0)
+
+
+def test_corners_are_the_smaller_eigenvalue_of_the_structure_tensor():
+    images = torch.rand(2, 1, 12, 15, generator=rng(), dtype=torch.float64)
+    for found, (image,) in zip(views.corners(images), images.numpy(), strict=True):
+        slopes = gradient(image)
+        tensor = [[gaussian_filter(a * b, 1.0, mode="nearest", radius=3) for a in slopes] for b in slopes]
+        smaller = np.linalg.eigvalsh(np.array(tensor).transpose(2, 3, 0, 1))[..., 0]
+        torch.testing.assert_close(found[0], torch.from_numpy(np.sqrt(smaller.clip(0))), atol=1e-6, rtol=0)
+
+
+def test_a_square_has_edges_along_its_sides_and_corners_where_they_meet():
+    square = torch.zeros(1, 3, 32, 32)
+    square[..., 8:24, 8:24] = 1.0
+    edges, corners = views.edges(square)[0, 0], views.corners(square)[0, 0]
+    assert edges[8, 16] > 10 * edges[16, 16] and corners[8, 16] < 0.1 * corners.max()
+    place = corners.argmax().item()
+    assert abs(place // 32 % 15 - 8) <= 1 and abs(place % 32 % 15 - 8) <= 1

@@ -38,12 +38,11 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     )
     parser.add_argument(
         "--protocol", help="knn, linear, lowshot, episodes, retrieval, crossmodal, finetune, classifier, clustering, "
-        "anomaly, keypoints, columns, segmentation, detection, tracking, or the path of a Python file, joined by "
-        "commas (default: knn,linear, and classifier where the method has learned to name classes, or clustering where "
-        "it has found "
-        "some itself; columns alone where it has learned those of a table; "
-        "tracking where DATA has masks, or segmentation where the method has learned some; detection where it has "
-        "learned boxes)",
+        "information, anomaly, keypoints, columns, segmentation, detection, tracking, or the path of a Python file, "
+        "joined by commas (default: knn,linear, and classifier where the method has learned to name classes, or "
+        "clustering where it has found some itself; columns alone where it has learned those of a table; tracking "
+        "where DATA has masks, or segmentation where the method has learned some; detection where it has learned "
+        "boxes)",
     )  # fmt: skip
     parser.add_argument("--labels", help="a csv file with the labels of DATA; TEST has its own")
     parser.add_argument("--test-fraction", type=float, default=0.2, help="where DATA has no test part of its own")

@@ -39,7 +39,7 @@ from withhold.data.opening import (
     undecoded,
     unnamed,
 )
-from withhold.data.parts import known
+from withhold.data.parts import known, learnable
 from withhold.data.samples import Samples, Target, together
 from withhold.data.sequences import Mask, Sequence, has_masks, read_mask, read_points, sequence, sequences
 from withhold.data.series import Joined, Series
@@ -50,7 +50,7 @@ from withhold.data.videos import each_frame, frame_rate
 __all__ = [
     "Feeder", "Joined", "KINDS", "Kind", "MOST_RATE", "Mask", "Samples", "Sequence", "Series", "Several", "Shape",
     "Target", "address", "alone", "cache", "default_size", "each_frame", "each_image", "fit_tokenizer", "frame_rate",
-    "has_masks", "holds", "items", "known", "load", "load_tokenizer", "measure", "open", "read_mask", "read_points",
-    "register", "sequence", "sequences", "share_classes", "splits", "takes", "thumbnail", "together", "undecoded",
-    "unnamed",
+    "has_masks", "holds", "items", "known", "learnable", "load", "load_tokenizer", "measure", "open", "read_mask",
+    "read_points", "register", "sequence", "sequences", "share_classes", "splits", "takes", "thumbnail", "together",
+    "undecoded", "unnamed",
 ]  # fmt: skip

@@ -79,6 +79,15 @@ class Masks(Images):
         return table[numbers]
 
 
+def learnable(source: Any) -> tuple[str, ...]:
+    """The parts of a source's images that can be learned: the label, and columns and masks where it has them."""
+    columns = part_of(source, kind_named("image")).table.columns
+    named = {"image": kind_named("image").columns, "label": LABELS, **COLUMNS}
+    found = {name: find(names, columns) for name, names in named.items()}
+    others = set(columns) - set(found.values())
+    return ("label", *["targets"] * bool(others), *["mask"] * (found["mask"] is not None))
+
+
 def masks_of(part: Part, size: int) -> tuple[Part, Masks]:
     """The masks of the items of `part`, in their order, and how they are decoded to `size` pixels.
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from withhold.console import duration
-from withhold.errors import UsageError
 from withhold.files import write_json
 from withhold.labelling import rank
 from withhold.learning import folds, routes
@@ -24,6 +23,7 @@ from withhold.learning.routes import Route
 from withhold.report.routes import FILE
 from withhold.runs import Run
 from withhold.runs.reporting import draw_report
+from withhold.runs.stages import check_asked, check_data, stage
 from withhold.training import defaults
 
 log = logging.getLogger("withhold")
@@ -60,25 +60,11 @@ class Walk:
         self.state["finished"] = False
         if self.file.is_file():
             self.state = json.loads(self.file.read_text(encoding="utf-8"))
-            for name, value in asked.items():
-                if self.state["asked"][name] != value:
-                    raise UsageError(
-                        f"{folder} was learned with {name} {self.state['asked'][name]}, not {value}: repeat its own "
-                        "options to go on with it, or name another --out."
-                    )
-            if asked["data"] and self.changed():
-                raise UsageError(
-                    f"The items or the labels that {folder} was learned from have changed: name another --out to learn "
-                    "from them as they are now."
-                )
-
-    def changed(self) -> bool:
-        """Whether the items or their labels are others than those of the first stage."""
-        path = self.stages / "start"
-        if not path.is_dir() or not Run(path).finished:
-            return False
-        (now,), (then,) = Run(path).streams(), Run(path).config["streams"].values()
-        return now.fingerprint != then["fingerprint"]
+            check_asked(folder, self.state["asked"], asked)
+            path = self.stages / "start"
+            if asked["data"] and path.is_dir() and Run(path).finished:
+                (now,), (then,) = Run(path).streams(), Run(path).config["streams"].values()
+                check_data(folder, then["fingerprint"], now.fingerprint)
 
     def go(self, encoder: str | None, pretrained: bool, size: int | None) -> None:
         """Up the ladder, as far as labels and minutes go."""
@@ -142,11 +128,7 @@ class Walk:
 
     def stage(self, name: str, make: Callable[[Path], Run]) -> Run:
         """The run called `name` among the stages, which is made where it is not there whole."""
-        path = self.stages / name
-        if (path / "config.json").is_file() and Run(path).finished:
-            return Run(path)
-        shutil.rmtree(path, ignore_errors=True)
-        return make(path)
+        return stage(self.stages / name, make)
 
     def plan(self, pace: float) -> str:
         """What the minutes are for."""

@@ -67,6 +67,32 @@ def points(places: np.ndarray, groups: np.ndarray, *, about: str) -> Markup:
     return _svg(figure, about)
 
 
+def links(left: Sequence[str], right: Sequence[str], lines: Sequence[tuple[str, str, float]], *, about: str) -> Markup:
+    """A graph from names at the left to names at the right; each line has a width in (0, 1]."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+
+    rows = max(len(left), len(right))
+    figure = Figure(figsize=(560 / PIXELS_AN_INCH, (30 * rows + 10) / PIXELS_AN_INCH))
+    axes = figure.subplots()
+    heights = {(side, name): -(i + 0.5) * rows / len(part) for side, part in enumerate((left, right))
+               for i, name in enumerate(part)}  # fmt: skip
+    ends = {(0, first) for first, _, _ in lines} | {(1, second) for _, second, _ in lines}
+    for (side, name), height in heights.items():
+        colour, place = INK if (side, name) in ends else FAINT, ("right", "left")[side]
+        axes.text(side * 1.04 - 0.02, height, name, ha=place, va="center", color=colour, fontsize=11)
+    for first, second, width in lines:
+        y, z = heights[0, first], heights[1, second]
+        curve = Path([(0, y), (0.5, y), (0.5, z), (1, z)], [Path.MOVETO, *[Path.CURVE4] * 3])
+        colour = SERIES[list(left).index(first) % len(SERIES)]
+        axes.add_patch(PathPatch(curve, facecolor="none", edgecolor=colour, linewidth=1 + 9 * width))
+    axes.set(xlim=(-0.6, 1.6), ylim=(-rows, 0))
+    axes.set_axis_off()
+    figure.subplots_adjust(left=0, right=1, top=1, bottom=0)
+    return _svg(figure, about)
+
+
 def _finite(values: Sequence[float]) -> list[float]:
     return [value if math.isfinite(value) else math.nan for value in values]
 

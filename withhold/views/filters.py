@@ -1,10 +1,17 @@
-"""Blur, noise, inverted tones and erased rectangles."""
+"""Blur, noise, inverted tones and erased rectangles; edges and corners."""
+
+import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from withhold.views.color import with_channels
 from withhold.views.masks import block_mask
 from withhold.views.random import chance, where
+
+SIGMA = 1.0
+"""Deviation of the blur before a gradient is taken, and of the window of its structure tensor, in pixels."""
 
 
 def blur_weights(sigma: Tensor, count: int, radius: int) -> Tensor:
@@ -46,3 +53,42 @@ def erase(
     n, _, h, w = images.shape
     hole = block_mask(n, h, w, rng, area=area, aspect=aspect)
     return images.masked_fill(hole & chance(n, probability, rng)[:, None, None, None], value)
+
+
+def edges(images: Tensor) -> Tensor:
+    """Images float [n, c, h, w] in [0, 1] -> how steep their lightness is at every pixel [n, 1, h, w].
+
+    The length of Sobel's gradient of the lightness after a Gaussian blur: Canny's detector without thinning and
+    thresholds, as Zamir et al. (CVPR 2018) take it for edges of texture.
+    """
+    return _gradient(images).square().sum(1, keepdim=True).sqrt()
+
+
+def corners(images: Tensor) -> Tensor:
+    """Images float [n, c, h, w] in [0, 1] -> how steep their lightness is across every direction [n, 1, h, w].
+
+    The root of the smaller eigenvalue of the structure tensor: the gradient along that direction in which there is the
+    least of it. Along an edge it is 0. Source: Shi & Tomasi, CVPR 1994.
+    """
+    dx, dy = _gradient(images).unbind(1)
+    xx, yy, xy = _smooth(torch.stack([dx * dx, dy * dy, dx * dy], 1)).unbind(1)
+    smaller = (xx + yy) / 2 - ((xx - yy).square() / 4 + xy.square()).sqrt()
+    return smaller.clamp(min=0).sqrt()[:, None]
+
+
+def _gradient(images: Tensor) -> Tensor:
+    """Sobel's gradient of the lightness, blurred, a pixel: [n, 2, h, w], along x and along y."""
+    slope, across = images.new_tensor([-0.5, 0, 0.5]), images.new_tensor([0.25, 0.5, 0.25])
+    kernels = torch.stack([torch.outer(across, slope), torch.outer(slope, across)])
+    light = _smooth(with_channels(images, 1))
+    return F.conv2d(F.pad(light, [1] * 4, mode="replicate"), kernels[:, None])
+
+
+def _smooth(maps: Tensor) -> Tensor:
+    """Maps [n, c, h, w] after a Gaussian blur of deviation `SIGMA`, with their edges continued."""
+    radius = math.ceil(3 * SIGMA)
+    (kernel,) = blur_weights(maps.new_tensor([SIGMA]), 1, radius)
+    along = kernel.expand(maps.shape[1], 1, 1, -1)
+    for weight, pad in ((along, (radius, radius, 0, 0)), (along.transpose(2, 3), (0, 0, radius, radius))):
+        maps = F.conv2d(F.pad(maps, pad, mode="replicate"), weight, groups=maps.shape[1])
+    return maps

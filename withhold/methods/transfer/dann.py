@@ -31,6 +31,8 @@ class DANN(Classifier):
 
     Args:
         weight: how strongly the encoder hides the domain in the end; 0 is the control that learns from the source only.
+            Where the source alone reads the target well, hiding costs more than it gives: compare a few values on the
+            target by the protocol "information", which needs no label.
         hidden: width of the two layers that tell domains apart, as the paper has them for all but MNIST.
     """
 

@@ -1,0 +1,137 @@
+"""What `withhold plan` makes of PACS: its plans beside random ones, and beside features of ImageNet for all targets.
+
+    python benchmarks/plan.py                        30 minutes
+    python benchmarks/plan.py --minutes 0.3 --try    a quick look, of which nothing is recorded
+
+Gain is the share of held-out images on which a transfer errs less than a network that learned its target from the same
+few images alone; quality is the same beside what is read from the target's own network. Both are means over targets.
+WITHHOLD_DATA names the folder of data sets.
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from record import RESULTS, cpu_minutes, record
+
+import withhold
+from withhold import data, nets
+from withhold.data import Samples, Target
+from withhold.planning import transfers
+from withhold.planning.tasks import RANDOM, bank
+from withhold.planning.walk import SCRATCH, Walk, beats, best
+
+STYLES = ("art_painting", "cartoon", "photo", "sketch")
+SIZE, PUBLISHED = 32, 128
+"""Pixels that the tasks' networks see, and those that the published one sees."""
+BUDGETS, ORDER, DRAWS = (1, 2, 3, 4, 5), 2, 1000
+
+
+def pacs(root: Path, size: int) -> Samples:
+    """Photographs, paintings, cartoons and sketches, with their class as label and their style as a column."""
+    paths = data.Several(root / "pacs" / f"{style}.parquet" for style in STYLES)
+    samples = data.load(paths, size=size, channels=3, parts=("label", "domain"))
+    samples.give("targets", {"style": Target(samples.parts["domain"].values, STYLES)})
+    return samples
+
+
+def mean(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """The mean gain and quality of transfers, one for each target."""
+    return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in ("gain", "quality")}
+
+
+def at_random(rows: list[dict[str, Any]], budget: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """The rows of a random plan: sources that are drawn, and for each target a transfer from some of them."""
+    tasks = sorted({source for row in rows for source in row["sources"]} - {RANDOM})
+    learned = set(rng.choice(tasks, min(budget, len(tasks)), replace=False).tolist())
+    able = [row for row in rows if learned >= set(row["sources"])]
+    drawn = []
+    for target in dict.fromkeys(row["target"] for row in rows):
+        own = [row for row in able if row["target"] == target]
+        drawn.append(own[rng.integers(len(own))])
+    return drawn
+
+
+def published(walk: Walk, root: Path) -> list[dict[str, Any]]:
+    """Each target read from an EfficientNet-Lite0 that learned ImageNet, whose network is larger and has seen more."""
+    network, large = withhold.load("efficientnet-lite0", size=PUBLISHED).encoder, pacs(root, PUBLISHED)
+    maps = [nets.rows(network, network.maps, large.select(part.sources), "cpu") for part in walk.parts]
+    rows = []
+    for target in walk.state["targets"]:
+        truth = walk.truth(target)
+        errors = transfers.transfer([(maps[0], maps[1])], *truth, walk.state["steps"], walk.asked["seed"]).numpy()
+        own, scratch = (walk.errors(target, truth, sources) for sources in ((target,), SCRATCH))
+        rows.append({"target": target, "gain": beats(errors, scratch), "quality": beats(errors, own)})
+    return rows
+
+
+def measure(root: Path, minutes: float, seed: int) -> dict[str, Any]:
+    samples, rng = pacs(root, SIZE), np.random.default_rng(seed)
+    tasks = bank(samples, None)
+    asked = {"tasks": list(tasks), "minutes": minutes, "encoder": "convnet", "size": SIZE, "seed": seed}
+    with tempfile.TemporaryDirectory() as folder:
+        walk = Walk(Path(folder), samples, tasks, asked, "convnet", None)
+        found = walk.go([name for name, task in tasks.items() if task.asked], 1, ORDER)
+        of_imagenet = published(walk, root)
+    rows = found["rows"]
+    wins = [row for row in rows if len(row["sources"]) == 1]
+    budgets = []
+    for budget in BUDGETS:
+        plan = best(rows, budget)
+        quality = mean(plan)["quality"]
+        drawn = [mean(at_random(rows, budget, rng)) for _ in range(DRAWS)]
+        budgets.append({
+            "budget": budget, "plan": {row["target"]: row["sources"] for row in plan}, **mean(plan),
+            "random": {name: round(float(np.mean([one[name] for one in drawn])), 4) for name in drawn[0]},
+            "random plans as good": float(np.mean([one["quality"] >= quality for one in drawn])),
+        })  # fmt: skip
+    return {
+        "data": "PACS", "images": found["items"], "steps": found["steps"], "minutes": minutes, "seed": seed,
+        "budgets": budgets, "own networks": mean([row for row in wins if row["sources"] == [row["target"]]]),
+        "fresh weights": mean([row for row in wins if row["sources"] == [RANDOM]]),
+        "imagenet": mean(of_imagenet), "imagenet by target": of_imagenet,
+        "general": {task: mean([row for row in wins if row["sources"] == [task]]) for task in tasks},
+        "rows": [row | {name: round(row[name], 4) for name in ("affinity", "gain", "quality")} for row in rows],
+    }  # fmt: skip
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """Gain and quality against the budget."""
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, name in zip(panels, ("gain", "quality"), strict=True):
+        counts = [row["budget"] for row in found["budgets"]]
+        axes.plot(counts, [row[name] for row in found["budgets"]], "o-", color="black", label="plan")
+        axes.plot(counts, [row["random"][name] for row in found["budgets"]], "o-", color="grey", label="random plans")
+        for control, style in (("imagenet", "--"), ("fresh weights", ":")):
+            axes.axhline(found[control][name], linestyle=style, color="tab:blue", label=f"{control}, for all targets")
+        axes.set(title=name, xlabel="tasks that are learned", xticks=counts)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right", frameon=False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30.0, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the split, weights and views (default: %(default)s)")
+    parser.add_argument("--try", dest="tried", action="store_true", help="record nothing")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found = measure(Path(os.environ["WITHHOLD_DATA"]), options.minutes, options.seed)
+    for row in found["budgets"]:
+        print(row)
+    print({name: found[name] for name in ("own networks", "imagenet", "general", "steps")})
+    print(f"{cpu_minutes():.1f} CPU minutes")
+    if not options.tried:
+        print(record("plan", found | {"cpu_minutes": round(cpu_minutes(), 1)}))
+        draw(found, RESULTS / "plan.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""A plan as a person asks for it: from images on disk to a table and a page, and on from what was learned."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import withhold
+from withhold.cli import main
+from withhold.contract import tiny
+from withhold.errors import UsageError
+from withhold.planning import walk
+from withhold.planning.tasks import Task
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Photographs of two scenes, whose table has their label, a number of each, a class that few have, and masks."""
+    folder = tmp_path_factory.mktemp("images")
+    lines = ["image,label,light,rare,mask"]
+    for i, photo in enumerate(tiny.photographs().array[:80]):
+        Image.fromarray(photo).save(folder / f"{i}.png")
+        Image.fromarray((photo.mean(2) > 120).astype(np.uint8)).save(folder / f"mask{i}.png")
+        lines.append(f"{i}.png,{i % 2},{photo.mean():.2f},{'ab'[i % 2] if i < 2 else ''},mask{i}.png")
+    (folder / "images.csv").write_text("\n".join(lines))
+    return str(folder / "images.csv")
+
+
+def words(images, *more, out="plan"):
+    return ["plan", images, "--encoder", "convnet", "--minutes", "0.02", "--out", str(out), *more]
+
+
+@pytest.fixture(scope="module")
+def planned(images, tmp_path_factory):
+    """The folder of a plan with three tasks."""
+    out = tmp_path_factory.mktemp("planned") / "plan"
+    assert main(words(images, "--tasks", "rotation,edges,label,light,mask", "--budget", "2", out=out)) == 0
+    return out
+
+
+def test_a_plan_serves_every_target_within_its_budget(planned):
+    found = json.loads((planned / "plan.json").read_text())
+    assert found["targets"] == ["edges", "label", "light", "mask"]
+    assert [row["target"] for row in found["plan"]] == found["targets"]
+    assert len({source for row in found["plan"] for source in row["sources"]}) <= 2
+    for target in found["targets"]:
+        rows = [row for row in found["rows"] if row["target"] == target]
+        assert len(rows) == 6 + 10 and sum(row["affinity"] for row in rows) == pytest.approx(1)
+        own = next(row for row in rows if row["sources"] == [target])
+        assert own["quality"] == 0.5 and all(0 <= row["gain"] <= 1 for row in rows)
+    page = (planned / "plan.html").read_text()
+    assert "<svg" in page and "2 tasks may be learned" in page
+
+
+def test_another_budget_needs_no_new_network(planned, images, monkeypatch, capsys):
+    def refuse(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(walk, "train", refuse)
+    monkeypatch.setattr(walk.transfers, "learn", refuse)
+    more = ("--tasks", "rotation,edges,label,light,mask", "--targets", "label", "--order", "1")
+    assert main(words(images, *more, "--budget", "1", out=planned)) == 0
+    said = capsys.readouterr().out
+    assert "Next: withhold plan" in said and "--tasks rotation,edges,label,light,mask --targets label --order 1" in said
+    assert "The plan took" in said and f"{planned}/plan.html shows it" in said
+    assert main([*words(images, *more, "--budget", "1", out=planned), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    best = max(found["rows"][:-1], key=lambda row: row["affinity"])
+    assert found["rows"][-1]["sources"] == ["random"]  # the control, which is no choice
+    assert found["plan"] == [best] and len(found["rows"]) == 6
+
+
+def test_an_interrupted_plan_goes_on(images, tmp_path, monkeypatch):
+    own, made = walk.train, []
+
+    def train(method, *sources, **options):
+        made.append(method)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return own(method, *sources, **options)
+
+    monkeypatch.setattr(walk, "train", train)
+    asked = words(images, "--tasks", "rotation,label", "--budget", "1", "--order", "1", out=tmp_path / "plan")
+    assert main(asked) == 130
+    assert main(asked) == 0
+    assert made == ["rotation", "multitask", "multitask"]
+    with pytest.raises(UsageError, match=r"was learned with minutes 0\.02, not 3\.0: repeat its own options"):
+        withhold.plan(
+            images, tasks=["rotation", "label"], budget=1, minutes=3.0, encoder="convnet", out=tmp_path / "plan"
+        )
+
+
+def test_what_is_withheld_from_a_view_is_no_target():
+    asked = {name for name in ("edges", "corners", "autoencoding", "rotation", "jigsaw") if Task(name, "any").asked}
+    assert asked == {"edges", "corners", "autoencoding"}
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("--tasks", "rotaton", "--budget", "1"), "There is no task 'rotaton' of .*: did you mean rotation"),
+        (("--budget", "0"), "The budget must be at least 1, not 0"),
+        (("--budget", "1", "--order", "0"), "The order must be at least 1, not 0"),
+        (("--tasks", "rotation,jigsaw", "--budget", "1"), "None of the tasks can be a target"),
+        (
+            ("--tasks", "rotation,edges", "--targets", "rotation", "--budget", "1"),
+            "nothing to ask of an image as it is",
+        ),
+        (("--tasks", "edges", "--targets", "label", "--budget", "1"), "The target label is none of the tasks"),
+        (("--tasks", "edges,rare", "--budget", "1"), "The target rare is known of too few items"),
+    ],
+)
+def test_what_makes_no_sense_is_said_before_anything_is_learned(images, tmp_path, more, sentence, capsys, monkeypatch):
+    monkeypatch.setattr(walk, "train", None)
+    out = tmp_path / "plan"
+    assert main(words(images, *more, out=out)) == 2
+    assert re.search(sentence, capsys.readouterr().err)
+    assert not out.exists()
+
+
+def test_a_folder_without_labels_has_no_task_of_them(images, tmp_path, capsys):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for path in sorted(Path(images).parent.glob("[0-9]*.png"))[:20]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    assert main(words(str(folder), "--tasks", "edges,label", "--budget", "1", out=tmp_path / "plan")) == 2
+    assert "has no labels" in capsys.readouterr().err

@@ -1,0 +1,77 @@
+"""The response of a fixed filter."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from withhold import losses, nets, views
+from withhold.methods import ImageEncoder, Method, answers, method
+from withhold.nets import Decoder
+
+SURVEYED = 1024
+"""Images from which the mean and the deviation of the responses are taken."""
+
+
+@method(
+    paper="Zamir, Sax, Shen, Guibas, Malik & Savarese, CVPR 2018 (edges and keypoints in 2D)",
+    needs={"images": "image"},
+    family="reconstruct",
+)
+class FilterResponse(Method):
+    """Withholds what a fixed filter says of every pixel, edges or corners; predicts it from the image.
+
+    These are tasks of Taskonomy that need no label: what is learned are the first steps of seeing. The encoder could
+    compute the filter itself, so its map has to be coarser than the image, or nothing is to be learned but that. The
+    paper takes SURF for its keypoints; here they are the corners of Shi & Tomasi. Responses are standardised over the
+    data.
+
+    Args:
+        of: what the filter finds.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, encoder: ImageEncoder, of: Literal["edges", "corners"] = "edges"):
+        super().__init__(encoder)
+        self.filter = {"edges": views.edges, "corners": views.corners}[of]
+        self.decoder = Decoder(encoder.dim, 1, encoder.grid, encoder.size)
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("deviation", torch.ones(()))
+
+    def prepare(self, images):
+        """How strong the responses are."""
+        some = images.batch(self.some(len(images), SURVEYED)).to(self.mean.device)
+        found = self.filter(views.augment(some, self.rng, size=self.encoder.size))
+        self.mean, self.deviation = found.mean(), found.std(correction=0).clamp(min=1e-6)
+
+    def withhold(self, images):
+        """uint8 [n, c, h, w] -> a view float [n, c, size, size]; its response, standardised [n, 1, size, size]."""
+        view = views.with_channels(views.augment(images, self.rng, size=self.encoder.size), self.encoder.channels)
+        return view, (self.filter(view) - self.mean) / self.deviation
+
+    def predict(self, view):
+        return self.decoder(self.encoder.maps(view))
+
+    def loss(self, predicted, response):
+        trivial = losses.squared_error(response.mean(0, keepdim=True), response)
+        return {"loss": losses.squared_error(predicted, response), "trivial": trivial}
+
+    def finish(self, plain):
+        super().finish(plain)
+        nets.refresh_statistics(self.decoder, plain(), self.predict)
+
+    def apply_to(self, image):
+        """The image, and the response that is predicted of it; the strongest one is white."""
+        view = self.encoder.take(image)
+        return {"seen": answers.Image(view[0]), "response": answers.Image(self.draw(self.predict(view))[0])}
+
+    def picture(self, view, response, predicted=None):
+        columns = {"seen": view, "true": self.draw(response)}
+        return columns if predicted is None else columns | {"said": self.draw(predicted.float())}
+
+    def draw(self, response: Tensor) -> Tensor:
+        """Standardised responses [n, 1, h, w] -> shares of the strongest one of each image, in [0, 1]."""
+        strength = (response * self.deviation + self.mean).clamp(min=0)
+        return strength / strength.amax((1, 2, 3), keepdim=True).clamp(min=1e-3)

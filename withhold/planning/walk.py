@@ -1,0 +1,240 @@
+"""The walk: a network for each task, what reads each target from its features, and the plan that follows."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from math import comb
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import quote
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from withhold import evaluation, nets
+from withhold.console import counted, duration
+from withhold.data import Samples
+from withhold.errors import UsageError
+from withhold.files import write_json, writing
+from withhold.nets import Encoder, ImageEncoder
+from withhold.planning import transfers
+from withhold.planning.affinity import affinities, win_rates
+from withhold.planning.programme import Transfer, choose
+from withhold.planning.tasks import RANDOM, Task, Truth
+from withhold.runs import load, train
+from withhold.runs.build import build_encoder
+from withhold.runs.stages import check_asked, check_data, stage
+from withhold.training import Row, defaults
+
+log = logging.getLogger("withhold")
+
+FILE, PAGE = "plan.json", "plan.html"
+SCRATCH = ()
+"""In place of sources: the control that learns a target from nothing but its few items."""
+FEW, HELD, SHARE = 1000, 1000, 0.2
+"""Items at most from which a target is read, and on which it is measured; and at most as shares of all."""
+TASKS, READING = 0.55, 0.35
+"""Shares of the minutes; the rest is for features."""
+STEPS, LEAST, TIMED = 1000, 10, 3
+"""Steps of a read-out at most and at least, and those that are timed."""
+BEAM = 5
+"""The best sources for a target, which are also tried together."""
+Sources = tuple[str, ...]
+
+
+class Walk:
+    """Tasks over `samples`, as far as they were learned, in `folder`.
+
+    Args:
+        asked: the options of all of it, which stay.
+        encoder: the architecture of all networks, and the images' `size` in `samples`.
+        progress: told every row of a training's journal, and of reading one for each read-out.
+    """
+
+    def __init__(
+        self, folder: Path, samples: Samples, tasks: dict[str, Task], asked: dict[str, Any], encoder: str,
+        progress: Callable[[Row, int], None] | None,
+    ):  # fmt: skip
+        self.folder, self.file, self.asked = folder, folder / FILE, asked
+        self.tasks, self.encoder, self.progress = tasks, encoder, progress or (lambda row, steps: None)
+        self.state: dict[str, Any] = {"asked": asked, "fingerprint": samples.fingerprint, "steps": None}
+        if self.file.is_file():
+            self.state = json.loads(self.file.read_text(encoding="utf-8"))
+            check_asked(folder, self.state["asked"], asked)
+            check_data(folder, self.state["fingerprint"], samples.fingerprint)
+        seed, count = asked["seed"], len(samples)
+        rest, held = samples.split(min(HELD / count, SHARE), seed)
+        self.many, few = rest.split(min(FEW / len(rest), SHARE / (1 - SHARE)), seed)
+        self.parts = few, held
+        self.named = load(encoder)
+        self.named.suit(samples)
+        self.kept: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def go(self, targets: Sequence[str], budget: int, order: int) -> dict[str, Any]:
+        """Learn what is not learned yet; gives what plan.json holds."""
+        truths = {target: self.truth(target) for target in targets}
+        write_json(self.file, self.state)
+        for name in self.tasks:
+            self.maps(name)
+        if self.state["steps"] is None:
+            self.state["steps"] = self.pace(truths, order)
+            write_json(self.file, self.state)
+        self.done, self.began = 0, time.perf_counter()
+        self.planned = len(truths) * (1 + sum(self.counts(order)))
+        rows = [row for target, truth in truths.items() for row in self.compare(target, truth, order)]
+        self.state |= {
+            "budget": budget, "order": order, "targets": list(targets), "rows": rows,
+            "items": {"tasks": len(self.many), "targets": len(self.parts[0]), "held out": len(self.parts[1])},
+            "plan": best(rows, budget),
+        }  # fmt: skip
+        write_json(self.file, self.state)
+        return self.state
+
+    def network(self, name: str) -> Encoder:
+        """The encoder of a task; that of the control has fresh weights, and the batch statistics of the items."""
+        task = self.tasks[name]
+        if task.method is None:
+            encoder = self.fresh()
+            nets.refresh_statistics(encoder, evaluation.plain_batches([self.many], defaults.device()))
+            return encoder
+        log.info("learning %s", name)
+        minutes = TASKS * self.asked["minutes"] / (len(self.tasks) - 1)
+        run = stage(
+            self.folder / "tasks" / quote(name, safe=""),
+            lambda out: train(
+                str(task.method), task.teach(self.many), out=out, encoder=self.encoder, size=self.many.shape[0],
+                minutes=minutes, seed=self.asked["seed"], no_report=True, progress=self.progress, **task.parameters,
+            ),
+        )  # fmt: skip
+        return run.encoder
+
+    def fresh(self) -> ImageEncoder:
+        """The architecture with fresh weights."""
+        return cast(ImageEncoder, build_encoder(self.named.fresh, self.asked["seed"]).to(defaults.device()))
+
+    def maps(self, name: str) -> tuple[Tensor, Tensor]:
+        """What a task's network makes of the items to read from, and of those held out: float16 [n, dim, g, g]."""
+        if name not in self.kept:
+            paths = [self.path("maps", part, name) for part in ("few", "held")]
+            if not all(path.is_file() for path in paths):
+                encoder = self.network(name)
+                for path, part in zip(paths, self.parts, strict=True):
+                    save(path, nets.rows(encoder, encoder.maps, part, defaults.device()).half().numpy())
+            few, held = (torch.from_numpy(np.load(path, mmap_mode="c")) for path in paths)
+            self.kept[name] = few, held
+        return self.kept[name]
+
+    def truth(self, target: str) -> tuple[Truth, Truth]:
+        """What is true of the items to read from, and of those held out, numbers in units of the first."""
+        few, held = (self.tasks[target].truth(part) for part in self.parts)
+        if min(few.known.sum(), held.known.sum()) < 2:
+            raise UsageError(f"The target {target} is known of too few items: give it to more, or leave it out.")
+        return few.scaled(few), held.scaled(few)
+
+    def pace(self, truths: dict[str, tuple[Truth, Truth]], order: int) -> int:
+        """The steps of every read-out that the minutes hold."""
+        seconds = 0.0
+        for truth in truths.values():
+            began = time.perf_counter()
+            self.read((RANDOM,), truth, TIMED)
+            read, began = time.perf_counter() - began, time.perf_counter()
+            self.read(SCRATCH, truth, TIMED)
+            seconds += time.perf_counter() - began
+            seconds += read * sum(number * count for number, count in enumerate(self.counts(order), 1))
+        steps = int(60 * READING * self.asked["minutes"] / (seconds / TIMED))
+        steps = min(STEPS, max(LEAST, steps))
+        log.info(
+            "each target is read from the features in %s, of batches of %s", counted(steps, "step"), transfers.BATCH
+        )
+        return steps
+
+    def counts(self, order: int) -> list[int]:
+        """How many read-outs of a target there are from one source, from two together, ..."""
+        several = [comb(min(max(BEAM, k), len(self.tasks) - 1), k) for k in range(2, order + 1)]
+        return [len(self.tasks), *several]
+
+    def read(self, sources: Sources, truth: tuple[Truth, Truth], steps: int) -> np.ndarray:
+        """The errors of what reads a target from the features of `sources`, on held-out items that it is known of."""
+        rows, asked = (part.known.nonzero()[:, 0] for part in truth)
+        few, held = (part.select(known) for part, known in zip(truth, (rows, asked), strict=True))
+        if sources == SCRATCH:
+            return self.scratch(few, held, rows, asked, steps)
+        parts = [(self.maps(name)[0][rows], self.maps(name)[1][asked]) for name in sources]
+        return transfers.transfer(parts, few, held, steps, self.asked["seed"]).numpy()
+
+    def scratch(self, few: Truth, held: Truth, rows: Tensor, asked: Tensor, steps: int) -> np.ndarray:
+        """The errors of a network that learns a target from its few items alone."""
+        images = [nets.batches(part, which, "cpu") for part, which in zip(self.parts, (rows, asked), strict=True)]
+        seen, unseen = (torch.cat(list(part)) for part in images)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.asked["seed"])
+            network = transfers.Scratch(self.fresh(), few)
+        transfers.learn(network, seen, few, steps, self.asked["seed"])
+        return transfers.judge(network, unseen, held).numpy()
+
+    def errors(self, target: str, truth: tuple[Truth, Truth], sources: Sources) -> np.ndarray:
+        """As `read`, once."""
+        path = self.path("errors", target, "+".join(sources))
+        if not path.is_file():
+            save(path, self.read(sources, truth, self.state["steps"]))
+        self.done += 1
+        seconds = time.perf_counter() - self.began
+        each = self.state["steps"] * transfers.BATCH * self.done / seconds
+        self.progress({"step": self.done, "seconds": seconds, "items_per_second": each}, self.planned)
+        return np.load(path)
+
+    def compare(self, target: str, truth: tuple[Truth, Truth], order: int) -> list[dict[str, Any]]:
+        """The rows of a target: its affinity to each source and to the best ones together, gain and quality.
+
+        Sources that are tried together are the best for this target, as in section 3.2 of the paper.
+        """
+        began, single = time.perf_counter(), [(name,) for name in self.tasks]
+        scratch = self.errors(target, truth, SCRATCH)
+        found = {sources: self.errors(target, truth, sources) for sources in single}
+        worth = affinities(win_rates(np.stack(list(found.values()))))
+        ranked = [single[place][0] for place in np.argsort(-worth, kind="stable")]
+        if ranked[0] == RANDOM:
+            log.warning("%s: no task serves it better than fresh weights do: all need more --minutes", target)
+        ranked.remove(RANDOM)
+        for k in range(2, order + 1):
+            for sources in combinations(ranked[: max(BEAM, k)], k):
+                found[tuple(sorted(sources))] = self.errors(target, truth, tuple(sorted(sources)))
+        worth = affinities(win_rates(np.stack(list(found.values()))))
+        rows = [
+            {
+                "sources": list(sources), "target": target, "affinity": float(affinity),
+                "gain": beats(found[sources], scratch), "quality": beats(found[sources], found[target,]),
+            }
+            for sources, affinity in zip(found, worth, strict=True)
+        ]  # fmt: skip
+        took = duration(time.perf_counter() - began)
+        log.info("%s: %s in %s, best from %s", target, counted(len(rows) + 1, "read-out"), took, ranked[0])
+        return rows
+
+    def path(self, *names: str) -> Path:
+        """A file of numbers in the folder."""
+        *folders, name = (quote(name, safe="+") for name in names)
+        return self.folder.joinpath(*folders, f"{name}.npy")
+
+
+def best(rows: Sequence[dict[str, Any]], budget: int) -> list[dict[str, Any]]:
+    """The rows of the plan: those that serve all targets best, from `budget` tasks. The control is no choice."""
+    able = {
+        Transfer(tuple(row["sources"]), row["target"], row["affinity"]): row for row in rows
+        if RANDOM not in row["sources"]
+    }  # fmt: skip
+    return [able[chosen] for chosen in choose(list(able), budget)]
+
+
+def beats(errors: np.ndarray, others: np.ndarray) -> float:
+    """On which share of the items the first errors are lower."""
+    return float(win_rates(np.stack([errors, others]))[0, 1])
+
+
+def save(path: Path, values: np.ndarray) -> None:
+    """Write numbers to a file, whole or not at all."""
+    with writing(path) as partial, partial.open("wb") as file:
+        np.save(file, values)
