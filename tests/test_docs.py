@@ -57,7 +57,10 @@ def home(tmp_path, photos, monkeypatch):
             Image.fromarray(picture).save(folder / f"{i}.png")
     (tmp_path / "scenes" / "classes.txt").write_text("dark\nvoid\nlight\n")
     cells = {f"{i}": [("round", 0, 4 + i, 6, 16 + i, 18), ("flat", 0, 2, 20, 18, 26)] for i in range(12)}
-    voc(tmp_path / "cells", cells, **dict.fromkeys(cells, (40, 32)))
+    lists = voc(tmp_path / "cells", cells, **dict.fromkeys(cells, (40, 32))) / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    for part, stems in (("train", [*cells][:8]), ("test", [*cells][8:])):
+        (lists / f"{part}.txt").write_text("\n".join(stems))
     from datasets import Dataset
 
     (tmp_path / "cifar").mkdir()
