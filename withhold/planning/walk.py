@@ -133,8 +133,8 @@ class Walk:
         told = few.values[few.known]
         if min(len(told), held.known.sum()) < 2 or (told == told.flatten()[0]).all():
             raise UsageError(
-                f"The target {target} is known of too few items, or it is the same of all: tell it of more, or leave it "
-                "out."
+                f"The target {target} is known of too few items, or it is the same of all: tell it of more, or leave "
+                "it out."
             )
         return few.scaled(few), held.scaled(few)
 
