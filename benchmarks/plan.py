@@ -1,7 +1,7 @@
 """What `withhold plan` makes of PACS: its plans beside random ones, and beside features of ImageNet for all targets.
 
     python benchmarks/plan.py                        30 minutes
-    python benchmarks/plan.py --minutes 0.3 --try    a quick look, of which nothing is recorded
+    python benchmarks/plan.py --minutes 0.3 --try    a quick look at a twentieth of it, of which nothing is recorded
 
 Gain is the share of held-out images on which a transfer errs less than a network that learned its target from the same
 few images alone; quality is the same beside what is read from the target's own network. Both are means over targets.
@@ -32,10 +32,13 @@ SIZE, PUBLISHED = 32, 128
 BUDGETS, ORDER, DRAWS = (1, 2, 3, 4, 5), 2, 1000
 
 
-def pacs(root: Path, size: int) -> Samples:
+def paths(root: Path) -> data.Several:
+    return data.Several(root / "pacs" / f"{style}.parquet" for style in STYLES)
+
+
+def pacs(root: Path) -> Samples:
     """Photographs, paintings, cartoons and sketches, with their class as label and their style as a column."""
-    paths = data.Several(root / "pacs" / f"{style}.parquet" for style in STYLES)
-    samples = data.load(paths, size=size, channels=3, parts=("label", "domain"))
+    samples = data.load(paths(root), size=SIZE, channels=3, parts=("label", "domain"))
     samples.give("targets", {"style": Target(samples.parts["domain"].values, STYLES)})
     return samples
 
@@ -59,7 +62,8 @@ def at_random(rows: list[dict[str, Any]], budget: int, rng: np.random.Generator)
 
 def published(walk: Walk, root: Path) -> list[dict[str, Any]]:
     """Each target read from an EfficientNet-Lite0 that learned ImageNet, whose network is larger and has seen more."""
-    network, large = withhold.load("efficientnet-lite0", size=PUBLISHED).encoder, pacs(root, PUBLISHED)
+    network = withhold.load("efficientnet-lite0", size=PUBLISHED, channels=3).encoder
+    large = data.load(paths(root), size=PUBLISHED, channels=3, parts=(), whole=False)
     maps = [nets.rows(network, network.maps, large.select(part.sources), "cpu") for part in walk.parts]
     rows = []
     for target in walk.state["targets"]:
@@ -70,8 +74,10 @@ def published(walk: Walk, root: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def measure(root: Path, minutes: float, seed: int) -> dict[str, Any]:
-    samples, rng = pacs(root, SIZE), np.random.default_rng(seed)
+def measure(root: Path, minutes: float, seed: int, every: int) -> dict[str, Any]:
+    """What was found on PACS, or on each so-manieth image of it."""
+    samples, rng = pacs(root), np.random.default_rng(seed)
+    samples = samples.select(range(0, len(samples), every))
     tasks = bank(samples, None)
     asked = {"tasks": list(tasks), "minutes": minutes, "encoder": "convnet", "size": SIZE, "seed": seed}
     with tempfile.TemporaryDirectory() as folder:
@@ -123,7 +129,7 @@ def main() -> None:
     parser.add_argument("--try", dest="tried", action="store_true", help="record nothing")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found = measure(Path(os.environ["WITHHOLD_DATA"]), options.minutes, options.seed)
+    found = measure(Path(os.environ["WITHHOLD_DATA"]), options.minutes, options.seed, 20 if options.tried else 1)
     for row in found["budgets"]:
         print(row)
     print({name: found[name] for name in ("own networks", "imagenet", "general", "steps")})

@@ -20,11 +20,11 @@ from withhold.planning.tasks import Task
 def images(tmp_path_factory):
     """Photographs of two scenes, whose table has their label, a number of each, a class that few have, and masks."""
     folder = tmp_path_factory.mktemp("images")
-    lines = ["image,label,light,rare,mask"]
+    lines = ["image,label,light,rare,same,mask"]
     for i, photo in enumerate(tiny.photographs().array[:80]):
         Image.fromarray(photo).save(folder / f"{i}.png")
         Image.fromarray((photo.mean(2) > 120).astype(np.uint8)).save(folder / f"mask{i}.png")
-        lines.append(f"{i}.png,{i % 2},{photo.mean():.2f},{'ab'[i % 2] if i < 2 else ''},mask{i}.png")
+        lines.append(f"{i}.png,{i % 2},{photo.mean():.2f},{'ab'[i % 2] if i < 2 else ''},a,mask{i}.png")
     (folder / "images.csv").write_text("\n".join(lines))
     return str(folder / "images.csv")
 
@@ -111,6 +111,7 @@ def test_what_is_withheld_from_a_view_is_no_target():
         ),
         (("--tasks", "edges", "--targets", "label", "--budget", "1"), "The target label is none of the tasks"),
         (("--tasks", "edges,rare", "--budget", "1"), "The target rare is known of too few items"),
+        (("--tasks", "edges,same", "--budget", "1"), "The target same .* is the same of all"),
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_is_learned(images, tmp_path, more, sentence, capsys, monkeypatch):

@@ -130,8 +130,12 @@ class Walk:
     def truth(self, target: str) -> tuple[Truth, Truth]:
         """What is true of the items to read from, and of those held out, numbers in units of the first."""
         few, held = (self.tasks[target].truth(part) for part in self.parts)
-        if min(few.known.sum(), held.known.sum()) < 2:
-            raise UsageError(f"The target {target} is known of too few items: give it to more, or leave it out.")
+        told = few.values[few.known]
+        if min(len(told), held.known.sum()) < 2 or (told == told.flatten()[0]).all():
+            raise UsageError(
+                f"The target {target} is known of too few items, or it is the same of all: tell it of more, or leave "
+                "it out."
+            )
         return few.scaled(few), held.scaled(few)
 
     def pace(self, truths: dict[str, tuple[Truth, Truth]], order: int) -> int:
