@@ -164,6 +164,17 @@ def retrieval() -> list[Claim]:
     return [beside_controls(row) for row in rows]
 
 
+def same_places() -> list[Claim]:
+    """Frames of a place ask for its others; beside the published weights that the training began with."""
+    found = []
+    for name, epochs in (("davis", 40), ("camvid", 28)):
+        row = Claim("places", ("places", name), "siamac", "efficientnet-lite0", epochs, protocols=("retrieval",))
+        row = replace(row, settings={"pretrained": True})
+        controls = (control(row, "start", row.encoder), control(row, "raw", row.encoder))
+        found += [replace(row, settings=row.settings | more, controls=controls) for more in ({}, {"pooling": "GeM"})]
+    return found
+
+
 def episodes() -> list[Claim]:
     """Classes that the training did not have, five at a time and told by one or five examples.
 
@@ -290,7 +301,7 @@ def restorations() -> list[Claim]:
 
 CLAIMS = [
     *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *generalization(), *tasks(),
-    *segmentations(), *weather(), *retrieval(), *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(),
+    *segmentations(), *weather(), *retrieval(), *same_places(), *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(),
     *sounds(), *texts(), *translation(), *refinement(), *drawings(), *restorations(), *starts(), *from_published(),
     *pretext_starts(), *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *sound_starts(), *long_starts(),
 ]  # fmt: skip
