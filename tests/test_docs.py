@@ -33,7 +33,7 @@ def blocks(page, language):
 
 @pytest.fixture
 def home(tmp_path, photos, monkeypatch):
-    """What the pages speak of: a method, photos, faces, screws, a parquet file, texts, videos, places, pictures with sounds."""
+    """What the pages speak of: methods, photos, faces, screws, a table, texts, videos, places, pictures with sounds."""
     shutil.copy(ROOT / "withhold" / "methods" / "image" / "rotation.py", tmp_path / "mine.py")
     (tmp_path / "book.txt").write_text("the king is a man and the queen is a woman\n\n" * 40)
     for i, crop in enumerate(photos[:48]):

@@ -63,8 +63,8 @@ def letters(at: Place, size: int) -> Samples:
 def places(at: Place, name: str) -> Split:
     """Frames of videos of places, some to learn from, and of other places to be measured on: an item shows its place.
 
-    Of DAVIS each of twenty sequences is one, a half of them to learn from. Of CamVid it is ten seconds of a drive; frames
-    are a second apart.
+    Of DAVIS each of twenty sequences is one, a half of them to learn from. Of CamVid it is ten seconds of a drive;
+    frames are a second apart.
     """
     if name == "davis":
         whole = data.load(at.root / "davis" / "images", "image", size=192, channels=3)
