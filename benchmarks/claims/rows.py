@@ -167,7 +167,7 @@ def retrieval() -> list[Claim]:
 def same_places() -> list[Claim]:
     """Frames of a place ask for its others; beside the published weights that the training began with."""
     found = []
-    for name, epochs in (("davis", 40), ("camvid", 28)):
+    for name, epochs in (("davis", 28), ("camvid", 20)):
         row = Claim("places", ("places", name), "siamac", "efficientnet-lite0", epochs, protocols=("retrieval",))
         row = replace(row, settings={"pretrained": True})
         controls = (control(row, "start", row.encoder), control(row, "raw", row.encoder))
