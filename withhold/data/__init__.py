@@ -34,6 +34,7 @@ from withhold.data.opening import (
     open,
     register,
     splits,
+    undecoded,
     unnamed,
 )
 from withhold.data.samples import Samples, Target, together
@@ -47,5 +48,6 @@ __all__ = [
     "Feeder", "Joined", "KINDS", "Kind", "MOST_RATE", "Mask", "Samples", "Sequence", "Series", "Several", "Shape",
     "Target", "address", "alone", "cache", "default_size", "each_frame", "each_image", "fit_tokenizer", "frame_rate",
     "has_masks", "holds", "items", "load", "load_tokenizer", "measure", "open", "read_mask", "read_points",
-    "register", "sequence", "sequences", "share_classes", "splits", "takes", "thumbnail", "together", "unnamed",
+    "register", "sequence", "sequences", "share_classes", "splits", "takes", "thumbnail", "together", "undecoded",
+    "unnamed",
 ]  # fmt: skip
