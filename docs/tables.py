@@ -543,15 +543,15 @@ def tasks() -> str:
 
 def segmentation() -> str:
     """The mean IoU and the share of pixels named rightly, of each start and of the controls."""
-    return places("segmentation", {"mean IoU": "mean IoU", "pixel accuracy": "pixels"})
+    return from_starts("segmentation", {"mean IoU": "mean IoU", "pixel accuracy": "pixels"})
 
 
 def detection() -> str:
     """The average precision, of each start and of the controls."""
-    return places("detection", {"AP": "AP", "AP50": "AP50"})
+    return from_starts("detection", {"AP": "AP", "AP50": "AP50"})
 
 
-def places(group: str, metrics: dict[str, str]) -> str:
+def from_starts(group: str, metrics: dict[str, str]) -> str:
     """What a group measured of each start and of the controls, with the headings of its metrics."""
     cells = []
     rows = [(claim, found.get("results", ())) for claim, found in measured(group)]
@@ -582,13 +582,24 @@ def weather() -> str:
 
 def retrieval() -> str:
     """Mean average precision of each pooling, plain and whitened."""
+    return table(["data", "seed", "features", "pooling", "mAP", "whitened"], _rankings("retrieval"))
+
+
+def places() -> str:
+    """The same of frames of places, and of the descriptor that was learned, whose whitening is its own."""
+    return table(["data", "seed", "features", "pooling", "mAP", "whitened"], _rankings("places"))
+
+
+def _rankings(group: str) -> list[list[str]]:
     cells = []
-    for claim, _ in measured("retrieval"):
+    for claim, _ in measured(group):
         by = values(beside(claim), "encoder", "pooling", "whitened")
+        learned = f"trained with {claim.settings['pooling']}" if "pooling" in claim.settings else "trained"
         for encoder, pooling in dict.fromkeys((encoder, pooling) for encoder, pooling, _ in by):
-            scores = [percent(by[encoder, pooling, white]) for white in (False, True)]
-            cells.append([f"`{claim.on}`", str(claim.seed), encoder, pooling, *scores])
-    return table(["data", "seed", "features", "pooling", "mAP", "whitened"], cells)
+            plain, own, white = (percent(by.get((encoder, pooling, how))) for how in (False, None, True))
+            name = learned if encoder == "trained" else encoder
+            cells.append([f"`{claim.on}`", str(claim.seed), name, pooling, plain, own or white])
+    return list(map(list, dict.fromkeys(map(tuple, cells))))  # claims share their controls
 
 
 def anomaly() -> str:
@@ -636,7 +647,7 @@ PARTS = {
         methods, cards, encoders, published, words, speeds, memory, training, steps, videos, sounds, hearing, search,
         order, tracking, frames, crossmodal, localization, masked, topics, translation, refinement, drawings,
         restoration, clusters, fewlabels, augmentation, episodes, starts, actions, catching_up, label, domains, weights,
-        plan, generalization, tasks, segmentation, detection, weather, retrieval, anomaly, keypoints, affinity,
+        plan, generalization, tasks, segmentation, detection, weather, retrieval, places, anomaly, keypoints, affinity,
     )
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ import av
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
 from tests.conftest import ROOT
 from tests.data.test_boxes import voc
@@ -33,7 +34,7 @@ def blocks(page, language):
 
 @pytest.fixture
 def home(tmp_path, photos, monkeypatch):
-    """What the pages speak of: a method, photos, faces, screws, a parquet file, texts, videos, pictures with sounds."""
+    """What the pages speak of: methods, photos, faces, screws, a table, texts, videos, places, pictures with sounds."""
     shutil.copy(ROOT / "withhold" / "methods" / "image" / "rotation.py", tmp_path / "mine.py")
     (tmp_path / "book.txt").write_text("the king is a man and the queen is a woman\n\n" * 40)
     for i, crop in enumerate(photos[:48]):
@@ -74,6 +75,12 @@ def home(tmp_path, photos, monkeypatch):
         lines = [f"{folder}/{i}.png,{folder},{i / 7:.2f}" for i in range(start, start + 24)
                  for folder in [("photos/temple", "photos/flower")[i % 2]]]  # fmt: skip
         (tmp_path / f"{name}.csv").write_text("\n".join(["image,place,height", *lines]))
+    for place, (whole, top) in enumerate([(0, 0), (0, 300), (1, 100), (1, 300)]):  # photographs that overlap
+        for i in range(10):
+            crop = load_sample_images().images[whole][top : top + 96, 100 + 4 * i : 196 + 4 * i]
+            folder = tmp_path / "walks" / ("bridge", "gate", "park", "hill")[place]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(crop).save(folder / f"{i}.png")
     for i, (part, sort) in enumerate([("train", "good"), ("test", "good"), ("test", "bent")] * 12):
         (tmp_path / "screws" / part / sort).mkdir(parents=True, exist_ok=True)
         Image.fromarray(photos[i]).save(tmp_path / "screws" / part / sort / f"{i}.png")

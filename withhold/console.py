@@ -99,6 +99,7 @@ def column(result: dict[str, Any]) -> str:
         words.append(result["metric"])
     if "shots" in result:
         words.append(f"{result['shots']}/class")
+    words += [f"stage {result['stage']}"] if "stage" in result else []
     words += [result[name] for name in ("column", "by", "pooling", "direction", "sequence") if name in result]
     return " ".join(words + ["whitened"] * result.get("whitened", False))
 

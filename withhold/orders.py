@@ -80,6 +80,32 @@ class Episodes(Shuffled):
         return np.concatenate([rng.choice(rows, each, replace=False) for rows in chosen])
 
 
+@dataclass(frozen=True)
+class Tuples(Shuffled):
+    """Whole tuples of items as the method lists them, in random order, each once before one comes again.
+
+    Args:
+        by: the name of a buffer of the method, int64 [m, size], which holds items.
+        size: items of a tuple.
+    """
+
+    by: str = "tuples"
+    size: int = 7
+
+    @property
+    def unit(self):
+        return self.size
+
+    def epoch(self, count, groups, batch_size, rng):
+        if batch_size % self.size:
+            raise UsageError(
+                f"A batch of {batch_size} items does not hold whole tuples of {self.size}: give a batch size of "
+                f"{self.size} or a multiple of it."
+            )
+        laps = [rng.permutation(groups) for _ in range(-(-count // groups.size))]
+        return np.concatenate(laps).reshape(-1)[:count]
+
+
 def whole(orders: Mapping[str, Shuffled], count: int) -> int:
     """The smallest batch of `count` items or more that suits all orders."""
     unit = math.lcm(*(order.unit for order in orders.values()))

@@ -149,7 +149,7 @@ def tasks() -> list[Claim]:
     return found
 
 
-def places(method: str, data: str, small: float, most: float) -> list[Claim]:
+def dense(method: str, data: str, small: float, most: float) -> list[Claim]:
     """What is where in images, by epochs of a small and of a large network from several starts, frozen and fine-tuned.
 
     Of segmentation beside the commonest class, and colour and place alone; of detection beside the usual boxes.
@@ -180,6 +180,17 @@ def retrieval() -> list[Claim]:
     names = ("omniglot", "pacs")
     rows = (Claim("retrieval", ("halves", n), "simclr", "convnet", 40, protocols=("retrieval",)) for n in names)
     return [beside_controls(row) for row in rows]
+
+
+def same_places() -> list[Claim]:
+    """Frames of a place ask for its others; beside the published weights that the training began with."""
+    found = []
+    for name, epochs in (("davis", 28), ("camvid", 20)):
+        row = Claim("places", ("places", name), "siamac", "efficientnet-lite0", epochs, protocols=("retrieval",))
+        row = replace(row, settings={"pretrained": True})
+        controls = (control(row, "start", row.encoder), control(row, "raw", row.encoder))
+        found += [replace(row, settings=row.settings | more, controls=controls) for more in ({}, {"pooling": "GeM"})]
+    return found
 
 
 def episodes() -> list[Claim]:
@@ -308,9 +319,9 @@ def restorations() -> list[Claim]:
 
 CLAIMS = [
     *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *weights(), *generalization(),
-    *tasks(), *places("segmentation", "camvid", 60, 40), *places("detection", "bccd", 75, 50), *weather(),
-    *retrieval(), *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(), *sounds(), *texts(), *translation(),
-    *refinement(), *drawings(), *restorations(), *starts(), *from_published(), *pretext_starts(),
+    *tasks(), *dense("segmentation", "camvid", 60, 40), *dense("detection", "bccd", 75, 50), *weather(),
+    *retrieval(), *same_places(), *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(), *sounds(), *texts(),
+    *translation(), *refinement(), *drawings(), *restorations(), *starts(), *from_published(), *pretext_starts(),
     *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *clip_starts(), *sound_starts(), *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}

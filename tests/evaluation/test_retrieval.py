@@ -1,16 +1,15 @@
-import math
-
 import pytest
 import torch
-from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score
+from torch import nn
 from torch.nn import functional as F
 
-from withhold import data
+from withhold import data, nets
+from withhold.console import column
 from withhold.errors import UsageError
 from withhold.evaluation import evaluate
 from withhold.evaluation.protocols import retrieval
-from withhold.evaluation.protocols.retrieval import POOLINGS, average_precision, gem, rmac, whitening
+from withhold.evaluation.protocols.retrieval import average_precision
 from withhold.evaluation.task import Task
 
 
@@ -52,63 +51,6 @@ def test_an_item_alone_in_its_class_asks_nothing_but_is_in_the_way_of_others():
     assert first[1].isnan()
 
 
-def test_poolings_place_by_place():
-    maps = torch.randn(3, 5, 4, 4, generator=torch.Generator().manual_seed(0))
-    for n in range(3):
-        for d in range(5):
-            values = maps[n, d].flatten().tolist()
-            assert POOLINGS["average"](maps)[n, d].item() == pytest.approx(sum(values) / 16, abs=1e-6)
-            assert POOLINGS["MAC"](maps)[n, d].item() == max(values)
-            cubes = sum(max(value, 1e-6) ** 3 for value in values) / 16
-            assert gem(maps)[n, d].item() == pytest.approx(cubes ** (1 / 3), rel=1e-4)
-
-
-def test_gem_lies_between_the_mean_and_the_maximum():
-    maps = torch.rand(2, 3, 6, 6) + 0.1
-    assert torch.allclose(gem(maps, 1.0), POOLINGS["average"](maps))
-    assert torch.allclose(gem(maps, 200.0), POOLINGS["MAC"](maps), rtol=0.03)
-
-
-@pytest.mark.parametrize(("grid", "squares"), [(1, 1), (2, 14), (4, 14), (8, 14), (13, 14)])
-def test_rmac_adds_up_the_maxima_of_fourteen_squares(grid, squares):
-    maps = torch.rand(2, 5, grid, grid, generator=torch.Generator().manual_seed(0))
-    expected, count = torch.zeros(2, 5), 0
-    for level in (1, 2, 3):
-        side = math.floor(2 * grid / (level + 1))
-        if side == 0:
-            continue
-        step = (grid - side) / (level - 1) if level > 1 else 0
-        for i in range(level):
-            for j in range(level):
-                top, left = math.floor(i * step), math.floor(j * step)
-                region = F.max_pool2d(maps[:, :, top : top + side, left : left + side], side)[:, :, 0, 0]
-                expected += region / region.norm(dim=1, keepdim=True)
-                count += 1
-    assert count == squares
-    assert torch.allclose(rmac(maps), expected, atol=1e-6)
-
-
-def test_whitened_training_items_have_unit_covariance():
-    mix = torch.randn(6, 6, generator=torch.Generator().manual_seed(0))
-    x = torch.randn(500, 6, generator=torch.Generator().manual_seed(1)) @ mix + 3
-    mean, projection = whitening(x)
-    white = (x - mean) @ projection
-    assert torch.allclose(white.T @ white / 500, torch.eye(6), atol=1e-3)
-    theirs = torch.from_numpy(PCA(whiten=True).fit(x.numpy()).transform(x.numpy())) * (500 / 499) ** 0.5
-    assert torch.allclose(white.flip(1).abs(), theirs.abs(), atol=1e-2)
-
-
-def test_directions_of_rounding_alone_are_left_out():
-    """Where there are more features than items, or copies of features, whitening would blow up what is none."""
-    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
-    _, projection = whitening(torch.cat([x, x, 2 * x], 1))
-    assert projection.shape == (9, 3)
-    _, projection = whitening(torch.randn(10, 30, generator=torch.Generator().manual_seed(0)))
-    assert projection.shape == (30, 9)
-    _, projection = whitening(torch.full((20, 4), 0.5))
-    assert projection.shape == (4, 0)
-
-
 def test_rows_of_an_encoder_and_of_pixels(encoder, digits, make_task):
     train, test = data.load("digits", size=32).split(0.2, 0)
     rows = retrieval.measure(make_task(train.select(range(300)), test.select(range(120)), encoder))
@@ -146,6 +88,31 @@ def test_the_control_stands_beside_each_pooling(encoder, digits):
     parts = [samples.select(range(60)) for samples in digits]
     rows = evaluate(encoder, *parts, ("retrieval",))
     assert [row["encoder"] for row in rows] == ["trained"] * 8 + ["pixels"] * 8
+
+
+def test_a_stage_and_a_pooling_are_measured_in_the_encoder_and_its_controls(encoder, digits):
+    parts = [samples.select(range(60)) for samples in digits]
+    pooled = nets.Pooled(encoder, 2, "MAC")
+    rows = evaluate(pooled, *parts, ("retrieval", "knn"), controls={"untrained": pooled}, learned=[])
+    assert [(row["encoder"], row.get("whitened")) for row in rows if row["protocol"] == "retrieval"] == [
+        (name, white) for name in ("trained", "untrained", "pixels") for white in (False, True)
+    ]
+    assert {(row["stage"], row["pooling"]) for row in rows} == {(2, "MAC")}
+    precision, _ = average_precision(F.normalize(nets.features(pooled, parts[1]), dim=1), torch.tensor(parts[1].labels))
+    assert rows[0]["value"] == pytest.approx(precision.mean().item(), abs=1e-5)
+    assert column(rows[0]) == "retrieval mAP stage 2 MAC"
+
+
+def test_what_a_method_says_is_measured_beside_the_poolings(encoder, digits, make_task):
+    class Says(nn.Module):
+        def says(self):
+            return {"descriptor": lambda images: F.normalize(images.flatten(1), dim=1)}
+
+    task = make_task(*(samples.select(range(80)) for samples in digits), encoder, method=Says())
+    pixels = retrieval.measure(make_task(task.train, task.test))
+    own = retrieval.measure(task)[-1]
+    assert own["pooling"] == "descriptor" and "whitened" not in own
+    assert own["value"] == pytest.approx(pixels[0]["value"], abs=1e-4)
 
 
 def test_nothing_to_ask_for(make_samples, make_task):

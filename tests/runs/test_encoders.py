@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import withhold
 from tests.data.recordings import tone, write_sound, write_video
 from tests.runs.test_outside import ENCODER, METHOD
-from withhold import nets
+from withhold import nets, views
 from withhold.cli import main
 from withhold.errors import UsageError, WithholdError
 
@@ -91,6 +91,27 @@ def test_an_index_keeps_what_its_items_were_decoded_to(folder, capsys):
     assert main(["search", "query", "index", "asked.png", "--run", "efficientnet-lite0"]) == 0
     assert main([*query, "convnet"]) == 2
     assert "embeddings of another encoder: give the run that made them" in capsys.readouterr().err
+
+
+def test_an_index_keeps_the_stage_and_the_pooling(folder, capsys):
+    pytest.importorskip("lancedb")
+    assert main(["embed", "convnet", "photos/", "--stage", "2", "--pooling", "GeM", "--out", "e.parquet"]) == 0
+    run = withhold.load("convnet")
+    table = run.embed("photos/", stage=2, pooling="GeM")
+    assert table == pyarrow.parquet.read_table("e.parquet")
+    assert table["embedding"].type.list_size == 64
+    first = nets.Pooled(run.encoder, 2, "GeM").eval()(views.to_float(run.load_data("photos/").batch([0])))
+    np.testing.assert_allclose(table["embedding"][0].as_py(), first[0].detach(), rtol=1e-4)
+    assert main(["search", "build", "e.parquet", "--out", "index"]) == 0
+    capsys.readouterr()
+    query = ["search", "query", "index", "photos/a/0.png", "--run", "convnet", "-k", "3", "--json"]
+    for more in ([], ["--expand", "2", "--alpha", "0"], ["--diffuse"]):
+        assert main([*query, *more]) == 0
+        found = json.loads(capsys.readouterr().out.splitlines()[-1])["results"]
+        assert len(found) == 3 and {"path", "distance"} <= set(found[0])
+        assert more or found[0]["distance"] == pytest.approx(0, abs=1e-5)
+    assert main(["embed", "convnet", "photos/", "--stage", "9", "--out", "f.parquet"]) == 2
+    assert "has 4 stages, and no stage 9" in capsys.readouterr().err
 
 
 def test_each_kind_of_data_has_its_encoders(folder):

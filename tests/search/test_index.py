@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 from withhold import search
 from withhold.errors import UsageError, WithholdError
 from withhold.search import index as module
-from withhold.search import rows
+from withhold.search import reranking, rows
 
 
 def table(vectors, paths=None, **columns):
@@ -87,6 +87,59 @@ def test_a_row_asks_for_the_others(small, vectors):
     agrees(small.query("7.png", 1000), distances, 499)
     with pytest.raises(UsageError, match=r"has no row 'photo.png': give the path .* or with --run the run that embeds"):
         small.query("photo.png")
+
+
+def test_an_expanded_query_asks_with_what_it_found(small, vectors):
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    query = np.random.default_rng(2).standard_normal(24)
+    query /= np.linalg.norm(query)
+    nearest = np.argsort(-(unit @ query))[:5]
+    for alpha in (0, 3.0):
+        asked = query + sum((unit[row] @ query) ** alpha * unit[row] for row in nearest)
+        agrees(small.query(query, 8, expand=5, alpha=alpha), brute(vectors, asked), 8)
+    found = small.query("7.png", 20, expand=3)
+    assert "7.png" not in found["path"].to_pylist()
+    for wrong in ({"expand": -1}, {"alpha": -0.5}, {"alpha": np.nan}):
+        with pytest.raises(UsageError, match="expanded by 0 rows or more, with an alpha from 0 on"):
+            small.query(query, **wrong)
+
+
+def test_diffusion_is_the_solution_of_its_equation(vectors):
+    unit = vectors[:120].astype(np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    query, n = unit[-1], 119
+    rows = unit[:n]
+    cosines = rows @ rows.T
+    weights = np.zeros((n, n))
+    for i in range(n):
+        for j in range(n):
+            near = [j in np.argsort(-cosines[i])[1:51], i in np.argsort(-cosines[j])[1:51]]
+            weights[i, j] = max(cosines[i, j], 0) ** 3 if i != j and all(near) else 0
+    scale = np.diag(weights.sum(1) ** -0.5)
+    start = np.zeros(n)
+    for row in np.argsort(-(rows @ query))[:10]:
+        start[row] = max(rows[row] @ query, 0) ** 3
+    expected = np.linalg.solve(np.eye(n) - 0.99 * scale @ weights @ scale, start)
+    np.testing.assert_allclose(reranking.diffuse(query, rows), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_diffusion_follows_a_curve_that_distance_leaves(tmp_path):
+    angle = np.linspace(0, 0.8 * np.pi, 80)  # a long arc, and a cloud that is nearer to its beginning than its end is
+    arc = np.stack([np.cos(angle), np.sin(angle), 0 * angle], 1)
+    cloud = np.array([0.3, 0, 1]) + 0.1 * np.random.default_rng(0).standard_normal((80, 3))
+    index = search.build(table(np.concatenate([arc, cloud])), tmp_path / "index")
+
+    def kept(**how):
+        return sum(int(path.split(".")[0]) < 80 for path in index.query("0.png", 79, **how)["path"].to_pylist())
+
+    assert kept(diffuse=True) == 79 > kept() + 10
+    found = index.query("0.png", 79, diffuse=True)
+    distances = brute(np.concatenate([arc, cloud]), arc[0])
+    rows = [int(path.split(".")[0]) for path in found["path"].to_pylist()]
+    np.testing.assert_allclose(found["distance"].to_numpy(), distances[rows], atol=1e-6)
+    for count in (1, 2, 3):  # of which there is hardly a graph
+        few = search.build(table(arc[:count]), tmp_path / str(count))
+        assert few.query(arc[0], diffuse=True).num_rows == count
 
 
 def test_a_row_that_ends_alike_is_suggested(tmp_path):

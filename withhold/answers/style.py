@@ -2,14 +2,15 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from withhold import views
 from withhold.errors import UsageError
-from withhold.nets import ImageEncoder
+from withhold.nets import ImageEncoder, stage_outputs
 
 STAGES = 5
 """From the first to the last, whose statistics are the style."""
@@ -84,22 +85,16 @@ def scaled(image: Tensor, size: int, channels: int) -> Tensor:
 
 def maps(encoder: ImageEncoder, images: Tensor, places: Sequence[int]) -> list[Tensor]:
     """What comes out of the encoder's stages at `places`, each [n, d, h, w]."""
-    ends = [[part for part in stage if isinstance(part, nn.Module)][-1] for stage in encoder.stages()]
-    found: dict[int, Tensor] = {}
-    hooks = [
-        ends[place].register_forward_hook(lambda module, inputs, output, place=place: found.update({place: output}))
-        for place in set(places)
-    ]
+    outputs: list[Any] = [None] * len(encoder.stages())
     with contextlib.suppress(RuntimeError, AssertionError):  # what networks say of images of another size
-        encoder.maps(images)
-    for hook in hooks:
-        hook.remove()
-    if any(place not in found or found[place].ndim != 4 for place in places):
+        outputs, _ = stage_outputs(encoder, images)
+    found = [outputs[place] for place in places]
+    if any(not isinstance(one, Tensor) or one.ndim != 4 for one in found):
         raise UsageError(
             f"The encoder gives no maps of the features of images of {images.shape[3]} x {images.shape[2]} pixels: "
             "name a convolutional one, such as efficientnet-lite0."
         )
-    return [found[place] for place in places]
+    return found
 
 
 def gram(features: Tensor) -> Tensor:

@@ -1,12 +1,16 @@
-"""The verb that draws, and trains nothing."""
+"""The verbs that draw, and train nothing."""
 
 import argparse
 from pathlib import Path
 
 import withhold
+from withhold.cli.use import ENCODER, SIZE, decoding
 from withhold.cli.verbs import verb
-from withhold.console import print_json, say
+from withhold.console import counted, print_json, say
 from withhold.errors import UsageError
+
+LOOKED = 2000
+"""Images that are looked at, at most."""
 
 
 @verb
@@ -53,3 +57,34 @@ def stylize(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     if options.json:
         return print_json({"out": options.out, "content_error": found[0], "style_error": found[1]})
     say(f"The picture is {options.out}; it differs by {found[0]:.0%} from the content, and by {found[1]:.0%} in style")
+
+
+@verb
+def look(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Write a page of what excites each stage of an encoder of images, and of where images show their classes."""
+    parser.add_argument("run", help=ENCODER)
+    parser.add_argument("data", help=f"images, as for `withhold train`: up to {LOOKED:,} of them are looked at")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the page to write, such as look.html")
+    parser.add_argument("--size", type=int, help=SIZE)
+    options = parser.parse_intermixed_args(arguments)
+    from tqdm import tqdm
+
+    from withhold import nets
+    from withhold.files import claiming
+    from withhold.report import write_look
+    from withhold.report.gallery import draw
+
+    with claiming(Path(options.out), ".html .htm", options.data):
+        run = withhold.load(options.run, **decoding(options))
+        run.suit(options.data)
+        if not isinstance(run.encoder, nets.ImageEncoder):
+            raise UsageError(f"{options.run} is an encoder of {run.encoder.kind}: name one of images, to look into.")
+        samples = draw(run.load_data(options.data, "image"), run.seed, LOOKED)
+        with tqdm(unit=" images", disable=options.json or None) as bar:
+            found = write_look(
+                Path(options.out), run.name, run.encoder, samples, run.classifier, lambda images: bar.update(images)
+            )
+    if options.json:
+        return print_json({"out": options.out, **found})
+    classes = f", and {counted(len(found['classes']), 'class map')}" if found["classes"] else ""
+    say(f"The page is {options.out}: {counted(len(found['stages']), 'stage')}{classes}")

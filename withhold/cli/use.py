@@ -49,6 +49,7 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--supervised", action="store_true", help="train the same network with all labels, to compare")
     parser.add_argument("--budget", type=int, metavar="N", help="images that this and finetune see, with repeats")
     parser.add_argument("--size", type=int, help=SIZE)
+    add_pooling(parser)
     parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
     options = parser.parse_intermixed_args(arguments)
     run = withhold.load(options.run, **decoding(options))
@@ -56,7 +57,7 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         options.data, options.test, protocols=tuple(options.protocol.split(",")) if options.protocol else None,
         labels=options.labels, test_fraction=options.test_fraction, supervised=options.supervised,
         budget=options.budget,
-        strict=options.strict,
+        strict=options.strict, stage=options.stage, pooling=options.pooling,
     )  # fmt: skip
     if options.json:
         return print_json({"run": run.name, "results": results})
@@ -79,6 +80,7 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--out", required=True, help="the parquet file to write")
     parser.add_argument("--windows", action="store_true", help="one row for each window that the run sees at once")
     parser.add_argument("--size", type=int, help=SIZE)
+    add_pooling(parser)
     parser.add_argument("--labels", help="a csv file with labels")
     parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
     options = parser.parse_intermixed_args(arguments)
@@ -87,7 +89,10 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
     with claiming(Path(options.out), ".parquet", options.data, options.labels):
         run = withhold.load(options.run, **decoding(options))
-        table = run.embed(options.data, windows=options.windows, labels=options.labels, strict=options.strict)
+        table = run.embed(
+            options.data, windows=options.windows, labels=options.labels, strict=options.strict, stage=options.stage,
+            pooling=options.pooling,
+        )  # fmt: skip
         write_table(Path(options.out), table)
     if options.json:
         return print_json({"out": options.out, "rows": table.num_rows, "dim": table["embedding"].type.list_size})
@@ -139,6 +144,16 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
     parser.add_argument(
         "--exact", action="store_true", help="compare all items, also where an approximation is quicker"
     )
+    parser.add_argument(
+        "--expand", type=int, default=0, metavar="N",
+        help="ask again with the mean of the query and the N nearest, weighed by their cosines to the power of --alpha",
+    )  # fmt: skip
+    parser.add_argument(
+        "--alpha", type=float, default=3.0, help="of --expand; 0 weighs all alike (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--diffuse", action="store_true", help="in the order of a diffusion over the graph of nearest neighbours"
+    )
     parser.add_argument("--html", metavar="FILE", help="write a page that shows them")
     options = parser.parse_intermixed_args(arguments)
     if not options.query.strip():
@@ -153,13 +168,16 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
         typed = kinds.of(run.kind).typed
         path, time = withhold.search.moment(query)
         if time is not None and os.path.isfile(path) and not os.path.isfile(query):
-            query, asked = path, withhold.search.window_at(run.embed(path, windows=True), time)
+            query, asked = path, withhold.search.window_at(run.embed(path, windows=True, **index.pooled), time)
         elif typed and not os.path.isfile(query):
             query = [query]  # a text itself
-        asked = run.embed(query) if asked is None else asked
+        asked = run.embed(query, **index.pooled) if asked is None else asked
         if typed and not any(asked["embedding"][0].as_py()):
             raise UsageError(f"The vocabulary of {options.run} has no word of the query: ask with other words.")
-    found = index.query(query if asked is None else asked, options.k, exact=options.exact)
+    found = index.query(
+        query if asked is None else asked, options.k, exact=options.exact, expand=options.expand, alpha=options.alpha,
+        diffuse=options.diffuse,
+    )  # fmt: skip
     if options.html:
         withhold.search.write_page(Path(options.html), index, query, found, asked=asked)
     if options.json:
@@ -255,6 +273,12 @@ def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         say(f"It takes {taken['name']} [{', '.join(map(str, taken['shape']))}], {taken['values']}, and gives {gives}")
     else:
         advise(["train", "METHOD", "DATA", "--encoder", options.out])
+
+
+def add_pooling(parser: argparse.ArgumentParser) -> None:
+    """What chooses features: a stage and a pooling."""
+    parser.add_argument("--stage", type=int, help="of an encoder of images, counted from 1 (default: its features)")
+    parser.add_argument("--pooling", help="of the stage's maps: average, MAC, R-MAC or GeM (default: average)")
 
 
 def decoding(options: argparse.Namespace) -> dict[str, Any]:

@@ -67,10 +67,10 @@ def evaluate(
     """Measure an encoder by each protocol, beside the controls: a row for each pair.
 
     A row is {"encoder", "protocol", "metric", "value", "data", "n_train", "n_test", "n_unlabelled"} and what else a
-    protocol has to say ("shots", "deviation", "strength", "sequence"). "encoder" is `row`, a control's name,
-    "supervised", or what the raw items are called, such as "pixels"; "data" is what it was measured on; "n_unlabelled"
-    counts the items left out because they have no label. An accuracy on fewer than 200 items, and whatever comes with
-    its "standard_error", has "low" and "high", the ends of its 95 % interval.
+    protocol has to say ("shots", "deviation", "strength", "sequence"), or an encoder that is `nets.Pooled` ("stage").
+    "encoder" is `row`, a control's name, "supervised", or what the raw items are called, such as "pixels"; "data" is
+    what it was measured on; "n_unlabelled" counts the items left out because they have no label. An accuracy on fewer
+    than 200 items, and whatever comes with its "standard_error", has "low" and "high", the ends of its 95 % interval.
 
     Batch statistics: the trained encoder and the untrained one have those of the items that the trained one learned
     from, or where these are not there any more, both have those of the training items of the evaluation, or of the
@@ -157,6 +157,7 @@ def evaluate(
         began = "start" if "start" in controls else "untrained"
         networks = {name: make for name, make in networks.items() if name in (row, began, "supervised")}
 
+    at = {name: value for name in ("stage", "pooling") if (value := getattr(encoder, name, None)) is not None}
     rows: list[dict[str, Any]] = []
     started, missing = time.perf_counter(), [f"{name} by {protocol.name}" for name in networks for protocol in found]
     try:
@@ -176,7 +177,7 @@ def evaluate(
                     known = told
                 else:
                     left_out += len(train or ()) - len(known or ())
-                rest = (images(known or ()), answers, name, getattr(encoder, "size", 0), flip, kept)
+                rest = (images(known or ()), answers, name, getattr(encoder, "size", 0), flip, at.get("pooling"), kept)
                 task = Task(network, known, asked, seed, device, *rest)
                 task = tasks.setdefault((protocol.takes, known is told), task)
                 about = {
@@ -185,7 +186,7 @@ def evaluate(
                     "n_unlabelled": left_out,
                 }  # fmt: skip
                 for part in protocol.measure(task):
-                    rows.append(_with_interval({**about, **part}))
+                    rows.append(_with_interval({**about, **at, **part}))
                     report(rows[-1])
                 del missing[0]
     except (KeyboardInterrupt, SystemExit):

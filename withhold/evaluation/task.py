@@ -33,6 +33,7 @@ class Task:
         row: what the encoder is called in the table.
         size: pixels of the images that the trained encoder sees, also where a control is measured; 0 if it sees none.
         flip: probability of a mirror image, where a protocol trains on views of images.
+        pooling: the only one that is measured, where a protocol pools maps.
         kept: the encoder's features, which all tasks with it share.
     """
 
@@ -46,6 +47,7 @@ class Task:
     row: str = "trained"
     size: int = 0
     flip: float = 0.5
+    pooling: str | None = None
     kept: dict[Samples, Tensor] = field(default_factory=dict)
 
     @property

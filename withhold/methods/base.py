@@ -188,8 +188,9 @@ class Method(nn.Module):
         """What protocols measure of the trained method beside its encoder's features: functions of items as that takes.
 
         "anomaly" gives [n], the larger the stranger an item is, and "points" gives places (x, y) in items, as shares of
-        their width and height [n, k, 2], "mask" the numbers of classes [n, h, w], and "boxes" what is found [n, m, 6]:
-        corners in pixels, class and score. They need nothing that `prepare` makes.
+        their width and height [n, k, 2], "mask" the numbers of classes [n, h, w], "boxes" what is found [n, m, 6]:
+        corners in pixels, class and score; and "descriptor" [n, d] what is compared of items. They need nothing that
+        `prepare` makes.
         """
         return {}
 

@@ -14,12 +14,14 @@ from withhold.nets.lenet import LeNet
 from withhold.nets.memory import ImagePool, MemoryBank, Queue
 from withhold.nets.perceptron import Perceptron
 from withhold.nets.pixelconv import PixelConv
+from withhold.nets.pooling import POOLINGS, Pooled, pair_whitening, whitening
 from withhold.nets.pyramid import Pyramid, stage_maps
 from withhold.nets.recurrent import Continuation, Recurrent
 from withhold.nets.registry import build, has_published, kind, names, published_size, register, takes
 from withhold.nets.resnet import ResNet
 from withhold.nets.sounds import AudioEncoder
 from withhold.nets.split import SplitConvNet
+from withhold.nets.stages import as_maps, maps_at, stage_outputs
 from withhold.nets.statistics import HeldStatistics, hold_statistics, refresh_statistics
 from withhold.nets.teacher import Teacher, cosine_momentum
 from withhold.nets.text import TextEncoder, TextTransformer, WordVectors
@@ -28,11 +30,12 @@ from withhold.nets.video import VideoEncoder
 from withhold.nets.vit import Transformer, ViT, positions
 
 __all__ = [
-    "TEMPERATURE", "AudioEncoder", "AudioVisualEncoder", "ChannelWise", "Continuation", "ConvNet", "Decoder",
-    "Discriminator", "EfficientNetLite0", "Encoder", "FineConv", "Generator", "HeldStatistics", "ImageEncoder",
-    "ImagePool", "LeNet", "MemoryBank", "Perceptron", "PixelConv", "PixelEncoder", "Prototypes", "Pyramid", "Queue",
-    "Recurrent", "Refiner", "ResNet", "SplitConvNet", "Teacher", "TextEncoder", "TextTransformer", "Transformer",
-    "ViT", "VideoEncoder", "WordVectors", "at_pixels", "batches", "build", "bumps", "centres", "cosine_momentum",
-    "features", "frozen", "has_published", "hold_statistics", "kind", "mlp", "names", "pointer", "positions",
-    "propagate", "published_size", "refresh_statistics", "register", "rows", "stage_maps", "takes", "track",
+    "POOLINGS", "TEMPERATURE", "AudioEncoder", "AudioVisualEncoder", "ChannelWise", "Continuation", "ConvNet",
+    "Decoder", "Discriminator", "EfficientNetLite0", "Encoder", "FineConv", "Generator", "HeldStatistics",
+    "ImageEncoder", "ImagePool", "LeNet", "MemoryBank", "Perceptron", "PixelConv", "PixelEncoder", "Pooled",
+    "Prototypes", "Pyramid", "Queue", "Recurrent", "Refiner", "ResNet", "SplitConvNet", "Teacher", "TextEncoder",
+    "TextTransformer", "Transformer", "ViT", "VideoEncoder", "WordVectors", "as_maps", "at_pixels", "batches",
+    "build", "bumps", "centres", "cosine_momentum", "features", "frozen", "has_published", "hold_statistics", "kind",
+    "maps_at", "mlp", "names", "pair_whitening", "pointer", "positions", "propagate", "published_size",
+    "refresh_statistics", "register", "rows", "stage_maps", "stage_outputs", "takes", "track", "whitening",
 ]  # fmt: skip

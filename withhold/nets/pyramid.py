@@ -1,13 +1,12 @@
 """From the maps of an image encoder's stages, fine and coarse ones together, to something at every pixel."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold.nets.encoder import ImageEncoder
 from withhold.nets.features import frozen
+from withhold.nets.stages import stage_outputs
 
 GROUPS, FINEST = 8, 4
 """Groups of features that are normalised together; pixels of a cell of the finest map, as in the feature pyramid."""
@@ -19,19 +18,9 @@ def stage_maps(encoder: ImageEncoder, images: Tensor) -> list[Tensor]:
     A cell of the finest has 4 pixels or more. The last one is the encoder's own map; a transformer, whose stages all
     have one resolution, gives that alone.
     """
-    found: dict[torch.Size, Tensor] = {}
-
-    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] == output.shape[3]:  # channels before
-            found[output.shape[2:]] = output
-
-    ends = [stage[-1] for stage in encoder.stages() if isinstance(stage[-1], nn.Module)]
-    hooks = [end.register_forward_hook(keep) for end in ends]
-    try:
-        last = encoder.maps(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    outputs, last = stage_outputs(encoder, images)
+    square = [out for out in outputs if isinstance(out, Tensor) and out.ndim == 4 and out.shape[2] == out.shape[3]]
+    found = {out.shape[2:]: out for out in square}  # whose channels come before
     finer = [maps for size, maps in found.items() if last.shape[2] < size[0] <= -(-images.shape[2] // FINEST)]
     return [*sorted(finer, key=lambda maps: -maps.shape[2]), last]
 

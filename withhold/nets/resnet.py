@@ -1,6 +1,5 @@
 """Residual networks (He et al., CVPR 2016)."""
 
-import torch
 from torch import Tensor, nn
 
 from withhold.nets.encoder import ImageEncoder
@@ -68,9 +67,10 @@ class Block(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
             self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        self.rectify = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.residual(x) + self.shortcut(x))
+        return self.rectify(self.residual(x) + self.shortcut(x))
 
 
 @register

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 MOST, BATCH, ROWS, CLIPS, QUERIES, NEIGHBOURS, LETTERS = 500, 32, 8, 3, 6, 8, 60
 
 
-def draw(samples: Samples, seed: int) -> Samples:
-    """Up to five hundred random samples, the same ones for the same seed."""
-    return samples.select(torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:MOST].numpy())
+def draw(samples: Samples, seed: int, most: int = MOST) -> Samples:
+    """Up to `most` random samples, the same ones for the same seed."""
+    return samples.select(torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:most].numpy())
 
 
 def of_run(run: "Run", streams: Sequence[Samples], seed: int) -> pictures.Columns:

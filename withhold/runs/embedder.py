@@ -10,18 +10,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from withhold import data, evaluation, nets, outside
 from withhold.console import counted
 from withhold.data import Samples
-from withhold.errors import UsageError, WithholdError
+from withhold.errors import UsageError
 from withhold.methods import Classifier, Encoder, Method
 from withhold.nets.registry import lend
 from withhold.runs.build import build_encoder, load_stream
-from withhold.runs.metadata import digest
+from withhold.runs.metadata import digest, fill
 from withhold.training import defaults
 
 log = logging.getLogger("withhold")
@@ -122,23 +120,39 @@ class Embedder:
         samples = load_stream(source, kind or self.kind_of(source), self.config["decoding"], **options)
         return samples if kind else samples.of(self.encoder.kind)
 
+    def pooled(self, encoder: Encoder, stage: int | None, pooling: str | None) -> Encoder:
+        """The encoder at a stage, with a pooling; itself where neither is asked for."""
+        return encoder if stage is None and pooling is None else nets.Pooled(encoder, stage, pooling)
+
+    def vectors(self, samples: Samples, stage: int | None = None, pooling: str | None = None) -> Tensor:
+        """What stands for each of `samples`, float32 [n, dim] on the CPU: see `embed`."""
+        encoder = copy.deepcopy(self.encoder)  # which moves to the device; its own stays
+        return nets.features(self.pooled(encoder, stage, pooling), samples, device=defaults.device())
+
     def embed(
-        self, source: Any, *, windows: bool = False, labels: str | None = None, strict: bool = False
+        self,
+        source: Any,
+        *,
+        windows: bool = False,
+        labels: str | None = None,
+        strict: bool = False,
+        stage: int | None = None,
+        pooling: str | None = None,
     ) -> pyarrow.Table:
         """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim].
 
         With `windows`, of every window of each video, sound or text, as long as those of the training: it also has
-        where each one lies, start and end, in seconds, or in tokens.
+        where each one lies, start and end, in seconds, or in tokens. With a `stage` or a `pooling`, of images, it is
+        what `nets.Pooled` gives; without them, of a method that says a "descriptor", that.
 
         Its schema's metadata hold, as JSON under "withhold", the address of the source, the kind of its items, what
-        they were decoded to, and a digest of the encoder, by which a search finds the pictures and knows queries of
-        another encoder.
+        they were decoded to, the stage and the pooling, and a digest of the encoder, by which a search finds the
+        pictures and knows queries of another encoder.
         """
         samples = self.load_data(source, labels=labels, strict=strict)
         samples = samples.windows() if windows else samples
         times = samples.times.T if windows else None
-        encoder = copy.deepcopy(self.encoder)  # which moves to the device; its own stays
-        vectors = nets.features(encoder, samples, device=defaults.device()).numpy()
+        vectors = self.vectors(samples, stage, pooling).numpy()
         kept = samples.readable()  # in place of the others their neighbours were embedded
         samples, vectors = samples.select(kept), vectors[kept]
         columns: dict[str, Any] = {"path": utf8(samples.names)}
@@ -152,6 +166,7 @@ class Embedder:
         decoding = {name: value for name, value in self.config["decoding"].items() if name != "tokenizer"}
         about = {
             "source": data.address(source), "kind": samples.kind, "encoder": self.digest, "decoding": decoding,
+            "pooled": {"stage": stage, "pooling": pooling},
         }  # fmt: skip
         return pyarrow.table(columns).replace_schema_metadata({"withhold": json.dumps(about)})
 
@@ -166,6 +181,8 @@ class Embedder:
         supervised: bool = False,
         budget: int | None = None,
         strict: bool = False,
+        stage: int | None = None,
+        pooling: str | None = None,
         report: Callable[[dict[str, Any]], None] = lambda row: None,
     ) -> list[dict[str, Any]]:
         """Measure the encoder on data with labels, masks or boxes, beside an untrained one and raw items.
@@ -186,6 +203,7 @@ class Embedder:
                 "detection".
             supervised: also train the untrained network on all labels, to compare.
             budget: images, counted with repeats, that this and "finetune" see at most; see `evaluation.evaluate`.
+            stage, pooling: where its features are taken from, and those of its controls: see `nets.Pooled`.
             report: told every row as soon as it is measured.
         """
         methods = self.methods()
@@ -203,8 +221,10 @@ class Embedder:
             raise UsageError(f"{method} has learned no names of classes: leave the protocol classifier out.")
         self.suit(source)
         learned = self.learned()
+        encoder = self.pooled(self.encoder, stage, pooling)
+        controls = {name: self.pooled(control, stage, pooling) for name, control in self.controls().items()}
         options: dict[str, Any] = {
-            "controls": self.controls(), "learned": learned, "seed": self.seed, "device": defaults.device(),
+            "controls": controls, "learned": learned, "seed": self.seed, "device": defaults.device(),
             "supervised": supervised, "methods": methods, "row": self.row, "budget": budget,
             "flip": self.flip, "report": report, "told": self.told(learned),
         }  # fmt: skip
@@ -212,7 +232,7 @@ class Embedder:
         taken = [protocol.takes for protocol in found]
         if evaluation.SEQUENCES in taken:
             sequences = data.sequences(source)
-            return evaluation.evaluate(self.encoder, None, sequences, protocols, source=str(source), **options)
+            return evaluation.evaluate(encoder, None, sequences, protocols, source=str(source), **options)
         wanted = tuple(dict.fromkeys(part for need in taken for part in need.parts))
         beside: dict[str, Any] = {"strict": strict, "parts": wanted}
         parts = {} if test is not None else data.splits(source, self.kind_of(source))
@@ -227,7 +247,7 @@ class Embedder:
             queries = bank
         else:
             bank, queries = bank.split(test_fraction, self.seed)
-        return evaluation.evaluate(self.encoder, bank, self.unseen(queries), protocols, **options)
+        return evaluation.evaluate(encoder, bank, self.unseen(queries), protocols, **options)
 
 
 def apart(test: Samples, train: Samples) -> Samples:
@@ -253,16 +273,6 @@ def apart(test: Samples, train: Samples) -> Samples:
 def utf8(names: Sequence[str]) -> list[str]:
     """Names as a table takes them: bytes of a file's name that are no UTF-8 are escaped."""
     return [name.encode("utf-8", "backslashreplace").decode() for name in names]
-
-
-def fill(module: nn.Module, path: Path) -> None:
-    """Load the weights in the file `path` into `module`. Raises: WithholdError, where there are none that fit."""
-    if not path.is_file():
-        raise WithholdError(f"{path.parent} has no {path.name} yet: finish its training with --resume.")
-    try:
-        module.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise WithholdError(f"{path} is damaged or of another version ({error}): train or export it again.") from error
 
 
 def named_file(owner: str, name: str, given: str | nn.Module | None) -> str:

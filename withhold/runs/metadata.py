@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from withhold import kinds as traits
@@ -115,3 +115,13 @@ def _described(model: str | None) -> dict[str, Any] | None:
 def _without_tokenizer(values: dict[str, Any]) -> dict[str, Any]:
     """Without the path of a tokenizer, which is another one elsewhere."""
     return {name: value for name, value in values.items() if name != "tokenizer"}
+
+
+def fill(module: nn.Module, path: Path) -> None:
+    """Load the weights in the file `path` into `module`. Raises: WithholdError, where there are none that fit."""
+    if not path.is_file():
+        raise WithholdError(f"{path.parent} has no {path.name} yet: finish its training with --resume.")
+    try:
+        module.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise WithholdError(f"{path} is damaged or of another version ({error}): train or export it again.") from error

@@ -13,7 +13,7 @@ import pyarrow
 import torch
 from torch import nn
 
-from withhold import data, evaluation
+from withhold import data, evaluation, nets
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
@@ -22,8 +22,8 @@ from withhold.methods import Classifier, Encoder, Method
 from withhold.methods.answers import Answer
 from withhold.runs.build import build_encoder, build_method, kinds, load_streams
 from withhold.runs.doctor import examine
-from withhold.runs.embedder import Embedder, fill, named_file, utf8
-from withhold.runs.metadata import describe, digest, stage, write_weights
+from withhold.runs.embedder import Embedder, named_file, utf8
+from withhold.runs.metadata import describe, digest, fill, stage, write_weights
 from withhold.runs.told import BEFORE, are_told, read_told, without_told
 from withhold.training import Row, defaults
 from withhold.training.journal import read as read_journal
@@ -184,6 +184,14 @@ class Run(Embedder):
         """Whether its encoder is still what the training began with, which were no fresh weights."""
         return "start" in self.config["encoder"] and self.finished and self.digest == digest(self.start())
 
+    def vectors(self, samples, stage=None, pooling=None):
+        """What the method says as "descriptor", where it says one, and neither a stage nor a pooling is asked for."""
+        if stage is None and pooling is None and self.cls.says is not Method.says:
+            method = copy.deepcopy(self.method)  # which moves to the device
+            if "descriptor" in (said := method.says()):
+                return nets.rows(method, said["descriptor"], samples, defaults.device())
+        return super().vectors(samples, stage, pooling)
+
     def controls(self):
         """An untrained encoder, and what it began with, as "start", where these were no fresh weights and it moved."""
         began = self.config["encoder"]["pretrained"] or "start" in self.config["encoder"]
@@ -230,7 +238,7 @@ class Run(Embedder):
     def evaluate(self, source: Any, test: Any = None, **options: Any) -> list[dict[str, Any]]:
         """As `Embedder.evaluate`; the folder keeps the rows, those too that were measured before an interruption.
 
-        They take the place of those of the same data, as many items of it, the same protocols and encoders.
+        They take the place of those of the same data, as many items of it, the same protocols, encoders and stages.
 
         Raises:
             WithholdError: another process evaluates it.
@@ -282,4 +290,5 @@ class Run(Embedder):
 
 def _measured(row: dict[str, Any]) -> tuple[Any, ...]:
     """What a row of an evaluation is of."""
-    return row["data"], row["n_test"], row["protocol"], row["encoder"]
+    names = ("data", "n_test", "protocol", "encoder", "stage", "pooling")
+    return tuple(row.get(name) for name in names)

@@ -12,9 +12,12 @@ import pyarrow
 from withhold.console import counted
 from withhold.errors import UsageError, WithholdError
 from withhold.files import writing_folder
+from withhold.search import reranking
 from withhold.search.rows import about_of, directions, known, moment, opened, stored_rows, window_at
 
 TABLE = "embeddings"
+SHORTLIST = 5000
+"""Rows that a diffusion goes over: the nearest ones."""
 LEAST = 20_000
 """Rows from which on there is an approximate index; of fewer all are compared, within some tens of milliseconds."""
 PARTITION, PROBES, REFINE = 8192, 128, 4
@@ -72,6 +75,7 @@ class Index:
         kind: what the data are: "image", "video", "audio", "text" or "video + audio".
         encoder: the digest of the encoder that embedded them; None where nobody knows.
         decoding: what they were decoded to for it, such as the size of images; {} where nobody knows.
+        pooled: the stage and the pooling that its vectors are from; {} where nobody knows.
         dim: the length of its vectors.
 
     Raises:
@@ -93,6 +97,7 @@ class Index:
         self.kind: str = about["kind"]
         self.encoder: str | None = about.get("encoder")
         self.decoding: dict[str, Any] = about.get("decoding", {})
+        self.pooled: dict[str, Any] = about.get("pooled", {})
 
     def __len__(self) -> int:
         return self._table.count_rows()
@@ -100,7 +105,16 @@ class Index:
     def __repr__(self) -> str:
         return f"<{counted(len(self), 'embedding')} of {counted(self.dim, 'number')} in {self.folder}>"
 
-    def query(self, query: str | pyarrow.Table | np.ndarray, k: int = 10, *, exact: bool = False) -> pyarrow.Table:
+    def query(
+        self,
+        query: str | pyarrow.Table | np.ndarray,
+        k: int = 10,
+        *,
+        exact: bool = False,
+        expand: int = 0,
+        alpha: float = 3.0,
+        diffuse: bool = False,
+    ) -> pyarrow.Table:
         """The `k` nearest rows, or all if there are fewer, as a table: path, label (if any), distance; nearest first.
 
         Of windows also start and end. The distance is one less the cosine of the two vectors: 0 for the same direction,
@@ -111,25 +125,38 @@ class Index:
                 or a vector [dim].
             exact: compare all rows, which takes longer. Without it some of the nearest may be missed among
                 20,000 rows or more; distances are exact in either case.
+            expand: how many of the nearest rows are asked with beside the query: see `reranking.expand`.
+            alpha: of their weights.
+            diffuse: order the 5,000 nearest rows, or all, by `reranking.diffuse`. Distances are still those of cosines.
 
         Raises:
             UsageError: there is no such row, or the query has no direction, another length, or another encoder.
         """
         if k < 1:
             raise UsageError(f"The {k} nearest cannot be found: ask for 1 at least.")
+        if expand < 0 or not 0 <= alpha < float("inf"):
+            raise UsageError("A query is expanded by 0 rows or more, with an alpha from 0 on.")
         others = None
         if isinstance(query, str):
             (asked,) = (query := self.row(query)).drop_columns("embedding").to_pylist()
             quoted = asked["path"].replace("'", "''")
             others = f"path != '{quoted}'" + (f" OR start != {asked['start']!r}" if "start" in asked else "")
         vector = self._asked(query)
+        if expand:
+            vector = reranking.expand(vector, _vectors(self._nearest(vector, expand, others, exact)), alpha)
+        found = self._nearest(vector, max(k, SHORTLIST) if diffuse else k, others, exact)
+        if diffuse and found.num_rows > 2:
+            found = found.take(np.argsort(-reranking.diffuse(vector, _vectors(found)), kind="stable")[:k])
+        distances = np.abs(found["_distance"].to_numpy())  # rounding makes some of those that are 0 negative
+        return found.select(self._columns).append_column("distance", pyarrow.array(distances))
+
+    def _nearest(self, vector: np.ndarray, k: int, others: str | None, exact: bool) -> pyarrow.Table:
+        """The `k` nearest rows, with their embeddings and distances, of those that `others` lets be found."""
         with self._whole():
-            search = self._table.search(vector).distance_type("cosine").select([*self._columns, "_distance"]).limit(k)
+            search = self._table.search(vector).distance_type("cosine").limit(k)
             search = search.where(others) if others else search
             search = search.bypass_vector_index() if exact else search.nprobes(PROBES).refine_factor(REFINE)
-            found = search.to_arrow().rename_columns([*self._columns, "distance"])
-        distances = np.abs(found["distance"].to_numpy())  # rounding makes some of those that are 0 negative
-        return found.set_column(len(self._columns), "distance", pyarrow.array(distances))
+            return search.to_arrow()
 
     def row(self, query: str) -> pyarrow.Table:
         """What is asked for by name, as `Run.embed` gives it: a row by its path; of windows, the mean of that path's.
@@ -141,8 +168,7 @@ class Index:
         """
         path, time = moment(query)
         if (rows := self._rows(query)).num_rows:
-            flat = rows["embedding"].combine_chunks().flatten().to_numpy()
-            return pyarrow.table({"path": [query], "embedding": [flat.reshape(-1, self.dim).mean(0)]})
+            return pyarrow.table({"path": [query], "embedding": [_vectors(rows).mean(0)]})
         if time is not None and (rows := self._rows(path)).num_rows:
             return window_at(rows, time)
         with self._whole():
@@ -188,6 +214,11 @@ class Index:
                 yield
         except (OSError, ValueError) as error:
             raise WithholdError(f"The index in {self.folder} is damaged ({error}): build it again.") from error
+
+
+def _vectors(rows: pyarrow.Table) -> np.ndarray:
+    """The embeddings of rows of the index, float32 [n, dim]."""
+    return rows["embedding"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, -1)
 
 
 @contextlib.contextmanager

@@ -182,7 +182,7 @@ def fit(
             checkpoint.save(path, state)
 
     sums: dict[str, Any] = {}
-    waited, started, saved_at, logged = 0.0, time.perf_counter(), time.perf_counter(), step
+    waited, started, saved_at, logged = 0.0, time.perf_counter(), began, step  # what took long to prepare is kept soon
     looked = look_took = 0.0
     with termination() as terminated:
         stream = batches.iterate(step, steps)

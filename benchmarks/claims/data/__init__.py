@@ -14,6 +14,7 @@ from claims.data.image import (
     images,
     letters,
     novel,
+    places,
     without_class,
 )
 from claims.data.place import Place, Split
@@ -43,6 +44,7 @@ __all__ = [
     "novel",
     "other_domain",
     "people",
+    "places",
     "printed_digits",
     "sequences",
     "spoken_canvas",

@@ -60,6 +60,29 @@ def letters(at: Place, size: int) -> Samples:
     return samples.with_labels(numbers.astype(np.int64), tuple(classes.tolist()))
 
 
+def places(at: Place, name: str) -> Split:
+    """Frames of videos of places, some to learn from, and of other places to be measured on: an item shows its place.
+
+    Of DAVIS each of twenty sequences is one, a half of them to learn from. Of CamVid it is ten seconds of a drive;
+    frames are a second apart.
+    """
+    if name == "davis":
+        whole = data.load(at.root / "davis" / "images", "image", size=192, channels=3)
+        _, numbers = np.unique([path.split("/")[0] for path in whole.names], return_inverse=True)
+        parts = [whole.select(np.flatnonzero(numbers % 2 == rest)) for rest in (0, 1)]
+        found = [numbers[numbers % 2 == rest] for rest in (0, 1)]
+    else:
+        folder = at.root / "camvid"
+        parts = [data.load(f"{folder}::{part}", "image", size=192, channels=3) for part in ("train", "test")]
+        drives = [[path.split("/")[-1].split("_")[0][:6] for path in part.names] for part in parts]
+        found = [np.unique([f"{d} {i // 10}" for i, d in enumerate(drive)], return_inverse=True)[1] for drive in drives]
+    train, test = (
+        part.with_labels(numbers.astype(np.int64), tuple(map(str, range(numbers.max() + 1))))
+        for part, numbers in zip(parts, found, strict=True)
+    )
+    return Split((train,), train, test, {"size": 192}, (train,))
+
+
 def few_images(at: Place, name: str, count: int, size: int = 32) -> Split:
     """`count` labels, as many of each class, and all images without."""
     whole = images(at, name, size)

@@ -1,6 +1,6 @@
 """Retrieval: every test item asks for the others of its class."""
 
-import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,49 +16,15 @@ CHUNK = 2**22
 """Similarities at a time: 16 MB."""
 MOST = 20_000
 """Training items that the whitening is learnt from."""
-LEAST = 1e-5
-"""Share of the largest variance below which a direction is left out of the whitening: it holds rounding errors."""
-
-
-def average(maps: Tensor) -> Tensor:
-    """Maps [n, d, h, w] -> their mean over places [n, d]."""
-    return maps.mean((2, 3))
-
-
-def mac(maps: Tensor) -> Tensor:
-    """Maps [n, d, h, w] -> their maximum over places [n, d] (Tolias, Sicre & Jegou, ICLR 2016)."""
-    return maps.amax((2, 3))
-
-
-def rmac(maps: Tensor) -> Tensor:
-    """Maps [n, d, g, g] -> the sum [n, d] of the maxima, of length 1 each, over squares (the same paper).
-
-    Of squares 2g / (l + 1) wide (rounded down) there are l x l, evenly spread, for l = 1, 2, 3: 14 in all.
-    """
-    grid, found = maps.shape[3], []
-    for level in (1, 2, 3):
-        side = 2 * grid // (level + 1)
-        corners = [i * (grid - side) // max(1, level - 1) for i in range(level if side else 0)]
-        for top, left in itertools.product(corners, repeat=2):
-            found.append(F.normalize(mac(maps[:, :, top : top + side, left : left + side]), dim=1))
-    return torch.stack(found).sum(0)
-
-
-def gem(maps: Tensor, power: float = 3.0) -> Tensor:
-    """Maps [n, d, h, w] -> their power mean over places [n, d] (Radenovic, Tolias & Chum, TPAMI 2018, eq. 3).
-
-    What is negative counts as zero: it suits maps that end in a ReLU.
-    """
-    return maps.clamp(min=1e-6).pow(power).mean((2, 3)).pow(1 / power)
-
-
-POOLINGS = {"average": average, "MAC": mac, "R-MAC": rmac, "GeM": gem}
 
 
 def measure(task: Task) -> list[dict]:
     """The mean average precision of each pooling of the encoder's maps, plain and whitened, by cosine.
 
-    What has no maps [n, d, h, w], which images have, is asked for by the encoder's features: the pooling "embedding".
+    Of the one pooling, where one is chosen. What has no maps [n, d, h, w], which images
+    have, is asked for by the encoder's features: the pooling "embedding". A method that says a "descriptor" is measured
+    by that too.
+
     Beside it stand "recall_at_1", the share of queries whose nearest item is right, and "n_queries", because an item
     without another one of its class asks for nothing. The training items, without their labels, teach the whitening; it
     is applied to the whole descriptor, also of R-MAC, of which Tolias et al. whiten every region.
@@ -69,31 +35,23 @@ def measure(task: Task) -> list[dict]:
             "give it more items to test on."
         )
     some = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(task.seed))[:MOST]
-    bank, queries = _descriptors(task, task.train.select(some)), _descriptors(task, task.test)
+    poolings = (
+        [task.pooling] if task.pooling else list(nets.POOLINGS) if kinds.of(task.test.kind).maps else ["embedding"]
+    )
+    known, asked = (_descriptors(task, part, poolings) for part in (task.train.select(some), task.test))
     rows = []
-    for known, asked in zip(bank.unbind(1), queries.unbind(1), strict=True):
-        mean, projection = whitening(known)
-        for x in (asked, F.normalize((asked - mean) @ projection, dim=1)):
-            precision, first = average_precision(x, task.truth)
-            row = {"value": precision.nanmean().item(), "recall_at_1": first.nanmean().item()}
-            rows.append({"metric": "mAP", **row, "n_queries": int(precision.isfinite().sum())})
-    poolings = list(POOLINGS) if kinds.of(task.test.kind).maps else ["embedding"]
-    if task.encoder is None:  # an image as a map of a single place, which every pooling leaves as it is
-        rows *= len(poolings)
-    names = itertools.product(poolings, (False, True))
-    return [row | {"pooling": name, "whitened": white} for row, (name, white) in zip(rows, names, strict=True)]
+    for name in poolings:
+        mean, projection = nets.whitening(known[name])
+        for white, x in enumerate((asked[name], F.normalize((asked[name] - mean) @ projection, dim=1))):
+            rows.append({**_measured(x, task.truth), "pooling": name, "whitened": bool(white)})
+    own = task.said("descriptor", task.test)
+    return rows if own is None else [*rows, {**_measured(own.to(task.device), task.truth), "pooling": "descriptor"}]
 
 
-def whitening(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Descriptors [n, d] -> mean [d] and projection [d, k] that give (x - mean) @ projection unit covariance.
-
-    The k directions are the principal ones of x whose variance is not rounding; fewer than n.
-    """
-    mean = x.mean(0)
-    centred = x - mean
-    values, vectors = torch.linalg.eigh((centred.T @ centred / len(x)).double())
-    kept = values > max(LEAST * values[-1], 1e-12)
-    return mean, (vectors[:, kept] / values[kept].sqrt()).to(x.dtype)
+def _measured(x: Tensor, classes: Tensor) -> dict:
+    precision, first = average_precision(x, classes)
+    value, recall = precision.nanmean().item(), first.nanmean().item()
+    return {"metric": "mAP", "value": value, "recall_at_1": recall, "n_queries": int(precision.isfinite().sum())}
 
 
 def average_precision(x: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,14 +84,14 @@ def _sorted(rows: Tensor) -> Tensor:
     return torch.from_numpy(np.sort(rows.numpy(), axis=1)) if rows.device.type == "cpu" else rows.sort(1).values
 
 
-def _descriptors(task: Task, samples: Samples) -> Tensor:
-    """Float [n, p, d] on the task's device, of length 1: one a pooling; of raw data, and of what has no map, one."""
-    if task.encoder is not None and kinds.of(samples.kind).maps:
-        rows = nets.rows(task.encoder, lambda images: _pool(task.encoder.maps(images)), samples, task.device)
-    else:
-        rows = task.features(samples)[:, None]
-    return F.normalize(rows, dim=2).to(task.device)
+def _descriptors(task: Task, samples: Samples, poolings: Sequence[str]) -> dict[str, Tensor]:
+    """Of each pooling float [n, d] on the task's device, of length 1; of raw items they are all the same."""
+    if task.encoder is None or poolings == ["embedding"]:
+        return dict.fromkeys(poolings, F.normalize(task.features(samples), dim=1))
 
+    def pool(images: Tensor) -> Tensor:
+        maps = task.encoder.maps(images)
+        return torch.stack([nets.POOLINGS[name](maps) for name in poolings], dim=1)
 
-def _pool(maps: Tensor) -> Tensor:
-    return torch.stack([pool(maps) for pool in POOLINGS.values()], dim=1)
+    rows = F.normalize(nets.rows(task.encoder, pool, samples, task.device), dim=2).to(task.device)
+    return dict(zip(poolings, rows.unbind(1), strict=True))

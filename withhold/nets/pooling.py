@@ -1,0 +1,123 @@
+"""From maps to one descriptor: pooling over places, of any stage of an encoder, and whitening."""
+
+import itertools
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from withhold.errors import UsageError, suggestion
+from withhold.nets.encoder import Encoder, ImageEncoder
+from withhold.nets.features import frozen
+from withhold.nets.stages import maps_at
+
+LEAST = 1e-5
+"""Share of the largest variance below which a direction is left out of the whitening: it holds rounding errors."""
+
+
+def average(maps: Tensor) -> Tensor:
+    """Maps [n, d, h, w] -> their mean over places [n, d]."""
+    return maps.mean((2, 3))
+
+
+def mac(maps: Tensor) -> Tensor:
+    """Maps [n, d, h, w] -> their maximum over places [n, d] (Tolias, Sicre & Jegou, ICLR 2016)."""
+    return maps.amax((2, 3))
+
+
+def rmac(maps: Tensor) -> Tensor:
+    """Maps [n, d, g, g] -> the sum [n, d] of the maxima, of length 1 each, over squares (the same paper).
+
+    Of squares 2g / (l + 1) wide (rounded down) there are l x l, evenly spread, for l = 1, 2, 3: 14 in all.
+    """
+    grid, found = maps.shape[3], []
+    for level in (1, 2, 3):
+        side = 2 * grid // (level + 1)
+        corners = [i * (grid - side) // max(1, level - 1) for i in range(level if side else 0)]
+        for top, left in itertools.product(corners, repeat=2):
+            found.append(F.normalize(mac(maps[:, :, top : top + side, left : left + side]), dim=1))
+    return torch.stack(found).sum(0)
+
+
+def gem(maps: Tensor, power: float | Tensor = 3.0) -> Tensor:
+    """Maps [n, d, h, w] -> their power mean over places [n, d] (Radenovic, Tolias & Chum, TPAMI 2018, eq. 3).
+
+    What is negative counts as zero: it suits maps that end in a ReLU.
+    """
+    return maps.clamp(min=1e-6).pow(power).mean((2, 3)).pow(1 / power)
+
+
+POOLINGS = {"average": average, "MAC": mac, "R-MAC": rmac, "GeM": gem}
+
+
+class Pooled(ImageEncoder):
+    """An image encoder seen at one of its stages: features [n, dim] are the maps there, pooled over places.
+
+    Args:
+        encoder: is shared, not copied.
+        stage: counted from 1 at the input, as `encoder.stages()` has them; None for the encoder's own maps.
+        pooling: one of `POOLINGS`; None for the mean.
+
+    Raises:
+        UsageError: it is no encoder of images, has no such stage, or there is no such pooling.
+    """
+
+    def __init__(self, encoder: Encoder, stage: int | None = None, pooling: str | None = None):
+        if not isinstance(encoder, ImageEncoder):
+            raise UsageError(f"A stage and a pooling are chosen of encoders of images; this one is of {encoder.kind}.")
+        if pooling is not None and pooling not in POOLINGS:
+            raise UsageError(f"There is no pooling {pooling!r}: {suggestion(pooling, POOLINGS)}")
+        with frozen(encoder):
+            first = next(encoder.buffers())
+            blank = torch.zeros(1, encoder.channels, encoder.size, encoder.size, device=first.device)
+            maps = maps_at(encoder, blank, stage)
+        super().__init__(maps.shape[1], encoder.channels, encoder.size, -(-encoder.size // maps.shape[2]))
+        self.encoder, self.stage, self.pooling, self.learned = encoder, stage, pooling, encoder.learned
+
+    def normalize(self, images):
+        return self.encoder.normalize(images)
+
+    def denormalize(self, x):
+        return self.encoder.denormalize(x)
+
+    def maps(self, images):
+        return maps_at(self.encoder, images, self.stage)
+
+    def forward(self, images):
+        return super().forward(images) if images.ndim == 5 else POOLINGS[self.pooling or "average"](self.maps(images))
+
+    def stages(self):
+        return self.encoder.stages()[: self.stage]
+
+
+def whitening(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Descriptors [n, d] -> mean [d] and projection [d, k] that give (x - mean) @ projection unit covariance.
+
+    The k directions are the principal ones of x whose variance is not rounding; fewer than n.
+    """
+    mean = x.mean(0)
+    centred = x - mean
+    values, vectors = torch.linalg.eigh((centred.T @ centred / len(x)).double())
+    kept = values > max(LEAST * values[-1], 1e-12)
+    return mean, (vectors[:, kept] / values[kept].sqrt()).to(x.dtype)
+
+
+def pair_whitening(x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Descriptors [n, d] and pairs that match -> mean [d] and projection [d, d], by decreasing variance.
+
+    (x - mean) @ projection has unit covariance of the differences within pairs, and no covariance between directions
+    (Mikolajczyk & Matas, ICCV 2007, as in Radenovic, Tolias & Chum, TPAMI 2018, section 4.2). The former is estimated
+    as few pairs allow it (Ledoit & Wolf, 2004), where the paper adds what makes it invertible.
+
+    Args:
+        first, second: rows of x, int64 [m] each.
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    mean = x.mean(0)
+    centred, apart = (x - mean).double().cpu(), (x[first] - x[second]).double().cpu()
+    within = torch.from_numpy(ledoit_wolf(apart.numpy(), assume_centered=True)[0])
+    within.diagonal().add_(1e-12)
+    inverse = torch.linalg.inv(torch.linalg.cholesky(within))
+    _, vectors = torch.linalg.eigh(inverse @ (centred.T @ centred / len(x)) @ inverse.T)
+    return mean, (inverse.T @ vectors.flip(1)).to(x)
