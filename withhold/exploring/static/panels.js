@@ -45,12 +45,12 @@ export class Learn {
     $("training").hidden = false;
     $("start").disabled = training.running || Boolean(training.adopting);
     $("stop").hidden = !training.running;
-    $("stop").disabled = training.stopping;
+    $("stop").disabled = training.stopped;
     $("progress").value = training.running ? training.share : 1;
     $("training-note").textContent = training.adopting ? "Done. Its features of all items are being computed."
-      : training.stopping ? "Stopping."
+      : training.running && training.stopped ? "Stopping."
         : training.running ? `${training.name}: ${time(training.seconds)}, about ${time(training.left)} left`
-          : `${training.name} ended after ${time(training.seconds)}.`;
+          : `${training.name} ${training.stopped ? "was stopped" : "ended"} after ${time(training.seconds)}.`;
     $("said").textContent = training.said;
     $("loss").hidden = !training.curve.length;
     if (training.curve.length) line($("loss"), training.curve.map(([x, y]) => ({ x, y })), (v) => v.toPrecision(3), "steps");
