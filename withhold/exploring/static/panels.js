@@ -82,8 +82,8 @@ export class Errors {
   confusion({ classes, confusion }) {
     const used = [...new Set(confusion.flatMap(({ told, said }) => [told, said]))].sort((a, b) => a - b);
     const cells = new Map(confusion.map((cell) => [`${cell.told} ${cell.said}`, cell]));
-    const head = make("tr", {}, make("th"), ...used.map((n) => make("th", { textContent: classes[n] })));
-    const rows = used.map((told) => make("tr", {}, make("th", { textContent: classes[told] }), ...used.map((said) => {
+    const head = make("tr", {}, make("th"), ...used.map((n) => make("th", { textContent: classes[n], title: classes[n] })));
+    const rows = used.map((told) => make("tr", {}, make("th", { textContent: classes[told], title: classes[told] }), ...used.map((said) => {
       const cell = cells.get(`${told} ${said}`), place = make("td", { className: !cell ? "" : told === said ? "right" : "wrong" });
       if (cell) place.append(make("button", { textContent: cell.count, onclick: () => this.on.select(cell.items, `${classes[told]} answered ${classes[said]}`) }));
       return place;
