@@ -73,7 +73,7 @@ class Training:
         running = self.running
         share = min(seconds / (60 * self.minutes), 1.0 if not running else 0.99)
         found = {
-            "name": self.name, "running": running, "stopping": running and self._stopped is not None,
+            "name": self.name, "running": running, "stopped": self._stopped is not None,
             "seconds": seconds, "share": share, "left": max(0.0, 60 * self.minutes - seconds),
         }  # fmt: skip
         return found | {"curve": self._curve(), "routes": self._routes(), "said": self._said()}

@@ -26,10 +26,10 @@ export async function array(name) {
   return new KINDS[name](await (await answered(await fetch(`/array/${name}`))).arrayBuffer());
 }
 
-// Calls `heard` with every event, and `connected` with whether there is a connection.
+// Calls `heard` with every event, and `connected` with whether there is a connection, and whether there will be none.
 export function listen(heard, connected) {
   const source = new EventSource("/events");
-  source.onopen = () => connected(true);
-  source.onerror = () => connected(false);
+  source.onopen = () => connected(true, false);
+  source.onerror = () => connected(false, source.readyState === EventSource.CLOSED);
   source.onmessage = (message) => heard(JSON.parse(message.data));
 }

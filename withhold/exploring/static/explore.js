@@ -7,9 +7,9 @@ import { AtlasMap } from "./map.js";
 import { Errors, Learn } from "./panels.js";
 
 const $ = (id) => document.getElementById(id);
-const state = await get("/state");
+const [state, places, labels, answers, sure] = await Promise.all([get("/state"), ...["places", "labels", "answers", "sure"].map(array)]);
 const palette = new Palette();
-const data = { labels: await array("labels"), answers: await array("answers"), sure: await array("sure") };
+const data = { labels, answers, sure };
 const details = new Map(); // what the server said of items that were hovered over
 const undone = []; // what was labelled here, last: [[item, label before], ...]
 let queue = [], current = null, selection = [];
@@ -33,8 +33,10 @@ const noun = { image: "image", video: "video", audio: "sound", text: "text" }[st
 function about() {
   const given = state.counts.reduce((a, b) => a + b, 0);
   $("about").textContent = `${counted(state.count, noun)}, seen by ${state.run}`;
-  $("saved").classList.toggle("bad", !state.connected && state.connected !== undefined);
-  $("saved").textContent = state.connected === false ? "No connection: labels cannot be kept" : `${counted(given, "label")}, kept`;
+  $("saved").classList.toggle("bad", state.connected === false);
+  $("saved").textContent = state.connected !== false ? given ? `${counted(given, "label")}, kept` : "No labels yet"
+    : state.ended ? "This page has ended: open the address that `withhold explore` printed last"
+      : "No connection: labels cannot be kept";
 }
 
 // The map.
@@ -54,7 +56,7 @@ function paint() {
   if (by !== "sure") for (const n of numbers) counts.set(n, (counts.get(n) ?? 0) + 1);
   const rows = [...counts].filter(([n]) => n >= 0).sort((a, b) => b[1] - a[1]).slice(0, 30);
   $("legend").replaceChildren(...rows.map(([n, count]) => {
-    const row = make("li", { title: "Show these items" }, swatch(palette.css(n)), make("span", { textContent: names ? names[n] : `cluster ${n}` }), make("small", { textContent: count.toLocaleString() }));
+    const row = make("li", { title: `Show these items: ${names ? names[n] : n}` }, swatch(palette.css(n)), make("span", { textContent: names ? names[n] : `cluster ${n}` }), make("small", { textContent: count.toLocaleString() }));
     row.onclick = () => select([...numbers.keys()].filter((i) => numbers[i] === n), names ? names[n] : `Cluster ${n}`);
     return row;
   }));
@@ -153,8 +155,7 @@ async function undo() {
 }
 
 function classButton(name, number, onclick) {
-  const button = make("button", { type: "button", onclick }, swatch(palette.css(number)), make("span", { textContent: name }));
-  return button;
+  return make("button", { type: "button", title: name, onclick }, swatch(palette.css(number)), make("span", { textContent: name }));
 }
 
 function classes() {
@@ -165,6 +166,7 @@ function classes() {
     button.classList.toggle("likely", current !== null && data.answers[current] === n);
     return make("li", {}, button);
   }));
+  $("first").hidden = state.classes.length > 0;
   $("class-names").replaceChildren(...state.classes.map((name) => make("option", { value: name })));
 }
 
@@ -325,12 +327,13 @@ const learn = new Learn(state, attempt), errors = new Errors(state, attempt, { s
 for (const name of state.strategies) $("strategy").append(make("option", { value: name, textContent: name }));
 if (state.origin.length) document.querySelector('#colour option[value="origin"]').hidden = false;
 about();
-map.place(await array("places"));
+map.place(places);
 paint();
+requestAnimationFrame(() => performance.mark("painted"));
 classes();
-listen(heard, (connected) => {
+listen(heard, (connected, ended) => {
   if (connected && state.connected === false) attempt(again);
-  state.connected = connected; about();
+  Object.assign(state, { connected, ended }); about();
 });
 if (state.training) learn.show(state.training);
 await ask();

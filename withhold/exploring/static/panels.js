@@ -45,12 +45,12 @@ export class Learn {
     $("training").hidden = false;
     $("start").disabled = training.running || Boolean(training.adopting);
     $("stop").hidden = !training.running;
-    $("stop").disabled = training.stopping;
+    $("stop").disabled = training.stopped;
     $("progress").value = training.running ? training.share : 1;
     $("training-note").textContent = training.adopting ? "Done. Its features of all items are being computed."
-      : training.stopping ? "Stopping."
+      : training.running && training.stopped ? "Stopping."
         : training.running ? `${training.name}: ${time(training.seconds)}, about ${time(training.left)} left`
-          : `${training.name} ended after ${time(training.seconds)}.`;
+          : `${training.name} ${training.stopped ? "was stopped" : "ended"} after ${time(training.seconds)}.`;
     $("said").textContent = training.said;
     $("loss").hidden = !training.curve.length;
     if (training.curve.length) line($("loss"), training.curve.map(([x, y]) => ({ x, y })), (v) => v.toPrecision(3), "steps");
@@ -82,8 +82,8 @@ export class Errors {
   confusion({ classes, confusion }) {
     const used = [...new Set(confusion.flatMap(({ told, said }) => [told, said]))].sort((a, b) => a - b);
     const cells = new Map(confusion.map((cell) => [`${cell.told} ${cell.said}`, cell]));
-    const head = make("tr", {}, make("th"), ...used.map((n) => make("th", { textContent: classes[n] })));
-    const rows = used.map((told) => make("tr", {}, make("th", { textContent: classes[told] }), ...used.map((said) => {
+    const head = make("tr", {}, make("th"), ...used.map((n) => make("th", { textContent: classes[n], title: classes[n] })));
+    const rows = used.map((told) => make("tr", {}, make("th", { textContent: classes[told], title: classes[told] }), ...used.map((said) => {
       const cell = cells.get(`${told} ${said}`), place = make("td", { className: !cell ? "" : told === said ? "right" : "wrong" });
       if (cell) place.append(make("button", { textContent: cell.count, onclick: () => this.on.select(cell.items, `${classes[told]} answered ${classes[said]}`) }));
       return place;

@@ -1,0 +1,420 @@
+"""The page in a browser: what a person does there, and what comes of it."""
+
+import contextlib
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import withhold
+from tests.conftest import free_port
+from withhold.contract import tiny
+from withhold.data.sounds import encode as encode_sound
+from withhold.data.videos import encode as encode_video
+from withhold.exploring.guard import Guard
+from withhold.exploring.server import application
+from withhold.exploring.session import Session
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+PATIENCE = 60_000
+"""Milliseconds that a busy machine may take for what the page shows at once."""
+ITEMS = 48
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with sync_api.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """(address) -> its page, in a browser that has no cookie yet. The test fails where a script fails."""
+    contexts, wrong = [], []
+
+    def opened(address):
+        contexts.append(browser.new_context(viewport={"width": 1360, "height": 860}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector("body[data-ready]")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+@contextlib.contextmanager
+def serving(guard, port):
+    """Answers at a port while it lasts, as `withhold explore` does."""
+    config = uvicorn.Config(guard, port=port, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port}/?token={guard.token}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@contextlib.contextmanager
+def explored(source, folder, run="convnet", **decoding):
+    """The address of the page of a source, and its session."""
+    folder.mkdir()
+    session = Session(folder, run, str(source), decoding)
+    session.begin()
+    try:
+        with serving(Guard(application(session)), free_port()) as address:
+            yield address, session
+    finally:
+        session.close()
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory, photos):
+    """A folder of photographs, whose sub-folders say what they are."""
+    folder = tmp_path_factory.mktemp("explored") / "photos"
+    for i, photo in enumerate(photos[:ITEMS]):
+        path = folder / ("flower", "temple")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photo).save(path)
+    return folder
+
+
+@pytest.fixture
+def session(pictures, tmp_path):
+    """The session of the photographs' page; `session.address` is where it is."""
+    with explored(pictures, tmp_path / "out", size=32) as (address, session):
+        session.address = address
+        yield session
+
+
+def asked(page):
+    """The name of the item that the page asks for."""
+    return page.inner_text("#stage small")
+
+
+def truth(name):
+    return name.split("/")[0]
+
+
+def after(page, act, *arguments):
+    """Do something, and wait until another item is asked for."""
+    before = asked(page)
+    act(*arguments)
+    page.wait_for_function("name => document.querySelector('#stage small')?.textContent !== name", arg=before)
+
+
+def name_it(page):
+    """Give the item that is asked for its class, by a key, or by the class's name where that is new."""
+    classes, name = page.locator("#classes button span").all_inner_texts(), truth(asked(page))
+    if name in classes:
+        after(page, page.keyboard.press, str(classes.index(name) + 1))
+    else:
+        page.keyboard.press("n")
+        page.keyboard.type(name)
+        after(page, page.keyboard.press, "Enter")
+
+
+def tell(session, count):
+    """Give so many items their labels, without the page."""
+    names = session.samples.names[:count]
+    session.label(range(count), list(map(truth, names)))
+
+
+def written(session):
+    """The label of each item, as the file has it."""
+    with open(session.journal.path, newline="") as file:
+        return {row["path"]: row["label"] for row in csv.DictReader(file)}
+
+
+def drag(page, *places, shift=False):
+    """Draw over the map, from the first of some places (shares of its width and height) through the others."""
+    box = page.locator("#marks").bounding_box()
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
+    if shift:
+        page.keyboard.down("Shift")
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point)
+    page.mouse.up()
+    if shift:
+        page.keyboard.up("Shift")
+
+
+AROUND = [(0.01, 0.01), (0.99, 0.01), (0.99, 0.99), (0.01, 0.99)]
+
+
+def over(page, session, item):
+    """Put the mouse on an item of the map; gives where that is."""
+    x, y = session.places[item].tolist()
+    box = page.locator("#marks").bounding_box()
+    unit = 0.46 * min(box["width"], box["height"])
+    place = box["x"] + box["width"] / 2 + x * unit, box["y"] + box["height"] / 2 - y * unit
+    page.mouse.move(*place)
+    return place
+
+
+def test_twenty_labels_by_keys(session, visit):
+    page = visit(session.address)
+    for _ in range(20):
+        name_it(page)
+    labels = written(session)
+    assert len(labels) == 20 and all(truth(name) == label for name, label in labels.items())
+    assert page.inner_text("#saved") == "20 labels, kept"
+
+    skipped = asked(page)
+    after(page, page.keyboard.press, " ")
+    name_it(page)
+    after(page, page.keyboard.press, "Backspace")
+    assert Counter(written(session).values()) == {**Counter(labels.values()), "": 1}
+    assert skipped not in written(session) and page.inner_text("#saved") == "20 labels, kept"
+
+    before = asked(page)
+    page.focus("#words")  # keys are letters where one types
+    page.keyboard.type("1 n/")
+    page.keyboard.press("Backspace")
+    assert page.input_value("#words") == "1 n" and asked(page) == before and len(written(session)) == 21
+
+
+def test_a_class_is_found_by_its_name_and_names_are_text(session, visit):
+    page = visit(session.address)
+    evil = "<img src=x onerror=alert(1)>"
+    session.label([0, 1], ["flower", evil])
+    page.wait_for_function("document.querySelectorAll('#classes button').length === 2")
+    page.keyboard.press("/")
+    page.keyboard.type("onerr")
+    assert page.locator("#found li").all_inner_texts() == [evil]
+    name = asked(page)
+    after(page, page.keyboard.press, "Enter")
+    assert written(session)[name] == evil
+    assert evil in page.inner_text("#legend") and not page.locator("img[src='x']").count()
+
+
+def test_the_map(session, visit):
+    page = visit(session.address)
+    over(page, session, 5)
+    page.wait_for_selector("#tip img")
+    assert page.inner_text("#tip") == "no label"
+    page.mouse.click(*over(page, session, 5))
+    page.wait_for_selector("#viewer[open]")
+    near = page.locator("#view .grid button")
+    assert page.inner_text("#view h2 >> nth=0") == session.samples.names[5] and near.count() == 40
+    first = near.first.get_attribute("title")
+    near.first.click()
+    page.wait_for_function("name => document.querySelector('#view h2').textContent === name", arg=first)
+    page.keyboard.press("Escape")
+
+    drag(page, *AROUND, shift=True)
+    page.wait_for_selector("#items-title:has-text('Lasso: 48 images')")
+    page.fill("#all-name", "everything")
+    page.press("#all-name", "Enter")
+    page.wait_for_selector("#saved:has-text('48 labels')")
+    page.click("#legend li")
+    page.wait_for_selector("#items-title:has-text('everything: 48 images')")
+    page.locator("#tab-items").press("Backspace")
+    page.wait_for_selector("#saved:has-text('No labels yet')")
+    assert set(written(session).values()) == {""}
+
+    page.fill("#words", "flower/4")
+    page.press("#words", "Enter")
+    page.wait_for_selector("#items-title:has-text('“flower/4”')")
+    assert all(
+        "flower/4" in name for name in page.locator("#items button").evaluate_all("all => all.map(b => b.title)")
+    )
+
+    for colour, row in (("origin", "flower"), ("clusters", "cluster 0")):
+        page.select_option("#colour", colour)
+        page.wait_for_selector(f"#legend li:has-text('{row}')")
+    tell(session, 12)
+    page.select_option("#colour", "answers")
+    page.wait_for_selector("#legend li:has-text('temple')")
+    page.select_option("#colour", "sure")
+    over(page, session, 20)
+    page.wait_for_selector("#tip:has-text('%')")
+
+
+def test_two_tabs_see_each_other_and_the_last_label_wins(session, visit):
+    one, other = visit(session.address), visit(session.address)
+    assert asked(one) == asked(other)
+    name = asked(one)
+    for page, label in ((one, "mine"), (other, "yours")):
+        page.keyboard.press("n")
+        page.keyboard.type(label)
+        after(page, page.keyboard.press, "Enter")
+    assert written(session)[name] == "yours"
+    for page in (one, other):
+        page.wait_for_selector("#saved:has-text('1 label,')")
+        page.wait_for_function("document.querySelector('#legend li')?.textContent === 'yours1'")
+
+
+def test_errors(session, visit):
+    page = visit(session.address)
+    tell(session, 24)
+    session.label([0], ["temple"])
+    page.click("#tab-errors")
+    page.wait_for_selector("#errors-note:has-text('of 24 labels are answered rightly')")
+    assert page.locator("#confusion tbody th").all_inner_texts() == ["flower", "temple"]
+    assert page.locator("#unsure button").count() == 24 and page.locator("#strange button").count() == 40
+    cell = page.locator("#confusion td button").first
+    count = int(cell.inner_text())
+    cell.click()
+    page.wait_for_selector("#items-title:has-text('answered')")
+    assert page.locator("#items button").count() == count
+
+
+def test_labels_go_out_and_come_in(session, visit, tmp_path):
+    page = visit(session.address)
+    tell(session, 10)
+    page.click("#tab-keep")
+    assert page.inner_text("#file") == str(session.journal.path)
+    files = []
+    for name in ("labels.csv", "label-studio.json"):
+        with page.expect_download() as download:
+            page.click(f"a[href$='{name}']")
+        files.append(tmp_path / name)
+        download.value.save_as(files[-1])
+    assert len(files[0].read_text().splitlines()) == 11 and len(json.loads(files[1].read_text())) == 10
+    page.click("#folders")
+    page.wait_for_selector("#keep-note:has-text('10 links in')")
+    linked = sorted((tmp_path / "out" / "by-class-1").rglob("*.png"))
+    assert len(linked) == 10 and all(path.parent.name == path.resolve().parent.name for path in linked)
+
+    session.label(range(10), [""] * 10)
+    for file in files:
+        page.set_input_files("#import", file)
+        page.wait_for_selector("#keep-note:has-text('10 images labelled')")
+        page.wait_for_selector("#saved:has-text('10 labels')")
+        session.label(range(10), [""] * 10)
+    (tmp_path / "other.csv").write_text("colour,size\nred,3\n")
+    page.set_input_files("#import", tmp_path / "other.csv")
+    page.wait_for_selector("#toast:has-text('has the columns path and label')")
+
+
+def test_training_stops_and_what_it_learned_is_shown(session, visit):
+    page = visit(session.address)
+    page.click("#tab-learn")
+    page.click("#start")
+    page.wait_for_selector("#toast:has-text('two classes or more')")
+    tell(session, 20)
+    page.wait_for_selector("#accuracy:has-text('with 20 labels')")
+
+    page.select_option("#what", "finetune")
+    page.click("#start")
+    page.wait_for_selector("#stop:visible")
+    page.click("#stop")
+    page.wait_for_selector("#training-note:has-text('was stopped after')")
+    assert str(session.run.name) == "convnet"
+
+    page.fill("#minutes", "0.1")
+    page.click("#start")
+    page.wait_for_selector("#training-note:has-text('ended after')", timeout=4 * PATIENCE)
+    page.wait_for_selector("#about:has-text('finetune-2')")
+    assert Path(session.run.name) == session.folder / "runs" / "finetune-2"
+    assert page.is_visible("#loss") and len(written(session)) == 20
+
+
+def test_the_page_comes_back_after_the_server_did(pictures, tmp_path, visit):
+    folder, port = tmp_path / "out", free_port()
+    folder.mkdir()
+    session = Session(folder, "convnet", str(pictures), {"size": 32})
+    session.begin()
+    guard = Guard(application(session))
+    with serving(guard, port) as address:
+        page = visit(address)
+        name_it(page)
+        session.closing = True  # what the page listens to ends
+    page.wait_for_selector("#saved.bad")
+    session.closing = False
+    tell(session, 8)
+    with serving(guard, port):
+        page.wait_for_selector("#saved:not(.bad)")
+        page.wait_for_selector(f"#saved:has-text('{len(session.journal)} labels')")
+    session.close()
+
+
+def test_labels_outlive_a_kill(pictures, tmp_path, visit):
+    command = [sys.executable, "-m", "withhold.cli", "explore", "convnet", str(pictures), "--size", "32", "--json"]
+    for count in (3, 6):
+        server = subprocess.Popen([*command, "--out", str(tmp_path / "out")], stdout=subprocess.PIPE, text=True)
+        try:
+            page = visit(json.loads(server.stdout.readline())["address"])
+            assert page.inner_text("#saved") == {3: "No labels yet", 6: "3 labels, kept"}[count]
+            for _ in range(3):
+                name_it(page)
+        finally:
+            os.kill(server.pid, signal.SIGKILL)
+            server.wait()
+    with open(tmp_path / "out" / "labels.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 6
+
+
+def sounds(folder):
+    items = tiny.sounds(1.0)
+    for i in range(16):
+        (folder / f"{i}.wav").write_bytes(encode_sound(items.read([i])[0], tiny.RATE))
+    return folder
+
+
+def films(folder):
+    items = tiny.videos(8, 8.0)
+    for i in range(8):
+        with open(folder / f"{i}.mp4", "wb") as file:
+            encode_video(items.read([i])[0], Fraction(8), file)
+    return folder
+
+
+def essays(folder):
+    for i, text in enumerate(tiny.documents()[:16]):
+        (folder / f"{i}.txt").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["audio", "video", "text"])
+def test_other_kinds(kind, tmp_path, visit):
+    source = tmp_path / "source"
+    source.mkdir()
+    {"audio": sounds, "video": films, "text": essays}[kind](source)
+    run = {"audio": "audio-cnn", "video": "conv3d", "text": str(tmp_path / "run")}[kind]
+    if kind == "text":
+        withhold.train("skipgram", str(source), out=run, steps=2)
+    with explored(source, tmp_path / "out", run) as (address, session):
+        page = visit(address)
+        for label in ("this", "that"):
+            page.keyboard.press("n")
+            page.keyboard.type(label)
+            after(page, page.keyboard.press, "Enter")
+        after(page, page.keyboard.press, "1")
+        assert sorted(Counter(written(session).values()).values()) == [1, 2]
+        if kind == "text":
+            name = asked(page)
+            assert page.inner_text("#stage pre") == (source / name).read_text().strip()
+            page.fill("#words", "sea ship")
+            page.press("#words", "Enter")
+            page.wait_for_selector("#items .text:has-text('sea')")
+        else:
+            page.wait_for_function(f"document.querySelector('#stage {kind}').readyState >= 1")
+            assert page.eval_on_selector(f"#stage {kind}", "film => film.duration") == pytest.approx(1, abs=0.3)
+            page.wait_for_function("document.querySelector('#stage img, #stage video[poster]')")
+        page.mouse.click(*over(page, session, 3))
+        page.wait_for_selector(f"#viewer[open] {'pre' if kind == 'text' else kind}")
