@@ -130,7 +130,8 @@ def main() -> None:
             page.wait_for_selector("body[data-ready]", timeout=600_000)
             result = {
                 "items": options.count, "dim": DIM, "start_seconds": round(started, 1),
-                "start_cpu_seconds": round(worked, 1), "first_paint_seconds": round(painted, 2), **measure(page, process, groups),
+                "start_cpu_seconds": round(worked, 1), "first_paint_seconds": round(painted, 2),
+                **measure(page, process, groups),
             }  # fmt: skip
         finally:
             server.kill()
