@@ -125,7 +125,7 @@ def main() -> None:
             page = browser.new_page(viewport={"width": 1360, "height": 860})
             begun = time.monotonic()
             page.goto(address, wait_until="commit")
-            page.wait_for_function("performance.getEntriesByName('painted').length", timeout=600_000)
+            page.wait_for_function("() => performance.getEntriesByName('painted').length", timeout=600_000)
             painted = time.monotonic() - begun
             page.wait_for_selector("body[data-ready]", timeout=600_000)
             result = {

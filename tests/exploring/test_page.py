@@ -136,9 +136,10 @@ def name_it(page):
 
 
 def tell(session, count):
-    """Give so many items their labels, without the page."""
-    names = session.samples.names[:count]
-    session.label(range(count), list(map(truth, names)))
+    """Give so many items of both classes their labels, without the page; gives which."""
+    items = range(0, ITEMS, ITEMS // count)[:count]
+    session.label(items, [truth(session.samples.names[item]) for item in items])
+    return items
 
 
 def written(session):
@@ -201,7 +202,7 @@ def test_a_class_is_found_by_its_name_and_names_are_text(session, visit):
     page = visit(session.address)
     evil = "<img src=x onerror=alert(1)>"
     session.label([0, 1], ["flower", evil])
-    page.wait_for_function("document.querySelectorAll('#classes button').length === 2")
+    page.wait_for_function("() => document.querySelectorAll('#classes button').length === 2")
     page.keyboard.press("/")
     page.keyboard.type("onerr")
     assert page.locator("#found li").all_inner_texts() == [evil]
@@ -265,7 +266,7 @@ def test_two_tabs_see_each_other_and_the_last_label_wins(session, visit):
     assert written(session)[name] == "yours"
     for page in (one, other):
         page.wait_for_selector("#saved:has-text('1 label,')")
-        page.wait_for_function("document.querySelector('#legend li')?.textContent === 'yours1'")
+        page.wait_for_function("() => document.querySelector('#legend li')?.textContent === 'yours1'")
 
 
 def test_errors(session, visit):
@@ -285,7 +286,7 @@ def test_errors(session, visit):
 
 def test_labels_go_out_and_come_in(session, visit, tmp_path):
     page = visit(session.address)
-    tell(session, 10)
+    told = tell(session, 10)
     page.click("#tab-keep")
     assert page.inner_text("#file") == str(session.journal.path)
     files = []
@@ -300,12 +301,12 @@ def test_labels_go_out_and_come_in(session, visit, tmp_path):
     linked = sorted((tmp_path / "out" / "by-class-1").rglob("*.png"))
     assert len(linked) == 10 and all(path.parent.name == path.resolve().parent.name for path in linked)
 
-    session.label(range(10), [""] * 10)
+    session.label(told, [""] * 10)
     for file in files:
         page.set_input_files("#import", file)
         page.wait_for_selector("#keep-note:has-text('10 images labelled')")
         page.wait_for_selector("#saved:has-text('10 labels')")
-        session.label(range(10), [""] * 10)
+        session.label(told, [""] * 10)
     (tmp_path / "other.csv").write_text("colour,size\nred,3\n")
     page.set_input_files("#import", tmp_path / "other.csv")
     page.wait_for_selector("#toast:has-text('has the columns path and label')")
@@ -412,8 +413,8 @@ def test_other_kinds(kind, tmp_path, visit):
             page.press("#words", "Enter")
             page.wait_for_selector("#items .text:has-text('sea')")
         else:
-            page.wait_for_function(f"document.querySelector('#stage {kind}').readyState >= 1")
+            page.wait_for_function(f"() => document.querySelector('#stage {kind}').readyState >= 1")
             assert page.eval_on_selector(f"#stage {kind}", "film => film.duration") == pytest.approx(1, abs=0.3)
-            page.wait_for_function("document.querySelector('#stage img, #stage video[poster]')")
+            page.wait_for_function("() => document.querySelector('#stage img, #stage video[poster]')")
         page.mouse.click(*over(page, session, 3))
         page.wait_for_selector(f"#viewer[open] {'pre' if kind == 'text' else kind}")
