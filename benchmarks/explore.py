@@ -125,12 +125,13 @@ def main() -> None:
             page = browser.new_page(viewport={"width": 1360, "height": 860})
             begun = time.monotonic()
             page.goto(address, wait_until="commit")
-            page.wait_for_function("performance.getEntriesByName('painted').length", timeout=600_000)
+            page.wait_for_function("() => performance.getEntriesByName('painted').length", timeout=600_000)
             painted = time.monotonic() - begun
             page.wait_for_selector("body[data-ready]", timeout=600_000)
             result = {
                 "items": options.count, "dim": DIM, "start_seconds": round(started, 1),
-                "start_cpu_seconds": round(worked, 1), "first_paint_seconds": round(painted, 2), **measure(page, process, groups),
+                "start_cpu_seconds": round(worked, 1), "first_paint_seconds": round(painted, 2),
+                **measure(page, process, groups),
             }  # fmt: skip
         finally:
             server.kill()

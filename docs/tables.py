@@ -368,6 +368,38 @@ def label() -> str:
     return table(["data", "strategy", *map(str, found["counts"]), "ahead of random"], cells)
 
 
+def ordered_labels() -> str:
+    """Accuracy against labels by the order in which the page asks, beside random order; and labels for the same."""
+    found = result("explore-queue")
+    draws, batch = found["draws"], found["batch"]
+    names = {"queue": "as the page asks", "random": "random items"}
+    curves = {name: [sum(each) / len(draws) for each in zip(*(draw["curves"][name] for draw in draws), strict=True)]
+              for name in names}  # fmt: skip
+    counts = [batch * (place + 1) for place in range(len(curves["random"]))]
+    rows = [[names[name], *map(percent, curve)] for name, curve in curves.items()]
+    goal = curves["random"][-1]
+    needed = next(count for count, value in zip(counts, curves["queue"], strict=True) if value >= goal)
+    each = ", ".join(f"{draw['labels']['queue'] or f'over {counts[-1]}'}" for draw in draws)
+    return table(["order", *map(str, counts)], rows) + (
+        f"\n\nWhat {counts[-1]} random labels give takes {needed} in the page's order; in the five draws alone {each}."
+    )
+
+
+def explore() -> str:
+    """What the page takes with many items."""
+    found = result("explore")
+    cells = [
+        f"{found['start_seconds']}", f"{found['first_paint_seconds']}", f"{found['frames_per_second']}",
+        f"{found['ms_of_work_a_frame']}", f"{found['label_ms']}, {found['label_ms_95']}",
+        f"{found['first_queue_seconds']}, {found['queue_seconds']}", f"{found['server_mb']:,}", f"{found['page_mb']:,}",
+    ]  # fmt: skip
+    header = [
+        "start, s", "first paint, s", "frames a second", "work a frame, ms", "label, ms (median, 95 %)",
+        "next twenty, s", "server, MB", "page, MB",
+    ]  # fmt: skip
+    return table(header, [cells])
+
+
 def answered(claim: Claim) -> float | None:
     """How many test items are named rightly by what was trained, where it was."""
     rows = result(claim.name).get("results", ())
@@ -648,6 +680,7 @@ PARTS = {
         order, tracking, frames, crossmodal, localization, masked, topics, translation, refinement, drawings,
         restoration, clusters, fewlabels, augmentation, episodes, starts, actions, catching_up, label, domains, weights,
         plan, generalization, tasks, segmentation, detection, weather, retrieval, places, anomaly, keypoints, affinity,
+        ordered_labels, explore,
     )
 }  # fmt: skip
 

@@ -21,12 +21,12 @@ from tests.conftest import free_port
 from withhold.contract import tiny
 from withhold.data.sounds import encode as encode_sound
 from withhold.data.videos import encode as encode_video
+from withhold.exploring import listening
 from withhold.exploring.guard import Guard
-from withhold.exploring.server import application
+from withhold.exploring.server import Server, application
 from withhold.exploring.session import Session
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 PATIENCE = 60_000
@@ -63,17 +63,17 @@ def visit(browser):
 
 
 @contextlib.contextmanager
-def serving(guard, port):
-    """Answers at a port while it lasts, as `withhold explore` does."""
-    config = uvicorn.Config(guard, port=port, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{port}/?token={guard.token}"
-    finally:
-        server.should_exit = True
-        thread.join()
+def serving(guard, session, port=0):
+    """Answers at a port while it lasts, as `withhold explore` does; gives the address."""
+    with listening("127.0.0.1", port) as listener:
+        server = Server(guard, session)
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/?token={guard.token}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @contextlib.contextmanager
@@ -83,7 +83,7 @@ def explored(source, folder, run="convnet", **decoding):
     session = Session(folder, run, str(source), decoding)
     session.begin()
     try:
-        with serving(Guard(application(session)), free_port()) as address:
+        with serving(Guard(application(session)), session) as address:
             yield address, session
     finally:
         session.close()
@@ -136,9 +136,10 @@ def name_it(page):
 
 
 def tell(session, count):
-    """Give so many items their labels, without the page."""
-    names = session.samples.names[:count]
-    session.label(range(count), list(map(truth, names)))
+    """Give so many items of both classes their labels, without the page; gives which."""
+    items = range(0, ITEMS, ITEMS // count)[:count]
+    session.label(items, [truth(session.samples.names[item]) for item in items])
+    return items
 
 
 def written(session):
@@ -201,7 +202,7 @@ def test_a_class_is_found_by_its_name_and_names_are_text(session, visit):
     page = visit(session.address)
     evil = "<img src=x onerror=alert(1)>"
     session.label([0, 1], ["flower", evil])
-    page.wait_for_function("document.querySelectorAll('#classes button').length === 2")
+    page.wait_for_function("() => document.querySelectorAll('#classes button').length === 2")
     page.keyboard.press("/")
     page.keyboard.type("onerr")
     assert page.locator("#found li").all_inner_texts() == [evil]
@@ -265,7 +266,7 @@ def test_two_tabs_see_each_other_and_the_last_label_wins(session, visit):
     assert written(session)[name] == "yours"
     for page in (one, other):
         page.wait_for_selector("#saved:has-text('1 label,')")
-        page.wait_for_function("document.querySelector('#legend li')?.textContent === 'yours1'")
+        page.wait_for_function("() => document.querySelector('#legend li')?.textContent === 'yours1'")
 
 
 def test_errors(session, visit):
@@ -273,7 +274,7 @@ def test_errors(session, visit):
     tell(session, 24)
     session.label([0], ["temple"])
     page.click("#tab-errors")
-    page.wait_for_selector("#errors-note:has-text('of 24 labels are answered rightly')")
+    page.wait_for_selector("#errors-note:has-text('of 24 labels are answered correctly')")
     assert page.locator("#confusion tbody th").all_inner_texts() == ["flower", "temple"]
     assert page.locator("#unsure button").count() == 24 and page.locator("#strange button").count() == 40
     cell = page.locator("#confusion td button").first
@@ -285,7 +286,7 @@ def test_errors(session, visit):
 
 def test_labels_go_out_and_come_in(session, visit, tmp_path):
     page = visit(session.address)
-    tell(session, 10)
+    told = tell(session, 10)
     page.click("#tab-keep")
     assert page.inner_text("#file") == str(session.journal.path)
     files = []
@@ -300,12 +301,12 @@ def test_labels_go_out_and_come_in(session, visit, tmp_path):
     linked = sorted((tmp_path / "out" / "by-class-1").rglob("*.png"))
     assert len(linked) == 10 and all(path.parent.name == path.resolve().parent.name for path in linked)
 
-    session.label(range(10), [""] * 10)
+    session.label(told, [""] * 10)
     for file in files:
         page.set_input_files("#import", file)
         page.wait_for_selector("#keep-note:has-text('10 images labelled')")
         page.wait_for_selector("#saved:has-text('10 labels')")
-        session.label(range(10), [""] * 10)
+        session.label(told, [""] * 10)
     (tmp_path / "other.csv").write_text("colour,size\nred,3\n")
     page.set_input_files("#import", tmp_path / "other.csv")
     page.wait_for_selector("#toast:has-text('has the columns path and label')")
@@ -340,14 +341,13 @@ def test_the_page_comes_back_after_the_server_did(pictures, tmp_path, visit):
     session = Session(folder, "convnet", str(pictures), {"size": 32})
     session.begin()
     guard = Guard(application(session))
-    with serving(guard, port) as address:
+    with serving(guard, session, port) as address:
         page = visit(address)
         name_it(page)
-        session.closing = True  # what the page listens to ends
     page.wait_for_selector("#saved.bad")
     session.closing = False
     tell(session, 8)
-    with serving(guard, port):
+    with serving(guard, session, port):
         page.wait_for_selector("#saved:not(.bad)")
         page.wait_for_selector(f"#saved:has-text('{len(session.journal)} labels')")
     session.close()
@@ -397,7 +397,7 @@ def test_other_kinds(kind, tmp_path, visit):
     {"audio": sounds, "video": films, "text": essays}[kind](source)
     run = {"audio": "audio-cnn", "video": "conv3d", "text": str(tmp_path / "run")}[kind]
     if kind == "text":
-        withhold.train("skipgram", str(source), out=run, steps=2)
+        withhold.train("skipgram", str(source), out=run, epochs=1)
     with explored(source, tmp_path / "out", run) as (address, session):
         page = visit(address)
         for label in ("this", "that"):
@@ -413,8 +413,8 @@ def test_other_kinds(kind, tmp_path, visit):
             page.press("#words", "Enter")
             page.wait_for_selector("#items .text:has-text('sea')")
         else:
-            page.wait_for_function(f"document.querySelector('#stage {kind}').readyState >= 1")
+            page.wait_for_function(f"() => document.querySelector('#stage {kind}').readyState >= 1")
             assert page.eval_on_selector(f"#stage {kind}", "film => film.duration") == pytest.approx(1, abs=0.3)
-            page.wait_for_function("document.querySelector('#stage img, #stage video[poster]')")
+            page.wait_for_function("() => document.querySelector('#stage img, #stage video[poster]')")
         page.mouse.click(*over(page, session, 3))
         page.wait_for_selector(f"#viewer[open] {'pre' if kind == 'text' else kind}")

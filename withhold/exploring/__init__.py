@@ -15,7 +15,7 @@ from withhold.files import filling
 from withhold.learning.given import published
 from withhold.runs.folder import folder_of
 
-__all__ = ["explore"]
+__all__ = ["explore", "listening"]
 
 log = logging.getLogger("withhold")
 
@@ -56,10 +56,8 @@ def explore(
         WithholdError: another page holds the folder.
     """
     try:
-        import uvicorn
-
         from withhold.exploring.guard import Guard
-        from withhold.exploring.server import application
+        from withhold.exploring.server import Server, application
         from withhold.exploring.session import Session
     except ImportError as error:
         raise UsageError(
@@ -68,17 +66,16 @@ def explore(
     if host is not None and not password:
         raise UsageError("Whoever opens the page from elsewhere needs a password: give one, or leave --host out.")
     run, folder = run or _start(source), folder_of("explore", (source,), out)
-    with filling(folder, lambda: (folder / FILE).is_file()), _listening(host or "127.0.0.1", port) as listener:
+    with filling(folder, lambda: (folder / FILE).is_file()), listening(host or "127.0.0.1", port) as listener:
         session = Session(folder, run, source, decoding or {}, labels, seed)
         guard = Guard(application(session), password if host is not None else None)
         address = f"http://{host or '127.0.0.1'}:{listener.getsockname()[1]}/"
-        config = uvicorn.Config(guard, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
         session.begin()
         try:
             ready(address if host else f"{address}?token={guard.token}")
             if browser:
                 webbrowser.open(f"{address}?token={guard.token}")
-            uvicorn.Server(config).run(sockets=[listener])
+            Server(guard, session).run(sockets=[listener])
         finally:
             session.close()
 
@@ -94,13 +91,14 @@ def _start(source: str) -> str:
     return found
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
     """A socket that listens at an address. Raises: UsageError, where it cannot."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host.strip("[]"), port))
+        listener.listen()  # before anybody is told the address
     except (OSError, OverflowError) as error:
         listener.close()
         raise UsageError(f"Port {port} of {host} cannot be listened at ({error}): name another --port.") from error

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -14,6 +16,7 @@ from starlette.routing import Route
 
 from withhold.errors import WithholdError
 from withhold.exploring import asked, exchange
+from withhold.exploring.guard import Guard
 from withhold.exploring.session import Session
 from withhold.exploring.shown import SIDES
 from withhold.page import rendered, stylesheet
@@ -25,6 +28,18 @@ YEAR = "private, max-age=86400"
 
 class _Refused(Exception):
     """A request that makes no sense; its text says why."""
+
+
+class Server(uvicorn.Server):
+    """Serves a session's guarded application; before it ends, it ends what pages listen to, for which it would wait."""
+
+    def __init__(self, app: Guard, session: Session):
+        super().__init__(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+        self.session = session
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.session.closing = True
+        await super().shutdown(sockets)
 
 
 def application(session: Session) -> Starlette:

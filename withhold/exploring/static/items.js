@@ -9,7 +9,7 @@ export function make(tag, properties = {}, ...children) {
 
 // An item, large: `kind` is that of the data, `item` what the server says of it.
 export function shown(kind, item) {
-  const box = make("div", { className: "shown" });
+  const box = make("div", { className: `shown ${kind}` });
   if (kind === "text") box.append(make("pre", { textContent: item.text || "This text cannot be read." }));
   if (kind === "video") box.append(make("video", { src: `/film/${item.item}`, controls: true, muted: true, autoplay: true, loop: true, poster: `/picture/${item.item}/large` }));
   if (kind === "image" || kind === "audio") box.append(picture(item, "large"));
@@ -18,7 +18,7 @@ export function shown(kind, item) {
 }
 
 function picture(item, size) {
-  const image = make("img", { src: `/picture/${item.item}/${size}`, alt: item.name, loading: "lazy", decoding: "async" });
+  const image = make("img", { src: `/picture/${item.item}/${size}`, alt: item.name, loading: size === "small" ? "lazy" : "eager", decoding: "async" });
   image.onload = () => image.classList.toggle("crisp", Math.max(image.naturalWidth, image.naturalHeight) <= 64);
   return image;
 }

@@ -73,7 +73,7 @@ export class Errors {
     const found = await this.attempt(() => get("/errors"));
     if (!found) { $("errors-note").textContent = ""; return; }
     $("errors-note").textContent = found.accuracy
-      ? `${percent(found.accuracy[0])} of ${found.accuracy[3]} labels are answered rightly (${percent(found.accuracy[1], 0)} to ${percent(found.accuracy[2], 0)}).`
+      ? `${percent(found.accuracy[0])} of ${found.accuracy[3]} labels are answered correctly (${percent(found.accuracy[1], 0)} to ${percent(found.accuracy[2], 0)}).`
       : "Two classes need three labels each before errors can be found.";
     this.confusion(found);
     for (const name of ["suspects", "unsure", "strange"]) grid($(name), this.state.kind, found[name], this.on.open);
