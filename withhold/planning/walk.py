@@ -131,7 +131,7 @@ class Walk:
         """What is true of the items to read from, and of those held out, numbers in units of the first."""
         few, held = (self.tasks[target].truth(part) for part in self.parts)
         told = few.values[few.known]
-        if min(len(told), held.known.sum()) < 2 or (told == told.flatten()[0]).all():
+        if min(len(told), int(held.known.sum())) < 2 or (told == told.flatten()[0]).all():
             raise UsageError(
                 f"The target {target} is known of too few items, or it is the same of all: tell it of more, or leave "
                 "it out."
