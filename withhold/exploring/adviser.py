@@ -185,21 +185,26 @@ class Adviser:
     ) -> tuple[list[int], list[str]]:
         """What to label next: numbers of items and why each, the first one first; fewer where fewer are left.
 
+        Of many items, they are looked for among 20,000 that have no label, drawn anew each time.
+
         Args:
             passed: items that were skipped.
             strategy: of `withhold.labelling`; "" for what suits.
         """
+        known = torch.from_numpy(labels.astype(np.int64))
         told = torch.zeros(len(labels), dtype=torch.bool)
         told[list(passed)] = True
-        free = int((~told & (torch.from_numpy(labels) < 0)).sum())
-        if not free:
+        seed = self.seed + int((known >= 0).sum())
+        free = (~told & (known < 0)).nonzero()[:, 0]
+        free = free[torch.randperm(len(free), generator=torch.Generator().manual_seed(seed))[:GRAPH]]
+        if not len(free):
             return [], []
+        rows = torch.cat([free, (told | (known >= 0)).nonzero()[:, 0]]).sort().values
         ranking = labelling.rank(
-            self.features, min(count, free), torch.from_numpy(labels.astype(np.int64)), told=told,
-            probabilities=None if answers is None else answers.shares, strategy=strategy or None,
-            seed=self.seed + int((labels >= 0).sum()),
+            self.features[rows], min(count, len(free)), known[rows], told=told[rows],
+            probabilities=None if answers is None else answers.shares[rows], strategy=strategy or None, seed=seed,
         )  # fmt: skip
-        return ranking.items.tolist(), ranking.why
+        return rows[ranking.items].tolist(), ranking.why
 
     def _scores(self, rows: np.ndarray, labels: np.ndarray, classes: int, route: str) -> logistic.Linear:
         """The linear classifier of a route, of standardised features."""

@@ -53,10 +53,10 @@ class Training:
         return self._process.poll() == 0
 
     def stop(self) -> None:
-        """Ask it to end, as Ctrl-C does."""
+        """Ask it to end in order. SIGINT would do it too, but not where the page was started in the background."""
         if self.running:
             self._stopped = time.monotonic()
-            os.killpg(self._process.pid, signal.SIGINT)
+            os.killpg(self._process.pid, signal.SIGTERM)
 
     def end(self) -> None:
         """End it, and wait until it has."""

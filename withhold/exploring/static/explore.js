@@ -182,7 +182,10 @@ async function fill() {
 async function ask(item = undefined) {
   if (item === undefined) {
     queue = queue.filter((i) => data.labels[i] < 0);
-    if (!queue.length) await fill();
+    if (!queue.length) {
+      $("place").textContent = "Choosing what to label next ...";
+      await fill();
+    }
     item = queue.shift() ?? null;
   }
   current = item;
