@@ -1,0 +1,126 @@
+"""What a few labels give, and from which start."""
+
+from parts.reading import CLAIMS, answered, measured, percent, result, table
+
+STARTS = [claim.start for claim in CLAIMS]
+"""The rows that others go on from."""
+
+
+def label() -> str:
+    """Accuracy against labels by what chose them, and how far the curve is above that of random labels."""
+    found = result("label")
+    cells = []
+    for name, rows in found["rows"].items():
+        for row in sorted(rows, key=lambda row: -row["ahead"]):
+            means = [sum(column) / len(column) for column in zip(*row["accuracy"], strict=True)]
+            ahead = "" if row["strategy"] == "random" else percent(row["ahead"], row["deviation"])
+            cells.append([name, f"`{row['strategy']}`", *map(percent, means), ahead])
+    return table(["data", "strategy", *map(str, found["counts"]), "ahead of random"], cells)
+
+
+def ordered_labels() -> str:
+    """Accuracy against labels by the order in which the page asks, beside random order; and labels for the same."""
+    found = result("explore-queue")
+    draws, batch = found["draws"], found["batch"]
+    names = {"queue": "as the page asks", "random": "random items"}
+    curves = {name: [sum(each) / len(draws) for each in zip(*(draw["curves"][name] for draw in draws), strict=True)]
+              for name in names}  # fmt: skip
+    counts = [batch * (place + 1) for place in range(len(curves["random"]))]
+    rows = [[names[name], *map(percent, curve)] for name, curve in curves.items()]
+    goal = curves["random"][-1]
+    needed = next(count for count, value in zip(counts, curves["queue"], strict=True) if value >= goal)
+    each = ", ".join(f"{draw['labels']['queue'] or f'over {counts[-1]}'}" for draw in draws)
+    return table(["order", *map(str, counts)], rows) + (
+        f"\n\nWhat {counts[-1]} random labels give takes {needed} in the page's order; in the five draws alone {each}."
+    )
+
+
+def fewlabels() -> str:
+    """Accuracy from few labels with and without the unlabelled rest."""
+    cells = []
+    for claim, found in measured("fewlabels"):
+        alone, *others = claim.controls
+        counted = [answered(control) for control in others if control.method == "tfidf"]
+        scores = [percent(score) for score in (answered(claim), answered(alone), *(counted or [None]))]
+        words = (claim.method, *(f"{key}={to}".removesuffix(".0") for key, to in claim.settings.items()))
+        began = f"`{claim.start.method}`" if claim.start else "fresh"
+        cells.append([
+            f"`{claim.data[1]}`", str(claim.data[2]), f"`{' '.join(words)}`", began, str(claim.seed),
+            f"{claim.epochs:g}", *scores, f"{found['training_cpu_minutes']:.0f}",
+        ])  # fmt: skip
+    header = ["data", "labels", "method", "start", "seed", "epochs"]
+    return table([*header, "with the rest", "labels alone", "TF-IDF", "CPU minutes"], cells)
+
+
+def augmentation() -> str:
+    """Accuracy by how items are changed, with and without the unlabelled rest."""
+    cells = []
+    for claim, _ in measured("augmentation"):
+        how = "none" if claim.settings.get("share") == 0 else claim.settings["augmentation"]
+        scores = [percent(answered(row)) for row in (claim, *claim.controls)]
+        cells.append([f"`{claim.data[1]}`", str(claim.data[2]), f"`{claim.method}`", str(claim.seed), how, *scores])
+    return table(["data", "labels", "method", "seed", "changed by", "with the rest", "labels alone"], cells)
+
+
+def episodes() -> str:
+    """Accuracy among five new classes from one and from five examples of each, with half the 95 % interval."""
+    cells = {}
+    for claim, _ in measured("episodes"):
+        for row in (claim, *claim.controls):
+            who = f"`{row.method}`, {row.settings['pretext']}" if row == claim else row.method.replace("raw", "pixels")
+            scores = [percent(each["value"], each["high"] - each["value"]) for each in result(row.name)["results"]]
+            cells[row.name] = [f"`{row.on}`", str(row.seed), who, f"{row.epochs:g}" if row.epochs else "", *scores]
+    return table(["data", "seed", "features", "epochs", "1 shot", "5 shots"], list(cells.values()))
+
+
+def starts() -> str:
+    """Accuracy from few labels by where a training starts and what it does; apart for each number of labels."""
+    cells = []
+    for claim, found in measured("starts"):
+        if claim in STARTS or claim.data[0] == "videos":
+            continue
+        _, name, count, *_ = (*claim.data, "all")
+        weights = ["published"] if (claim.start or claim).settings.get("pretrained") else []
+        began = weights + ([f"`{claim.start.method}`"] if claim.start else []) or ["fresh"]
+        frozen, scratch = claim.settings.get("freeze") == "all", claim.settings.get("probe") is False
+        what = "frozen, a probe" if frozen else "trained from scratch" if scratch else "fine-tuned"
+        probe = next((row["value"] for row in found["results"] if row["protocol"] == "linear"), None)
+        cells.append([
+            f"`{name}`", str(count), claim.encoder or "", ", then ".join(began),
+            f"`{claim.method}`" if claim.method != "finetune" else what, percent(answered(claim)), percent(probe),
+            f"{found['training_cpu_minutes']:.1f}",
+        ])  # fmt: skip
+    cells.sort(key=lambda row: (row[0], row[1].zfill(5), -float(row[5])))
+    header = ["data", "labels", "encoder", "start", "on top", "answers", "linear probe", "CPU minutes"]
+    return table(header, cells)
+
+
+def actions() -> str:
+    """What videos show, by networks of single frames and of clips, from several starts, beside the largest class."""
+    chance = {claim.on: found["chance"] for claim, found in measured("order")}
+    cells = []
+    for claim, found in measured("starts"):
+        if claim.data[0] != "videos":
+            continue
+        _, name, *frames = claim.data
+        frozen, scratch = claim.settings.get("freeze") == "all", claim.settings.get("probe") is False
+        probe = next((row["value"] for row in found["results"] if row["protocol"] == "linear"), None)
+        cells.append([
+            f"`{name}`", f"`{claim.encoder}`" + ", two frames" * (frames == [2]),
+            f"`{claim.start.method}`" if claim.start else "fresh",
+            "frozen, a probe" if frozen else "trained from scratch" if scratch else "fine-tuned",
+            percent(answered(claim)), percent(probe), percent(chance.get(name)), f"{found['training_cpu_minutes']:.1f}",
+        ])  # fmt: skip
+    cells.sort(key=lambda row: (row[0], -float(row[4])))
+    header = ["videos", "encoder", "start", "on top", "answers", "linear probe", "largest class", "CPU minutes"]
+    return table(header, cells)
+
+
+def catching_up() -> str:
+    """Accuracy with all labels against the length of the training, fine-tuned and from scratch."""
+    found: dict[float, dict[str, str]] = {}
+    for claim, _ in measured("catching-up"):
+        found.setdefault(claim.epochs, {})["fine-tuned" if claim.start else "from scratch"] = percent(answered(claim))
+    columns = ["from scratch", "fine-tuned"]
+    rows = [[f"{epochs:g}", *(cells.get(name, "") for name in columns)] for epochs, cells in sorted(found.items())]
+    return table(["epochs", "from scratch", "fine-tuned after `simclr`"], rows)

@@ -1,0 +1,48 @@
+"""Reading what benchmarks and claims found, and writing tables of it."""
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from claims.row import Claim  # noqa: E402
+from claims.rows import CLAIMS  # noqa: E402
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
+
+
+def result(name: str) -> dict:
+    """What a benchmark or a claim found; of one that was never run, nothing."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text())["result"] if path.exists() else {}
+
+
+def measured(group: str) -> list[tuple[Claim, dict]]:
+    """The claims of a group that were run, in the order of their rows, and what they found."""
+    return [(claim, result(claim.name)) for claim in CLAIMS if claim.group == group and result(claim.name)]
+
+
+def beside(claim: Claim) -> list[dict]:
+    """The rows of a claim, and after them those of its controls."""
+    return [row for each in (claim, *claim.controls) for row in result(each.name).get("results", ())]
+
+
+def percent(value: float | None, deviation: float | None = None) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.1f}" + (f" ± {100 * deviation:.1f}" if deviation is not None else "")
+
+
+def values(rows: list[dict], *keys: str) -> dict[tuple, float]:
+    """The values of rows by what their `keys` are."""
+    return {tuple(row.get(key) for key in keys): row["value"] for row in rows}
+
+
+def answered(claim: Claim) -> float | None:
+    """How many test items are named rightly by what was trained, where it was."""
+    rows = result(claim.name).get("results", ())
+    return next((row["value"] for row in rows if row["protocol"] in ("classifier", "logistic")), None)
