@@ -127,7 +127,8 @@ def print_results(results: list[dict[str, Any]]) -> None:
     counts, test = sorted(row["n_train"] for row in results), results[0]["n_test"]
     least = f"{counts[0]:,} to " if 0 < counts[0] < counts[-1] else ""
     learned = f"; {least}{counted(counts[-1], 'other')} to learn from" if counts[-1] else ""
-    interval = "; in brackets: 95 % confidence intervals" if any("low" in row for row in results) else ""
+    over = sorted({"episodes" if "episodes" in row else "items" for row in results if "low" in row})
+    interval = f"; in brackets: 95 % confidence intervals over {' and '.join(over)}, not over trainings" if over else ""
     say(f"Measured on {counted(test, 'item')} of {results[0]['data']}{learned}{interval}.")
 
 

@@ -92,6 +92,7 @@ def test_images_go_up_the_whole_ladder(home, monkeypatch, capsys):
     ]  # fmt: skip
     assert all(0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1 for row in found.values())
     assert "withhold apply run photos --out named" in said
+    assert withhold.load("run/stages/start").config["outcome"]["steps"] == 0  # a probe is no training
     assert "is kept" in said and "How it was chosen" in Path("run/report.html").read_text()
     told = {f"{i:02d}.png" for i in range(16)}
     assert len(state()["next"]) == 20 and not told & {row["item"] for row in state()["next"]}

@@ -89,3 +89,14 @@ def test_few_labels_need_no_ten_minutes(photos, tmp_path):
     labelled = (photos[:24], np.arange(24) % 2)
     run = withhold.train("finetune", labelled, size=8, batch_size=24, out=tmp_path / "run", no_report=True)
     assert run.config["outcome"]["steps"] == 100
+
+
+def test_without_an_epoch_a_method_only_prepares_itself(photos, tmp_path, capsys):
+    labelled = (photos[:24], np.arange(24) % 2)
+    words = {"size": 8, "out": tmp_path / "run", "freeze": "all"}
+    run = withhold.train("finetune", labelled, epochs=0, **words)
+    assert run.finished and run.config["outcome"]["steps"] == 0 and not run.rows() and not run.doctor()
+    assert run.method.head.weight.any() and run.classify(photos[:24]).num_rows == 24
+    assert "1 step" not in (run.folder / "report.html").read_text()
+    again = withhold.train("finetune", labelled, epochs=0, resume=True, **words)
+    assert again.config == run.config

@@ -32,8 +32,6 @@ SHARE = 0.2
 """Of the minutes that embedding all images in the size of the published weights may take."""
 TIMED = 8
 """Images that an encoder is timed on."""
-NOTHING = 1e-9
-"""Passes, and learning rate, of a run whose head is fitted before its training, and is not to be changed by it."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +98,7 @@ class Given:
 
     def probe(self, out: Path, start: dict[str, Any], labels: str | None) -> Run:
         """The run whose head is a linear probe of the frozen start."""
-        nothing: dict[str, Any] = {"epochs": NOTHING, "lr": NOTHING}
-        return self.train("finetune", self.source, out=out, start=start, labels=labels, freeze="all", **nothing)
+        return self.train("finetune", self.source, out=out, start=start, labels=labels, freeze="all", epochs=0)
 
 
 @dataclass(frozen=True)

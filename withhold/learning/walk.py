@@ -17,7 +17,7 @@ from withhold.errors import UsageError
 from withhold.files import write_json
 from withhold.labelling import rank
 from withhold.learning import folds, routes
-from withhold.learning.calibration import calibration_error, temperature
+from withhold.learning.calibration import calibration_error, cross_fitted, temperature
 from withhold.learning.given import Given, Known
 from withhold.learning.mislabelled import mislabelled
 from withhold.learning.routes import Route
@@ -201,10 +201,11 @@ class Walk:
         self.choose()
 
     def described(self, route: Route, scores: Tensor) -> dict[str, Any]:
-        """What the table says of a route: accuracy and interval, temperature, and calibration error after it."""
-        labels, scores = torch.as_tensor(self.known.labels[self.compared]), scores[:, self.compared]
-        heat = temperature(scores, labels)
-        error = calibration_error((scores.flatten(0, 1) / heat).softmax(1), labels.repeat(len(scores)))
+        """What the table says of a route: accuracy and interval, temperature and calibration error."""
+        labels, compared = torch.as_tensor(self.known.labels), self.compared
+        heat = temperature(scores[:, compared], labels[compared])
+        shares = cross_fitted(scores, labels, self.drawn)[:, compared]
+        error = calibration_error(shares.flatten(0, 1), labels[compared].repeat(len(scores)))
         accuracy, low, high = folds.interval(self.right(len(self.scores) - 1))
         row: dict[str, Any] = {"route": route.name, "accuracy": accuracy, "low": low, "high": high}
         row |= {"ece": error, "temperature": heat, "repeats": len(scores), "control": route.keep is None}

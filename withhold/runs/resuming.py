@@ -17,7 +17,7 @@ def planned(options: Options, steps_per_epoch: int, before: Run | None) -> int |
         before: the run that is resumed. One that has come to its end takes longer budgets than its own, in its unit.
     """
     if options.epochs is not None:
-        return max(1, round(options.epochs * steps_per_epoch))
+        return max(options.epochs > 0, round(options.epochs * steps_per_epoch))
     if before is None:
         return None
     saved = before.config["training"]

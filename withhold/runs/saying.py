@@ -44,7 +44,7 @@ def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> Non
     log.info(
         "%s: encoder %s for %s, batch %s, %s, %s, seed %s",
         config["method"], encoder["name"], inputs(config), plan["batch_size"],
-        counted(plan["steps"], "step") if plan["steps"] else duration(60 * plan["minutes"]),
+        duration(60 * plan["minutes"]) if plan["steps"] is None else counted(plan["steps"], "step"),
         f"{device} {plan['precision']}", plan["seed"],
     )  # fmt: skip
 

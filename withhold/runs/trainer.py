@@ -270,7 +270,8 @@ def _finish(
     about = describe(config, type(learner), encoder)
     write_weights(folder / "method.safetensors", learner, about)
     write_weights(folder / "encoder.safetensors", encoder, about)  # the last one, which says that the run is finished
-    last, items = outcome.rows[-1], config["training"]["batch_size"] * fabric.world_size
+    last = outcome.rows[-1] if outcome.rows else {"seconds": 0.0}  # without a step there is no row
+    items = config["training"]["batch_size"] * fabric.world_size
     config["hardware"] = {
         "device": torch.cuda.get_device_name()
         if fabric.device.type == "cuda"
