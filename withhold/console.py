@@ -5,12 +5,13 @@ Names come from data, and data from anywhere: what would command a terminal is e
 
 import contextlib
 import json
+import logging
 import re
 import shlex
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 WORD = 24
@@ -62,6 +63,18 @@ class Progress:
         while not self.bar.disable:  # which closing it sets
             time.sleep(1)
             self.bar.refresh()
+
+
+@contextlib.contextmanager
+def quiet(level: int = logging.WARNING) -> Iterator[None]:
+    """Say nothing below `level` meanwhile."""
+    log = logging.getLogger("withhold")
+    before = log.level
+    log.setLevel(level)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def duration(seconds: float) -> str:

@@ -60,7 +60,8 @@ class Options(Plan):
         epochs: passes over the data, instead of minutes; with 0 a method only prepares itself: `finetune`
             fits its head.
         batch_size: items a step, on each device.
-        labels: a file with the labels of some items: a csv table with the columns path and label.
+        labels: a file with the labels of some items: a csv table with the columns path and label; several files where
+            it is named several times.
         devices: processes on this machine.
         nodes: machines, started by torchrun or SLURM.
         precision: `32-true`, `bf16-mixed` or `16-mixed`; by default what the hardware is fast at.
@@ -76,7 +77,7 @@ class Options(Plan):
     size: int | None = None
     epochs: float | None = None
     batch_size: int | None = None
-    labels: str | None = None
+    labels: str | list[str] | None = None
     devices: int = 1
     nodes: int = 1
     precision: str | None = None
@@ -108,6 +109,8 @@ class Options(Plan):
             value = getattr(self, option.name)
             if value is True:
                 words.append(flag(option))
+            elif isinstance(value, list):
+                words += [word for each in value for word in (flag(option), each)]
             elif value != option.default:
                 words += [flag(option), f"{value:g}" if isinstance(value, float) else str(value)]
         return words

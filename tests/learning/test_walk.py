@@ -137,6 +137,33 @@ def test_a_class_that_no_item_has_is_no_class(home, monkeypatch):
     assert "label propagation" in Path("run/report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("path,label\ngone.txt,sea\n", "few.csv labels nothing in texts: it says 'gone.txt'"),
+        ("path,label\n1.txt,sea\n2.txt,sea\n", "All labels of texts are 'sea'"),
+        ("path,label\n1.txt,sea\n1.txt,bread\n", "gives 1.txt two labels, 'sea' and 'bread'"),
+        ("path,label\n1.txt,\n", "texts has no labels"),
+    ],
+)
+def test_wrong_labels_are_found_before_anything_is_learned(home, monkeypatch, capsys, wrong, said):
+    texts(home)
+    (home / "few.csv").write_text(wrong)
+    monkeypatch.setattr(walk.Walk, "learned", None)  # which would be called first
+    learn("texts", "--labels", "few.csv", "--minutes", "0.05", "--out", "run", "tokens=32", status=2)
+    assert said in capsys.readouterr().err
+    assert not (home / "run").exists()
+
+
+def test_labels_of_several_files_count(home):
+    photographs(home)
+    told(home / "more.csv", ["20.png", "21.png"], ["temple", "flower"])
+    words = ["photos", "--labels", "few.csv", "--labels", "more.csv", "--encoder", "convnet", "--minutes", "0.01"]
+    learn(*words, "--out", "run")
+    assert withhold.load("run").labels_told == 18
+    learn(*words, "--out", "run")
+
+
 def test_texts_begin_with_word_vectors(home):
     texts(home)
     learn("texts", "--labels", "few.csv", "--minutes", "0.05", "--out", "run", "tokens=32")
