@@ -62,7 +62,9 @@ def videos(folder):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
+    """Where there is always as much left as is asked for."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(walk.Walk, "left", property(lambda self: self.given.minutes))
     return tmp_path
 
 
@@ -229,6 +231,44 @@ def test_an_interrupted_walk_has_a_run_and_goes_on(home, monkeypatch):
     learn(*command)
     assert {name: rows()[name] for name in began} == began
     assert rows()["uda"]["needs"] > 0
+
+
+def test_what_the_clock_leaves_no_time_for_is_left_out_and_stays_so(home, monkeypatch, caplog):
+    """A part of what takes longer than it has; and of what is measured, all but the first features."""
+    photographs(home)
+    late = property(lambda self: -0.5 if self.row("frozen features") else 1.0)
+    monkeypatch.setattr(walk.Walk, "left", late)
+    monkeypatch.setattr(walk.routes, "embedded", lambda known, run, path: (torch.randn(60, 8), 1e-3))
+    words = ["photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "1", "--out", "run"]
+    learn(*words)
+    found = rows()
+    assert "accuracy" in found["frozen features, logistic regression"]
+    for name in ("frozen features, label propagation", "features after simclr", "finetune", "uda"):
+        assert found[name]["has"] == 0 < found[name]["takes"] and found[name]["needs"] > 1
+    page = Path("run/report.html").read_text()
+    assert "at least, has 0 s: needs about 1 min" in page and "it took 1 min 30 s" in caplog.text
+    asked = state()["rows"]
+    changed = json.loads(Path("run/learn.json").read_text()) | {"finished": False}
+    Path("run/learn.json").write_text(json.dumps(changed))
+    monkeypatch.setattr(walk.Walk, "left", property(lambda self: 1.0))  # which decides nothing again
+    learn(*words)
+    assert state()["rows"] == asked
+
+
+def test_the_clock_goes_on_after_an_interruption(home, monkeypatch):
+    photographs(home)
+    monkeypatch.undo()
+    monkeypatch.chdir(home)
+    given = Given("photos", ["few.csv"], "image", 2.0, 0, {})
+    (home / "run").mkdir()
+    first = walk.Walk(home / "run", given, {"data": None}, lambda row: None)
+    first.began -= 60
+    first.save()
+    again = walk.Walk(home / "run", given, {"data": None}, lambda row: None)
+    assert 0.9 < again.left <= 1.0
+    assert again.part("without") == pytest.approx(0.6) and again.part("all") == pytest.approx(0.6)
+    again.began -= 57
+    assert again.part("all") == pytest.approx(0.05, abs=0.02)
 
 
 def test_only_the_given_labels_are_known(home):
