@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from withhold import methods, search
     from withhold.errors import UsageError, WithholdError
+    from withhold.exploring import explore
     from withhold.learning import learn
     from withhold.methods import Encoder, ImageEncoder, Method
     from withhold.runs import Embedder, Run, embed, evaluate, label, load, train
@@ -19,13 +20,14 @@ __version__ = "0.2.0"
 _HOMES = {
     **dict.fromkeys(["UsageError", "WithholdError"], "withhold.errors"),
     **dict.fromkeys(["Encoder", "ImageEncoder", "Method"], "withhold.methods"),
+    "explore": "withhold.exploring",
     "learn": "withhold.learning",
     **dict.fromkeys(["Embedder", "Run", "embed", "evaluate", "label", "load", "train"], "withhold.runs"),
 }
 
 __all__ = [
-    "Embedder", "Encoder", "ImageEncoder", "Method", "Run", "UsageError", "WithholdError", "embed", "evaluate", "label",
-    "learn", "load", "methods", "search", "train",
+    "Embedder", "Encoder", "ImageEncoder", "Method", "Run", "UsageError", "WithholdError", "embed", "evaluate",
+    "explore", "label", "learn", "load", "methods", "search", "train",
 ]  # fmt: skip
 
 

@@ -12,21 +12,32 @@ from PIL import Image
 from withhold.console import counted
 from withhold.files import MARK, writing
 
+HERE = Path(__file__).parent
 THUMBNAIL = 192
 """Pixels of a picture's longer side on a page."""
 
 
 def render(path: Path, template: Path, **values: Any) -> Path:
     """Fill in `template`, which may extend page.html.jinja, and write it to `path`, whole or not at all."""
+    with writing(path) as partial:
+        page = rendered(template, **values)
+        partial.write_text(page, encoding="utf-8", errors="backslashreplace")  # of a file's name that is no UTF-8
+    return path
+
+
+def rendered(template: Path, **values: Any) -> str:
+    """`template` filled in, which may extend page.html.jinja."""
     environment = Environment(
-        loader=FileSystemLoader([template.parent, Path(__file__).parent]),
+        loader=FileSystemLoader([template.parent, HERE]),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined,
     )  # fmt: skip
     environment.filters["counted"] = counted
-    with writing(path) as partial:
-        page = environment.get_template(template.name).render(values, mark=MARK)
-        partial.write_text(page, encoding="utf-8", errors="backslashreplace")  # of a file's name that is no UTF-8
-    return path
+    return environment.get_template(template.name).render(values, mark=MARK)
+
+
+def stylesheet() -> str:
+    """The colours and letters of every page of ours."""
+    return (HERE / "page.css").read_text(encoding="utf-8")
 
 
 def excerpt(text: str, length: int) -> str:

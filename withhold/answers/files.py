@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 
 from withhold import data, views
 from withhold import methods as registry
-from withhold.data.sounds import encode
+from withhold.data import sounds, videos
 from withhold.errors import UsageError
 from withhold.files import writing_folder
 from withhold.methods.answers import Boxes, Class, Clip, Image, Mask, Mesh, Points, Sound, Words
@@ -175,17 +175,7 @@ def _write_mask(mask: Mask, path: Path) -> None:
 
 
 def _write_film(film: Film, path: Path) -> None:
-    """What plays everywhere: H.264, with an even number of rows and columns."""
-    import av
-
-    with av.open(str(path), "w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264", rate=film.rate)
-        for number, frame in enumerate(film.frames):
-            even = np.ascontiguousarray(frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2])
-            if not number:
-                stream.height, stream.width, stream.pix_fmt = *even.shape[:2], "yuv420p"
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
-        container.mux(stream.encode())
+    videos.encode(film.frames, film.rate, path)
 
 
 def _write_mp4(clip: Clip, path: Path) -> None:
@@ -200,7 +190,7 @@ def _write_webp(clip: Clip, path: Path) -> None:
 
 def _write_wav(sound: Sound, path: Path) -> None:
     samples = (sound.samples.numpy() * 2.0**15).round().clip(-(2**15), 2**15 - 1)
-    path.write_bytes(encode(samples.astype(np.int16), sound.rate))
+    path.write_bytes(sounds.encode(samples.astype(np.int16), sound.rate))
 
 
 def _write_mesh(mesh: Mesh, path: Path) -> None:

@@ -11,7 +11,7 @@ import urllib.request
 
 import withhold
 from withhold import outside
-from withhold.cli import draw, inspect, label, learn, use  # noqa: F401  (what declares the verbs)
+from withhold.cli import draw, explore, inspect, label, learn, use  # noqa: F401  (what declares the verbs)
 from withhold.cli.verbs import VERBS
 from withhold.console import printable, say
 from withhold.errors import UsageError, WithholdError, suggestion

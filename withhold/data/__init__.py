@@ -21,7 +21,7 @@ from withhold.data.feeder import Feeder
 from withhold.data.images import default_size, thumbnail
 from withhold.data.kind import Kind, Shape
 from withhold.data.labels import Labels, label_files, share_classes
-from withhold.data.loading import fit_tokenizer, load, takes, undecoded
+from withhold.data.loading import fit_tokenizer, labels_of, load, takes
 from withhold.data.opening import (
     KINDS,
     Several,
@@ -34,6 +34,7 @@ from withhold.data.opening import (
     open,
     register,
     splits,
+    undecoded,
     unnamed,
 )
 from withhold.data.samples import Samples, Target, together
@@ -46,7 +47,7 @@ from withhold.data.videos import each_frame, frame_rate
 __all__ = [
     "Feeder", "Joined", "KINDS", "Kind", "Labels", "MOST_RATE", "Mask", "Samples", "Sequence", "Series", "Several",
     "Shape", "Target", "address", "alone", "cache", "default_size", "each_frame", "each_image", "fit_tokenizer",
-    "frame_rate", "has_masks", "holds", "items", "label_files", "load", "load_tokenizer", "measure", "open",
-    "read_mask", "read_points", "register", "sequence", "sequences", "share_classes", "splits", "takes", "thumbnail",
-    "together", "undecoded", "unnamed",
+    "frame_rate", "has_masks", "holds", "items", "label_files", "labels_of", "load", "load_tokenizer", "measure",
+    "open", "read_mask", "read_points", "register", "sequence", "sequences", "share_classes", "splits", "takes",
+    "thumbnail", "together", "undecoded", "unnamed",
 ]  # fmt: skip

@@ -78,7 +78,7 @@ def load(
     return samples if labels is None else attach(samples, labels)
 
 
-def undecoded(source: Any, kind: str, labels: Labels | None = None) -> Samples:
+def labels_of(source: Any, kind: str, labels: Labels | None = None) -> Samples:
     """The names and labels of a source's items, as `load` gives them, without what the items hold."""
     samples = source
     if not isinstance(source, Samples):

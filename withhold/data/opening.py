@@ -141,13 +141,18 @@ def items(source: Any, names: Sequence[str], kind: str = "image") -> list[Item |
     if source is None:
         return [None if kind == Texts.name else name for name in names]
     try:
-        table = part_of(source, kind_named(kind)).table
+        table = undecoded(source, kind)
     except WithholdError:
         return [None] * len(names)
     wanted = set(names)
     rows = {name: row for row, name in enumerate(table.names()) if name in wanted}
     known = dict(zip(rows, table.items(list(rows.values())), strict=True))
     return [known.get(name) for name in names]
+
+
+def undecoded(source: Any, kind: str = "image") -> Table:
+    """The table of a source's items, nothing decoded; of joined kinds that of the first one."""
+    return part_of(source, kind_named(kind)).table
 
 
 def each_image(source: Any) -> Iterator[tuple[str, Tensor]]:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -152,6 +153,9 @@ def _each_image(names: Iterable[str], read: Callable[[str], np.ndarray]) -> Iter
 
 def each_frame(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
     """Each whole frame of a video, uint8 [h, w, 3]; the shorter side is `side` pixels, if given. Raises: Unreadable."""
+    if isinstance(item, np.ndarray):
+        yield from (_scaled(frame, side) for frame in item)
+        return
     if isinstance(item, list):
         yield from _each_image(item, lambda name: _scaled(images.whole(name), side))
         return
@@ -189,10 +193,27 @@ def middle(item: Item, time: float | None = None) -> Item:
 
 def frame_rate(item: Item) -> Fraction:
     """Frames a second of a video, as it says; 24 of a folder of frames. Raises: Unreadable."""
-    if isinstance(item, list):
+    if isinstance(item, list | np.ndarray):
         return Fraction(FRAME_RATE)
     with media.stream(item, "video") as stream:
         return stream.average_rate or Fraction(FRAME_RATE)
+
+
+def encode(frames: Iterable[np.ndarray], rate: Fraction, file: Any) -> None:
+    """Write frames uint8 [h, w, 3] to a file, named or open, as what plays everywhere: MP4 with H.264.
+
+    The number of rows and of columns is made even.
+    """
+    import av
+
+    with av.open(os.fspath(file) if isinstance(file, os.PathLike) else file, "w", format="mp4") as container:
+        stream: Any = container.add_stream("libx264", rate=rate)
+        for number, frame in enumerate(frames):
+            even = np.ascontiguousarray(frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2])
+            if not number:
+                stream.height, stream.width, stream.pix_fmt = *even.shape[:2], "yuv420p"
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+        container.mux(stream.encode())
 
 
 def picture(frame: Any, stream: Any) -> np.ndarray:

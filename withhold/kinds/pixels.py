@@ -1,17 +1,22 @@
 """Images and videos."""
 
+import io
+import itertools
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import data, nets, views
-from withhold.data.videos import middle
+from withhold.data.videos import each_frame, encode, frame_rate, middle
 from withhold.kinds.traits import Input, Traits, register
 from withhold.page import THUMBNAIL, cell
 
 SIDE = 32
 FRAMES, FRAME_SIDE = 4, 16
+FILM_SIDE, FILM_SECONDS = 360, 30
+"""The shorter side, in pixels, and the length of what a page plays."""
 
 
 @register
@@ -32,7 +37,10 @@ class Image(Traits):
         return data.each_image(source)  # of any shape
 
     def show(self, item):
-        return cell(data.thumbnail(item, THUMBNAIL))
+        return cell(self.picture(item, THUMBNAIL))
+
+    def picture(self, item, side):
+        return data.thumbnail(item, side)
 
 
 @register
@@ -67,8 +75,13 @@ class Video(Image):
         frame = middle(item, (start + end) / 2)
         return frame[None] if isinstance(frame, np.ndarray) else [frame]
 
-    def show(self, item):
-        return super().show(middle(item))
+    def picture(self, item, side):
+        return super().picture(middle(item), side)
+
+    def film(self, item):
+        rate, file = frame_rate(item), io.BytesIO()
+        encode(itertools.islice(each_frame(item, FILM_SIDE), round(FILM_SECONDS * rate)), rate, file)
+        return file.getvalue(), "video/mp4"
 
 
 def shrink(images: Tensor, side: int) -> Tensor:

@@ -54,16 +54,23 @@ class Audio(Traits):
 
     def show(self, item):
         """The spectrogram of half a minute at most, in a picture of one size; and the sound itself, if it is small."""
-        rate = own_rate(item)
-        sound = views.to_float(torch.from_numpy(excerpt(item, rate, 0, SECONDS)[None]))
-        drawn = views.draw_log_mel(views.log_mel(sound, rate))[0, 0]
-        shown = cell(Image.fromarray(drawn.mul(255).byte().numpy()).resize((THUMBNAIL, THUMBNAIL // 2)))
+        shown = cell(self.picture(item, THUMBNAIL))
         kind: str | None = "audio/x-wav"
         if isinstance(item, str) and os.path.getsize(item) <= BYTES:
             item, kind = Path(item).read_bytes(), mimetypes.guess_type(item)[0] or "application/octet-stream"
         if isinstance(item, bytes) and len(item) <= BYTES:
             shown["sound"] = Markup(f"data:{kind};base64," + base64.b64encode(item).decode())
         return shown
+
+    def picture(self, item, side):
+        rate = own_rate(item)
+        sound = views.to_float(torch.from_numpy(excerpt(item, rate, 0, SECONDS)[None]))
+        drawn = views.draw_log_mel(views.log_mel(sound, rate))[0, 0]
+        return Image.fromarray(drawn.mul(255).byte().numpy()).resize((side, side // 2))
+
+    def film(self, item):
+        rate = own_rate(item)
+        return encode(excerpt(item, rate, 0, SECONDS), rate), "audio/wav"
 
 
 def own_rate(item: Item) -> int:

@@ -47,7 +47,10 @@ class Text(Traits):
         return f"tokens {start:.0f}-{end:.0f}"
 
     def show(self, item):
-        return {"text": excerpt(read(item), LETTERS)}
+        return {"text": excerpt(self.words(item), LETTERS)}
+
+    def words(self, item):
+        return read(item)
 
 
 def tf_idf(documents: Any, train: Any) -> Tensor:

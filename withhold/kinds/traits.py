@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from withhold import data, nets
@@ -96,6 +97,18 @@ class Traits:
         """What `preview` gives of an item that is there. Raises: Unreadable."""
         return {}
 
+    def picture(self, item: Item, side: int) -> Image.Image | None:
+        """What an item looks like in `side` pixels squared; None where it has no look. Raises: Unreadable."""
+        return None
+
+    def film(self, item: Item) -> tuple[bytes, str] | None:
+        """A file that a browser plays, and its media type; None where nothing moves or sounds. Raises: Unreadable."""
+        return None
+
+    def words(self, item: Item) -> str:
+        """An item as text; nothing where it is none. Raises: Unreadable."""
+        return ""
+
 
 def clock(seconds: float) -> str:
     """Minutes and seconds, as "1:05.0"."""
@@ -131,6 +144,12 @@ class Together(Traits):
 
     def show(self, item):
         return self.parts[0].show(item)
+
+    def picture(self, item, side):
+        return self.parts[0].picture(item, side)
+
+    def film(self, item):
+        return self.parts[0].film(item)
 
 
 _TRAITS: dict[str, Traits] = {}

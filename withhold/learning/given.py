@@ -34,6 +34,11 @@ TIMED = 8
 """Images that an encoder is timed on."""
 
 
+def published(kind: str) -> str | None:
+    """The encoder of a kind of data that is taken where nobody names one: its published weights are at hand."""
+    return PUBLISHED.get(kind) if importlib.util.find_spec(PACKAGE) else None
+
+
 @dataclass(frozen=True)
 class Given:
     """A source, and everything that all routes have in common.
@@ -63,13 +68,13 @@ class Given:
             UsageError: it is otherwise.
         """
         with quiet(logging.ERROR):  # what else is to be said of them is said when the items are loaded
-            items = data.undecoded(self.source, self.kind, self.labels)
+            items = data.labels_of(self.source, self.kind, self.labels)
         tell(registry.find("finetune"), {"labelled": items})
 
     def begin(self, encoder: str | None, pretrained: bool, size: int | None) -> dict[str, Any]:
         """What `train` is told of the start: what was named, or else published weights where they are at hand."""
-        if encoder is None and self.kind in PUBLISHED and importlib.util.find_spec(PACKAGE):
-            encoder, pretrained = PUBLISHED[self.kind], True
+        if encoder is None and (found := published(self.kind)):
+            encoder, pretrained = found, True
         if encoder and pretrained and size is None and "size" in nets.takes(encoder):
             size = self.suited(encoder)
         return {"encoder": encoder, "pretrained": pretrained, "size": size}

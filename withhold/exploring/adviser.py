@@ -1,0 +1,214 @@
+"""What the labels so far say of all items: a classifier on frozen features that follows every label."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from withhold import labelling
+from withhold.exploring import atlas
+from withhold.labelling.guesses import standardised
+from withhold.learning import folds, propagation
+from withhold.learning.mislabelled import mislabelled
+from withhold.nets import logistic
+
+EVERY = 20
+"""Labels after which accuracy is measured again."""
+MOST = 2000
+"""Items that a head is fitted to, so that it follows within a second."""
+GRAPH = 20_000
+"""Items up to which labels are propagated, since all are compared with each other; for 100,000 that takes minutes."""
+SPOKEN = 128
+"""Principal components in which clusters and neighbours are found."""
+ROUTES = ("logistic regression", "label propagation")
+CLUSTERS = 20
+FAR = 10
+"""An item is as far from the others as from its tenth neighbour."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a classifier says of all items.
+
+    Attributes:
+        classes: the likeliest class of each item, int16 [n].
+        sure: its probability, float32 [n].
+        shares: the probability of each class, float32 [n, k].
+        route: one of `ROUTES`.
+    """
+
+    classes: np.ndarray
+    sure: np.ndarray
+    shares: Tensor
+    route: str
+
+
+@dataclass
+class Measured:
+    """Cross-validation on the labels so far.
+
+    Attributes:
+        count: labels that there were.
+        accuracy, low, high: of the route that is shown, with its 95 % interval.
+        rows: the items that were held out once [m].
+        labels: their labels [m].
+        shares: the probabilities of classes from a fold that has not seen the label [m, k].
+    """
+
+    count: int
+    accuracy: float
+    low: float
+    high: float
+    rows: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    shares: np.ndarray = field(repr=False)
+
+    @property
+    def answers(self) -> np.ndarray:
+        return self.shares.argmax(1)
+
+    @property
+    def suspects(self) -> np.ndarray:
+        """The items that look mislabelled, the likeliest first."""
+        return self.rows[mislabelled(self.shares, self.labels)]
+
+
+class Adviser:
+    """A classifier of features [n, d], which are those of all items.
+
+    Logistic regression answers within a second; then its labels are propagated over the graph of neighbours, where the
+    items are not too many for one, and the one of both is shown that cross-validation prefers.
+
+    Args:
+        told: whether the encoder was trained with the item's label, bool [n]. Its features know it then, and nothing is
+            measured on that item.
+        seed: of folds, clusters and axes.
+    """
+
+    def __init__(self, features: Tensor, told: np.ndarray | None = None, seed: int = 0):
+        self.features, self.seed = features, seed
+        self.told = np.zeros(len(features), dtype=bool) if told is None else told
+        self.x = standardised(features)
+        self.axes = atlas.Axes.of(features, SPOKEN, seed)
+        self.parts = self.axes(features)
+
+    @cached_property
+    def unit(self) -> Tensor:
+        """The direction of each item, float32 [n, k]."""
+        return F.normalize(self.parts, dim=1)
+
+    def near(self, features: Tensor, count: int, apart: int | None = None) -> tuple[list[int], list[float]]:
+        """The items nearest to features [d], and one less the cosine of each; the item `apart` is left out."""
+        cosines = self.unit @ F.normalize(self.axes(features[None])[0], dim=0)
+        if apart is not None:
+            cosines[apart] = -torch.inf
+        values, rows = cosines.topk(min(count, len(cosines) - (apart is not None)))
+        return rows.tolist(), (1 - values).tolist()
+
+    @cached_property
+    def clusters(self) -> np.ndarray:
+        """The cluster of each item by k-means, int16 [n]."""
+        from sklearn.cluster import MiniBatchKMeans
+
+        count = min(CLUSTERS, len(self.unit))
+        means = MiniBatchKMeans(count, random_state=self.seed, n_init=3, batch_size=4096)
+        return means.fit_predict(self.unit.numpy()).astype(np.int16)
+
+    @cached_property
+    def strange(self) -> np.ndarray:
+        """One less the cosine of each item and its tenth neighbour, float32 [n]: large where nothing is like it.
+
+        Of many items, neighbours are looked for among 20,000 of them.
+        """
+        rng = torch.Generator().manual_seed(self.seed)
+        others = self.unit[torch.randperm(len(self.unit), generator=rng)[:GRAPH]]
+        parts = self.unit.split(max(1, 2**25 // len(others)))
+        found = [1 - (part @ others.T).topk(min(FAR + 1, len(others))).values[:, -1] for part in parts]
+        return torch.cat(found).numpy()
+
+    @cached_property
+    def graph(self) -> Any:
+        """The graph of neighbours for label propagation; None where the items are too many."""
+        return propagation.graph(self.features) if len(self.features) <= GRAPH else None
+
+    def answer(self, labels: np.ndarray, classes: int, route: str) -> Answers | None:
+        """What is said of all items; None where fewer than two classes have a label.
+
+        Args:
+            labels: int [n], -1 where there is none.
+            classes: how many there are.
+            route: one of `ROUTES`.
+        """
+        rows = np.flatnonzero(labels >= 0)
+        if len(np.unique(labels[rows])) < 2:
+            return None
+        shares = self._scores(rows, labels[rows], classes, route)(self.x).softmax(1)
+        sure, likeliest = shares.max(1)
+        return Answers(likeliest.numpy().astype(np.int16), sure.numpy(), shares, route)
+
+    def routes(self) -> tuple[str, ...]:
+        """What can be asked for, the simple one first."""
+        return ROUTES if self.graph is not None else ROUTES[:1]
+
+    def measure(self, labels: np.ndarray, classes: int) -> tuple[Measured, str] | None:
+        """Cross-validation of every route on the labels, and the route to show; None where there are too few labels.
+
+        Two classes have to have three labels each that the encoder was not told; what has fewer is learned, and not
+        measured.
+        """
+        rows = np.flatnonzero(labels >= 0)
+        given, new = labels[rows].astype(np.int64), ~self.told[rows]
+        enough = np.bincount(given[new], minlength=classes) >= folds.LEAST
+        compared = np.flatnonzero(enough[given] & new)
+        if enough.sum() < 2:
+            return None
+        (parts,) = folds.fold(given, rows.tolist(), compared, repeats=1, seed=self.seed)
+        names, found = self.routes(), []
+        for route in names:
+            scores = torch.zeros(len(rows), classes)
+            for known, held in parts:
+                scores[held] = self._scores(rows[known], given[known], classes, route)(self.x[rows[held]])
+            found.append(scores[compared])
+        right = [(scores.argmax(1).numpy() == given[compared]).astype(float)[None] for scores in found]
+        place = folds.choose(right, range(len(names)))
+        values = folds.interval(right[place])
+        shares = found[place].softmax(1).numpy()
+        return Measured(len(rows), *values, rows[compared], given[compared], shares), names[place]
+
+    def queue(
+        self, count: int, labels: np.ndarray, passed: Sequence[int], answers: Answers | None, strategy: str
+    ) -> tuple[list[int], list[str]]:
+        """What to label next: numbers of items and why each, the first one first; fewer where fewer are left.
+
+        Args:
+            passed: items that were skipped.
+            strategy: of `withhold.labelling`; "" for what suits.
+        """
+        told = torch.zeros(len(labels), dtype=torch.bool)
+        told[list(passed)] = True
+        free = int((~told & (torch.from_numpy(labels) < 0)).sum())
+        if not free:
+            return [], []
+        ranking = labelling.rank(
+            self.features, min(count, free), torch.from_numpy(labels.astype(np.int64)), told=told,
+            probabilities=None if answers is None else answers.shares, strategy=strategy or None,
+            seed=self.seed + int((labels >= 0).sum()),
+        )  # fmt: skip
+        return ranking.items.tolist(), ranking.why
+
+    def _scores(self, rows: np.ndarray, labels: np.ndarray, classes: int, route: str) -> logistic.Linear:
+        """The linear classifier of a route, of standardised features."""
+        rng = torch.Generator().manual_seed(self.seed)
+        if route == ROUTES[1]:
+            found = propagation.propagate(self.graph, rows, labels.astype(np.int64), classes)
+            rows = np.flatnonzero(found >= 0)
+            labels = found[rows]
+        chosen = torch.randperm(len(rows), generator=rng)[:MOST].numpy()
+        told = torch.as_tensor(labels[chosen].astype(np.int64))
+        model, _ = logistic.probe(self.x[rows[chosen]], told, classes, rng)
+        return model

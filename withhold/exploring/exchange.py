@@ -1,0 +1,135 @@
+"""Labels from elsewhere, and for elsewhere: tables, Label Studio's JSON, and folders by class."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import urllib.parse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from withhold.data import KINDS
+from withhold.data.manifests import LABELS, find
+from withhold.errors import UsageError
+
+FIELDS = {"image": "image", "video": "video", "audio": "audio", "text": "text"}
+"""What Label Studio calls the field of a task that holds an item, by kind of data."""
+
+
+def from_text(text: str, kind: str, names: Sequence[str]) -> tuple[list[int], list[str], int]:
+    """Labels in a csv table or in Label Studio's JSON, of the items with these names.
+
+    A name matches in full, by its end, or as a file name that occurs once. Of an item that occurs twice the last label
+    counts.
+
+    Returns:
+        the items, their labels, and how many rows match none.
+
+    Raises:
+        UsageError: it is neither, or labels none of the items.
+    """
+    rows = _studio(text) if text.lstrip().startswith("[") else _table(text, kind)
+    places = {name: row for row, name in enumerate(names)}
+    tails = Counter(name.rsplit("/", 1)[-1] for name in names)
+    alone = {tail: places[name] for name in names if tails[tail := name.rsplit("/", 1)[-1]] == 1}
+    found: dict[int, str] = {}
+    lost = 0
+    for name, label in rows:
+        parts = name.replace("\\", "/").split("/")
+        ends = ["/".join(parts[start:]) for start in range(len(parts))]
+        place = next((places[end] for end in ends if end in places), alone.get(parts[-1]))
+        if place is None:
+            lost += 1
+        elif label:
+            found[place] = label
+    if not found:
+        said = f", such as {rows[0][0]!r}" if rows else ""
+        raise UsageError(
+            f"None of its {len(rows):,} rows{said}, labels an item here: it takes paths like {names[0]!r}."
+        )
+    return list(found), list(found.values()), lost
+
+
+def _table(text: str, kind: str) -> list[tuple[str, str]]:
+    """The rows of a csv table with a column of items and one of labels."""
+    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff"), newline=""))
+    columns = list(reader.fieldnames or [])
+    label = find(LABELS, columns)
+    item = find(("path", *KINDS[kind.split(" + ")[0]].columns), columns)
+    if label is None or item is None:
+        raise UsageError(
+            "A table of labels has the columns path and label, or it is the JSON that Label Studio exports."
+        )
+    return [((row[item] or "").strip(), (row[label] or "").strip()) for row in reader]
+
+
+def _studio(text: str) -> list[tuple[str, str]]:
+    """The item and the choice of each task that was annotated, of the last annotation that was not cancelled."""
+    try:
+        tasks = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"That is no JSON: {error}.") from error
+    rows = []
+    for task in tasks:
+        try:
+            name = next(str(task["data"][field]) for field in ("path", *FIELDS.values()) if field in task["data"])
+            chosen = [
+                result["value"]["choices"][0]
+                for one in task.get("annotations", ()) if not one.get("was_cancelled")
+                for result in one["result"] if result.get("type") == "choices"
+            ]  # fmt: skip
+        except (KeyError, IndexError, TypeError, AttributeError, StopIteration) as error:
+            raise UsageError(
+                "That is not what Label Studio exports as JSON: tasks with data and annotations."
+            ) from error
+        split = urllib.parse.urlsplit(name)  # such as /data/local-files/?d=photos/1.jpg
+        local = urllib.parse.parse_qs(split.query).get("d")
+        rows.append((local[0] if local else urllib.parse.unquote(split.path) or name, chosen[-1] if chosen else ""))
+    return rows
+
+
+def to_studio(known: Sequence[tuple[str, str]], kind: str) -> str:
+    """Labels as tasks that Label Studio imports, each with one annotation of the control "label"."""
+    field = FIELDS[kind.split(" + ")[0]]
+
+    def task(name: str, label: str) -> dict:
+        result = {"from_name": "label", "to_name": field, "type": "choices", "value": {"choices": [label]}}
+        address = {} if field == "text" else {field: f"/data/local-files/?d={urllib.parse.quote(name)}"}
+        return {"data": {"path": name} | address, "annotations": [{"result": [result]}]}
+
+    return json.dumps([task(*row) for row in known], indent=1, ensure_ascii=False)
+
+
+def to_folders(known: Sequence[tuple[str, str]], root: Path, folder: Path) -> int:
+    """Link every labelled file into `folder`/CLASS/, or copy it where there are no links; gives how many.
+
+    Args:
+        known: paths below `root`, and labels.
+        folder: one that does not exist yet.
+
+    Raises:
+        UsageError: the items are no files.
+    """
+    names: Counter[Path] = Counter()
+    for name, label in known:
+        source = root / name
+        if not source.is_file():
+            raise UsageError(f"{name} is no file of its own in {root}: export a csv table instead.")
+        place = folder / _safe(label) / source.name
+        names[place] += 1
+        if names[place] > 1:
+            place = place.with_stem(f"{place.stem}-{names[place]}")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place.symlink_to(os.path.relpath(source.resolve(), place.parent.resolve()))
+        except OSError:
+            shutil.copy2(source, place)
+    return len(known)
+
+
+def _safe(label: str) -> str:
+    """A class's name as that of a folder, inside the one it is made in."""
+    name = "".join("_" if letter in '/\\:*?"<>|' else letter for letter in label).strip(". ")
+    return name or "_"

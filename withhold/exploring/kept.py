@@ -1,0 +1,84 @@
+"""What a page keeps in its folder, so that it is there the next time."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from withhold import data, nets
+from withhold.data import Samples
+from withhold.exploring import atlas
+from withhold.files import write_json, writing
+from withhold.runs import Embedder
+from withhold.training import defaults
+
+log = logging.getLogger("withhold")
+
+FILE = "explore.json"
+
+
+class Kept:
+    """The files of a page's folder, besides its labels.
+
+    `FILE` says which encoder is shown, which one a person had named, and what the features and the map are of;
+    features.npy and map.npz hold these; curve.json has the accuracy after so many labels.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder, self.file = folder, folder / FILE
+        self.about: dict[str, Any] = _json(self.file, {})
+        self.curve: list[dict[str, Any]] = _json(folder / "curve.json", [])
+
+    def shown(self, asked: str) -> str:
+        """The encoder to go on with where a person names `asked`: the one that was trained here from it, if any."""
+        last = self.about.get("shown")
+        return last if self.about.get("asked") == asked and last and Path(last).exists() else asked
+
+    def begin(self, asked: str, source: str) -> None:
+        """Write down what a person named."""
+        self._note(asked=asked, data=data.address(source))
+
+    def features(self, run: Embedder, samples: Samples) -> Tensor:
+        """The features of all items by the encoder of a run, float32 [n, d], computed where they are not kept."""
+        path, of = self.folder / "features.npy", [run.digest, samples.fingerprint]
+        if path.is_file() and self.about.get("features") == of:
+            return torch.from_numpy(np.load(path))
+        log.info("embedding %s items by %s", f"{len(samples):,}", run.name)
+        found = nets.features(run.encoder, samples, device=defaults.device())
+        with writing(path) as partial, open(partial, "wb") as file:
+            np.save(file, found.numpy())
+        self._note(features=of, shown=str(run.name))
+        return found
+
+    def places(self, names: Sequence[str], parts: Tensor) -> np.ndarray | None:
+        """Where the map that is kept has the items; None where there is none of them."""
+        return atlas.kept(self.folder / "map.npz", names, parts)
+
+    def keep_places(self, names: Sequence[str], places: np.ndarray) -> None:
+        """Keep a map of the features that are kept."""
+        atlas.keep(self.folder / "map.npz", names, places)
+        self._note(drawn=self.about["features"])
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the map that is kept is of the features that are kept."""
+        return self.about.get("drawn") == self.about["features"]
+
+    def add(self, point: dict[str, Any]) -> None:
+        """Add an accuracy after so many labels, in place of that of as many labels and the same run."""
+        same = {"labels", "run"}
+        self.curve = [old for old in self.curve if any(old[name] != point[name] for name in same)] + [point]
+        write_json(self.folder / "curve.json", self.curve)
+
+    def _note(self, **about: Any) -> None:
+        self.about |= about
+        write_json(self.file, self.about)
+
+
+def _json(path: Path, otherwise: Any) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else otherwise

@@ -1,0 +1,285 @@
+"""What one page works on: the items, their labels, the map, what is said of them, and a training."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from withhold import methods as registry
+from withhold.data import Samples
+from withhold.errors import UsageError, WithholdError
+from withhold.exploring import atlas, exchange, training
+from withhold.exploring.adviser import EVERY, ROUTES, Adviser, Answers, Measured
+from withhold.exploring.journal import Journal
+from withhold.exploring.kept import Kept
+from withhold.exploring.shown import Shown
+from withhold.exploring.training import Training
+from withhold.files import writing
+from withhold.runs import Embedder, Run, load
+
+log = logging.getLogger("withhold")
+
+LABELS, SNAPSHOT = "labels.csv", "told.csv"
+DAY = 24 * 60
+HEARD = 10_000
+"""Events that wait for a page that does not read them."""
+
+
+class Session:
+    """What one page works on, in `folder`, where everything is kept that is to be there the next time.
+
+    Args:
+        folder: held by this process alone.
+        name: the run, exported encoder or encoder's name that the page begins with.
+        source: the data.
+        decoding: for an encoder by its name, such as size=224.
+        labels: a file with labels that are taken over at the beginning.
+        seed: of what is drawn at random.
+
+    Raises:
+        UsageError: there are no such items, or the encoder cannot take them.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, source: str, decoding: dict[str, Any], labels: str | None = None, seed: int = 0
+    ):
+        self.folder, self.source, self.seed, self.kept = folder, source, seed, Kept(folder)
+        shown = self.kept.shown(name)
+        self.run = load(shown, **(decoding if shown == name else {}))
+        samples = self.run.load_data(source, labels=labels)
+        self.samples = samples.select(samples.readable())
+        self.items = Shown(source, self.samples)
+        self.journal = Journal(folder / LABELS, self.samples.names)
+        self.adviser = self._advised(self.run, self.samples)
+        self.kept.begin(name, source)
+        places = self.kept.places(self.samples.names, self.adviser.parts)
+        self.places = atlas.plane(self.adviser.parts) if places is None else places
+        self.lock = threading.RLock()  # of what follows, and of the journal
+        self.answers: Answers | None = None
+        self.measured: Measured | None = None
+        self.route = ROUTES[0]
+        self.versions = {"answers": 0, "map": 0}
+        self.passed: list[int] = []
+        self.training: Training | None = None
+        self.closing = False
+        self._listeners: list[deque[dict[str, Any]]] = []
+        self._work = threading.Event()
+        self._take_over(said=labels is not None)
+
+    @property
+    def kind(self) -> str:
+        """Of the items; of joined ones the first: "image", "video", "audio" or "text"."""
+        return self.samples.kind.split(" + ")[0]
+
+    def begin(self) -> None:
+        """Start to follow labels, and to draw the map."""
+        for work in (self._follow, self._draw):
+            threading.Thread(target=work, daemon=True).start()
+        self._work.set()
+
+    def close(self) -> None:
+        """End what is running."""
+        self.closing = True
+        self._work.set()
+        if self.training is not None:
+            self.training.end()
+
+    def listen(self) -> deque[dict[str, Any]]:
+        """Where everything that changes from now on is put, until `leave`."""
+        heard: deque[dict[str, Any]] = deque(maxlen=HEARD)
+        self._listeners.append(heard)
+        return heard
+
+    def leave(self, heard: deque[dict[str, Any]]) -> None:
+        self._listeners = [other for other in self._listeners if other is not heard]
+
+    def tell(self, **event: Any) -> None:
+        """Tell all pages."""
+        for heard in self._listeners:
+            heard.append(event)
+
+    def label(self, items: Sequence[int], labels: Sequence[str]) -> None:
+        """Write labels down, and tell all pages. Raises: UsageError, as `Journal.write`."""
+        with self.lock:
+            self.journal.write(items, labels)
+            changed = [[int(item), int(self.journal.labels[item])] for item in items]
+            self.tell(labels=changed, classes=self.journal.classes, counts=self.journal.counts)
+        self._work.set()
+
+    def skip(self, number: int) -> None:
+        """Leave an item out of what is asked for, until the page is opened anew."""
+        with self.lock:
+            self.passed.append(number)
+
+    def take(self, text: str) -> dict[str, int]:
+        """Take labels over from a table or Label Studio's JSON. Raises: UsageError, as `exchange.from_text`."""
+        items, labels, lost = exchange.from_text(text, self.samples.kind, self.samples.names)
+        self.label(items, labels)
+        return {"labelled": len(items), "lost": lost}
+
+    def folders(self) -> dict[str, Any]:
+        """Link the labelled files into a new folder by class. Raises: UsageError, the items are no files."""
+        with self.lock:
+            known = self.journal.known()
+        if not known:
+            raise UsageError("There is no label yet: label some items first.")
+        place = _free(self.folder / "by-class")
+        return {"folder": str(place), "count": exchange.to_folders(known, Path(self.source), place)}
+
+    def methods(self) -> list[str]:
+        """What can be trained here: `learn`, and the methods that learn classes of such items from a few labels."""
+        found = []
+        for name in registry.names():
+            first, *others = registry.find(name).needs.values()
+            few = name == "finetune" or registry.card(registry.find(name))["folder"] == "semisupervised"
+            able = first.parts == ("label",) and self.kind in first.kinds and not any(need.labelled for need in others)
+            found += [name] * (few and able)
+        return ["learn", *found]
+
+    def train(self, what: str, minutes: float) -> None:
+        """Start a training in another process.
+
+        Raises:
+            UsageError: one is running, the method is unknown, or there are too few labels.
+        """
+        with self.lock:
+            if self.training is not None and self.training.running:
+                raise UsageError("A training is running: wait until it has ended, or stop it.")
+            if what not in self.methods():
+                raise UsageError(f"{what!r} cannot be trained here: choose one of {', '.join(self.methods())}.")
+            if not 0 < minutes <= DAY:
+                raise UsageError("A training takes more than 0 minutes, and a day at most.")
+            if sum(count > 0 for count in self.journal.counts) < 2:
+                raise UsageError("A classifier tells two classes or more: label items of another class first.")
+            told = self.folder / SNAPSHOT
+            with writing(told) as partial:
+                partial.write_text(self.journal.export(), encoding="utf-8", errors="surrogateescape")
+            wanted = training.arguments(what, self.run, self.source, told, minutes)
+            self.training = Training(_free(self.folder / "runs" / what), wanted, minutes)
+        threading.Thread(target=self._watch, args=(self.training,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask the training to end."""
+        if self.training is not None:
+            self.training.stop()
+
+    def _follow(self) -> None:
+        """After every label: answer, and now and then measure."""
+        last: tuple[bytes, Adviser] | None = None
+        while True:
+            self._work.wait()
+            self._work.clear()
+            if self.closing:
+                return
+            with self.lock:
+                labels, classes, adviser = self.journal.labels.copy(), len(self.journal.classes), self.adviser
+            if last == (labels.tobytes(), adviser):
+                continue
+            last = labels.tobytes(), adviser
+            try:
+                self._answer(adviser, labels, classes, ROUTES[0])
+                if self.route != ROUTES[0] and not self._work.is_set():
+                    self._answer(adviser, labels, classes, self.route)
+                if not self._work.is_set():
+                    self._measure(adviser, labels, classes)
+            except Exception:
+                log.exception("the page's classifier failed; labels are kept, and it tries again at the next one")
+
+    def _answer(self, adviser: Adviser, labels: np.ndarray, classes: int, route: str) -> None:
+        found = adviser.answer(labels, classes, route)
+        with self.lock:
+            if adviser is self.adviser:
+                self.answers = found
+                self._changed("answers", route=route)
+
+    def _measure(self, adviser: Adviser, labels: np.ndarray, classes: int) -> None:
+        """Cross-validate where twenty labels came, or went, since the last time."""
+        count = int((labels >= 0).sum())
+        if self.measured is not None and count // EVERY == self.measured.count // EVERY:
+            return
+        found = adviser.measure(labels, classes)
+        if found is None or adviser is not self.adviser:
+            return
+        with self.lock:
+            self.measured, self.route = found
+            point = {"labels": count, "run": str(self.run.name), "route": self.route}
+            self.kept.add(point | {name: getattr(found[0], name) for name in ("accuracy", "low", "high")})
+            self.tell(curve=self.kept.curve, route=self.route)
+        if self.route != ROUTES[0]:
+            self._answer(adviser, labels, classes, self.route)
+
+    def _draw(self) -> None:
+        """Find the places of t-SNE, from those that there are."""
+        with self.lock:
+            adviser, start = self.adviser, self.places
+        if self.kept.drawn:
+            return
+        try:
+            found = atlas.embed(adviser.parts, start, self.seed)
+        except Exception:
+            log.exception("the map could not be drawn anew; the one that is there stays")
+            return
+        with self.lock:
+            if found is not None and adviser is self.adviser and not self.closing:
+                self.places = found
+                self.kept.keep_places(self.samples.names, found)
+                self._changed("map")
+
+    def _watch(self, one: Training) -> None:
+        """Tell how a training goes on, and show what its run sees when it has ended well."""
+        while one.running:
+            self.tell(training=one.state())
+            threading.Event().wait(1.0)
+        if self.closing:
+            return
+        state = one.state()
+        if one.succeeded:
+            self.tell(training=state | {"adopting": True})
+            try:
+                self._adopt(one.out)
+            except WithholdError as error:
+                state["said"] = str(error)
+        self.tell(training=state, run=str(self.run.name))
+
+    def _adopt(self, folder: Path) -> None:
+        """Show what a run sees from now on, with the same items."""
+        run = load(folder)
+        samples = run.load_data(self.source)
+        rows = {name: row for row, name in enumerate(samples.names)}
+        samples = samples.select([rows[name] for name in self.samples.names])
+        adviser = self._advised(run, samples)
+        with self.lock:
+            self.run, self.adviser, self.answers, self.measured = run, adviser, None, None
+        self._work.set()
+        self._draw()
+
+    def _advised(self, run: Embedder, samples: Samples) -> Adviser:
+        """The classifier of features by a run's encoder."""
+        same = isinstance(run, Run) and run.frozen  # labels have moved nothing but a head
+        told = np.zeros(len(samples), dtype=bool) if same else run.was_told(samples)
+        return Adviser(self.kept.features(run, samples), told, self.seed)
+
+    def _changed(self, what: str, **more: Any) -> None:
+        self.versions[what] += 1
+        self.tell(versions=self.versions, **more)
+
+    def _take_over(self, said: bool) -> None:
+        """Labels of a file, or those that the source says of some of its items, where none was given here."""
+        own = self.samples.labels
+        if own is None or not (said or (own < 0).any()):
+            return
+        new = np.flatnonzero((own >= 0) & (self.journal.labels < 0))
+        if len(new):
+            self.journal.write(new.tolist(), [self.samples.classes[own[i]] for i in new])
+
+
+def _free(path: Path) -> Path:
+    """The first of path-1, path-2 ... that does not exist."""
+    number = 1
+    while (place := path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    return place

@@ -1,0 +1,337 @@
+// The page: what is shown where, and what a key or a click does.
+
+import { array, get, listen, post } from "./api.js";
+import { Palette, swatch } from "./colours.js";
+import { grid, make, preview, shown } from "./items.js";
+import { AtlasMap } from "./map.js";
+import { Errors, Learn } from "./panels.js";
+
+const $ = (id) => document.getElementById(id);
+const state = await get("/state");
+const palette = new Palette();
+const data = { labels: await array("labels"), answers: await array("answers"), sure: await array("sure") };
+const details = new Map(); // what the server said of items that were hovered over
+const undone = []; // what was labelled here, last: [[item, label before], ...]
+let queue = [], current = null, selection = [];
+
+// Words for a person.
+
+export function toast(text) {
+  const box = $("toast");
+  box.textContent = text; box.hidden = false;
+  clearTimeout(toast.timer);
+  toast.timer = setTimeout(() => { box.hidden = true; }, 6000);
+}
+
+export async function attempt(work) {
+  try { return await work(); } catch (error) { toast(error.message); return undefined; }
+}
+
+const counted = (n, noun) => `${n.toLocaleString()} ${noun}${n === 1 ? "" : "s"}`;
+const noun = { image: "image", video: "video", audio: "sound", text: "text" }[state.kind];
+
+function about() {
+  const given = state.counts.reduce((a, b) => a + b, 0);
+  $("about").textContent = `${counted(state.count, noun)}, seen by ${state.run}`;
+  $("saved").classList.toggle("bad", !state.connected && state.connected !== undefined);
+  $("saved").textContent = state.connected === false ? "No connection: labels cannot be kept" : `${counted(given, "label")}, kept`;
+}
+
+// The map.
+
+const map = new AtlasMap($("points"), $("marks"), {
+  hover: (item, x, y) => hover(item, x, y),
+  pick: (item) => open(item),
+  lasso: (items) => select(items, "Lasso"),
+});
+
+function paint() {
+  const by = $("colour").value, numbers = data[by];
+  if (!numbers) return;
+  map.paint(by === "sure" ? palette.values(numbers) : palette.classes(numbers), drawn(by, numbers), data.labels);
+  const names = by === "labels" || by === "answers" ? state.classes : by === "origin" ? state.origin : null;
+  const counts = new Map();
+  if (by !== "sure") for (const n of numbers) counts.set(n, (counts.get(n) ?? 0) + 1);
+  const rows = [...counts].filter(([n]) => n >= 0).sort((a, b) => b[1] - a[1]).slice(0, 30);
+  $("legend").replaceChildren(...rows.map(([n, count]) => {
+    const row = make("li", { title: "Show these items" }, swatch(palette.css(n)), make("span", { textContent: names ? names[n] : `cluster ${n}` }), make("small", { textContent: count.toLocaleString() }));
+    row.onclick = () => select([...numbers.keys()].filter((i) => numbers[i] === n), names ? names[n] : `Cluster ${n}`);
+    return row;
+  }));
+}
+
+// Labelled items lie on top of the others.
+function drawn(by, numbers) {
+  const every = [...numbers.keys()];
+  return by === "labels" ? [...every.filter((i) => numbers[i] < 0), ...every.filter((i) => numbers[i] >= 0)] : every;
+}
+
+$("colour").onchange = async () => {
+  const by = $("colour").value;
+  if (!data[by]) data[by] = await attempt(() => array(by));
+  paint();
+};
+$("whole").onclick = () => map.whole();
+$("lasso").onclick = () => { map.drawing = !map.drawing; $("lasso").setAttribute("aria-pressed", map.drawing); };
+
+const tip = $("tip");
+function hover(item, x, y) {
+  if (item === null) { tip.hidden = true; hover.item = null; return; }
+  if (hover.item !== item) {
+    hover.item = item;
+    const put = (known) => { if (hover.item === item) tip.replaceChildren(...preview(state.kind, known, named(item))); };
+    if (state.kind !== "text") put({ item, name: "" });
+    else if (details.has(item)) put(details.get(item));
+    else post("/list", { items: [item] }).then(([known]) => { details.set(item, known); put(known); });
+  }
+  const field = $("field");
+  tip.style.left = `${Math.min(x + 16, field.clientWidth - 200)}px`;
+  tip.style.top = `${Math.min(y + 16, Math.max(0, field.clientHeight - 210))}px`;
+  tip.hidden = false;
+}
+
+function named(item) {
+  if (data.labels[item] >= 0) return state.classes[data.labels[item]];
+  return data.answers[item] >= 0 ? `${state.classes[data.answers[item]]}? ${Math.round(data.sure[item] / 2.55)}%` : "no label";
+}
+
+// Lists of items.
+
+async function select(items, title, note = "") {
+  selection = items;
+  map.chosen = new Set(items.slice(0, 3000)); map.draw();
+  tab("items");
+  const known = await attempt(() => post("/list", { items: items.slice(0, 200) }));
+  $("items-title").textContent = `${title}: ${counted(items.length, noun)}`;
+  $("items-note").textContent = note || (items.length > 200 ? "The first 200 are shown; a label goes to all of them." : "");
+  $("label-all").hidden = !items.length;
+  grid($("items"), state.kind, known ?? [], open);
+}
+
+$("label-all").onsubmit = (event) => {
+  event.preventDefault();
+  const name = $("all-name").value.trim();
+  if (name && selection.length) give(selection, selection.map(() => name)).then(() => toast(`${counted(selection.length, noun)} labelled ${name}. Undo with backspace.`));
+};
+
+async function open(item) {
+  const known = await attempt(() => get(`/item/${item}`));
+  if (!known) return;
+  map.focus = item; map.draw();
+  const near = make("ul", { className: "grid" }), classes = make("ol", { className: "classes" });
+  const label = make("p", { textContent: known.label === null ? "No label." : `Label: ${known.label}` });
+  state.classes.forEach((name, n) => classes.append(make("li", {}, classButton(name, n, async () => { await give([item], [name]); label.textContent = `Label: ${name}`; }))));
+  if (known.label !== null) classes.append(make("li", {}, make("button", { textContent: "Take the label back", onclick: async () => { await give([item], [""]); label.textContent = "No label."; } })));
+  grid(near, state.kind, known.near, open);
+  $("view").replaceChildren(
+    make("h2", { textContent: known.name }), shown(state.kind, known), label,
+    make("p", { className: "quiet", textContent: likely(known) }), classes,
+    make("h2", { textContent: "Nearest items" }), near,
+  );
+  if (!$("viewer").open) $("viewer").showModal();
+  $("viewer").scrollTop = 0;
+}
+$("viewer").onclose = () => { $("view").replaceChildren(); map.focus = current; map.draw(); };
+$("viewer").onclick = (event) => { if (event.target === $("viewer")) $("viewer").close(); };
+
+const likely = (known) => known.likely.map(([name, share]) => `${name} ${Math.round(100 * share)}%`).join(", ");
+
+// Labels.
+
+async function give(items, labels) {
+  const before = items.map((item) => [item, data.labels[item] < 0 ? "" : state.classes[data.labels[item]]]);
+  const done = await attempt(() => post("/label", { items, labels }));
+  if (done) undone.push(before);
+  return done;
+}
+
+async function undo() {
+  const last = undone.pop();
+  if (!last) { toast("There is nothing to undo."); return; }
+  if (!await attempt(() => post("/label", { items: last.map(([item]) => item), labels: last.map(([, label]) => label) }))) { undone.push(last); return; }
+  if (last.length === 1 && last[0][1] === "") { queue.unshift(current === null ? null : current); queue = queue.filter((item) => item !== null); await ask(last[0][0]); }
+}
+
+function classButton(name, number, onclick) {
+  const button = make("button", { type: "button", onclick }, swatch(palette.css(number)), make("span", { textContent: name }));
+  return button;
+}
+
+function classes() {
+  $("classes").replaceChildren(...state.classes.map((name, n) => {
+    const button = classButton(name, n, () => answer(name));
+    if (n < 9) button.append(make("kbd", { textContent: String(n + 1) }));
+    button.append(make("small", { className: "quiet", textContent: String(state.counts[n] ?? 0) }));
+    button.classList.toggle("likely", current !== null && data.answers[current] === n);
+    return make("li", {}, button);
+  }));
+  $("class-names").replaceChildren(...state.classes.map((name) => make("option", { value: name })));
+}
+
+// The queue: one item at a time, large.
+
+async function fill() {
+  const found = await attempt(() => get("/queue", { strategy: $("strategy").value }));
+  queue = (found ?? []).map((item) => item.item);
+  fill.why = new Map((found ?? []).map((item) => [item.item, item.note]));
+  fill.size = queue.length;
+}
+
+async function ask(item = undefined) {
+  if (item === undefined) {
+    queue = queue.filter((i) => data.labels[i] < 0);
+    if (!queue.length) await fill();
+    item = queue.shift() ?? null;
+  }
+  current = item;
+  map.focus = item; map.draw();
+  if (item === null) {
+    $("stage").replaceChildren(make("p", { textContent: "Every item has a label, or was skipped." }));
+    $("guess").textContent = $("place").textContent = "";
+    classes();
+    return;
+  }
+  const known = await attempt(() => get(`/item/${item}`));
+  if (current !== item || !known) return;
+  $("stage").replaceChildren(shown(state.kind, known), make("small", { className: "quiet", textContent: known.name }));
+  $("guess").textContent = known.likely.length ? `${likely(known)}` : "";
+  $("place").textContent = `${fill.size - queue.length} of ${fill.size}${fill.why?.get(item) ? `: ${fill.why.get(item)}` : ""}`;
+  classes();
+}
+
+async function answer(name) {
+  const item = current;
+  if (item === null || answer.busy) return;
+  answer.busy = true;
+  try { if (await give([item], [name])) await ask(); } finally { answer.busy = false; }
+}
+
+async function skip() {
+  if (current === null) return;
+  await attempt(() => post("/skip", { items: [current] }));
+  await ask();
+}
+
+$("skip").onclick = skip;
+$("undo").onclick = undo;
+$("strategy").onchange = async () => { queue = []; await ask(); };
+$("new-class").onsubmit = (event) => {
+  event.preventDefault();
+  const name = $("class-name").value.trim();
+  $("class-name").value = ""; $("class-name").blur();
+  if (name) answer(name);
+};
+
+// Keys, which never fire while one types.
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const number = /^[1-9]$/.test(event.key) ? Number(event.key) - 1 : null;
+  const labelling = !$("panel-label").hidden;
+  if (number !== null && labelling && state.classes[number] !== undefined) answer(state.classes[number]);
+  else if (event.key === " " && labelling && event.target.tagName !== "BUTTON") skip();
+  else if (event.key === "Backspace") undo();
+  else if (event.key === "n" && labelling) $("class-name").focus();
+  else if (event.key === "/") find();
+  else return;
+  event.preventDefault();
+});
+
+function find() {
+  const box = $("find"), list = $("found");
+  let at = 0, names = [];
+  const fillList = () => {
+    const words = box.value.toLowerCase();
+    names = state.classes.filter((name) => name.toLowerCase().includes(words));
+    at = Math.min(at, Math.max(0, names.length - 1));
+    list.replaceChildren(...names.map((name, n) => { const row = make("li", { textContent: name, onclick: () => choose(name) }); row.setAttribute("aria-selected", n === at); return row; }));
+  };
+  const choose = (name) => { $("finder").close(); tab("label"); answer(name); };
+  box.value = ""; box.oninput = () => { at = 0; fillList(); };
+  box.onkeydown = (event) => {
+    if (event.key === "ArrowDown") at = Math.min(names.length - 1, at + 1);
+    else if (event.key === "ArrowUp") at = Math.max(0, at - 1);
+    else if (event.key === "Enter" && names[at]) choose(names[at]);
+    else return;
+    event.preventDefault(); fillList();
+  };
+  fillList(); $("finder").showModal(); box.focus();
+}
+
+// Tabs, search, export.
+
+function tab(name) {
+  for (const button of document.querySelectorAll("[data-tab]")) button.setAttribute("aria-selected", button.dataset.tab === name);
+  for (const panel of document.querySelectorAll(".panel")) panel.hidden = panel.id !== `panel-${name}`;
+  if (name === "learn") learn.draw();
+  if (name === "errors") errors.look();
+  if (name !== "items") { map.chosen.clear(); map.draw(); }
+}
+for (const button of document.querySelectorAll("[data-tab]")) button.onclick = () => tab(button.dataset.tab);
+
+$("words").placeholder = state.words ? "Search by words" : "Search names";
+$("search").onsubmit = async (event) => {
+  event.preventDefault();
+  const words = $("words").value.trim();
+  const found = words && await attempt(() => get("/search", { words }));
+  if (found) select(found.map((item) => item.item), `“${words}”`, state.words ? "The nearest ones." : "");
+};
+
+$("file").textContent = state.labels;
+$("folders").onclick = async () => {
+  const done = await attempt(() => post("/folders"));
+  if (done) $("keep-note").textContent = `${counted(done.count, "link")} in ${done.folder}`;
+};
+$("import").onchange = async () => {
+  const [file] = $("import").files;
+  const done = file && await attempt(async () => post("/take", { text: await file.text() }));
+  if (done) $("keep-note").textContent = `${counted(done.labelled, noun)} labelled${done.lost ? `; ${counted(done.lost, "row")} match nothing here` : ""}.`;
+  $("import").value = "";
+};
+
+// What happens elsewhere: in another tab, in the classifier, in a training.
+
+async function heard(event) {
+  if (event.classes) { state.classes = event.classes; state.counts = event.counts; }
+  if (event.labels) {
+    for (const [item, label] of event.labels) data.labels[item] = label;
+    about(); classes();
+    if ($("colour").value === "labels") paint();
+  }
+  if (event.route) state.route = event.route;
+  if (event.curve) { state.curve = event.curve; learn.draw(); }
+  if (event.run && event.run !== state.run) { state.run = event.run; delete data.clusters; about(); }
+  if (event.training) learn.show(event.training);
+  if (event.versions?.answers > state.versions.answers) {
+    state.versions.answers = event.versions.answers;
+    [data.answers, data.sure] = await Promise.all([array("answers"), array("sure")]);
+    if (["answers", "sure"].includes($("colour").value)) paint();
+    classes();
+  }
+  if (event.versions?.map > state.versions.map) {
+    state.versions.map = event.versions.map;
+    map.place(await array("places"));
+  }
+}
+
+async function again() { // what was missed while there was no connection
+  const [now, labels] = await Promise.all([get("/state"), array("labels")]);
+  data.labels = labels;
+  await heard({ ...now, labels: [] });
+}
+
+const learn = new Learn(state, attempt), errors = new Errors(state, attempt, { select, open });
+for (const name of state.strategies) $("strategy").append(make("option", { value: name, textContent: name }));
+if (state.origin.length) document.querySelector('#colour option[value="origin"]').hidden = false;
+about();
+map.place(await array("places"));
+paint();
+classes();
+listen(heard, (connected) => {
+  if (connected && state.connected === false) attempt(again);
+  state.connected = connected; about();
+});
+if (state.training) learn.show(state.training);
+await ask();
+document.body.dataset.ready = "yes";

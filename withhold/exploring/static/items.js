@@ -1,0 +1,43 @@
+// Items as what they are: a picture, a player, a text. Everything that comes from data is put in as text.
+
+export function make(tag, properties = {}, ...children) {
+  const { data, ...rest } = properties, element = Object.assign(document.createElement(tag), rest);
+  Object.assign(element.dataset, data ?? {});
+  element.append(...children);
+  return element;
+}
+
+// An item, large: `kind` is that of the data, `item` what the server says of it.
+export function shown(kind, item) {
+  const box = make("div", { className: "shown" });
+  if (kind === "text") box.append(make("pre", { textContent: item.text || "This text cannot be read." }));
+  if (kind === "video") box.append(make("video", { src: `/film/${item.item}`, controls: true, muted: true, autoplay: true, loop: true, poster: `/picture/${item.item}/large` }));
+  if (kind === "image" || kind === "audio") box.append(picture(item, "large"));
+  if (kind === "audio") box.append(make("audio", { src: `/film/${item.item}`, controls: true, autoplay: true }));
+  return box;
+}
+
+function picture(item, size) {
+  const image = make("img", { src: `/picture/${item.item}/${size}`, alt: item.name, loading: "lazy", decoding: "async" });
+  image.onload = () => image.classList.toggle("crisp", Math.max(image.naturalWidth, image.naturalHeight) <= 64);
+  return image;
+}
+
+// A small preview for the map.
+export function preview(kind, item, label) {
+  const parts = kind === "text" ? [make("span", { textContent: item.text ?? "" })] : [picture(item, "small")];
+  return [...parts, make("div", { textContent: label })];
+}
+
+// Fills a list with items as buttons.
+export function grid(list, kind, items, open) {
+  list.classList.toggle("texts", kind === "text");
+  list.replaceChildren(...items.map((item) => {
+    const button = make("button", { type: "button", title: item.name, data: { item: item.item } });
+    button.append(kind === "text" ? make("span", { className: "text", textContent: item.text }) : picture(item, "small"));
+    button.append(make("span", { textContent: item.name.split("/").at(-1) }));
+    if (item.note) button.append(make("span", { className: "note", textContent: item.note, title: item.note }));
+    button.onclick = () => open(item.item);
+    return make("li", {}, button);
+  }));
+}

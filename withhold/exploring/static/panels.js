@@ -1,0 +1,93 @@
+// The panels of training and of errors.
+
+import { get, post } from "./api.js";
+import { line } from "./charts.js";
+import { grid, make } from "./items.js";
+
+const $ = (id) => document.getElementById(id);
+const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
+
+function time(seconds) {
+  const minutes = Math.floor(seconds / 60);
+  return minutes ? `${minutes} min ${Math.round(seconds % 60)} s` : `${Math.round(seconds)} s`;
+}
+
+export class Learn {
+  constructor(state, attempt) {
+    Object.assign(this, { state, attempt });
+    for (const name of state.methods) $("what").append(make("option", { value: name, textContent: name }));
+    $("what").onchange = () => this.note();
+    $("train").onsubmit = async (event) => {
+      event.preventDefault();
+      await attempt(() => post("/train", { what: $("what").value, minutes: Number($("minutes").value) }));
+    };
+    $("stop").onclick = () => attempt(() => post("/stop"));
+    this.note();
+  }
+
+  note() {
+    $("what-note").textContent = $("what").value === "learn"
+      ? "learn compares the ways from these labels to a classifier, and keeps the best."
+      : `${$("what").value} goes on from the encoder that the page shows.`;
+  }
+
+  draw() {
+    const { curve } = this.state, points = curve.map((p) => ({ x: p.labels, y: p.accuracy, low: p.low, high: p.high }));
+    points.sort((a, b) => a.x - b.x);
+    line($("curve"), points, (v) => percent(v, 0), "labels");
+    const last = curve.at(-1);
+    $("accuracy").textContent = last
+      ? `${percent(last.accuracy)} (${percent(last.low, 0)} to ${percent(last.high, 0)}) with ${last.labels} labels, by cross-validation of ${last.route} on features of ${last.run}.`
+      : "It is measured after every twenty labels, by cross-validation. Two classes need three labels each.";
+  }
+
+  show(training) {
+    $("training").hidden = false;
+    $("start").disabled = training.running || Boolean(training.adopting);
+    $("stop").hidden = !training.running;
+    $("stop").disabled = training.stopping;
+    $("progress").value = training.running ? training.share : 1;
+    $("training-note").textContent = training.adopting ? "Done. Its features of all items are being computed."
+      : training.stopping ? "Stopping."
+        : training.running ? `${training.name}: ${time(training.seconds)}, about ${time(training.left)} left`
+          : `${training.name} ended after ${time(training.seconds)}.`;
+    $("said").textContent = training.said;
+    $("loss").hidden = !training.curve.length;
+    if (training.curve.length) line($("loss"), training.curve.map(([x, y]) => ({ x, y })), (v) => v.toPrecision(3), "steps");
+    const head = make("tr", {}, ...["route", "accuracy", "95 % interval"].map((text) => make("th", { textContent: text })));
+    const rows = training.routes.map((row) => make("tr", {}, ...[
+      row.route, "needs" in row ? "skipped" : percent(row.accuracy), "needs" in row ? `needs ${time(60 * row.needs)}` : `${percent(row.low)} to ${percent(row.high)}`,
+    ].map((text) => make("td", { textContent: text }))));
+    $("routes").replaceChildren(...(rows.length ? [make("thead", {}, head), make("tbody", {}, ...rows)] : []));
+  }
+}
+
+export class Errors {
+  constructor(state, attempt, on) {
+    Object.assign(this, { state, attempt, on });
+    $("again").onclick = () => this.look();
+  }
+
+  async look() {
+    $("errors-note").textContent = "Looking ...";
+    const found = await this.attempt(() => get("/errors"));
+    if (!found) { $("errors-note").textContent = ""; return; }
+    $("errors-note").textContent = found.accuracy
+      ? `${percent(found.accuracy[0])} of ${found.accuracy[3]} labels are answered rightly (${percent(found.accuracy[1], 0)} to ${percent(found.accuracy[2], 0)}).`
+      : "Two classes need three labels each before errors can be found.";
+    this.confusion(found);
+    for (const name of ["suspects", "unsure", "strange"]) grid($(name), this.state.kind, found[name], this.on.open);
+  }
+
+  confusion({ classes, confusion }) {
+    const used = [...new Set(confusion.flatMap(({ told, said }) => [told, said]))].sort((a, b) => a - b);
+    const cells = new Map(confusion.map((cell) => [`${cell.told} ${cell.said}`, cell]));
+    const head = make("tr", {}, make("th"), ...used.map((n) => make("th", { textContent: classes[n] })));
+    const rows = used.map((told) => make("tr", {}, make("th", { textContent: classes[told] }), ...used.map((said) => {
+      const cell = cells.get(`${told} ${said}`), place = make("td", { className: !cell ? "" : told === said ? "right" : "wrong" });
+      if (cell) place.append(make("button", { textContent: cell.count, onclick: () => this.on.select(cell.items, `${classes[told]} answered ${classes[said]}`) }));
+      return place;
+    })));
+    $("confusion").replaceChildren(...(used.length ? [make("thead", {}, head), make("tbody", {}, ...rows)] : []));
+  }
+}

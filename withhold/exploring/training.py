@@ -1,0 +1,115 @@
+"""A training in another process, which may fail or be stopped without harm to what the page holds."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from withhold.report.routes import FILE
+from withhold.runs import Embedder
+from withhold.runs.loading import Named
+from withhold.training.journal import read as read_journal
+
+LOG = "training.log"
+POINTS = 200
+"""Of a curve, at most."""
+GRACE = 60
+"""Seconds that a training has to end in order, before it is killed."""
+
+
+class Training:
+    """One training of `withhold learn` or `withhold train`, as its folder and its process show it.
+
+    Args:
+        out: the run's folder, which does not exist yet.
+        arguments: of `withhold`, without --out.
+        minutes: how long it may take.
+    """
+
+    def __init__(self, out: Path, arguments: list[str], minutes: float):
+        self.out, self.minutes, self.began = out, minutes, time.monotonic()
+        self.name = arguments[1] if arguments[0] == "train" else arguments[0]
+        out.parent.mkdir(parents=True, exist_ok=True)
+        self._log = out.parent / LOG
+        with open(self._log, "wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "withhold.cli", *arguments, "--out", str(out)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self._stopped: float | None = None
+
+    @property
+    def running(self) -> bool:
+        if self._stopped is not None and time.monotonic() - self._stopped > GRACE:
+            self._process.kill()
+        return self._process.poll() is None
+
+    @property
+    def succeeded(self) -> bool:
+        return self._process.poll() == 0
+
+    def stop(self) -> None:
+        """Ask it to end, as Ctrl-C does."""
+        if self.running:
+            self._stopped = time.monotonic()
+            os.killpg(self._process.pid, signal.SIGINT)
+
+    def end(self) -> None:
+        """End it, and wait until it has."""
+        self.stop()
+        try:
+            self._process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def state(self) -> dict[str, Any]:
+        """What a person wants to know of it, ready for JSON: seconds, the share that is done, the curve, the routes."""
+        seconds = time.monotonic() - self.began
+        running = self.running
+        share = min(seconds / (60 * self.minutes), 1.0 if not running else 0.99)
+        found = {
+            "name": self.name, "running": running, "stopping": running and self._stopped is not None,
+            "seconds": seconds, "share": share, "left": max(0.0, 60 * self.minutes - seconds),
+        }  # fmt: skip
+        return found | {"curve": self._curve(), "routes": self._routes(), "said": self._said()}
+
+    def _curve(self) -> list[list[float]]:
+        """The loss by step of the training that is being written, or was written last."""
+        journals = [*self.out.rglob("metrics.csv")]
+        if not journals:
+            return []
+        rows = read_journal(max(journals, key=lambda path: path.stat().st_mtime))
+        points = [[row["step"], row["loss"]] for row in rows if row.get("loss") is not None]
+        return points[:: len(points) // POINTS + 1]
+
+    def _routes(self) -> list[dict[str, Any]]:
+        """What `learn` has measured so far."""
+        try:
+            return json.loads((self.out / FILE).read_text(encoding="utf-8"))["rows"]
+        except (OSError, ValueError):
+            return []
+
+    def _said(self) -> str:
+        """Its last line."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def arguments(what: str, run: Embedder, data: str, labels: Path, minutes: float) -> list[str]:
+    """The arguments of `withhold` that train what a person chose, from where the page's encoder is.
+
+    Args:
+        what: "learn", or a method that learns from labels.
+        labels: a file with them.
+    """
+    verb = ["learn"] if what == "learn" else ["train", what]
+    start = ["--encoder", str(run.name)]
+    if isinstance(run, Named):
+        start += ["--pretrained"] if run.row == "published" else []
+        start += ["--size", str(run.config["decoding"]["size"])] if "size" in run.config["decoding"] else []
+    return [*verb, data, "--labels", str(labels), "--minutes", str(minutes), *start]
