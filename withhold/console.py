@@ -5,12 +5,13 @@ Names come from data, and data from anywhere: what would command a terminal is e
 
 import contextlib
 import json
+import logging
 import re
 import shlex
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 WORD = 24
@@ -62,6 +63,18 @@ class Progress:
         while not self.bar.disable:  # which closing it sets
             time.sleep(1)
             self.bar.refresh()
+
+
+@contextlib.contextmanager
+def quiet(level: int = logging.WARNING) -> Iterator[None]:
+    """Say nothing below `level` meanwhile."""
+    log = logging.getLogger("withhold")
+    before = log.level
+    log.setLevel(level)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def duration(seconds: float) -> str:
@@ -128,7 +141,8 @@ def print_results(results: list[dict[str, Any]]) -> None:
     counts, test = sorted(row["n_train"] for row in results), results[0]["n_test"]
     least = f"{counts[0]:,} to " if 0 < counts[0] < counts[-1] else ""
     learned = f"; {least}{counted(counts[-1], 'other')} to learn from" if counts[-1] else ""
-    interval = "; in brackets: 95 % confidence intervals" if any("low" in row for row in results) else ""
+    over = sorted({"episodes" if "episodes" in row else "items" for row in results if "low" in row})
+    interval = f"; in brackets: 95 % confidence intervals over {' and '.join(over)}, not over trainings" if over else ""
     say(f"Measured on {counted(test, 'item')} of {results[0]['data']}{learned}{interval}.")
 
 

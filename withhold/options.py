@@ -57,9 +57,11 @@ class Options(Plan):
             encoder it goes on from; by default what suits the method and the hardware.
         pretrained: start from the encoder's published weights.
         size: height and width of the input in pixels; by default those of the images.
-        epochs: passes over the data; instead of minutes.
+        epochs: passes over the data, instead of minutes; with 0 a method only prepares itself: `finetune`
+            fits its head.
         batch_size: items a step, on each device.
-        labels: a file with the labels of some items: a csv table with the columns path and label.
+        labels: a file with the labels of some items: a csv table with the columns path and label; several files where
+            it is named several times.
         devices: processes on this machine.
         nodes: machines, started by torchrun or SLURM.
         precision: `32-true`, `bf16-mixed` or `16-mixed`; by default what the hardware is fast at.
@@ -75,7 +77,7 @@ class Options(Plan):
     size: int | None = None
     epochs: float | None = None
     batch_size: int | None = None
-    labels: str | None = None
+    labels: str | list[str] | None = None
     devices: int = 1
     nodes: int = 1
     precision: str | None = None
@@ -85,16 +87,16 @@ class Options(Plan):
     def __post_init__(self):
         if self.epochs is not None and self.minutes is not None:
             raise UsageError("--epochs and --minutes are two budgets: give one of them.")
-        for name in ("epochs", "minutes", "batch_size", "size", "lr", "layer_decay"):
+        for name in ("minutes", "batch_size", "size", "lr", "layer_decay"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UsageError(f"The {name.replace('_', ' ')} must be above 0, not {value:g}.")
         leasts = dict.fromkeys(("devices", "nodes", "accumulate"), 1)
-        leasts |= dict.fromkeys(("seed", "clip", "weight_decay", "encoder_lr"), 0)
+        leasts |= dict.fromkeys(("epochs", "seed", "clip", "weight_decay", "encoder_lr"), 0)
         for name, least in leasts.items():
             value = getattr(self, name)
             if value is not None and value < least:
-                raise UsageError(f"The {name.replace('_', ' ')} must be at least {least}, not {value}.")
+                raise UsageError(f"The {name.replace('_', ' ')} must be at least {least}, not {value:g}.")
         for name, known in {"precision": PRECISIONS, "optimizer": OPTIMIZERS}.items():
             value = getattr(self, name)
             if value is not None and value not in known:
@@ -107,6 +109,8 @@ class Options(Plan):
             value = getattr(self, option.name)
             if value is True:
                 words.append(flag(option))
+            elif isinstance(value, list):
+                words += [word for each in value for word in (flag(option), each)]
             elif value != option.default:
                 words += [flag(option), f"{value:g}" if isinstance(value, float) else str(value)]
         return words

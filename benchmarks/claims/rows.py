@@ -7,6 +7,7 @@ of its own. It is measured once, for all the claims of the same data and encoder
 from dataclasses import replace
 from functools import partial
 
+from claims.few import few_labels
 from claims.row import Claim, beside_controls, control, labels_alone
 from claims.starts import (
     clip_starts,
@@ -64,41 +65,6 @@ def gpu() -> list[Claim]:
     """CIFAR-10 on a GPU: images a second, and the accuracy after the usual 200 epochs."""
     row = Claim("cifar10-gpu", ("cifar10",), "simclr", "resnet18", 200, settings={"batch_size": 512})
     return [beside_controls(replace(row, protocols=("knn", "linear")))]
-
-
-def few_labels() -> list[Claim]:
-    """A few labels and many items without: the method's own answers."""
-    claims = []
-    short = {"mean_teacher": 1.5, "mixmatch": 1.5, "uda": 1.5}
-    few = short | {
-        "pseudo_label": 6, "entropy_minimization": 6, "pi_model": 4, "temporal_ensembling": 6, "vat": 3, "ict": 5,
-        "fixmatch": 5, "freematch": 5, "mixmixup": 5, "fast_swa": 5, "remixmatch": 2, "vadd": 9, "sntg": 6, "lga": 2.3,
-    }  # fmt: skip
-    many = short | {"uda": 8}
-    digits = {
-        "pseudo_label": 10, "entropy_minimization": 10, "pi_model": 8, "temporal_ensembling": 10, "vat": 6, "vadd": 10,
-        "sntg": 7,
-    }  # fmt: skip
-    start = next(row for row in starts() if row.method == "simclr" and row.encoder == "convnet")
-    for name, count, epochs, encoder, began in (
-        ("cifar10", 250, few, "convnet", None), ("cifar10", 4000, many, "convnet", None),
-        ("fashion-mnist", 100, few, "convnet", None), ("mnist", 100, digits, "perceptron", None),
-        ("cifar10", 250, few, "convnet", start),
-    ):  # fmt: skip
-        for method, passes in epochs.items():
-            row = Claim("fewlabels", ("few_images", name, count), method, encoder, passes, start=began)
-            row = replace(row, protocols=("classifier", "linear"))
-            fresh, raw = beside_controls(replace(row, protocols=("linear",), start=None)).controls
-            row = replace(row, controls=(labels_alone(row), fresh, raw))
-            sure = method == "vat" and encoder == "convnet" and began is None
-            claims += [row, replace(row, settings={"entropy": 1.0})] if sure else [row]
-    for seed in (0, 1):
-        row = Claim(
-            "fewlabels", ("few_texts", "imdb", 100), "uda_text", "word-vectors", 4, seed, protocols=["classifier"]
-        )
-        controls = (labels_alone(row), control(row, "tfidf"))
-        claims += [replace(row, settings=to, controls=controls) for to in ({}, {"augmentation": "switchout"})]
-    return claims
 
 
 def domains() -> list[Claim]:

@@ -42,13 +42,14 @@ def fewlabels() -> str:
         alone, *others = claim.controls
         counted = [answered(control) for control in others if control.method == "tfidf"]
         scores = [percent(score) for score in (answered(claim), answered(alone), *(counted or [None]))]
-        words = (claim.method, *(f"{key}={to}".removesuffix(".0") for key, to in claim.settings.items()))
-        began = f"`{claim.start.method}`" if claim.start else "fresh"
+        settings = {key: to for key, to in claim.settings.items() if key != "pretrained"}
+        words = (claim.method, *(f"{key}={to}".removesuffix(".0") for key, to in settings.items()))
+        began = f"`{claim.start.method}`" if claim.start else "published" if settings != claim.settings else "fresh"
         cells.append([
-            f"`{claim.data[1]}`", str(claim.data[2]), f"`{' '.join(words)}`", began, str(claim.seed),
-            f"{claim.epochs:g}", *scores, f"{found['training_cpu_minutes']:.0f}",
+            f"`{claim.data[1]}`", str(claim.data[2]), f"`{' '.join(words)}`", f"`{claim.encoder}`", began,
+            str(claim.seed), f"{claim.epochs:g}", *scores, f"{found['training_cpu_minutes']:.0f}",
         ])  # fmt: skip
-    header = ["data", "labels", "method", "start", "seed", "epochs"]
+    header = ["data", "labels", "method", "encoder", "start", "seed", "epochs"]
     return table([*header, "with the rest", "labels alone", "TF-IDF", "CPU minutes"], cells)
 
 

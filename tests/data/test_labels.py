@@ -38,6 +38,27 @@ def test_two_labels_of_one_item_are_refused_and_one_twice_is_not(folder):
         load(folder, "a.png,cat", "photos/a.png,dog")
 
 
+def test_several_files_are_one_and_what_they_disagree_on_is_named(folder, caplog):
+    caplog.set_level(logging.INFO, "withhold")
+    few, more = folder / "few.csv", folder / "more.csv"
+    few.write_text("path,label\na.png,2\nb.png,\n")
+    more.write_text("path,label\nb.png,10\na.png,2.0\nc.png,\n")
+    samples = data.load(folder / "photos", size=32, labels=[few, more])
+    assert (samples.labels.tolist(), samples.classes) == ([0, 1, -1], ("2", "10"))
+    assert f"{few} labels 1 of 3 items in {folder / 'photos'}" in caplog.messages
+    assert f"{more} labels 2 of 3 items in {folder / 'photos'}" in caplog.messages
+    more.write_text("path,label\nphotos/a.png,10\n")
+    with pytest.raises(UsageError, match=r"few.csv and .*more.csv give a.png two labels, '2' and '10' \(as photos/a"):
+        data.load(folder / "photos", size=32, labels=[few, more])
+    more.write_text("path,label\nother.png,10\n")
+    with pytest.raises(UsageError, match=r"more.csv labels nothing in .*photos: it says 'other.png'"):
+        data.load(folder / "photos", size=32, labels=[few, more])
+
+
+def test_the_ending_and_capital_letters_of_a_name_count(folder):
+    assert load(folder, "a.png,cat", "A.png,dog", "b,dog", "there/photos/c.png,dog").labels.tolist() == [0, -1, 1]
+
+
 def test_names_of_windows_and_empty_tables_of_labels(folder):
     assert load(folder, "photos\\a.png,cat", " b.png , dog ").labels.tolist() == [0, 1, -1]
     with pytest.raises(UsageError, match=r"few.csv is empty: give it the columns path and label"):

@@ -10,7 +10,7 @@ import torch
 from scipy.stats import binomtest
 
 from withhold.learning import folds, propagation, routes
-from withhold.learning.calibration import calibration_error, temperature
+from withhold.learning.calibration import calibration_error, cross_fitted, temperature
 from withhold.learning.folds import choose, fold, interval
 from withhold.learning.mislabelled import mislabelled
 
@@ -89,6 +89,23 @@ def test_the_temperature_is_where_the_likelihood_is_highest():
     assert found == pytest.approx(3, abs=0.2)
     sure = 5 * torch.eye(3)[[0, 1, 2] * 4][None].repeat(4, 1, 1)
     assert 0.4 < temperature(sure, torch.tensor([0, 1, 2] * 4)) < 1  # twelve right answers make none certain
+
+
+def test_no_fold_has_a_say_in_the_temperature_that_its_probabilities_have():
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.arange(30) % 3
+    scores = 4 * torch.randn(2, 30, 3, generator=rng) + 3 * torch.eye(3)[labels]
+    drawn = fold(labels.numpy(), range(30), np.arange(3, 30), repeats=3)
+    found, tried = cross_fitted(scores, labels, drawn), np.exp(np.linspace(-2.5, 2.5, 2001))
+    assert not found[:, :3].any()  # which no fold holds out
+    for repeat in range(2):
+        for _, held in drawn[repeat]:
+            others = np.setdiff1d(np.arange(3, 30), held)
+            said, told = scores[repeat, others].double(), labels[others]
+            likelihoods = [(said / t).log_softmax(1)[range(len(told)), told].sum().item() for t in tried]
+            best = tried[np.argmax(np.array(likelihoods) - np.log(tried) ** 2 / (2 * 0.5**2))]
+            expected = (scores[repeat, held] / best).softmax(1)
+            torch.testing.assert_close(found[repeat, held], expected, atol=1e-3, rtol=0)
 
 
 def test_the_calibration_error_is_its_definition():

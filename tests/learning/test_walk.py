@@ -62,7 +62,9 @@ def videos(folder):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
+    """Where there is always as much left as is asked for."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(walk.Walk, "left", property(lambda self: self.given.minutes))
     return tmp_path
 
 
@@ -92,6 +94,7 @@ def test_images_go_up_the_whole_ladder(home, monkeypatch, capsys):
     ]  # fmt: skip
     assert all(0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1 for row in found.values())
     assert "withhold apply run photos --out named" in said
+    assert withhold.load("run/stages/start").config["outcome"]["steps"] == 0  # a probe is no training
     assert "is kept" in said and "How it was chosen" in Path("run/report.html").read_text()
     told = {f"{i:02d}.png" for i in range(16)}
     assert len(state()["next"]) == 20 and not told & {row["item"] for row in state()["next"]}
@@ -134,6 +137,33 @@ def test_a_class_that_no_item_has_is_no_class(home, monkeypatch):
     learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run")
     assert state()["finished"]
     assert "label propagation" in Path("run/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("path,label\ngone.txt,sea\n", "few.csv labels nothing in texts: it says 'gone.txt'"),
+        ("path,label\n1.txt,sea\n2.txt,sea\n", "All labels of texts are 'sea'"),
+        ("path,label\n1.txt,sea\n1.txt,bread\n", "gives 1.txt two labels, 'sea' and 'bread'"),
+        ("path,label\n1.txt,\n", "texts has no labels"),
+    ],
+)
+def test_wrong_labels_are_found_before_anything_is_learned(home, monkeypatch, capsys, wrong, said):
+    texts(home)
+    (home / "few.csv").write_text(wrong)
+    monkeypatch.setattr(walk.Walk, "learned", None)  # which would be called first
+    learn("texts", "--labels", "few.csv", "--minutes", "0.05", "--out", "run", "tokens=32", status=2)
+    assert said in capsys.readouterr().err
+    assert not (home / "run").exists()
+
+
+def test_labels_of_several_files_count(home):
+    photographs(home)
+    told(home / "more.csv", ["20.png", "21.png"], ["temple", "flower"])
+    words = ["photos", "--labels", "few.csv", "--labels", "more.csv", "--encoder", "convnet", "--minutes", "0.01"]
+    learn(*words, "--out", "run")
+    assert withhold.load("run").labels_told == 18
+    learn(*words, "--out", "run")
 
 
 def test_texts_begin_with_word_vectors(home):
@@ -201,6 +231,44 @@ def test_an_interrupted_walk_has_a_run_and_goes_on(home, monkeypatch):
     learn(*command)
     assert {name: rows()[name] for name in began} == began
     assert rows()["uda"]["needs"] > 0
+
+
+def test_what_the_clock_leaves_no_time_for_is_left_out_and_stays_so(home, monkeypatch, caplog):
+    """A part of what takes longer than it has; and of what is measured, all but the first features."""
+    photographs(home)
+    late = property(lambda self: -0.5 if self.row("frozen features") else 1.0)
+    monkeypatch.setattr(walk.Walk, "left", late)
+    monkeypatch.setattr(walk.routes, "embedded", lambda known, run, path: (torch.randn(60, 8), 1e-3))
+    words = ["photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "1", "--out", "run"]
+    learn(*words)
+    found = rows()
+    assert "accuracy" in found["frozen features, logistic regression"]
+    for name in ("frozen features, label propagation", "features after simclr", "finetune", "uda"):
+        assert found[name]["has"] == 0 < found[name]["takes"] and found[name]["needs"] > 1
+    page = Path("run/report.html").read_text()
+    assert "at least, has 0 s: needs about 1 min" in page and "it took 1 min 30 s" in caplog.text
+    asked = state()["rows"]
+    changed = json.loads(Path("run/learn.json").read_text()) | {"finished": False}
+    Path("run/learn.json").write_text(json.dumps(changed))
+    monkeypatch.setattr(walk.Walk, "left", property(lambda self: 1.0))  # which decides nothing again
+    learn(*words)
+    assert state()["rows"] == asked
+
+
+def test_the_clock_goes_on_after_an_interruption(home, monkeypatch):
+    photographs(home)
+    monkeypatch.undo()
+    monkeypatch.chdir(home)
+    given = Given("photos", ["few.csv"], "image", 2.0, 0, {})
+    (home / "run").mkdir()
+    first = walk.Walk(home / "run", given, {"data": None}, lambda row: None)
+    first.began -= 60
+    first.save()
+    again = walk.Walk(home / "run", given, {"data": None}, lambda row: None)
+    assert 0.9 < again.left <= 1.0
+    assert again.part("without") == pytest.approx(0.6) and again.part("all") == pytest.approx(0.6)
+    again.began -= 57
+    assert again.part("all") == pytest.approx(0.05, abs=0.02)
 
 
 def test_only_the_given_labels_are_known(home):

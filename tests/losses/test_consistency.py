@@ -52,6 +52,29 @@ def test_the_direction_that_a_linear_answer_minds_most_is_across_its_two_classes
     assert losses.virtual_adversarial(answer, items[:0], answer(items[:0]), 1.0, rng).shape == (0, 3, 2, 2)
 
 
+def test_an_item_is_changed_along_the_slope_of_the_divergence_and_not_against_it():
+    """Of a linear answer W x the slope of KL(p || softmax(W x)) is (softmax(W x) - p) W."""
+    weight, items = random(3, 12), random(6, 12, seed=1)
+    shares = (items @ weight.T).softmax(1)
+    found = losses.changed_for_the_worst(lambda x: x @ weight.T, items, shares, 0.5, torch.Generator().manual_seed(2))
+    length, step = 0.5 * 12**0.5, random(6, 12, seed=2)
+    seen = items + length * step / step.norm(dim=1, keepdim=True)
+    slope = ((seen @ weight.T).softmax(1) - shares) @ weight
+    torch.testing.assert_close(found, items + length * slope / slope.norm(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize(("most", "worst"), [(5, [1.0, 1, 0, 0, 1]), (1, [0.0, 1, 0, 0, 1])])
+def test_of_a_mask_only_entries_are_turned_that_make_the_answer_differ_more(most, worst):
+    """Class 0 is to be kept: what speaks for the other one is brought back, and what speaks against it dropped."""
+    weight, shares = torch.tensor([2.0, 1.0, -1.0, -2.5, 3.0]), torch.tensor([[0.999, 0.001]])
+    for start, end in (([0.0, 1, 0, 1, 1], worst), ([1.0, 1, 0, 0, 1], [1.0, 1, 0, 0, 1])):
+
+        def answer(masks):
+            return torch.stack([torch.zeros(1), masks @ weight], 1)
+
+        assert losses.adversarial_mask(answer, torch.tensor([start]), shares, most).tolist() == [end]
+
+
 @pytest.mark.parametrize(("step", "exponent"), [(0, -5), (8, -3.2), (20, -1.25), (40, 0), (41, 0), (1000, 0)])
 def test_the_ramp_rises_like_half_a_gaussian_and_stays(step, exponent):
     assert losses.ramp_up(step, 40) == pytest.approx(math.exp(exponent))

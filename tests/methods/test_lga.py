@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from tests.methods.toys import overfit, tinted_images
 from withhold import data, losses, nets
+from withhold.errors import UsageError
 from withhold.methods.semisupervised.lga import LGA
 from withhold.nets import ImageEncoder
 from withhold.training import prepare
@@ -166,3 +167,10 @@ def test_unlabelled_images_are_named_after_a_few_steps_and_their_labels_imputed(
 def test_a_value_out_of_range_is_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         make(**wrong)
+
+
+def test_one_unlabelled_image_has_no_statistics_to_normalise_its_features_by():
+    method, batch = make(encoder="perceptron"), streams()
+    images, numbers = batch["unlabelled"]
+    with pytest.raises(UsageError, match="give two or more"):
+        method({**batch, "unlabelled": (images[:1], numbers[:1])})

@@ -5,6 +5,7 @@ import torch
 
 from tests.methods.toys import overfit, tinted_images
 from withhold import nets
+from withhold.errors import UsageError
 from withhold.methods.semisupervised.uda import UDA
 
 
@@ -123,3 +124,11 @@ def test_unlabelled_images_are_named_after_a_few_steps():
 def test_a_value_out_of_range_is_named(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         make(**wrong)
+
+
+def test_one_unlabelled_image_has_no_statistics_to_normalise_its_features_by():
+    method = UDA(nets.build("perceptron", size=16, channels=3), ("red", "green", "blue"))
+    labelled, others = streams()["labelled"], streams()["unlabelled"]
+    with pytest.raises(UsageError, match="uda over Perceptron normalises features over the unlabelled items"):
+        method({"labelled": labelled, "unlabelled": others[:1]})
+    assert method({"labelled": labelled, "unlabelled": others[:2]})["loss"].isfinite()

@@ -114,6 +114,21 @@ def test_classes_that_differ_in_capitals_only_are_named(photos, tmp_path, caplog
     assert "DOG and Dog and dog are 3 classes: where they are one, write it in one way" in caplog.messages
 
 
+@pytest.mark.parametrize(
+    ("labels", "pairs"),
+    [
+        (("elefant", "elephant", "zebra"), ["elefant and elephant"]),
+        (("Tempel", "flower", "temple "), ["Tempel and temple"]),
+        (("class12345", "class12346", "100001", "100002", "cats", "bats", "seven", "eleven"), []),
+    ],
+)
+def test_words_that_may_be_mistyped_are_named(photos, tmp_path, caplog, labels, pairs):
+    source = (photos[: 3 * len(labels)], list(labels) * 3)
+    withhold.train("rotation", source, epochs=0, size=16, out=tmp_path / "run", no_report=True)
+    said = [message.partition(" are 2 classes: where they are one")[0] for message in caplog.messages]
+    assert [each for each in said if " and " in each] == pairs
+
+
 def test_what_is_decoded_already_or_no_image_keeps_its_size(pace, photo_samples):
     timed = pace(1)
     for source, decoding in ((photo_samples, {"size": 64}), ("texts/", {"tokens": 8, "kinds": {"texts": "text"}})):

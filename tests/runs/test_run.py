@@ -89,3 +89,25 @@ def test_few_labels_need_no_ten_minutes(photos, tmp_path):
     labelled = (photos[:24], np.arange(24) % 2)
     run = withhold.train("finetune", labelled, size=8, batch_size=24, out=tmp_path / "run", no_report=True)
     assert run.config["outcome"]["steps"] == 100
+
+
+def test_without_an_epoch_a_method_only_prepares_itself(photos, tmp_path, capsys):
+    labelled = (photos[:24], np.arange(24) % 2)
+    words = {"size": 8, "out": tmp_path / "run", "freeze": "all"}
+    run = withhold.train("finetune", labelled, epochs=0, **words)
+    assert run.finished and run.config["outcome"]["steps"] == 0 and not run.rows() and not run.doctor()
+    assert run.method.head.weight.any() and run.classify(photos[:24]).num_rows == 24
+    assert "1 step" not in (run.folder / "report.html").read_text()
+    again = withhold.train("finetune", labelled, epochs=0, resume=True, **words)
+    assert again.config == run.config
+
+
+def test_how_labels_are_split_is_said_and_a_file_of_weights_that_labels_made_warns(photos, tmp_path, caplog):
+    caplog.set_level("INFO", "withhold")
+    labelled = (photos[:40], np.arange(40) % 2)
+    run = withhold.train("finetune", labelled, size=8, epochs=0, out=tmp_path / "run", no_report=True)
+    with pytest.raises(UsageError, match="was told the labels of all items"):
+        run.evaluate(labelled, protocols=("knn",))
+    assert "is split: 32 to learn from, 8 to be measured on, so few that intervals are wide" in caplog.text
+    withhold.load(run.weights).evaluate(labelled, protocols=("knn",))
+    assert "was told labels by finetune and does not say of which items: no accuracy on these counts" in caplog.text

@@ -23,7 +23,9 @@ def label(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--run", required=True, help=ENCODER)
     parser.add_argument("-n", type=int, default=20, help="how many (default: %(default)s)")
     parser.add_argument(
-        "--labels", help="a csv file with the labels that are known; a run without a classifier gets one"
+        "--labels",
+        action="append",
+        help="a csv file with the labels that are known; a run without a classifier gets one",
     )
     parser.add_argument("--strategy", choices=STRATEGIES, help="(default: see above)")
     parser.add_argument("--out", help="the folder to write, which does not exist yet (default: runs/label-DATA)")

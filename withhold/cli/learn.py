@@ -98,7 +98,9 @@ def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--out", required=True, help="the PNG file to write")
     parser.add_argument("--size", type=int, help="pixels of the square input (default: from the images)")
     parser.add_argument("--encoder", help="the encoder that the method would train")
-    parser.add_argument("--labels", help="a file with the labels of some items, as for `withhold train`")
+    parser.add_argument(
+        "--labels", action="append", help="a file with the labels of some items, as for `withhold train`"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and views (default: %(default)s)")
     options = parser.parse_intermixed_args(arguments)
     sources, parameters = split_items(options.items, vars(options))
@@ -129,6 +131,8 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     for option in options.named():
         if options.kind(option) is bool:
             parser.add_argument(options.flag(option), action="store_true", help=explained[option.name])
+        elif option.name == "labels":
+            parser.add_argument(options.flag(option), action="append", help=explained[option.name])
         else:
             parser.add_argument(
                 options.flag(option), type=options.kind(option), default=option.default, help=explained[option.name]
@@ -186,9 +190,10 @@ def learn(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("items", nargs="+", metavar="DATA | key=value", help="the data, then parameters of the methods")
     explained = options.explained()
     for option in options.named():
-        if option.name in ("labels", "minutes", "encoder", "size"):
+        if option.name in ("minutes", "encoder", "size"):
             kind = options.kind(option)
             parser.add_argument(options.flag(option), type=kind, help=explained[option.name])
+    parser.add_argument("--labels", action="append", help=explained["labels"])
     parser.add_argument("--pretrained", action="store_true", help=explained["pretrained"])
     parser.add_argument("--seed", type=int, default=0, help="of folds, weights and views (default: %(default)s)")
     parser.add_argument("--out", help="the run's folder (default: runs/learn-DATA)")
@@ -222,7 +227,8 @@ def learn(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print()
     say(learned["why"])
     say(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
-    more = ["label", sources[0], "--run", run.folder, *(["--labels", given["labels"]] if given["labels"] else [])]
+    told = [word for path in given["labels"] or () for word in ("--labels", path)]
+    more = ["label", sources[0], "--run", run.folder, *told]
     advise(["apply", run.folder, sources[0], "--out", "named"], more)
 
 

@@ -44,7 +44,7 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         "where DATA has masks, or segmentation where the method has learned some; detection where it has learned "
         "boxes)",
     )  # fmt: skip
-    parser.add_argument("--labels", help="a csv file with the labels of DATA; TEST has its own")
+    parser.add_argument("--labels", action="append", help="a csv file with the labels of DATA; TEST has its own")
     parser.add_argument("--test-fraction", type=float, default=0.2, help="where DATA has no test part of its own")
     parser.add_argument("--supervised", action="store_true", help="train the same network with all labels, to compare")
     parser.add_argument("--budget", type=int, metavar="N", help="images that this and finetune see, with repeats")
@@ -81,13 +81,13 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--windows", action="store_true", help="one row for each window that the run sees at once")
     parser.add_argument("--size", type=int, help=SIZE)
     add_pooling(parser)
-    parser.add_argument("--labels", help="a csv file with labels")
+    parser.add_argument("--labels", action="append", help="a csv file with labels")
     parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
     options = parser.parse_intermixed_args(arguments)
     from withhold.files import claiming
     from withhold.runs import write_table
 
-    with claiming(Path(options.out), ".parquet", options.data, options.labels):
+    with claiming(Path(options.out), ".parquet", options.data, *(options.labels or ())):
         run = withhold.load(options.run, **decoding(options))
         table = run.embed(
             options.data, windows=options.windows, labels=options.labels, strict=options.strict, stage=options.stage,

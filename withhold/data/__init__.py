@@ -22,8 +22,8 @@ from withhold.data import cache
 from withhold.data.feeder import Feeder
 from withhold.data.images import default_size, thumbnail
 from withhold.data.kind import Kind, Shape
-from withhold.data.labels import share_classes
-from withhold.data.loading import fit_tokenizer, load, takes
+from withhold.data.labels import Labels, label_files, share_classes
+from withhold.data.loading import fit_tokenizer, labels_of, load, takes
 from withhold.data.opening import (
     KINDS,
     Several,
@@ -48,9 +48,9 @@ from withhold.data.texts import load_tokenizer
 from withhold.data.videos import each_frame, frame_rate
 
 __all__ = [
-    "Feeder", "Joined", "KINDS", "Kind", "MOST_RATE", "Mask", "Samples", "Sequence", "Series", "Several", "Shape",
-    "Target", "address", "alone", "cache", "default_size", "each_frame", "each_image", "fit_tokenizer", "frame_rate",
-    "has_masks", "holds", "items", "known", "learnable", "load", "load_tokenizer", "measure", "open", "read_mask",
-    "read_points", "register", "sequence", "sequences", "share_classes", "splits", "takes", "thumbnail", "together",
-    "undecoded", "unnamed",
+    "Feeder", "Joined", "KINDS", "Kind", "Labels", "MOST_RATE", "Mask", "Samples", "Sequence", "Series", "Several",
+    "Shape", "Target", "address", "alone", "cache", "default_size", "each_frame", "each_image", "fit_tokenizer",
+    "frame_rate", "has_masks", "holds", "items", "known", "label_files", "labels_of", "learnable", "load",
+    "load_tokenizer", "measure", "open", "read_mask", "read_points", "register", "sequence", "sequences",
+    "share_classes", "splits", "takes", "thumbnail", "together", "undecoded", "unnamed",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,8 @@ from withhold.errors import UsageError, WithholdError
 
 log = logging.getLogger("withhold")
 
+Labels = str | os.PathLike | Sequence[str | os.PathLike]
+"""A file of labels, or several."""
 NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[-+]?\d+)?", re.IGNORECASE)
 
 
@@ -95,11 +98,61 @@ def _text(value: Any) -> str:
     return "" if value is None or value != value else str(value).strip()
 
 
-def attach(samples: Samples, path: Path) -> Samples:
-    """The samples with the labels that a table gives to their names; -1 for those that it leaves out.
+def label_files(labels: Labels | None) -> list[Path]:
+    """The files that were named: one, or several."""
+    if labels is None or isinstance(labels, str | os.PathLike):
+        labels = [] if labels is None else [labels]
+    return list(map(Path, labels))
 
-    A name matches in full, by its end ("photos/cat/1.jpg" is cat/1.jpg), or as a file name that occurs once.
+
+def attach(samples: Samples, labels: Labels) -> Samples:
+    """The samples with the labels that one table gives to their names, or several do; -1 for those that they leave out.
+
+    A name matches in full, by its end ("photos/cat/1.jpg" is cat/1.jpg), or as a file name that occurs once. Its ending
+    (.jpg) and its capital letters count. An empty label says nothing.
     """
+    paths = label_files(labels)
+    listed, columns = zip(*map(_read, paths), strict=True)
+    numbers, classes = number(columns)
+    # Tables say names that are no UTF-8 with escapes.
+    names = [name.encode("utf-8", "backslashreplace").decode().replace("\\", "/") for name in samples.names]
+    rows = {name: row for row, name in enumerate(names)}
+    tails = Counter(name.split("/")[-1] for name in rows)
+    alone = {tail: row for name, row in rows.items() if tails[tail := name.split("/")[-1]] == 1}
+    given = np.full(len(samples), -1, dtype=np.int64)
+    by: dict[int, Path] = {}
+    for path, said, values in zip(paths, listed, numbers, strict=True):
+        lost, found = [], set()
+        for name, value in zip(said, values.tolist(), strict=True):
+            parts = name.split("/")
+            ends = ["/".join(parts[start:]) for start in range(len(parts))]
+            place = next((rows[end] for end in ends if end in rows), alone.get(name))
+            if place is None:
+                lost.append(name)
+                continue
+            found.add(place)
+            if value >= 0 and given[place] not in (-1, value):
+                who = f"{path} gives" if by[place] == path else f"{by[place]} and {path} give"
+                first, second = (classes[other] for other in (given[place], value))
+                raise UsageError(
+                    f"{who} {samples.names[place]} two labels, {first!r} and {second!r} (as {name}): keep one."
+                )
+            if value >= 0:
+                given[place], by[place] = value, path
+        if not found:
+            heard = f"it says {said[0]!r}, the data say {samples.names[0]!r}"
+            raise UsageError(f"{path} labels nothing in {samples.source}: {heard}.")
+        count = sum(given[place] >= 0 for place in found)
+        log.info("%s labels %s of %s items in %s", path, f"{count:,}", f"{len(samples):,}", samples.source)
+        if lost:
+            log.warning("%s of its rows match nothing there, such as %s", f"{len(lost):,}", lost[0])
+    (_, shared), table = share_classes([(None, samples.classes), (given, classes)])
+    known = table == samples.classes  # the files know no other classes than the data
+    return samples.with_labels(*(shared, table) if known else (given, classes))
+
+
+def _read(path: Path) -> tuple[list[str], list[Any]]:
+    """The names in a table, and their labels."""
     if not path.is_file():
         way_out = "give a csv or jsonl file with the columns path and label."
         raise UsageError(f"There is no file of labels {str(path)!r}: {way_out}")
@@ -107,37 +160,7 @@ def attach(samples: Samples, path: Path) -> Samples:
     if not any(columns.values()):
         raise UsageError(f"{path} is empty: give it the columns path and label, and a line for each item.")
     label = manifests.find(manifests.LABELS, columns)
-    listed = [str(name or "").strip().replace("\\", "/") for name in columns[Images.item_column(path, columns)]]
+    names = [str(name or "").strip().replace("\\", "/") for name in columns[Images.item_column(path, columns)]]
     if label is None:
         raise UsageError(f"{path} has no column of labels: call it label, class or target.")
-    (values,), classes = number([columns[label]])
-    # Tables say names that are no UTF-8 with escapes.
-    names = [name.encode("utf-8", "backslashreplace").decode().replace("\\", "/") for name in samples.names]
-    rows = {name: row for row, name in enumerate(names)}
-    tails = Counter(name.split("/")[-1] for name in rows)
-    alone = {tail: row for name, row in rows.items() if tails[tail := name.split("/")[-1]] == 1}
-    labels = np.full(len(samples), -1, dtype=np.int64)
-    lost, found = [], set()
-    for name, value in zip(listed, values.tolist(), strict=True):
-        parts = name.split("/")
-        ends = ["/".join(parts[start:]) for start in range(len(parts))]
-        place = next((rows[end] for end in ends if end in rows), alone.get(name))
-        if place is None:
-            lost.append(name)
-        elif place in found and labels[place] != value:
-            first, second = ((*classes, "")[other] for other in (labels[place], value))
-            raise UsageError(
-                f"{path} gives {samples.names[place]} two labels, {first!r} and {second!r} (as {name}): keep one."
-            )
-        else:
-            labels[place] = value
-            found.add(place)
-    if not found:
-        said = f"it says {listed[0]!r}, the data say {samples.names[0]!r}"
-        raise UsageError(f"{path} labels nothing in {samples.source}: {said}.")
-    log.info("%s labels %s of %s items in %s", path, f"{(labels >= 0).sum():,}", f"{len(samples):,}", samples.source)
-    if lost:
-        log.warning("%s of its rows match nothing there, such as %s", f"{len(lost):,}", lost[0])
-    (_, shared), table = share_classes([(None, samples.classes), (labels, classes)])
-    known = table == samples.classes  # the file knows no other classes than the data
-    return samples.with_labels(*(shared, table) if known else (labels, classes))
+    return names, columns[label]

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from withhold.data.arrays import Arrays
 from withhold.data.boxes import give_boxes, left_out, read_boxes
 from withhold.data.images import Images, Pictures
 from withhold.data.kind import Kind, Unreadable
-from withhold.data.labels import attach
+from withhold.data.labels import Labels, attach
 from withhold.data.opening import JOINT, TOGETHER, Part, kind_named, part_of
 from withhold.data.parts import attach_columns, give_masks, masks_of, second_text
 from withhold.data.samples import Samples
@@ -45,7 +44,7 @@ def load(
     *,
     parts: Sequence[str] | None = None,
     strict: bool = False,
-    labels: str | os.PathLike | None = None,
+    labels: Labels | None = None,
     cache_dir: str | os.PathLike | None = None,
     whole: bool = True,
     **decoding: Any,
@@ -66,7 +65,8 @@ def load(
         decoding: what the kind's class takes (`Images`, `Videos`, `Sounds`, `Texts`; of all of them for joined kinds),
             such as size and channels; what is left out or None takes what suits the data.
         strict: raise at the first item that cannot be decoded, instead of skipping and listing it.
-        labels: a table of paths or names and labels, which replace the source's; the rest are unlabelled.
+        labels: a table of paths or names and labels, which replace the source's, or several; see `labels.attach`. The
+            rest are unlabelled.
         cache_dir: instead of $WITHHOLD_CACHE or ~/.cache/withhold.
         whole: decode everything at once; else of images only what is asked for, each time that it is.
 
@@ -76,7 +76,19 @@ def load(
     samples = source
     if not isinstance(source, Samples):
         samples = _load_all(source, kind.split(JOINT), parts, decoding, strict, cache_dir, whole)
-    return samples if labels is None else attach(samples, Path(labels))
+    return samples if labels is None else attach(samples, labels)
+
+
+def labels_of(source: Any, kind: str, labels: Labels | None = None) -> Samples:
+    """The names and labels of a source's items, as `load` gives them, without what the items hold."""
+    samples = source
+    if not isinstance(source, Samples):
+        part = part_of(source, kind_named(kind))
+        own, classes = part.labels()
+        names = np.array([name or f"row {row}" for row, name in enumerate(part.table.names(), 1)])
+        empty = np.empty((len(names), 0), dtype=np.uint8)
+        samples = Samples(empty, names, own, classes, source=part.name, unlabelled=part.table.unlabelled)
+    return samples if labels is None else attach(samples, labels)
 
 
 def fit_tokenizer(sources: Sequence[tuple[Any, str]], name: str) -> "Tokenizer":

@@ -7,7 +7,6 @@ from typing import Any
 
 from withhold import data
 from withhold import methods as registry
-from withhold.errors import UsageError
 from withhold.files import filling
 from withhold.learning.given import Given, check
 from withhold.learning.walk import FROM_ALL, WITHOUT_LABELS, Walk
@@ -24,7 +23,7 @@ log = logging.getLogger("withhold")
 def learn(
     source: Any,
     *,
-    labels: str | None = None,
+    labels: data.Labels | None = None,
     minutes: float | None = None,
     encoder: str | None = None,
     pretrained: bool = False,
@@ -44,8 +43,8 @@ def learn(
 
     Args:
         source: a folder, manifest, array ...: whatever `withhold.data.load` takes.
-        labels: a file with the labels of some items: a csv table with the columns path and label; by default those
-            that the source has.
+        labels: a file with the labels of some items, a csv table with the columns path and label, or several such
+            files; by default those that the source has.
         minutes: how long a person waits.
         encoder, pretrained, size: what to start from, as for `train`; by default published weights where these are
             installed, in the size that the minutes bear.
@@ -60,15 +59,13 @@ def learn(
     """
     kind = data.holds(source, registry.find("finetune").needs["labelled"].kinds)
     check(parameters, ["finetune", *(tried[kind] for tried in (WITHOUT_LABELS, FROM_ALL) if kind in tried)])
-    if labels is not None and not Path(labels).is_file():  # which is read only after something was learned
-        raise UsageError(
-            f"There is no file of labels {labels!r}: give a csv or jsonl file with the columns path and label."
-        )
     minutes = minutes or defaults.minutes(defaults.device())
-    given = Given(source, labels, kind, minutes, seed, parameters, progress)
+    files = data.label_files(labels)
+    given = Given(source, list(map(str, files)) or None, kind, minutes, seed, parameters, progress)
+    given.check_labels()
     folder = folder_of("learn", (source,), out)
     asked = {
-        "data": data.address(source), "labels": labels and str(Path(labels).absolute()), "minutes": minutes,
+        "data": data.address(source), "labels": [str(path.absolute()) for path in files] or None, "minutes": minutes,
         "encoder": encoder, "pretrained": pretrained, "size": size, "seed": seed, "parameters": parameters,
     }  # fmt: skip
     with filling(folder, lambda: (folder / FILE).is_file()):

@@ -2,9 +2,12 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from withhold.learning.folds import Folds
 
 BINS = 15
 FEW = 20
@@ -32,6 +35,22 @@ def temperature(scores: Tensor, labels: Tensor) -> float:
         return len(labels) * likelihood + log**2 / (2 * PRIOR**2)  # a repeat holds no other items
 
     return math.exp(minimize_scalar(cost, bounds=(-bound, bound)).x)
+
+
+def cross_fitted(scores: Tensor, labels: Tensor, drawn: Folds) -> Tensor:
+    """The probabilities of scores [repeats, n, k], those of a fold by the temperature of the other folds' labels [n].
+
+    By that of all labels they would be judged by what they were fitted to. Those of items that no fold holds out are 0.
+
+    Args:
+        drawn: the folds of each repeat, or of more.
+    """
+    shares = torch.zeros_like(scores)
+    for said, found, parts in zip(scores, shares, drawn, strict=False):
+        for _, held in parts:
+            others = np.concatenate([rest for _, rest in parts if rest is not held])
+            found[held] = (said[held] / temperature(said[None, others], labels[others])).softmax(1)
+    return shares
 
 
 def calibration_error(shares: Tensor, labels: Tensor) -> float:

@@ -14,12 +14,12 @@ import torch
 
 from withhold import data, nets
 from withhold import methods as registry
-from withhold.console import duration
+from withhold.console import duration, quiet
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.nets.efficientnet import PACKAGE
 from withhold.runs import Run, train
-from withhold.runs.build import load_stream, suited_size
+from withhold.runs.build import load_stream, suited_size, tell
 from withhold.training import Row, defaults
 
 log = logging.getLogger("withhold")
@@ -32,8 +32,6 @@ SHARE = 0.2
 """Of the minutes that embedding all images in the size of the published weights may take."""
 TIMED = 8
 """Images that an encoder is timed on."""
-NOTHING = 1e-9
-"""Passes, and learning rate, of a run whose head is fitted before its training, and is not to be changed by it."""
 
 
 def published(kind: str) -> str | None:
@@ -47,7 +45,7 @@ class Given:
 
     Args:
         source: as `train` takes it.
-        labels: a file with the labels of some items; None where the source has them.
+        labels: files with the labels of some items; None where the source has them.
         kind: of the data.
         minutes: how long a person waits.
         seed: of folds, weights and views.
@@ -56,12 +54,22 @@ class Given:
     """
 
     source: Any
-    labels: str | None
+    labels: list[str] | None
     kind: str
     minutes: float
     seed: int
     parameters: dict[str, Any]
     progress: Callable[[Row, int], None] | None = None
+
+    def check_labels(self) -> None:
+        """See that there are labels, of two classes or more: a training finds that out late, the first has none.
+
+        Raises:
+            UsageError: it is otherwise.
+        """
+        with quiet(logging.ERROR):  # what else is to be said of them is said when the items are loaded
+            items = data.labels_of(self.source, self.kind, self.labels)
+        tell(registry.find("finetune"), {"labelled": items})
 
     def begin(self, encoder: str | None, pretrained: bool, size: int | None) -> dict[str, Any]:
         """What `train` is told of the start: what was named, or else published weights where they are at hand."""
@@ -103,10 +111,9 @@ class Given:
         options |= {"seed": self.seed, "no_report": True, "progress": self.progress}
         return train(method, *sources, out=out, **start, **own, **options)
 
-    def probe(self, out: Path, start: dict[str, Any], labels: str | None) -> Run:
+    def probe(self, out: Path, start: dict[str, Any], labels: list[str] | None) -> Run:
         """The run whose head is a linear probe of the frozen start."""
-        nothing: dict[str, Any] = {"epochs": NOTHING, "lr": NOTHING}
-        return self.train("finetune", self.source, out=out, start=start, labels=labels, freeze="all", **nothing)
+        return self.train("finetune", self.source, out=out, start=start, labels=labels, freeze="all", epochs=0)
 
 
 @dataclass(frozen=True)

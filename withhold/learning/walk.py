@@ -16,7 +16,7 @@ from withhold.console import duration
 from withhold.files import write_json
 from withhold.labelling import rank
 from withhold.learning import folds, routes
-from withhold.learning.calibration import calibration_error, temperature
+from withhold.learning.calibration import calibration_error, cross_fitted, temperature
 from withhold.learning.given import Given, Known
 from withhold.learning.mislabelled import mislabelled
 from withhold.learning.routes import Route
@@ -49,15 +49,11 @@ class Walk:
         self.stages, self.file = folder / STAGES, folder / FILE
         self.routes: list[Route] = []
         self.scores: list[Tensor] = []
+        self.took = 0.0  # minutes of the last route
         self.state: dict[str, Any] = {
-            "asked": asked,
-            "rows": [],
-            "kept": None,
-            "why": "",
-            "mislabelled": [],
-            "next": [],
-        }
-        self.state["finished"] = False
+            "asked": asked, "rows": [], "kept": None, "why": "", "mislabelled": [], "next": [], "finished": False,
+            "spent": 0.0,
+        }  # fmt: skip
         if self.file.is_file():
             self.state = json.loads(self.file.read_text(encoding="utf-8"))
             check_asked(folder, self.state["asked"], asked)
@@ -65,10 +61,20 @@ class Walk:
             if asked["data"] and path.is_dir() and Run(path).finished:
                 (now,), (then,) = Run(path).streams(), Run(path).config["streams"].values()
                 check_data(folder, then["fingerprint"], now.fingerprint)
+        self.began = time.perf_counter() - 60 * self.state["spent"]
+
+    @property
+    def left(self) -> float:
+        """The minutes that remain, also those from before an interruption being gone."""
+        return self.given.minutes - (time.perf_counter() - self.began) / 60
+
+    def part(self, name: str) -> float:
+        """The minutes that a part of the walk has: its share, or what is left."""
+        return min(SHARES[name] * self.given.minutes, self.left)
 
     def go(self, encoder: str | None, pretrained: bool, size: int | None) -> None:
         """Up the ladder, as far as labels and minutes go."""
-        given, kind, share = self.given, self.given.kind, 60 * self.given.minutes
+        given, kind = self.given, self.given.kind
         start = given.begin(encoder, pretrained, size)
         reads = kind == "text" and start["encoder"] is None  # frozen word vectors have to be learned first
         if reads:
@@ -97,24 +103,25 @@ class Walk:
         self.drawn = folds.fold(known.labels, known.owners, self.compared, seed=given.seed)
         log.info("%s", self.plan(pace))
         name = "word vectors" if reads else "published features" if start["pretrained"] else "frozen features"
-        few = SHARES["frozen"] * share
-        found = routes.frozen(given, known, features, name, 0, first, start, few)
-        self.measure(routes.raw(given, known, few), *found)
-        starts = {len(self.routes) - 2: start}
+        few = 60 * SHARES["frozen"] * given.minutes
+        frozen = routes.frozen(given, known, features, name, 0, first, start, few)
+        self.measure(routes.raw(given, known, few), *frozen)
+        starts = {1: start}
         if not reads and kind in WITHOUT_LABELS:
             apart = WITHOUT_LABELS[kind]
             if self.fits(f"features after {apart}", "without", pace, len(known.samples), 1):
                 after = self.learned(start, known.bare)
                 second = self.stage("learned-start", lambda to: given.probe(to, after, given.labels))
                 after_it, _ = routes.embedded(known, second, self.stages / "learned.npy")
+                place = len(self.routes)
                 self.measure(*routes.frozen(given, known, after_it, f"features after {apart}", 1, second, after, few))
-                starts[len(self.routes) - 2] = after
+                starts |= {place: after} if place < len(self.routes) else {}
         best = list(starts.values())[folds.choose([self.right(place) for place in starts], range(len(starts)))]
         for part, method in (("finetune", "finetune"), ("all", FROM_ALL.get(kind))):
             times = 1 + len(self.drawn[0])
             count = len(known.rows) if part == "finetune" else len(known.samples)
             if method is not None and self.fits(method, part, pace, count, times):
-                each = SHARES[part] * given.minutes / times
+                each = self.part(part) / times
                 self.measure(routes.trained(given, known, method, method, best, each, self.stages), repeats=1)
         self.finish(features)
 
@@ -122,7 +129,7 @@ class Walk:
         """What a training starts from that goes on from learning without labels."""
         method = WITHOUT_LABELS[self.given.kind]
         log.info("%s: learning from all items without labels", method)
-        minutes = SHARES["without"] * self.given.minutes
+        minutes = self.part("without") if self.left > 0 else SHARES["without"] * self.given.minutes
         run = self.stage("learned", lambda to: self.given.train(method, source, out=to, start=start, minutes=minutes))
         return {"encoder": str(run.folder), "pretrained": False, "size": None}
 
@@ -141,22 +148,33 @@ class Walk:
         return f"the {duration(60 * self.given.minutes)} are for: {each}; one item is embedded in {1000 * pace:.0f} ms"
 
     def fits(self, name: str, part: str, pace: float, count: int, times: int) -> bool:
-        """Whether a training has the minutes that it comes to something with; where not, that is a row."""
+        """Whether a training has the minutes that it comes to something with; where not, that is a row, and stays."""
+        if decided := self.row(name):
+            return "needs" not in decided
         items = min(PASSES[part] * count, defaults.STEPS * defaults.SMALL)
-        needs = times * STEP * VIEWS[part] * pace * items / 60 / SHARES[part]
-        if needs <= self.given.minutes:
+        takes, has = times * STEP * VIEWS[part] * pace * items / 60, self.part(part)
+        if takes <= has:
             return True
-        if all(row["route"] != name for row in self.state["rows"]):
-            self.add({"route": name, "needs": round(needs, 1)})
+        self.skip(name, takes, has, max(takes / SHARES[part], self.given.minutes - self.left + takes))
         return False
 
-    def add(self, row: dict[str, Any]) -> None:
+    def row(self, name: str) -> dict[str, Any]:
+        """What is known of a route, or of the first of those of the same features; {} where nothing is."""
+        return next((row for row in self.state["rows"] if name in (row["route"], row["route"].partition(",")[0])), {})
+
+    def skip(self, name: str, takes: float, has: float, needs: float) -> dict[str, Any]:
+        """Leave a route out for good: of the minutes it takes some at least, has others, and needs some in all."""
+        return self.add({"route": name, "takes": takes, "has": max(has, 0.0), "needs": needs})
+
+    def add(self, row: dict[str, Any]) -> dict[str, Any]:
         """Write a row down, and tell it."""
         self.state["rows"].append(row)
         self.save()
         self.report(row)
+        return row
 
     def save(self) -> None:
+        self.state["spent"] = self.given.minutes - self.left
         write_json(self.file, self.state)
 
     def right(self, place: int) -> np.ndarray:
@@ -165,10 +183,16 @@ class Walk:
         return right[:, self.compared].astype(float)
 
     def measure(self, *found: Route, repeats: int = folds.REPEATS) -> None:
-        """Measure routes in the folds, where that was not done yet, and keep the one that is now the best."""
+        """Measure routes in the folds, where that was not done yet, and keep the one that is now the best.
+
+        Where one is there that can be kept, another begins only if as much is left as the last one took.
+        """
         for route in found:
-            path = self.stages / f"{route.name}.npy"
-            measured = any(row["route"] == route.name for row in self.state["rows"])
+            path, measured = self.stages / f"{route.name}.npy", self.row(route.name)
+            if not measured and self.left < self.took and any(other.keep is not None for other in self.routes):
+                measured = self.skip(route.name, self.took, self.left, self.given.minutes - self.left + self.took)
+            if "needs" in measured:
+                continue
             if measured and path.is_file():
                 scores, seconds = torch.from_numpy(np.load(path)), 0.0
             else:
@@ -179,24 +203,24 @@ class Walk:
             self.routes.append(route)
             self.scores.append(scores)
             if not measured:
-                self.add(self.described(route, scores) | {"minutes": round(seconds / 60, 2)})
+                self.took = seconds / 60
+                self.add(self.described(route, scores) | {"minutes": round(self.took, 2)})
         self.choose()
 
     def described(self, route: Route, scores: Tensor) -> dict[str, Any]:
-        """What the table says of a route: accuracy and interval, temperature, and calibration error after it."""
-        labels, scores = torch.as_tensor(self.known.labels[self.compared]), scores[:, self.compared]
-        heat = temperature(scores, labels)
-        error = calibration_error((scores.flatten(0, 1) / heat).softmax(1), labels.repeat(len(scores)))
-        accuracy, low, high = folds.interval(self.right(len(self.scores) - 1))
-        row: dict[str, Any] = {"route": route.name, "accuracy": accuracy, "low": low, "high": high}
-        row |= {"ece": error, "temperature": heat, "repeats": len(scores), "control": route.keep is None}
-        return row
+        """What the table says of a route: accuracy and interval, temperature and calibration error."""
+        labels, compared = torch.as_tensor(self.known.labels), self.compared
+        heat = temperature(scores[:, compared], labels[compared])
+        shares = cross_fitted(scores, labels, self.drawn)[:, compared]
+        error = calibration_error(shares.flatten(0, 1), labels[compared].repeat(len(scores)))
+        ends = zip(("accuracy", "low", "high"), folds.interval(self.right(len(self.scores) - 1)), strict=True)
+        said = {"ece": error, "temperature": heat, "repeats": len(scores), "control": route.keep is None}
+        return {"route": route.name, **dict(ends), **said}
 
     def choose(self) -> None:
         """Keep the route that is now to be preferred, trained on all labels, if it is another one than before."""
         able = [place for place, route in enumerate(self.routes) if route.keep is not None]
-        best = max(able, key=lambda place: self.right(place).mean())
-        costs = [self.routes[place].cost for place in able]
+        best, costs = max(able, key=lambda at: self.right(at).mean()), [self.routes[place].cost for place in able]
         chosen = able[folds.choose([self.right(place) for place in able], costs)]
         route, rows = self.routes[chosen], {row["route"]: row for row in self.state["rows"]}
         if route.name != self.state["kept"] and route.keep is not None:
@@ -212,7 +236,8 @@ class Walk:
             }
             for i in self.compared[wrong]
         ]  # fmt: skip
-        why = f"{route.name} is kept: it is right for {_percent(rows[route.name])} of the labels that it was not told"
+        shown = "{accuracy:.1%} ({low:.0%} to {high:.0%})".format_map(rows[route.name])
+        why = f"{route.name} is kept: it is right for {shown} of the labels that it was not told"
         if best != chosen:
             ahead = rows[self.routes[best].name]["accuracy"] - rows[route.name]["accuracy"]
             why += f"; {self.routes[best].name} is ahead by {100 * ahead:.1f} points, within one standard error"
@@ -220,9 +245,7 @@ class Walk:
             ahead = row["accuracy"] - rows[route.name]["accuracy"]
             if ahead >= 0:
                 said = f"ahead by {100 * ahead:.1f} points" if ahead else "as good"
-                why += (
-                    f"; {row['route']} is {said}, a control that is no run: the features add nothing to these classes"
-                )
+                why += f"; {row['route']} is {said}, a control that is no run: features add nothing to these classes"
         self.state |= {"kept": route.name, "why": f"{why}.", "mislabelled": likeliest}
         self.save()
 
@@ -245,17 +268,14 @@ class Walk:
         labels = np.asarray(self.known.samples.labels)
         if free := int((labels < 0).sum()):
             found = rank(features, min(NEXT, free), torch.from_numpy(labels), seed=self.given.seed)
-            names = self.known.samples.names
             rows = zip(found.items.tolist(), found.why, strict=True)
-            self.state["next"] = [{"item": names[i], "why": why} for i, why in rows]
+            self.state["next"] = [{"item": self.known.samples.names[i], "why": why} for i, why in rows]
         run = Run(self.folder)
         classes = run.config["classes"]
         numbers = [classes.index(name) if name in classes else -1 for name in self.known.classes]
         own = np.where(labels < 0, -1, np.array(numbers)[labels])
+        if self.left < 0:
+            log.warning("it took %s: the first features need as long", duration(60 * (self.given.minutes - self.left)))
         draw_report(run, *[self.known.samples.with_labels(own, tuple(classes))] * len(run.cls.needs))
         self.state["finished"] = True
         self.save()
-
-
-def _percent(row: dict[str, Any]) -> str:
-    return f"{row['accuracy']:.1%} ({row['low']:.0%} to {row['high']:.0%})"

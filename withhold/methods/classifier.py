@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
 from withhold import losses, nets, views
+from withhold.errors import UsageError
 from withhold.methods.answers import Class
 from withhold.methods.base import Method, accuracy
 from withhold.nets import Encoder, logistic
@@ -173,10 +174,21 @@ class SemiSupervised(Classifier):
         """The shares of the classes, float32 [n, k], for views of unlabelled items; there may be none.
 
         They are those of `network`, or of the one that is trained.
+
+        Raises:
+            UsageError: there is one, and the network normalises features over the views.
         """
         if not len(views):
             return torch.zeros(0, len(self.classes), device=views.device)
-        return (network or self.student())(views).float().softmax(1)
+        try:
+            return (network or self.student())(views).float().softmax(1)
+        except ValueError as error:
+            if len(views) > 1:
+                raise
+            raise UsageError(
+                f"{self.name} over {type(self.encoder).__name__} normalises features over the unlabelled items of a "
+                "batch, and there is one: give two or more."
+            ) from error
 
     @property
     def risen(self) -> float:

@@ -212,7 +212,7 @@ def facts(run: "Run") -> dict[str, str]:
         "Parameters": _listed(run.parameters) or "none",
         "Encoder": f"{encoder['name']}, {start}",
         "Input": inputs(config),
-        "Budget": counted(plan.steps, "step") if plan.steps else duration(60 * (plan.minutes or 0)),
+        "Budget": duration(60 * (plan.minutes or 0)) if plan.steps is None else counted(plan.steps, "step"),
         "Batch": counted(plan.batch_size or 0, "item"),
         "Optimiser": _listed(said) or "the method's own",
         "Seed": str(run.seed),

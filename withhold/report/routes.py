@@ -27,7 +27,8 @@ def compared(folder: Path) -> dict[str, Any]:
 def cells(row: dict[str, Any]) -> list[str]:
     """The row of a route, under `COLUMNS`."""
     if "needs" in row:
-        return [row["route"], "skipped", f"needs about {duration(60 * row['needs'])} in all", "", ""]
+        takes, has, needs = (duration(60 * row[name]) for name in ("takes", "has", "needs"))
+        return [row["route"], "skipped", f"takes {takes} at least, has {has}: needs about {needs} in all", "", ""]
     interval = f"{row['low']:.1%} to {row['high']:.1%}"
     return [row["route"], f"{row['accuracy']:.1%}", interval, f"{row['ece']:.3f}", f"{row['minutes']:.1f}"]
 

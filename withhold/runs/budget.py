@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from withhold import data, training
-from withhold.console import duration
+from withhold.console import duration, quiet
 from withhold.data import Samples
 from withhold.errors import WithholdError
 from withhold.methods import Method
@@ -112,22 +112,20 @@ def fit_size(
     smaller = [size for size in defaults.SIZES if size < own]
     if {*kinds(cls, decoding).values()} != {"image"} or any(isinstance(source, Samples) for source in sources):
         return
-    taken, level = 0, log.level
+    taken = 0
     try:
-        log.setLevel(logging.ERROR)  # what is to be said of the data is said when all of them are loaded
-        for size in smaller and [*smaller, own]:
-            sized = [part | {"size": size} if "size" in part else part for part in (encoder, decoding)]
-            streams = load_streams(cls, sources, sized[1], labels=options.labels, whole=False)
-            items = seconds * speed(cls, streams, sized[0], parameters, options)
-            count = max(map(len, served(cls, streams).values()))
-            passes = items / count
-            if taken and not defaults.enough(items / defaults.batch_size(cls, count, "image", items=0), passes):
-                break
-            taken = size
+        with quiet(logging.ERROR):  # what is to be said of the data is said when all of them are loaded
+            for size in smaller and [*smaller, own]:
+                sized = [part | {"size": size} if "size" in part else part for part in (encoder, decoding)]
+                streams = load_streams(cls, sources, sized[1], labels=options.labels, whole=False)
+                items = seconds * speed(cls, streams, sized[0], parameters, options)
+                count = max(map(len, served(cls, streams).values()))
+                passes = items / count
+                if taken and not defaults.enough(items / defaults.batch_size(cls, count, "image", items=0), passes):
+                    break
+                taken = size
     except WithholdError:
         return
-    finally:
-        log.setLevel(level)
     if taken not in (0, own):
         passes *= (size / own) ** 2  # of the own size, by the pixels
         minutes = 60 * (options.minutes or 0)

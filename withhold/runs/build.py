@@ -152,7 +152,7 @@ def load_streams(
     sources: Sequence[Any],
     decoding: dict[str, Any],
     *,
-    labels: str | None = None,
+    labels: data.Labels | None = None,
     **options: Any,
 ) -> dict[str, Samples]:
     """The method's streams; `labels` belong to those that are to be labelled, if any are.

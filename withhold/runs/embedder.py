@@ -134,7 +134,7 @@ class Embedder:
         source: Any,
         *,
         windows: bool = False,
-        labels: str | None = None,
+        labels: data.Labels | None = None,
         strict: bool = False,
         stage: int | None = None,
         pooling: str | None = None,
@@ -176,7 +176,7 @@ class Embedder:
         test: Any = None,
         *,
         protocols: tuple[str, ...] | None = None,
-        labels: str | None = None,
+        labels: data.Labels | None = None,
         test_fraction: float = 0.2,
         supervised: bool = False,
         budget: int | None = None,
@@ -247,6 +247,9 @@ class Embedder:
             queries = bank
         else:
             bank, queries = bank.split(test_fraction, self.seed)
+            known, asked = (len(p) if p.labels is None else int((p.labels >= 0).sum()) for p in (bank, queries))
+            wide = ", so few that intervals are wide: label more" if asked < evaluation.SMALL else ""
+            log.info("%s is split: %s to learn from, %s to be measured on%s", bank.source, known, asked, wide)
         return evaluation.evaluate(encoder, bank, self.unseen(queries), protocols, **options)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from withhold import data, nets
+from withhold import methods as registry
 from withhold.errors import UsageError, suggestion
 from withhold.files import writing
 from withhold.report.report import inputs
@@ -99,6 +100,15 @@ class Exported(Embedder):
 
     def __repr__(self) -> str:
         return f"Exported({self.name!r}: {self.config['encoder']['name']})"
+
+    def unseen(self, samples):
+        own = [stage["method"] for stage in self.lineage if stage["method"] in registry.names()]
+        if taught := [name for name in own if any(need.teaches for need in registry.find(name).needs.values())]:
+            log.warning(
+                "%s was told labels by %s and does not say of which items: no accuracy on these counts; the folder of "
+                "its run knows them, and leaves them out", self.name, taught[-1],
+            )  # fmt: skip
+        return samples
 
 
 class Named(Embedder):

@@ -39,7 +39,7 @@ def _columns(
     *sources: Any,
     encoder: str | None = None,
     size: int | None = None,
-    labels: str | None = None,
+    labels: data.Labels | None = None,
     seed: int = 0,
     **parameters: Any,
 ) -> Columns:

@@ -25,7 +25,7 @@ def label(
     n: int = 20,
     *,
     strategy: str | None = None,
-    labels: str | None = None,
+    labels: data.Labels | None = None,
     seed: int = 0,
     strict: bool = False,
 ) -> pyarrow.Table:

@@ -17,7 +17,7 @@ def planned(options: Options, steps_per_epoch: int, before: Run | None) -> int |
         before: the run that is resumed. One that has come to its end takes longer budgets than its own, in its unit.
     """
     if options.epochs is not None:
-        return max(1, round(options.epochs * steps_per_epoch))
+        return max(options.epochs > 0, round(options.epochs * steps_per_epoch))
     if before is None:
         return None
     saved = before.config["training"]
@@ -46,7 +46,8 @@ def check_same(run: Run, config: dict[str, Any]) -> None:
                     f"then, {other['items']:,} now): put them back to resume it, or name another --out."
                 )
             words = name.replace("_", " ")
-            said = [f"without {words}" if one is None else f"with {words} {one}" for one in (value, other)]
+            told = [" and ".join(one) if one and name == "labels" else one for one in (value, other)]
+            said = [f"without {words}" if one is None else f"with {words} {one}" for one in told]
             raise UsageError(
                 f"{run.folder} was trained {said[0]}, not {said[1]}: repeat its own options to resume it, or name "
                 "another --out."

@@ -226,7 +226,8 @@ class Run(Embedder):
         samples, known = super().load_data(source, kind, **options), self.config["training"]["labels"]
         if known and samples.labels is None:
             samples = copy.copy(samples)
-            samples.unlabelled = f"the training had those of {known}; others measure it, such as some held back"
+            files = " and ".join(map(str, data.label_files(known)))
+            samples.unlabelled = f"the training had those of {files}; others measure it, such as some held back"
         return samples
 
     def was_told(self, samples):

@@ -1,8 +1,10 @@
 """What is said of a training before it starts."""
 
+import itertools
 import logging
 import re
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,10 @@ log = logging.getLogger("withhold")
 
 CLASSES = 8
 """Classes that are named."""
+SHORT, LONG, LETTERS = 5, 7, (2, 3)
+"""Letters of a word that may be mistyped, and of a longer one; and letters that differ in either."""
+MANY = 200
+"""Classes among which some words are alike: from there on no pairs are named."""
 
 
 def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> None:
@@ -44,7 +50,7 @@ def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> Non
     log.info(
         "%s: encoder %s for %s, batch %s, %s, %s, seed %s",
         config["method"], encoder["name"], inputs(config), plan["batch_size"],
-        counted(plan["steps"], "step") if plan["steps"] else duration(60 * plan["minutes"]),
+        duration(60 * plan["minutes"]) if plan["steps"] is None else counted(plan["steps"], "step"),
         f"{device} {plan['precision']}", plan["seed"],
     )  # fmt: skip
 
@@ -60,8 +66,16 @@ def _classes(labels: np.ndarray, classes: Sequence[str]) -> str:
 
 
 def _written_alike(classes: Sequence[str]) -> list[list[str]]:
-    """The classes that differ only in capital letters, and in the blanks or marks between words."""
+    """The classes that differ only in capital letters, and in the blanks or marks between words; and pairs of words in
+    which so few letters differ that one may be mistyped: of longer ones `LETTERS[1]`, a changed one counting twice.
+    """
     found: dict[str, list[str]] = {}
     for name in classes:
         found.setdefault(re.sub(r"[\s_-]+", " ", name.casefold()), []).append(name)
-    return [alike for alike in found.values() if len(alike) > 1]
+    alike = [names for names in found.values() if len(names) > 1]
+    words = [word for word in found if len(word) >= SHORT and not any(map(str.isdigit, word))]
+    for first, second in itertools.combinations(words if len(words) <= MANY else [], 2):
+        same = sum(block.size for block in SequenceMatcher(None, first, second, False).get_matching_blocks())
+        if len(first) + len(second) - 2 * same <= LETTERS[min(len(first), len(second)) >= LONG]:
+            alike.append([found[first][0], found[second][0]])
+    return alike

@@ -133,7 +133,8 @@ def _train(
         known = [options.precision] if options.precision else defaults.precisions(defaults.device(), learner.encoder)
         options, rate = timed(cls, streams, chosen, parameters, options, known, left(options, began))
     fabric = _fabric(learner, options)
-    addresses = {"labels": options.labels} | ({"encoder": options.encoder} if start.lineage else {})
+    addresses: dict[str, Any] = {"encoder": os.path.abspath(options.encoder or "")} if start.lineage else {}
+    addresses |= {"labels": [os.path.abspath(path) for path in data.label_files(options.labels)] or None}
 
     longest = max(served(cls, streams).values(), key=lambda samples: len(samples.windows()))
     if batch_size is None:
@@ -163,7 +164,7 @@ def _train(
         "data": [data.address(source) or f"{type(source).__name__} of {len(source)}" for source in sources],
         "streams": {name: {"items": len(part), "fingerprint": part.fingerprint} for name, part in streams.items()},
         **told,
-        "training": asdict(options) | {name: path and os.path.abspath(path) for name, path in addresses.items()},
+        "training": asdict(options) | addresses,
     }
     if before is not None:
         check_same(before, config)
@@ -270,7 +271,8 @@ def _finish(
     about = describe(config, type(learner), encoder)
     write_weights(folder / "method.safetensors", learner, about)
     write_weights(folder / "encoder.safetensors", encoder, about)  # the last one, which says that the run is finished
-    last, items = outcome.rows[-1], config["training"]["batch_size"] * fabric.world_size
+    last = outcome.rows[-1] if outcome.rows else {"seconds": 0.0}  # without a step there is no row
+    items = config["training"]["batch_size"] * fabric.world_size
     config["hardware"] = {
         "device": torch.cuda.get_device_name()
         if fabric.device.type == "cuda"

@@ -23,9 +23,9 @@ def measure(task: Task) -> list[dict]:
     """The mean accuracy over 1,000 episodes of 5 classes with 1 and 5 shots and 15 queries a class, all of test items.
 
     The training items are not looked at. Every encoder is asked the same episodes. "standard_error" is that of the
-    mean over episodes of these items, as is usual: other items or classes may move it ten times as far. Classes of
-    fewer items than an episode takes are left out; where fewer than five would be left, episodes have fewer queries,
-    "n_queries", and shots that leave no query are left out.
+    mean over episodes of these items, as is usual: other items or classes may move it ten times as far, and of another
+    seed of the training it says nothing. Classes of fewer items than an episode takes are left out; where fewer than
+    five would be left, episodes have fewer queries, "n_queries", and shots that leave no query are left out.
     """
     labels, sizes = task.truth.cpu().numpy(), task.truth.bincount().sort(descending=True).values.tolist()
     fifth = sizes[WAYS - 1] if len(sizes) >= WAYS else 0

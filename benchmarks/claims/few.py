@@ -1,0 +1,58 @@
+"""The claims of a few labels and many items without."""
+
+from dataclasses import replace
+from functools import partial
+
+from claims.row import Claim, beside_controls, control, labels_alone
+from claims.starts import starts
+
+WEAK = ("pseudo_label", "entropy_minimization", "fixmatch", "freematch", "uda", "vat", "lga")
+NOISY = ("mean_teacher", "pi_model", "temporal_ensembling", "sntg")
+"""Methods that are one training where what has no labels counts nothing, the plainest first: a row serves them all."""
+
+
+def few_labels() -> list[Claim]:
+    """A few labels and many items without: the method's own answers. A family takes as many epochs throughout."""
+    start = next(row for row in starts() if row.method == "simclr" and row.encoder == "convnet")
+    image = partial(Claim, "fewlabels", encoder="convnet", protocols=("classifier", "linear"))
+    few = {
+        **dict.fromkeys(WEAK, 2.5), **dict.fromkeys(NOISY, 6), "ict": 6, "mixmixup": 6, "fast_swa": 6, "vadd": 9,
+        "remixmatch": 2.5,
+    }  # fmt: skip
+    digits = {**dict.fromkeys((*WEAK[:2], "vat"), 6), **dict.fromkeys(NOISY[1:], 6), "vadd": 10}
+    fewest = dict.fromkeys(("fixmatch", "freematch", "remixmatch", "uda"), 2.5)
+    published = dict.fromkeys(fewest, 0.8) | {"remixmatch": 0.28}
+    claims = []
+    for name, count, each in (("cifar10", 250, 1.5), ("cifar10", 4000, 8), ("fashion-mnist", 100, 1.5)):
+        for method, epochs in {"mean_teacher": 1.5, "mixmatch": 1.5, "uda": each}.items():
+            row = image(("few_images", name, count), method, epochs=epochs)
+            claims.append(replace(row, controls=(labels_alone(row), *fresh_and_raw(row))))
+    plan = image(("few_images", "cifar10", 250), "")
+    groups = [
+        (few, plan), (few, replace(plan, start=start)),
+        (digits, replace(plan, data=("few_images", "mnist", 100), encoder="perceptron")),
+        *((fewest, replace(plan, data=("few_images", "cifar10", 40), seed=seed)) for seed in (0, 1, 2)),
+        (published, replace(
+            plan, data=(*plan.data, 64), encoder="efficientnet-lite0", settings={"pretrained": True}
+        )),
+    ]  # fmt: skip
+    for methods, plan in groups:
+        for method, epochs in methods.items():
+            row = replace(plan, method=method, epochs=epochs)
+            family = next((family for family in (WEAK, NOISY) if method in family), (method,))
+            controls = (labels_alone(replace(row, method=family[0])), *fresh_and_raw(row))
+            claims.append(replace(row, controls=controls))
+            if method == "vat" and plan.encoder == "convnet" and plan.start is None:
+                claims.append(replace(row, settings={"entropy": 1.0}, controls=controls))
+    for seed in (0, 1):
+        row = Claim(
+            "fewlabels", ("few_texts", "imdb", 100), "uda_text", "word-vectors", 4, seed, protocols=["classifier"]
+        )
+        controls = (labels_alone(row), control(row, "tfidf"))
+        claims += [replace(row, settings=to, controls=controls) for to in ({}, {"augmentation": "switchout"})]
+    return claims
+
+
+def fresh_and_raw(claim: Claim) -> tuple[Claim, ...]:
+    """What a linear probe makes of fresh weights and of pixels, from as few labels."""
+    return tuple(beside_controls(replace(claim, protocols=("linear",), start=None, settings={})).controls)
