@@ -294,7 +294,7 @@ def restorations() -> list[Claim]:
 
 CLAIMS = [
     *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *generalization(), *tasks(),
-    *places("segmentation", "camvid", 60, 40), *places("detection", "bccd", 75, 50), *weather(), *retrieval(),
+    *places("segmentation", "camvid", 60, 40), *places("detection", "bccd", 75, 40), *weather(), *retrieval(),
     *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(),
     *sounds(), *texts(), *translation(), *refinement(), *drawings(), *restorations(), *starts(), *from_published(),
     *pretext_starts(), *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *clip_starts(), *sound_starts(),
