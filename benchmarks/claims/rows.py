@@ -285,7 +285,7 @@ def restorations() -> list[Claim]:
 
 CLAIMS = [
     *encoders(), *clusters(), *gpu(), *few_labels(), *augmentation(), *domains(), *weights(), *generalization(),
-    *tasks(), *dense("segmentation", "camvid", 60, 40), *dense("detection", "bccd", 75, 50), *weather(),
+    *tasks(), *dense("segmentation", "camvid", 60, 40), *dense("detection", "bccd", 75, 40), *weather(),
     *retrieval(), *same_places(), *episodes(), *anomalies(), *keypoints(), *affinity(), *videos(), *sounds(), *texts(),
     *translation(), *refinement(), *drawings(), *restorations(), *starts(), *from_published(), *pretext_starts(),
     *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *clip_starts(), *sound_starts(), *long_starts(),

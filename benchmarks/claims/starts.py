@@ -99,7 +99,7 @@ def video_starts(*starts: Claim) -> list[Claim]:
 def clip_starts() -> list[Claim]:
     """The same by networks of clips: of two frames, of as many as the data are cut into, and read frame by frame."""
     found = []
-    for name, epochs in (("fight-surv", 50), ("miracl-lips", 25)):
+    for name, epochs in (("fight-surv", 100), ("miracl-lips", 60)):
         start = Claim("actions", ("videos", name), "frame_prediction", "convnet-lstm", epochs)
         start = replace(start, protocols=("knn", "linear"))
         scratch = Claim("starts", start.data, "finetune", "conv3d", 20, protocols=("classifier", "linear"))
