@@ -13,6 +13,7 @@ from withhold.cli import main
 from withhold.contract import tiny
 from withhold.errors import UsageError
 from withhold.planning import walk
+from withhold.planning.affinity import affinities, win_rates
 from withhold.planning.tasks import Task
 
 
@@ -91,6 +92,20 @@ def test_an_interrupted_plan_goes_on(images, tmp_path, monkeypatch):
         withhold.plan(
             images, tasks=["rotation", "label"], budget=1, minutes=3.0, encoder="convnet", out=tmp_path / "plan"
         )
+
+
+def test_what_chooses_a_plan_does_not_judge_it(planned, tmp_path):
+    """Affinities are of every other held-out item, gain and quality of those between them."""
+    found = json.loads((planned / "plan.json").read_text())
+    rows = [row for row in found["rows"] if row["target"] == "label"]
+    errors = {tuple(row["sources"]): np.load(planned / "errors" / "label" / f"{'+'.join(row['sources'])}.npy")
+              for row in rows}  # fmt: skip
+    alone = np.load(planned / "scratch" / "label.npy")
+    worth = affinities(win_rates(np.stack(list(errors.values()))[:, ::2]))
+    for row, affinity in zip(rows, worth, strict=True):
+        own = errors[tuple(row["sources"])]
+        assert row["affinity"] == pytest.approx(affinity)
+        assert row["gain"] == pytest.approx((own < alone)[1::2].mean())
 
 
 def test_what_is_withheld_from_a_view_is_no_target():

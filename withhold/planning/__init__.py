@@ -42,8 +42,8 @@ def plan(
 
     A network of one architecture learns each task, for the same time, from most of the items. Then two layers read each
     target from the features of each network, and of the best ones together, by up to 1,000 other items. How often one
-    transfer errs less than another on items that neither saw gives affinities, and these an optimal plan. A target's
-    own task may be among its sources: then it is learned directly.
+    transfer errs less than another on items that neither saw gives affinities, and these an optimal plan, which is
+    judged on other such items. A target's own task may be among its sources: then it is learned directly.
 
     What was learned is kept in the folder, and the same call goes on after an interruption. Another budget, order or
     other targets need no new network.

@@ -36,6 +36,9 @@ SCRATCH = ()
 """In place of sources: the control that learns a target from nothing but its few items."""
 FEW, HELD, SHARE = 1000, 1000, 0.2
 """Items at most from which a target is read, and on which it is measured; and at most as shares of all."""
+CHOOSING, JUDGING = slice(0, None, 2), slice(1, None, 2)
+"""Of the held-out items those that affinities are of, and those that gain and quality are of: what was chosen for being
+the best on some items is better there than elsewhere."""
 TASKS, READING = 0.55, 0.35
 """Shares of the minutes; the rest is for features."""
 STEPS, LEAST, TIMED = 1000, 10, 3
@@ -118,7 +121,7 @@ class Walk:
     def maps(self, name: str) -> tuple[Tensor, Tensor]:
         """What a task's network makes of the items to read from, and of those held out: float16 [n, dim, g, g]."""
         if name not in self.kept:
-            paths = [self.path("maps", part, name) for part in ("few", "held")]
+            paths = [self.path((name,), "maps", part) for part in ("few", "held")]
             if not all(path.is_file() for path in paths):
                 encoder = self.network(name)
                 for path, part in zip(paths, self.parts, strict=True):
@@ -181,7 +184,7 @@ class Walk:
 
     def errors(self, target: str, truth: tuple[Truth, Truth], sources: Sources) -> np.ndarray:
         """As `read`, once."""
-        path = self.path("errors", target, "+".join(sources))
+        path = self.path(sources, "errors", target) if sources else self.path((target,), "scratch")
         if not path.is_file():
             save(path, self.read(sources, truth, self.state["steps"]))
         self.done += 1
@@ -195,10 +198,11 @@ class Walk:
 
         Sources that are tried together are the best for this target, as in section 3.2 of the paper.
         """
-        began, single = time.perf_counter(), [(name,) for name in self.tasks]
+        began = time.perf_counter()
+        single: list[Sources] = [(name,) for name in self.tasks]
         scratch = self.errors(target, truth, SCRATCH)
         found = {sources: self.errors(target, truth, sources) for sources in single}
-        worth = affinities(win_rates(np.stack(list(found.values()))))
+        worth = weigh(found)
         ranked = [single[place][0] for place in np.argsort(-worth, kind="stable")]
         if ranked[0] == RANDOM:
             log.warning("%s: no task serves it better than fresh weights do: all need more --minutes", target)
@@ -206,7 +210,7 @@ class Walk:
         for k in range(2, order + 1):
             for sources in combinations(ranked[: max(BEAM, k)], k):
                 found[tuple(sorted(sources))] = self.errors(target, truth, tuple(sorted(sources)))
-        worth = affinities(win_rates(np.stack(list(found.values()))))
+        worth = weigh(found)
         rows = [
             {
                 "sources": list(sources), "target": target, "affinity": float(affinity),
@@ -218,10 +222,15 @@ class Walk:
         log.info("%s: %s in %s, best from %s", target, counted(len(rows) + 1, "read-out"), took, ranked[0])
         return rows
 
-    def path(self, *names: str) -> Path:
-        """A file of numbers in the folder."""
-        *folders, name = (quote(name, safe="+") for name in names)
-        return self.folder.joinpath(*folders, f"{name}.npy")
+    def path(self, names: Sources, *folders: str) -> Path:
+        """A file of numbers of these tasks."""
+        named = "+".join(quote(name, safe="") for name in names)
+        return self.folder.joinpath(*(quote(folder, safe="") for folder in folders), f"{named}.npy")
+
+
+def weigh(errors: dict[Sources, np.ndarray]) -> np.ndarray:
+    """The affinities of candidates, by their errors on the items that choose."""
+    return affinities(win_rates(np.stack([found[CHOOSING] for found in errors.values()])))
 
 
 def best(rows: Sequence[dict[str, Any]], budget: int) -> list[dict[str, Any]]:
@@ -234,8 +243,8 @@ def best(rows: Sequence[dict[str, Any]], budget: int) -> list[dict[str, Any]]:
 
 
 def beats(errors: np.ndarray, others: np.ndarray) -> float:
-    """On which share of the items the first errors are lower."""
-    return float(win_rates(np.stack([errors, others]))[0, 1])
+    """On which share of the items that chose nothing the first errors are lower."""
+    return float(win_rates(np.stack([errors[JUDGING], others[JUDGING]]))[0, 1])
 
 
 def save(path: Path, values: np.ndarray) -> None:
