@@ -65,6 +65,7 @@ def prepare(folder: Path, count: int) -> tuple[Path, np.ndarray]:
     run, out = withhold.load("convnet", size=SIZE), folder / "out"
     out.mkdir()
     samples, kept = run.load_data(str(source)), Kept(out)
+    samples = samples.select(samples.readable())  # as the page does
     with mock.patch.object(nets, "features", return_value=features):
         kept.features(run, samples)
     kept.keep_places(samples.names, places.clip(-1, 1).astype(np.float32))
