@@ -38,6 +38,13 @@ def test_two_labels_of_one_item_are_refused_and_one_twice_is_not(folder):
         load(folder, "a.png,cat", "photos/a.png,dog")
 
 
+def test_of_labels_as_they_were_given_the_last_one_of_an_item_counts(folder):
+    rows = "a.png,cat,1\nb.png,cat,2\nc.png,dog,3\na.png,dog,4\nb.png,,5\n"
+    (folder / "few.csv").write_text(f"path,label,time\n{rows}")
+    samples = data.load(folder / "photos", size=32, labels=folder / "few.csv")
+    assert [samples.classes[label] if label >= 0 else None for label in samples.labels] == ["dog", None, "dog"]
+
+
 def test_several_files_are_one_and_what_they_disagree_on_is_named(folder, caplog):
     caplog.set_level(logging.INFO, "withhold")
     few, more = folder / "few.csv", folder / "more.csv"

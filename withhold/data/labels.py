@@ -5,7 +5,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -108,25 +108,19 @@ def label_files(labels: Labels | None) -> list[Path]:
 def attach(samples: Samples, labels: Labels) -> Samples:
     """The samples with the labels that one table gives to their names, or several do; -1 for those that they leave out.
 
-    A name matches in full, by its end ("photos/cat/1.jpg" is cat/1.jpg), or as a file name that occurs once. Its ending
-    (.jpg) and its capital letters count. An empty label says nothing.
+    A name matches as in `places`. Its ending (.jpg) and its capital letters count. An empty label says nothing. In a
+    table with the column time, as `withhold explore` keeps, the last row of an item counts.
     """
     paths = label_files(labels)
     listed, columns = zip(*map(_read, paths), strict=True)
     numbers, classes = number(columns)
-    # Tables say names that are no UTF-8 with escapes.
-    names = [name.encode("utf-8", "backslashreplace").decode().replace("\\", "/") for name in samples.names]
-    rows = {name: row for row, name in enumerate(names)}
-    tails = Counter(name.split("/")[-1] for name in rows)
-    alone = {tail: row for name, row in rows.items() if tails[tail := name.split("/")[-1]] == 1}
+    place_of = places(samples.names)
     given = np.full(len(samples), -1, dtype=np.int64)
     by: dict[int, Path] = {}
     for path, said, values in zip(paths, listed, numbers, strict=True):
         lost, found = [], set()
         for name, value in zip(said, values.tolist(), strict=True):
-            parts = name.split("/")
-            ends = ["/".join(parts[start:]) for start in range(len(parts))]
-            place = next((rows[end] for end in ends if end in rows), alone.get(name))
+            place = place_of(name)
             if place is None:
                 lost.append(name)
                 continue
@@ -151,6 +145,25 @@ def attach(samples: Samples, labels: Labels) -> Samples:
     return samples.with_labels(*(shared, table) if known else (given, classes))
 
 
+def places(names: Sequence[str]) -> Callable[[str], int | None]:
+    """What finds the place among `names` of the item that a table calls by a name; None where it is none or any of them.
+
+    A name matches in full, by its end ("photos/cat/1.jpg" is cat/1.jpg), or as a file name that occurs once.
+    """
+    # Tables say names that are no UTF-8 with escapes.
+    plain = [name.encode("utf-8", "backslashreplace").decode().replace("\\", "/") for name in names]
+    rows = {name: row for row, name in enumerate(plain)}
+    tails = Counter(name.split("/")[-1] for name in rows)
+    alone = {tail: row for name, row in rows.items() if tails[tail := name.split("/")[-1]] == 1}
+
+    def place(name: str) -> int | None:
+        parts = name.replace("\\", "/").split("/")
+        ends = ("/".join(parts[start:]) for start in range(len(parts)))
+        return next((rows[end] for end in ends if end in rows), alone.get(name))
+
+    return place
+
+
 def _read(path: Path) -> tuple[list[str], list[Any]]:
     """The names in a table, and their labels."""
     if not path.is_file():
@@ -163,4 +176,7 @@ def _read(path: Path) -> tuple[list[str], list[Any]]:
     names = [str(name or "").strip().replace("\\", "/") for name in columns[Images.item_column(path, columns)]]
     if label is None:
         raise UsageError(f"{path} has no column of labels: call it label, class or target.")
+    if manifests.find(("time",), columns):  # as labels were given, one after the other: the last one of an item counts
+        last = dict(zip(names, columns[label], strict=True))
+        return list(last), list(last.values())
     return names, columns[label]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from withhold.data import KINDS
+from withhold.data.labels import places
 from withhold.data.manifests import LABELS, find
 from withhold.errors import UsageError
 
@@ -31,19 +32,14 @@ def from_text(text: str, kind: str, names: Sequence[str]) -> tuple[list[int], li
         UsageError: it is neither, or labels none of the items.
     """
     rows = _studio(text) if text.lstrip().startswith("[") else _table(text, kind)
-    places = {name: row for row, name in enumerate(names)}
-    tails = Counter(name.rsplit("/", 1)[-1] for name in names)
-    alone = {tail: places[name] for name in names if tails[tail := name.rsplit("/", 1)[-1]] == 1}
+    place, lost = places(names), 0
     found: dict[int, str] = {}
-    lost = 0
     for name, label in rows:
-        parts = name.replace("\\", "/").split("/")
-        ends = ["/".join(parts[start:]) for start in range(len(parts))]
-        place = next((places[end] for end in ends if end in places), alone.get(parts[-1]))
-        if place is None:
+        row = place(name)
+        if row is None:
             lost += 1
         elif label:
-            found[place] = label
+            found[row] = label
     if not found:
         said = f", such as {rows[0][0]!r}" if rows else ""
         raise UsageError(
@@ -84,9 +80,10 @@ def _studio(text: str) -> list[tuple[str, str]]:
             raise UsageError(
                 "That is not what Label Studio exports as JSON: tasks with data and annotations."
             ) from error
-        split = urllib.parse.urlsplit(name)  # such as /data/local-files/?d=photos/1.jpg
-        local = urllib.parse.parse_qs(split.query).get("d")
-        rows.append((local[0] if local else urllib.parse.unquote(split.path) or name, chosen[-1] if chosen else ""))
+        if chosen:
+            split = urllib.parse.urlsplit(name)  # such as /data/local-files/?d=photos/1.jpg
+            local = urllib.parse.parse_qs(split.query).get("d")
+            rows.append((local[0] if local else urllib.parse.unquote(split.path), chosen[-1]))
     return rows
 
 

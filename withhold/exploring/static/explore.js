@@ -10,6 +10,7 @@ const $ = (id) => document.getElementById(id);
 const [state, places, labels, answers, sure] = await Promise.all([get("/state"), ...["places", "labels", "answers", "sure"].map(array)]);
 const palette = new Palette();
 const data = { labels, answers, sure };
+const PAGE = 200; // items of a list that are asked for at a time
 const details = new Map(); // what the server said of items that were hovered over
 const undone = []; // what was labelled here, last: [[item, label before], ...]
 let queue = [], current = null, selection = [];
@@ -103,12 +104,24 @@ async function select(items, title, note = "") {
   selection = items;
   map.chosen = new Set(items.slice(0, 3000)); map.draw();
   tab("items");
-  const known = await attempt(() => post("/list", { items: items.slice(0, 200) }));
   $("items-title").textContent = `${title}: ${counted(items.length, noun)}`;
-  $("items-note").textContent = note || (items.length > 200 ? "The first 200 are shown; a label goes to all of them." : "");
+  $("items-note").textContent = note;
   $("label-all").hidden = !items.length;
-  grid($("items"), state.kind, known ?? [], open);
+  $("items").replaceChildren();
+  await more();
 }
+
+// The next items of the selection, so that all can be seen before all get a label.
+async function more() {
+  const of = selection, begin = $("items").childElementCount;
+  const known = await attempt(() => post("/list", { items: of.slice(begin, begin + PAGE) }));
+  if (of !== selection || begin !== $("items").childElementCount) return;
+  grid($("items"), state.kind, known ?? [], open, begin > 0);
+  const left = of.length - $("items").childElementCount;
+  $("more").hidden = left <= 0;
+  $("more").textContent = `Show ${Math.min(PAGE, left)} more of ${left.toLocaleString()}`;
+}
+$("more").onclick = more;
 
 $("label-all").onsubmit = (event) => {
   event.preventDefault();

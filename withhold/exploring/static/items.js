@@ -29,15 +29,16 @@ export function preview(kind, item, label) {
   return [...parts, make("div", { textContent: label })];
 }
 
-// Fills a list with items as buttons.
-export function grid(list, kind, items, open) {
+// Fills a list with items as buttons; or puts further ones behind them.
+export function grid(list, kind, items, open, further = false) {
   list.classList.toggle("texts", kind === "text");
-  list.replaceChildren(...items.map((item) => {
+  const made = items.map((item) => {
     const button = make("button", { type: "button", title: item.name, data: { item: item.item } });
     button.append(kind === "text" ? make("span", { className: "text", textContent: item.text }) : picture(item, "small"));
     button.append(make("span", { textContent: item.name.split("/").at(-1) }));
     if (item.note) button.append(make("span", { className: "note", textContent: item.note, title: item.note }));
     button.onclick = () => open(item.item);
     return make("li", {}, button);
-  }));
+  });
+  if (further) list.append(...made); else list.replaceChildren(...made);
 }
