@@ -146,7 +146,7 @@ def attach(samples: Samples, labels: Labels) -> Samples:
 
 
 def places(names: Sequence[str]) -> Callable[[str], int | None]:
-    """What finds the place among `names` of the item that a table calls by a name; None where it is none or any of them.
+    """What finds the place among `names` of the item that a table means by a name; None of none, or of several.
 
     A name matches in full, by its end ("photos/cat/1.jpg" is cat/1.jpg), or as a file name that occurs once.
     """
