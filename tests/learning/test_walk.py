@@ -62,9 +62,9 @@ def videos(folder):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """Where there is always as much left as is asked for."""
+    """Where an hour is always left."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(walk.Walk, "left", property(lambda self: self.given.minutes))
+    monkeypatch.setattr(walk.Walk, "left", property(lambda self: 60.0))
     return tmp_path
 
 
