@@ -332,8 +332,8 @@ def test_training_stops_and_what_it_learned_is_shown(session, visit):
     page.fill("#minutes", "0.1")
     page.click("#start")
     page.wait_for_selector("#training-note:has-text('ended after')", timeout=4 * PATIENCE)
-    page.wait_for_selector("#about:has-text('finetune-2')")
-    assert Path(session.run.name) == session.folder / "runs" / "finetune-2"
+    page.wait_for_selector("#about:has-text('runs/finetune-')")
+    assert Path(session.run.name).parent == session.folder / "runs"
     assert page.is_visible("#loss") and len(written(session)) == 20
 
 
