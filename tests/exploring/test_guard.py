@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.exploring.pages import WRITE, begun, client, folder  # noqa: F401  (a fixture)
+from tests.exploring.sessions import WRITE, begun, client, folder  # noqa: F401  (a fixture)
 from withhold.exploring import guard
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.exploring.pages import WRITE, begun, client, folder, settled, truth  # noqa: F401  (a fixture)
+from tests.exploring.sessions import WRITE, begun, client, folder, settled, truth  # noqa: F401  (a fixture)
 from withhold.errors import UsageError, WithholdError
 from withhold.exploring import explore
 from withhold.exploring.session import Session
@@ -233,7 +233,7 @@ def test_a_training_that_fails_or_is_stopped_harms_nothing(session):
     session.train("learn", 5)
     time.sleep(1)
     session.stop()
-    assert session.training.state()["stopping"] or not session.training.running
+    assert session.training.state()["stopped"] or not session.training.running
     session.close()
     assert not session.training.running and not session.training.succeeded
     assert len(session.journal) == 12 and session.run.name == "convnet"

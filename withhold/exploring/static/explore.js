@@ -2,9 +2,11 @@
 
 import { array, get, listen, post } from "./api.js";
 import { Palette, swatch } from "./colours.js";
+import { find } from "./finder.js";
 import { grid, make, preview, shown } from "./items.js";
 import { AtlasMap } from "./map.js";
-import { Errors, Learn } from "./panels.js";
+import { Errors, Learn, keep } from "./panels.js";
+import { attempt, counted, toast } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const [state, places, labels, answers, sure] = await Promise.all([get("/state"), ...["places", "labels", "answers", "sure"].map(array)]);
@@ -15,20 +17,6 @@ const details = new Map(); // what the server said of items that were hovered ov
 const undone = []; // what was labelled here, last: [[item, label before], ...]
 let queue = [], current = null, selection = [];
 
-// Words for a person.
-
-export function toast(text) {
-  const box = $("toast");
-  box.textContent = text; box.hidden = false;
-  clearTimeout(toast.timer);
-  toast.timer = setTimeout(() => { box.hidden = true; }, 6000);
-}
-
-export async function attempt(work) {
-  try { return await work(); } catch (error) { toast(error.message); return undefined; }
-}
-
-const counted = (n, noun) => `${n.toLocaleString()} ${noun}${n === 1 ? "" : "s"}`;
 const noun = { image: "image", video: "video", audio: "sound", text: "text" }[state.kind];
 
 function about() {
@@ -251,33 +239,12 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === " " && labelling && event.target.tagName !== "BUTTON") skip();
   else if (event.key === "Backspace") undo();
   else if (event.key === "n" && labelling) $("class-name").focus();
-  else if (event.key === "/") find();
+  else if (event.key === "/") find(state.classes, (name) => { tab("label"); answer(name); });
   else return;
   event.preventDefault();
 });
 
-function find() {
-  const box = $("find"), list = $("found");
-  let at = 0, names = [];
-  const fillList = () => {
-    const words = box.value.toLowerCase();
-    names = state.classes.filter((name) => name.toLowerCase().includes(words));
-    at = Math.min(at, Math.max(0, names.length - 1));
-    list.replaceChildren(...names.map((name, n) => { const row = make("li", { textContent: name, onclick: () => choose(name) }); row.setAttribute("aria-selected", n === at); return row; }));
-  };
-  const choose = (name) => { $("finder").close(); tab("label"); answer(name); };
-  box.value = ""; box.oninput = () => { at = 0; fillList(); };
-  box.onkeydown = (event) => {
-    if (event.key === "ArrowDown") at = Math.min(names.length - 1, at + 1);
-    else if (event.key === "ArrowUp") at = Math.max(0, at - 1);
-    else if (event.key === "Enter" && names[at]) choose(names[at]);
-    else return;
-    event.preventDefault(); fillList();
-  };
-  fillList(); $("finder").showModal(); box.focus();
-}
-
-// Tabs, search, export.
+// Tabs, and search.
 
 function tab(name) {
   for (const button of document.querySelectorAll("[data-tab]")) button.setAttribute("aria-selected", button.dataset.tab === name);
@@ -294,18 +261,6 @@ $("search").onsubmit = async (event) => {
   const words = $("words").value.trim();
   const found = words && await attempt(() => get("/search", { words }));
   if (found) select(found.map((item) => item.item), `“${words}”`, state.words ? "The nearest ones." : "");
-};
-
-$("file").textContent = state.labels;
-$("folders").onclick = async () => {
-  const done = await attempt(() => post("/folders"));
-  if (done) $("keep-note").textContent = `${counted(done.count, "link")} in ${done.folder}`;
-};
-$("import").onchange = async () => {
-  const [file] = $("import").files;
-  const done = file && await attempt(async () => post("/take", { text: await file.text() }));
-  if (done) $("keep-note").textContent = `${counted(done.labelled, noun)} labelled${done.lost ? `; ${counted(done.lost, "row")} match nothing here` : ""}.`;
-  $("import").value = "";
 };
 
 // What happens elsewhere: in another tab, in the classifier, in a training.
@@ -339,7 +294,8 @@ async function again() { // what was missed while there was no connection
   await heard({ ...now, labels: [] });
 }
 
-const learn = new Learn(state, attempt), errors = new Errors(state, attempt, { select, open });
+const learn = new Learn(state), errors = new Errors(state, { select, open });
+keep(state, noun);
 for (const name of state.strategies) $("strategy").append(make("option", { value: name, textContent: name }));
 if (state.origin.length) document.querySelector('#colour option[value="origin"]').hidden = false;
 about();

@@ -1,8 +1,9 @@
-// The panels of training and of errors.
+// The panels of training, of errors, and of what goes out and comes in.
 
 import { get, post } from "./api.js";
 import { line } from "./charts.js";
 import { grid, make } from "./items.js";
+import { attempt, counted } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
@@ -13,8 +14,8 @@ function time(seconds) {
 }
 
 export class Learn {
-  constructor(state, attempt) {
-    Object.assign(this, { state, attempt });
+  constructor(state) {
+    this.state = state;
     for (const name of state.methods) $("what").append(make("option", { value: name, textContent: name }));
     $("what").onchange = () => this.note();
     $("train").onsubmit = async (event) => {
@@ -63,14 +64,14 @@ export class Learn {
 }
 
 export class Errors {
-  constructor(state, attempt, on) {
-    Object.assign(this, { state, attempt, on });
+  constructor(state, on) {
+    Object.assign(this, { state, on });
     $("again").onclick = () => this.look();
   }
 
   async look() {
     $("errors-note").textContent = "Looking ...";
-    const found = await this.attempt(() => get("/errors"));
+    const found = await attempt(() => get("/errors"));
     if (!found) { $("errors-note").textContent = ""; return; }
     $("errors-note").textContent = found.accuracy
       ? `${percent(found.accuracy[0])} of ${found.accuracy[3]} labels are answered correctly (${percent(found.accuracy[1], 0)} to ${percent(found.accuracy[2], 0)}).`
@@ -90,4 +91,19 @@ export class Errors {
     })));
     $("confusion").replaceChildren(...(used.length ? [make("thead", {}, head), make("tbody", {}, ...rows)] : []));
   }
+}
+
+// Labels go out and come in; `noun` is what an item is called.
+export function keep(state, noun) {
+  $("file").textContent = state.labels;
+  $("folders").onclick = async () => {
+    const done = await attempt(() => post("/folders"));
+    if (done) $("keep-note").textContent = `${counted(done.count, "link")} in ${done.folder}`;
+  };
+  $("import").onchange = async () => {
+    const [file] = $("import").files;
+    const done = file && await attempt(async () => post("/take", { text: await file.text() }));
+    if (done) $("keep-note").textContent = `${counted(done.labelled, noun)} labelled${done.lost ? `; ${counted(done.lost, "row")} match nothing here` : ""}.`;
+    $("import").value = "";
+  };
 }

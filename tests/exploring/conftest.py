@@ -1,0 +1,3 @@
+"""Fixtures of the page in a browser."""
+
+from tests.exploring.pages import browser, pictures, session, visit  # noqa: F401
