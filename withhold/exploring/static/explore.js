@@ -12,6 +12,8 @@ const $ = (id) => document.getElementById(id);
 const [state, places, labels, answers, sure] = await Promise.all([get("/state"), ...["places", "labels", "answers", "sure"].map(array)]);
 const palette = new Palette();
 const data = { labels, answers, sure };
+const AHEAD = 4; // items that are left to label when the next ones are asked for
+const skipped = new Set();
 const PAGE = 200; // items of a list that are asked for at a time
 const details = new Map(); // what the server said of items that were hovered over
 const undone = []; // what was labelled here, last: [[item, label before], ...]
@@ -174,11 +176,16 @@ function classes() {
 // The queue: one item at a time, large.
 
 async function fill() {
-  const found = await attempt(() => get("/queue", { strategy: $("strategy").value }));
-  queue = (found ?? []).map((item) => item.item);
-  fill.why = new Map((found ?? []).map((item) => [item.item, item.note]));
+  const found = await (fill.coming ?? choose());
+  fill.coming = null;
+  const left = found.filter(({ item }) => data.labels[item] < 0 && !skipped.has(item));
+  queue = left.map(({ item }) => item);
+  fill.why = new Map(left.map(({ item, note }) => [item, note]));
   fill.size = queue.length;
+  if (found.length && !left.length) await fill();
 }
+
+const choose = async () => await attempt(() => get("/queue", { strategy: $("strategy").value })) ?? [];
 
 async function ask(item = undefined) {
   if (item === undefined) {
@@ -188,6 +195,7 @@ async function ask(item = undefined) {
       await fill();
     }
     item = queue.shift() ?? null;
+    if (queue.length === AHEAD) fill.coming = choose(); // of very many items that takes seconds
   }
   current = item;
   map.focus = item; map.draw();
@@ -214,13 +222,14 @@ async function answer(name) {
 
 async function skip() {
   if (current === null) return;
+  skipped.add(current);
   await attempt(() => post("/skip", { items: [current] }));
   await ask();
 }
 
 $("skip").onclick = skip;
 $("undo").onclick = undo;
-$("strategy").onchange = async () => { queue = []; await ask(); };
+$("strategy").onchange = async () => { queue = []; fill.coming = null; await ask(); };
 $("new-class").onsubmit = (event) => {
   event.preventDefault();
   const name = $("class-name").value.trim();
