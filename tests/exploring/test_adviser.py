@@ -72,6 +72,16 @@ def test_items_whose_labels_trained_the_encoder_are_not_measured_on(groups):
     assert Adviser(features, told).measure(truth.astype(np.int32), 3) is None
 
 
+def test_copies_of_an_item_do_not_tell_each_others_labels():
+    rng = torch.Generator().manual_seed(1)
+    features = torch.randn(60, 32, generator=rng).repeat(2, 1)
+    noise = torch.randint(2, (60,), generator=rng).repeat(2).numpy().astype(np.int32)
+    measured, _ = Adviser(features, owners=lambda rows: (rows % 60).tolist()).measure(noise, 2)
+    assert measured.low < 0.5
+    apart, _ = Adviser(features).measure(noise, 2)
+    assert measured.accuracy < apart.accuracy - 0.05
+
+
 def test_a_wrong_label_is_found(groups):
     features, truth = groups
     labels = truth.astype(np.int32).copy()
@@ -85,7 +95,7 @@ def test_the_queue_leaves_out_what_has_a_label_or_was_skipped(groups):
     labels, advised = some(truth, 2), Adviser(features)
     passed = [10, 11, 12]
     for strategy in ("", "random", "margin"):
-        items, why = advised.queue(200, labels, passed, advised.answer(labels, 3, ROUTES[0]), strategy)
+        items, why = advised.queue(200, labels, passed, advised.answer(labels, 3, ROUTES[0]).shares, strategy)
         assert len(items) == 150 - 6 - 3 == len(set(items)) == len(why)
         assert not set(items) & {*passed, *np.flatnonzero(labels >= 0).tolist()}
     assert advised.queue(5, truth.astype(np.int32), [], None, "") == ([], [])

@@ -3,6 +3,7 @@
 import argparse
 import getpass
 import os
+import sys
 
 import withhold
 from withhold.cli.use import ENCODER, SIZE, decoding
@@ -35,10 +36,9 @@ def explore(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     options = parser.parse_intermixed_args(arguments)
     password = os.environ.get(PASSWORD) if options.host else None
     if options.host and not password:
-        try:
-            password = getpass.getpass("Password of the page: ")
-        except EOFError as error:
-            raise UsageError(f"The page needs a password: set {PASSWORD}, or leave --host out.") from error
+        if not sys.stdin.isatty():
+            raise UsageError(f"The page needs a password: set {PASSWORD}, or leave --host out.")
+        password = getpass.getpass("Password of the page: ")
 
     def ready(address: str) -> None:
         if options.json:

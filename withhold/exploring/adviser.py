@@ -1,6 +1,6 @@
 """What the labels so far say of all items: a classifier on frozen features that follows every label."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -88,11 +88,19 @@ class Adviser:
         told: whether the encoder was trained with the item's label, bool [n]. Its features know it then, and nothing is
             measured on that item.
         seed: of folds, clusters and axes.
+        owners: gives of items what tells their content from others'; no fold tears copies apart.
     """
 
-    def __init__(self, features: Tensor, told: np.ndarray | None = None, seed: int = 0):
+    def __init__(
+        self,
+        features: Tensor,
+        told: np.ndarray | None = None,
+        seed: int = 0,
+        owners: Callable[[np.ndarray], Sequence[object]] = np.ndarray.tolist,
+    ):
         self.features, self.seed = features, seed
         self.told = np.zeros(len(features), dtype=bool) if told is None else told
+        self.owners = owners
         self.x = standardised(features)
         self.axes = atlas.Axes.of(features, SPOKEN, seed)
         self.parts = self.axes(features)
@@ -163,11 +171,13 @@ class Adviser:
         """
         rows = np.flatnonzero(labels >= 0)
         given, new = labels[rows].astype(np.int64), ~self.told[rows]
-        enough = np.bincount(given[new], minlength=classes) >= folds.LEAST
-        compared = np.flatnonzero(enough[given] & new)
-        if enough.sum() < 2:
+        owners = self.owners(rows)
+        numbers, counts = folds.counted(given[new], [owners[place] for place in np.flatnonzero(new).tolist()])
+        enough = numbers[counts >= folds.LEAST]
+        compared = np.flatnonzero(np.isin(given, enough) & new)
+        if len(enough) < 2:
             return None
-        (parts,) = folds.fold(given, rows.tolist(), compared, repeats=1, seed=self.seed)
+        (parts,) = folds.fold(given, owners, compared, repeats=1, seed=self.seed)
         names, found = self.routes(), []
         for route in names:
             scores = torch.zeros(len(rows), classes)
@@ -181,7 +191,7 @@ class Adviser:
         return Measured(len(rows), *values, rows[compared], given[compared], shares), names[place]
 
     def queue(
-        self, count: int, labels: np.ndarray, passed: Sequence[int], answers: Answers | None, strategy: str
+        self, count: int, labels: np.ndarray, passed: Sequence[int], shares: Tensor | None, strategy: str
     ) -> tuple[list[int], list[str]]:
         """What to label next: numbers of items and why each, the first one first; fewer where fewer are left.
 
@@ -189,6 +199,7 @@ class Adviser:
 
         Args:
             passed: items that were skipped.
+            shares: the probability of each class for all items [n, k]; None where there is no classifier.
             strategy: of `withhold.labelling`; "" for what suits.
         """
         known = torch.from_numpy(labels.astype(np.int64))
@@ -202,7 +213,7 @@ class Adviser:
         rows = torch.cat([free, (told | (known >= 0)).nonzero()[:, 0]]).sort().values
         ranking = labelling.rank(
             self.features[rows], min(count, len(free)), known[rows], told=told[rows],
-            probabilities=None if answers is None else answers.shares[rows], strategy=strategy or None, seed=seed,
+            probabilities=None if shares is None else shares[rows], strategy=strategy or None, seed=seed,
         )  # fmt: skip
         return rows[ranking.items].tolist(), ranking.why
 

@@ -23,11 +23,12 @@ def state(session: Session) -> dict[str, Any]:
     with session.lock:
         own = session.samples.labels
         return {
-            "source": session.source, "run": str(session.run.name), "kind": session.kind,
+            "source": session.source, "run": str(session.run.name), "runs": session.kept.runs(), "kind": session.kind,
             "count": len(session.samples), "classes": session.journal.classes, "counts": session.journal.counts,
             "labels": str(session.journal.path), "words": session.items.kind.typed,
             "strategies": list(labelling.STRATEGIES), "methods": session.methods(),
-            "origin": [] if own is None else list(session.samples.classes), "versions": session.versions,
+            "origin": [] if own is None or (own < 0).all() else list(session.samples.classes),
+            "versions": session.versions,
             "curve": session.kept.curve, "route": session.route,
             "training": session.training and session.training.state(),
         }  # fmt: skip
@@ -106,9 +107,11 @@ def queue(session: Session, strategy: str) -> list[dict[str, Any]]:
     """Which items to label next, the first one first, and why; `strategy` "" is what suits."""
     with session.lock:
         labels, passed, answers = session.journal.labels.copy(), list(session.passed), session.answers
-        if answers is not None and answers.shares.shape[1] < len(session.journal.classes):
+        used = [number for number, count in enumerate(session.journal.counts) if count]
+        if answers is not None and answers.shares.shape[1] <= max(used, default=0):
             answers = None  # a class is newer than they are
-    return listed(session, *session.adviser.queue(BATCH, labels, passed, answers, strategy))
+    shares = None if answers is None else answers.shares[:, used]
+    return listed(session, *session.adviser.queue(BATCH, labels, passed, shares, strategy))
 
 
 def errors(session: Session) -> dict[str, Any]:

@@ -81,10 +81,17 @@ def _studio(text: str) -> list[tuple[str, str]]:
                 "That is not what Label Studio exports as JSON: tasks with data and annotations."
             ) from error
         if chosen:
-            split = urllib.parse.urlsplit(name)  # such as /data/local-files/?d=photos/1.jpg
-            local = urllib.parse.parse_qs(split.query).get("d")
-            rows.append((local[0] if local else urllib.parse.unquote(split.path), chosen[-1]))
+            rows.append((name if "path" in task["data"] else _plain(name), chosen[-1]))
     return rows
+
+
+def _plain(address: str) -> str:
+    """The path in an address of Label Studio's, such as /data/local-files/?d=photos/1.jpg; else the text as it is."""
+    if not address.startswith("/data/") and "://" not in address:
+        return address
+    split = urllib.parse.urlsplit(address)
+    local = urllib.parse.parse_qs(split.query).get("d")
+    return local[0] if local else urllib.parse.unquote(split.path)
 
 
 def to_studio(known: Sequence[tuple[str, str]], kind: str) -> str:

@@ -86,7 +86,8 @@ class Guard:
                 typed = form.get("password", [""])[0]
                 allowed = hmac.compare_digest(typed.encode(), self.password.encode())
             if not allowed:
-                return await _say(send, 401, FORM, "text/html; charset=utf-8")
+                wrong = "<p>That is not the password.</p>" if scope["method"] == "POST" else ""
+                return await _say(send, 401, FORM + wrong, "text/html; charset=utf-8")
         if not allowed:
             return await _say(send, 403, "Open the address that `withhold explore` printed, with its token.")
         cookie = f"{self._cookie(scope)}={self._admitted()}; HttpOnly; SameSite=Strict; Path=/; Max-Age={YEAR}"

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from withhold import data, nets
+from withhold.console import counted
 from withhold.data import Samples
 from withhold.exploring import atlas
 from withhold.files import write_json, writing
@@ -39,6 +40,11 @@ class Kept:
         last = self.about.get("shown")
         return last if self.about.get("asked") == asked and last and Path(last).exists() else asked
 
+    def runs(self) -> list[str]:
+        """The runs that were trained here and came to their end, and the encoder that a person had named."""
+        found = [path.parent for path in (self.folder / "runs").glob("*/encoder.safetensors")]
+        return [self.about["asked"], *sorted(map(str, found))]
+
     def begin(self, asked: str, source: str) -> None:
         """Write down what a person named."""
         self._note(asked=asked, data=data.address(source))
@@ -47,8 +53,9 @@ class Kept:
         """The features of all items by the encoder of a run, float32 [n, d], computed where they are not kept."""
         path, of = self.folder / "features.npy", [run.digest, samples.fingerprint]
         if path.is_file() and self.about.get("features") == of:
+            self._note(shown=str(run.name))
             return torch.from_numpy(np.load(path))
-        log.info("embedding %s items by %s", f"{len(samples):,}", run.name)
+        log.info("embedding %s by %s", counted(len(samples), "item"), run.name)
         found = nets.features(run.encoder, samples, device=defaults.device())
         with writing(path) as partial, open(partial, "wb") as file:
             np.save(file, found.numpy())
@@ -70,9 +77,9 @@ class Kept:
         return self.about.get("drawn") == self.about["features"]
 
     def add(self, point: dict[str, Any]) -> None:
-        """Add an accuracy after so many labels, in place of that of as many labels and the same run."""
-        same = {"labels", "run"}
-        self.curve = [old for old in self.curve if any(old[name] != point[name] for name in same)] + [point]
+        """Add an accuracy after so many labels, in place of those of the same run after as many or more."""
+        older = [old for old in self.curve if old["run"] != point["run"] or old["labels"] < point["labels"]]
+        self.curve = [*older, point]
         write_json(self.folder / "curve.json", self.curve)
 
     def _note(self, **about: Any) -> None:

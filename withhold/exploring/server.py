@@ -100,6 +100,12 @@ def application(session: Session) -> Starlette:
         session.stop()
         return {}
 
+    def show(request: Request, body: dict[str, Any]) -> Any:
+        if not isinstance(name := body.get("run"), str):
+            raise _Refused("run is the name of a run.")
+        session.show(name)
+        return {}
+
     def take(request: Request, body: dict[str, Any]) -> Any:
         if not isinstance(text := body.get("text"), str):
             raise _Refused("text is a table of labels, or Label Studio's JSON.")
@@ -147,7 +153,7 @@ def application(session: Session) -> Starlette:
         "/errors": lambda request: JSONResponse(asked.errors(session)),
     }  # fmt: skip
     posts = {
-        "/list": listed, "/label": label, "/skip": skip, "/train": train, "/stop": stop, "/take": take,
+        "/list": listed, "/label": label, "/skip": skip, "/train": train, "/stop": stop, "/show": show, "/take": take,
         "/folders": folders,
     }  # fmt: skip
     routes = [Route(path, _refusing(get), methods=["GET"]) for path, get in gets.items()]

@@ -47,10 +47,11 @@ class Session:
     def __init__(
         self, folder: Path, name: str, source: str, decoding: dict[str, Any], labels: str | None = None, seed: int = 0
     ):
-        self.folder, self.source, self.seed, self.kept = folder, source, seed, Kept(folder)
+        self.folder, self.source, self.seed, self.decoding = folder, source, seed, decoding
+        self.kept = Kept(folder)
         shown = self.kept.shown(name)
         self.run = load(shown, **(decoding if shown == name else {}))
-        samples = self.run.load_data(source, labels=labels)
+        samples = self.run.load_data(source)
         self.samples = samples.select(samples.readable())
         self.items = Shown(source, self.samples)
         self.journal = Journal(folder / LABELS, self.samples.names)
@@ -68,7 +69,7 @@ class Session:
         self.closing = False
         self._listeners: list[deque[dict[str, Any]]] = []
         self._work = threading.Event()
-        self._take_over(said=labels is not None)
+        self._take_over(labels)
 
     @property
     def kind(self) -> str:
@@ -167,6 +168,19 @@ class Session:
         if self.training is not None:
             self.training.stop()
 
+    def show(self, name: str) -> None:
+        """Show what another encoder sees: one that was trained here, or that a person had named.
+
+        Raises:
+            UsageError: there is no such, or a training runs, which would show its own.
+        """
+        if name not in self.kept.runs():
+            raise UsageError(f"There is no run {name!r} of this page: choose one of {', '.join(self.kept.runs())}.")
+        if self.training is not None and self.training.running:
+            raise UsageError("A training is running, whose run is shown when it ends: wait, or stop it.")
+        self._adopt(name)
+        self.tell(run=str(self.run.name))
+
     def _follow(self) -> None:
         """After every label: answer, and now and then measure."""
         last: tuple[bytes, Adviser] | None = None
@@ -240,14 +254,14 @@ class Session:
         if one.succeeded:
             self.tell(training=state | {"adopting": True})
             try:
-                self._adopt(one.out)
+                self._adopt(str(one.out))
             except WithholdError as error:
                 state["said"] = str(error)
-        self.tell(training=state, run=str(self.run.name))
+        self.tell(training=state, run=str(self.run.name), runs=self.kept.runs())
 
-    def _adopt(self, folder: Path) -> None:
-        """Show what a run sees from now on, with the same items."""
-        run = load(folder)
+    def _adopt(self, name: str) -> None:
+        """Show what an encoder sees from now on, with the same items."""
+        run = load(name, **(self.decoding if name == self.kept.about["asked"] else {}))
         samples = run.load_data(self.source)
         rows = {name: row for row, name in enumerate(samples.names)}
         samples = samples.select([rows[name] for name in self.samples.names])
@@ -261,20 +275,29 @@ class Session:
         """The classifier of features by a run's encoder."""
         same = isinstance(run, Run) and run.frozen  # labels have moved nothing but a head
         told = np.zeros(len(samples), dtype=bool) if same else run.was_told(samples)
-        return Adviser(self.kept.features(run, samples), told, self.seed)
+        return Adviser(self.kept.features(run, samples), told, self.seed, lambda rows: samples.select(rows).digests())
 
     def _changed(self, what: str, **more: Any) -> None:
         self.versions[what] += 1
         self.tell(versions=self.versions, **more)
 
-    def _take_over(self, said: bool) -> None:
+    def _take_over(self, labels: str | None) -> None:
         """Labels of a file, or those that the source says of some of its items, where none was given here."""
-        own = self.samples.labels
-        if own is None or not (said or (own < 0).any()):
+        given = self.samples
+        if labels is not None:
+            rows = {name: row for row, name in enumerate(self.samples.names)}
+            named = self.run.load_data(self.source, labels=labels)
+            given = named.select([row for row, name in enumerate(named.names) if name in rows])
+        own = given.labels
+        if own is None or (labels is None and (own >= 0).all()):
             return
-        new = np.flatnonzero((own >= 0) & (self.journal.labels < 0))
-        if len(new):
-            self.journal.write(new.tolist(), [self.samples.classes[own[i]] for i in new])
+        known = {name: given.classes[i] for name, i in zip(given.names, own, strict=True) if i >= 0}
+        here = dict(self.journal.known())
+        new = [(row, known[name]) for row, name in enumerate(self.samples.names) if name in known and name not in here]
+        if new:
+            self.journal.write(*zip(*new, strict=True))
+        if other := sum(here.get(name, label) != label for name, label in known.items()):
+            log.warning("of the labels of %s, %s other ones were given here, which stay", labels or self.source, other)
 
 
 def _free(path: Path) -> Path:
