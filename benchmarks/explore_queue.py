@@ -34,7 +34,7 @@ def curve(known: Features, strategy: str, seed: int) -> list[float]:
     answers, found = None, []
     while (labels >= 0).sum() < LABELS:
         said = answers and dataclasses.replace(answers, shares=answers.shares[:POOL])
-        items, _ = pool.queue(BATCH, labels[:POOL], [], said, strategy)
+        items, _ = pool.queue(BATCH, labels[:POOL], [], said and said.shares, strategy)
         labels[items] = truth[items]
         answers = every.answer(labels, classes, ROUTES[0])
         found.append(float((answers.classes == truth)[POOL:].mean()) if answers else 0.0)

@@ -13,8 +13,8 @@ from withhold.nets.logistic import fit, moments
 
 def test_names_are_the_files():
     assert protocols.names() == [
-        "anomaly", "classifier", "clustering", "columns", "crossmodal", "episodes", "finetune", "information",
-        "keypoints", "knn", "linear", "lowshot", "retrieval", "segmentation", "tracking",
+        "anomaly", "classifier", "clustering", "columns", "crossmodal", "detection", "episodes", "finetune",
+        "information", "keypoints", "knn", "linear", "lowshot", "retrieval", "segmentation", "tracking",
     ]  # fmt: skip
     assert protocols.find("knn").measure is knn.measure
 

@@ -125,9 +125,15 @@ def name_it(page):
     if name in classes:
         after(page, page.keyboard.press, str(classes.index(name) + 1))
     else:
+        new_class(page, name)
+
+
+def new_class(page, name):
+    """Type the name of a class, which for the first one needs no key before it."""
+    if page.evaluate("document.activeElement.id") != "class-name":
         page.keyboard.press("n")
-        page.keyboard.type(name)
-        after(page, page.keyboard.press, "Enter")
+    page.keyboard.type(name)
+    after(page, page.keyboard.press, "Enter")
 
 
 def tell(session, count):

@@ -23,11 +23,11 @@ def test_the_last_row_of_an_item_counts_and_an_empty_label_is_none():
 
 
 def test_label_studio_takes_back_what_it_was_given():
-    known = [("photos/a/1.jpg", "cat"), ("photos/b/2 ü&.jpg", "dog")]
+    known = [("photos/a/1.jpg", "cat"), ("photos/b/2 ü&.jpg", "dog"), ("5%20(copy).JPG", "cat"), ("#4?d=1.jpg", "dog")]
     text = exchange.to_studio(known, "image")
     assert json.loads(text)[1]["data"]["image"] == "/data/local-files/?d=photos/b/2%20%C3%BC%26.jpg"
     items, labels, lost = exchange.from_text(text, "image", [name for name, _ in known])
-    assert (items, labels, lost) == ([0, 1], ["cat", "dog"], 0)
+    assert (items, labels, lost) == ([0, 1, 2, 3], ["cat", "dog", "cat", "dog"], 0)
 
 
 def test_label_studios_own_export_is_read():

@@ -23,6 +23,7 @@ from tests.exploring.pages import (
     explored,
     guarded,
     name_it,
+    new_class,
     over,
     serving,
     tell,
@@ -119,9 +120,7 @@ def test_two_tabs_see_each_other_and_the_last_label_wins(session, visit):
     assert asked(one) == asked(other)
     name = asked(one)
     for page, label in ((one, "mine"), (other, "yours")):
-        page.keyboard.press("n")
-        page.keyboard.type(label)
-        after(page, page.keyboard.press, "Enter")
+        new_class(page, label)
     assert written(session)[name] == "yours"
     for page in (one, other):
         page.wait_for_selector("#saved:has-text('1 label,')")
@@ -142,6 +141,7 @@ def test_errors(session, visit):
     count = int(cell.inner_text())
     cell.click()
     page.wait_for_selector("#items-title:has-text('answered')")
+    page.wait_for_selector("#items button")
     assert page.locator("#items button").count() == count
 
 
@@ -265,9 +265,7 @@ def test_other_kinds(kind, tmp_path, visit):
     with explored(source, tmp_path / "out", run) as (address, session):
         page = visit(address)
         for label in ("this", "that"):
-            page.keyboard.press("n")
-            page.keyboard.type(label)
-            after(page, page.keyboard.press, "Enter")
+            new_class(page, label)
         after(page, page.keyboard.press, "1")
         assert sorted(Counter(written(session).values()).values()) == [1, 2]
         if kind == "text":

@@ -40,11 +40,21 @@ def test_the_state_and_the_arrays_are_of_all_readable_items(session):
 def test_a_label_is_written_answered_and_told_to_every_page(session):
     browser, heard = client(session), session.listen()
     answer = browser.post("/label", json={"items": [3, 4], "labels": ["cat", "dog"]}, headers=WRITE)
-    assert answer.json() == {"labelled": 2}
+    assert answer.json() == {"labelled": 2, "alike": None}
     assert heard.popleft() == {"labels": [[3, 0], [4, 1]], "classes": ["cat", "dog"], "counts": [1, 1]}
     with open(session.journal.path, newline="") as file:
         assert [row["label"] for row in csv.DictReader(file)] == ["cat", "dog"]
     assert browser.get("/export/labels.csv").text.splitlines() == ["path,label", "03.png,cat", "04.png,dog"]
+
+
+def test_a_class_that_may_be_mistyped_is_named(session):
+    browser = client(session)
+    browser.post("/label", json={"items": [5, 6], "labels": ["dog", "elephant"]}, headers=WRITE)
+    answer = browser.post("/label", json={"items": [9], "labels": ["elefant"]}, headers=WRITE)
+    assert answer.json()["alike"] == ["elephant", "elefant"]
+    browser.post("/label", json={"items": [7], "labels": ["elephant"]}, headers=WRITE)
+    answer = browser.post("/label", json={"items": [8], "labels": ["Dog"]}, headers=WRITE)
+    assert answer.json()["alike"] == ["dog", "Dog"]
 
 
 @pytest.mark.parametrize(

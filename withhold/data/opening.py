@@ -84,11 +84,11 @@ def holds(source: Any, kinds: Sequence[str]) -> str:
     """
     if isinstance(source, Samples):
         return source.kind
-    found: dict[str, Table] = {}
+    found: dict[str, int] = {}
     for kind in kinds:
-        with contextlib.suppress(WithholdError):
-            found[kind] = part_of(source, kind_named(kind)).table
-    for kind in sorted(found, key=lambda kind: -_held(found[kind])):
+        with contextlib.suppress(WithholdError):  # of all parts, since videos may not be split as images are
+            found[kind] = sum(map(_held, part_of(source, kind_named(kind)).tables.values()))
+    for kind in sorted(found, key=lambda kind: -found[kind]):
         with contextlib.suppress(WithholdError):
             measure(source, kind)
             return kind

@@ -81,8 +81,7 @@ def application(session: Session) -> Starlette:
         items, labels = _numbers(body, "items", count), body.get("labels")
         if not isinstance(labels, list) or not all(isinstance(one, str) for one in labels):
             raise _Refused("labels is a list of texts, one for each item.")
-        session.label(items, labels)
-        return {"labelled": len(items)}
+        return {"labelled": len(items), "alike": session.label(items, labels)}
 
     def skip(request: Request, body: dict[str, Any]) -> Any:
         for item in _numbers(body, "items", count):

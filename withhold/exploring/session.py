@@ -20,6 +20,7 @@ from withhold.exploring.shown import Shown
 from withhold.exploring.training import Training
 from withhold.files import writing
 from withhold.runs import Embedder, Run, load
+from withhold.runs.saying import written_alike
 
 log = logging.getLogger("withhold")
 
@@ -103,13 +104,21 @@ class Session:
         for heard in self._listeners:
             heard.append(event)
 
-    def label(self, items: Sequence[int], labels: Sequence[str]) -> None:
-        """Write labels down, and tell all pages. Raises: UsageError, as `Journal.write`."""
+    def label(self, items: Sequence[int], labels: Sequence[str]) -> list[str] | None:
+        """Write labels down, and tell all pages; gives a new class and the one that it may be a mistyped form of.
+
+        Raises:
+            UsageError: as `Journal.write`.
+        """
         with self.lock:
+            before = set(self.journal.classes)
             self.journal.write(items, labels)
+            new = set(self.journal.classes) - before
+            there = [name for name, count in zip(self.journal.classes, self.journal.counts, strict=True) if count]
             changed = [[int(item), int(self.journal.labels[item])] for item in items]
             self.tell(labels=changed, classes=self.journal.classes, counts=self.journal.counts)
         self._work.set()
+        return next((alike for alike in written_alike(there if new else []) if new & set(alike)), None)
 
     def skip(self, number: int) -> None:
         """Leave an item out of what is asked for, until the page is opened anew."""

@@ -36,7 +36,7 @@ def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> Non
         log.info("%s: %s items%s from %s%s%s", stream, f"{len(samples):,}", cut, samples.source, skipped, labels)
         if samples.labels is not None and known:
             log.info("%s", _classes(samples.labels, samples.classes))
-            for alike in _written_alike(samples.classes):
+            for alike in written_alike(samples.classes):
                 log.warning(
                     "%s are %s classes: where they are one, write it in one way", " and ".join(alike), len(alike)
                 )
@@ -65,7 +65,7 @@ def _classes(labels: np.ndarray, classes: Sequence[str]) -> str:
     return f"{len(rare)} classes, the rarest first: {', '.join(rare[:CLASSES])}{more}"
 
 
-def _written_alike(classes: Sequence[str]) -> list[list[str]]:
+def written_alike(classes: Sequence[str]) -> list[list[str]]:
     """The classes that differ only in capital letters, and in the blanks or marks between words; and pairs of words in
     which so few letters differ that one may be mistyped: of longer ones `LETTERS[1]`, a changed one counting twice.
     """

@@ -133,7 +133,9 @@ def _train(
         known = [options.precision] if options.precision else defaults.precisions(defaults.device(), learner.encoder)
         options, rate = timed(cls, streams, chosen, parameters, options, known, left(options, began))
     fabric = _fabric(learner, options)
-    addresses: dict[str, Any] = {"encoder": os.path.abspath(options.encoder or "")} if start.lineage else {}
+    addresses: dict[str, Any] = {}
+    if start.lineage:
+        addresses["encoder"] = options.encoder and os.path.abspath(options.encoder)
     addresses |= {"labels": [os.path.abspath(path) for path in data.label_files(options.labels)] or None}
 
     longest = max(served(cls, streams).values(), key=lambda samples: len(samples.windows()))

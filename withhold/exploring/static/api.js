@@ -4,7 +4,10 @@ const KINDS = { places: Float32Array, labels: Int16Array, answers: Int16Array, c
 
 export class Refused extends Error {}
 
-async function answered(response) {
+const GONE = "The server does not answer: start `withhold explore` again, and open the address that it prints.";
+
+async function answered(asked) {
+  const response = await asked.catch(() => { throw new Refused(GONE); });
   if (response.ok) return response;
   let reason = `The server answered ${response.status}.`;
   try { reason = (await response.json()).error ?? reason; } catch { /* no sentence came with it */ }
@@ -13,17 +16,17 @@ async function answered(response) {
 
 export async function get(path, values = {}) {
   const query = new URLSearchParams(values).toString();
-  return (await answered(await fetch(query ? `${path}?${query}` : path))).json();
+  return (await answered(fetch(query ? `${path}?${query}` : path))).json();
 }
 
 export async function post(path, body = {}) {
   const headers = { "content-type": "application/json", "x-withhold": "1" };
-  return (await answered(await fetch(path, { method: "POST", headers, body: JSON.stringify(body) }))).json();
+  return (await answered(fetch(path, { method: "POST", headers, body: JSON.stringify(body) }))).json();
 }
 
 // A number of every item, as the server has it: little endian, as are all machines that browsers run on.
 export async function array(name) {
-  return new KINDS[name](await (await answered(await fetch(`/array/${name}`))).arrayBuffer());
+  return new KINDS[name](await (await answered(fetch(`/array/${name}`))).arrayBuffer());
 }
 
 // Calls `heard` with every event, and `connected` with whether there is a connection, and whether there will be none.

@@ -37,5 +37,6 @@ export function line(canvas, points, format, xTitle) {
   context.strokeStyle = context.fillStyle = colour("--accent"); context.lineWidth = 2; context.beginPath();
   for (const p of points) context.lineTo(x(p.x), y(p.y));
   context.stroke();
+  if (points.length < 40) for (const p of points.filter((each) => each.low !== undefined)) { context.beginPath(); context.moveTo(x(p.x), y(p.low)); context.lineTo(x(p.x), y(p.high)); context.stroke(); }
   if (points.length < 40) for (const p of points) { context.beginPath(); context.arc(x(p.x), y(p.y), 3, 0, 7); context.fill(); }
 }

@@ -1,6 +1,7 @@
 // Colours of classes, and of numbers.
 
 const SERIES = 10;
+const SHARES = [[180, 50, 31], [224, 161, 0], [63, 179, 161], [59, 91, 219]];
 
 function parsed(text) {
   const hex = text.trim().replace("#", "");
@@ -34,13 +35,17 @@ export class Palette {
     return Uint32Array.from(numbers, (number) => table[number + 1]);
   }
 
-  // Colours uint32 of values [n] from 0 to 255: from warm, which is unsure, to cool.
+  // [r, g, b] of a share from 0, which is warm, to 1.
+  share(value) {
+    const at = value * (SHARES.length - 1), low = Math.min(Math.floor(at), SHARES.length - 2), part = at - low;
+    return SHARES[low].map((c, i) => Math.round(c + (SHARES[low + 1][i] - c) * part));
+  }
+
+  value(share) { return `rgb(${this.share(share).join(" ")})`; }
+
+  // Colours uint32 of values [n] from 0 to 255.
   values(numbers) {
-    const ends = [[180, 50, 31], [224, 161, 0], [63, 179, 161], [59, 91, 219]];
-    const table = Array.from({ length: 256 }, (_, v) => {
-      const at = v / 255 * (ends.length - 1), low = Math.min(Math.floor(at), ends.length - 2), part = at - low;
-      return packed(ends[low].map((c, i) => Math.round(c + (ends[low + 1][i] - c) * part)));
-    });
+    const table = Array.from({ length: 256 }, (_, v) => packed(this.share(v / 255)));
     return Uint32Array.from(numbers, (value) => table[value]);
   }
 }

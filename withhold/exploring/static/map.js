@@ -13,9 +13,9 @@ function disc(size, width) {
 }
 
 export class AtlasMap {
-  // `colours` gives [r, g, b] of the number of an item; `on` has hover(item, x, y), pick(item) and lasso(items).
-  constructor(points, marks, on) {
-    Object.assign(this, { points, marks, on, places: new Float32Array(0), colours: new Uint32Array(0), order: [] });
+  // `on`, which the page sets, has hover(item, x, y), pick(item) and lasso(items).
+  constructor(points, marks) {
+    Object.assign(this, { points, marks, places: new Float32Array(0), colours: new Uint32Array(0), order: [] });
     this.view = { x: 0, y: 0, scale: 1 };
     this.chosen = new Set();
     this.focus = null;
@@ -97,7 +97,7 @@ export class AtlasMap {
   render() {
     const { pixels, places, colours, labels } = this, { width, height } = this.points;
     const unit = this.unit, left = width / 2 - this.view.x * unit, top = height / 2 + this.view.y * unit;
-    const size = Math.max(1.2, Math.min(7, 60 / Math.sqrt(this.count) * Math.sqrt(this.view.scale))) * this.ratio;
+    const size = Math.max(1.2, Math.min(5, 60 / Math.sqrt(this.count) * Math.sqrt(this.view.scale))) * this.ratio;
     const reach = Math.ceil(LARGER * size), small = disc(size, width), large = disc(LARGER * size, width);
     pixels.fill(0);
     for (let k = 0; k < this.order.length; k++) {

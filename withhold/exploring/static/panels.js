@@ -23,7 +23,20 @@ export class Learn {
       await attempt(() => post("/train", { what: $("what").value, minutes: Number($("minutes").value) }));
     };
     $("stop").onclick = () => attempt(() => post("/stop"));
+    $("shown").onchange = async () => {
+      $("shown").disabled = true;
+      await attempt(() => post("/show", { run: $("shown").value }));
+      $("shown").disabled = false;
+      this.runs();
+    };
     this.note();
+    this.runs();
+  }
+
+  runs() {
+    const { runs, run } = this.state;
+    $("shown").replaceChildren(...runs.map((name) => make("option", { value: name, textContent: name, selected: name === run })));
+    $("seen-by").hidden = runs.length < 2;
   }
 
   note() {
@@ -38,8 +51,16 @@ export class Learn {
     line($("curve"), points, (v) => percent(v, 0), "labels");
     const last = curve.at(-1);
     $("accuracy").textContent = last
-      ? `${percent(last.accuracy)} (${percent(last.low, 0)} to ${percent(last.high, 0)}) with ${last.labels} labels, by cross-validation of ${last.route} on features of ${last.run}.`
+      ? `${percent(last.accuracy)} (${percent(last.low, 0)} to ${percent(last.high, 0)}) with ${last.labels} labels, by cross-validation of ${last.route} on features of ${last.run}.${this.uneven()}`
       : "It is measured after every twenty labels, by cross-validation. Two classes need three labels each.";
+  }
+
+  // Where most labels are of one class, as after a lasso, the rest is measured by few.
+  uneven() {
+    const { classes, counts } = this.state, all = counts.reduce((a, b) => a + b, 0), most = Math.max(...counts);
+    const of = counts.filter((count) => count > 0).length;
+    if (most < 0.4 * all || most < 2 * all / of) return "";
+    return ` ${percent(most / all, 0)} of the labels are ${classes[counts.indexOf(most)]}: items that were labelled together are easier than the rest, which this accuracy does not show.`;
   }
 
   show(training) {
@@ -47,14 +68,15 @@ export class Learn {
     $("start").disabled = training.running || Boolean(training.adopting);
     $("stop").hidden = !training.running;
     $("stop").disabled = training.stopped;
-    $("progress").value = training.running ? training.share : 1;
+    $("progress").hidden = !training.running;
+    $("progress").value = training.share;
     $("training-note").textContent = training.adopting ? "Done. Its features of all items are being computed."
       : training.running && training.stopped ? "Stopping."
-        : training.running ? `${training.name}: ${time(training.seconds)}, about ${time(training.left)} left`
+        : training.running ? `${training.name}: ${time(training.seconds)}, ${training.left ? `about ${time(training.left)} left` : "finishing"}`
           : `${training.name} ${training.stopped ? "was stopped" : "ended"} after ${time(training.seconds)}.`;
     $("said").textContent = training.said;
-    $("loss").hidden = !training.curve.length;
-    if (training.curve.length) line($("loss"), training.curve.map(([x, y]) => ({ x, y })), (v) => v.toPrecision(3), "steps");
+    $("loss").hidden = training.curve.length < 2;
+    if (training.curve.length > 1) line($("loss"), training.curve.map(([x, y]) => ({ x, y })), (v) => v.toPrecision(3), "steps");
     const head = make("tr", {}, ...["route", "accuracy", "95 % interval"].map((text) => make("th", { textContent: text })));
     const rows = training.routes.map((row) => make("tr", {}, ...[
       row.route, "needs" in row ? "skipped" : percent(row.accuracy), "needs" in row ? `needs ${time(60 * row.needs)}` : `${percent(row.low)} to ${percent(row.high)}`,
@@ -73,6 +95,7 @@ export class Errors {
     $("errors-note").textContent = "Looking ...";
     const found = await attempt(() => get("/errors"));
     if (!found) { $("errors-note").textContent = ""; return; }
+    $("panel-errors").dataset.known = "yes";
     $("errors-note").textContent = found.accuracy
       ? `${percent(found.accuracy[0])} of ${found.accuracy[3]} labels are answered correctly (${percent(found.accuracy[1], 0)} to ${percent(found.accuracy[2], 0)}).`
       : "Two classes need three labels each before errors can be found.";
@@ -93,8 +116,8 @@ export class Errors {
   }
 }
 
-// Labels go out and come in; `noun` is what an item is called.
-export function keep(state, noun) {
+// Labels go out and come in; `noun` is what an item is called, and `ask` asks for the next one to label.
+export function keep(state, noun, ask) {
   $("file").textContent = state.labels;
   $("folders").onclick = async () => {
     const done = await attempt(() => post("/folders"));
@@ -105,5 +128,6 @@ export function keep(state, noun) {
     const done = file && await attempt(async () => post("/take", { text: await file.text() }));
     if (done) $("keep-note").textContent = `${counted(done.labelled, noun)} labelled${done.lost ? `; ${counted(done.lost, "row")} match nothing here` : ""}.`;
     $("import").value = "";
+    if (done) await ask();
   };
 }
