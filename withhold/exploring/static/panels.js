@@ -46,7 +46,8 @@ export class Learn {
   }
 
   draw() {
-    const { curve } = this.state, points = curve.map((p) => ({ x: p.labels, y: p.accuracy, low: p.low, high: p.high }));
+    const { curve: every, run } = this.state, own = every.filter((p) => p.run === run), curve = own.length ? own : every;
+    const points = curve.map((p) => ({ x: p.labels, y: p.accuracy, low: p.low, high: p.high }));
     points.sort((a, b) => a.x - b.x);
     line($("curve"), points, (v) => percent(v, 0), "labels");
     const last = curve.at(-1);
