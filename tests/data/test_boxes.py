@@ -1,6 +1,7 @@
 """Boxes as people have them: a VOC folder, a COCO file, YOLO's text files, a table's column."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_an_image_without_annotation_is_left_out_and_an_annotation_without_image
     assert ("b.jpg", "it has no annotation") in samples.skipped
     assert "1 left out, such as b.jpg (it has no annotation)" in caplog.text
     assert "boxes of no image, such as Annotations/z.xml" in caplog.text
-    with pytest.raises(WithholdError, match=r"b\.jpg in .* has no annotation: give it one, or leave it out"):
+    with pytest.raises(WithholdError, match=r"b\.jpg in .* cannot be learned from: it has no annotation"):
         load(tmp_path, strict=True)
     table = write(tmp_path / "t.csv", 'path,boxes\nJPEGImages/a.jpg,"[[0, 0, 9, 9]]"\nJPEGImages/c.jpg,\n')
     samples = load(table)
@@ -155,7 +156,7 @@ def test_an_image_without_annotation_is_left_out_and_an_annotation_without_image
 def test_a_class_of_no_box_is_said(tmp_path, caplog):
     path = coco(tmp_path, categories=[{"id": k, "name": n} for k, n in ((17, "cat"), (18, "dog"), (19, "cow"))])
     assert load(path).parts["boxes"].classes == ("cat", "dog", "cow")
-    assert "no image has a box of cow" in caplog.text
+    assert "no image has a box of 'cow'" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -179,18 +180,38 @@ def test_malformed_annotations_are_named(tmp_path):
     write(path, path.read_text().replace('"file_name": "b', '"file_name" "b'))
     with pytest.raises(WithholdError, match=r"cannot be read as json: Expecting ':' delimiter: line 9"):
         load(path)
-    write(voc(tmp_path / "voc") / "Annotations" / "b.xml", "<annotation>\n<object>")
-    with pytest.raises(WithholdError, match=r"b\.xml cannot be read as boxes: no element found: line 2"):
-        load(tmp_path / "voc")
-    write(tmp_path / "voc" / "Annotations" / "b.xml", "<annotation><object/></annotation>")
-    with pytest.raises(WithholdError, match="object 1 has no xmin, ymin, xmax, ymax in a bndbox"):
-        load(tmp_path / "voc")
-    write(yolo(tmp_path / "yolo") / "labels" / "b.txt", "0 0.5 0.5 0.1 0.1\n1 0.5\n")
-    with pytest.raises(WithholdError, match=r"b\.txt cannot be read as boxes: line 2 is no class with x, y, width"):
-        load(tmp_path / "yolo")
-    write(tmp_path / "yolo" / "labels" / "b.txt", "2 0.5 0.5 0.1 0.1\n")
-    with pytest.raises(WithholdError, match=r"line 1 has the class 2, and classes\.txt names 2, from 0"):
-        load(tmp_path / "yolo")
+
+
+@pytest.mark.parametrize(
+    ("make", "file", "text", "said"),
+    [
+        (voc, "Annotations/b.xml", "", "Annotations/b.xml cannot be read as boxes: no element found: line 1"),
+        (voc, "Annotations/b.xml", "<annotation>\n<object>", "b.xml cannot be read as boxes: no element found: line 2"),
+        (voc, "Annotations/b.xml", "<a><object/></a>", "object 1 has no xmin, ymin, xmax, ymax in a bndbox"),
+        (yolo, "labels/b.txt", "0 0.5 0.5 0.1 0.1\n1 0.5\n", "line 2 is no class with x, y, width and height"),
+        (yolo, "labels/b.txt", "7 0.5 0.5 0.1 0.1\n", "line 1 has the class 7, and classes.txt names 2, from 0"),
+    ],
+)
+def test_an_image_whose_annotation_cannot_be_read_is_left_out(tmp_path, caplog, make, file, text, said):
+    write(make(tmp_path) / file, text)
+    samples = load(tmp_path)
+    assert samples.names == ["a.jpg", "c.jpg"]
+    ((name, reason),) = samples.skipped
+    assert name == "b.jpg" and said in reason and ".." not in reason
+    assert "1 left out, such as b.jpg (" in caplog.text and said in caplog.text
+    with pytest.raises(WithholdError, match=rf"b\.jpg in .* cannot be learned from: .*{re.escape(said)}"):
+        load(tmp_path, strict=True)
+
+
+def test_a_cell_that_holds_no_boxes_is_left_out_and_where_all_are_the_reason_is_said(tmp_path):
+    for name in "ab":
+        picture(tmp_path / f"{name}.jpg")
+    table = write(tmp_path / "t.csv", 'path,boxes\na.jpg,"[[0, 0, 9, 9]]"\nb.jpg,nine\n')
+    samples = load(table)
+    assert samples.names == ["a.jpg"]
+    assert samples.skipped[0][1].startswith("'nine' is no list of boxes; give each one as [left, top")
+    with pytest.raises(WithholdError, match=r"can be read as image and boxes: 'nine' is no list of boxes"):
+        load(write(table, "path,boxes\nb.jpg,nine\n"))
 
 
 def test_a_source_without_boxes_says_how_to_give_some(tmp_path):

@@ -1,6 +1,7 @@
 """Boxes as people have them: in VOC's XML, in YOLO's text, in COCO's JSON, or as a list in a table's cell."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from withhold.errors import WithholdError
 from withhold.needs import CROWD, DIFFICULT
 
 ENDINGS = (".xml", ".txt")
@@ -47,19 +47,19 @@ def read(value: Any, root: str, classes: Sequence[str]) -> Marked:
         classes: what YOLO's numbers are called; nothing where nobody says.
 
     Raises:
-        WithholdError: it holds something else; what and where is said.
+        ValueError: it holds something else; what and where is said, as a part of a sentence.
     """
     if isinstance(value, str) and value.lower().endswith(ENDINGS):
-        path = Path(root, value)
+        path = Path(os.path.normpath(os.path.join(root, value)))
         try:
             return _voc(path) if path.suffix.lower() == ".xml" else _yolo(path, classes)
         except (OSError, ValueError, ElementTree.ParseError) as error:
-            raise WithholdError(f"{path} cannot be read as boxes: {error}.") from error
+            raise ValueError(f"{path} cannot be read as boxes: {getattr(error, 'strerror', None) or error}") from error
     try:
         return _marked(json.loads(value) if isinstance(value, str) else value)
     except (ValueError, TypeError) as error:
-        raise WithholdError(
-            f"{value!r} is no list of boxes: give each one as [left, top, right, bottom], or with its class behind."
+        raise ValueError(
+            f"{value!r} is no list of boxes; give each one as [left, top, right, bottom], or with its class behind"
         ) from error
 
 

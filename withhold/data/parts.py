@@ -113,22 +113,34 @@ def _masks(table: Table) -> Table:
     return Files(root, [located(root, str(path or "")) for path in values])
 
 
-def give_masks(samples: Samples, masks: Samples, part: Part, kind: Masks) -> None:
-    """Let masks belong to the images of the same rows, with the names of their classes: numbers where none is known.
-
-    Classes that no mask has are said. Raises: WithholdError: a mask has other proportions than its image.
-    """
-    table = _masks(part.table)
-    for start in range(0, len(samples), 1024):
-        rows = samples.sources[start : start + 1024].tolist()
-        for row, *pair in zip(rows, part.table.items(rows), table.items(rows), strict=True):
+def misfits(part: Part, rows: np.ndarray) -> dict[int, str]:
+    """Of the items at `rows` whose masks have other proportions than their images, the reason to leave them out."""
+    table, found = _masks(part.table), {}
+    for some in np.array_split(rows, len(rows) // 1024 + 1):
+        for row, *pair in zip(some.tolist(), *(one.items(some.tolist()) for one in (part.table, table)), strict=True):
             with contextlib.suppress(Unreadable):  # of a stream: their neighbours stand for both
                 (w, h), (wide, high) = map(images.extent, pair)
                 if abs(w * high - h * wide) > max(w, h, wide, high):  # more than rounding
-                    raise WithholdError(
-                        f"{table.names()[row]} in {part.name} has {wide} x {high} pixels, and its image {w} x {h}: "
-                        "give the mask the size of the image, or its proportions."
-                    )
+                    found[row] = f"it has {w} x {h} pixels, and its mask {wide} x {high}; give it the same proportions"
+    return found
+
+
+def left_out(part: Part, reasons: dict[int, str], strict: bool) -> list[tuple[str, str]]:
+    """The names of the items at these rows, and the reasons. Raises: WithholdError, `strict` and there is one."""
+    names = part.table.names()
+    found = [(names[row], reason) for row, reason in reasons.items()]
+    for name, reason in found[:1]:
+        if strict:
+            raise WithholdError(f"{name} in {part.name} cannot be learned from: {reason}.")
+        log.warning("%s: %s left out, such as %s (%s)", part.name, len(found), name, reason)
+    return found
+
+
+def give_masks(samples: Samples, masks: Samples, part: Part, kind: Masks) -> None:
+    """Let masks belong to the images of the same rows, with the names of their classes: numbers where none is known.
+
+    Classes that no mask has are said.
+    """
     masks.classes = kind.known
     if isinstance(masks.values, np.ndarray):
         parts = np.array_split(np.arange(len(masks)), len(masks) // 1024 + 1)
@@ -136,7 +148,7 @@ def give_masks(samples: Samples, masks: Samples, part: Part, kind: Masks) -> Non
         there = np.flatnonzero(counts[:IGNORED])
         masks.classes = kind.known or tuple(map(str, range(there.max(initial=-1) + 1)))
         if missing := [name for number, name in enumerate(kind.known) if not counts[number]]:
-            log.warning("%s: no mask has a pixel of %s", part.name, ", ".join(missing))
+            log.warning("%s: no mask has a pixel of %s", part.name, ", ".join(map(repr, missing)))
     samples.give("mask", masks)
 
 
