@@ -1,6 +1,7 @@
 """Boxes as people have them: a VOC folder, a COCO file, YOLO's text files, a table's column."""
 
 import json
+import logging
 import re
 
 import numpy as np
@@ -120,11 +121,41 @@ def test_parts_of_voc_and_coco_share_their_classes(tmp_path):
     assert load(tmp_path / "coco").parts["boxes"].classes == CLASSES
 
 
-def test_yolo_without_names_has_its_numbers(tmp_path):
+def test_yolo_without_names_has_its_numbers(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     (yolo(tmp_path) / "classes.txt").unlink()
     assert load(tmp_path).parts["boxes"].classes == ("0", "1")
+    assert "no classes.txt or data.yaml names the classes: they are called by their numbers" in caplog.text
     write(tmp_path / "labels" / "classes.txt", "cat\ndog\nhorse\n")
     assert load(tmp_path).parts["boxes"].classes == ("cat", "dog", "horse")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "names: [cat, 'dog']  # two\nnc: 2\n",
+        "names: [\n  cat,\n  dog,\n]\n",
+        "names:\n- cat\n- dog\nnc: 2\n",
+        'names:\n  1: dog\n\n  # the first one\n  0: "cat"\ntrain: images\n',
+        "names: {0: cat, 1: dog}",
+    ],
+)
+def test_yolo_is_named_by_its_data_yaml(tmp_path, names):
+    (yolo(tmp_path) / "classes.txt").unlink()
+    write(tmp_path / "data.yaml", f"path: .\n{names}")
+    assert load(tmp_path).parts["boxes"].classes == CLASSES
+    write(tmp_path / "data.yaml", "names:\n  0: cat\n  2: dog\n")
+    with pytest.raises(WithholdError, match=r"data\.yaml cannot be read: the numbers of its names are not 0, 1, 2"):
+        load(tmp_path)
+
+
+def test_of_several_forms_the_one_that_is_used_is_said(tmp_path, caplog):
+    voc(tmp_path), yolo(tmp_path), coco(tmp_path)
+    samples = load(tmp_path)
+    reason = "boxes in another form; those of Annotations/*.xml are used"
+    assert samples.names == ["a.jpg", "b.jpg", "c.jpg"]
+    assert samples.skipped == [("instances_train2017.json", reason), ("labels", reason)]
+    assert f"files that are left out: 2 ({reason})" in caplog.text
 
 
 def test_boxes_that_cannot_be_are_left_out_and_named(tmp_path, caplog):
@@ -189,7 +220,7 @@ def test_malformed_annotations_are_named(tmp_path):
         (voc, "Annotations/b.xml", "<annotation>\n<object>", "b.xml cannot be read as boxes: no element found: line 2"),
         (voc, "Annotations/b.xml", "<a><object/></a>", "object 1 has no xmin, ymin, xmax, ymax in a bndbox"),
         (yolo, "labels/b.txt", "0 0.5 0.5 0.1 0.1\n1 0.5\n", "line 2 is no class with x, y, width and height"),
-        (yolo, "labels/b.txt", "7 0.5 0.5 0.1 0.1\n", "line 1 has the class 7, and classes.txt names 2, from 0"),
+        (yolo, "labels/b.txt", "7 0.5 0.5 0.1 0.1\n", "line 1 has the class 7, and 2 are named, from 0"),
     ],
 )
 def test_an_image_whose_annotation_cannot_be_read_is_left_out(tmp_path, caplog, make, file, text, said):

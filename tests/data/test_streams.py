@@ -165,7 +165,7 @@ def load_masked(folder, **options):
     return data.load(folder, size=32, channels=3, parts=("mask",), **options)
 
 
-def test_the_numbers_of_masks_are_named_and_what_nobody_knows_is_ignored(tmp_path):
+def test_the_numbers_of_masks_are_named_and_what_nobody_knows_is_ignored(tmp_path, caplog):
     mask = np.arange(32).repeat(32).reshape(32, 32) // 8
     mask[0, 0] = 255
     found = load_masked(masked(tmp_path, [mask], classes=["road", "void", "sky", "car"])).parts["mask"]
@@ -174,7 +174,9 @@ def test_the_numbers_of_masks_are_named_and_what_nobody_knows_is_ignored(tmp_pat
     expected[0, 0] = 255
     assert np.array_equal(found.array[0, ..., 0], expected)
     (tmp_path / "classes.txt").unlink()
+    caplog.set_level(logging.INFO)
     assert load_masked(tmp_path).parts["mask"].classes == ("0", "1", "2", "3")
+    assert "no classes.txt names the classes of the masks: they are called by their numbers" in caplog.text
 
 
 def test_masks_follow_their_images_into_the_parts_of_a_set(tmp_path):
@@ -195,7 +197,7 @@ def test_masks_that_do_not_go_with_their_images_are_named(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     assert load_masked(folder).names == ["0.png", "1.png"]
     assert "left out: 1 (masks of no image, such as masks/stray.png)" in caplog.text
-    assert "2 left out, such as ../masks/2.png (it has the number 8, and classes.txt names 3 classes" in caplog.text
+    assert "2 left out, such as ../masks/2.png (it has the number 8, and 3 classes are named" in caplog.text
     assert "no mask has a pixel of 'car'" in caplog.text
     Image.fromarray(np.zeros((32, 20), np.uint8)).save(folder / "masks" / "1.png")
     samples = load_masked(folder)

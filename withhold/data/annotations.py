@@ -116,6 +116,6 @@ def _yolo(path: Path, classes: Sequence[str]) -> Marked:
         except ValueError as error:
             raise ValueError(f"line {number} is no class with x, y, width and height, but {line!r}") from error
         if classes and not 0 <= label < len(classes):
-            raise ValueError(f"line {number} has the class {label:g}, and classes.txt names {len(classes)}, from 0")
+            raise ValueError(f"line {number} has the class {label:g}, and {len(classes)} are named, from 0")
         rows.append([x - w / 2, y - h / 2, x + w / 2, y + h / 2, classes[int(label)] if classes else f"{label:g}"])
     return _marked(rows, shares=True)

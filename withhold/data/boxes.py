@@ -41,6 +41,8 @@ def read_boxes(part: Part) -> tuple[list[Marked | str], tuple[str, ...]]:
     named = dict.fromkeys(name for table in _flat(part.tables.values()) for name in table.part_classes)
     used = [name for found in splits.values() for one in found if isinstance(one, Marked) for name in one.names]
     classes = tuple(named) or tuple(sorted({*used}, key=lambda name: (int(name) if name.isdigit() else -1, name)))
+    if not named and any(isinstance(one, Marked) and one.shares for one in splits[part.split]):
+        log.info("%s: no classes.txt or data.yaml names the classes: they are called by their numbers", part.name)
     if missing := [name for name in named if name not in used]:
         log.warning("%s: no image has a box of %s", part.name, ", ".join(map(repr, missing)))
     return splits[part.split], classes

@@ -70,9 +70,7 @@ class Masks(Images):
             return numbers
         wrong = numbers[(numbers >= len(self.classes)) & (numbers != IGNORED)]
         if wrong.size:
-            raise Unreadable(
-                f"it has the number {wrong.max()}, and classes.txt names {len(self.classes)} classes, from 0"
-            )
+            raise Unreadable(f"it has the number {wrong.max()}, and {len(self.classes)} classes are named, from 0")
         places = {name: place for place, name in enumerate(self.known)}
         table = np.full(IGNORED + 1, IGNORED, dtype=np.uint8)
         table[: len(self.classes)] = [places.get(name, IGNORED) for name in self.classes]
@@ -142,6 +140,8 @@ def give_masks(samples: Samples, masks: Samples, part: Part, kind: Masks) -> Non
     Classes that no mask has are said.
     """
     masks.classes = kind.known
+    if not kind.classes:
+        log.info("%s: no classes.txt names the classes of the masks: they are called by their numbers", part.name)
     if isinstance(masks.values, np.ndarray):
         parts = np.array_split(np.arange(len(masks)), len(masks) // 1024 + 1)
         counts = np.sum([np.bincount(masks.read(rows).ravel(), minlength=IGNORED + 1) for rows in parts], axis=0)
