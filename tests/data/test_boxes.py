@@ -199,10 +199,14 @@ def test_a_class_of_no_box_is_said(tmp_path, caplog):
             "annotation 0 has the category 3, which it does not name",
         ),
         ({"annotations": [{"image_id": 7, "category_id": 17}]}, "but something has no 'bbox'"),
+        (
+            {"annotations": [{"image_id": 7, "category_id": 17, "bbox": [1, 2, 3]}]},
+            "the bbox of annotation 0 is not left",
+        ),
     ],
 )
 def test_a_coco_file_that_does_not_fit_together_is_named(tmp_path, changes, said):
-    with pytest.raises(WithholdError, match=f"instances_train2017.json cannot be read as json: .*{said}"):
+    with pytest.raises(WithholdError, match=f"instances_train2017.json does not fit together: .*{said}"):
         load(coco(tmp_path, **changes))
 
 

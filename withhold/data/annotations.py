@@ -38,6 +38,10 @@ class Annotated(dict):
     classes: tuple[str, ...] = ()
 
 
+class Misfit(Exception):
+    """The content of a file that does not fit together; its text is the reason, as a part of a sentence."""
+
+
 def read(value: Any, root: str, classes: Sequence[str]) -> Marked:
     """The boxes that a cell holds: a file's path, relative to `root`, or a list, which may be JSON.
 
@@ -64,23 +68,25 @@ def read(value: Any, root: str, classes: Sequence[str]) -> Marked:
 
 
 def coco(content: dict[str, Any]) -> Annotated:
-    """The columns file_name and boxes of what a COCO file holds. Raises: ValueError, with the reason."""
+    """The columns file_name and boxes of what a COCO file holds. Raises: Misfit."""
     try:
         names = {one["id"]: str(one["name"]) for one in sorted(content["categories"], key=lambda one: one["id"])}
         paths = {image["id"]: str(image["file_name"]) for image in content["images"]}
         boxes: dict[Any, list[list[Any]]] = {image: [] for image in paths}
         for number, one in enumerate(content["annotations"]):
             if one["image_id"] not in boxes:
-                raise ValueError(f"annotation {number} is of the image {one['image_id']}, which it does not list")
+                raise Misfit(f"annotation {number} is of the image {one['image_id']}, which it does not list")
             if one["category_id"] not in names:
-                raise ValueError(f"annotation {number} has the category {one['category_id']}, which it does not name")
+                raise Misfit(f"annotation {number} has the category {one['category_id']}, which it does not name")
+            if len(one["bbox"]) != 4:
+                raise Misfit(f"the bbox of annotation {number} is not left, top, width and height, but {one['bbox']}")
             x, y, w, h = one["bbox"]
             boxes[one["image_id"]].append(
                 [x, y, x + w, y + h, names[one["category_id"]], CROWD * bool(one.get("iscrowd"))]
             )
     except (KeyError, TypeError) as error:
         missing = f"something has no {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"it has images and annotations, as COCO's files have, but {missing}") from error
+        raise Misfit(f"it has images and annotations, as COCO's files have, but {missing}") from error
     found = Annotated(file_name=list(paths.values()), boxes=list(boxes.values()))
     found.classes = tuple(names.values())
     return found
