@@ -132,7 +132,7 @@ def test_masks_lie_beside_images_and_are_cut_as_they_are(tmp_path):
     assert torch.equal((images[:, 0] / 50).round(), masks.float())  # as sharp as Lanczos leaves it
     expected = {np.kron(block[:, 2:6], np.ones((8, 8), np.uint8)).tobytes() for block in blocks}
     assert {mask.numpy().tobytes() for mask in masks} == expected
-    assert feeder.streams["source"].skipped == [("../masks/alone.png", "missing file")]
+    assert feeder.streams["source"].skipped == [("masks/alone.png", "missing file")]
     part = feeder.streams["source"].select([2, 0])
     assert torch.equal(part.parts["mask"].batch([0]).float(), (part.batch([0]) / 50).round())
     with pytest.raises(UsageError, match=r"target has no masks: give a folder with images/NAME.jpg and masks/NAME.png"):
@@ -197,7 +197,7 @@ def test_masks_that_do_not_go_with_their_images_are_named(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     assert load_masked(folder).names == ["0.png", "1.png"]
     assert "left out: 1 (masks of no image, such as masks/stray.png)" in caplog.text
-    assert "2 left out, such as ../masks/2.png (it has the number 8, and 3 classes are named" in caplog.text
+    assert "2 left out, such as masks/2.png (it has the number 8, and 3 classes are named" in caplog.text
     assert "no mask has a pixel of 'car'" in caplog.text
     Image.fromarray(np.zeros((32, 20), np.uint8)).save(folder / "masks" / "1.png")
     samples = load_masked(folder)
@@ -214,6 +214,26 @@ def test_masks_that_do_not_go_with_their_images_are_named(tmp_path, caplog):
     (folder / "classes.txt").write_text("road\nroad")
     with pytest.raises(UsageError, match=r"classes\.txt names the class 'road' twice"):
         load_masked(folder)
+
+
+def test_a_mask_that_was_saved_as_jpeg_is_left_out(tmp_path):
+    folder = masked(tmp_path, [np.zeros((32, 32))] * 2)
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(folder / "masks" / "1.jpg")
+    (folder / "masks" / "1.png").unlink()
+    samples = load_masked(folder)
+    assert samples.names == ["0.png"]
+    assert samples.skipped == [("masks/1.jpg", "saved as JPEG, which changes a mask's numbers; save it as PNG")]
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_a_folder_of_images_is_split_with_and_without_masks(tmp_path, masks):
+    for part in ("train", "test"):
+        image(tmp_path / "images" / part / f"{part}.png", 7)
+        if masks:
+            image(tmp_path / "masks" / part / f"{part}.png", 1, colour=False)
+    assert data.splits(tmp_path) == {part: f"{tmp_path}::{part}" for part in ("train", "test")}
+    assert data.load(tmp_path, size=32).names == ["train.png"]
+    assert data.load(f"{tmp_path}::test", size=32).names == ["test.png"]
 
 
 def test_boxes_are_in_pixels_of_the_decoded_image(tmp_path):
@@ -293,7 +313,9 @@ def test_further_columns_are_classes_or_numbers(tmp_path, caplog):
     assert changed.fingerprint != data.load(source, parts=["label", "targets"], size=32).fingerprint
     with caplog.at_level(logging.INFO):
         feed(declare({"images": "image"}), source)
-    assert "nothing is learned from the columns label, age, size, few, kind, share" in caplog.text
+        assert "nothing is learned" not in caplog.text
+        feed(declare({"images": "image + label"}), source)
+    assert "also has age, size, few, kind, share, which nothing is learned from here" in caplog.text
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,7 @@ class Masks(Images):
 
     @property
     def key(self):
-        return f"mask {self.size}" + f" {self.classes}" * bool(self.classes)
+        return f"lossless mask {self.size}" + f" {self.classes}" * bool(self.classes)
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -62,6 +63,8 @@ class Masks(Images):
         with media.image(item) as image:
             if image.mode not in images.NUMBERED:
                 raise Unreadable(f"in colour ({image.mode}), and a mask has numbers; save it as grey")
+            if image.format == "JPEG":
+                raise Unreadable(media.LOSSY)
             square = np.asarray(images.square(image, self.size, Image.Resampling.NEAREST))
             if square.max() > 255:
                 raise Unreadable(f"it has the number {square.max()}, and masks go to 255")
@@ -108,7 +111,10 @@ def _masks(table: Table) -> Table:
         return Succession({title: _masks(part) for title, part in table.tables.items()})
     values = table.column(find(COLUMNS["mask"], table.columns) or "")
     root = getattr(table, "root", "")
-    return Files(root, [located(root, str(path or "")) for path in values])
+    names = [located(root, str(path or "")) for path in values]
+    while names and root and all(name.startswith("../") for name in names):  # masks lie beside the folder of images
+        root, names = os.path.dirname(os.path.normpath(root)), [name.removeprefix("../") for name in names]
+    return Files(root, names)
 
 
 def misfits(part: Part, rows: np.ndarray) -> dict[int, str]:
@@ -181,8 +187,9 @@ def attach_columns(samples: Samples, part: Part, kinds: Sequence[str], wanted: S
         del columns["label"]  # which is a column like any other
     others = [name for name in table.columns if name not in read and name not in columns.values()]
     left = [column for name, column in columns.items() if column and name not in wanted]
-    if left := left + others * ("targets" not in wanted):
-        log.info("%s: nothing is learned from the columns %s", part.name, ", ".join(left))
+    left += others * ("targets" not in wanted)
+    if left and wanted:
+        log.info("%s also has %s, which nothing is learned from here", part.name, ", ".join(left))
     for name in wanted:
         if not (others if name == "targets" else columns.get(name, True) or name in ("label", "mask", "boxes")):
             raise UsageError(f"{part.name} has no column of {name}, which is needed: add it to its table.")
