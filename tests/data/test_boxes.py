@@ -1,6 +1,8 @@
 """Boxes as people have them: a VOC folder, a COCO file, YOLO's text files, a table's column."""
 
 import json
+import logging
+import re
 
 import numpy as np
 import pytest
@@ -119,11 +121,41 @@ def test_parts_of_voc_and_coco_share_their_classes(tmp_path):
     assert load(tmp_path / "coco").parts["boxes"].classes == CLASSES
 
 
-def test_yolo_without_names_has_its_numbers(tmp_path):
+def test_yolo_without_names_has_its_numbers(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     (yolo(tmp_path) / "classes.txt").unlink()
     assert load(tmp_path).parts["boxes"].classes == ("0", "1")
+    assert "no classes.txt or data.yaml names the classes: they are called by their numbers" in caplog.text
     write(tmp_path / "labels" / "classes.txt", "cat\ndog\nhorse\n")
     assert load(tmp_path).parts["boxes"].classes == ("cat", "dog", "horse")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "names: [cat, 'dog']  # two\nnc: 2\n",
+        "names: [\n  cat,\n  dog,\n]\n",
+        "names:\n- cat\n- dog\nnc: 2\n",
+        'names:\n  1: dog\n\n  # the first one\n  0: "cat"\ntrain: images\n',
+        "names: {0: cat, 1: dog}",
+    ],
+)
+def test_yolo_is_named_by_its_data_yaml(tmp_path, names):
+    (yolo(tmp_path) / "classes.txt").unlink()
+    write(tmp_path / "data.yaml", f"path: .\n{names}")
+    assert load(tmp_path).parts["boxes"].classes == CLASSES
+    write(tmp_path / "data.yaml", "names:\n  0: cat\n  2: dog\n")
+    with pytest.raises(WithholdError, match=r"data\.yaml cannot be read: the numbers of its names are not 0, 1, 2"):
+        load(tmp_path)
+
+
+def test_of_several_forms_the_one_that_is_used_is_said(tmp_path, caplog):
+    voc(tmp_path), yolo(tmp_path), coco(tmp_path)
+    samples = load(tmp_path)
+    reason = "boxes in another form; those of Annotations/*.xml are used"
+    assert samples.names == ["a.jpg", "b.jpg", "c.jpg"]
+    assert samples.skipped == [("instances_train2017.json", reason), ("labels", reason)]
+    assert f"files that are left out: 2 ({reason})" in caplog.text
 
 
 def test_boxes_that_cannot_be_are_left_out_and_named(tmp_path, caplog):
@@ -145,7 +177,7 @@ def test_an_image_without_annotation_is_left_out_and_an_annotation_without_image
     assert ("b.jpg", "it has no annotation") in samples.skipped
     assert "1 left out, such as b.jpg (it has no annotation)" in caplog.text
     assert "boxes of no image, such as Annotations/z.xml" in caplog.text
-    with pytest.raises(WithholdError, match=r"b\.jpg in .* has no annotation: give it one, or leave it out"):
+    with pytest.raises(WithholdError, match=r"b\.jpg in .* cannot be learned from: it has no annotation"):
         load(tmp_path, strict=True)
     table = write(tmp_path / "t.csv", 'path,boxes\nJPEGImages/a.jpg,"[[0, 0, 9, 9]]"\nJPEGImages/c.jpg,\n')
     samples = load(table)
@@ -155,7 +187,7 @@ def test_an_image_without_annotation_is_left_out_and_an_annotation_without_image
 def test_a_class_of_no_box_is_said(tmp_path, caplog):
     path = coco(tmp_path, categories=[{"id": k, "name": n} for k, n in ((17, "cat"), (18, "dog"), (19, "cow"))])
     assert load(path).parts["boxes"].classes == ("cat", "dog", "cow")
-    assert "no image has a box of cow" in caplog.text
+    assert "no image has a box of 'cow'" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -167,10 +199,14 @@ def test_a_class_of_no_box_is_said(tmp_path, caplog):
             "annotation 0 has the category 3, which it does not name",
         ),
         ({"annotations": [{"image_id": 7, "category_id": 17}]}, "but something has no 'bbox'"),
+        (
+            {"annotations": [{"image_id": 7, "category_id": 17, "bbox": [1, 2, 3]}]},
+            "the bbox of annotation 0 is not left",
+        ),
     ],
 )
 def test_a_coco_file_that_does_not_fit_together_is_named(tmp_path, changes, said):
-    with pytest.raises(WithholdError, match=f"instances_train2017.json cannot be read as json: .*{said}"):
+    with pytest.raises(WithholdError, match=f"instances_train2017.json does not fit together: .*{said}"):
         load(coco(tmp_path, **changes))
 
 
@@ -179,18 +215,38 @@ def test_malformed_annotations_are_named(tmp_path):
     write(path, path.read_text().replace('"file_name": "b', '"file_name" "b'))
     with pytest.raises(WithholdError, match=r"cannot be read as json: Expecting ':' delimiter: line 9"):
         load(path)
-    write(voc(tmp_path / "voc") / "Annotations" / "b.xml", "<annotation>\n<object>")
-    with pytest.raises(WithholdError, match=r"b\.xml cannot be read as boxes: no element found: line 2"):
-        load(tmp_path / "voc")
-    write(tmp_path / "voc" / "Annotations" / "b.xml", "<annotation><object/></annotation>")
-    with pytest.raises(WithholdError, match="object 1 has no xmin, ymin, xmax, ymax in a bndbox"):
-        load(tmp_path / "voc")
-    write(yolo(tmp_path / "yolo") / "labels" / "b.txt", "0 0.5 0.5 0.1 0.1\n1 0.5\n")
-    with pytest.raises(WithholdError, match=r"b\.txt cannot be read as boxes: line 2 is no class with x, y, width"):
-        load(tmp_path / "yolo")
-    write(tmp_path / "yolo" / "labels" / "b.txt", "2 0.5 0.5 0.1 0.1\n")
-    with pytest.raises(WithholdError, match=r"line 1 has the class 2, and classes\.txt names 2, from 0"):
-        load(tmp_path / "yolo")
+
+
+@pytest.mark.parametrize(
+    ("make", "file", "text", "said"),
+    [
+        (voc, "Annotations/b.xml", "", "Annotations/b.xml cannot be read as boxes: no element found: line 1"),
+        (voc, "Annotations/b.xml", "<annotation>\n<object>", "b.xml cannot be read as boxes: no element found: line 2"),
+        (voc, "Annotations/b.xml", "<a><object/></a>", "object 1 has no xmin, ymin, xmax, ymax in a bndbox"),
+        (yolo, "labels/b.txt", "0 0.5 0.5 0.1 0.1\n1 0.5\n", "line 2 is no class with x, y, width and height"),
+        (yolo, "labels/b.txt", "7 0.5 0.5 0.1 0.1\n", "line 1 has the class 7, and 2 are named, from 0"),
+    ],
+)
+def test_an_image_whose_annotation_cannot_be_read_is_left_out(tmp_path, caplog, make, file, text, said):
+    write(make(tmp_path) / file, text)
+    samples = load(tmp_path)
+    assert samples.names == ["a.jpg", "c.jpg"]
+    ((name, reason),) = samples.skipped
+    assert name == "b.jpg" and said in reason and ".." not in reason
+    assert "1 left out, such as b.jpg (" in caplog.text and said in caplog.text
+    with pytest.raises(WithholdError, match=rf"b\.jpg in .* cannot be learned from: .*{re.escape(said)}"):
+        load(tmp_path, strict=True)
+
+
+def test_a_cell_that_holds_no_boxes_is_left_out_and_where_all_are_the_reason_is_said(tmp_path):
+    for name in "ab":
+        picture(tmp_path / f"{name}.jpg")
+    table = write(tmp_path / "t.csv", 'path,boxes\na.jpg,"[[0, 0, 9, 9]]"\nb.jpg,nine\n')
+    samples = load(table)
+    assert samples.names == ["a.jpg"]
+    assert samples.skipped[0][1].startswith("'nine' is no list of boxes; give each one as [left, top")
+    with pytest.raises(WithholdError, match=r"can be read as image and boxes: 'nine' is no list of boxes"):
+        load(write(table, "path,boxes\nb.jpg,nine\n"))
 
 
 def test_a_source_without_boxes_says_how_to_give_some(tmp_path):

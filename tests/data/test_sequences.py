@@ -105,6 +105,9 @@ def test_what_is_wrong_is_said(folder, tmp_path):
     Image.fromarray(np.ones((40, 60, 3), dtype=np.uint8)).save(first)
     with pytest.raises(WithholdError, match=r"00000\.png is in colour \(RGB\), and a mask has numbers"):
         bear.mask(0)
+    Image.fromarray(np.ones((40, 60), dtype=np.uint8)).save(first, "JPEG")
+    with pytest.raises(WithholdError, match=r"00000\.png cannot be read as a mask \(saved as JPEG, which changes"):
+        bear.mask(0)
     first.write_text("no")
     with pytest.raises(WithholdError, match=r"00000\.png cannot be read as a mask"):
         bear.mask(0)

@@ -132,7 +132,7 @@ def test_masks_lie_beside_images_and_are_cut_as_they_are(tmp_path):
     assert torch.equal((images[:, 0] / 50).round(), masks.float())  # as sharp as Lanczos leaves it
     expected = {np.kron(block[:, 2:6], np.ones((8, 8), np.uint8)).tobytes() for block in blocks}
     assert {mask.numpy().tobytes() for mask in masks} == expected
-    assert feeder.streams["source"].skipped == [("../masks/alone.png", "missing file")]
+    assert feeder.streams["source"].skipped == [("masks/alone.png", "missing file")]
     part = feeder.streams["source"].select([2, 0])
     assert torch.equal(part.parts["mask"].batch([0]).float(), (part.batch([0]) / 50).round())
     with pytest.raises(UsageError, match=r"target has no masks: give a folder with images/NAME.jpg and masks/NAME.png"):
@@ -165,7 +165,7 @@ def load_masked(folder, **options):
     return data.load(folder, size=32, channels=3, parts=("mask",), **options)
 
 
-def test_the_numbers_of_masks_are_named_and_what_nobody_knows_is_ignored(tmp_path):
+def test_the_numbers_of_masks_are_named_and_what_nobody_knows_is_ignored(tmp_path, caplog):
     mask = np.arange(32).repeat(32).reshape(32, 32) // 8
     mask[0, 0] = 255
     found = load_masked(masked(tmp_path, [mask], classes=["road", "void", "sky", "car"])).parts["mask"]
@@ -174,7 +174,9 @@ def test_the_numbers_of_masks_are_named_and_what_nobody_knows_is_ignored(tmp_pat
     expected[0, 0] = 255
     assert np.array_equal(found.array[0, ..., 0], expected)
     (tmp_path / "classes.txt").unlink()
+    caplog.set_level(logging.INFO)
     assert load_masked(tmp_path).parts["mask"].classes == ("0", "1", "2", "3")
+    assert "no classes.txt names the classes of the masks: they are called by their numbers" in caplog.text
 
 
 def test_masks_follow_their_images_into_the_parts_of_a_set(tmp_path):
@@ -195,14 +197,43 @@ def test_masks_that_do_not_go_with_their_images_are_named(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     assert load_masked(folder).names == ["0.png", "1.png"]
     assert "left out: 1 (masks of no image, such as masks/stray.png)" in caplog.text
-    assert "2 left out, such as ../masks/2.png (it has the number 8, and classes.txt names 3 classes" in caplog.text
-    assert "no mask has a pixel of car" in caplog.text
+    assert "2 left out, such as masks/2.png (it has the number 8, and 3 classes are named" in caplog.text
+    assert "no mask has a pixel of 'car'" in caplog.text
     Image.fromarray(np.zeros((32, 20), np.uint8)).save(folder / "masks" / "1.png")
-    with pytest.raises(WithholdError, match=r"masks/1\.png in .* has 20 x 32 pixels, and its image 32 x 32: give"):
-        load_masked(folder)
+    samples = load_masked(folder)
+    assert (samples.names, len(samples.parts["mask"])) == (["0.png"], 1)
+    reason = "it has 32 x 32 pixels, and its mask 20 x 32; give it the same proportions"
+    assert ("1.png", reason) in samples.skipped
+    assert f"1 left out, such as 1.png ({reason})" in caplog.text
+    for name in ("2.png", "stray.png"):
+        (folder / "masks" / name).unlink()
+    for name in ("2.png", "bare.png"):
+        (folder / "images" / name).unlink()
+    with pytest.raises(WithholdError, match=r"1\.png in .* cannot be learned from: it has 32 x 32 pixels, and its"):
+        load_masked(folder, strict=True)
     (folder / "classes.txt").write_text("road\nroad")
     with pytest.raises(UsageError, match=r"classes\.txt names the class 'road' twice"):
         load_masked(folder)
+
+
+def test_a_mask_that_was_saved_as_jpeg_is_left_out(tmp_path):
+    folder = masked(tmp_path, [np.zeros((32, 32))] * 2)
+    Image.fromarray(np.zeros((32, 32), np.uint8)).save(folder / "masks" / "1.jpg")
+    (folder / "masks" / "1.png").unlink()
+    samples = load_masked(folder)
+    assert samples.names == ["0.png"]
+    assert samples.skipped == [("masks/1.jpg", "saved as JPEG, which changes a mask's numbers; save it as PNG")]
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_a_folder_of_images_is_split_with_and_without_masks(tmp_path, masks):
+    for part in ("train", "test"):
+        image(tmp_path / "images" / part / f"{part}.png", 7)
+        if masks:
+            image(tmp_path / "masks" / part / f"{part}.png", 1, colour=False)
+    assert data.splits(tmp_path) == {part: f"{tmp_path}::{part}" for part in ("train", "test")}
+    assert data.load(tmp_path, size=32).names == ["train.png"]
+    assert data.load(f"{tmp_path}::test", size=32).names == ["test.png"]
 
 
 def test_boxes_are_in_pixels_of_the_decoded_image(tmp_path):
@@ -215,9 +246,6 @@ def test_boxes_are_in_pixels_of_the_decoded_image(tmp_path):
     assert (found.dtype, found.shape) == (torch.float32, (2, 2, 6))
     assert found[0].tolist() == [[0, 0, 32, 32, 0, 0], [0, 0, 4, 10, 0, 1]]  # halved; the third is cut away
     assert found[1].isnan().all()
-    rows[0]["boxes"] = "left of it"
-    with pytest.raises(WithholdError, match="'left of it' is no list of boxes: give each one as"):
-        data.load(table(tmp_path / "t.csv", rows), size=32, parts=("boxes",))
 
 
 def test_points_are_in_pixels_of_the_decoded_image(tmp_path):
@@ -285,7 +313,9 @@ def test_further_columns_are_classes_or_numbers(tmp_path, caplog):
     assert changed.fingerprint != data.load(source, parts=["label", "targets"], size=32).fingerprint
     with caplog.at_level(logging.INFO):
         feed(declare({"images": "image"}), source)
-    assert "nothing is learned from the columns label, age, size, few, kind, share" in caplog.text
+        assert "nothing is learned" not in caplog.text
+        feed(declare({"images": "image + label"}), source)
+    assert "also has age, size, few, kind, share, which nothing is learned from here" in caplog.text
 
 
 @pytest.fixture

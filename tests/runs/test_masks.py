@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 import withhold
+from tests.data.test_boxes import voc
 from withhold import answers
 from withhold.errors import UsageError
 
@@ -35,6 +36,13 @@ def test_masks_that_were_told_are_not_measured_on(run, scenes):
     assert {row["encoder"] for row in rows} == {"trained", "untrained", "majority", "colour"}
     with pytest.raises(UsageError, match=r"was told the masks of all items .*: give masks of others"):
         run.evaluate(f"{scenes}::train", protocols=("segmentation",), budget=24)
+
+
+def test_data_without_masks_are_refused_in_words_of_masks(run, tmp_path):
+    with pytest.raises(
+        UsageError, match=r"boxes has no masks: give a folder with images/NAME\.jpg and masks/NAME\.png"
+    ):
+        run.evaluate(voc(tmp_path / "boxes"))
 
 
 def test_apply_writes_a_mask_with_a_palette_and_an_overlay_of_the_whole_image(run, scenes, tmp_path):

@@ -1,6 +1,7 @@
 """Boxes as people have them: in VOC's XML, in YOLO's text, in COCO's JSON, or as a list in a table's cell."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,6 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from withhold.errors import WithholdError
 from withhold.needs import CROWD, DIFFICULT
 
 ENDINGS = (".xml", ".txt")
@@ -38,6 +38,10 @@ class Annotated(dict):
     classes: tuple[str, ...] = ()
 
 
+class Misfit(Exception):
+    """The content of a file that does not fit together; its text is the reason, as a part of a sentence."""
+
+
 def read(value: Any, root: str, classes: Sequence[str]) -> Marked:
     """The boxes that a cell holds: a file's path, relative to `root`, or a list, which may be JSON.
 
@@ -47,40 +51,42 @@ def read(value: Any, root: str, classes: Sequence[str]) -> Marked:
         classes: what YOLO's numbers are called; nothing where nobody says.
 
     Raises:
-        WithholdError: it holds something else; what and where is said.
+        ValueError: it holds something else; what and where is said, as a part of a sentence.
     """
     if isinstance(value, str) and value.lower().endswith(ENDINGS):
-        path = Path(root, value)
+        path = Path(os.path.normpath(os.path.join(root, value)))
         try:
             return _voc(path) if path.suffix.lower() == ".xml" else _yolo(path, classes)
         except (OSError, ValueError, ElementTree.ParseError) as error:
-            raise WithholdError(f"{path} cannot be read as boxes: {error}.") from error
+            raise ValueError(f"{path} cannot be read as boxes: {getattr(error, 'strerror', None) or error}") from error
     try:
         return _marked(json.loads(value) if isinstance(value, str) else value)
     except (ValueError, TypeError) as error:
-        raise WithholdError(
-            f"{value!r} is no list of boxes: give each one as [left, top, right, bottom], or with its class behind."
+        raise ValueError(
+            f"{value!r} is no list of boxes; give each one as [left, top, right, bottom], or with its class behind"
         ) from error
 
 
 def coco(content: dict[str, Any]) -> Annotated:
-    """The columns file_name and boxes of what a COCO file holds. Raises: ValueError, with the reason."""
+    """The columns file_name and boxes of what a COCO file holds. Raises: Misfit."""
     try:
         names = {one["id"]: str(one["name"]) for one in sorted(content["categories"], key=lambda one: one["id"])}
         paths = {image["id"]: str(image["file_name"]) for image in content["images"]}
         boxes: dict[Any, list[list[Any]]] = {image: [] for image in paths}
         for number, one in enumerate(content["annotations"]):
             if one["image_id"] not in boxes:
-                raise ValueError(f"annotation {number} is of the image {one['image_id']}, which it does not list")
+                raise Misfit(f"annotation {number} is of the image {one['image_id']}, which it does not list")
             if one["category_id"] not in names:
-                raise ValueError(f"annotation {number} has the category {one['category_id']}, which it does not name")
+                raise Misfit(f"annotation {number} has the category {one['category_id']}, which it does not name")
+            if len(one["bbox"]) != 4:
+                raise Misfit(f"the bbox of annotation {number} is not left, top, width and height, but {one['bbox']}")
             x, y, w, h = one["bbox"]
             boxes[one["image_id"]].append(
                 [x, y, x + w, y + h, names[one["category_id"]], CROWD * bool(one.get("iscrowd"))]
             )
     except (KeyError, TypeError) as error:
         missing = f"something has no {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"it has images and annotations, as COCO's files have, but {missing}") from error
+        raise Misfit(f"it has images and annotations, as COCO's files have, but {missing}") from error
     found = Annotated(file_name=list(paths.values()), boxes=list(boxes.values()))
     found.classes = tuple(names.values())
     return found
@@ -116,6 +122,6 @@ def _yolo(path: Path, classes: Sequence[str]) -> Marked:
         except ValueError as error:
             raise ValueError(f"line {number} is no class with x, y, width and height, but {line!r}") from error
         if classes and not 0 <= label < len(classes):
-            raise ValueError(f"line {number} has the class {label:g}, and classes.txt names {len(classes)}, from 0")
+            raise ValueError(f"line {number} has the class {label:g}, and {len(classes)} are named, from 0")
         rows.append([x - w / 2, y - h / 2, x + w / 2, y + h / 2, classes[int(label)] if classes else f"{label:g}"])
     return _marked(rows, shares=True)

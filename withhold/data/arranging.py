@@ -55,8 +55,8 @@ def arranged(where: Path, names: list[str], kind: type[Kind], table: Callable[[s
     held = [name for name in names if name.lower().endswith(kind.endings)]
     if kind is Videos and not held:
         held = [name for name in names if name.lower().endswith(Images.endings)]
-    tops = {name.split("/")[0] for name in held if "/" in name}
-    folders = parts({top.lower(): f"{top}/" for top in sorted(tops)}) or {"": ""}
+    images = "images/" if all(name.startswith("images/") for name in held) else ""  # as where masks lie beside them
+    folders = _folders(held, images) or _folders(held, "") or {"": ""}
     taken = set(held)
     apart = [name for name in names if name not in taken and not name.lower().endswith(READABLE)]
     others = [name for name in apart if name.lower().endswith(KNOWN)]
@@ -77,6 +77,12 @@ def arranged(where: Path, names: list[str], kind: type[Kind], table: Callable[[s
         beside = [name for name in held if not name.startswith(tuple(folders.values()))]
         next(iter(found.values())).ignored += [(name, f"it lies in no part of {', '.join(found)}") for name in beside]
     return found
+
+
+def _folders(names: list[str], below: str) -> dict[str, str]:
+    """The folders right below a folder that are the parts of a set, "images/train/"; see `parts`."""
+    tops = {name.removeprefix(below).split("/")[0] for name in names if "/" in name.removeprefix(below)}
+    return parts({top.lower(): f"{below}{top}/" for top in sorted(tops)})
 
 
 def walk(root: Path, endings: tuple[str, ...] = ("",)) -> Iterator[str]:

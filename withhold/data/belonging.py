@@ -1,7 +1,9 @@
 """What belongs to images and lies in a folder of its own: masks and boxes, one file an image, or COCO's for all."""
 
+import itertools
 import os
 import posixpath
+import re
 import zlib
 from pathlib import Path
 
@@ -29,19 +31,54 @@ def beside(root: Path) -> dict[str, tuple[Path, Path]]:
     return found
 
 
+def unused_boxes(root: Path, used: Path) -> list[tuple[str, str]]:
+    """Where a folder holds boxes beside the place that is `used`, in another form, and why these are left out."""
+    pairs, endings = BESIDE["boxes"]
+    folders = [root / others for images, others in pairs if (root / images).is_dir() and (root / others).is_dir()]
+    places = {folder for folder in folders if folder != used and any(walk(folder, endings))}
+    form = posixpath.splitext(next(walk(used, endings)))[1]
+    reason = f"boxes in another form; those of {used.name}/*{form} are used"
+    return [(place.name, reason) for place in sorted({*places, *coco_files(root / "annotations").values()})]
+
+
 def part_classes(folder: Path) -> tuple[str, ...]:
-    """What the numbers in masks or boxes are called, a line each from 0, as classes.txt says; () without that file."""
-    path = folder / "classes.txt"
-    if not path.is_file():
+    """What the numbers in masks or boxes are called: a line each from 0 in classes.txt, or `names` in YOLO's data.yaml.
+
+    () without these files.
+    """
+    path = next((path for name in ("classes.txt", "data.yaml") if (path := folder / name).is_file()), None)
+    if path is None:
         return ()
     try:
-        names = tuple(filter(None, map(str.strip, manifests.text_of(path.read_bytes()).splitlines())))
+        text = manifests.text_of(path.read_bytes())
+        lines = _yaml_names(text) if path.suffix == ".yaml" else text.splitlines()
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise WithholdError(f"{path} cannot be read: {error}.") from error
+    names = tuple(filter(None, map(str.strip, lines)))
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise UsageError(f"{path} names the class {twice!r} twice: give each number a name of its own.")
     return names
+
+
+def _yaml_names(text: str) -> list[str]:
+    """The names of classes under the key `names`: [a, b], {0: a, 1: b}, or a line each, "- a" or "0: a".
+
+    Raises: ValueError: their numbers are not 0, 1, 2 ...
+    """
+    lines = [re.sub(r"(^|\s)#.*", "", line).rstrip() for line in text.splitlines()]
+    start = next((number for number, line in enumerate(lines) if line.startswith("names:")), len(lines))
+    below = itertools.takewhile(lambda line: not line or line[0] in " \t-]}", lines[start + 1 :])
+    body = "\n".join(["", *lines[start : start + 1], *below]).partition("names:")[2].strip()
+    flowing = body.startswith(("[", "{"))  # where a comma in quotes separates nothing
+    entries = re.findall(r"""(?:'[^']*'|"[^"]*"|[^,\n'"])+""", body.strip("[{}]")) if flowing else body.split("\n")
+    found = [re.fullmatch(r"(?:(\d+)\s*:|-\s)?\s*(.+)", entry.strip()) for entry in entries]
+    pairs = [one.groups() for one in found if one]
+    numbers = [int(number) for number, _ in pairs if number]
+    if sorted(numbers) != list(range(len(numbers))) or len(numbers) not in (0, len(pairs)):
+        raise ValueError("the numbers of its names are not 0, 1, 2 ... without a gap")
+    names = [name.strip("'\"") for _, name in pairs]
+    return [names[numbers.index(place)] for place in range(len(names))] if numbers else names
 
 
 def attach(column: str, found: Tables, images: Path, folder: Path) -> None:

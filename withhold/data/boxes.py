@@ -14,7 +14,7 @@ from withhold.data.manifests import find
 from withhold.data.opening import Part
 from withhold.data.samples import Samples, Target
 from withhold.data.tables import Succession, located
-from withhold.errors import UsageError, WithholdError
+from withhold.errors import UsageError
 from withhold.needs import DIFFICULT, VISIBLE
 
 log = logging.getLogger("withhold")
@@ -24,15 +24,14 @@ ROUNDING = 1
 """Pixels by which a box may be larger than its image."""
 
 
-def read_boxes(part: Part) -> tuple[list[Marked | None], tuple[str, ...]]:
-    """What is marked in each item, None where nobody has looked, and the names of all classes.
+def read_boxes(part: Part) -> tuple[list[Marked | str], tuple[str, ...]]:
+    """What is marked in each item, or the reason why nobody knows, and the names of all classes.
 
     An empty list, an XML file without objects and an empty text file say that nothing is there, which is learned too.
     An empty cell and a missing file say nothing. All splits decide together what number a class has.
 
     Raises:
         UsageError: the source has no boxes.
-        WithholdError: an annotation cannot be read.
     """
     if find(COLUMN, part.table.columns) is None:
         raise UsageError(
@@ -40,25 +39,16 @@ def read_boxes(part: Part) -> tuple[list[Marked | None], tuple[str, ...]]:
         )
     splits = {split: _read(table) for split, table in part.tables.items() if find(COLUMN, table.columns)}
     named = dict.fromkeys(name for table in _flat(part.tables.values()) for name in table.part_classes)
-    used = [name for found in splits.values() for one in found if one for name in one.names]
+    used = [name for found in splits.values() for one in found if isinstance(one, Marked) for name in one.names]
     classes = tuple(named) or tuple(sorted({*used}, key=lambda name: (int(name) if name.isdigit() else -1, name)))
+    if not named and any(isinstance(one, Marked) and one.shares for one in splits[part.split]):
+        log.info("%s: no classes.txt or data.yaml names the classes: they are called by their numbers", part.name)
     if missing := [name for name in named if name not in used]:
-        log.warning("%s: no image has a box of %s", part.name, ", ".join(missing))
+        log.warning("%s: no image has a box of %s", part.name, ", ".join(map(repr, missing)))
     return splits[part.split], classes
 
 
-def left_out(part: Part, marked: Sequence[Marked | None], strict: bool) -> list[tuple[str, str]]:
-    """The name of each item without an annotation, and the reason. Raises: WithholdError, `strict` and there is one."""
-    names = part.table.names()
-    found = [(names[row], "it has no annotation") for row, one in enumerate(marked) if one is None]
-    if found and strict:
-        raise WithholdError(f"{found[0][0]} in {part.name} has no annotation: give it one, or leave it out.")
-    if found:
-        log.warning("%s: %s left out, such as %s (%s)", part.name, len(found), *found[0])
-    return found
-
-
-def give_boxes(samples: Samples, part: Part, marked: Sequence[Marked | None], classes: tuple[str, ...]) -> None:
+def give_boxes(samples: Samples, part: Part, marked: Sequence[Marked | str], classes: tuple[str, ...]) -> None:
     """Let boxes belong to the images of the same rows, float32 [n, m, 6], NaN where there are fewer; see `needs.PARTS`.
 
     What is cropped away of a box is cut off; one of which less than `VISIBLE` is left is difficult. A box of no area,
@@ -68,7 +58,7 @@ def give_boxes(samples: Samples, part: Part, marked: Sequence[Marked | None], cl
     rows, size = samples.sources.tolist(), samples.shape[0]
     for name, row, extent in zip(samples.names, rows, images.extents(part.table, rows, size), strict=True):
         one, (width, height) = marked[row], extent
-        assert one is not None, "what has no annotation was left out"
+        assert isinstance(one, Marked), "what has no annotation was left out"
         corners = one.corners * ([width, height] * 2 if one.shares else 1)
         numbers = np.array([[classes.index(cls), flag] for cls, flag in zip(one.names, one.ignored, strict=True)])
         inside = np.clip(corners, 0, [width, height] * 2)
@@ -108,16 +98,21 @@ def _flat(tables: Iterable[Table]) -> list[Table]:
     return [one for table in tables for one in (table.tables.values() if isinstance(table, Succession) else [table])]
 
 
-def _read(table: Table) -> list[Marked | None]:
+def _read(table: Table) -> list[Marked | str]:
     if isinstance(table, Succession):
         return [one for part in table.tables.values() for one in _read(part)]
     root = getattr(table, "root", "")
     return [_one(value, root, table.part_classes) for value in table.column(COLUMN[0])]
 
 
-def _one(value: Any, root: str, classes: tuple[str, ...]) -> Marked | None:
+def _one(value: Any, root: str, classes: tuple[str, ...]) -> Marked | str:
     if isinstance(value, str):
         value = located(root, value)
-        if not value or (value.lower().endswith(annotations.ENDINGS) and not os.path.isfile(os.path.join(root, value))):
-            return None
-    return None if value is None else annotations.read(value, root, classes)
+        if value.lower().endswith(annotations.ENDINGS) and not os.path.isfile(os.path.join(root, value)):
+            value = None
+    if value is None or value == "":
+        return "it has no annotation"
+    try:
+        return annotations.read(value, root, classes)
+    except ValueError as error:
+        return str(error)

@@ -15,12 +15,12 @@ import numpy as np
 from withhold.console import printable
 from withhold.data import cache, hub, texts
 from withhold.data.arrays import Arrays
-from withhold.data.boxes import give_boxes, left_out, read_boxes
+from withhold.data.boxes import Marked, give_boxes, read_boxes
 from withhold.data.images import Images, Pictures
 from withhold.data.kind import Kind, Unreadable
 from withhold.data.labels import Labels, attach
 from withhold.data.opening import JOINT, TOGETHER, Part, kind_named, part_of
-from withhold.data.parts import attach_columns, give_masks, masks_of, second_text
+from withhold.data.parts import attach_columns, give_masks, left_out, masks_of, misfits, second_text
 from withhold.data.samples import Samples
 from withhold.data.series import Joined, Series
 from withhold.data.sounds import Sounds
@@ -201,15 +201,21 @@ def _load_all(
     if masked:
         marks, marking = masks_of(first, loaded[0].shape[0])
         loaded.append(_load(marks, marking, strict, cache_dir, whole))
-    there = [samples.sources for samples in loaded]
+    lacking: dict[int, str] = {}
     if boxed := "boxes" in (wanted or ()):
         marked, names = read_boxes(first)
-        loaded[0].skipped += left_out(first, marked, strict)
-        there.append(np.flatnonzero([one is not None for one in marked]))
-    if len(there) > 1:
-        both = functools.reduce(np.intersect1d, there)
+        lacking = {row: one for row, one in enumerate(marked) if not isinstance(one, Marked)}
+    both = functools.reduce(np.intersect1d, [samples.sources for samples in loaded])
+    if masked:
+        lacking |= misfits(first, both)
+    loaded[0].skipped += left_out(first, lacking, strict)
+    if len(loaded) > 1 or boxed:
+        both = np.setdiff1d(both, list(lacking))
         if not len(both):
-            raise WithholdError(f"No item of {first.name} can be read as {' and '.join([*kinds, *(wanted or ())])}.")
+            what = " and ".join([*kinds, *(wanted or ())])
+            raise WithholdError(
+                ": ".join([f"No item of {first.name} can be read as {what}", *lacking.values()][:2]) + "."
+            )
         loaded = [samples.select(np.flatnonzero(np.isin(samples.sources, both))) for samples in loaded]
     for other in loaded[1:]:
         loaded[0].skipped += other.skipped

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from withhold.data.annotations import coco
+from withhold.data.annotations import Misfit, coco
 from withhold.errors import WithholdError
 
 ENDINGS = tuple(f".{name}{packed}" for name in ("csv", "tsv", "jsonl", "json") for packed in ("", ".gz"))
@@ -39,6 +39,8 @@ def read(path: Path) -> dict[str, list[Any]]:
             return parquet.read_table(path).to_pydict()
         text = text_of(path.read_bytes())
         return _objects(text) if form in ("json", "jsonl") else _cells(text)
+    except Misfit as error:
+        raise WithholdError(f"{path} does not fit together: {error}.") from error
     except (OSError, EOFError, ValueError, RecursionError, NotImplementedError, zlib.error) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise WithholdError(f"{path} cannot be read as {form}: {reason}.") from error

@@ -28,6 +28,7 @@ pixels and 8 frames a second, 18 hours of sound at 16,000 samples a second. It i
 TOO_LARGE = f"more than {MOST_BYTES >> 30} GB when decoded; cut it into parts"
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 2**26)
 """Of one image or frame: Pillow's own limit."""
+LOSSY = "saved as JPEG, which changes a mask's numbers; save it as PNG"
 IMAGES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
 """Formats of images, by Pillow's names. Some others would start a program, as EPS does."""
 STREAMS = (

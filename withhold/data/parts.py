@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,7 @@ class Masks(Images):
 
     @property
     def key(self):
-        return f"mask {self.size}" + f" {self.classes}" * bool(self.classes)
+        return f"lossless mask {self.size}" + f" {self.classes}" * bool(self.classes)
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -62,6 +63,8 @@ class Masks(Images):
         with media.image(item) as image:
             if image.mode not in images.NUMBERED:
                 raise Unreadable(f"in colour ({image.mode}), and a mask has numbers; save it as grey")
+            if image.format == "JPEG":
+                raise Unreadable(media.LOSSY)
             square = np.asarray(images.square(image, self.size, Image.Resampling.NEAREST))
             if square.max() > 255:
                 raise Unreadable(f"it has the number {square.max()}, and masks go to 255")
@@ -70,9 +73,7 @@ class Masks(Images):
             return numbers
         wrong = numbers[(numbers >= len(self.classes)) & (numbers != IGNORED)]
         if wrong.size:
-            raise Unreadable(
-                f"it has the number {wrong.max()}, and classes.txt names {len(self.classes)} classes, from 0"
-            )
+            raise Unreadable(f"it has the number {wrong.max()}, and {len(self.classes)} classes are named, from 0")
         places = {name: place for place, name in enumerate(self.known)}
         table = np.full(IGNORED + 1, IGNORED, dtype=np.uint8)
         table[: len(self.classes)] = [places.get(name, IGNORED) for name in self.classes]
@@ -110,33 +111,50 @@ def _masks(table: Table) -> Table:
         return Succession({title: _masks(part) for title, part in table.tables.items()})
     values = table.column(find(COLUMNS["mask"], table.columns) or "")
     root = getattr(table, "root", "")
-    return Files(root, [located(root, str(path or "")) for path in values])
+    names = [located(root, str(path or "")) for path in values]
+    while names and root and all(name.startswith("../") for name in names):  # masks lie beside the folder of images
+        root, names = os.path.dirname(os.path.normpath(root)), [name.removeprefix("../") for name in names]
+    return Files(root, names)
+
+
+def misfits(part: Part, rows: np.ndarray) -> dict[int, str]:
+    """Of the items at `rows` whose masks have other proportions than their images, the reason to leave them out."""
+    table, found = _masks(part.table), {}
+    for some in np.array_split(rows, len(rows) // 1024 + 1):
+        for row, *pair in zip(some.tolist(), *(one.items(some.tolist()) for one in (part.table, table)), strict=True):
+            with contextlib.suppress(Unreadable):  # of a stream: their neighbours stand for both
+                (w, h), (wide, high) = map(images.extent, pair)
+                if abs(w * high - h * wide) > max(w, h, wide, high):  # more than rounding
+                    found[row] = f"it has {w} x {h} pixels, and its mask {wide} x {high}; give it the same proportions"
+    return found
+
+
+def left_out(part: Part, reasons: dict[int, str], strict: bool) -> list[tuple[str, str]]:
+    """The names of the items at these rows, and the reasons. Raises: WithholdError, `strict` and there is one."""
+    names = part.table.names()
+    found = [(names[row], reason) for row, reason in reasons.items()]
+    for name, reason in found[:1]:
+        if strict:
+            raise WithholdError(f"{name} in {part.name} cannot be learned from: {reason}.")
+        log.warning("%s: %s left out, such as %s (%s)", part.name, len(found), name, reason)
+    return found
 
 
 def give_masks(samples: Samples, masks: Samples, part: Part, kind: Masks) -> None:
     """Let masks belong to the images of the same rows, with the names of their classes: numbers where none is known.
 
-    Classes that no mask has are said. Raises: WithholdError: a mask has other proportions than its image.
+    Classes that no mask has are said.
     """
-    table = _masks(part.table)
-    for start in range(0, len(samples), 1024):
-        rows = samples.sources[start : start + 1024].tolist()
-        for row, *pair in zip(rows, part.table.items(rows), table.items(rows), strict=True):
-            with contextlib.suppress(Unreadable):  # of a stream: their neighbours stand for both
-                (w, h), (wide, high) = map(images.extent, pair)
-                if abs(w * high - h * wide) > max(w, h, wide, high):  # more than rounding
-                    raise WithholdError(
-                        f"{table.names()[row]} in {part.name} has {wide} x {high} pixels, and its image {w} x {h}: "
-                        "give the mask the size of the image, or its proportions."
-                    )
     masks.classes = kind.known
+    if not kind.classes:
+        log.info("%s: no classes.txt names the classes of the masks: they are called by their numbers", part.name)
     if isinstance(masks.values, np.ndarray):
         parts = np.array_split(np.arange(len(masks)), len(masks) // 1024 + 1)
         counts = np.sum([np.bincount(masks.read(rows).ravel(), minlength=IGNORED + 1) for rows in parts], axis=0)
         there = np.flatnonzero(counts[:IGNORED])
         masks.classes = kind.known or tuple(map(str, range(there.max(initial=-1) + 1)))
         if missing := [name for number, name in enumerate(kind.known) if not counts[number]]:
-            log.warning("%s: no mask has a pixel of %s", part.name, ", ".join(missing))
+            log.warning("%s: no mask has a pixel of %s", part.name, ", ".join(map(repr, missing)))
     samples.give("mask", masks)
 
 
@@ -169,8 +187,9 @@ def attach_columns(samples: Samples, part: Part, kinds: Sequence[str], wanted: S
         del columns["label"]  # which is a column like any other
     others = [name for name in table.columns if name not in read and name not in columns.values()]
     left = [column for name, column in columns.items() if column and name not in wanted]
-    if left := left + others * ("targets" not in wanted):
-        log.info("%s: nothing is learned from the columns %s", part.name, ", ".join(left))
+    left += others * ("targets" not in wanted)
+    if left and wanted:
+        log.info("%s also has %s, which nothing is learned from here", part.name, ", ".join(left))
     for name in wanted:
         if not (others if name == "targets" else columns.get(name, True) or name in ("label", "mask", "boxes")):
             raise UsageError(f"{part.name} has no column of {name}, which is needed: add it to its table.")

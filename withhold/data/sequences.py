@@ -81,6 +81,8 @@ def read_mask(path: str) -> Mask:
         with media.image(path) as image:
             if image.mode not in NUMBERED:
                 raise WithholdError(f"{path} is in colour ({image.mode}), and a mask has numbers: save it as grey.")
+            if image.format == "JPEG":
+                raise Unreadable(media.LOSSY)
             palette = image.getpalette() if image.mode == "P" else None
             return Mask(np.array(image).astype(np.int64), palette)
     except Unreadable as error:

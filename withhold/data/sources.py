@@ -12,7 +12,7 @@ from typing import Any
 from withhold.data import arrays, hub, manifests
 from withhold.data.annotations import Annotated
 from withhold.data.arranging import READABLE, Tables, arranged, parts, walk
-from withhold.data.belonging import attach, beside, coco_files, in_lists, part_classes, pictures_of
+from withhold.data.belonging import attach, beside, coco_files, in_lists, part_classes, pictures_of, unused_boxes
 from withhold.data.images import Images
 from withhold.data.kind import Kind, Table, Unreadable
 from withhold.data.sounds import Sounds
@@ -68,6 +68,8 @@ def _folder(path: Path, kind: type[Kind]) -> Tables:
         for column, (images, folder) in pairs.items():
             if images == pictures:
                 attach(column, found, images, folder)
+                first = next(iter(found.values()))
+                first.ignored = [*first.ignored, *(unused_boxes(path, folder) if column == "boxes" else [])]
         for part in found.values():
             part.part_classes = part_classes(path) or part_classes(next(iter(pairs.values()))[1])
         return found

@@ -198,9 +198,8 @@ class Embedder:
             protocols: their names, or paths of Python files (see `withhold.evaluation.protocols`); by default "knn" and
                 "linear", and before them "classifier" for a method that has learned to name classes, or "clustering"
                 for one that has found some itself; "columns" alone for one that has learned those of a table.
-                "tracking" takes a folder of sequences with masks, and nothing else; it is the default there, unless the
-                method itself has learned masks: then that is "segmentation". Of one that has learned boxes it is
-                "detection".
+                "tracking" takes a folder of sequences with masks, and nothing else; it is the default there. Of a
+                method that has learned masks it is "segmentation", and of one that has learned boxes "detection".
             supervised: also train the untrained network on all labels, to compare.
             budget: images, counted with repeats, that this and "finetune" see at most; see `evaluation.evaluate`.
             stage, pooling: where its features are taken from, and those of its controls: see `nets.Pooled`.
@@ -210,8 +209,10 @@ class Embedder:
         says = {name for method in methods.values() for name in method.says()}
         if protocols is None and "boxes" in says:
             protocols = ("detection",)
+        if protocols is None and "mask" in says:
+            protocols = ("segmentation",)
         if protocols is None and data.has_masks(source):
-            protocols = ("segmentation" if "mask" in says else "tracking",)
+            protocols = ("tracking",)
         if protocols is None and self.row in methods and "targets" in methods[self.row].says():
             protocols = ("columns",)
         answers = () if self.classifier is None else ("classifier" if self.classifier.taught else "clustering",)
