@@ -98,6 +98,15 @@ def test_what_only_writes_is_printed_as_it_is(text):
     assert console.printable(text) == text
 
 
+def test_what_is_said_again_is_said_once(caplog):
+    log = logging.getLogger("withhold")
+    with console.once():
+        for word in ("three are left out", "two are left out", "three are left out"):
+            log.warning(word)
+    log.warning("three are left out")
+    assert caplog.messages == ["three are left out", "two are left out", "three are left out"]
+
+
 def rows(encoder, *poolings):
     about = {"encoder": encoder, "data": "digits", "n_train": 8, "n_test": 4}
     found = [{**about, "protocol": "knn", "metric": "accuracy", "value": 0.5}]

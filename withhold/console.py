@@ -77,6 +77,24 @@ def quiet(level: int = logging.WARNING) -> Iterator[None]:
         log.setLevel(before)
 
 
+@contextlib.contextmanager
+def once() -> Iterator[None]:
+    """Say what is said in the same words again only the first time."""
+    said: set[str] = set()
+
+    def new(record: logging.LogRecord) -> bool:
+        known = record.getMessage() in said
+        said.add(record.getMessage())
+        return not known
+
+    log = logging.getLogger("withhold")
+    log.addFilter(new)
+    try:
+        yield
+    finally:
+        log.removeFilter(new)
+
+
 def duration(seconds: float) -> str:
     """A length of time in words: "48 s", "10 min", "3 min 20 s", "1 h 5 min"."""
     minutes, rest = divmod(round(seconds), 60)
@@ -153,7 +171,8 @@ def print_comparison(rows: list[dict[str, Any]]) -> None:
 
     def cell(row: dict[str, Any], name: str) -> str:
         values = [row[key] for key in (name, *(name + end for end in CONTROLS)) if key in row]
-        own, *beside = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values] or [""]
+        digits = ".4g" if name == "seconds" or name.endswith("loss") else ".3f"
+        own, *beside = [format(value, digits) if isinstance(value, float) else str(value) for value in values] or [""]
         return f"{own} ({', '.join(beside)})" if beside else own
 
     print_table(columns, [[cell(row, name) for name in columns] for row in rows])

@@ -11,6 +11,8 @@ from withhold import losses, nets
 from withhold.data.samples import Samples, Target
 from withhold.errors import UsageError
 from withhold.methods import answers, build, find
+from withhold.runs.build import tell
+from withhold.runs.saying import say
 
 TARGETS = {"colour": ("red", "green", "blue"), "size": None}
 
@@ -73,6 +75,46 @@ def test_a_column_with_one_value_is_refused():
     samples.give("targets", same)
     with pytest.raises(UsageError, match=r"The column colour has one value at most, and nothing to learn: leave it"):
         method.prepare(samples)
+
+
+def columned():
+    """Items with a class, a number, a name each, and a file for every two."""
+    samples = Samples(torch.zeros(12, 16, 16, 3, dtype=torch.uint8).numpy(), torch.arange(12).numpy().astype(str))
+    colour = torch.arange(12).numpy() % 3
+    colour[:2] = -1
+    light = torch.arange(12.0).numpy()
+    light[5] = math.nan
+    samples.give("targets", {
+        "colour": Target(colour, TARGETS["colour"]), "light": Target(light),
+        "serial": Target(torch.arange(12).numpy(), tuple(f"no {k}" for k in range(12))),
+        "scene": Target(torch.arange(12).numpy() // 2, tuple(f"{k}.png" for k in range(6))),
+    })  # fmt: skip
+    return samples
+
+
+def test_columns_that_name_items_are_left_out_and_all_are_said(caplog):
+    cls, streams = find("multitask"), {"items": columned()}
+    told = tell(cls, streams, {"columns": None})
+    assert told["targets"] == {"colour": ["red", "green", "blue"], "light": None}
+    assert tell(cls, streams, {"columns": "scene,light"})["targets"].keys() == {"scene", "light"}
+    with pytest.raises(UsageError, match=r"has no column 'lite' to learn: did you mean light"):
+        tell(cls, streams, {"columns": "lite"})
+    config = told | {
+        "parameters": {"columns": None},
+        "method": "multitask", "encoder": {"name": "convnet"}, "decoding": {"size": 16, "channels": 3},
+        "training": {"batch_size": 4, "minutes": 1, "steps": None, "precision": "32", "seed": 0},
+    }  # fmt: skip
+    with caplog.at_level("INFO"):
+        say(config, streams, "cpu")
+    assert "column colour: 3 classes, the rarest first: red 3, green 3, blue 4; 2 empty cells" in caplog.text
+    assert "column light: numbers; 1 empty cell" in caplog.text
+    (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert warning.startswith("columns that are left out, since they name items or files: serial, scene")
+    assert "columns=A,B" in warning
+    named = {"items": columned()}
+    del named["items"].parts["targets"]["colour"], named["items"].parts["targets"]["light"]
+    with pytest.raises(UsageError, match=r"Every column .* names its items \(serial, scene\).*columns=serial"):
+        tell(cls, named, {"columns": None})
 
 
 def test_uncertainty_weighs_as_kendall_does():

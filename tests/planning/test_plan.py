@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,42 @@ def test_another_budget_needs_no_new_network(planned, images, monkeypatch, capsy
     best = max(found["rows"][:-1], key=lambda row: row["affinity"])
     assert found["rows"][-1]["sources"] == ["random"]  # the control, which is no choice
     assert found["plan"] == [best] and len(found["rows"]) == 6
+
+
+def test_where_fresh_weights_serve_best_more_minutes_are_advised(
+    planned, images, tmp_path, monkeypatch, capsys, caplog
+):
+    """Fresh weights are made to win over all sources of some targets."""
+    own, losing = walk.weigh, {"edges", "label", "light", "mask"}
+
+    def weigh(errors):
+        found = own(errors)
+        found[list(errors).index((walk.RANDOM,))] += target in losing
+        return found
+
+    def compare(self, name, truth, order):
+        nonlocal target
+        target = name
+        return whole(self, name, truth, order)
+
+    folder = shutil.copytree(planned, tmp_path / "plan")
+    target, whole = "", walk.Walk.compare
+    monkeypatch.setattr(walk, "weigh", weigh)
+    monkeypatch.setattr(walk.Walk, "compare", compare)
+    asked = words(images, "--tasks", "rotation,edges,label,light,mask", "--budget", "2", out=folder)
+    assert main(asked) == 0
+    said = capsys.readouterr().out
+    assert "Nothing is worth learning yet: give more --minutes.\n" in said
+    assert re.search(r"Next: withhold plan .*--minutes 0\.08 .*--out \S*plan-0\.08min", said)
+    assert "--budget 3" not in said
+    assert caplog.text.count("no task serves it better than fresh weights do") == 4
+    assert "<h1>Nothing is worth learning yet: give more --minutes</h1>" in (folder / "plan.html").read_text()
+    losing.remove("edges")
+    assert main(asked) == 0
+    said, page = capsys.readouterr().out, (folder / "plan.html").read_text()
+    assert "Learn " in said and "light (best from fresh weights)" in said and "--budget 3" in said
+    assert "edges (best" not in said
+    assert "Fresh weights serve label, light, mask best" in page
 
 
 def test_an_interrupted_plan_goes_on(images, tmp_path, monkeypatch):

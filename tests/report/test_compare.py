@@ -28,7 +28,7 @@ def test_a_row_holds_what_the_run_is_and_what_came_out(make_run, capsys):
     assert first == about | {"measured on": "digits"} | measures
     print_comparison([first, other])
     said = capsys.readouterr().out
-    assert "0.75 (0.5, 0.625)" in said
+    assert "0.750 (0.500, 0.625)" in said
     assert "In brackets: the same encoder untrained, and as its training began." in said
     assert other == about | {"measured on": "photos", "knn": 0.1}
     assert second == {
@@ -56,9 +56,10 @@ class Frozen:
         metrics = {"linear": "accuracy", "segmentation": "mean IoU", "detection": "AP50"}
         for (measured, encoder), value in self.values.items():
             if measured == protocol:
-                yield {"encoder": encoder, "metric": metrics[protocol], "value": value}
-                yield {"encoder": encoder, "metric": "another", "value": 0.0}
-                yield {"encoder": encoder, "metric": metrics[protocol], "value": budget, "by": "boxes"}
+                about = {"encoder": encoder, "metric": metrics[protocol], "n_test": 7}
+                yield about | {"value": value}
+                yield about | {"metric": "another", "value": 0.0}
+                yield about | {"value": budget, "by": "boxes"}
 
 
 def test_what_transfers_to_what_is_measured_by_what_data_say(tmp_path, capsys):
@@ -79,15 +80,18 @@ def test_what_transfers_to_what_is_measured_by_what_data_say(tmp_path, capsys):
     assert rows == [
         {
             "run": "runs/a", "method": "rotation", "encoder": "convnet", "cells detection AP50": 0.5,
-            "cells detection AP50 untrained": 0.25, "scenes segmentation mean IoU": 0.75,
-            "scenes segmentation mean IoU start": 0.5, "photos linear accuracy": 1.0,
+            "cells detection AP50 untrained": 0.25, "cells items": 7,
+            "scenes segmentation mean IoU": 0.75,
+            "scenes segmentation mean IoU start": 0.5, "scenes items": 7,
+            "photos linear accuracy": 1.0, "photos items": 7,
         },
-        {"run": "published weights", "method": "published", "encoder": "convnet", "cells detection AP50": 0.625},
+        {"run": "published weights", "method": "published", "encoder": "convnet", "cells detection AP50": 0.625,
+         "cells items": 7},
         {"run": "places", "cells detection AP50": 0.125},
         {"run": "pixels", "photos linear accuracy": 0.375},
     ]  # fmt: skip
     print_comparison(rows)
-    assert "0.5 (0.25)" in capsys.readouterr().out
+    assert "0.500 (0.250)" in capsys.readouterr().out
     with pytest.raises(UsageError, match="holds no classes, masks or boxes to be measured on"):
         transfer([published], [str(tmp_path / "scenes" / "images")])
 

@@ -199,6 +199,33 @@ def test_measures_of_one_protocol_have_columns_of_their_own():
     assert list(made["columns"].values()) == ["Retrieval, mAP, GeM", "Retrieval, mAP, GeM, whitened"]
 
 
+def test_what_is_no_accuracy_has_a_table_with_a_line_for_each_of_its_means(make_run):
+    about = {"protocol": "detection", "data": "digits", "n_train": 80, "n_test": 20}
+    means = [
+        ("trained", "boxes", 0.5),
+        ("trained", "maps", 0.375),
+        ("untrained", "maps", 0.25),
+        ("places", None, 0.125),
+    ]
+    found = [
+        {**about, "encoder": encoder, "metric": metric, "value": value} | ({"by": by} if by else {})
+        for encoder, by, value in means for metric in ("AP", "AP50")
+    ]  # fmt: skip
+    first, made = report.tables([*RESULTS, *found])
+    assert set(first["columns"]) == {"knn", "lowshot 5/class"}
+    assert list(made["columns"].values()) == ["Detection, AP", "Detection, AP50"]
+    assert [line["name"] for line in made["lines"]] == [
+        "Trained encoder, its own boxes", "Trained encoder, a head over its frozen maps",
+        "Untrained encoder, a head over its frozen maps", "places",
+    ]  # fmt: skip
+    assert all(len(line["cells"]) == 2 for line in made["lines"])
+    page = Page(report.write(make_run(results=found)))
+    assert (
+        "Percent, on 20 held-out items of digits; 80 others to learn from. A head over frozen maps learns" in page.text
+    )
+    assert "named rightly" not in page.text
+
+
 def test_the_command_repeats_the_run(make_run):
     run = make_run(
         data=["/my photos", "Samples of 12"], parameters={"queue": 64}, rows=[], finished=False,

@@ -182,6 +182,10 @@ def test_labels_of_the_first_folder_say_nothing_of_the_second(folder, caplog):
     first, second = [line for line in caplog.messages if line.startswith("measuring:")]
     assert first == "measuring: trained, classifier"
     assert second.startswith("measuring: untrained, classifier; about ")
+    caplog.clear()
+    (row,) = run.evaluate("pictures", protocols=("information",))
+    assert (row["encoder"], row["n_train"], row["n_test"]) == ("trained", 0, 500)
+    assert [line for line in caplog.messages if line.startswith("measuring:")] == ["measuring: trained, information"]
 
 
 def interrupted(*arguments, **options):

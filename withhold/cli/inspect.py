@@ -5,7 +5,7 @@ import time
 
 import withhold
 from withhold.cli.verbs import verb
-from withhold.console import print_comparison, print_json, print_table, say
+from withhold.console import once, print_comparison, print_json, print_table, say
 from withhold.errors import UsageError
 
 
@@ -26,7 +26,8 @@ def compare(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     from withhold.report import transfer
 
     if options.on:
-        rows = transfer([withhold.load(name) for name in options.runs], options.on, options.budget)
+        with once():  # of data that every encoder reads
+            rows = transfer([withhold.load(name) for name in options.runs], options.on, options.budget)
     else:
         rows = compare_runs([withhold.Run(folder) for folder in options.runs])
     if options.json:

@@ -3,6 +3,7 @@
 import argparse
 import shlex
 import sys
+from typing import Any
 
 import withhold
 from withhold.cli.verbs import verb
@@ -59,8 +60,12 @@ def plan(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print(f"{title}:")
         print_table(columns, rows)
         print()
-    say(f"Learn {', '.join(page.sources(found))}.")
+    say(f"{page.advice(found)}.")
     say(f"The plan took {duration(found['seconds'])}; {found['folder']}/{PAGE} shows it")
     again = {name: value for name, value in given.items() if value != parser.get_default(name)}
-    again |= {"budget": given["budget"] + 1} | {name: ",".join(given[name]) for name in TASKS if given[name]}
+    more: dict[str, Any] = {"budget": given["budget"] + 1}
+    if found["fresh"] == found["targets"]:
+        minutes = f"{4 * found['asked']['minutes']:g}"
+        more = {"minutes": minutes, "out": f"{found['folder']}-{minutes}min"}  # the folder keeps what it was learned in
+    again |= more | {name: ",".join(given[name]) for name in TASKS if given[name]}
     advise(["plan", source, *(word for name, value in again.items() for word in (f"--{name}", value))])

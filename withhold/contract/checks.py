@@ -283,7 +283,7 @@ def network_for_colour(trial: Trial) -> None:
     colour = nets.ConvNet(trial.size, channels=3)
     encoder = Adapter(colour.blocks, trial.size, channels=1, inputs=3, mean=[0.1, 0.2, 0.6])
     greys = replace(trial, channels=1, sources=())
-    method = registry.build(trial.cls, encoder, trial.values, build.tell(trial.cls, greys.made[1]))
+    method = registry.build(trial.cls, encoder, trial.values, build.tell(trial.cls, greys.made[1], trial.values))
     feeder = greys.feed(method)
     prepare(method, feeder.streams, 0)
     visible, withheld = method.hide(feeder.batch(0))

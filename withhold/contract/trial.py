@@ -89,7 +89,7 @@ class Trial:
 
     def make(self) -> Method:
         """The method, always with the same weights."""
-        return build_method(self.cls, self.made[0], self.values, 0, tell(self.cls, self.made[1]))
+        return build_method(self.cls, self.made[0], self.values, 0, tell(self.cls, self.made[1], self.values))
 
     def feed(self, method: Method, batch_size: int = 32, feeder: type[Feeder] = Feeder) -> Feeder:
         """The streams in batches of so many items, or as many more as their order needs."""

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,11 @@ from withhold.data.streaming import Stream
 from withhold.errors import UsageError, WithholdError
 from withhold.needs import Need
 
+DIFFERENT = 0.9
+"""The share of items from which on they are all of different classes, but for a few."""
+FILE = re.compile(r".*\w\.[a-zA-Z]\w{1,4}")
+"""The name of a file."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -24,6 +30,19 @@ class Target:
 
     values: np.ndarray
     classes: tuple[str, ...] | None = None  # their names; None for numbers
+
+    @property
+    def known(self) -> np.ndarray:
+        """Where there is a value, bool [n, ...]."""
+        return np.isfinite(self.values) if self.classes is None else self.values >= 0
+
+    @property
+    def names_items(self) -> bool:
+        """Whether the classes say which item it is rather than what: (almost) all are different, or files."""
+        if not self.classes:
+            return False
+        found = self.values[self.known]
+        return len(np.unique(found)) > DIFFERENT * len(found) or all(map(FILE.fullmatch, self.classes))
 
     @property
     def fingerprint(self) -> str:

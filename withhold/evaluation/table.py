@@ -157,29 +157,34 @@ def evaluate(
         began = "start" if "start" in controls else "untrained"
         networks = {name: make for name, make in networks.items() if name in (row, began, "supervised")}
 
+    answering = {row, "supervised", *methods}
+    measured = {name: [one for one in found if not one.answers or name in answering] for name in networks}
+    networks = {name: make for name, make in networks.items() if measured[name]}
+
     at = {name: value for name in ("stage", "pooling") if (value := getattr(encoder, name, None)) is not None}
     rows: list[dict[str, Any]] = []
-    started, missing = time.perf_counter(), [f"{name} by {protocol.name}" for name in networks for protocol in found]
+    started = time.perf_counter()
+    missing = [f"{name} by {protocol.name}" for name in networks for protocol in measured[name]]
     try:
         for done, (name, make) in enumerate(networks.items()):
             left = (time.perf_counter() - started) / max(done, 1) * (len(networks) - done)
             log.info(
-                "measuring: %s, %s%s", name, ", ".join(protocol.name for protocol in found),
+                "measuring: %s, %s%s", name, ", ".join(protocol.name for protocol in measured[name]),
                 f"; about {duration(left)} left" if done else "",
             )  # fmt: skip
             network, answers = make()
             tasks: dict[Any, Task] = {}  # one for all protocols that take the same: it keeps what it computes
             kept: dict[Samples, Any] = {}
-            for protocol in found:
+            for protocol in measured[name]:
                 known, asked = given[protocol.takes]
                 left_out = len(test) - len(asked)
-                if protocol.told and name != "supervised":
-                    known = told
+                if protocol.told and (name != "supervised" or protocol.answers):
+                    known = None if protocol.answers else told
                 else:
                     left_out += len(train or ()) - len(known or ())
                 rest = (images(known or ()), answers, name, getattr(encoder, "size", 0), flip, at.get("pooling"), kept)
                 task = Task(network, known, asked, seed, device, *rest)
-                task = tasks.setdefault((protocol.takes, known is told), task)
+                task = tasks.setdefault((protocol.takes, None if known is None else known is told), task)
                 about = {
                     "encoder": name, "protocol": protocol.name, "data": source or asked.source,
                     "n_train": len(known or ()), "n_test": len(asked),

@@ -69,7 +69,7 @@ class Given:
         """
         with quiet(logging.ERROR):  # what else is to be said of them is said when the items are loaded
             items = data.labels_of(self.source, self.kind, self.labels)
-        tell(registry.find("finetune"), {"labelled": items})
+        tell(registry.find("finetune"), {"labelled": items}, {})
 
     def begin(self, encoder: str | None, pretrained: bool, size: int | None) -> dict[str, Any]:
         """What `train` is told of the start: what was named, or else published weights where they are at hand."""

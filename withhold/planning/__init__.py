@@ -67,7 +67,8 @@ def plan(
     Returns:
         what plan.json holds: "rows", a row a transfer with its "sources", "target", "affinity", its "gain", on how many
         held-out items it errs less than what learned the target from those few items alone, and its "quality", the same
-        beside what is read from the target's own network; and the rows of the "plan".
+        beside what is read from the target's own network; the rows of the "plan"; and "fresh", the
+        targets that fresh weights serve best.
 
     Raises:
         UsageError: a name or value that makes no sense, labels that are missing, or a folder that holds something else.

@@ -7,13 +7,25 @@ from withhold.page import render
 from withhold.report import charts
 
 PLAN, AFFINITIES = "The plan: what each target is read from", "Affinities of all targets to each source alone, in %"
+MARK = "best from fresh weights"
 Table = tuple[list[str], list[list[str]]]
+
+
+def advice(found: dict[str, Any]) -> str:
+    """What to learn, in a sentence."""
+    if found["fresh"] == found["targets"]:
+        return "Nothing is worth learning yet: give more --minutes"
+    return f"Learn {', '.join(sources(found))}"
 
 
 def tables(found: dict[str, Any]) -> dict[str, Table]:
     """By their titles, columns and rows of a plan and of the affinities that it follows from."""
     plan = [
-        [row["target"], " + ".join(row["sources"]), *(f"{row[name]:.1%}" for name in ("affinity", "gain", "quality"))]
+        [
+            row["target"] + f" ({MARK})" * (row["target"] in found["fresh"]),
+            " + ".join(row["sources"]),
+            *(f"{row[name]:.1%}" for name in ("affinity", "gain", "quality")),
+        ]
         for row in found["plan"]
     ]
     alone = {(row["target"], *row["sources"]): row for row in found["rows"] if len(row["sources"]) == 1}
@@ -40,6 +52,7 @@ def write_page(path: Path, found: dict[str, Any]) -> None:
         found["asked"]["tasks"], found["targets"], links, about="Lines from the tasks that are learned to the targets"
     )
     render(
-        path, Path(__file__).parent / "plan.html.jinja", graph=graph, tables=tables(found), learned=sources(found),
+        path, Path(__file__).parent / "plan.html.jinja", graph=graph, tables=tables(found), advice=advice(found),
+        fresh=found["fresh"], targets=found["targets"],
         budget=found["budget"], items=found["items"], asked=found["asked"], steps=found["steps"],
     )  # fmt: skip

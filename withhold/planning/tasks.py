@@ -138,7 +138,7 @@ def bank(samples: Samples, names: Sequence[str] | None) -> dict[str, Task]:
         raise UsageError(f"The column {clash[0]} is called as a task without labels is: call it otherwise.")
     able = [name for name in METHODS if name != "colorization" or samples.shape[2] == 3]
     tasks = {name: Task(name, *METHODS[name]) for name in METHODS}
-    tasks |= {name: Task(name, "multitask") for name in [LABEL, *labelled]}
+    tasks |= {name: Task(name, "multitask", {"columns": name}) for name in [LABEL, *labelled]}
     tasks |= {MASK: Task(MASK, "segmentation")} if MASK in labelled else {}
     tasks |= {RANDOM: Task(RANDOM)}
     for name in names or ():
@@ -146,4 +146,5 @@ def bank(samples: Samples, names: Sequence[str] | None) -> dict[str, Task]:
             raise UsageError(f"There is no task {name!r} of {samples.source}: {suggestion(name, tasks)}")
         if name == LABEL:
             column(samples, name)
-    return {name: tasks[name] for name in dict.fromkeys([*(names or [*able, *labelled]), RANDOM])}
+    telling = [name for name in labelled if not (name in samples.targets and samples.targets[name].names_items)]
+    return {name: tasks[name] for name in dict.fromkeys([*(names or [*able, *telling]), RANDOM])}

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from math import comb
 from pathlib import Path
@@ -88,8 +88,9 @@ class Walk:
         self.done, self.began = 0, time.perf_counter()
         self.planned = len(truths) * (1 + sum(self.counts(order)))
         rows = [row for target, truth in truths.items() for row in self.compare(target, truth, order)]
+        fresh = [target for target in targets if served_best(r for r in rows if r["target"] == target) == [RANDOM]]
         self.state |= {
-            "budget": budget, "order": order, "targets": list(targets), "rows": rows,
+            "fresh": fresh, "budget": budget, "order": order, "targets": list(targets), "rows": rows,
             "items": {"tasks": len(self.many), "targets": len(self.parts[0]), "held out": len(self.parts[1])},
             "plan": best(rows, budget),
         }  # fmt: skip
@@ -204,8 +205,6 @@ class Walk:
         found = {sources: self.errors(target, truth, sources) for sources in single}
         worth = weigh(found)
         ranked = [single[place][0] for place in np.argsort(-worth, kind="stable")]
-        if ranked[0] == RANDOM:
-            log.warning("%s: no task serves it better than fresh weights do: all need more --minutes", target)
         ranked.remove(RANDOM)
         for k in range(2, order + 1):
             for sources in combinations(ranked[: max(BEAM, k)], k):
@@ -218,6 +217,8 @@ class Walk:
             }
             for sources, affinity in zip(found, worth, strict=True)
         ]  # fmt: skip
+        if served_best(rows) == [RANDOM]:
+            log.warning("%s: no task serves it better than fresh weights do: all need more --minutes", target)
         took = duration(time.perf_counter() - began)
         log.info("%s: %s in %s, best from %s", target, counted(len(rows) + 1, "read-out"), took, ranked[0])
         return rows
@@ -231,6 +232,11 @@ class Walk:
 def weigh(errors: dict[Sources, np.ndarray]) -> np.ndarray:
     """The affinities of candidates, by their errors on the items that choose."""
     return affinities(win_rates(np.stack([found[CHOOSING] for found in errors.values()])))
+
+
+def served_best(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """The sources of the row, of those of one target, with the highest affinity."""
+    return max(rows, key=lambda row: row["affinity"])["sources"]
 
 
 def best(rows: Sequence[dict[str, Any]], budget: int) -> list[dict[str, Any]]:

@@ -31,7 +31,8 @@ def compare(runs: Iterable["Run"]) -> list[dict[str, Any]]:
 def transfer(encoders: Iterable["Embedder"], sources: Sequence[str], budget: int | None = None) -> list[dict[str, Any]]:
     """What each encoder, frozen, is worth to what each source asks for: its classes, its masks, its boxes.
 
-    A row an encoder is {"run", "method", "encoder"} and a column for each question, with its controls as in `compare`;
+    A row an encoder is {"run", "method", "encoder"} and a column for each question, with its controls as in `compare`,
+    beside the number of items that it was measured on;
     a row for each control that needs no network follows. An encoder that is a run's keeps the rows of the evaluations.
 
     Args:
@@ -54,6 +55,7 @@ def transfer(encoders: Iterable["Embedder"], sources: Sequence[str], budget: int
             for protocol, metric in asked:
                 title = f"{Path(source).name} {protocol} {metric}"
                 for row in encoder.evaluate(source, protocols=(protocol,), budget=budget):
+                    line[f"{Path(source).name} items"] = row["n_test"]
                     if row["metric"] == metric and row.get("by", "maps") == "maps":
                         who = row["encoder"]
                         if who == encoder.row or f" {who}" in CONTROLS:

@@ -1,7 +1,6 @@
 """The report of a run: one HTML file that needs nothing else."""
 
 import csv
-import inspect
 import math
 import os
 import shlex
@@ -10,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from withhold import methods as registry
 from withhold import nets
 from withhold.console import column, counted, duration
 from withhold.data import Samples, unnamed
@@ -20,25 +18,13 @@ from withhold.options import Options
 from withhold.page import render
 from withhold.report import charts, gallery, routes
 from withhold.report.compare import losses
+from withhold.report.scores import PROTOCOLS, TERMS, card, tables, titled
 from withhold.training import Row
 
 if TYPE_CHECKING:
     from withhold.runs import Run
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
-ENCODERS = {
-    "trained": "Trained encoder",
-    "untrained": "Untrained encoder",
-    "untrained, near": "Untrained encoder, nearby places only",
-    "pixels": "Raw pixels",
-    "tf-idf": "TF-IDF",
-    "spectrogram": "Log-mel spectrogram",
-    "supervised": "Supervised network",
-    "colors": "Raw colours",
-    "identity": "First mask, copied",
-}
-PROTOCOLS = {"knn": "k-NN", "linear": "Linear probe", "lowshot": "Low-shot", "finetune": "Fine-tuned"}
-TERMS = {"knn": "k-NN accuracy", "rank": "Effective rank", "spread": "Spread", "psnr": "PSNR"}
 HOUSEKEEPING = {"step", "epoch", "seconds", "items_per_second", "waiting", "lr"}
 
 
@@ -84,7 +70,7 @@ def section(run: "Run", *streams: Samples) -> dict[str, Any]:
 
     The map and the neighbours are those of the largest stream.
     """
-    shown: dict[str, Any] = {**_card(run.config["method"]), "curves": curves(run.rows())}
+    shown: dict[str, Any] = {**card(run.config["method"]), "curves": curves(run.rows())}
     shown |= {"picture": [], "map": None, "neighbours": []}
     if run.finished and streams and all(map(len, streams)):
         with suppress(UsageError):  # of other items than the method can be asked about
@@ -118,7 +104,7 @@ def stats(run: "Run") -> list[dict[str, str]]:
             note = f"at first: {_number(rows[0].get(name, math.nan))}"
             if trivial is not None:
                 note = f"knowing nothing: {_number(trivial)}"
-            shown.append({"value": _number(value), "name": _words(name), "note": note})
+            shown.append({"value": _number(value), "name": titled(name), "note": note})
         time, steps = duration(last["seconds"]), counted(last["step"], "step")
         shown.append({"value": time, "name": "Training time", "note": steps})
         outcome = run.config.get("outcome", {})
@@ -143,9 +129,9 @@ def _curve(rows: Sequence[Row], name: str, level: str | None) -> dict[str, Any]:
     series, beside = _series(rows, name), _series(rows, level) if level else None
     last, percent = series[1][-1], name == "knn" or name.endswith("accuracy")
     shown = f"{last:.1%}" if percent else _number(last)
-    about = f"{_words(name)} over {counted(rows[-1]['step'], 'step')}, at last {shown}"
+    about = f"{titled(name)} over {counted(rows[-1]['step'], 'step')}, at last {shown}"
     return {
-        "name": _words(name),
+        "name": titled(name),
         "last": shown,
         "level": _number(beside[1][-1]) if beside else None,
         "svg": charts.line(series, beside, until=rows[-1]["step"], about=about, percent=percent),
@@ -157,42 +143,9 @@ def _series(rows: Sequence[Row], name: str) -> charts.Series:
     return [row["step"] for row in had], [row[name] for row in had]
 
 
-def tables(results: Sequence[dict[str, Any]], start: str = "start") -> list[dict[str, Any]]:
-    """Rows of evaluations as tables, one a data set, a line an encoder; `start` says what a run began with."""
-    titles = ENCODERS | {"start": f"{start.capitalize()}, frozen"}
-    return [_table(data, part, titles) for data, part in by_data(results).items()]
-
-
 def _began(run: "Run") -> str:
     """What the run began with, where it was not with fresh weights."""
     return "published weights" if run.config["encoder"]["pretrained"] and not run.config.get("lineage") else "start"
-
-
-def _table(data: str, results: Sequence[dict[str, Any]], titles: dict[str, str]) -> dict[str, Any]:
-    columns = {column(result): _title(result) for result in results}
-    lines: dict[str, dict[str, Any]] = {}
-    best: dict[str, float] = {}
-    for result in results:
-        trained, measure = result["encoder"] == "trained", column(result)
-        if trained and "method" in result:
-            name = _card(result["method"])["name"]
-        else:
-            name = titles.get(result["encoder"], result["encoder"])
-        line = lines.setdefault(name, {"name": name, "trained": trained, "cells": {}})
-        line["cells"][measure] = result
-        if result["encoder"] != "supervised":
-            best[measure] = max(result["value"], best.get(measure, -math.inf))
-    return {
-        "data": data,
-        "columns": columns,
-        "lines": list(lines.values()),
-        "best": best,
-        "n_train": max(result["n_train"] for result in results),
-        "n_test": results[0]["n_test"],
-        "supervised": any(result["encoder"] == "supervised" for result in results),
-        "draws": any("deviation" in result for result in results),
-        "open": any("low" in result for result in results),
-    }
 
 
 def facts(run: "Run") -> dict[str, str]:
@@ -256,37 +209,8 @@ def command(run: "Run") -> str:
     return shlex.join(words + options.words())
 
 
-def _card(name: str) -> dict[str, str]:
-    """The method's name, first sentence and paper; its name alone where its file has gone."""
-    try:
-        cls = registry.find(name)
-    except UsageError:
-        return {"name": name, "about": "", "paper": ""}
-    about = (inspect.getdoc(cls) or "").split("\n\n")[0]
-    # A class is called what its paper calls it (SimCLR, MoCo); of several words, only the file's name has the gaps.
-    title = _words(cls.name) if "_" in cls.name else cls.__name__
-    return {"name": title, "about": " ".join(about.split()), "paper": cls.paper}
-
-
-def _title(result: dict[str, Any]) -> str:
-    name = PROTOCOLS.get(result["protocol"], _words(result["protocol"]))
-    if "shots" in result:
-        labels = f"{counted(result['shots'], 'label')} a class"
-        return labels if result["protocol"] == "lowshot" else f"{name}, {labels}"
-    words = [name] if result["metric"] == "accuracy" else [name, result["metric"]]
-    words += [f"stage {result['stage']}"] if "stage" in result else []
-    words += [result[part] for part in ("column", "by", "pooling") if part in result]
-    return ", ".join(words + ["whitened"] * result.get("whitened", False))
-
-
 def _listed(values: dict[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
-
-
-def _words(name: str) -> str:
-    """A name in code as words: "nearest_colour" -> "Nearest colour"."""
-    name = TERMS.get(name, name.replace("_", " ").replace("/", ": "))
-    return name if name[:1].isupper() or name in TERMS.values() else name[:1].upper() + name[1:]
 
 
 def _number(value: float) -> str:

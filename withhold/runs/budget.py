@@ -51,7 +51,7 @@ def speed(
     options: Options,
 ) -> float:
     """Items a second of a training on one device, from a few steps of a small batch."""
-    learner = build_method(cls, encoder, parameters, options.seed, tell(cls, streams))
+    learner = build_method(cls, encoder, parameters, options.seed, tell(cls, streams, parameters))
     some = {
         name: held.select(np.linspace(0, len(held) - 1, min(SOME, len(held))).astype(int))
         for name, held in served(cls, streams).items()

@@ -15,7 +15,7 @@ from withhold import data, nets
 from withhold import methods as registry
 from withhold.console import counted
 from withhold.data import Samples
-from withhold.errors import UsageError
+from withhold.errors import UsageError, suggestion
 from withhold.files import writing
 from withhold.methods import Classifier, Dense, Encoder, Method, Segmenter
 from withhold.needs import IGNORED
@@ -212,14 +212,15 @@ def build_method(
         return registry.build(cls, learner, parameters, told)
 
 
-def tell(cls: type[Method], streams: dict[str, Samples]) -> dict[str, Any]:
+def tell(cls: type[Method], streams: dict[str, Samples], parameters: dict[str, Any]) -> dict[str, Any]:
     """What the data tell the method, see `withhold.methods.registry.TOLD`, as a run's configuration keeps it.
 
     The classes are those of the stream that it takes labels from, else of the one with masks or boxes, else of its
-    first one.
+    first one. The columns are those that the parameter "columns" names, else all that do not name the items.
 
     Raises:
-        UsageError: the labels or boxes that it needs are missing, or a classifier's or a mask's are all the same.
+        UsageError: the labels, boxes or columns that it needs are missing, or a classifier's or a mask's are all the
+            same.
     """
     taught = [streams[name].labelled(f"the stream {name}") for name, need in cls.needs.items() if need.labelled]
     known = {samples.classes[number] for samples in taught for number in np.unique(np.asarray(samples.labels))}
@@ -237,8 +238,29 @@ def tell(cls: type[Method], streams: dict[str, Samples]) -> dict[str, Any]:
             f"The masks of {shown[0].source} have fewer than two classes beside {IGNORED}, which is ignored: number "
             "the pixels' classes 0, 1, 2 ..., or name them in classes.txt."
         )
-    columns = [streams[name].targets for name, need in cls.needs.items() if "targets" in need.parts]
+    columns = [
+        _columns(streams[name], parameters.get("columns"))
+        for name, need in cls.needs.items() if "targets" in need.parts
+    ]  # fmt: skip
     return {
         "classes": list((taught or shown or list(streams.values()))[0].classes),
         "targets": {n: target.classes and list(target.classes) for held in columns for n, target in held.items()},
     }
+
+
+def _columns(samples: Samples, named: str | None) -> dict[str, data.Target]:
+    """The columns of these names, joined by commas; where none are named, those that do not name the items."""
+    targets = samples.targets
+    if named is not None:
+        chosen = [named] if named in targets else named.split(",")  # one with a comma in its name
+        for name in chosen:
+            if name not in targets:
+                raise UsageError(f"{samples.source} has no column {name!r} to learn: {suggestion(name, targets)}")
+        return {name: targets[name] for name in dict.fromkeys(chosen)}
+    found = {name: target for name, target in targets.items() if not target.names_items}
+    if targets and not found:
+        raise UsageError(
+            f"Every column of {samples.source} names its items ({', '.join(targets)}), and nothing else: add one that "
+            f"says what they are, or learn one all the same with columns={next(iter(targets))}."
+        )
+    return found

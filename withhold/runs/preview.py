@@ -58,7 +58,7 @@ def _columns(
         if "tokenizer" in decoding:
             make_tokenizer(cls, sources, chosen, decoding, Path(folder))
         streams = load_streams(cls, sources, decoding, labels=labels)
-        learner = build_method(cls, chosen, parameters, seed, tell(cls, streams))
+        learner = build_method(cls, chosen, parameters, seed, tell(cls, streams, parameters))
     count = whole(cls.order, min(8, *(len(s) for s in streams.values())))
     feeder = data.Feeder(streams, cls.needs, count, seed, orders=cls.order, groups=learner.get_buffer)
     prepare(learner, streams, seed)

@@ -40,6 +40,17 @@ def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> Non
                 log.warning(
                     "%s are %s classes: where they are one, write it in one way", " and ".join(alike), len(alike)
                 )
+        for column, classes in config["targets"].items():
+            if column in samples.targets:
+                target = samples.targets[column]
+                sort = "numbers" if classes is None else _classes(target.values, classes)
+                log.info("column %s: %s; %s", column, sort, counted(int((~target.known).sum()), "empty cell"))
+        left = [name for name, target in samples.targets.items() if target.names_items]
+        if left and config["parameters"].get("columns") is None:
+            log.warning(
+                "columns that are left out, since they name items or files: %s (columns=A,B names what is learned)",
+                ", ".join(left),
+            )
         if isinstance(samples, Series) and samples.longest <= samples.window / 2:
             length = kinds.of(samples.kind).length
             fits = samples.longest / samples.rate if length == "seconds" else samples.longest

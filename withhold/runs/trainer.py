@@ -124,7 +124,7 @@ def _train(
     if paced and size is None and start.encoder is None and not published:
         fit_size(cls, sources, chosen, decoding, parameters, options, left(options, began))
     streams = load_streams(cls, sources, decoding, labels=options.labels, strict=options.strict)
-    told = tell(cls, streams)
+    told = tell(cls, streams, parameters)
     learner = build_method(cls, chosen, parameters, options.seed, told)
     rate = 0.0
     if before is not None:

@@ -12,7 +12,8 @@
                         samples of which a batch holds that as well
 
 Where a file says `TOLD = True`, `task.train` are the items whose labels the method was told, None where these are not
-there any more; nothing is learned from the training items of the evaluation.
+there any more; nothing is learned from the training items of the evaluation. Where it says `ANSWERS = True` as well,
+only answers are measured: nothing is learned at all, and an encoder that is part of no method has no row.
 """
 
 import importlib
@@ -36,6 +37,7 @@ class Protocol:
     name: str
     takes: Need
     told: bool
+    answers: bool
     measure: Callable[[Any], list[dict[str, Any]]]
 
     def given(self, data: Any, kind: str) -> Any:
@@ -74,4 +76,5 @@ def find(name: str) -> Protocol:
     if not callable(getattr(module, "measure", None)):
         raise UsageError(f"{name} defines no measure(task): a protocol's file does.")
     takes = parse(getattr(module, "TAKES", "items + label"))
-    return Protocol(Path(name).stem, takes, getattr(module, "TOLD", False), module.measure)
+    told, answers = (getattr(module, flag, False) for flag in ("TOLD", "ANSWERS"))
+    return Protocol(Path(name).stem, takes, told, answers, module.measure)

@@ -20,10 +20,13 @@ def measure(task: Task) -> list[dict]:
     "by" is "features", by a linear probe or ridge regression that learns from the training items; and of what has
     learned columns itself, "answers".
     """
-    names = [name for name in task.train.targets if name in task.test.targets]
+    learned = list(getattr(task.method, "targets", ())) if task.row == "trained" else []
+    names = [
+        name for name, target in task.train.targets.items()
+        if name in task.test.targets and (name in learned or not target.names_items)
+    ]  # fmt: skip
     if not names:
         raise UsageError(f"{task.train.source} and {task.test.source} have no column in common: give both the same.")
-    learned = list(getattr(task.method, "targets", ())) if task.row == "trained" else []
     said = task.said("targets", task.test) if learned else None
     rows = []
     for name in names:

@@ -9,7 +9,7 @@ from withhold.evaluation.features import scores
 from withhold.evaluation.task import Task
 from withhold.methods import Classifier
 
-TAKES, TOLD = "items", True
+TAKES, TOLD, ANSWERS = "items", True, True
 
 
 def measure(task: Task) -> list[dict]:

@@ -34,6 +34,7 @@ class Multitask(Method):
             7), which adds half its logarithm to the loss. "gradnorm" learns weights by which no task's gradient in the
             encoder's last layer outweighs the others, but for those that lag behind. "pcgrad" takes from each task's
             gradient in the encoder what conflicts with another one's. But for "uncertainty", weights have the sum 1.
+        columns: to learn, joined by commas; where none are named, all but those that name the items, as files do.
         alpha: of "gradnorm", how much more a task counts that has learned less than the others.
         frames: of a clip.
         fps: frames a second.
@@ -50,8 +51,8 @@ class Multitask(Method):
     def __init__(
         self, encoder: Encoder, targets: Mapping[str, Sequence[str] | None],
         balance: Literal["fixed", "uncertainty", "gradnorm", "pcgrad"] = "fixed", alpha: NonNegative = 1.5,
-        frames: Count = 16, fps: Positive = 15.0, seconds: Positive = 1.0, tokens: Count = 128,
-        tokenizer: str = "words:20000",
+        columns: str | None = None, frames: Count = 16, fps: Positive = 15.0, seconds: Positive = 1.0,
+        tokens: Count = 128, tokenizer: str = "words:20000",
     ):  # fmt: skip
         super().__init__(encoder)
         self.targets, self.balance, self.alpha = dict(targets), balance, alpha

@@ -1,0 +1,104 @@
+"""The tables of a report: what encoders are worth, in words."""
+
+import inspect
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from withhold import methods as registry
+from withhold.console import column, counted
+from withhold.errors import UsageError
+from withhold.evaluation import by_data
+
+ENCODERS = {
+    "trained": "Trained encoder",
+    "untrained": "Untrained encoder",
+    "untrained, near": "Untrained encoder, nearby places only",
+    "pixels": "Raw pixels",
+    "tf-idf": "TF-IDF",
+    "spectrogram": "Log-mel spectrogram",
+    "supervised": "Supervised network",
+    "colors": "Raw colours",
+    "identity": "First mask, copied",
+}
+PROTOCOLS = {"knn": "k-NN", "linear": "Linear probe", "lowshot": "Low-shot", "finetune": "Fine-tuned"}
+TERMS = {"knn": "k-NN accuracy", "rank": "Effective rank", "spread": "Spread", "psnr": "PSNR"}
+MEANS = {"maps": "a head over its frozen maps", "boxes": "its own boxes", "masks": "its own masks"}
+"""What an encoder is measured by."""
+
+
+def tables(results: Sequence[dict[str, Any]], start: str = "start") -> list[dict[str, Any]]:
+    """Rows of evaluations as tables, a line an encoder; `start` says what a run began with.
+
+    Each data set has one of accuracies, and one for each protocol that measures something else, with a line for each
+    of what it measures an encoder by.
+    """
+    titles = ENCODERS | {"start": f"{start.capitalize()}, frozen"}
+    parts: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for data, rows in by_data(results).items():
+        for row in rows:
+            parts.setdefault((data, "" if row["metric"] == "accuracy" else row["protocol"]), []).append(row)
+    return [_table(data, protocol, part, titles) for (data, protocol), part in parts.items()]
+
+
+def _table(data: str, protocol: str, results: Sequence[dict[str, Any]], titles: dict[str, str]) -> dict[str, Any]:
+    means = [result.get("by") for result in results if protocol]  # of a protocol of its own, they make lines
+    if protocol:
+        results = [{name: value for name, value in result.items() if name != "by"} for result in results]
+    columns = {column(result): _title(result) for result in results}
+    lines: dict[str, dict[str, Any]] = {}
+    best: dict[str, float] = {}
+    for result, by in itertools.zip_longest(results, means):
+        trained, measure = result["encoder"] == "trained", column(result)
+        if trained and "method" in result:
+            name = card(result["method"])["name"]
+        else:
+            name = titles.get(result["encoder"], result["encoder"])
+        name += f", {MEANS.get(by, by)}" * (by is not None)
+        line = lines.setdefault(name, {"name": name, "trained": trained, "cells": {}})
+        line["cells"][measure] = result
+        if result["encoder"] != "supervised":
+            best[measure] = max(result["value"], best.get(measure, -math.inf))
+    return {
+        "data": data,
+        "protocol": protocol,
+        "over_maps": "maps" in means,
+        "columns": columns,
+        "lines": list(lines.values()),
+        "best": best,
+        "n_train": max(result["n_train"] for result in results),
+        "n_test": results[0]["n_test"],
+        "supervised": any(result["encoder"] == "supervised" for result in results),
+        "draws": any("deviation" in result for result in results),
+        "open": any("low" in result for result in results),
+    }
+
+
+def card(name: str) -> dict[str, str]:
+    """The method's name, first sentence and paper; its name alone where its file has gone."""
+    try:
+        cls = registry.find(name)
+    except UsageError:
+        return {"name": name, "about": "", "paper": ""}
+    about = (inspect.getdoc(cls) or "").split("\n\n")[0]
+    # A class is called what its paper calls it (SimCLR, MoCo); of several words, only the file's name has the gaps.
+    title = titled(cls.name) if "_" in cls.name else cls.__name__
+    return {"name": title, "about": " ".join(about.split()), "paper": cls.paper}
+
+
+def _title(result: dict[str, Any]) -> str:
+    name = PROTOCOLS.get(result["protocol"], titled(result["protocol"]))
+    if "shots" in result:
+        labels = f"{counted(result['shots'], 'label')} a class"
+        return labels if result["protocol"] == "lowshot" else f"{name}, {labels}"
+    words = [name] if result["metric"] == "accuracy" else [name, result["metric"]]
+    words += [f"stage {result['stage']}"] if "stage" in result else []
+    words += [result[part] for part in ("column", "by", "pooling") if part in result]
+    return ", ".join(words + ["whitened"] * result.get("whitened", False))
+
+
+def titled(name: str) -> str:
+    """A name in code as words: "nearest_colour" -> "Nearest colour"."""
+    name = TERMS.get(name, name.replace("_", " ").replace("/", ": "))
+    return name if name[:1].isupper() or name in TERMS.values() else name[:1].upper() + name[1:]
