@@ -72,6 +72,17 @@ def test_the_picture_has_the_style_and_is_nearer_to_its_own_content(encoder, pai
     assert losses[-1] < losses[0]
 
 
+def test_more_weight_draws_more_of_the_style_and_less_of_the_content(encoder, pair):
+    ends = []
+    for weight in (1, 100):
+        seen = []
+        style.stylize(
+            encoder, *pair, size=32, steps=15, weight=weight, report=lambda *errors, seen=seen: seen.append(errors)
+        )
+        ends.append(seen[-1])
+    assert ends[1][0] > 1.5 * ends[0][0] and ends[1][1] < 0.7 * ends[0][1]
+
+
 def test_images_keep_their_shape_and_grey_encoders_get_lightness(encoder):
     wide = torch.zeros(3, 30, 60, dtype=torch.uint8)
     assert style.scaled(wide, 32, 1).shape == (1, 1, 16, 32)

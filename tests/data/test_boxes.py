@@ -101,10 +101,30 @@ def test_every_form_gives_the_same_boxes(tmp_path, make, ignored):
     assert samples.skipped == []
 
 
+@pytest.mark.parametrize(
+    ("database", "expected"),
+    [("The VOC2007 Database", [[0, 0, 64, 64], [8, 16, 10, 48]]), ("Unknown", [[1, 1, 64, 64], [9, 17, 10, 48]])],
+)
+def test_pascal_voc_itself_counts_from_one_to_the_last_pixel(tmp_path, database, expected):
+    things = [("cat", 0, 1, 1, 64, 64), ("dog", 0, 9, 17, 10, 48)]
+    path = voc(tmp_path, {"a": things}) / "Annotations" / "a.xml"
+    start = f"<annotation><source><database>{database}</database></source>"
+    write(path, path.read_text().replace("<annotation>", start))
+    boxes = data.load(tmp_path, size=64, parts=("boxes",)).parts["boxes"].values[0]
+    assert boxes[:, :4].tolist() == expected
+
+
 def test_what_the_square_hardly_shows_is_difficult_and_what_it_does_not_show_is_gone(tmp_path):
     things = [("cat", 0, 10, 0, 50, 64), ("cat", 0, 10, 0, 36, 64), ("cat", 0, 0, 0, 32, 64)]
     boxes = load(voc(tmp_path, {"a": things}, a=(128, 64))).parts["boxes"].values[0]
     assert boxes.tolist() == [[0, 0, 9, 32, 0, 0], [0, 0, 2, 32, 0, 1]]
+
+
+def test_a_crowd_stays_one_however_little_the_square_shows(tmp_path):
+    picture(tmp_path / "a.jpg", 128, 64)
+    rows = [[10, 0, 36, 64, "cat", flag] for flag in (0, 1, 2)]
+    table = write(tmp_path / "t.jsonl", json.dumps({"path": "a.jpg", "boxes": rows}))
+    assert load(table).parts["boxes"].values[0].tolist() == [[0, 0, 2, 32, 0, flag] for flag in (1, 1, 2)]
 
 
 def test_parts_of_voc_and_coco_share_their_classes(tmp_path):

@@ -53,8 +53,8 @@ def test_loss_is_the_sources_classes_and_both_domains_by_hand():
 @pytest.mark.parametrize("progress", [0.0, 0.05, 0.5, 1.0])
 def test_what_the_encoder_hides_is_scheduled_and_the_heads_learn_alike(progress):
     """The encoder's gradient is that of the classes minus strength times that of the domains, which autograd gives."""
-    strength = 2 / (1 + math.exp(-10 * progress)) - 1
-    method = make()
+    strength = 0.7 * (2 / (1 + math.exp(-10 * progress)) - 1)
+    method = make(weight=0.7)
     found = gradients(method, progress)
     assert method.strength == pytest.approx(strength)
     method.seed(0)
@@ -70,11 +70,24 @@ def test_what_the_encoder_hides_is_scheduled_and_the_heads_learn_alike(progress)
     assert torch.allclose(found[2], domain, atol=1e-6)
 
 
-def test_at_the_start_and_with_no_weight_the_encoder_hears_nothing_of_domains():
-    start, control = gradients(make(), 0.0), gradients(make(weight=0.0), 1.0)
-    assert torch.equal(start[0], control[0])
-    assert control[2].abs().max() > 0
-    assert not torch.allclose(start[0], gradients(make(weight=0.5), 1.0)[0])
+def test_without_weight_nothing_of_the_target_is_shown_nor_kept():
+    streams = batch()
+    found = []
+    for given in (streams, streams | {"target": random_images(8, 9)}):
+        method = make(weight=0.0)
+        method.seed(0)
+        images, labels = method.hide(given)
+        found.append(method.loss(method.predict(images), labels))
+        assert len(images) == 8
+        assert set(found[-1]) == {"loss", "accuracy", "trivial"}
+        assert found[-1]["trivial"] == pytest.approx(math.log(3))
+    assert found[0]["loss"].item() == found[1]["loss"].item()
+    before = method.encoder.blocks[1].running_mean.clone()
+    method.eval().finish(lambda: iter([torch.rand(8, 3, 32, 32)]))
+    assert torch.equal(method.encoder.blocks[1].running_mean, before), "statistics of both domains would adapt it"
+    adapted = make().eval()
+    adapted.finish(lambda: iter([torch.rand(8, 3, 32, 32)]))
+    assert not torch.equal(adapted.encoder.blocks[1].running_mean, before)
 
 
 def test_the_targets_classes_teach_nothing():

@@ -121,7 +121,7 @@ def test_uncertainty_weighs_as_kendall_does():
     method = prepared(balance="uncertainty")
     method.balances.data = torch.tensor([0.4, -0.7])
     costs = torch.tensor([0.9, 2.0])
-    loss, _ = method.balanced(costs)
+    loss, _ = method.balanced(costs, torch.tensor([True, True]))
     expected = math.exp(-0.4) * 0.9 + 0.2 + 0.5 * math.exp(0.7) * 2.0 - 0.35
     assert loss.item() == pytest.approx(expected, rel=1e-5)
     (slope,) = torch.autograd.grad(loss, method.balances)
@@ -149,6 +149,63 @@ def test_gradnorm_moves_weights_towards_equal_gradients_and_the_encoder_by_weigh
     method.after_step()
     assert method.balances.sum().item() == pytest.approx(1)
     assert method.balances.min() > 0
+
+
+@pytest.mark.parametrize("balance", ["uncertainty", "gradnorm"])
+def test_a_batch_that_knows_nothing_of_a_task_balances_the_others_alone(balance):
+    """As if there were no such task, whose own balance stays, whatever the optimiser remembers."""
+    torch.manual_seed(0)
+    columns = dict.fromkeys(("a", "b", "c"))
+    method = build(find("multitask"), nets.build("convnet", size=16, channels=3), {"balance": balance},
+                   {"targets": columns})  # fmt: skip
+    method.balances.data = torch.tensor([0.5, 0.3, 0.2])
+    optimizer = torch.optim.SGD([method.balances], 0.1, momentum=0.9)
+    images, known = batch()["items"][0], {name: torch.randn(12) for name in columns}
+
+    def slope(targets):
+        optimizer.zero_grad()
+        terms = method({"items": (images, targets)})
+        terms["loss"].backward(retain_graph=True)
+        return terms, method.balances.grad.clone()
+
+    complete, _ = slope(known)
+    optimizer.step()
+    method.after_step()
+    before = method.balances.detach().clone()
+    terms, found = slope(known | {"c": torch.full((12,), math.nan)})
+    costs = torch.stack([terms[f"cost of {name}"].detach() for name in "ab"])
+    weights = torch.stack([terms[f"weight of {name}"] for name in "ab"])
+    assert found[2] == 0
+    if balance == "uncertainty":
+        torch.testing.assert_close(found[:2], 0.5 - weights * costs)
+    else:
+        last = [weight for weight in method.encoder.parameters() if weight.ndim > 1][-1]
+        each = [torch.autograd.grad(complete[f"cost of {name}"], last, retain_graph=True)[0].norm() for name in "ab"]
+        weighted = weights * torch.stack(each)
+        goals = weighted.mean() * (costs / costs.mean()) ** 1.5
+        torch.testing.assert_close(found[:2], torch.stack(each) * (weighted - goals).sign())
+    gap = (terms["trivial"] - terms["loss"]).item()
+    assert gap == pytest.approx((weights * (1 - costs)).sum().item(), abs=1e-5)
+    optimizer.step()
+    method.after_step()
+    assert method.balances[2] == before[2] and not torch.equal(method.balances[:2], before[:2])
+    if balance == "gradnorm":
+        assert method.balances.sum().item() == pytest.approx(1)
+
+
+def test_a_task_that_was_certain_is_doubted_again():
+    """A variance at the end of its range comes back as soon as the cost asks for it."""
+    method = prepared(balance="uncertainty")
+    optimizer, present = torch.optim.SGD([method.balances], 0.1), torch.tensor([True, True])
+    for cost, steps in ((0.0, 150), (1.0, 150)):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            method.balanced(torch.full((2,), cost), present)[0].backward()
+            optimizer.step()
+            method.after_step()
+        if not cost:
+            assert method.balances.tolist() == [-5, -5]
+    assert method.balances.detach().exp().tolist() == pytest.approx([2, 1], rel=0.1)  # what the costs say
 
 
 def test_gradients_lose_what_conflicts_and_nothing_else():

@@ -16,7 +16,7 @@ from withhold.cli import main
 from withhold.contract import tiny
 from withhold.methods import find
 from withhold.report import look
-from withhold.report.excitation import Stage, box, causes, class_maps, differing, excite, field, guided, purity
+from withhold.report.excitation import Span, Stage, box, causes, class_maps, differing, excite, field, guided, purity
 
 
 def build(name, size=32):
@@ -61,20 +61,37 @@ def test_channels_that_differ_are_pivots():
 def test_the_field_of_a_layer_is_its_kernel_and_that_of_an_embedded_patch_the_patch():
     encoder = build("convnet")
     stages = [Stage(number, shape, *torch.zeros(2, 1, 1)) for number, shape in ((1, (32, 16, 16)), (4, (256, 4, 4)))]
-    top, bottom, left, right = field(encoder, stages[0])
-    assert bottom - top == right - left == 3
-    assert 3 < field(encoder, stages[1])[1] - field(encoder, stages[1])[0] <= 32
-    assert field(build("vit-tiny"), Stage(1, (192, 8, 8), *torch.zeros(2, 1, 1))) == (-2, 2, -2, 2)
+    assert [(span.start, span.end, span.step) for span in field(encoder, stages[0])] == [(15, 18, 2)] * 2
+    assert all(3 < span.end - span.start <= 32 for span in field(encoder, stages[1]))
+    spans = field(build("vit-tiny"), Stage(1, (192, 8, 8), *torch.zeros(2, 1, 1)))
+    assert [(span.start, span.end, span.step) for span in spans] == [(16, 20, 4)] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("lenet", (32, 12, 12)), ("convnet", (32, 16, 16)), ("resnet18", (64, 32, 32)), ("vit-tiny", (192, 8, 8))],
+)
+def test_the_box_of_every_cell_holds_what_it_depends_on(name, shape):
+    """Also where the convolutions reach no border, so that cells lie nearer to each other than size over cells."""
+    size = 28 if name == "lenet" else 32
+    encoder, stage = build(name, size), Stage(1, shape, *torch.zeros(2, 1, 1))
+    noise, spans = torch.rand(2, 3, size, size).requires_grad_(), field(encoder, stage)
+    maps, inside = nets.maps_at(encoder, noise, 1), []
+    for place in range(shape[1] + 1, shape[1] * shape[2], shape[2] + 1):  # along the diagonal
+        (slope,) = torch.autograd.grad(maps.flatten(2)[..., place].square().sum(), noise, retain_graph=True)
+        inside.append((slope[:, :, *box(stage, place, spans, size)].square().sum() / slope.square().sum()).item())
+    assert min(inside) > 0.8 and np.mean(inside) > 0.89
 
 
 def test_boxes_have_one_size_and_lie_in_the_image():
     stage = Stage(1, (8, 4, 4), *torch.zeros(2, 1, 1))
     for place in range(16):
-        y, x = box(stage, place, (-6, 6, -3, 3), 32)
+        y, x = box(stage, place, (Span(14, 26, 8), Span(17, 23, 8)), 32)
         assert (y.stop - y.start, x.stop - x.start) == (12, 6)
         assert min(y.start, x.start) >= 0 and max(y.stop, x.stop) <= 32
         assert y.start <= 8 * (place // 4) + 4 < y.stop and x.start <= 8 * (place % 4) + 4 < x.stop
-    assert box(stage, 5, (-40, 40, -40, 40), 32) == (slice(0, 32), slice(0, 32))
+    assert box(stage, 10, (Span(3, 9, 5), Span(0, 32, 8)), 32) == (slice(3, 9), slice(0, 32))
+    assert box(stage, 6, (Span(3, 9, 3), Span(0, 32, 8)), 32) == (slice(0, 6), slice(0, 32))
 
 
 def test_a_guided_gradient_is_that_of_the_positive_paths():
@@ -95,6 +112,26 @@ def test_a_guided_gradient_is_that_of_the_positive_paths():
     assert not any(part._forward_hooks or part._backward_hooks for part in network)
     with guided(nn.Linear(2, 2)) as rectified:
         assert not rectified
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_rectifier_that_is_used_twice_is_guided_as_two_are(stride):
+    class Twice(nn.Module):
+        def __init__(self, first, second):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layers = nn.ModuleList([nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, stride, padding=1)])
+            self.first, self.second = first, second
+
+        def forward(self, x):
+            return self.second(self.layers[1](self.first(self.layers[0](x))))
+
+    same, x, found = nn.ReLU(), torch.rand(1, 3, 8, 8, requires_grad=True), []
+    for pair in ((same, same), (nn.ReLU(), nn.ReLU())):
+        with guided(network := Twice(*pair)):
+            found += torch.autograd.grad(network(x).amax(), x)
+    assert found[0].any()
+    torch.testing.assert_close(*found)
 
 
 def test_what_drives_a_cell_lies_in_its_field(images):

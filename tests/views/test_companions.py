@@ -86,16 +86,30 @@ def test_a_box_is_clipped_and_missing_where_less_than_a_quarter_is_left():
     assert 10 < missing < N * 8 - 10
 
 
-def test_what_stands_behind_the_corners_of_a_box_stays_as_it_is():
-    numbers = torch.arange(2.0).expand(N, 9, 2)
+@pytest.mark.parametrize("flag", [0, 1, 2])
+def test_the_class_of_a_box_stays_and_one_that_is_hardly_left_is_ignored(flag):
+    """What is to be found becomes difficult; a crowd and what is difficult stay so, while any of it is seen."""
+    numbers = torch.tensor([3.0, flag]).expand(N, 9, 2)
     boxes = random_boxes()
     options = {"size": 16, "crop": (0.08, 1.0)}
     _, plain = views.augment(pattern(), rng(2), boxes=boxes, **options)
     _, seen = views.augment(pattern(), rng(2), boxes=torch.cat([boxes, numbers], 2), **options)
-    assert torch.equal(seen[..., :4].nan_to_num(-1), plain.nan_to_num(-1))
-    missing = plain[..., :1].isnan()
-    assert torch.equal(seen[..., 4:].isnan(), missing.expand_as(numbers))
-    assert torch.equal(seen[..., 4:].nan_to_num(-1), numbers.where(~missing, -1))
+    whole = ~plain[..., 0].isnan()
+    assert torch.equal(seen[whole], torch.cat([plain, numbers], 2)[whole])
+    hardly = 0
+    for n, drawn in enumerate(draws(2)):
+        top, left, tall, wide, _ = drawn
+        for box, carried in zip(boxes[n][~whole[n]].tolist(), seen[n][~whole[n]].tolist(), strict=True):
+            x0, y0, x1, y1 = (
+                max(box[0], left), max(box[1], top), min(box[2], left + wide), min(box[3], top + tall),
+            )  # fmt: skip
+            if x1 > x0 and y1 > y0:
+                (a, y0), (b, y1) = to_view(x0, y0, drawn, 16), to_view(x1, y1, drawn, 16)
+                assert carried == pytest.approx([min(a, b), y0, max(a, b), y1, 3, flag or 1], abs=1e-4)
+                hardly += 1
+            else:
+                assert all(map(math.isnan, carried))
+    assert hardly > 5
 
 
 def random_boxes(m=9):

@@ -15,6 +15,8 @@ from withhold.needs import CROWD, DIFFICULT
 ENDINGS = (".xml", ".txt")
 """Of the files that hold the boxes of one image."""
 SIDES = ("xmin", "ymin", "xmax", "ymax")
+FROM_ONE = "The VOC"
+"""How the name of a database begins whose boxes are from their first pixel to their last one, counted from 1."""
 NAMELESS = "object"
 """What the class of boxes is called that have none."""
 
@@ -101,14 +103,17 @@ def _marked(rows: Iterable[Sequence[Any]], shares: bool = False) -> Marked:
 
 
 def _voc(path: Path) -> Marked:
-    rows = []
-    for number, thing in enumerate(ElementTree.parse(path).getroot().findall("object"), 1):
+    rows, root = [], ElementTree.parse(path).getroot()
+    first = root.findtext("source/database", "").strip().startswith(FROM_ONE)
+    for number, thing in enumerate(root.findall("object"), 1):
         try:
             corners = [float(thing.findtext(f"bndbox/{side}", "")) for side in SIDES]
         except ValueError as error:
             raise ValueError(f"object {number} has no {', '.join(SIDES)} in a bndbox") from error
         difficult = DIFFICULT * (thing.findtext("difficult", "").strip() == "1")
-        rows.append([*corners, thing.findtext("name", "").strip() or NAMELESS, difficult])
+        left, top, right, bottom = corners
+        name = thing.findtext("name", "").strip() or NAMELESS
+        rows.append([left - first, top - first, right, bottom, name, difficult])
     return _marked(rows)
 
 

@@ -3,8 +3,9 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -33,6 +34,14 @@ class Stage:
     shape: tuple[int, int, int]
     maxima: Tensor
     places: Tensor
+
+
+class Span(NamedTuple):
+    """Pixels along a side that a cell depends on, from `start` to before `end`; those of the next are `step` away."""
+
+    start: int
+    end: int
+    step: int
 
 
 def excite(encoder: ImageEncoder, samples: Samples, most: int, report: Callable[[int], None]) -> list[Stage]:
@@ -81,39 +90,51 @@ def purity(labels: Tensor) -> float:
     return known.bincount().max().item() / len(known) if len(known) else float("nan")
 
 
-def field(encoder: ImageEncoder, stage: Stage) -> tuple[int, int, int, int]:
-    """The pixels that the middle cell of a stage depends on: how far from its centre to their top, bottom, left, right.
+def field(encoder: ImageEncoder, stage: Stage) -> tuple[Span, Span]:
+    """The rows and the columns of pixels that the middle cell of a stage depends on, and how far apart cells see.
 
     It is the effective receptive field (Luo et al., NIPS 2016): measured on noise, what holds 95 % of the squares of
-    gradients along each side. At the outermost, that is the whole image.
+    gradients along each side. At the outermost, that is the whole image. The step is that between the means of these
+    squares for the middle cell and for one nearer to the corner, in whole pixels, as strides are.
     """
-    _, rows, columns = stage.shape
+    middle, other = ([length // part for length in stage.shape[1:]] for part in (2, 4))
     noise = torch.rand(PROBES, encoder.channels, encoder.size, encoder.size, generator=torch.Generator().manual_seed(0))
     noise = noise.to(next(encoder.buffers()).device).requires_grad_()
-    cell = nets.maps_at(encoder, noise, stage.number)[:, :, rows // 2, columns // 2]
-    (slope,) = torch.autograd.grad(cell.square().sum(), noise)
-    found: list[int] = []
-    for middle, axis in zip(centre(stage, rows // 2 * columns + columns // 2, encoder.size), (1, 0), strict=True):
-        share = slope.square().sum((0, 1)).sum(axis).cumsum(0)
-        share = share / share[-1].clamp(min=1e-30)
-        found += [int((share <= 0.025).sum()) - middle, int((share < 0.975).sum()) + 1 - middle]
-    return found[0], found[1], found[2], found[3]
+    maps = nets.maps_at(encoder, noise, stage.number)
+
+    def shares(row: int, column: int) -> list[Tensor]:
+        (slope,) = torch.autograd.grad(maps[:, :, row, column].square().sum(), noise, retain_graph=True)
+        squares = slope.square().sum((0, 1)).cpu()
+        return [squares.sum(axis) / squares.sum().clamp(min=1e-30) for axis in (1, 0)]
+
+    found, pixels = [], torch.arange(encoder.size)
+    for own, others, cells in zip(shares(*middle), shares(*other), np.subtract(middle, other), strict=True):
+        step = max(round((pixels * (own - others)).sum().item() / max(int(cells), 1)), 0)
+        below = own.cumsum(0)
+        found.append(Span(int((below <= 0.025).sum()), int((below < 0.975).sum()) + 1, step))
+    return found[0], found[1]
 
 
-def centre(stage: Stage, place: int, size: int) -> tuple[int, int]:
-    """The pixel in the middle of a cell."""
-    _, rows, columns = stage.shape
-    return int((place // columns + 0.5) * size / rows), int((place % columns + 0.5) * size / columns)
-
-
-def box(stage: Stage, place: int, reach: tuple[int, int, int, int], size: int) -> tuple[slice, slice]:
+def box(stage: Stage, place: int, spans: tuple[Span, Span], size: int) -> tuple[slice, slice]:
     """The rows and columns of an image that a cell depends on, all boxes of a stage of one size, inside the image."""
-    (y, x), found = centre(stage, place, size), []
-    for middle, (before, after) in zip((y, x), (reach[:2], reach[2:]), strict=True):
-        length = min(after - before, size)
-        start = min(max(middle + before, 0), size - length)
+    _, rows, columns = stage.shape
+    away, found = (place // columns - rows // 2, place % columns - columns // 2), []
+    for cells, span in zip(away, spans, strict=True):
+        length = min(span.end - span.start, size)
+        start = min(max(span.start + cells * span.step, 0), size - length)
         found.append(slice(start, start + length))
     return found[0], found[1]
+
+
+class _Positive(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, _seen: Tensor, output: Tensor) -> Tensor:
+        context.passed = output > 0
+        return output.clone()
+
+    @staticmethod
+    def backward(context: Any, slope: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return slope.clamp(min=0) * context.passed, None
 
 
 @contextlib.contextmanager
@@ -125,18 +146,13 @@ def guided(network: nn.Module) -> Iterator[bool]:
     """
     rectifiers = [part for part in network.modules() if isinstance(part, nn.ReLU | nn.ReLU6)]
     inplace = [part.inplace for part in rectifiers]
-    passed: dict[nn.Module, Tensor] = {}
 
-    def note(part: nn.Module, _inputs: Any, output: Tensor) -> None:
-        passed[part] = output > 0
+    def guide(_part: nn.Module, seen: tuple[Tensor], output: Tensor) -> Tensor:
+        return _Positive.apply(seen[0], output.detach())
 
-    def positive(part: nn.Module, _inner: Any, outer: Any) -> tuple[Tensor]:
-        return (outer[0].clamp(min=0) * passed[part],)
-
-    hooks = [part.register_forward_hook(note) for part in rectifiers]
-    hooks += [part.register_full_backward_hook(positive) for part in rectifiers]
+    hooks = [part.register_forward_hook(guide) for part in rectifiers]
     for part in rectifiers:
-        part.inplace = False  # which hooks do not go with
+        part.inplace = False  # it would write into what the hook gives on
     try:
         yield bool(rectifiers)
     finally:

@@ -62,13 +62,13 @@ def write_look(
 
 
 def _stage(encoder: ImageEncoder, stage: Stage, samples: Samples, report: Callable[[int], None]) -> dict[str, Any]:
-    reach, rows, pure = field(encoder, stage), [], []
+    spans, rows, pure = field(encoder, stage), [], []
     for channel in differing(stage.maxima, CHANNELS):
         strength, images = stage.maxima[:, channel].topk(min(PATCHES, len(samples)))
         places = stage.places[images, channel]
         pixels = views.to_float(samples.batch(images.cpu().numpy())).to(places.device)
         why = causes(encoder, stage, channel, pixels, places)
-        boxes = [box(stage, place, reach, encoder.size) for place in places.tolist()]
+        boxes = [box(stage, place, spans, encoder.size) for place in places.tolist()]
         found = zip(pixels, why, boxes, strict=True)
         patches, reasons = zip(*[(shown[:, y, x], slope[:, y, x]) for shown, slope, (y, x) in found], strict=True)
         rows.append({"channel": channel, "strength": f"{strength[0]:.3g}"})
@@ -77,7 +77,7 @@ def _stage(encoder: ImageEncoder, stage: Stage, samples: Samples, report: Callab
             pure.append(purity(torch.from_numpy(samples.labels)[images.cpu()]))
         report(len(images))
     return {
-        "number": stage.number, "shape": stage.shape, "rows": rows, "field": min(reach[1] - reach[0], encoder.size),
+        "number": stage.number, "shape": stage.shape, "rows": rows, "field": spans[0].end - spans[0].start,
         "purity": sum(pure) / len(pure) if pure else None,
     }  # fmt: skip
 

@@ -64,7 +64,8 @@ def augment(
         masks: integer labels [n, h, w], of clips [n, t, h, w], carried along to the nearest pixel. They must have the
             images' height and width (`UsageError`).
         boxes: (left, top, right, bottom) in pixels, float [n, m, 4]; missing ones are NaN. They are clipped to the
-            view, and become NaN where less than a quarter of their area is left. Further numbers stay as they are.
+            view, and become NaN where less than a quarter of their area is left. Further numbers stay
+            as they are; with two, of which the second is what makes a box ignored, see `follow_boxes`.
         points: (x, y) in pixels, float [n, m, 2]; the first pixel's centre is (0.5, 0.5). They become NaN outside of
             the view.
 

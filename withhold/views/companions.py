@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from withhold.needs import VISIBLE
+from withhold.needs import DIFFICULT, VISIBLE
 from withhold.views.random import where
 
 
@@ -23,14 +23,23 @@ def follow_masks(masks: Tensor, crops: Sequence[Tensor], mirrored: Tensor, size:
 
 
 def follow_boxes(boxes: Tensor, crops: Sequence[Tensor], mirrored: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes [n, ..., 4 or more] -> clipped to the view; NaN where it shows less than `VISIBLE` of the box's area."""
+    """Boxes [n, ..., 4 or more] -> clipped to the view; NaN where it shows less than `VISIBLE` of the box's area.
+
+    One of six numbers, of which the last says what makes it ignored, stays while any of it is left: difficult, if that
+    is less than `VISIBLE` of what was to be found.
+    """
     top, left, tall, wide = (number.view(-1, *[1] * (boxes.ndim - 1)) for number in crops)
     corners = boxes[..., :4].unflatten(-1, (2, 2))
     shown = corners.clamp(torch.stack([left, top], -1), torch.stack([left + wide, top + tall], -1))
     share = (shown.diff(dim=-2).prod(-1) / corners.diff(dim=-2).prod(-1))[..., 0]
     moved = follow_points(shown, crops, mirrored, size)
     ordered = torch.cat([moved.amin(-2), moved.amax(-2), boxes[..., 4:]], -1)  # a mirror image swaps left and right
-    return ordered.where((share >= VISIBLE)[..., None], torch.nan)
+    kept = share >= VISIBLE
+    if boxes.shape[-1] == 6:
+        ignored = ordered[..., 5]
+        ignored.masked_fill_(~kept & (ignored == 0), DIFFICULT)
+        kept = share > 0
+    return ordered.where(kept[..., None], torch.nan)
 
 
 def follow_points(points: Tensor, crops: Sequence[Tensor], mirrored: Tensor, size: tuple[int, int]) -> Tensor:

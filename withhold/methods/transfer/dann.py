@@ -30,9 +30,9 @@ class DANN(Classifier):
     encoder without batch normalisation (`lenet`) is better. Views are not mirrored, which would turn digits into none.
 
     Args:
-        weight: how strongly the encoder hides the domain in the end; 0 is the control that learns from the source only.
-            Where the source alone reads the target well, hiding costs more than it gives: compare a few values on the
-            target by the protocol "information", which needs no label.
+        weight: how strongly the encoder hides the domain in the end; 0 is the control that learns from the source only,
+            and to which nothing of the target is shown. Where the source alone reads the target well, hiding costs more
+            than it gives: compare a few values on the target by the protocol "information", which needs no label.
         hidden: width of the two layers that tell domains apart, as the paper has them for all but MNIST.
     """
 
@@ -47,6 +47,9 @@ class DANN(Classifier):
     def strength(self) -> float:
         """What the gradient is reversed with: from 0 at the start, while no domain is told yet, to `weight`."""
         return self.weight * (2 / (1 + math.exp(-STEEPNESS * self.progress)) - 1)
+
+    def hide(self, batch):
+        return super().hide(batch if self.weight else batch | {"target": batch["target"][:0]})
 
     def withhold(self, source, target):
         """Images uint8 [n, c, h, w] and labels [n], images [m, ...] -> crops float [n + m, c, size, size]; labels."""
@@ -63,14 +66,23 @@ class DANN(Classifier):
         n = len(labels)
         scores, domain = predicted
         source, target = domain[:n], domain[n:]
-        answers = scores[n:].detach().softmax(1).mean(0)
-        return {
-            "loss": F.cross_entropy(scores[:n], labels) + losses.discriminator_loss(source, target),
+        terms = {
+            "loss": F.cross_entropy(scores[:n], labels),
             "accuracy": accuracy(scores[:n], labels),
-            "domain_accuracy": ((source > 0).float().mean() + (target < 0).float().mean()) / 2,
-            "target_classes": torch.special.entr(answers).sum().exp(),  # in effect; few of many is a collapse
-            "trivial": math.log(len(self.classes)) + math.log(4),
+            "trivial": math.log(len(self.classes)),
         }
+        if len(target):
+            answers = scores[n:].detach().softmax(1).mean(0)
+            terms["loss"] = terms["loss"] + losses.discriminator_loss(source, target)
+            terms["domain_accuracy"] = ((source > 0).float().mean() + (target < 0).float().mean()) / 2
+            terms["target_classes"] = torch.special.entr(answers).sum().exp()  # in effect; few of many is a collapse
+            terms["trivial"] += math.log(4)
+        return terms
+
+    def finish(self, plain):
+        """The control keeps the statistics of the source: those of both domains would adapt it."""
+        if self.weight:
+            super().finish(plain)
 
     def picture(self, images, labels, predicted=None):
         """The classes that were told, which are the source's; so no answer is marked right or wrong."""

@@ -22,6 +22,8 @@ SPREAD = 0.54 / 6
 """The deviation of the heat around a middle, as a share of the box's width and height."""
 CORNERS = 5.0
 """What the boxes' corners count beside the heat."""
+FARTHEST = 10.0
+"""The largest logarithm of a distance in cells; a larger one could overflow, and a cell that counts nothing with it."""
 SAME = 0.5
 """The IoU of two boxes of a class that overlapping squares show, from which they are taken for one."""
 
@@ -67,6 +69,7 @@ class Detection(Freezing, Dense):
         """The focal loss of the heat, and 1 less the generalised IoU of boxes, weighted by the heat around middles."""
         scores, distances = said
         boxes = boxes / boxes.new_tensor([self.encoder.size / scores.shape[3]] * 4 + [1, 1])
+        boxes = F.pad(boxes, (0, 0, 0, 1), value=torch.nan)  # a cell has an owner, also where there are no boxes
         bumps, known = spread(boxes, scores.shape[2:])
         number = boxes[..., 4].nan_to_num(0).long()[..., None]
         heat = torch.zeros_like(scores.flatten(2)).scatter_reduce(1, number.expand_as(bumps), bumps, "amax")
@@ -125,7 +128,7 @@ def corners(distances: Tensor) -> Tensor:
     """Logarithms of distances to left, top, right and bottom, in cells [n, 4, h, w] -> these corners [n, 4, h, w]."""
     h, w = distances.shape[2:]
     x, y = torch.arange(w, device=distances.device) + 0.5, torch.arange(h, device=distances.device)[:, None] + 0.5
-    left, top, right, bottom = distances.exp().unbind(1)
+    left, top, right, bottom = distances.clamp(max=FARTHEST).exp().unbind(1)
     return torch.stack([x - left, y - top, x + right, y + bottom], 1)
 
 

@@ -27,7 +27,8 @@ class Multitask(Method):
     The cost of a task is cross-entropy over that of guessing by how often each class occurs, or the squared error of
     numbers that are standardised over the training items. So 1 is what knowing nothing costs, whatever the units and
     the classes, and the tasks' weights say what they weigh. Numbers are answered in their own units. What is missing in
-    a column costs nothing. Items are seen as they are: what a view would change may be what a column says.
+    a column costs nothing, and where a batch has nothing of it, its balance stays. Items are seen as they are: what a
+    view would change may be what a column says.
 
     Args:
         balance: "fixed" gives all tasks one weight. "uncertainty" learns the variance of each (Kendall et al., equation
@@ -62,6 +63,7 @@ class Multitask(Method):
             self.register_buffer(name, torch.full((count,), start))
         if balance in ("uncertainty", "gradnorm"):
             self.balances = nn.Parameter(torch.full((count,), 0.0 if balance == "uncertainty" else 1 / count))
+        self.fresh: list[tuple[Tensor, Tensor]] = []  # a step's tasks, and the balances before it
 
     def prepare(self, items):
         """What guessing costs: the entropy of classes, and the mean and deviation of numbers."""
@@ -89,11 +91,12 @@ class Multitask(Method):
         return [head(features) for head in self.heads]
 
     def loss(self, predicted, withheld):
-        terms, costs = {}, []
+        terms, costs, present = {}, [], []
         for place, (said, true) in enumerate(zip(predicted, withheld, strict=True)):
             column, classes = list(self.targets.items())[place]
             known = true >= 0 if classes else true.isfinite()
             said, true, count = said[known], true[known], known.sum().clamp(min=1)
+            present.append(known.any())
             if classes:
                 costs.append(F.cross_entropy(said, true, reduction="sum") / count / self.guesses[place])
                 terms[f"accuracy of {column}"] = accuracy(said, true).nan_to_num()
@@ -101,34 +104,35 @@ class Multitask(Method):
                 gaps = said[:, 0] - true
                 costs.append(gaps.square().sum() / count)
                 terms[f"error of {column}"] = gaps.detach().abs().sum() / count * self.deviations[place]
-        together = torch.stack(costs)
-        loss, weights = self.balanced(together)
+        together, known = torch.stack(costs), torch.stack(present)
+        loss, weights = self.balanced(together, known)
         for column, cost, weight in zip(self.targets, costs, weights.detach(), strict=True):
             terms |= {f"cost of {column}": cost, f"weight of {column}": weight}
-        return {"loss": loss, "trivial": (loss + (weights * (1 - together)).sum()).detach()} | terms
+        return {"loss": loss, "trivial": (loss + (weights * known * (1 - together)).sum()).detach()} | terms
 
-    def balanced(self, costs: Tensor) -> tuple[Tensor, Tensor]:
-        """The costs of the tasks [t] -> the loss, and the weights [t] that it gives them."""
+    def balanced(self, costs: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """The costs of the tasks [t], and which the batch knows -> the loss, and the weights [t] that it gives them."""
+        if self.training and self.balance in ("uncertainty", "gradnorm"):
+            self.fresh.append((present, self.balances.detach().clone()))
         if self.balance == "uncertainty":
             halves = torch.tensor([1.0 if classes else 0.5 for classes in self.targets.values()], device=costs.device)
-            spread = self.balances.clamp(-FARTHEST, FARTHEST)
-            weights = halves * (-spread).exp()
-            return (weights * costs).sum() + spread.sum() / 2, weights
+            weights = halves * (-self.balances).exp()
+            return (weights * costs).sum() + (self.balances * present).sum() / 2, weights
         learned = self.balance == "gradnorm"
         weights = self.balances.detach().clone() if learned else torch.full_like(costs, 1 / len(costs)).detach()
         loss = (weights * costs).sum()
         if self.balance != "fixed" and torch.is_grad_enabled():
             # The loss as it is, with another gradient than its own.
-            slopes = self.pull(costs) if learned else self.without_conflicts(weights * costs)
+            slopes = self.pull(costs, present) if learned else self.without_conflicts(weights * costs)
             loss = (loss if learned else loss.detach()) + slopes - slopes.detach()
         return loss, weights
 
-    def pull(self, costs: Tensor) -> Tensor:
+    def pull(self, costs: Tensor, present: Tensor) -> Tensor:
         """How far weighted gradients' lengths are from GradNorm's goal (algorithm 1); at the start a task costs 1."""
         last = [weight for weight in self.encoder.parameters() if weight.ndim > 1][-1]
         lengths = [torch.autograd.grad(cost, last, retain_graph=True)[0].to_dense().norm() for cost in costs]
-        weighted = self.balances * torch.stack(lengths)
-        rates = costs.detach() / costs.detach().mean()
+        weighted, rates = (self.balances * torch.stack(lengths))[present], costs.detach()[present]
+        rates = rates / rates.mean()
         return (weighted - (weighted.mean() * rates**self.alpha).detach()).abs().sum()
 
     def without_conflicts(self, costs: Tensor) -> Tensor:
@@ -141,9 +145,17 @@ class Multitask(Method):
         return parameters_to_vector([*wanted, *heads]) @ slopes
 
     def after_step(self):
-        if self.balance == "gradnorm":
+        """Keep the balances in their range, and those of tasks that the batch did not know as they were."""
+        if self.fresh:
+            parts, (before, *_) = zip(*self.fresh, strict=True)
+            present = losses.gather(torch.stack(parts)).any(0)
+            uncertain = self.balance == "uncertainty"
             with torch.no_grad():
-                self.balances.clamp_(min=LEAST).div_(self.balances.sum())
+                self.balances.clamp_(*((-FARTHEST, FARTHEST) if uncertain else (LEAST, None)))
+                if not uncertain:
+                    self.balances.mul_((before * present).sum() / (self.balances * present).sum())
+                self.balances.copy_(self.balances.where(present, before))
+            self.fresh.clear()
 
     def answers(self, seen: Tensor) -> Tensor:
         """What the encoder takes -> the number of the class, or the number in its units, of each column [n, t]."""
