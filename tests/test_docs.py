@@ -194,6 +194,11 @@ def test_scripts_named_in_the_docs_take_help(monkeypatch, capsys):
         assert capsys.readouterr().out.startswith(f"usage: {Path(script).name}")
 
 
+def test_a_table_without_rows_is_not_shown():
+    for page in PAGES:
+        assert not re.search(r"^\| ---.*\n<!-- end -->", page.read_text(encoding="utf-8"), re.MULTILINE), page
+
+
 def test_generated_tables_are_fresh():
     said = subprocess.run([sys.executable, "docs/tables.py", "--check"], cwd=ROOT, capture_output=True, text=True)
     assert said.returncode == 0, said.stdout + said.stderr

@@ -12,6 +12,9 @@ from claims.rows import CLAIMS  # noqa: E402
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown, or that nothing is measured where it would have no rows."""
+    if not rows:
+        return "Not measured yet."
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
 

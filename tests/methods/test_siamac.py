@@ -1,3 +1,4 @@
+import re
 import sys
 
 import numpy as np
@@ -62,6 +63,16 @@ def test_pairs_lie_in_one_place_and_negatives_in_others(prepared, crops):
     assert {tuple(pair) for pair in tuples[:, :2]} <= {tuple(pair) for pair in [*pairs, *pairs[:, ::-1]]}
     assert sorted(tuples[:, 0]) == sorted(set(pairs.flatten()))
     assert (places[tuples[:, 2:]] != places[tuples[:, :1]]).all()
+
+
+def test_how_long_matching_took_is_said_and_counts_once(crops, caplog):
+    method = make()
+    with caplog.at_level("INFO"):
+        prepare(method, {"images": crops}, 0)
+    assert method.once > 0
+    assert re.search(
+        r"matching, once: \d+ pairs of images that share points, of \d+ places, found in \d+ s", caplog.text
+    )
 
 
 def test_pairs_are_verified_once_and_negatives_found_again(prepared, crops, monkeypatch):

@@ -8,6 +8,7 @@ from PIL import Image
 import withhold
 from tests.data.test_boxes import voc, write
 from withhold import answers
+from withhold.cli import main
 from withhold.errors import UsageError
 
 
@@ -32,8 +33,16 @@ def test_boxes_that_were_told_are_not_measured_on(run, things):
     assert {row["n_test"] for row in rows} == {4}
     assert {row["protocol"] for row in rows} == {"detection"}
     assert {row["encoder"] for row in rows} == {"trained", "untrained", "places"}
-    with pytest.raises(UsageError, match=r"was told the boxes of all items .*: give boxes of others"):
+    with pytest.raises(
+        UsageError, match=r"was told the boxes of all items .*: give boxes of others, in a second source, or .*test"
+    ):
         run.evaluate(f"{things}::train", protocols=("detection",), budget=24)
+
+
+def test_what_has_learned_boxes_is_applied_next(things, tmp_path, capsys):
+    out = str(tmp_path / "next")
+    assert main(["train", "detection", str(things), "--encoder", "convnet", "--epochs", "1", "--out", out]) == 0
+    assert f"or   withhold apply {out} DATA --out named" in capsys.readouterr().out
 
 
 def test_apply_writes_one_table_of_boxes_and_an_overlay_of_each_whole_image(run, things, tmp_path):

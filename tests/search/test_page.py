@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.data.recordings import tone, write_sound, write_video
 from withhold import kinds, search
+from withhold.cli import main
 from withhold.data import media
 from withhold.data.sounds import decode
 
@@ -54,6 +55,18 @@ def test_the_page_shows_the_query_and_what_is_nearest(album, photos, tmp_path):
     page = search.write_page(tmp_path / "other.html", album, "3.png", album.query("3.png", 5))
     assert "&lt;b&gt;" in page.read_text(encoding="utf-8")
     assert "None" not in page.read_text(encoding="utf-8")
+
+
+def test_what_order_and_distances_follow_is_said(album, tmp_path, capsys):
+    for options, said in (
+        ([], None),
+        (["--diffuse"], "The order is that of a diffusion over the graph of neighbours, and distances are from"),
+        (["--expand", "2"], "Distances are from the mean of the query and the 2 nearest."),
+    ):  # fmt: skip
+        page = tmp_path / f"found{len(options)}{said is None}{options[:1]}.html"
+        assert main(["search", "query", str(tmp_path / "index"), "0.png", "--html", str(page), *options]) == 0
+        for text in (capsys.readouterr().out, page.read_text(encoding="utf-8")):
+            assert said in text if said else "istances are from" not in text
 
 
 def test_a_file_that_is_no_row_is_shown(album, photos, tmp_path):

@@ -3,6 +3,7 @@ import math
 import os
 import platform
 import random
+import re
 import signal
 import types
 
@@ -18,6 +19,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from tests.conftest import free_port
 from tests.training.toys import Rows, Toy
 from withhold import nets, options
+from withhold.console import duration
 from withhold.errors import UsageError, WithholdError
 from withhold.methods import Optimizer
 from withhold.orders import Episodes
@@ -286,6 +288,25 @@ def test_what_is_left_of_the_minutes_is_trained_with_time_for_the_looks(clock, c
         outcome = fit(Slow(clock), Rows(), Plan(minutes=1), seconds=42.0, look=lambda encoder: {"rank": 1.0})
     assert outcome.steps == 36
     assert "36 steps fit, 7.2 passes over the data; 20 passes would take about 2 min 47 s" in caplog.text
+
+
+def test_what_is_prepared_once_counts_once(clock, caplog):
+    """Of a minute 20 s are prepared once; the others hold 36 steps, of which two were timed."""
+
+    class Matching(Slow):
+        refresh = 10
+
+        def prepare(self, rows):
+            if not self.once:
+                self.once = 20.0
+                clock.now += 20
+
+    with caplog.at_level("INFO"):
+        fit(Matching(clock), Rows(), Plan(minutes=1))
+    steps = int(re.search(r"(\d+) steps fit", caplog.text)[1])
+    assert 34 <= steps <= 38
+    wait = 20 + 40 * 20 / (steps / 5)
+    assert f"20 passes would take about {duration(wait)}" in caplog.text
 
 
 def test_a_slow_first_step_is_not_the_pace_of_the_others(clock):

@@ -176,7 +176,8 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     )
     page = run.folder / "report.html"
     say(f"The run is in {run.folder}; " + (f"its report is {page}" if page.is_file() else "it has no report"))
-    verb, result = ("apply", "named") if run.names_classes else ("embed", "emb.parquet")
+    answers = run.names_classes or any(need.teaches for need in run.cls.needs.values())
+    verb, result = ("apply", "named") if answers else ("embed", "emb.parquet")
     advise(["evaluate", run.folder, "LABELLED_DATA"], [verb, run.folder, "DATA", "--out", result])
 
 

@@ -179,7 +179,9 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
         diffuse=options.diffuse,
     )  # fmt: skip
     if options.html:
-        withhold.search.write_page(Path(options.html), index, query, found, asked=asked)
+        withhold.search.write_page(
+            Path(options.html), index, query, found, asked=asked, expand=options.expand, diffuse=options.diffuse
+        )
     if options.json:
         return print_json({"query": options.query, "results": found.to_pylist(), "html": options.html})
     if "start" in found.column_names:
@@ -191,6 +193,8 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
         ["distance", *found.column_names[:-1]],
         [[f"{row.pop('distance'):.4f}", *map(str, row.values())] for row in found.to_pylist()],
     )
+    if order := withhold.search.order(options.expand, options.diffuse):
+        say(order)
     if options.html:
         say(f"The page is {options.html}")
     else:

@@ -58,6 +58,7 @@ class Method(nn.Module):
         optimizer: what trains it by default, or one for each player.
         batch_size: items a step by default, at most; None takes as many as suit their kind.
         refresh: steps after which `prepare` runs again; None where it runs once.
+        once: seconds of its first `prepare` that later ones do not take.
         order: how it wants the items of a stream ordered, by the stream's name: see `withhold.orders`; else shuffled.
         compares: whether the loss compares the items of a batch with each other, as negatives or by how they are
             distributed. Such a batch has two items or more and is never cut into parts. Batch normalisation alone, or
@@ -70,6 +71,7 @@ class Method(nn.Module):
     optimizer: Optimizer | dict[str, Optimizer] = Optimizer()
     batch_size: ClassVar[int | None] = None
     refresh: ClassVar[int | None] = None
+    once: float = 0.0
     order: ClassVar[dict[str, Shuffled]] = {}
     compares: ClassVar[bool] = False
     learns: ClassVar[str] = "loss"

@@ -55,7 +55,7 @@ def _table(data: str, protocol: str, results: Sequence[dict[str, Any]], titles: 
             name = card(result["method"])["name"]
         else:
             name = titles.get(result["encoder"], result["encoder"])
-        name += f", {MEANS.get(by, by)}" * (by is not None)
+        name += "" if by is None else f", {MEANS.get(by, by)}"
         line = lines.setdefault(name, {"name": name, "trained": trained, "cells": {}})
         line["cells"][measure] = result
         if result["encoder"] != "supervised":

@@ -40,6 +40,8 @@ def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> Non
                 log.warning(
                     "%s are %s classes: where they are one, write it in one way", " and ".join(alike), len(alike)
                 )
+        if "domain" in samples.parts and len(np.unique(samples.parts["domain"].values)) < 2:
+            log.warning("%s: there is one domain, and the method learns from several: give a source for each", stream)
         for column, classes in config["targets"].items():
             if column in samples.targets:
                 target = samples.targets[column]

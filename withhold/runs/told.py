@@ -83,6 +83,7 @@ def without_told(folder: Path, kind: str, test: Samples) -> Samples:
         log.info("%s not measured on: the training was told their %s", counted(known - left, "item"), what)
     if known and not left:
         raise UsageError(
-            f"The training was told the {what} of all items of {test.source} to be measured on: give {what} of others."
+            f"The training was told the {what} of all items of {test.source} to be measured on: give {what} of others, "
+            "in a second source, or in a part of the data called test (a folder, images/test, ImageSets/Main/test.txt)."
         )
     return test.select(others)

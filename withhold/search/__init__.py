@@ -1,8 +1,8 @@
 """Search: embeddings in an index on disk, the nearest ones to a query, and a page that shows them."""
 
 from withhold.search.index import Index, build
-from withhold.search.page import beginnings, times
+from withhold.search.page import beginnings, order, times
 from withhold.search.page import write as write_page
 from withhold.search.rows import moment, window_at
 
-__all__ = ["Index", "beginnings", "build", "moment", "times", "window_at", "write_page"]
+__all__ = ["Index", "beginnings", "build", "moment", "order", "times", "window_at", "write_page"]

@@ -16,14 +16,16 @@ LETTERS = 150
 
 
 def write(
-    path: Path, index: Index, query: str | Sequence[str], found: pyarrow.Table, *, asked: pyarrow.Table | None = None
-) -> Path:
+    path: Path, index: Index, query: str | Sequence[str], found: pyarrow.Table, *, asked: pyarrow.Table | None = None,
+    expand: int = 0, diffuse: bool = False,
+) -> Path:  # fmt: skip
     """Write a page to `path` that shows the rows `found`, by `index.query`, under what was asked with.
 
     Items are looked for where the data were when they were embedded; of one that is not there stands the name.
 
     Args:
         query: what `Index.row` takes.
+        expand, diffuse: how it was asked, as `index.query` takes them.
         asked: where it is no row, what `Run.embed` made of it; then `query` is a file, or a list of one text.
 
     Raises:
@@ -42,9 +44,16 @@ def write(
     with claiming(path, ".html .htm", query):
         return render(
             path, TEMPLATE, query=about, results=results, folder=index.folder, count=len(index),
-            tile=kinds.of(index.kind).tile,
-            source=index.source,
+            order=order(expand, diffuse), tile=kinds.of(index.kind).tile, source=index.source,
         )  # fmt: skip
+
+
+def order(expand: int, diffuse: bool) -> str:
+    """What the order of what was found and its distances follow, for a person, where these are not the query's own."""
+    asked = f"the mean of the query and the {expand} nearest" if expand else "the query"
+    if diffuse:
+        return f"The order is that of a diffusion over the graph of neighbours, and distances are from {asked}."
+    return f"Distances are from {asked}." if expand else ""
 
 
 def times(index: Index, found: pyarrow.Table) -> list[str]:

@@ -165,7 +165,7 @@ def fit(
             if steps < fits:
                 more = f"; it ends after {counted(steps, 'step')}, which is enough for so few labels"
             elif not defaults.enough(steps, passes):
-                wait = duration(60 * plan.minutes * defaults.PASSES / passes)
+                wait = duration(method.once + (60 * plan.minutes - method.once) * defaults.PASSES / passes)
                 more = f"; {defaults.PASSES} passes would take about {wait}"
             log.info("%s fit, %.1f passes over the data%s", counted(fits, "step"), passes, more)
     log_every = max(1, min(50, steps // 100))

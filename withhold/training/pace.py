@@ -31,7 +31,8 @@ def pace(
 
     Args:
         batches: of the steps that may be timed.
-        prepared: seconds that `prepare` took; they are gone, and where it runs again it takes as long.
+        prepared: seconds that `prepare` took; they are gone, and where it runs again it takes as long, but for the
+            method's `once`.
     """
     state = copy.deepcopy((method.state_dict(), {p: o.state_dict() for p, o in optimizers.items()}))
     times = []
@@ -49,7 +50,7 @@ def pace(
         optimizer.state.clear()
         optimizer.load_state_dict(state[1][player])
     settled = sorted(times[max(1, len(times) // 3) :])  # the first one is slow: libraries start, memory is found
-    step_takes = settled[len(settled) // 2] + (prepared / method.refresh if method.refresh else 0)
+    step_takes = settled[len(settled) // 2] + ((prepared - method.once) / method.refresh if method.refresh else 0)
     return max(1, int((seconds - prepared - (time.perf_counter() - began)) / step_takes))
 
 

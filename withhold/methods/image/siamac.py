@@ -1,5 +1,7 @@
 """SiaMAC."""
 
+import logging
+import time
 from typing import Annotated, Literal
 
 import numpy as np
@@ -8,11 +10,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from withhold import losses, nets, views
+from withhold.console import counted, duration
 from withhold.errors import UsageError
 from withhold.methods import ImageEncoder, Method, Optimizer, Range, method
 from withhold.nets.pooling import POOLINGS, gem
 from withhold.orders import Tuples
 from withhold.views.matching import same_place
+
+log = logging.getLogger("withhold")
 
 NEGATIVES, CANDIDATES, MOST = 5, 10, 2000
 """Of a query; images nearest to one that are verified; and queries from one mining to the next, as in the paper."""
@@ -76,7 +81,11 @@ class Siamac(Method):
         with nets.frozen(self):
             x = nets.rows(self, self.describe, images, self.mean.device)
         if not len(self.pairs):
+            began = time.perf_counter()
             self.verify(images, x)
+            self.once = time.perf_counter() - began
+            said = counted(len(self.pairs), "pair"), len(self.places.unique()), duration(self.once)
+            log.info("matching, once: %s of images that share points, of %s places, found in %s", *said)
         rng = np.random.default_rng(self.rng.initial_seed() % 2**32)
         queries, others = (
             torch.cat([self.pairs, self.pairs.flip(1)]).cpu().numpy()[rng.permutation(2 * len(self.pairs))].T
