@@ -42,6 +42,15 @@ def test_a_split_is_disjoint_stratified_and_repeatable():
     assert second.names != samples.split(0.25, seed=4)[1].names
 
 
+def test_a_split_keeps_the_items_of_an_owner_together():
+    owners = [str(i // 3) for i in range(30)]
+    first, second = data.load(PIXELS).split(0.2, 0, owners)
+    kept, held = ({owners[int(name)] for name in part.names} for part in (first, second))
+    assert not kept & held and len(held) == 2 and len(second) == 6 and len(first) == 24
+    alone = data.load((PIXELS, LABELS))
+    assert alone.split(0.25, 3, alone.names)[1].names == alone.split(0.25, 3)[1].names
+
+
 def test_a_split_without_labels():
     first, second = data.load(PIXELS).split(0.2, seed=0)
     assert (len(first), len(second)) == (24, 6)

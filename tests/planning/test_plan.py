@@ -145,6 +145,14 @@ def test_what_chooses_a_plan_does_not_judge_it(planned, tmp_path):
         assert row["gain"] == pytest.approx((own < alone)[1::2].mean())
 
 
+def test_copies_of_an_image_are_on_one_side(tmp_path):
+    photos = np.repeat(tiny.photographs().array[:20], 3, axis=0)
+    found = walk.Walk(tmp_path, withhold.data.load(photos), {}, {"seed": 0}, "convnet", None)
+    many, few, held = ({*part.digests()} for part in (found.many, *found.parts))
+    assert len(many | few | held) == len(many) + len(few) + len(held) == 20
+    assert len(few) == len(held) == 4
+
+
 def test_what_is_withheld_from_a_view_is_no_target():
     asked = {name for name in ("edges", "corners", "autoencoding", "rotation", "jigsaw") if Task(name, "any").asked}
     assert asked == {"edges", "corners", "autoencoding"}

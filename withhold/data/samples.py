@@ -254,25 +254,29 @@ class Samples:
         values = self.values.with_labels(labels, self.rows) if isinstance(self.values, Stream) else self.values
         return self._with(values=values, labels=labels, classes=classes, fingerprint=fingerprint, unlabelled="")
 
-    def split(self, fraction: float, seed: int) -> tuple[Self, Self]:
+    def split(self, fraction: float, seed: int, owners: Sequence[str] | None = None) -> tuple[Self, Self]:
         """Two disjoint random sets, the second with `fraction` in (0, 1) of the samples, or of each class if labelled.
 
-        A class of two or more items has one at least on either side; a single item stays in the first set.
+        A class of two or more items has one at least on either side; a single item stays in the first set. Items of one
+        of the `owners` [n], such as copies by their `digests`, stay together, count as one, and have the first's class.
         """
         if not 0 < fraction < 1:
             raise UsageError(f"A fraction of {fraction} cannot be split off: give one between 0 and 1.")
         if len(self) < 2:
             raise UsageError(f"{self.source} holds {len(self)} item: splitting needs two at least.")
         rng = np.random.default_rng(seed)
-        strata = np.zeros(len(self), dtype=np.int64) if self.labels is None else self.labels
-        held_out = np.zeros(len(self), dtype=bool)
+        places: dict[str, int] = {}
+        firsts = [i if owners is None else places.setdefault(owners[i], i) for i in range(len(self))]
+        first, owner = np.unique(firsts, return_inverse=True)
+        strata = np.zeros(len(first), dtype=np.int64) if self.labels is None else self.labels[first]
+        held_out = np.zeros(len(first), dtype=bool)
         for stratum in np.unique(strata):
             members = rng.permutation(np.flatnonzero(strata == stratum))
             count = min(max(round(fraction * len(members)), 1), len(members) - 1)
             held_out[members[:count]] = True
         if not held_out.any():
             raise UsageError(f"Every class in {self.source} has one item only: splitting needs two of one class.")
-        return self.select(np.flatnonzero(~held_out)), self.select(np.flatnonzero(held_out))
+        return self.select(np.flatnonzero(~held_out[owner])), self.select(np.flatnonzero(held_out[owner]))
 
     def _rows(self, indices: np.ndarray) -> np.ndarray:
         return indices if self.rows is None else self.rows[indices]

@@ -69,8 +69,8 @@ class Walk:
             check_asked(folder, self.state["asked"], asked)
             check_data(folder, self.state["fingerprint"], samples.fingerprint)
         seed, count = asked["seed"], len(samples)
-        rest, held = samples.split(min(HELD / count, SHARE), seed)
-        self.many, few = rest.split(min(FEW / len(rest), SHARE / (1 - SHARE)), seed)
+        rest, held = samples.split(min(HELD / count, SHARE), seed, samples.digests())
+        self.many, few = rest.split(min(FEW / len(rest), SHARE / (1 - SHARE)), seed, rest.digests())
         self.parts = few, held
         self.named = load(encoder)
         self.named.suit(samples)
