@@ -1,6 +1,7 @@
 """What a page asks of its session, ready for JSON."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,11 @@ import torch
 
 from withhold import labelling
 from withhold.errors import UsageError
+from withhold.exploring import exchange
+from withhold.exploring.kept import free
 from withhold.exploring.session import Session
 from withhold.exploring.shown import BEGINNING
+from withhold.exploring.training import trainable
 
 SHOWN = 200
 """Items of a list, at most."""
@@ -26,7 +30,7 @@ def state(session: Session) -> dict[str, Any]:
             "source": session.source, "run": str(session.run.name), "runs": session.kept.runs(), "kind": session.kind,
             "count": len(session.samples), "classes": session.journal.classes, "counts": session.journal.counts,
             "labels": str(session.journal.path), "words": session.items.kind.typed,
-            "strategies": list(labelling.STRATEGIES), "methods": session.methods(),
+            "strategies": list(labelling.STRATEGIES), "methods": trainable(session.kind),
             "origin": [] if own is None or (own < 0).all() else list(session.samples.classes),
             "versions": session.versions,
             "curve": session.kept.curve, "route": session.route,
@@ -112,6 +116,16 @@ def queue(session: Session, strategy: str) -> list[dict[str, Any]]:
             answers = None  # a class is newer than they are
     shares = None if answers is None else answers.shares[:, used]
     return listed(session, *session.adviser.queue(BATCH, labels, passed, shares, strategy))
+
+
+def folders(session: Session) -> dict[str, Any]:
+    """Link the labelled files into a new folder by class. Raises: UsageError: there are none, or these are no files."""
+    with session.lock:
+        known = session.journal.known()
+    if not known:
+        raise UsageError("There is no label yet: label some items first.")
+    place = free(session.folder / "by-class")
+    return {"folder": str(place), "count": exchange.to_folders(known, Path(session.source), place)}
 
 
 def errors(session: Session) -> dict[str, Any]:

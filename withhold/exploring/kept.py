@@ -87,5 +87,13 @@ class Kept:
         write_json(self.file, self.about)
 
 
+def free(path: Path) -> Path:
+    """The first of path-1, path-2 ... that does not exist."""
+    number = 1
+    while (place := path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    return place
+
+
 def _json(path: Path, otherwise: Any) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else otherwise

@@ -111,7 +111,7 @@ def application(session: Session) -> Starlette:
         return session.take(text)
 
     def folders(request: Request, body: dict[str, Any]) -> Any:
-        return session.folders()
+        return asked.folders(session)
 
     def export(request: Request) -> Response:
         studio = request.path_params["form"] == "label-studio.json"

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
 from withhold.exploring import atlas, exchange, training
 from withhold.exploring.adviser import EVERY, ROUTES, Adviser, Answers, Measured
 from withhold.exploring.journal import Journal
-from withhold.exploring.kept import Kept
+from withhold.exploring.kept import Kept, free
 from withhold.exploring.shown import Shown
 from withhold.exploring.training import Training
 from withhold.files import writing
@@ -131,25 +130,6 @@ class Session:
         self.label(items, labels)
         return {"labelled": len(items), "lost": lost}
 
-    def folders(self) -> dict[str, Any]:
-        """Link the labelled files into a new folder by class. Raises: UsageError, the items are no files."""
-        with self.lock:
-            known = self.journal.known()
-        if not known:
-            raise UsageError("There is no label yet: label some items first.")
-        place = _free(self.folder / "by-class")
-        return {"folder": str(place), "count": exchange.to_folders(known, Path(self.source), place)}
-
-    def methods(self) -> list[str]:
-        """What can be trained here: `learn`, and the methods that learn classes of such items from a few labels."""
-        found = []
-        for name in registry.names():
-            first, *others = registry.find(name).needs.values()
-            few = name == "finetune" or registry.card(registry.find(name))["folder"] == "semisupervised"
-            able = first.parts == ("label",) and self.kind in first.kinds and not any(need.labelled for need in others)
-            found += [name] * (few and able)
-        return ["learn", *found]
-
     def train(self, what: str, minutes: float) -> None:
         """Start a training in another process.
 
@@ -159,8 +139,8 @@ class Session:
         with self.lock:
             if self.training is not None and self.training.running:
                 raise UsageError("A training is running: wait until it has ended, or stop it.")
-            if what not in self.methods():
-                raise UsageError(f"{what!r} cannot be trained here: choose one of {', '.join(self.methods())}.")
+            if what not in (able := training.trainable(self.kind)):
+                raise UsageError(f"{what!r} cannot be trained here: choose one of {', '.join(able)}.")
             if not 0 < minutes <= DAY:
                 raise UsageError("A training takes more than 0 minutes, and a day at most.")
             if sum(count > 0 for count in self.journal.counts) < 2:
@@ -169,7 +149,7 @@ class Session:
             with writing(told) as partial:
                 partial.write_text(self.journal.export(), encoding="utf-8", errors="surrogateescape")
             wanted = training.arguments(what, self.run, self.source, told, minutes)
-            self.training = Training(_free(self.folder / "runs" / what), wanted, minutes)
+            self.training = Training(free(self.folder / "runs" / what), wanted, minutes)
         threading.Thread(target=self._watch, args=(self.training,), daemon=True).start()
 
     def stop(self) -> None:
@@ -307,11 +287,3 @@ class Session:
             self.journal.write(*zip(*new, strict=True))
         if other := sum(here.get(name, label) != label for name, label in known.items()):
             log.warning("of the labels of %s, %s other ones were given here, which stay", labels or self.source, other)
-
-
-def _free(path: Path) -> Path:
-    """The first of path-1, path-2 ... that does not exist."""
-    number = 1
-    while (place := path.with_name(f"{path.name}-{number}")).exists():
-        number += 1
-    return place

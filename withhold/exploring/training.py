@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from withhold import methods as registry
 from withhold.report.routes import FILE
 from withhold.runs import Embedder
 from withhold.runs.loading import Named
@@ -98,6 +99,17 @@ class Training:
         """Its last line."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def trainable(kind: str) -> list[str]:
+    """What can be trained on items of a kind: `learn`, and the methods that learn their classes from a few labels."""
+    found = []
+    for name in registry.names():
+        first, *others = registry.find(name).needs.values()
+        few = name == "finetune" or registry.card(registry.find(name))["folder"] == "semisupervised"
+        able = first.parts == ("label",) and kind in first.kinds and not any(need.labelled for need in others)
+        found += [name] * (few and able)
+    return ["learn", *found]
 
 
 def arguments(what: str, run: Embedder, data: str, labels: Path, minutes: float) -> list[str]:
