@@ -105,7 +105,7 @@ def test_two_labelled_streams_share_their_classes(tmp_path):
         image(tmp_path / f"{name}.png", 10)
     toy = declare({"first": "image + label", "second": "image + label"})
     streams = build.load_streams(toy, [str(tmp_path / "A"), str(tmp_path / "B")], {"size": 32, "channels": 1})
-    assert build.tell(toy, streams)["classes"] == list(streams["second"].classes)
+    assert build.tell(toy, streams, {})["classes"] == list(streams["second"].classes)
     named = {s: [streams[s].classes[label] for label in streams[s].labels] for s in streams}
     assert named == {"first": ["cat", "dog"], "second": ["ant", "dog"]}
     assert streams["first"].labels[1] == streams["second"].labels[1]
