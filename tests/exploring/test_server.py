@@ -175,6 +175,13 @@ def test_opened_again_everything_is_there(folder, tmp_path):  # noqa: F811
     assert again.kept.drawn
 
 
+@pytest.mark.parametrize("name", ["explore.json", "curve.json"])
+def test_a_damaged_file_of_the_folder_is_named(folder, tmp_path, name):  # noqa: F811
+    (tmp_path / name).write_text('{"asked": ')
+    with pytest.raises(WithholdError, match=f"{name} is damaged"):
+        begun(folder, tmp_path)
+
+
 def test_labels_of_a_file_and_open_ones_of_the_source_are_taken_over_once(folder, tmp_path):  # noqa: F811
     (tmp_path / "few.csv").write_text("path,label\n03.png,cat\n04.png,dog\n")
     session = begun(folder, tmp_path / "page", labels=str(tmp_path / "few.csv"))

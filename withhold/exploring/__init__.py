@@ -1,6 +1,5 @@
 """A page where a person sees what an encoder sees, labels what helps most, trains, and looks at what is still wrong."""
 
-import logging
 import socket
 import webbrowser
 from collections.abc import Callable
@@ -16,8 +15,6 @@ from withhold.learning.given import published
 from withhold.runs.folder import folder_of
 
 __all__ = ["explore", "listening"]
-
-log = logging.getLogger("withhold")
 
 
 def explore(

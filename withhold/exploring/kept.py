@@ -13,6 +13,7 @@ from torch import Tensor
 from withhold import data, nets
 from withhold.console import counted
 from withhold.data import Samples
+from withhold.errors import WithholdError
 from withhold.exploring import atlas
 from withhold.files import write_json, writing
 from withhold.runs import Embedder
@@ -96,4 +97,8 @@ def free(path: Path) -> Path:
 
 
 def _json(path: Path, otherwise: Any) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else otherwise
+    """What a file holds, where it is there. Raises: WithholdError: it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else otherwise
+    except ValueError as error:
+        raise WithholdError(f"{path} is damaged ({error}): delete it; labels are in another file.") from error

@@ -23,7 +23,7 @@ from withhold.page import rendered, stylesheet
 
 STATIC = Path(__file__).with_name("static")
 SCRIPTS = {path.name: path for path in STATIC.glob("*.js")}
-YEAR = "private, max-age=86400"
+CACHED = "private, max-age=86400"
 
 
 class _Refused(Exception):
@@ -58,7 +58,7 @@ def application(session: Session) -> Starlette:
     def media(found: tuple[bytes, str] | None) -> Response:
         if found is None:
             return Response(status_code=404)
-        return Response(found[0], media_type=found[1], headers={"cache-control": YEAR, "accept-ranges": "none"})
+        return Response(found[0], media_type=found[1], headers={"cache-control": CACHED, "accept-ranges": "none"})
 
     def picture(request: Request) -> Response:
         size = request.path_params["size"]
@@ -75,16 +75,16 @@ def application(session: Session) -> Starlette:
         )
 
     def listed(request: Request, body: dict[str, Any]) -> Any:
-        return asked.listed(session, _numbers(body, "items", count))
+        return asked.listed(session, _items(body, count))
 
     def label(request: Request, body: dict[str, Any]) -> Any:
-        items, labels = _numbers(body, "items", count), body.get("labels")
+        items, labels = _items(body, count), body.get("labels")
         if not isinstance(labels, list) or not all(isinstance(one, str) for one in labels):
             raise _Refused("labels is a list of texts, one for each item.")
         return {"labelled": len(items), "alike": session.label(items, labels)}
 
     def skip(request: Request, body: dict[str, Any]) -> Any:
-        for item in _numbers(body, "items", count):
+        for item in _items(body, count):
             session.skip(item)
         return {}
 
@@ -188,9 +188,9 @@ def _posted(post: Callable[[Request, dict[str, Any]], Any]) -> Callable:
     return answer
 
 
-def _numbers(body: dict[str, Any], name: str, count: int) -> list[int]:
-    """A list of items' numbers in a request."""
-    found = body.get(name)
+def _items(body: dict[str, Any], count: int) -> list[int]:
+    """The numbers of the items that a request is about."""
+    found = body.get("items")
     if not isinstance(found, list) or not all(type(one) is int and 0 <= one < count for one in found):
-        raise _Refused(f"{name} is a list of whole numbers from 0 to {count - 1:,}.")
+        raise _Refused(f"items is a list of whole numbers from 0 to {count - 1:,}.")
     return found

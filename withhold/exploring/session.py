@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -236,7 +237,7 @@ class Session:
         """Tell how a training goes on, and show what its run sees when it has ended well."""
         while one.running:
             self.tell(training=one.state())
-            threading.Event().wait(1.0)
+            time.sleep(1)
         if self.closing:
             return
         state = one.state()
