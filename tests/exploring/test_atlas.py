@@ -71,4 +71,3 @@ def test_a_map_of_other_items_is_not_gone_on_with(features, tmp_path):
     parts = atlas.Axes.of(features, 50)(features)
     atlas.keep(tmp_path / "map.npz", ["x", "y"], np.zeros((2, 2), np.float32))
     assert atlas.kept(tmp_path / "map.npz", [str(i) for i in range(120)], parts) is None
-    assert atlas.kept(tmp_path / "none.npz", ["x"], parts[:1]) is None

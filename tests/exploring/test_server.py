@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.exploring.sessions import WRITE, begun, client, folder, settled, truth  # noqa: F401  (a fixture)
@@ -180,6 +181,25 @@ def test_a_damaged_file_of_the_folder_is_named(folder, tmp_path, name):  # noqa:
     (tmp_path / name).write_text('{"asked": ')
     with pytest.raises(WithholdError, match=f"{name} is damaged"):
         begun(folder, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["features.npy", "map.npz"])
+def test_a_damaged_file_that_can_be_made_anew_is(folder, tmp_path, name, caplog):  # noqa: F811
+    session = begun(folder, tmp_path)
+    session._draw()
+    features, whole = session.adviser.parts, (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    again = begun(folder, tmp_path)
+    assert f"{name} is damaged" in caplog.text
+    assert torch.equal(again.adviser.parts, features)
+
+
+def test_labels_of_several_files_are_taken_over(folder, tmp_path):  # noqa: F811
+    files = [tmp_path / "first.csv", tmp_path / "second.csv"]
+    for file, line in zip(files, ("03.png,cat", "04.png,dog"), strict=True):
+        file.write_text(f"path,label\n{line}\n")
+    session = begun(folder, tmp_path / "page", labels=list(map(str, files)))
+    assert session.journal.known() == [("03.png", "cat"), ("04.png", "dog")]
 
 
 def test_labels_of_a_file_and_open_ones_of_the_source_are_taken_over_once(folder, tmp_path):  # noqa: F811

@@ -24,7 +24,11 @@ def explore(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """
     parser.add_argument("run", nargs="?", help=f"{ENCODER} (default: published weights for the kind of data)")
     parser.add_argument("data", help="as for `withhold train`")
-    parser.add_argument("--labels", help="a csv file with labels that are taken over at the beginning")
+    parser.add_argument(
+        "--labels",
+        action="append",
+        help="a csv file with labels that are taken over at the beginning, or several of them",
+    )
     parser.add_argument("--out", help="the folder that keeps labels, map and trainings (default: runs/explore-DATA)")
     parser.add_argument("--port", type=int, default=0, help="(default: one that is free)")
     parser.add_argument("--open", action="store_true", help="open it in the browser")

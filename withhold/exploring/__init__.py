@@ -21,7 +21,7 @@ def explore(
     source: str,
     *,
     run: str | None = None,
-    labels: str | None = None,
+    labels: data.Labels | None = None,
     out: str | Path | None = None,
     decoding: dict[str, Any] | None = None,
     host: str | None = None,
@@ -37,7 +37,7 @@ def explore(
         source: a folder, manifest ...: whatever has an address.
         run: a run's folder, an exported encoder, or an encoder's name; by default published weights for the kind of
             data, where these are installed.
-        labels: a file with labels that are taken over at the beginning.
+        labels: a file with labels that are taken over at the beginning, or several of them.
         out: the folder to keep things in: a new one, or that of an earlier page of the same data; `runs/explore-DATA`
             where it is not named.
         decoding: for an encoder by its name, such as size=224.

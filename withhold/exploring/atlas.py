@@ -99,9 +99,10 @@ def place(parts: Tensor, known: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def kept(path: Path, names: Sequence[str], parts: Tensor) -> np.ndarray | None:
-    """The places that a file has for these items, and for those that it lacks the ones among them; None of too few."""
-    if not path.is_file():
-        return None
+    """The places that a file has for these items, and for those that it lacks the ones among them; None of too few.
+
+    Raises: as `numpy.load`.
+    """
     with np.load(path, allow_pickle=False) as file:
         old = dict(zip(file["names"].tolist(), file["places"], strict=True))
     known = np.array([name.encode("utf-8", "surrogatepass") in old for name in names])

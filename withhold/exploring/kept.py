@@ -2,9 +2,10 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -53,9 +54,10 @@ class Kept:
     def features(self, run: Embedder, samples: Samples) -> Tensor:
         """The features of all items by the encoder of a run, float32 [n, d], computed where they are not kept."""
         path, of = self.folder / "features.npy", [run.digest, samples.fingerprint]
-        if path.is_file() and self.about.get("features") == of:
+        known = _read(path, np.load) if self.about.get("features") == of else None
+        if known is not None:
             self._note(shown=str(run.name))
-            return torch.from_numpy(np.load(path))
+            return torch.from_numpy(known)
         log.info("embedding %s by %s", counted(len(samples), "item"), run.name)
         found = nets.features(run.encoder, samples, device=defaults.device())
         with writing(path) as partial, open(partial, "wb") as file:
@@ -65,7 +67,7 @@ class Kept:
 
     def places(self, names: Sequence[str], parts: Tensor) -> np.ndarray | None:
         """Where the map that is kept has the items; None where there is none of them."""
-        return atlas.kept(self.folder / "map.npz", names, parts)
+        return _read(self.folder / "map.npz", lambda path: atlas.kept(path, names, parts))
 
     def keep_places(self, names: Sequence[str], places: np.ndarray) -> None:
         """Keep a map of the features that are kept."""
@@ -94,6 +96,15 @@ def free(path: Path) -> Path:
     while (place := path.with_name(f"{path.name}-{number}")).exists():
         number += 1
     return place
+
+
+def _read(path: Path, read: Callable[[Path], Any]) -> Any:
+    """What `read` makes of a file; None where there is none, or it is damaged, for it can be made anew."""
+    try:
+        return read(path) if path.is_file() else None
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+        log.warning("%s is damaged (%s) and is made anew", path, error)
+        return None
 
 
 def _json(path: Path, otherwise: Any) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from withhold.data import Samples
+from withhold.console import counted
+from withhold.data import Labels, Samples
 from withhold.errors import UsageError, WithholdError
 from withhold.exploring import atlas, exchange, training
 from withhold.exploring.adviser import EVERY, ROUTES, Adviser, Answers, Measured
@@ -38,7 +39,7 @@ class Session:
         name: the run, exported encoder or encoder's name that the page begins with.
         source: the data.
         decoding: for an encoder by its name, such as size=224.
-        labels: a file with labels that are taken over at the beginning.
+        labels: a file with labels that are taken over at the beginning, or several of them.
         seed: of what is drawn at random.
 
     Raises:
@@ -46,7 +47,13 @@ class Session:
     """
 
     def __init__(
-        self, folder: Path, name: str, source: str, decoding: dict[str, Any], labels: str | None = None, seed: int = 0
+        self,
+        folder: Path,
+        name: str,
+        source: str,
+        decoding: dict[str, Any],
+        labels: Labels | None = None,
+        seed: int = 0,
     ):
         self.folder, self.source, self.seed, self.decoding = folder, source, seed, decoding
         self.kept = Kept(folder)
@@ -271,8 +278,8 @@ class Session:
         self.versions[what] += 1
         self.tell(versions=self.versions, **more)
 
-    def _take_over(self, labels: str | None) -> None:
-        """Labels of a file, or those that the source says of some of its items, where none was given here."""
+    def _take_over(self, labels: Labels | None) -> None:
+        """Labels of files, or those that the source says of some of its items, where none was given here."""
         given = self.samples
         if labels is not None:
             rows = {name: row for row, name in enumerate(self.samples.names)}
@@ -287,4 +294,6 @@ class Session:
         if new:
             self.journal.write(*zip(*new, strict=True))
         if other := sum(here.get(name, label) != label for name, label in known.items()):
-            log.warning("of the labels of %s, %s other ones were given here, which stay", labels or self.source, other)
+            log.warning(
+                "%s that were to be taken over differ from those given here, which stay", counted(other, "label")
+            )
