@@ -1,5 +1,6 @@
 """Pictures of samples: what a method saw, what it said, and what was true, side by side."""
 
+import math
 import textwrap
 from pathlib import Path
 
@@ -127,6 +128,19 @@ def grid(columns: Columns) -> Image.Image:
                 sheet.paste(cell, (round(centre - cell.width / 2), round(middle - cell.height / 2)))
             top += height + GAP
         left += widths[title] + 2 * GAP
+    return sheet
+
+
+def listed(colours: dict[str, str]) -> Image.Image:
+    """A legend: each name beside a square of its colour, "#rrggbb"."""
+    font = _font("DejaVuSans.ttf", 13)
+    width = 2 * MARGIN + LINE + GAP + math.ceil(max(map(font.getlength, colours)))
+    sheet = Image.new("RGB", (width, 2 * MARGIN + (LINE + GAP) * len(colours) - GAP), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for row, (name, colour) in enumerate(colours.items()):
+        top = MARGIN + row * (LINE + GAP)
+        draw.rectangle((MARGIN, top, MARGIN + LINE, top + LINE), colour, FAINT)
+        draw.text((MARGIN + LINE + GAP, top + LINE / 2), name, INK, font, anchor="lm")
     return sheet
 
 

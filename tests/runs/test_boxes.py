@@ -48,7 +48,9 @@ def test_what_has_learned_boxes_is_applied_next(things, tmp_path, capsys):
 def test_apply_writes_one_table_of_boxes_and_an_overlay_of_each_whole_image(run, things, tmp_path):
     run.method.head.layers[-1].bias.data[:2] = 3.0  # which it has not learned to be sure of
     written = answers.apply(run, things / "JPEGImages", tmp_path / "out")
-    assert [path.name for path in written[:2]] + [written[-1].name] == ["00-overlay.png", "01-overlay.png", "boxes.csv"]
+    names = [path.name for path in written]
+    assert names[:2] + names[-3:] == ["00-overlay.png", "01-overlay.png", "boxes.csv", "legend.csv", "legend.png"]
+    assert (tmp_path / "out" / "legend.csv").read_text() == "number,class,colour\n1,cat,#800000\n2,dog,#008000\n"
     with (tmp_path / "out" / "boxes.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["path", "name", "score", "left", "top", "right", "bottom"]

@@ -53,6 +53,12 @@ def test_apply_writes_a_mask_with_a_palette_and_an_overlay_of_the_whole_image(ru
         assert set(np.unique(mask)) <= {0, 1}
     with Image.open(tmp_path / "out" / "0-overlay.png") as overlay:
         assert overlay.size == (40, 32)
+    first, second = run.method.classes
+    assert (tmp_path / "out" / "legend.csv").read_text() == (
+        f"number,class,colour\n0,{first},#000000\n1,{second},#800000\n"
+    )
+    with Image.open(tmp_path / "out" / "legend.png") as legend:
+        assert {(0, 0, 0), (128, 0, 0)} <= {colour for _, colour in legend.getcolors(10_000)}
 
 
 def test_masks_of_one_class_are_refused(scenes, tmp_path):

@@ -21,7 +21,7 @@ from withhold.data import sounds, videos
 from withhold.errors import UsageError
 from withhold.files import writing_folder
 from withhold.methods.answers import Boxes, Class, Clip, Image, Mask, Mesh, Points, Sound, Words
-from withhold.pictures import to_image
+from withhold.pictures import PALETTE, listed, to_image
 
 if TYPE_CHECKING:
     from withhold.runs import Run
@@ -91,7 +91,8 @@ def write(answered: Iterable[tuple[str, dict[str, Any]]], folder: Path) -> list[
 
     Images and masks become PNG files (the masks of a video a folder of them), clips an mp4 file and an animated WebP,
     sounds WAV, meshes obj, texts txt, points and words csv. The classes of all items are one table, classes.csv, and so
-    are their boxes, boxes.csv.
+    are their boxes, boxes.csv. Which colours the classes have in images, and which numbers in masks, say legend.csv and
+    legend.png.
 
     Returns:
         the files, all in `folder`.
@@ -113,6 +114,7 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
     taken: set[Path] = set()
     classes: list[dict[str, Any]] = []
     boxes: dict[str, Boxes] = {}
+    legend: dict[str, int] = {}
     for index, (name, answers) in enumerate(answered):
         place = Path(name)
         inside = Path(*(part for part in place.parent.parts if part not in (place.anchor, "..")))
@@ -128,6 +130,8 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
             if isinstance(value, Boxes):
                 boxes[name] = value
                 continue
+            if isinstance(value, Image):
+                legend |= value.legend
             parts = {"": value}
             if isinstance(value, Mask) and value.labels.ndim == 3:
                 parts = {f"/{number:05d}": replace(value, labels=labels) for number, labels in enumerate(value.labels)}
@@ -140,6 +144,11 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
     if boxes:
         rows = [[name, *row] for name, value in boxes.items() for row in tables(value)[1]]
         yield Path("boxes.csv"), partial(_write_csv, ["path", *tables(next(iter(boxes.values())))[0]]), rows
+    if legend:
+        colours = {name: "#{:02x}{:02x}{:02x}".format(*PALETTE[number].tolist()) for name, number in legend.items()}
+        rows = [[legend[name], name, colour] for name, colour in colours.items()]
+        yield Path("legend.csv"), partial(_write_csv, ["number", "class", "colour"]), rows
+        yield Path("legend.png"), lambda found, path: listed(found).save(path, "PNG"), colours
 
 
 def _class_row(value: Class) -> dict[str, Any]:

@@ -7,9 +7,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Image:
-    """An image float [c, h, w] in [0, 1], or uint8; c is 1 or 3."""
+    """An image float [c, h, w] in [0, 1], or uint8; c is 1 or 3.
+
+    Attributes:
+        legend: the classes that are drawn in it, each with the number of its colour in `pictures.PALETTE`.
+    """
 
     pixels: Tensor
+    legend: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

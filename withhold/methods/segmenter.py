@@ -54,7 +54,8 @@ class Segmenter(Dense):
         labels = shares.argmax(0)
         colours = painted(labels[None])
         overlay = (views.with_channels(views.to_float(image[None]), 3).cpu() + colours) / 2
-        return {"mask": Mask(labels, PALETTE.flatten().tolist()), "overlay": Image(overlay[0])}
+        legend = {name: number for number, name in enumerate(self.classes)}
+        return {"mask": Mask(labels, PALETTE.flatten().tolist()), "overlay": Image(overlay[0], legend)}
 
     def draw(self, masks: Tensor, images: Tensor) -> Tensor:
         """Masks [n, h, w] in their colours, float [n, c, h, w], grey where the images [n, c, ...] are."""

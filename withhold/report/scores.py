@@ -2,7 +2,6 @@
 
 import inspect
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,7 +58,8 @@ def _table(data: str, protocol: str, results: Sequence[dict[str, Any]], titles: 
         line = lines.setdefault(name, {"name": name, "trained": trained, "cells": {}})
         line["cells"][measure] = result
         if result["encoder"] != "supervised":
-            best[measure] = max(result["value"], best.get(measure, -math.inf))
+            better = min if result["metric"] == "error" else max
+            best[measure] = better(result["value"], best.get(measure, result["value"]))
     return {
         "data": data,
         "protocol": protocol,

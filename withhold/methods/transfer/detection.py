@@ -110,7 +110,9 @@ class Detection(Freezing, Dense):
         kept = distinct(torch.cat(found))
         picture = views.with_channels(views.to_float(image[None]), 3)[0].cpu()
         names = [self.classes[number] for number in kept[:, 4].int().tolist()]
-        return {"boxes": Boxes(names, kept[:, 5].tolist(), kept[:, :4]), "overlay": Image(framed(picture, kept))}
+        legend = {name: number for number, name in enumerate(self.classes, 1)}
+        overlay = Image(framed(picture, kept), legend)
+        return {"boxes": Boxes(names, kept[:, 5].tolist(), kept[:, :4]), "overlay": overlay}
 
     def picture(self, seen, boxes, said=None):
         def draw(boxes: Tensor) -> Tensor:
