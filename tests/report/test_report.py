@@ -188,6 +188,12 @@ def test_the_table_marks_the_best_that_saw_no_labels():
     assert report.tables([]) == []
 
 
+def test_of_errors_the_least_is_marked():
+    errors = [{**row, "protocol": "keypoints", "metric": "error"} for row in (RESULTS[0], RESULTS[1])]
+    (made,) = report.tables(errors)
+    assert [*made["best"].values()] == [min(row["value"] for row in errors)]
+
+
 def test_episodes_and_draws_of_as_many_labels_have_columns_of_their_own():
     (made,) = report.tables([RESULTS[-1], {**RESULTS[-1], "protocol": "episodes"}])
     assert list(made["columns"].values()) == ["5 labels a class", "Episodes, 5 labels a class"]
