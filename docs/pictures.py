@@ -1,6 +1,6 @@
-"""Take the pictures of docs/explore.md, of the page on photographs of PACS, in Chromium.
+"""Take the screenshots of docs/explore.md: the page on photographs of PACS, in Chromium.
 
-WITHHOLD_DATA names the folder of data sets. A few labels are wrong on purpose, for the page to find.
+WITHHOLD_DATA is the folder of the datasets. A few labels are wrong on purpose, so that the page finds them.
 
 python docs/pictures.py
 """
@@ -23,11 +23,11 @@ from pyarrow import parquet
 DOCS = Path(__file__).parent
 CLASSES = ("dog", "elephant", "giraffe", "guitar", "horse", "house", "person")
 EACH, LABELS, WRONG = 100, 80, 4
-"""Photographs of each class; labels, in the order in which the page asks for them; and how many of these are wrong."""
+"""Photographs per class, labels given in the order of the page's queue, and the number of wrong labels."""
 
 
 def photographs(table: Path, folder: Path) -> dict[str, str]:
-    """Write photographs of each class in one folder; gives the class of each by its name."""
+    """Write photographs of each class to one folder; return the class of each file name."""
     found = parquet.read_table(table)
     labels, rng = found["label"].to_numpy(), np.random.default_rng(0)
     rows = np.concatenate([rng.permutation(np.flatnonzero(labels == each))[:EACH] for each in range(len(CLASSES))])
@@ -40,7 +40,7 @@ def photographs(table: Path, folder: Path) -> dict[str, str]:
 
 
 def label(page: Page, address: str, truth: dict[str, str]) -> None:
-    """Give the items that the page asks for their labels, but for some of the last twenty."""
+    """Label the images in the page's queue, with a few wrong labels among the last twenty."""
     for start in range(0, LABELS, 20):
         asked = page.request.get(f"{address}queue").json()
         labels = [truth[item["name"]] for item in asked]
@@ -52,7 +52,7 @@ def label(page: Page, address: str, truth: dict[str, str]) -> None:
 
 
 def take(page: Page, name: str) -> None:
-    page.wait_for_timeout(3000)  # for pictures, and points that move
+    page.wait_for_timeout(3000)  # until images have loaded and points have stopped moving
     Image.open(io.BytesIO(page.screenshot())).save(DOCS / name, quality=70, method=6)
 
 

@@ -1,7 +1,7 @@
-"""Write the generated parts of README.md and of the pages in docs from the code and from benchmarks/results.
+"""Write the generated tables in README.md and docs/*.md from the code and from benchmarks/results.
 
-python docs/tables.py            write them
-python docs/tables.py --check    fail where they are out of date
+python docs/tables.py            write the tables
+python docs/tables.py --check    fail if a table is out of date
 """
 
 import importlib
@@ -18,11 +18,11 @@ PARTS = {
     for name, function in inspect.getmembers(module, inspect.isfunction)
     if function.__module__ == module.__name__ and not name.startswith("_")
 }
-"""The generated parts, by their names."""
+"""The functions that write the tables, by name."""
 
 
 def filled(text: str) -> str:
-    """`text` with every `<!-- NAME: ... --> ... <!-- end -->` written afresh."""
+    """`text` with every block from `<!-- NAME: ... -->` to `<!-- end -->` regenerated."""
 
     def fill(match: re.Match) -> str:
         return f"{match[1]}\n{PARTS[match[2]]()}\n<!-- end -->"

@@ -1,23 +1,23 @@
-"""What there is: the methods."""
+"""Tables of the methods."""
 
 import withhold
 from parts.reading import table
 
 FROM = {
     "image": "images", "semisupervised": "few labels", "transfer": "labels", "dual": "two domains", "video": "videos",
-    "audiovisual": "pictures with sound", "text": "texts",
+    "audiovisual": "images with sounds", "text": "texts",
 }  # fmt: skip
-"""What the methods of a folder learn from, in the order of the tables."""
+"""The data of the methods in each folder, in the order of the tables."""
 
 
 def _ordered() -> list[dict]:
-    """The cards of all methods, by what they learn from, by family, and by name."""
+    """The cards of all methods, sorted by data, family and name."""
     folders = list(FROM)
     return sorted(withhold.methods(), key=lambda card: (folders.index(card["folder"]), card["family"], card["name"]))
 
 
 def methods() -> str:
-    """The names of the methods, by what they learn from and by family."""
+    """The names of the methods, grouped by data and family."""
     rows: dict[tuple[str, str], list[str]] = {}
     for card in _ordered():
         rows.setdefault((FROM[card["folder"]], card["family"]), []).append(f"`{card['name']}`")
@@ -25,9 +25,9 @@ def methods() -> str:
 
 
 def cards() -> str:
-    """A line a method."""
+    """One row for each method."""
     rows = [
         [FROM[card["folder"]], card["family"], f"`{card['name']}`", card["about"].split("\n")[0], card["paper"]]
         for card in _ordered()
     ]
-    return table(["learns from", "family", "method", "what is withheld, what is predicted", "paper"], rows)
+    return table(["learns from", "family", "method", "what it withholds and predicts", "paper"], rows)
