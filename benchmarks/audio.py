@@ -38,7 +38,7 @@ def milliseconds(function: Callable, sounds: Tensor) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=30, help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=30, help="repetitions (default: %(default)s)")
     options = parser.parse_args()
     cores = torch.get_num_threads()
     sounds = 0.1 * torch.randn(SOUNDS, RATE, generator=torch.Generator().manual_seed(0))

@@ -96,8 +96,10 @@ def measure(draw: Callable[..., np.ndarray], count: int, queries: int, exact: in
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1_000_000, help="embeddings in the index (default: %(default)s)")
-    parser.add_argument("--queries", type=int, default=200, help="(default: %(default)s)")
-    parser.add_argument("--exact", type=int, default=20, help="how many of the queries also run as exact search")
+    parser.add_argument("--queries", type=int, default=200, help="number of queries (default: %(default)s)")
+    parser.add_argument(
+        "--exact", type=int, default=20, help="how many of the queries also run as exact search (default: %(default)s)"
+    )
     options = parser.parse_args()
     rows = []
     for draw in (random, clustered):

@@ -138,11 +138,11 @@ def main() -> Path:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="images, such as cifar10/train.parquet")
     parser.add_argument("--method", default="simclr", help="an image method, or all (default: %(default)s)")
-    parser.add_argument("--encoder", default="resnet18", help="unless the method is all (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=256, help="unless the method is all (default: %(default)s)")
+    parser.add_argument("--encoder", default="resnet18", help="not with --method all (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=256, help="not with --method all (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=16, help="timed steps (default: %(default)s)")
-    parser.add_argument("--images", type=int, default=2048, help="at most (default: %(default)s)")
-    parser.add_argument("--peer", nargs=2, metavar=("PYTHON", "SCRIPT"), help="another library's loop")
+    parser.add_argument("--images", type=int, default=2048, help="number of images at most (default: %(default)s)")
+    parser.add_argument("--peer", nargs=2, metavar=("PYTHON", "SCRIPT"), help="Python and script of another library")
     options = parser.parse_args()
     if options.method == "all":
         names = [card["name"] for card in withhold.methods() if card["folder"] == "image"]

@@ -23,7 +23,7 @@ SIZE, FRAMES, CLIPS, TARGET = 112, 8, 32, 50.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a folder of videos")
-    parser.add_argument("--rounds", type=int, default=5, help="of 20 batches each (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of 20 batches (default: %(default)s)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()

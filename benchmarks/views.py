@@ -61,8 +61,10 @@ def measure(size: int, rounds: int, seconds: float, threads: list[int]) -> dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9, help="(default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=0.7, help="per library and round (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=9, help="repetitions (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=0.7, help="seconds per library and round (default: %(default)s)"
+    )
     options = parser.parse_args()
     cores = torch.get_num_threads()
     threads = sorted({1, cores})
