@@ -3,6 +3,8 @@
 import torch
 from torch.nn import functional as F
 
+from withhold.training.loop import channels_last
+
 
 def batch(photos, count=32):
     """The first of the `photos`, as the trainer would bring them."""
@@ -32,6 +34,7 @@ def tinted_images(per_class, seed=0, size=16):
 
 def overfit(method, images, seeds, lr=2e-3):
     """A step of AdamW on the same images (or streams) for each of the views' `seeds` -> the terms of every step."""
+    channels_last(method)  # as a training does
     optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr)
     history = []
     for seed in seeds:

@@ -82,9 +82,7 @@ def fit(
     fabric = fabric or make_fabric()
     check(method, batches.batch_size, fabric.world_size, plan.accumulate)
     method.to(fabric.device)
-    for value in (*method.parameters(), *method.buffers()):
-        if value.ndim == 4:  # `Module.to` would refuse a method with kernels in time as well
-            value.data = value.data.contiguous(memory_format=torch.channels_last)
+    channels_last(method)
     method.train()
     if fabric.world_size > 1:
         synchronize_batch_norm(method)
@@ -254,3 +252,10 @@ def fit(
                     terminated.set()  # on every rank, whichever was asked
                     break
     return Outcome(steps, journal.rows, best.restore(method) if best is not None and step == steps else None)
+
+
+def channels_last(method: nn.Module) -> None:
+    """Convert the weights of 2-d convolutions to channels_last; `Module.to` refuses methods with 3-d ones as well."""
+    for value in (*method.parameters(), *method.buffers()):
+        if value.ndim == 4:
+            value.data = value.data.contiguous(memory_format=torch.channels_last)

@@ -6,7 +6,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parameters_to_vector
 
 from withhold import losses, views
 from withhold.errors import UsageError
@@ -142,7 +141,7 @@ class Multitask(Method):
         shared = torch.stack([torch.cat([slope.to_dense().flatten() for slope in found]) for found in each])
         own = torch.autograd.grad(costs.sum(), heads, retain_graph=True)
         slopes = torch.cat([losses.without_conflicts(shared, self.rng), *(slope.flatten() for slope in own)])
-        return parameters_to_vector([*wanted, *heads]) @ slopes
+        return torch.cat([weight.flatten() for weight in (*wanted, *heads)]) @ slopes
 
     def after_step(self):
         """Keep the balances in their range, and those of tasks that the batch did not know as they were."""
