@@ -1,4 +1,4 @@
-"""How long log-mel spectrograms of 64 one-second sounds of 16,000 samples take: ours, and scipy's, sound by sound."""
+"""Time for log-mel spectrograms of 64 one-second sounds at 16 kHz: withhold (as a batch) and scipy (one by one)."""
 
 import argparse
 import statistics
@@ -38,7 +38,7 @@ def milliseconds(function: Callable, sounds: Tensor) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=30, help="repetitions (default: %(default)s)")
     options = parser.parse_args()
     cores = torch.get_num_threads()
     sounds = 0.1 * torch.randn(SOUNDS, RATE, generator=torch.Generator().manual_seed(0))
@@ -46,7 +46,7 @@ def main() -> None:
     rows = []
     contenders = [("withhold", ours, threads) for threads in sorted({1, cores})] + [("scipy", scipys, 1)]
     found: dict[tuple[str, int], list[float]] = {(name, threads): [] for name, _, threads in contenders}
-    for _ in range(options.rounds):  # in turns, so that what else the machine does weighs on all
+    for _ in range(options.rounds):  # in turns, so that other load on the machine affects all of them
         for name, function, threads in contenders:
             torch.set_num_threads(threads)
             found[name, threads].append(milliseconds(function, sounds))

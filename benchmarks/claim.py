@@ -1,10 +1,10 @@
-"""Train what a claim says, measure it, and write down what came out: benchmarks/results/NAME.json.
+"""Train and measure the rows of claims; write benchmarks/results/NAME.json.
 
-    python benchmarks/claim.py                         lists the claims and their controls
-    python benchmarks/claim.py encoders/cifar10        runs those whose names begin so, and the controls they lack
-    python benchmarks/claim.py order --share 0.01      tries them: a hundredth of the training, and nothing is recorded
+    python benchmarks/claim.py                         list the claims and their controls
+    python benchmarks/claim.py encoders/cifar10        run those whose names start so, and their missing controls
+    python benchmarks/claim.py order --share 0.01      try them with 1 % of the training; nothing is recorded
 
-The rows are in benchmarks/claims/rows.py, and WITHHOLD_DATA names the folder of data sets.
+The rows are defined in benchmarks/claims/rows.py. WITHHOLD_DATA names the folder of datasets.
 """
 
 import argparse
@@ -29,15 +29,15 @@ from withhold.methods import find
 from withhold.training import defaults
 
 KEPT = RESULTS.parent.parent / "runs"
-"""Where the runs lie that others go on from."""
+"""Folder of the runs that other claims start from."""
 ONE_STEP = 1e-9
-"""The epochs of a run that is made for what surrounds its training: an encoder with fresh weights, decoded data."""
+"""Epochs of a run that provides only a randomly initialised encoder and decoded data."""
 LEAST = 2000
-"""Labelled items that stay when a claim is tried on a share of them."""
+"""The least number of labelled items to use when a claim is tried on a share of them."""
 
 
 def measure(claim: Claim, share: float, peer: tuple[str, ...]) -> dict[str, Any]:
-    """Train and measure a row; gives what was found, and records it if the share is 1."""
+    """Train and measure a row, and record the result if the share is 1. Returns the result."""
     found: dict[str, Any] = {
         "method": claim.method, "data": claim.on, "encoder": claim.encoder, "epochs": claim.epochs, "seed": claim.seed,
     }  # fmt: skip
@@ -45,11 +45,11 @@ def measure(claim: Claim, share: float, peer: tuple[str, ...]) -> dict[str, Any]
         at = Place(Path(os.environ.get("WITHHOLD_DATA", "")), Path(folder), claim.seed, share, peer)
         split = getattr(data, claim.data[0])(at, *claim.data[1:])
         drawn: tuple = ()
-        if hasattr(measures, claim.method):  # a control that no network of ours is part of
+        if hasattr(measures, claim.method):  # a control without a network of withhold
             found |= getattr(measures, claim.method)(claim, split, at)
         else:
             needs = find(claim.like or claim.method).needs
-            split = replace(split, streams=split.streams[: len(needs)])  # the labelled alone, where it takes no more
+            split = replace(split, streams=split.streams[: len(needs)])  # labelled data only, if it takes no more
             began = cpu_minutes()
             run = trained(claim, split, at, share)
             if not claim.like:
@@ -67,7 +67,7 @@ def measure(claim: Claim, share: float, peer: tuple[str, ...]) -> dict[str, Any]
 
 
 def trained(claim: Claim, split: data.Split, at: Place, share: float) -> withhold.Run:
-    """The run of a row; of one that others go on from it is kept for them."""
+    """The run of a row. It is kept if other rows start from it."""
     others = share == 1 and any(row.start == claim for row in ROWS.values())
     folder = (KEPT if others else at.folder) / claim.name
     if (folder / "encoder.safetensors").is_file():
@@ -83,7 +83,7 @@ def trained(claim: Claim, split: data.Split, at: Place, share: float) -> withhol
 
 
 def evaluate(claim: Claim, run: withhold.Run, split: data.Split, share: float) -> list[dict[str, Any]]:
-    """The rows of an evaluation that are the claim's, or the control's that it is."""
+    """The rows of an evaluation that belong to this claim or control."""
     who = claim.method.partition("-")[0] if claim.like else "trained"
     if split.train is None:  # sequences with masks have no part to train on
         rows = run.evaluate(split.test, protocols=tuple(claim.protocols))
@@ -101,7 +101,7 @@ def evaluate(claim: Claim, run: withhold.Run, split: data.Split, share: float) -
 
 
 def some(samples: Samples, share: float) -> Samples:
-    """All of them for a claim; to try one out, a share, but not fewer than `LEAST`."""
+    """All samples for a claim; for a trial a share of them, but at least `LEAST`."""
     count = max(LEAST, round(share * len(samples)))
     if share == 1 or count >= len(samples):
         return samples
@@ -119,9 +119,11 @@ def show(name: str, found: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of a claim, a control or a group, or its beginning")
-    parser.add_argument("--share", type=float, default=1.0, help="of the training; less than 1 records nothing")
-    parser.add_argument("--peer", nargs=2, default=(), metavar=("PYTHON", "SCRIPT"), help="what runs gensim")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="name of a claim, control or group, or its beginning")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the training; below 1 nothing is recorded")
+    parser.add_argument(
+        "--peer", nargs=2, default=(), metavar=("PYTHON", "SCRIPT"), help="Python and script that run gensim"
+    )
     options = parser.parse_args()
     known = {name for name in ROWS if (RESULTS / f"{name}.json").exists()}
     if not options.names:
@@ -130,9 +132,9 @@ def main() -> None:
         return
     chosen = {name: row for name, row in ROWS.items() if name.startswith(tuple(options.names))}
     if not chosen:
-        sys.exit(f"No claim begins with {' or '.join(options.names)}: list them without a name.")
+        sys.exit(f"No claim starts with {' or '.join(options.names)}. Run without a name to list the claims.")
     if "WITHHOLD_DATA" not in os.environ and any(row.data != ("digits",) for row in chosen.values()):
-        sys.exit("Set WITHHOLD_DATA to the folder of data sets.")
+        sys.exit("Set WITHHOLD_DATA to the folder of datasets.")
     if options.share == 1:
         lacked = [control for row in chosen.values() for control in row.controls if control.name not in known]
         chosen |= {control.name: control for control in lacked}

@@ -1,9 +1,9 @@
-"""How fast the page of `withhold explore` is with 100,000 items, in a browser, and what memory it takes.
+"""Speed and memory of the page of `withhold explore` with 100,000 images, in a browser.
 
-The items are small images in twenty groups, whose features and map lie in the page's folder as after an earlier visit.
-Measured are the seconds until the map is painted, frames a second while it is moved and zoomed, how long a label takes
-to be written and answered while the classifier follows, how long it takes to choose the next twenty, and the memory of
-the server and of the page. It needs Chromium.
+The images are small, in twenty groups; the output folder already holds their features and the map. Measured are the
+time until the map is painted, frames per second while it moves and zooms, the time to save and answer a label while
+the classifier is refitted, the time to choose the next twenty images, and the memory of the server and of the page.
+Requires Chromium.
 """
 
 import argparse
@@ -40,13 +40,13 @@ MOVE = """async (frames) => {
   }
   return 1000 * frames / (performance.now() - began);
 }"""
-"""Moves and zooms the map a little in each frame; gives the frames a second."""
+"""Moves and zooms the map a little in each frame; returns the frames per second."""
 LABEL = """async ([item, label]) => {
   const began = performance.now();
   await fetch("/label", {method: "POST", headers: {"x-withhold": "1"}, body: JSON.stringify({items: [item], labels: [label]})});
   return performance.now() - began;
 }"""  # noqa: E501
-"""Gives the milliseconds until the server has written a label down."""
+"""Returns the milliseconds until the server has saved a label."""
 QUEUE = """async () => {
   const began = performance.now();
   await (await fetch("/queue")).json();
@@ -55,7 +55,7 @@ QUEUE = """async () => {
 
 
 def prepare(folder: Path, count: int) -> tuple[Path, np.ndarray]:
-    """Write images, and beside them a page's folder with features and a map; gives the images and their groups."""
+    """Write images and an output folder with features and a map. Returns the path of the images and their groups."""
     rng = np.random.default_rng(0)
     groups, source = rng.integers(0, GROUPS, count), folder / "images.npz"
     np.savez(source, images=rng.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8))
@@ -74,7 +74,7 @@ def prepare(folder: Path, count: int) -> tuple[Path, np.ndarray]:
 
 
 def moved(page: Page) -> dict[str, float]:
-    """Frames a second of the map, and how long the page's own thread works on one."""
+    """Frames per second of the map, and the work of the page's own thread per frame."""
     devtools = page.context.new_cdp_session(page)
     devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
 
@@ -88,7 +88,7 @@ def moved(page: Page) -> dict[str, float]:
 
 
 def measure(page: Page, server: psutil.Process, groups: np.ndarray) -> dict[str, Any]:
-    """What a page that is painted takes for what a person does."""
+    """Times and memory of a painted page for the actions of a user."""
     found: dict[str, Any] = moved(page)
     found["first_queue_seconds"] = round(page.evaluate(QUEUE), 2)
     spent = []
@@ -107,7 +107,7 @@ def measure(page: Page, server: psutil.Process, groups: np.ndarray) -> dict[str,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=100_000, help="items (default: %(default)s)")
+    parser.add_argument("--count", type=int, default=100_000, help="number of images (default: %(default)s)")
     options = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with tempfile.TemporaryDirectory() as name, sync_playwright() as driver:

@@ -1,9 +1,8 @@
-"""What the order of the page's queue is worth: labels for an accuracy on a test, beside labels of random items.
+"""Accuracy by number of labels in the order of the page of `withhold explore`, compared with random order.
 
-PACS in all its styles by a frozen EfficientNet-Lite0 with published weights, as the page of `withhold explore` works on
-it: it asks for twenty items at a time, each gets its true label, and its classifier, logistic regression, answers anew.
-Each draw has a pool of its own that may be labelled, the same for both orders. WITHHOLD_DATA names the folder of data
-sets.
+PACS in all its styles, with a frozen EfficientNet-Lite0 with pretrained weights. As on the page, twenty items are asked
+for at a time, each gets its true label, and the classifier (logistic regression) is refitted. Each draw has its own
+pool that may be labelled, the same for both orders. WITHHOLD_DATA names the folder of datasets.
 """
 
 import argparse
@@ -21,12 +20,12 @@ from withhold.exploring.adviser import ROUTES, Adviser
 from withhold.exploring.asked import BATCH
 
 LABELS = 200
-"""Those with which random order reaches the accuracy that both are to reach."""
+"""The number of labels at which random order sets the accuracy to reach."""
 ORDERS = {"queue": "", "random": "random"}
 
 
 def curve(known: Features, strategy: str, seed: int) -> list[float]:
-    """The accuracy on the test after each twenty labels; the pool comes first in the order that the seed draws."""
+    """The test accuracy after every twenty labels. The pool is the first part of the order that the seed draws."""
     order = torch.randperm(len(known[1]), generator=torch.Generator().manual_seed(seed))
     features, truth = known[0][order], known[1][order].numpy()
     classes, labels = int(truth.max()) + 1, np.full(len(truth), -1)
@@ -42,13 +41,15 @@ def curve(known: Features, strategy: str, seed: int) -> list[float]:
 
 
 def labels_for(accuracy: float, found: list[float]) -> int | None:
-    """The labels after which a curve has reached an accuracy; None where it never does."""
+    """The number of labels at which a curve reaches an accuracy; None if it never does."""
     return next((BATCH * (place + 1) for place, value in enumerate(found) if value >= accuracy), None)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--features", required=True, metavar="FILE", help="features are kept here, and taken from here")
+    parser.add_argument(
+        "--features", required=True, metavar="FILE", help="read the features from this file, or write them there"
+    )
     options = parser.parse_args()
     kept = Path(options.features)
     if not kept.is_file():

@@ -1,7 +1,7 @@
-"""What frozen features of sounds are worth to a linear probe: published weights, fresh ones, and no network at all.
+"""Linear probe accuracy on frozen audio features: pretrained weights, randomly initialised weights, and spectrograms.
 
-ESC-10 in its five folds, each of which is measured on once; spoken digits (FSDD) in their official split. WITHHOLD_DATA
-names the folder of data sets.
+ESC-10 with its five folds, each tested once; spoken digits (FSDD) with their official split. WITHHOLD_DATA names the
+folder of datasets.
 """
 
 import argparse
@@ -26,14 +26,14 @@ Split = tuple[np.ndarray, np.ndarray]
 
 
 class Known(Task):
-    """A task whose features are known: of each item of the source, float32 [n, d]."""
+    """A task with precomputed features: float32 [n, d], one row per item of the source."""
 
     def features(self, samples: Samples) -> Tensor:
         return self.encoder[samples.sources]
 
 
 def esc10(root: Path) -> tuple[Samples, list[Split]]:
-    """Five seconds of a sound at once: most of them as a whole."""
+    """ESC-10 in windows of five seconds, which hold most sounds as a whole."""
     with open(root / "esc10" / "meta.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     paths = [str(root / "esc10" / "audio" / row["filename"]) for row in rows]
@@ -43,7 +43,7 @@ def esc10(root: Path) -> tuple[Samples, list[Split]]:
 
 
 def fsdd(root: Path) -> tuple[Samples, list[Split]]:
-    """Names are DIGIT_SPEAKER_NUMBER.wav; numbers below 5 are for testing."""
+    """FSDD. Files are named DIGIT_SPEAKER_NUMBER.wav; numbers below 5 are the test set."""
     sounds = data.load(root / "fsdd" / "recordings.zip", "audio", rate=8000, seconds=1.0)
     parts = [Path(name).stem.split("_") for name in sounds.names]
     numbers = np.array([int(part[2]) for part in parts])
@@ -52,7 +52,7 @@ def fsdd(root: Path) -> tuple[Samples, list[Split]]:
 
 
 def embedded(name: str, sounds: Samples, splits: list[Split]) -> Iterator[Tensor]:
-    """The features of all sounds for each split; fresh weights have batch statistics of its training part."""
+    """The features of all sounds, for each split; random weights take batch statistics of its training part."""
     if name == RAW:
         yield from [kinds.of("audio").raw(sounds)] * len(splits)
         return
@@ -67,7 +67,7 @@ def embedded(name: str, sounds: Samples, splits: list[Split]) -> Iterator[Tensor
 
 
 def probe(sounds: Samples, split: Split, features: Tensor) -> float:
-    """The accuracy on the test part of what a linear probe learned on the training part."""
+    """The test accuracy of a linear probe trained on the training part."""
     train, test = (sounds.select(rows) for rows in split)
     return linear.measure(Known(features, train, test, 0, torch.device("cpu"), 0))[0]["value"]
 

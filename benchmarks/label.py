@@ -1,10 +1,10 @@
-"""What each strategy of `withhold label` is worth: accuracy on a test against labels, beside labels drawn at random.
+"""Test accuracy by number of labels for each strategy of `withhold label`, compared with random labels.
 
-PACS in all its styles by a frozen EfficientNet-Lite0 with published weights, and AG News by word vectors of its own
-other texts, with a linear probe on top. Each draw has a pool of its own, the same for all strategies. Those that need a
-classifier begin with ten random labels, the same as the random one, or "after typical" with ten typical ones; "default"
-is what `withhold label` does where no strategy is named. Where atlas cannot choose, the labels are random ones.
-WITHHOLD_DATA names the folder of data sets.
+PACS in all its styles, with a frozen EfficientNet-Lite0 with pretrained weights, and the test texts of AG News, with
+word vectors trained on its training texts; a linear probe on top. Each draw has its own pool, the same for all
+strategies. Strategies that need a classifier start with ten random labels, the same as those of "random", or with ten
+typical ones ("after typical"). "default" is what `withhold label` does without a strategy. Where atlas cannot choose,
+the labels are random. WITHHOLD_DATA names the folder of datasets.
 """
 
 import argparse
@@ -29,27 +29,27 @@ from withhold.labelling.guesses import guesses, standardised
 COUNTS = (10, 20, 40, 80, 160, 320)
 SEEDS = range(5)
 POOL = 1000
-"""Items that may be labelled, drawn by the seed; the others are the test."""
+"""Number of items that may be labelled, drawn with the seed; the others are the test set."""
 PAIRS = (
     {"default": (None, None)}
     | {name: ("random" if strategy.needs else name, name) for name, strategy in STRATEGIES.items()}
     | {f"{name} after typical": ("typical", name) for name in ("margin", "badge")}
 )
-"""The strategy for the first labels, and the one from then on; None leaves it to `withhold label`."""
+"""The strategy for the first labels and the one for all others; None is the default of `withhold label`."""
 STYLES = ("art_painting", "cartoon", "photo", "sketch")
 Features = tuple[Tensor, Tensor]
 """Features float32 [n, d], and classes int64 [n]."""
 
 
 def pacs(root: Path) -> Features:
-    """Seven classes in four styles."""
+    """PACS: seven classes in four styles."""
     network = withhold.load("efficientnet-lite0")
     table = concat_tables([network.embed(str(root / "pacs" / f"{style}.parquet")) for style in STYLES])
     return _numbers(table, table["label"])
 
 
 def ag_news(root: Path) -> Features:
-    """Four topics: the texts of the test part, by word vectors of the training part."""
+    """AG News: the test texts in four topics, embedded with word vectors trained on the training texts."""
     train, test = (parquet.read_table(root / "text" / "ag_news" / f"{part}.parquet") for part in ("train", "test"))
     with tempfile.TemporaryDirectory() as folder:
         run = withhold.train("skipgram", train["text"].to_pylist(), out=f"{folder}/run", epochs=5, seed=0)
@@ -62,7 +62,7 @@ def _numbers(table: Table, labels: Any) -> Features:
 
 
 def curve(known: Features, first: str | None, then: str | None, seed: int) -> list[float]:
-    """The accuracy on the test at each count of labels; the pool comes first in the order that the seed draws."""
+    """The test accuracy at each number of labels. The pool is the first part of the order that the seed draws."""
     order = torch.randperm(len(known[1]), generator=torch.Generator().manual_seed(seed))
     features, truth = (part[order] for part in known)
     x, labels, found, said = standardised(features), torch.full_like(truth, -1), [], None
@@ -71,7 +71,7 @@ def curve(known: Features, first: str | None, then: str | None, seed: int) -> li
         before = None if said is None else said[:POOL]
         try:
             chosen = rank(*pool, probabilities=before, strategy=then if have else first, seed=seed).items
-        except UsageError:  # atlas, where no item is named wrongly, or each
+        except UsageError:  # atlas, if none or all of the labelled items are misclassified
             chosen = rank(*pool, strategy="random", seed=seed).items
         labels[chosen] = truth[chosen]
         said = guesses(x, labels, torch.Generator().manual_seed(seed))
@@ -80,7 +80,7 @@ def curve(known: Features, first: str | None, then: str | None, seed: int) -> li
 
 
 def measure(known: Features) -> list[dict[str, Any]]:
-    """A row a strategy: the accuracies of each draw, and the area under the curve over the logarithm of the counts."""
+    """A row per strategy: the accuracies of each draw, and the area under the curve over the log of the counts."""
     curves: dict[str, np.ndarray] = {}
     for name, pair in PAIRS.items():
         curves[name] = np.array([curve(known, *pair, seed) for seed in SEEDS])
@@ -88,7 +88,7 @@ def measure(known: Features) -> list[dict[str, Any]]:
     area = {name: np.trapezoid(found, axis=1) / (len(COUNTS) - 1) for name, found in curves.items()}
     rows = []
     for name, found in curves.items():
-        ahead = area[name] - area["random"]  # draws are pairs: of one pool
+        ahead = area[name] - area["random"]  # paired: the same pool in each draw
         rows.append({
             "strategy": name, "accuracy": found.round(4).tolist(), "area": round(area[name].mean(), 4),
             "ahead": round(ahead.mean(), 4), "deviation": round(ahead.std(ddof=1), 4),
@@ -97,7 +97,7 @@ def measure(known: Features) -> list[dict[str, Any]]:
 
 
 def draw(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """What each strategy is ahead of random labels, in points, against labels; the mean over draws."""
+    """Plot the gain of each strategy over random labels, in points, by number of labels; mean over the draws."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
     for axes, (name, rows) in zip(panels, found.items(), strict=True):
@@ -118,7 +118,7 @@ def draw(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--features", required=True, metavar="FOLDER", help="features are kept here, and taken from here"
+        "--features", required=True, metavar="FOLDER", help="read the features from this folder, or write them there"
     )
     options = parser.parse_args()
     root, found = Path(os.environ["WITHHOLD_DATA"]), {}

@@ -1,10 +1,10 @@
-"""What `withhold learn` makes of a few labels: the route that it chose beside all others, on items that it never saw.
+"""Test accuracy of `withhold learn` with few labels: the route that it chose, and all others.
 
-    python benchmarks/learn.py                        all data sets, 30 minutes each
-    python benchmarks/learn.py photographs --minutes 2 --try     a quick look, of which nothing is recorded
-    python benchmarks/learn.py mislabelled            how many of the first hundred labels that look wrong are wrong
+    python benchmarks/learn.py                        all datasets, 30 minutes each
+    python benchmarks/learn.py photographs --minutes 2 --try     a quick trial; nothing is recorded
+    python benchmarks/learn.py mislabelled            how many of the first hundred suspected labels are wrong
 
-WITHHOLD_DATA names the folder of data sets.
+WITHHOLD_DATA names the folder of datasets.
 """
 
 import argparse
@@ -27,11 +27,11 @@ from withhold.learning.walk import Walk
 from withhold.runs import Run
 
 HELD = 0.3
-"""Share of the photographs that are measured on."""
+"""Share of the photographs in the test set."""
 FLIPPED, ITEMS, NAMED = 0.05, 6000, 100
 
 Sources = tuple[str, str, str, int]
-"""The kind of data, what is learned from, what is measured on, and labels a class."""
+"""The kind of data, the training source, the test source, and the number of labels per class."""
 
 
 def cifar10(root: Path, place: Path) -> Sources:
@@ -43,7 +43,7 @@ def ag_news(root: Path, place: Path) -> Sources:
 
 
 def photographs(root: Path, place: Path) -> Sources:
-    """The photographs of PACS at their 96 pixels, as files."""
+    """The photographs of PACS at 96 pixels, as files."""
     samples = data.load(root / "pacs" / "photo.parquet", size=96)
     for part, held in zip(("train", "test"), samples.split(HELD, 0), strict=True):
         for number, (image, label) in enumerate(zip(held.array, held.labels, strict=True)):
@@ -54,7 +54,7 @@ def photographs(root: Path, place: Path) -> Sources:
 
 
 def esc10(root: Path, place: Path) -> Sources:
-    """Folds 1 to 4 to learn from, and the fifth to be measured on."""
+    """Folds 1 to 4 for training, and the fifth for testing."""
     with open(root / "esc10" / "meta.csv", newline="") as file:
         for row in csv.DictReader(file):
             folder = place / ("test" if row["fold"] == "5" else "train") / row["category"]
@@ -64,7 +64,7 @@ def esc10(root: Path, place: Path) -> Sources:
 
 
 def compare(load: Callable[[Path, Path], Sources], root: Path, minutes: float, seed: int) -> dict[str, Any]:
-    """Walk over a data set, then train every route on all labels, and measure it on the test items."""
+    """Run `learn` on a dataset, then train every route on all labels and measure it on the test items."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         kind, source, test, shots = load(root, place)
@@ -90,7 +90,7 @@ def compare(load: Callable[[Path, Path], Sources], root: Path, minutes: float, s
 
 
 def accuracy(run: Run, test: str) -> float:
-    """The share of the test items that the run names rightly."""
+    """The test accuracy of a run."""
     samples = run.load_data(test)
     said = evaluation.scores(run.method, samples).argmax(1).tolist()
     true = [samples.classes[label] for label in samples.labels]
@@ -98,7 +98,7 @@ def accuracy(run: Run, test: str) -> float:
 
 
 def wrong_labels(root: Path, minutes: float, seed: int) -> dict[str, Any]:
-    """Flip labels of Fashion-MNIST to another class at random, and count those among the first hundred named."""
+    """Change labels of Fashion-MNIST to random other classes, and count them among the first hundred suspects."""
     rng = np.random.default_rng(seed)
     samples = data.load(root / "fashion-mnist" / "train-images-idx3-ubyte.gz", size=32)
     samples = samples.select(np.sort(rng.choice(len(samples), ITEMS, replace=False)))
@@ -121,9 +121,9 @@ def wrong_labels(root: Path, minutes: float, seed: int) -> dict[str, Any]:
 def main() -> None:
     sets = {load.__name__: load for load in (cifar10, photographs, esc10, ag_news)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join([*sets, 'mislabelled'])}")
-    parser.add_argument("--minutes", type=float, default=30.0, help="for each (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the labels that are drawn (default: %(default)s)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join([*sets, 'mislabelled'])}")
+    parser.add_argument("--minutes", type=float, default=30.0, help="minutes for each (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed for drawing the labels (default: %(default)s)")
     parser.add_argument("--try", dest="tried", action="store_true", help="record nothing")
     options = parser.parse_args()
     root = Path(os.environ.get("WITHHOLD_DATA", "")).absolute()

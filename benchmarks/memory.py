@@ -1,13 +1,13 @@
-"""Does memory grow with the data? Two epochs of batches from 10,000 and from 200,000 cached images of 32 x 32 pixels.
+"""Memory of two epochs of batches from 10,000 and from 200,000 cached images of 32 x 32 pixels.
 
     python benchmarks/memory.py
 
-Each walk is a process of its own. `private_mb` is what the process holds for itself (VmRSS less RssFile) at its peak,
-beyond what it held before it opened the data: that is what must not grow with the data. (An image costs 24 bytes: its
-label, and its place in this epoch's order and in the last one's.)
+Each measurement is a process of its own. `private_mb` is the peak of the process's own memory (VmRSS less RssFile),
+beyond what it held before it opened the data: this must not grow with the data. (An image costs 24 bytes: its label,
+and its place in the order of this epoch and of the last one.)
 
-`mapped_mb` is the part of the cache's file that is in memory because it was touched, or lay beside what was: the system
-shares these pages between processes, and takes them back when it needs them.
+`mapped_mb` is the part of the cache file that is in memory because it was read, or lies next to what was read. The
+system shares these pages between processes and frees them when it needs memory.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SIZE, BATCH, EPOCHS, PIECE = 32, 256, 2, 1000
 
 
 def build(count: int) -> None:
-    """Write random images straight through the cache, as decoding would."""
+    """Write random images to the cache, as decoding does."""
     from withhold.data import cache
 
     rng = np.random.default_rng(0)
@@ -44,12 +44,12 @@ def build(count: int) -> None:
 
 
 def walk(count: int) -> dict[str, float]:
-    """Two epochs through the feeder; memory in MB, times in seconds."""
+    """Run two epochs through the feeder. Memory is in MB, times are in seconds."""
     from withhold import data
     from withhold.data import cache
     from withhold.needs import parse
 
-    # A feeder of the same batches on few images, so that what any first batch allocates is there already.
+    # Warm up with the same batches of few images, so that what any first batch allocates is not counted.
     warm = data.load(np.zeros((2 * BATCH, SIZE, SIZE, 3), np.uint8))
     for _ in data.Feeder({"images": warm}, {"images": parse("image")}, BATCH, seed=0).iterate(0, 20):
         pass
@@ -78,14 +78,14 @@ def walk(count: int) -> dict[str, float]:
 
 
 def memory() -> dict[str, float]:
-    """This process's resident memory in MB: its own, and pages of mapped files."""
+    """The resident memory of this process in MB: its own, and pages of mapped files."""
     lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
     held = {line[0]: int(line[1]) / 1024 for line in lines if line[0] in ("VmRSS:", "RssFile:")}
     return {"private": held["VmRSS:"] - held["RssFile:"], "mapped": held["RssFile:"]}
 
 
 def fresh(task: str, count: int) -> str:
-    """Run a task of this script in a process of its own; gives what it printed."""
+    """Run a task of this script in a new process. Returns its output."""
     command = [sys.executable, __file__, task, str(count)]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 

@@ -1,10 +1,10 @@
-"""Two moons of points, eight of them labelled: the boundary that each method finds, as a picture and in numbers.
+"""Decision boundaries of each method on two moons of points, eight of them labelled: a figure and accuracies.
 
-    python benchmarks/moons.py                writes benchmarks/results/moons.json and moons.webp
+    python benchmarks/moons.py                write benchmarks/results/moons.json and moons.webp
 
-A point is an image of one pixel with two channels, so that the methods are those of images as they are: their weak
-views leave it alone, and noise, mixtures and adversarial changes move it. Each is trained and measured with several
-seeds; the accuracy is that of the points without labels.
+A point is an image of one pixel with two channels, so that the methods of images run unchanged: their weak views leave
+it as it is, and noise, mixtures and adversarial changes move it. Each method is trained and measured with several
+seeds. The accuracy is that of the points without labels.
 """
 
 import argparse
@@ -30,7 +30,7 @@ NAMES = {
     "sntg": ("sntg", {"noise": 0.05}),
     "ict": ("ict", {}),
 }
-"""What is trained, and what of it is not the default: noise and changes are as large as points want them."""
+"""The methods by title, with the parameters other than the defaults; noise and radius suit the scale of the points."""
 
 
 class Points(ImageEncoder):
@@ -55,7 +55,7 @@ def moons(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def trained(name: str, values: dict[str, float], seed: int) -> methods.SemiSupervised:
-    """The method after its steps: a plain loop over its three verbs."""
+    """The trained method, by a plain training loop."""
     torch.manual_seed(seed)
     method = methods.build(methods.find(name), Points(), {"flip": 0.0, "momentum": 0.99} | values, {"classes": "ab"})
     points, labels, known = moons(seed)

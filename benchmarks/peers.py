@@ -1,4 +1,4 @@
-"""Other libraries, run in the way that their documentation shows, to be measured beside ours in one run."""
+"""Augmentations of other libraries, used as their documentation shows, for comparison with withhold."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 
 def import_torchvision():
-    """torchvision, also beside a torch for which its compiled operators were not built: the transforms need none."""
+    """Import torchvision, even if its compiled operators do not match torch: the transforms do not use them."""
     try:
         import torchvision
-    except RuntimeError:  # it registers its operators' other halves, and there is nothing to register them on
+    except RuntimeError:  # it registers implementations of operators that were not declared
         operators = torch.library.Library("torchvision", "FRAGMENT")
-        import_torchvision.kept = operators  # a library that is collected takes its declarations along
+        import_torchvision.kept = operators  # its declarations vanish with the object
         for name in ("nms", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool", "deform_conv2d"):
             for operator in (name, f"q{name}", f"_{name}_backward"):
                 operators.define(f"{operator}(Tensor boxes) -> Tensor")
@@ -21,7 +21,7 @@ def import_torchvision():
 
 
 def torchvision_simclr(size: int, blur: bool) -> Callable[[Tensor], Tensor]:
-    """SimCLR's views, one Pillow image after the other: what a data loader's worker does."""
+    """SimCLR's views of Pillow images, one by one, as in a data loader's worker."""
     transforms = import_torchvision().transforms
     chain = [
         transforms.RandomResizedCrop(size, scale=(0.08, 1.0)),
@@ -36,7 +36,7 @@ def torchvision_simclr(size: int, blur: bool) -> Callable[[Tensor], Tensor]:
     pictures: dict[Tensor, list] = {}
 
     def batch(images: Tensor) -> Tensor:
-        if images not in pictures:  # decoded beforehand, as ours are
+        if images not in pictures:  # decoded beforehand, as for withhold
             pictures[images] = [picture(image) for image in images]
         return torch.stack([view(image) for image in pictures[images]])
 
@@ -44,7 +44,7 @@ def torchvision_simclr(size: int, blur: bool) -> Callable[[Tensor], Tensor]:
 
 
 def kornia_simclr(size: int, blur: bool) -> Callable[[Tensor], Tensor]:
-    """SimCLR's views of a whole batch, with different parameters for each."""
+    """SimCLR's views of a whole batch, with different parameters for each image."""
     from kornia import augmentation
 
     chain = [
@@ -60,5 +60,5 @@ def kornia_simclr(size: int, blur: bool) -> Callable[[Tensor], Tensor]:
 
 
 def kernel(size: int) -> int:
-    """The blur's width in pixels: odd, a tenth of the view's."""
+    """The width of the blur in pixels: odd, a tenth of the view's width."""
     return 2 * (size // 20) + 1

@@ -1,11 +1,11 @@
-"""What `withhold plan` makes of PACS: its plans beside random ones, and beside features of ImageNet for all targets.
+"""Gain and quality of the plans of `withhold plan` on PACS, of random plans, and of ImageNet features for all targets.
 
     python benchmarks/plan.py                        30 minutes
-    python benchmarks/plan.py --minutes 0.3 --try    a quick look at a twentieth of it, of which nothing is recorded
+    python benchmarks/plan.py --minutes 0.3 --try    a quick trial on 5 % of the images; nothing is recorded
 
-Gain is the share of held-out images on which a transfer errs less than a network that learned its target from the same
-few images alone; quality is the same beside what is read from the target's own network. Both are means over targets.
-WITHHOLD_DATA names the folder of data sets.
+Gain is the share of held-out images on which a transfer has a smaller error than a network trained for the target on
+the same few images only. Quality is the same, compared with a read-out of the target's own network. Both are means over
+the targets. WITHHOLD_DATA names the folder of datasets.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from withhold.planning.walk import SCRATCH, Walk, beats, best
 
 STYLES = ("art_painting", "cartoon", "photo", "sketch")
 SIZE, PUBLISHED = 32, 128
-"""Pixels that the tasks' networks see, and those that the published one sees."""
+"""Image size of the tasks' networks, and of the pretrained one."""
 BUDGETS, ORDER, DRAWS = (1, 2, 3, 4, 5), 2, 1000
 
 
@@ -37,19 +37,19 @@ def paths(root: Path) -> data.Several:
 
 
 def pacs(root: Path) -> Samples:
-    """Photographs, paintings, cartoons and sketches, with their class as label and their style as a column."""
+    """Photographs, paintings, cartoons and sketches, with the class as label and the style as a column."""
     samples = data.load(paths(root), size=SIZE, channels=3, parts=("label", "domain"))
     samples.give("targets", {"style": Target(samples.parts["domain"].values, STYLES)})
     return samples
 
 
 def mean(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """The mean gain and quality of transfers, one for each target."""
+    """The mean gain and quality of transfers, one per target."""
     return {name: round(float(np.mean([row[name] for row in rows])), 4) for name in ("gain", "quality")}
 
 
 def at_random(rows: list[dict[str, Any]], budget: int, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """The rows of a random plan: sources that are drawn, and for each target a transfer from some of them."""
+    """The rows of a random plan: random sources, and for each target a random transfer from some of them."""
     tasks = sorted({source for row in rows for source in row["sources"]} - {RANDOM})
     learned = set(rng.choice(tasks, min(budget, len(tasks)), replace=False).tolist())
     able = [row for row in rows if learned >= set(row["sources"])]
@@ -61,7 +61,7 @@ def at_random(rows: list[dict[str, Any]], budget: int, rng: np.random.Generator)
 
 
 def published(walk: Walk, root: Path) -> list[dict[str, Any]]:
-    """Each target read from an EfficientNet-Lite0 that learned ImageNet, whose network is larger and has seen more."""
+    """Transfer to each target from EfficientNet-Lite0 pretrained on ImageNet, a larger network with more data."""
     network = withhold.load("efficientnet-lite0", size=PUBLISHED, channels=3).encoder
     large = data.load(paths(root), size=PUBLISHED, channels=3, parts=(), whole=False)
     maps = [nets.rows(network, network.maps, large.select(part.sources), "cpu") for part in walk.parts]
@@ -75,7 +75,7 @@ def published(walk: Walk, root: Path) -> list[dict[str, Any]]:
 
 
 def measure(root: Path, minutes: float, seed: int, every: int) -> dict[str, Any]:
-    """What was found on PACS, or on each so-manieth image of it."""
+    """The result on PACS, or on one in `every` images of it."""
     samples, rng = pacs(root), np.random.default_rng(seed)
     samples = samples.select(range(0, len(samples), every))
     tasks = bank(samples, None)
@@ -107,7 +107,7 @@ def measure(root: Path, minutes: float, seed: int, every: int) -> dict[str, Any]
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
-    """Gain and quality against the budget."""
+    """Plot gain and quality against the budget."""
     figure = Figure(figsize=(8, 3), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, name in zip(panels, ("gain", "quality"), strict=True):
@@ -124,8 +124,10 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=30.0, help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the split, weights and views (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=30.0, help="minutes of training (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the split, weights and views (default: %(default)s)"
+    )
     parser.add_argument("--try", dest="tried", action="store_true", help="record nothing")
     options = parser.parse_args()
     torch.set_num_threads(1)

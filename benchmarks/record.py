@@ -1,4 +1,4 @@
-"""Write down what a benchmark measured, with where, when and how: `benchmarks/results/NAME.json`."""
+"""Record the result of a benchmark, with its command, date, commit and machine: `benchmarks/results/NAME.json`."""
 
 import datetime
 import json
@@ -23,10 +23,10 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def record(name: str, result: dict[str, Any], run: withhold.Run | None = None, *streams: Any) -> Path:
-    """Write `result` to results/NAME.json beside its command, date (UTC), commit and machine; gives the file's path.
+    """Write `result` to results/NAME.json with its command, date (UTC), commit and machine. Returns the file's path.
 
-    The commit ends in "+changes" where code differs from it. Of a run, what it saw and said of its `streams` (by
-    default those of its training) is drawn to results/NAME.webp.
+    The commit ends in "+changes" if the code differs from it. For a run, its inputs and predictions on `streams` (by
+    default those of its training) are drawn to results/NAME.webp.
     """
     about = {
         "command": _command(),
@@ -40,28 +40,28 @@ def record(name: str, result: dict[str, Any], run: withhold.Run | None = None, *
         path.with_suffix(".webp").unlink(missing_ok=True)
         preview(str(run.folder), *streams, out=path.with_suffix(".webp"))
     text = json.dumps({**about, "result": result}, indent=2)
-    text = re.sub(rf"{re.escape(tempfile.gettempdir())}/[^/\"]+", "FOLDER", text)  # what was made for this run alone
-    data = os.environ.get("WITHHOLD_DATA")  # data sets lie below this variable, on whatever machine
+    text = re.sub(rf"{re.escape(tempfile.gettempdir())}/[^/\"]+", "FOLDER", text)  # temporary files of this run
+    data = os.environ.get("WITHHOLD_DATA")  # the folder of datasets, whatever the machine
     text = text.replace(data, "$WITHHOLD_DATA") if data else text
     path.write_text(text.replace(f"{ROOT}/", "") + "\n")
     return path
 
 
 def cpu_minutes() -> float:
-    """What this process has used of processors so far; unlike the clock, others that are busy do not change it."""
+    """The processor time of this process in minutes. Unlike wall time, it does not count other processes."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return (used.ru_utime + used.ru_stime) / 60
 
 
 def _command() -> str:
-    """The command as anybody can repeat it; of files elsewhere than among the data sets, the names."""
+    """The command in a form that can be repeated: paths outside the folder of datasets become file names."""
     data = os.environ.get("WITHHOLD_DATA", str(ROOT))
     words = [Path(word).name if os.path.isabs(word) and not word.startswith(data) else word for word in sys.argv[1:]]
     return shlex.join(["python", os.path.relpath(sys.argv[0], ROOT), *words])
 
 
 def machine() -> dict[str, Any]:
-    """The processor, the cores this process may use, its threads, the GPU if any, and the versions."""
+    """The processor, the cores available to this process, its threads, the GPU if any, and the versions."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -81,10 +81,10 @@ def _processor() -> str:
 def _git(*arguments: str) -> str:
     try:
         return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):  # a copy without its history
+    except (OSError, subprocess.CalledProcessError):  # a copy without git history
         return ""
 
 
 CHANGED = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
 COMMIT = _git("rev-parse", "HEAD") + ("+changes" if CHANGED else "")
-"""Of the code as it was when the benchmark began; the results of those before it do not count as changes."""
+"""The commit of the code when the benchmark started; new results do not count as changes."""

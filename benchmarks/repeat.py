@@ -1,13 +1,14 @@
-"""Repeat what was measured: the results as they stand, what changed since, and their commands once more.
+"""List the recorded results and how much relevant code changed since, or run their commands again.
 
-    python benchmarks/repeat.py                  lists each command that writes a result, the oldest result first
-    python benchmarks/repeat.py cifar10-250-uda  runs those that contain one of the given texts, one after another
+    python benchmarks/repeat.py                  list each command that writes a result, the oldest result first
+    python benchmarks/repeat.py cifar10-250-uda  run those that contain one of the given texts, one after another
 
-A result in a folder is a claim's or a control's: `python benchmarks/claim.py NAME` writes it, whatever command wrote it
-then. "lines" are those changed since in what decides numbers: the package without its command line, pages and reports,
-and without methods that neither the command names nor, where it names none, its script. A command runs in a fresh clone
-of HEAD, so that work can go on meanwhile and the result names a commit without changes; what it writes is copied into
-benchmarks/results, pictures only over pictures. WITHHOLD_DATA must name the folder of data sets.
+A result in a folder belongs to a claim or control: it is listed as `python benchmarks/claim.py NAME`, whatever command
+wrote it. "lines" counts the lines changed since in the code that decides numbers: the package without its command line,
+pages and reports, and without methods that are named neither in the command nor, if the command names none, in its
+script. A command runs in a fresh clone of HEAD, so you can continue to work and the result names a commit without
+changes. Its results are copied into benchmarks/results; pictures only where one exists. WITHHOLD_DATA must name the
+folder of datasets.
 """
 
 import argparse
@@ -30,7 +31,7 @@ def git(root: Path, *arguments: str) -> str:
 
 
 def recorded(root: Path) -> dict[str, dict[str, str]]:
-    """The commands that write results, those of the oldest first, each with its "commit" and "date"."""
+    """The commands that write results, the oldest result first, each with its "commit" and "date"."""
     results = root / "benchmarks" / "results"
     found = []
     for path in results.rglob("*.json"):
@@ -41,7 +42,7 @@ def recorded(root: Path) -> dict[str, dict[str, str]]:
 
 
 def changed(root: Path, commit: str, command: str) -> int | None:
-    """Lines of what decides the numbers of `command` that changed from `commit` to HEAD; None of a commit not there."""
+    """Changed lines from `commit` to HEAD in the code behind `command`; None if the commit does not exist."""
     paths = [f"withhold/{part}" for part in DECIDES] + [word for word in shlex.split(command) if word.endswith(".py")]
     try:
         table = git(root, "diff", "--numstat", commit.removesuffix("+changes"), "HEAD", "--", *paths)
@@ -60,7 +61,7 @@ def changed(root: Path, commit: str, command: str) -> int | None:
 
 
 def repeat(root: Path, command: str) -> int:
-    """Run `command` in a fresh clone, and copy the results it wrote to `root`; gives its exit status."""
+    """Run `command` in a fresh clone, and copy its results to `root`. Returns its exit status."""
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "withhold"
         git(root, "clone", "--quiet", str(root), str(clone))
@@ -77,7 +78,7 @@ def repeat(root: Path, command: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="run the commands that contain it")
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="run the commands that contain this text")
     options = parser.parse_args()
     known = recorded(ROOT)
     if not options.texts:
@@ -87,9 +88,11 @@ def main() -> None:
         return
     chosen = [command for command in known if any(text in command for text in options.texts)]
     if not chosen:
-        sys.exit(f"No recorded command contains {' or '.join(map(repr, options.texts))}: list them without a text.")
+        sys.exit(
+            f"No recorded command contains {' or '.join(map(repr, options.texts))}. Run without a text to list them."
+        )
     if "WITHHOLD_DATA" not in os.environ and re.search(r"WITHHOLD_DATA|claim\.py", " ".join(chosen)):
-        sys.exit("Set WITHHOLD_DATA to the folder of data sets.")
+        sys.exit("Set WITHHOLD_DATA to the folder of datasets.")
     failed = []
     for command in chosen:
         print(f"== {command}", flush=True)

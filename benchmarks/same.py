@@ -1,9 +1,9 @@
-"""Whether a change of the code changed what methods learn: fifty steps of each on tiny data, compared bit for bit.
+"""Check whether a code change alters training: 50 steps of each method on tiny data, compared bit for bit.
 
-    python benchmarks/same.py before.json [METHOD ...]                  writes losses and weights, of all by default
-    python benchmarks/same.py after.json [METHOD ...] --than before.json and says what differs from an earlier file
+    python benchmarks/same.py before.json [METHOD ...]                  write losses and weights, of all by default
+    python benchmarks/same.py after.json [METHOD ...] --than before.json, and list the differences from an earlier file
 
-Each is trained with two seeds and one thread. Weights are compared by their values, so that their names may change.
+Each method is trained with two seeds and one thread. Weights are compared by value, so their names may change.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from withhold.training import Plan, fit
 
 
 def learned(name: str, seed: int) -> dict[str, Any]:
-    """The losses of fifty steps, and a digest of the weights after them."""
+    """The losses of 50 steps, and a digest of the final weights."""
     torch.manual_seed(seed)
     trial = Trial(find(name))
     method = trial.make()
@@ -34,9 +34,9 @@ def learned(name: str, seed: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="the json file to write")
-    parser.add_argument("methods", nargs="*", help="by default all")
-    parser.add_argument("--than", type=Path, metavar="FILE", help="what an earlier version wrote")
+    parser.add_argument("out", type=Path, help="the JSON file to write")
+    parser.add_argument("methods", nargs="*", help="method names (default: all)")
+    parser.add_argument("--than", type=Path, metavar="FILE", help="file written by an earlier version")
     options = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     found = {}
@@ -52,7 +52,7 @@ def main() -> None:
             step = next((number for number, (old, new) in enumerate(pairs) if old != new), None)
             print(f"{key}: " + (f"the losses differ from step {step} on" if step is not None else "the weights differ"))
         same = sum(found[key] == before[key] for key in shared)
-        print(f"{same} of {len(shared)} are the same bit for bit")
+        print(f"{same} of {len(shared)} are bitwise identical")
 
 
 if __name__ == "__main__":

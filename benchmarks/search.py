@@ -1,6 +1,6 @@
-"""How long the 10 nearest of a million embeddings take, and how many of them an approximate search finds.
+"""Time to find the 10 nearest of a million embeddings, and recall of the approximate search.
 
-Beside it brute force in numpy, which has all vectors in memory at length one, and takes a product with them all.
+The baseline is brute force in numpy: all vectors in memory, normalised, and a product with all of them.
 """
 
 import argparse
@@ -21,16 +21,16 @@ from withhold.search import index as setting
 
 DIM, K, CLUSTERS = 256, 10, 1000
 FEWER = setting.PROBES // 4
-"""Parts of the index that are read in a fourth search, which stands for a set four times as large."""
+"""Parts of the index that a further search reads, to simulate an index four times as large."""
 
 
 def random(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Normal vectors, which have no structure: any two are about as far apart."""
+    """Normally distributed vectors without structure: all pairs are about equally far apart."""
     return rng.standard_normal((count, DIM), dtype=np.float32)
 
 
 def clustered(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Vectors around a thousand centres, half as far from theirs as the centres are from the origin."""
+    """Vectors around a thousand centres, half as far from their centre as it is from the origin."""
     centres = np.random.default_rng(99).standard_normal((CLUSTERS, DIM), dtype=np.float32)
     vectors = random(count, rng)
     vectors *= 0.5
@@ -39,7 +39,7 @@ def clustered(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def timed(find: Callable[[np.ndarray], list[int]], queries: np.ndarray) -> tuple[dict[str, float], list[list[int]]]:
-    """Milliseconds a query after a first one, which opens and maps what there is, and what was found."""
+    """Milliseconds per query after a first one, which opens and maps the files; and the results."""
     find(queries[0])
     spent, found = [], []
     for query in queries:
@@ -50,13 +50,13 @@ def timed(find: Callable[[np.ndarray], list[int]], queries: np.ndarray) -> tuple
 
 
 def recall(found: list[list[int]], truth: list[list[int]]) -> float:
-    """The share of the true nearest that was found."""
+    """The share of the true nearest neighbours that was found."""
     shares = [len(set(some) & set(true)) / K for some, true in zip(found, truth, strict=True)]
     return round(statistics.mean(shares), 4)
 
 
 def measure(draw: Callable[..., np.ndarray], count: int, queries: int, exact: int) -> list[dict[str, Any]]:
-    """A row for each way to search, all asked the same."""
+    """A row for each kind of search, all with the same queries."""
     vectors, asked = draw(count, np.random.default_rng(1)), draw(queries, np.random.default_rng(2))
     with tempfile.TemporaryDirectory() as folder:
         flat = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(vectors.reshape(-1)), DIM)
@@ -73,7 +73,7 @@ def measure(draw: Callable[..., np.ndarray], count: int, queries: int, exact: in
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
 
         def brute(query: np.ndarray) -> list[int]:
-            similarities = vectors @ query  # whose length changes no order
+            similarities = vectors @ query  # the length of the query does not change the order
             some = np.argpartition(similarities, -K)[-K:]
             return some[np.argsort(-similarities[some])].tolist()
 
@@ -95,9 +95,11 @@ def measure(draw: Callable[..., np.ndarray], count: int, queries: int, exact: in
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=1_000_000, help="embeddings in the index")
-    parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--exact", type=int, default=20, help="how many of these are also asked exactly")
+    parser.add_argument("--count", type=int, default=1_000_000, help="embeddings in the index (default: %(default)s)")
+    parser.add_argument("--queries", type=int, default=200, help="number of queries (default: %(default)s)")
+    parser.add_argument(
+        "--exact", type=int, default=20, help="how many of the queries also run as exact search (default: %(default)s)"
+    )
     options = parser.parse_args()
     rows = []
     for draw in (random, clustered):

@@ -1,17 +1,17 @@
-"""Where a training step's time goes, and how fast steps are beside lightly's loop.
+"""Time of each part of a training step, and training speed next to lightly's loop.
 
     python benchmarks/train.py DATA                        DATA: CIFAR-10 as parquet, for instance
-    python benchmarks/train.py DATA --peer PYTHON SCRIPT   the same step as SCRIPT (run by PYTHON) makes it
-    python benchmarks/train.py DATA --method uda --encoder convnet --batch-size 64     another method of images
-    python benchmarks/train.py DATA --method all           every method of images, with its own encoder and batch
+    python benchmarks/train.py DATA --peer PYTHON SCRIPT   compare with the same step in SCRIPT, run by PYTHON
+    python benchmarks/train.py DATA --method uda --encoder convnet --batch-size 64     another image method
+    python benchmarks/train.py DATA --method all           every image method, with its own encoder and batch size
 
-SimCLR with ResNet-18 at 32 px, batch 256, unless said otherwise. `prepare` is left out. What networks compute
-while views are made, such as guesses, counts as forward. The loop is the library's own, timed from outside. A peer's
-script takes --data, --images, --batch-size and prints a JSON object with `images_per_second` and `peak_rss_mb`; it runs
-after ours, as its users would run it; ours has the environment that the command line gives itself.
+The default is SimCLR with ResNet-18 at 32 pixels, batch size 256. `prepare` is not counted. What networks compute while
+views are made, such as predictions, counts as forward. The loop is the library's own, timed from outside. The peer's
+script takes --data, --images and --batch-size, and prints a JSON object with `images_per_second` and `peak_rss_mb`. It
+runs after withhold, in the plain environment of its users; withhold has the environment that its command line sets.
 """
 
-# ruff: noqa: E402 (what torch reads when it starts is set before it is imported)
+# ruff: noqa: E402 (environment variables are set before torch is imported)
 
 import argparse
 import json
@@ -39,7 +39,7 @@ from withhold.training.fabric import make_fabric
 
 
 class Clock:
-    """Adds up the seconds from `start(part)` to its `stop()`, without parts inside it; waits for the device."""
+    """Sums the seconds from `start(part)` to its `stop()`, excluding nested parts; waits for the device."""
 
     def __init__(self, device: torch.device):
         self.device, self.seconds, self.open, self.since = device, defaultdict(float), [], 0.0
@@ -71,7 +71,7 @@ class Clock:
 
 
 def measure(source: str, name: str, encoder: str, batch_size: int, steps: int, count: int) -> dict:
-    """What a step takes, whose parts are shares of it; an empty `encoder` and a `batch_size` of 0 are the method's."""
+    """Speed of a step, and the share of each part; an empty `encoder` and a `batch_size` of 0 are the method's own."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = data.load(source, size=32)
     samples = samples.select(range(min(count, len(samples))))
@@ -93,7 +93,7 @@ def measure(source: str, name: str, encoder: str, batch_size: int, steps: int, c
     method.predict = clock.around("forward", method.predict)
     method.loss = clock.around("forward", method.loss)
     for network in method.children():
-        compiled = network._compiled_call_impl is not None  # what is traced when it is compiled stays as it is
+        compiled = network._compiled_call_impl is not None  # the compiler traces `forward`: it must stay unchanged
         call = "_compiled_call_impl" if compiled else "forward"
         setattr(network, call, clock.around("forward", getattr(network, call)))
     method.after_step = clock.around("after_step", method.after_step)
@@ -136,13 +136,13 @@ def _timed(function, device: torch.device) -> float:
 
 def main() -> Path:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data")
-    parser.add_argument("--method", default="simclr")
-    parser.add_argument("--encoder", default="resnet18", help="of one method")
-    parser.add_argument("--batch-size", type=int, default=256, help="of one method")
-    parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--images", type=int, default=2048)
-    parser.add_argument("--peer", nargs=2, metavar=("PYTHON", "SCRIPT"))
+    parser.add_argument("data", help="images, such as cifar10/train.parquet")
+    parser.add_argument("--method", default="simclr", help="an image method, or all (default: %(default)s)")
+    parser.add_argument("--encoder", default="resnet18", help="not with --method all (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=256, help="not with --method all (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=16, help="timed steps (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=2048, help="number of images at most (default: %(default)s)")
+    parser.add_argument("--peer", nargs=2, metavar=("PYTHON", "SCRIPT"), help="Python and script of another library")
     options = parser.parse_args()
     if options.method == "all":
         names = [card["name"] for card in withhold.methods() if card["folder"] == "image"]

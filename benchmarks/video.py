@@ -1,9 +1,9 @@
-"""How fast videos are decoded into the cache and read from it: frames a second, and milliseconds a batch.
+"""Throughput of decoding videos into the cache, and of reading clips from it.
 
     python benchmarks/video.py DATA [--rounds 5]     DATA: a folder of videos
 
-Cold: every file of DATA is decoded at 112 pixels into an empty cache. From the cache: batches of 32 clips of 8 frames,
-drawn anew each time, as a training step draws them. The target is a batch in less than 50 milliseconds.
+Decoding: every file of DATA at 112 pixels into an empty cache. Reading: random batches of 32 clips of 8 frames, as in a
+training step. The target is less than 50 milliseconds per batch.
 """
 
 import argparse
@@ -22,8 +22,8 @@ SIZE, FRAMES, CLIPS, TARGET = 112, 8, 32, 50.0
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("data", type=Path, help="a folder of videos")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of 20 batches (default: %(default)s)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()

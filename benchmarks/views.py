@@ -1,6 +1,6 @@
-"""How many of SimCLR's views a second: ours, kornia's and torchvision's, in turns on the same images.
+"""SimCLR views per second of withhold, kornia and torchvision, which take turns on the same images.
 
-Peers that are not installed are left out and named.
+Libraries that are not installed are left out, and listed.
 """
 
 import argparse
@@ -10,7 +10,9 @@ import statistics
 import time
 from collections.abc import Callable
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # else threads that wait for a busy core spin, for every contender
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "passive"
+)  # otherwise threads that wait for a busy core spin, in every library
 
 import peers
 import torch
@@ -20,7 +22,7 @@ from torch import Tensor
 from withhold import views
 
 BATCHES = {32: 256, 96: 64, 224: 16}
-"""Images in a batch by their size; blurred above 32 pixels, as is usual."""
+"""Batch size by image size. Images above 32 pixels are blurred, as usual."""
 
 
 def ours(size: int, blur: bool) -> Callable[[Tensor], Tensor]:
@@ -30,7 +32,7 @@ def ours(size: int, blur: bool) -> Callable[[Tensor], Tensor]:
 
 
 def rate(view: Callable[[Tensor], Tensor], images: Tensor, threads: int, seconds: float) -> float:
-    """Views a second over batches that take `seconds` together."""
+    """Views per second over batches that take `seconds` in total."""
     torch.set_num_threads(threads)
     view(images)
     batches, start = 0, time.perf_counter()
@@ -41,7 +43,7 @@ def rate(view: Callable[[Tensor], Tensor], images: Tensor, threads: int, seconds
 
 
 def measure(size: int, rounds: int, seconds: float, threads: list[int]) -> dict[tuple[str, int], list[float]]:
-    """Views a second of each contender, by its name and threads, in each round; they take turns."""
+    """Views per second of each library in each round, by name and threads; the libraries take turns."""
     blur = size > 32
     makers = {"withhold": ours}
     if importlib.util.find_spec("kornia"):
@@ -59,18 +61,20 @@ def measure(size: int, rounds: int, seconds: float, threads: list[int]) -> dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--seconds", type=float, default=0.7, help="of each contender in each round")
+    parser.add_argument("--rounds", type=int, default=9, help="repetitions (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=0.7, help="seconds per library and round (default: %(default)s)"
+    )
     options = parser.parse_args()
     cores = torch.get_num_threads()
     threads = sorted({1, cores})
     absent = [name for name in ("kornia", "torchvision") if not importlib.util.find_spec(name)]
-    print(f"Absent: {', '.join(absent) or 'none'}.")
+    print(f"Not installed: {', '.join(absent) or 'none'}.")
     rows = []
     for size in BATCHES:
         found = measure(size, options.rounds, options.seconds, threads)
         for (name, count), rates in found.items():
-            # Round by round, so that what else the machine does weighs on both.
+            # Round by round, so that other load on the machine affects both.
             ahead = statistics.median(a / b for a, b in zip(found["withhold", count], rates, strict=True))
             middle, low, high = round(statistics.median(rates)), round(min(rates)), round(max(rates))
             blur = " blur" if size > 32 else ""

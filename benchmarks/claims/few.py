@@ -1,4 +1,4 @@
-"""The claims of a few labels and many items without."""
+"""Claims of semi-supervised methods: a few labels and many unlabelled items."""
 
 from dataclasses import replace
 from functools import partial
@@ -8,11 +8,11 @@ from claims.starts import starts
 
 WEAK = ("pseudo_label", "entropy_minimization", "fixmatch", "freematch", "uda", "vat", "lga")
 NOISY = ("mean_teacher", "pi_model", "temporal_ensembling", "sntg")
-"""Methods that are one training where what has no labels counts nothing, the plainest first: a row serves them all."""
+"""Families of methods that train identically if unlabelled data have weight 0; they share the first one's control."""
 
 
 def few_labels() -> list[Claim]:
-    """A few labels and many items without: the method's own answers. A family takes as many epochs throughout."""
+    """Accuracy of each method's classifier. All methods of a family train for the same number of epochs."""
     start = next(row for row in starts() if row.method == "simclr" and row.encoder == "convnet")
     image = partial(Claim, "fewlabels", encoder="convnet", protocols=("classifier", "linear"))
     few = {
@@ -54,5 +54,5 @@ def few_labels() -> list[Claim]:
 
 
 def fresh_and_raw(claim: Claim) -> tuple[Claim, ...]:
-    """What a linear probe makes of fresh weights and of pixels, from as few labels."""
+    """The controls: a linear probe with the same labels on the randomly initialised encoder, and on pixels."""
     return tuple(beside_controls(replace(claim, protocols=("linear",), start=None, settings={})).controls)

@@ -1,4 +1,4 @@
-"""Figures with a head, two hands and two feet: images of which the places of all joints are known."""
+"""Synthetic stick figures with a head, two hands and two feet, and the places of these joints."""
 
 import colorsys
 import math
@@ -7,16 +7,15 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 HUES = (0.12, 0.0, 0.33, 0.6, 0.85)
-"""Of the head, the left and the right arm, and the left and the right leg: the same in every figure."""
+"""Hues of the head, the left and right arm, and the left and right leg: the same in every figure."""
 FINE = 4
-"""How many times larger figures are drawn than they are wanted."""
+"""Scale at which figures are drawn before they are reduced."""
 
 
 def figures(count: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 [count, size, size, 3], and the places of head, hands and feet in pixels, float32 [count, 5, 2].
 
-    Each stands elsewhere, larger or smaller, before a background of its own shade, with its limbs at angles of their
-    own and of lighter or darker colours.
+    Position, scale, background shade, limb angles and the brightness of the limbs vary between figures.
     """
     rng = np.random.default_rng(seed)
     drawn, joints = [], np.empty((count, len(HUES), 2), dtype=np.float32)
@@ -43,5 +42,5 @@ def figures(count: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _turned(angle: float, down: float) -> np.ndarray:
-    """A step (x, y) of length 1, straight down or up and then turned by radians."""
+    """A unit vector (x, y) that points down (`down` = 1) or up (-1), turned by an angle in radians."""
     return down * np.array([math.sin(angle) * down, math.cos(angle)])

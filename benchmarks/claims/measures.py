@@ -1,4 +1,4 @@
-"""What claims measure that no protocol does: a function each, of a run and what it was given to be measured on."""
+"""Measures of claims that no protocol has: functions of a run and its data."""
 
 import gzip
 import json
@@ -31,31 +31,35 @@ Found = dict[str, Any]
 
 
 def last_row(run: withhold.Run, split: Split, at: Place) -> Found:
-    """What the training said at its end, and how many items are embedded."""
+    """The last row of the training log, and the number of embedded items."""
     return {"journal": run.rows()[-1], "embedded": run.embed(split.test).num_rows}
 
 
 def largest_class(run: withhold.Run, split: Split, at: Place) -> Found:
-    """What is named rightly by whoever always says the same."""
+    """The accuracy of always predicting the most frequent class."""
     return {"chance": float(np.bincount(split.test.labels).max() / len(split.test))}
 
 
 def class_agreement(run: withhold.Run, split: Split, at: Place) -> Found:
-    """The normalised mutual information of clusters and classes, at first and at last; and of clusters from one time to
-    the next. No class is told to the method."""
+    """The normalised mutual information of clusters and classes before and after training, and of consecutive clusters.
+
+    The method is given no classes.
+    """
     first = methods.find(run.config["method"])(run.untrained(), **run.config["parameters"])
     prepare(first, {"images": split.streams[0]}, at.seed)
     with_classes = {
         name: float(normalized_mutual_info_score(split.train.labels, method.assigned.numpy()))
         for name, method in (("first", first), ("last", run.method))
     }
-    before = list(dict.fromkeys(row["agreement"] for row in run.rows()))  # a value each time, but for averages between
+    before = list(
+        dict.fromkeys(row["agreement"] for row in run.rows())
+    )  # one value per clustering; rows between repeat it or average
     return {"agreement with classes": with_classes, "agreement with the clusters before": before}
 
 
 @torch.inference_mode()
 def perplexity(run: withhold.Run, split: Split, at: Place) -> Found:
-    """Of the tokens that are masked, by the network and by their frequencies; and the share of halves told apart."""
+    """Perplexity of masked tokens, of the network and of token frequencies; accuracy on whether two halves match."""
     method, windows = run.method, run.load_data(split.test).windows()
     method.seed(at.seed)
     sums = torch.zeros(4)
@@ -75,7 +79,7 @@ def perplexity(run: withhold.Run, split: Split, at: Place) -> Found:
 
 @torch.inference_mode()
 def frame_errors(run: withhold.Run, split: Split, at: Place) -> Found:
-    """Errors of the clips' second half, summed over a frame's pixels, beside what needs no network."""
+    """Errors of the clips' second half, summed over a frame's pixels, and those of baselines without a network."""
     said = []
     for part in torch.from_numpy(split.test)[:, :, None].split(50):
         predicted = run.method.predict(run.method.hide({"videos": part})[0])
@@ -90,7 +94,7 @@ def frame_errors(run: withhold.Run, split: Split, at: Place) -> Found:
 
 
 def _errors(said: np.ndarray, true: np.ndarray) -> dict[str, float]:
-    """Frames in [0, 1], which broadcast -> both errors; shares are 1e-6 at least."""
+    """Frames in [0, 1], which broadcast -> both errors; predictions are clipped to [1e-6, 1 - 1e-6]."""
     share = np.clip(said, 1e-6, 1 - 1e-6)
     entropy = -(true * np.log(share) + (1 - true) * np.log(1 - share))
     squares = (said - true) ** 2
@@ -99,8 +103,8 @@ def _errors(said: np.ndarray, true: np.ndarray) -> dict[str, float]:
 
 @torch.inference_mode()
 def likelihood(run: withhold.Run, split: Split, at: Place) -> Found:
-    """What test images cost in nats: by the bound and its two parts, by the closer bound of 64 codes (Burda et al.,
-    ICLR 2016), and for whoever knows the mean image alone."""
+    """Negative log-likelihood of test images in nats: the negative ELBO and its two parts, the closer bound of 64 codes
+    (Burda et al., ICLR 2016), and the cost under the mean image."""
     method, draws, found = run.method, 64, []
     method.seed(at.seed)
     images = views.to_float(split.test.batch(np.arange(1000)))
@@ -123,7 +127,7 @@ def likelihood(run: withhold.Run, split: Split, at: Place) -> Found:
 
 @torch.inference_mode()
 def restored(run: withhold.Run, split: Split, at: Place) -> Found:
-    """Peak signal-to-noise ratios in decibels over all pixels of test photographs, beside those of medians."""
+    """Peak signal-to-noise ratios in decibels over all pixels of test photographs, and those of median filters."""
     clean = views.to_float(split.test.batch(np.arange(min(400, len(split.test)))))
     rng, found = torch.Generator().manual_seed(at.seed), {}
     for name, seen in (("dirt", views.dirt(clean, rng)), ("rain", views.rain(clean, rng)), ("clean", clean)):
@@ -135,7 +139,7 @@ def restored(run: withhold.Run, split: Split, at: Place) -> Found:
 
 @torch.inference_mode()
 def matches(run: withhold.Run, split: Split, at: Place) -> Found:
-    """How often it says rightly whether a picture and a sound match, over as many right pairs as wrong ones."""
+    """Accuracy on whether an image and a sound match, with equally many matching and other pairs."""
     method, pairs, right = run.method, run.load_data(split.shown[0]), []
     method.seed(0)
     for part in np.array_split(np.arange(len(pairs)), 10):
@@ -146,7 +150,7 @@ def matches(run: withhold.Run, split: Split, at: Place) -> Found:
 
 @torch.inference_mode()
 def pointing(run: withhold.Run, split: Split, at: Place) -> Found:
-    """How often the peak of a map lies in the spoken digit's box, beside guesses and another's sound."""
+    """How often the peak of the map lies in the spoken digit's box, and the same for baselines and other sounds."""
     manifest, corners = split.test
     method, test, canvas, side = run.method, run.load_data(manifest), 64, 28
     maps: dict[str, list[Tensor]] = {"pointing": [], "brightest": [], "with another's sound": []}
@@ -176,7 +180,7 @@ def pointing(run: withhold.Run, split: Split, at: Place) -> Found:
 
 
 def similarity(run: withhold.Run, split: Split, at: Place) -> Found:
-    """Words a second; and of the vectors, before training and after, what they say of words."""
+    """Words per second, and agreement with human ratings before and after training."""
     words = sum(len(text.split()) for text in split.streams[0])
     epochs, seconds = run.rows()[-1]["epoch"], run.config["outcome"]["seconds"]
     vectors = {
@@ -187,7 +191,7 @@ def similarity(run: withhold.Run, split: Split, at: Place) -> Found:
 
 @torch.inference_mode()
 def pairs_told(run: withhold.Run, split: Split, at: Place) -> Found:
-    """How well pairs of patches of one image are told from others: area under the curve, beside mean colours alone."""
+    """AUROC of pairs of patches of one image against other pairs, and that of mean colours alone."""
     method, test, together = run.method, run.load_data(split.test), []
     scores: dict[str, list[Tensor]] = {"auc": [], "colour_auc": []}
     method.seed(at.seed)
@@ -201,15 +205,15 @@ def pairs_told(run: withhold.Run, split: Split, at: Place) -> Found:
 
 
 PATCHES = 24
-"""Of each frame, from which pairs are made."""
+"""Number of patches per frame from which pairs are made."""
 PURE, UNKNOWN = 0.75, 11
-"""The share of a patch that its class has at least, and the number of what nobody named."""
+"""The least share of a patch's pixels with its class, and the number of the unlabelled class."""
 
 
 def objects_told(run: withhold.Run, split: Split, at: Place) -> Found:
-    """How well it is told whether two patches of a frame show the same class: areas under the curve.
+    """AUROC of whether two patches of a frame show the same class.
 
-    By the trained affinity, by that with fresh weights, by mean colours, and by how near the patches are.
+    Scores: the trained affinity, the randomly initialised one, mean colours, and the distance of the patches.
     """
     fresh = build_method(run.cls, run.fresh, run.config["parameters"], run.seed, run.config)
     trained, fresh = run.method.eval(), fresh.eval()
@@ -242,7 +246,7 @@ def objects_told(run: withhold.Run, split: Split, at: Place) -> Found:
 
 
 def without_a_network(run: withhold.Run, split: Split, at: Place) -> Found:
-    """How well what needs no network tells the test images of other classes: areas under the ROC curve."""
+    """AUROC of anomaly scores without a network."""
     known, asked = (part.array.reshape(len(part), -1) / np.float32(255) for part in (split.train, split.test))
     principal = PCA(64).fit(known)
     missed = asked - principal.inverse_transform(principal.transform(asked))
@@ -255,9 +259,9 @@ SIMILARITY = {"wordsim353": "EN-WS-353-ALL.txt", "simlex999": "EN-SIMLEX-999.txt
 
 
 def _agreement(encoder: Any, folder: Path) -> Found:
-    """Spearman's correlation with people over the pairs whose words are both known, and accuracy on analogies.
+    """Spearman's correlation with human ratings over the pairs whose words are both known; accuracy on analogies.
 
-    An analogy is right if its answer is the nearest of all known words (3CosAdd).
+    An analogy is correct if its answer is the nearest of all known words (3CosAdd).
     """
     vectors = F.normalize(encoder.embed.weight.detach(), dim=1)
     known = {word: row for word, row in encoder.tokenizer.get_vocab().items() if encoder.ordinary[row]}
@@ -290,7 +294,7 @@ def _agreement(encoder: Any, folder: Path) -> Found:
 
 
 def read_by_another(run: withhold.Run, split: Split, at: Place) -> Found:
-    """The share of translated digits that a classifier of the other domain, taught with its labels, reads rightly."""
+    """Accuracy on translated digits of a classifier trained on the other domain with labels."""
     usps, most = split.streams[1], 2000
     teacher = withhold.train(
         "dann", usps, usps, encoder="convnet", epochs=6 * at.share, seed=at.seed, out=at.folder / "reader", weight=0.0
@@ -319,9 +323,9 @@ def read_by_another(run: withhold.Run, split: Split, at: Place) -> Found:
 
 
 def taught_by_refined(run: withhold.Run, split: Split, at: Place) -> Found:
-    """What real digits are read as, by networks that learned from simulated ones, as they are and refined.
+    """Accuracy on real digits of classifiers trained on simulated digits, unchanged and refined.
 
-    And whether refined digits still are what they were, to one that learned from real ones with their labels.
+    Also the accuracy on simulated and refined digits of a classifier trained on real digits with labels.
     """
     simulated, real = split.streams
     with frozen(run.method), torch.inference_mode():
@@ -345,7 +349,7 @@ def taught_by_refined(run: withhold.Run, split: Split, at: Place) -> Found:
 
 
 def tfidf(claim: Claim, split: Split, at: Place) -> Found:
-    """A control: scikit-learn's TF-IDF of the words of all training texts, with logistic regression on the labels."""
+    """Control: scikit-learn's TF-IDF of the words of all training texts, with logistic regression on the labels."""
     vectorizer = TfidfVectorizer(sublinear_tf=True).fit(split.streams[-1])
     (texts, labels), (questions, answers) = split.train, split.test
     known, asked, labels = vectorizer.transform(texts), vectorizer.transform(questions), torch.as_tensor(labels)
@@ -358,7 +362,7 @@ def tfidf(claim: Claim, split: Split, at: Place) -> Found:
     if "lowshot" not in claim.protocols:
         return {"results": [{**about, "protocol": "logistic", "value": accuracy(np.arange(len(labels)))}]}
     rng, rows = torch.Generator().manual_seed(at.seed), []
-    for shots in SHOTS:  # from the draws of labels that the protocol makes
+    for shots in SHOTS:  # the same draws of labels as in the protocol
         values = [accuracy(draw(labels, shots, rng).numpy()) for _ in range(DRAWS)]
         spread, middle = torch.std_mean(torch.tensor(values))
         rows.append(
@@ -368,9 +372,9 @@ def tfidf(claim: Claim, split: Split, at: Place) -> Found:
 
 
 def gensim(claim: Claim, split: Split, at: Place) -> Found:
-    """A control: the same text and settings. A script takes the text and --similarity and prints one line of JSON."""
+    """Control: gensim with the same text and settings, run by a script that prints one line of JSON."""
     if not at.peer:
-        raise SystemExit("gensim has an environment of its own: give --peer PYTHON SCRIPT.")
+        raise SystemExit("gensim runs in its own environment: give --peer PYTHON SCRIPT.")
     corpus = at.folder / "corpus.txt"
     corpus.write_text(" ".join(split.streams[0]), encoding="utf-8")
     sets = [word for name, file in SIMILARITY.items() for word in ("--similarity", f"{name}={split.test / file}")]

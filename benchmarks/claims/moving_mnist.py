@@ -1,9 +1,9 @@
 """Moving MNIST: digits that move over a black square and bounce off its sides.
 
-As Srivastava, Mansimov & Salakhutdinov (ICML 2015) made it: 64 pixels, two digits of 28, a start anywhere, any
-direction, a tenth of the free way a frame, what overlaps is the brighter one. Their generator stops a digit at the
-wall, which cuts the step into it short and not the one away from it, so that frames at a wall tell which way time
-runs; `reflect` lets it bounce as a mirror image would, and time runs either way.
+As Srivastava, Mansimov & Salakhutdinov (ICML 2015) made it: 64 pixels, two digits of 28 pixels, a random start and
+direction, a step of a tenth of the free range per frame; where digits overlap, the brighter pixel is shown. Their
+generator stops a digit at the wall, which shortens the step into the wall but not the one away from it, so that frames
+at a wall show the direction of time. With `reflect` a digit bounces as a mirror image, and time can run either way.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ SIDE, STEP = 64, 0.1
 
 
 def tracks(rng: np.random.Generator, count: int, frames: int, reflect: bool) -> np.ndarray:
-    """Places in [0, 1], float [count, frames, 2], of points that start anywhere and bounce off the sides."""
+    """Places in [0, 1], float [count, frames, 2], of points with random starts that bounce off the sides."""
     angle = rng.uniform(0, 2 * np.pi, count)
     velocity = STEP * np.stack([np.sin(angle), np.cos(angle)], axis=1)
     place = rng.uniform(0, 1, (count, 2))
@@ -30,7 +30,7 @@ def tracks(rng: np.random.Generator, count: int, frames: int, reflect: bool) -> 
 def clips(
     images: np.ndarray, count: int, seed: int, *, frames: int = 20, digits: int = 2, reflect: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`count` clips of random ones of the digits uint8 [m, 28, 28].
+    """Make `count` clips from random digits of `images`, uint8 [m, 28, 28].
 
     Returns:
         uint8 [count, frames, 64, 64], and which images move in each, int64 [count, digits].

@@ -1,4 +1,4 @@
-"""What a claim is: a row that says what is trained on what, how it is measured, and beside what."""
+"""The definition of a claim: what is trained on which data, how it is measured, and with which controls."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,18 +10,18 @@ class Claim:
     """A row.
 
     Args:
-        group: the question that it answers, and the folder of its result.
-        data: a function of `claims.data` and what it is given.
+        group: the experiment that it belongs to, and the folder of its result.
+        data: the name of a function of `claims.data`, and its arguments.
         method: a method, or a control: `raw`, `untrained`, `start` and `supervised` are rows of an evaluation, and
             `tfidf` and `gensim` functions of `claims.measures`.
-        epochs: passes over the longest stream; of `supervised`, over the labelled items.
-        seed: of the weights, the order and the views, and of what the data draw.
-        settings: options of the training and parameters of the method that are not the defaults.
+        epochs: passes over the longest stream; for `supervised`, over the labelled items.
+        seed: of the weights, the order, the views, and random choices of the data.
+        settings: options of the training and parameters of the method that differ from the defaults.
         protocols: of `withhold evaluate`.
         measures: functions of `claims.measures`.
-        controls: the rows beside which it stands.
-        like: of a control, a method whose encoder it has.
-        start: the row whose encoder it goes on from.
+        controls: the rows that it is compared with.
+        like: for a control, the method whose encoder it uses.
+        start: the row whose trained encoder it starts from.
     """
 
     group: str
@@ -39,7 +39,7 @@ class Claim:
 
     @property
     def on(self) -> str:
-        """What the data are called."""
+        """The name of the data."""
         return "-".join(map(str, self.data[1:] or self.data))
 
     @property
@@ -53,16 +53,16 @@ class Claim:
 
 
 def control(claim: Claim, method: str, encoder: str | None = None, **changes: Any) -> Claim:
-    """The row `method` on the same data."""
+    """The control `method` on the same data."""
     changes = {"epochs": 0, "measures": (), "controls": (), "like": claim.method} | changes
     return replace(claim, method=method, encoder=encoder, **changes)
 
 
 def beside_controls(claim: Claim) -> Claim:
-    """The claim beside its encoder with fresh weights and the raw items."""
+    """The claim with two controls: its randomly initialised encoder, and raw items."""
     return replace(claim, controls=(control(claim, "untrained", claim.encoder), control(claim, "raw")))
 
 
 def labels_alone(claim: Claim) -> Claim:
-    """The same method with the same views and steps, which takes nothing from what has no labels."""
+    """The control with the same method, views and steps, in which unlabelled data have weight 0."""
     return replace(claim, settings={**claim.settings, "weight": 0.0}, controls=())

@@ -1,7 +1,7 @@
-"""The claims: each is a row that says what is trained on what, for how long, how it is measured, and beside what.
+"""All claims: each row says what is trained on which data, for how long, how it is measured, and with which controls.
 
-A claim's name holds all that decides its numbers; its result lies at benchmarks/results/NAME.json. A control is a row
-of its own. It is measured once, for all the claims of the same data and encoder that name it.
+A claim's name contains everything that decides its numbers; its result is benchmarks/results/NAME.json. A control is a
+row of its own. It is measured once for all claims of the same data and encoder that name it.
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ from claims.starts import (
 
 
 def encoders() -> list[Claim]:
-    """CIFAR-10: a small network, about ten CPU minutes each; what it is worth to a probe."""
+    """CIFAR-10: each method trains a small encoder for about ten CPU minutes; k-NN and linear probes."""
     row = partial(Claim, "encoders", ("cifar10",), protocols=("knn", "linear", "lowshot"))
     raw, supervised = row("raw", like="rotation"), row("supervised", "convnet", 10, like="rotation")
     beside = {
@@ -55,24 +55,24 @@ def encoders() -> list[Claim]:
 
 
 def clusters() -> list[Claim]:
-    """Digits and clothes in ten groups, without labels; beside k-means of fresh features and of pixels."""
+    """Digits and clothes in ten clusters, without labels; controls: k-means on untrained features and on pixels."""
     row = partial(Claim, "clusters", method="imsat", encoder="perceptron", epochs=30, protocols=("clustering",))
     found = [row(data=("images", "mnist", 28), seed=seed) for seed in (0, 1, 2)]
     return [beside_controls(claim) for claim in (*found, row(data=("images", "fashion-mnist", 28)))]
 
 
 def gpu() -> list[Claim]:
-    """CIFAR-10 on a GPU: images a second, and the accuracy after the usual 200 epochs."""
+    """CIFAR-10 on a GPU: images per second, and the accuracy after the usual 200 epochs."""
     row = Claim("cifar10-gpu", ("cifar10",), "simclr", "resnet18", 200, settings={"batch_size": 512})
     return [beside_controls(replace(row, protocols=("knn", "linear")))]
 
 
 def domains() -> list[Claim]:
-    """Labels in the first domain only; answers in the second one. All of a pair take as many steps."""
+    """Labels in the first domain only; accuracy in the second. All rows of a pair train for as many steps."""
     claims = []
     row = partial(Claim, "domains", method="dann", encoder="lenet", protocols=("classifier",))
     for source, target, epochs in (("mnist", "colour", 2), ("mnist", "usps", 1), ("usps", "mnist", 1)):
-        alone = {"usps": 8.23}  # which is an eighth as long
+        alone = {"usps": 8.23}  # it has an eighth as many images
         source_only = row(data=("domains", source, source, target), epochs=alone.get(source, epochs))
         target_labels = row(data=("domains", target, target), epochs=alone.get(target, epochs))
         controls = (labels_alone(source_only), labels_alone(target_labels))
@@ -81,7 +81,7 @@ def domains() -> list[Claim]:
 
 
 def weights() -> list[Claim]:
-    """How strongly the domain is hidden, and what answers without labels say of that."""
+    """The weight of the domain loss, and the mutual information of predictions, which needs no labels."""
     row = partial(Claim, "weights", method="dann", encoder="lenet", protocols=("classifier", "information"))
     return [
         row(data=("domains", source, target), epochs=epochs, settings={"weight": weight})
@@ -91,7 +91,7 @@ def weights() -> list[Claim]:
 
 
 def generalization() -> list[Claim]:
-    """PACS, each domain left out in turn; beside what learns from the others without puzzles."""
+    """PACS with each domain held out in turn; the control trains on the others without puzzles."""
     found = []
     for domain in ("art_painting", "cartoon", "photo", "sketch"):
         row = partial(Claim, "generalization", method="jigen", protocols=("classifier",))
@@ -103,7 +103,7 @@ def generalization() -> list[Claim]:
 
 
 def tasks() -> list[Claim]:
-    """One network for all columns, by each way to balance them, beside one for each, which together cost as much."""
+    """One network for all columns, with each way to balance them; control: one network per column, same total cost."""
     found = []
     for name, columns, epochs in (("pacs", ("class", "domain"), 40), ("mnist", ("class", "thickness", "slant"), 3)):
         row = Claim("tasks", ("columns", name), "multitask", "convnet", epochs, protocols=("columns",))
@@ -116,9 +116,12 @@ def tasks() -> list[Claim]:
 
 
 def dense(method: str, data: str, small: float, most: float) -> list[Claim]:
-    """What is where in images, by epochs of a small and of a large network from several starts, frozen and fine-tuned.
+    """Segmentation or detection with a small and a large encoder from several starts, frozen and fine-tuned.
 
-    Of segmentation beside the commonest class, and colour and place alone; of detection beside the usual boxes.
+    Controls of segmentation: the most frequent class, and colour and position alone; of detection: frequent boxes.
+
+    Args:
+        small, most: epochs of the small and of the large encoder.
     """
     row = Claim(method, (data,), method, "convnet", small, protocols=(method,))
     large = replace(row, encoder="efficientnet-lite0", epochs=most, settings={"pretrained": True})
@@ -130,9 +133,9 @@ def dense(method: str, data: str, small: float, most: float) -> list[Claim]:
 
 
 def weather() -> list[Claim]:
-    """Masks by day, and none at dusk or in fog, where the answers are measured. All take as many steps."""
+    """Masks by day, none at dusk or in fog, which is the test set. All rows train for the same number of steps."""
     claims = []
-    for target, epochs in (("dusk", 123), ("fog", 25)):  # for its own labels; at dusk there are a fifth as many frames
+    for target, epochs in (("dusk", 123), ("fog", 25)):  # with the target's own labels; dusk has a fifth as many frames
         row = Claim("weather", ("weather", "day", target), "advent", "efficientnet-lite0", 25)
         row = replace(row, settings={"pretrained": True}, protocols=("segmentation",))
         controls = (labels_alone(row), labels_alone(replace(row, data=("weather", target, target), epochs=epochs)))
@@ -142,14 +145,14 @@ def weather() -> list[Claim]:
 
 
 def retrieval() -> list[Claim]:
-    """Every image of one half asks for the others of its class; the other half teaches, without labels."""
+    """Retrieval: each image of one half is a query for its class; the other half is for training, without labels."""
     names = ("omniglot", "pacs")
     rows = (Claim("retrieval", ("halves", n), "simclr", "convnet", 40, protocols=("retrieval",)) for n in names)
     return [beside_controls(row) for row in rows]
 
 
 def same_places() -> list[Claim]:
-    """Frames of a place ask for its others; beside the published weights that the training began with."""
+    """Retrieval of frames of the same place; the control is the pretrained weights that training starts from."""
     found = []
     for name, epochs in (("davis", 28), ("camvid", 20)):
         row = Claim("places", ("places", name), "siamac", "efficientnet-lite0", epochs, protocols=("retrieval",))
@@ -160,10 +163,10 @@ def same_places() -> list[Claim]:
 
 
 def episodes() -> list[Claim]:
-    """Classes that the training did not have, five at a time and told by one or five examples.
+    """Few-shot accuracy on classes that are not in training: five at a time, with one or five examples of each.
 
-    Photographs have a way up. Of a character nobody could tell it who has not learned the alphabet, so that there the
-    turns are rather more classes than a question about the world.
+    Photographs have an upright direction. Characters of unknown alphabets do not, so for them the rotation pretext task
+    rather adds classes than asks about the content.
     """
     claims = []
     for name, epochs in (("omniglot", {"rotation": 40, "none": 160}), ("cifar10", {"rotation": 8, "none": 32})):
@@ -176,7 +179,7 @@ def episodes() -> list[Claim]:
 
 
 def augmentation() -> list[Claim]:
-    """What changes of images and of texts are worth to UDA; beside the labels alone, of images as strongly changed."""
+    """UDA by augmentation of images and texts; the control uses labels only, for images with the same augmentation."""
     image = Claim("augmentation", ("few_images", "cifar10", 1000), "uda", "convnet", 3, protocols=("classifier",))
     text = Claim(
         "augmentation", ("few_topics", "ag_news", 40), "uda_text", "word-vectors", 8, protocols=("classifier",)
@@ -192,7 +195,7 @@ def augmentation() -> list[Claim]:
 
 
 def anomalies() -> list[Claim]:
-    """Nine classes to learn from; eights, or bags, are to be told from them."""
+    """Anomaly detection: nine classes for training; eights, or bags, are the anomalies."""
     claims = []
     for name in ("mnist", "fashion-mnist"):
         row = Claim("anomaly", ("without_class", name, "8"), "f_anogan", "convnet", 2, protocols=("anomaly",))
@@ -202,17 +205,17 @@ def anomalies() -> list[Claim]:
 
 
 def affinity() -> list[Claim]:
-    """Whether two patches of a street show the same, by what occurs together."""
+    """Whether two patches of a street scene show the same class, by co-occurrence."""
     return [Claim("affinity", ("streets",), "cooccurrence", "convnet", 100, measures=("objects_told",))]
 
 
 def keypoints() -> list[Claim]:
-    """Joints of figures, from points that were found without any."""
+    """Joints of figures, regressed from landmarks that were learned without labels."""
     return [beside_controls(Claim("keypoints", ("figures",), "landmarks", "fineconv", 40, protocols=("keypoints",)))]
 
 
 def videos() -> list[Claim]:
-    """The order of frames, masks that are followed, and the frames that come next."""
+    """Frame order, mask propagation, and frame prediction."""
     shuffle = partial(Claim, "order", method="shuffle_and_learn", encoder="convnet", protocols=("knn", "linear"))
     order = (
         shuffle(data=("videos", "fight-surv"), epochs=50, settings={"span": 8, "gap": 2}, measures=("largest_class",)),
@@ -223,7 +226,7 @@ def videos() -> list[Claim]:
         protocols=("tracking",),
     )  # fmt: skip
     followed = (track(data=("sequences", "davis"), epochs=50), track(data=("sequences", "fight-surv"), epochs=3.5))
-    masks = beside_controls(followed[0]).controls  # which carry the same masks, whatever the claim was trained on
+    masks = beside_controls(followed[0]).controls  # the same for both claims, whatever they were trained on
     frames = (
         Claim("frames", ("moving_mnist",), "frame_prediction", "convnet-lstm", 5, measures=("frame_errors",),
               settings={"batch_size": 16, "predicts": predicts})
@@ -233,7 +236,7 @@ def videos() -> list[Claim]:
 
 
 def sounds() -> list[Claim]:
-    """Written digits beside spoken ones, and people who speak."""
+    """Written and spoken digits, and people who speak."""
     row = partial(Claim, encoder="audiovisual")
     pairs = partial(row, "pairs", ("spoken_digits",), "audiovisual_embedding", protocols=("crossmodal",))
     fresh = (control(pairs(), "untrained", "audiovisual"),)
@@ -247,7 +250,7 @@ def sounds() -> list[Claim]:
 
 
 def texts() -> list[Claim]:
-    """Words by their neighbours, and masked words."""
+    """Word vectors, and masked words."""
     bert = partial(Claim, method="bert", encoder="text-transformer", settings={"batch_size": 32})
     topics = bert("topics", ("ag_news",), epochs=1.5, protocols=("lowshot",))
     fresh, raw = beside_controls(topics).controls
@@ -260,25 +263,25 @@ def texts() -> list[Claim]:
 
 
 def translation() -> list[Claim]:
-    """Digits of one domain as another's, read by a classifier that knows only that one."""
+    """Digits translated to another domain, tested with a classifier trained on that domain only."""
     return [Claim("translation", ("two_hands",), "cyclegan", "convnet", 6, measures=("read_by_another",))]
 
 
 def refinement() -> list[Claim]:
-    """Printed digits, refined until they look written, and what is learned from them; by how much they may change."""
+    """Printed digits refined to look handwritten, and classifiers trained on them, by the weight of the change."""
     row = Claim("refinement", ("printed_digits",), "simgan", "convnet", 1.5, measures=("taught_by_refined",))
     return [row, *(replace(row, settings={"weight": weight}) for weight in (1.0, 20.0))]
 
 
 def drawings() -> list[Claim]:
-    """Digits and clothes whose codes follow a prior, from which others are drawn: what an image costs in nats."""
+    """Variational autoencoders of digits and clothes: bounds of the negative log-likelihood in nats."""
     row = Claim("drawings", ("images", "fashion-mnist", 28), "variational_autoencoder", "convnet", 5)
     row = replace(row, settings={"likelihood": "bernoulli", "size": 28}, measures=("likelihood",))
     return [row, replace(row, data=("images", "mnist", 28))]
 
 
 def restorations() -> list[Claim]:
-    """Photographs through dirt and through drops, by networks that have seen dirt, drops, or noise alone."""
+    """Restoration of photographs behind dirt and drops, by networks trained on dirt, on drops, or on noise."""
     row = Claim("restoration", ("halves", "pacs"), "restoration", "pixelconv", 160, measures=("restored",))
     return [replace(row, settings={"corruption": corruption}) for corruption in ("dirt", "rain", "noise")]
 
@@ -291,4 +294,4 @@ CLAIMS = [
     *text_starts(texts()[-1]), *video_starts(*videos()[:2]), *clip_starts(), *sound_starts(), *long_starts(),
 ]  # fmt: skip
 ROWS = {row.name: row for claim in CLAIMS for row in (claim, *claim.controls)}
-"""Every row, the controls too, by its name."""
+"""All rows by name, controls included."""

@@ -1,4 +1,4 @@
-"""The claims of trainings that go on from another one, or from published weights."""
+"""Claims of training that starts from another run's encoder, or from pretrained weights."""
 
 from dataclasses import replace
 from functools import partial
@@ -7,7 +7,7 @@ from claims.row import Claim
 
 
 def starts() -> list[Claim]:
-    """From one training to the next: a probe, the whole network, and the rest without labels, from several starts."""
+    """Training with few labels from several starts: linear probe, fine-tuning, and with unlabelled data."""
     probe, published = {"freeze": "all"}, {"pretrained": True}
     row = partial(Claim, "starts", protocols=("classifier", "linear"))
     found = []
@@ -41,7 +41,7 @@ def starts() -> list[Claim]:
 
 
 def from_published() -> list[Claim]:
-    """What ten CPU minutes without labels make of published weights, beside the weights as they are."""
+    """About ten CPU minutes of training without labels from pretrained weights; the control is the weights alone."""
     row = partial(
         Claim, "from-published", ("images", "cifar10", 64), encoder="efficientnet-lite0", protocols=("knn", "linear"),
         settings={"pretrained": True},
@@ -55,7 +55,7 @@ def from_published() -> list[Claim]:
 
 
 def pretext_starts() -> list[Claim]:
-    """Few labels after a pretext task of a paper that shows its worth so, beside training from scratch."""
+    """Few labels after a pretext task whose paper evaluates it this way, compared with training from scratch."""
     found = []
     for name, count, start, epochs in (
         ("mnist", 100, Claim("starts", ("images", "mnist"), "egomotion", "convnet", 5), 128),
@@ -68,12 +68,12 @@ def pretext_starts() -> list[Claim]:
 
 
 def text_starts(bert: Claim) -> list[Claim]:
-    """The same for news, from word vectors or masked words: forty labels, ten of each topic."""
+    """The same for news with word vectors or masked words: forty labels, ten of each topic."""
     words = Claim("starts", ("ag_news",), "skipgram", "word-vectors", 5, protocols=("lowshot",))
     row = Claim(
         "starts", ("few_topics", "ag_news", 40), "finetune", "word-vectors", 200, protocols=("classifier", "linear")
     )
-    row = replace(row, settings={"lr": 1e-2})  # of word vectors
+    row = replace(row, settings={"lr": 1e-2})  # for word vectors
     rest = replace(row, method="uda_text", epochs=2, settings={}, start=words)
     slow = replace(row, encoder=bert.encoder, epochs=100, settings={})
     return [
@@ -85,7 +85,7 @@ def text_starts(bert: Claim) -> list[Claim]:
 
 
 def video_starts(*starts: Claim) -> list[Claim]:
-    """The same for videos, with all labels, split by where they were filmed or by who speaks."""
+    """The same for videos with all labels, split by location or by speaker."""
     found = []
     for start in starts:
         row = Claim("starts", start.data, "finetune", start.encoder, 20, protocols=("classifier", "linear"))
@@ -97,7 +97,7 @@ def video_starts(*starts: Claim) -> list[Claim]:
 
 
 def clip_starts() -> list[Claim]:
-    """The same by networks of clips: of two frames, of as many as the data are cut into, and read frame by frame."""
+    """The same with encoders of clips: `convnet-lstm`, and `conv3d` on whole clips and on two frames."""
     found = []
     for name, epochs in (("fight-surv", 100), ("miracl-lips", 60)):
         start = Claim("actions", ("videos", name), "frame_prediction", "convnet-lstm", epochs)
@@ -109,7 +109,7 @@ def clip_starts() -> list[Claim]:
 
 
 def sound_starts() -> list[Claim]:
-    """The same for spoken digits, ten recordings of each."""
+    """The same for spoken digits with ten recordings of each."""
     row = Claim("starts", ("few_sounds", "fsdd", 100), "finetune", "audio-cnn", 100, protocols=("classifier", "linear"))
     large = replace(row, encoder="audio-efficientnet-lite0", epochs=20, settings={"pretrained": True})
     return [
@@ -118,7 +118,7 @@ def sound_starts() -> list[Claim]:
 
 
 def long_starts() -> list[Claim]:
-    """With all labels, training from scratch catches up with fine-tuning as it gets longer."""
+    """All labels: training from scratch and fine-tuning, by training length."""
     small = next(row for row in starts() if row.method == "simclr" and row.encoder == "convnet")
     row = Claim("catching-up", small.data, "finetune", "convnet", protocols=("classifier",))
     return [

@@ -1,1 +1,1 @@
-"""The generated parts of the documentation: a function each, by its name, in the files of this folder."""
+"""Generators of the documentation's tables: one function per table, named as in the pages' comments."""

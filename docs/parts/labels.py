@@ -1,13 +1,13 @@
-"""What a few labels give, and from which start."""
+"""Tables of training with few labels."""
 
 from parts.reading import CLAIMS, answered, measured, percent, result, table
 
 STARTS = [claim.start for claim in CLAIMS]
-"""The rows that others go on from."""
+"""The claims whose encoders other claims start from."""
 
 
 def label() -> str:
-    """Accuracy against labels by what chose them, and how far the curve is above that of random labels."""
+    """Accuracy by labelling strategy and number of labels, and the gain over random labels."""
     found = result("label")
     cells = []
     for name, rows in found["rows"].items():
@@ -15,14 +15,14 @@ def label() -> str:
             means = [sum(column) / len(column) for column in zip(*row["accuracy"], strict=True)]
             ahead = "" if row["strategy"] == "random" else percent(row["ahead"], row["deviation"])
             cells.append([name, f"`{row['strategy']}`", *map(percent, means), ahead])
-    return table(["data", "strategy", *map(str, found["counts"]), "ahead of random"], cells)
+    return table(["data", "strategy", *map(str, found["counts"]), "gain over random"], cells)
 
 
 def ordered_labels() -> str:
-    """Accuracy against labels by the order in which the page asks, beside random order; and labels for the same."""
+    """Accuracy by number of labels in page order and in random order, and the labels for equal accuracy."""
     found = result("explore-queue")
     draws, batch = found["draws"], found["batch"]
-    names = {"queue": "as the page asks", "random": "random items"}
+    names = {"queue": "page order", "random": "random order"}
     curves = {name: [sum(each) / len(draws) for each in zip(*(draw["curves"][name] for draw in draws), strict=True)]
               for name in names}  # fmt: skip
     counts = [batch * (place + 1) for place in range(len(curves["random"]))]
@@ -31,12 +31,13 @@ def ordered_labels() -> str:
     needed = next(count for count, value in zip(counts, curves["queue"], strict=True) if value >= goal)
     each = ", ".join(f"{draw['labels']['queue'] or f'over {counts[-1]}'}" for draw in draws)
     return table(["order", *map(str, counts)], rows) + (
-        f"\n\nWhat {counts[-1]} random labels give takes {needed} in the page's order; in the five draws alone {each}."
+        f"\n\nThe page's order reaches the accuracy of {counts[-1]} random labels with {needed} labels;\n"
+        f"in the five draws with {each}."
     )
 
 
 def fewlabels() -> str:
-    """Accuracy from few labels with and without the unlabelled rest."""
+    """Accuracy with few labels, with and without unlabelled data."""
     cells = []
     for claim, found in measured("fewlabels"):
         alone, *others = claim.controls
@@ -44,27 +45,29 @@ def fewlabels() -> str:
         scores = [percent(score) for score in (answered(claim), answered(alone), *(counted or [None]))]
         settings = {key: to for key, to in claim.settings.items() if key != "pretrained"}
         words = (claim.method, *(f"{key}={to}".removesuffix(".0") for key, to in settings.items()))
-        began = f"`{claim.start.method}`" if claim.start else "published" if settings != claim.settings else "fresh"
+        began = (
+            f"`{claim.start.method}`" if claim.start else "pretrained weights" if settings != claim.settings else "none"
+        )
         cells.append([
             f"`{claim.data[1]}`", str(claim.data[2]), f"`{' '.join(words)}`", f"`{claim.encoder}`", began,
             str(claim.seed), f"{claim.epochs:g}", *scores, f"{found['training_cpu_minutes']:.0f}",
         ])  # fmt: skip
-    header = ["data", "labels", "method", "encoder", "start", "seed", "epochs"]
-    return table([*header, "with the rest", "labels alone", "TF-IDF", "CPU minutes"], cells)
+    header = ["data", "labels", "method", "encoder", "pretraining", "seed", "epochs"]
+    return table([*header, "with unlabelled data", "labels only", "TF-IDF", "CPU min"], cells)
 
 
 def augmentation() -> str:
-    """Accuracy by how items are changed, with and without the unlabelled rest."""
+    """Accuracy by augmentation, with and without unlabelled data."""
     cells = []
     for claim, _ in measured("augmentation"):
         how = "none" if claim.settings.get("share") == 0 else claim.settings["augmentation"]
         scores = [percent(answered(row)) for row in (claim, *claim.controls)]
         cells.append([f"`{claim.data[1]}`", str(claim.data[2]), f"`{claim.method}`", str(claim.seed), how, *scores])
-    return table(["data", "labels", "method", "seed", "changed by", "with the rest", "labels alone"], cells)
+    return table(["data", "labels", "method", "seed", "augmentation", "with unlabelled data", "labels only"], cells)
 
 
 def episodes() -> str:
-    """Accuracy among five new classes from one and from five examples of each, with half the 95 % interval."""
+    """Accuracy on five new classes with one and five examples of each, and half the 95 % interval."""
     cells = {}
     for claim, _ in measured("episodes"):
         for row in (claim, *claim.controls):
@@ -75,16 +78,16 @@ def episodes() -> str:
 
 
 def starts() -> str:
-    """Accuracy from few labels by where a training starts and what it does; apart for each number of labels."""
+    """Accuracy with few labels by pretraining and training, grouped by the number of labels."""
     cells = []
     for claim, found in measured("starts"):
         if claim in STARTS or claim.data[0] == "videos":
             continue
         _, name, count, *_ = (*claim.data, "all")
-        weights = ["published"] if (claim.start or claim).settings.get("pretrained") else []
-        began = weights + ([f"`{claim.start.method}`"] if claim.start else []) or ["fresh"]
+        weights = ["pretrained weights"] if (claim.start or claim).settings.get("pretrained") else []
+        began = weights + ([f"`{claim.start.method}`"] if claim.start else []) or ["none"]
         frozen, scratch = claim.settings.get("freeze") == "all", claim.settings.get("probe") is False
-        what = "frozen, a probe" if frozen else "trained from scratch" if scratch else "fine-tuned"
+        what = "frozen encoder" if frozen else "from scratch" if scratch else "fine-tuning"
         probe = next((row["value"] for row in found["results"] if row["protocol"] == "linear"), None)
         cells.append([
             f"`{name}`", str(count), claim.encoder or "", ", then ".join(began),
@@ -92,12 +95,12 @@ def starts() -> str:
             f"{found['training_cpu_minutes']:.1f}",
         ])  # fmt: skip
     cells.sort(key=lambda row: (row[0], row[1].zfill(5), -float(row[5])))
-    header = ["data", "labels", "encoder", "start", "on top", "answers", "linear probe", "CPU minutes"]
+    header = ["data", "labels", "encoder", "pretraining", "training", "accuracy", "linear probe", "CPU min"]
     return table(header, cells)
 
 
 def actions() -> str:
-    """What videos show, by networks of single frames and of clips, from several starts, beside the largest class."""
+    """Accuracy on videos with frame and clip encoders, by pretraining, and that of the majority class."""
     chance = {claim.on: found["chance"] for claim, found in measured("order")}
     cells = []
     for claim, found in measured("starts"):
@@ -108,17 +111,17 @@ def actions() -> str:
         probe = next((row["value"] for row in found["results"] if row["protocol"] == "linear"), None)
         cells.append([
             f"`{name}`", f"`{claim.encoder}`" + ", two frames" * (frames == [2]),
-            f"`{claim.start.method}`" if claim.start else "fresh",
-            "frozen, a probe" if frozen else "trained from scratch" if scratch else "fine-tuned",
+            f"`{claim.start.method}`" if claim.start else "none",
+            "frozen encoder" if frozen else "from scratch" if scratch else "fine-tuning",
             percent(answered(claim)), percent(probe), percent(chance.get(name)), f"{found['training_cpu_minutes']:.1f}",
         ])  # fmt: skip
     cells.sort(key=lambda row: (row[0], -float(row[4])))
-    header = ["videos", "encoder", "start", "on top", "answers", "linear probe", "largest class", "CPU minutes"]
+    header = ["videos", "encoder", "pretraining", "training", "accuracy", "linear probe", "majority class", "CPU min"]
     return table(header, cells)
 
 
 def catching_up() -> str:
-    """Accuracy with all labels against the length of the training, fine-tuned and from scratch."""
+    """Accuracy with all labels by training length, fine-tuned and from scratch."""
     found: dict[float, dict[str, str]] = {}
     for claim, _ in measured("catching-up"):
         found.setdefault(claim.epochs, {})["fine-tuned" if claim.start else "from scratch"] = percent(answered(claim))

@@ -1,4 +1,4 @@
-"""Reading what benchmarks and claims found, and writing tables of it."""
+"""Read the results of benchmarks and claims, and format them as tables."""
 
 import json
 import sys
@@ -12,25 +12,25 @@ from claims.rows import CLAIMS  # noqa: E402
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """A table in Markdown, or that nothing is measured where it would have no rows."""
+    """A Markdown table, or "Not measured yet." if there are no rows."""
     if not rows:
         return "Not measured yet."
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
 
 def result(name: str) -> dict:
-    """What a benchmark or a claim found; of one that was never run, nothing."""
+    """The recorded result of a benchmark or a claim; {} if there is none."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text())["result"] if path.exists() else {}
 
 
 def measured(group: str) -> list[tuple[Claim, dict]]:
-    """The claims of a group that were run, in the order of their rows, and what they found."""
+    """The claims of a group that have a result, in the order of `CLAIMS`, and their results."""
     return [(claim, result(claim.name)) for claim in CLAIMS if claim.group == group and result(claim.name)]
 
 
 def beside(claim: Claim) -> list[dict]:
-    """The rows of a claim, and after them those of its controls."""
+    """The result rows of a claim, followed by those of its controls."""
     return [row for each in (claim, *claim.controls) for row in result(each.name).get("results", ())]
 
 
@@ -41,11 +41,11 @@ def percent(value: float | None, deviation: float | None = None) -> str:
 
 
 def values(rows: list[dict], *keys: str) -> dict[tuple, float]:
-    """The values of rows by what their `keys` are."""
+    """The value of each row, by the values of its `keys`."""
     return {tuple(row.get(key) for key in keys): row["value"] for row in rows}
 
 
 def answered(claim: Claim) -> float | None:
-    """How many test items are named rightly by what was trained, where it was."""
+    """The test accuracy of the trained classifier; None if it was not measured."""
     rows = result(claim.name).get("results", ())
     return next((row["value"] for row in rows if row["protocol"] in ("classifier", "logistic")), None)

@@ -1,10 +1,10 @@
-"""How fast things are, and what memory they take."""
+"""Tables of speed and memory."""
 
 from parts.reading import percent, result, table
 
 
 def speeds() -> str:
-    """SimCLR's views a second beside the peers', by size and threads."""
+    """SimCLR views per second by library, image size and threads."""
     rows = result("views")["rows"]
     cells = [
         [
@@ -16,19 +16,20 @@ def speeds() -> str:
         ]
         for r in rows
     ]
-    return table(["pixels", "library", "threads", "views a second", "withhold is faster by"], cells)
+    return table(["pixels", "library", "threads", "views/s", "speedup of withhold"], cells)
 
 
 def memory() -> str:
+    """Memory and start-up time by the number of cached images."""
     rows = result("memory")["walks"]
     cells = [
         [f"{r['images']:,}", f"{r['private_mb']}", f"{r['mapped_mb']}", f"{r['first_batch_seconds']:.3f}"] for r in rows
     ]
-    return table(["cached images", "own memory, MB", "mapped file pages, MB", "seconds to the first batch"], cells)
+    return table(["cached images", "process memory, MB", "mapped file pages, MB", "time to first batch, s"], cells)
 
 
 def training() -> str:
-    """A training step's parts, and its speed and memory beside the peer's, on two processors and a GPU."""
+    """Parts of a training step, and speed and memory next to lightly's, on two processors and a GPU."""
     machines = {"AMD EPYC, no AMX": "train", "Intel Xeon, AMX": "train-amx", "H100": "train-gpu"}
     found = {machine: result(name) for machine, name in machines.items()}
     parts = found["AMD EPYC, no AMX"]["withhold"]["shares"]
@@ -47,15 +48,15 @@ def training() -> str:
     speed = gpu["images_per_second"]
     return "\n\n".join([
         table(["machine", *parts], shares),
-        table(["machine", "library", "images a second", "times lightly", "peak memory, MB"], speeds),
-        f"An H100 takes {speed:,.0f} images a second, in batches of {gpu['batch_size']}, compiled and in bfloat16.\n"
-        f"At that rate 200 epochs of CIFAR-10 are {200 * 50_000 / speed / 60:.1f} minutes; "
-        "they have not been trained to the end yet.",
+        table(["machine", "library", "images/s", "speed relative to lightly", "peak memory, MB"], speeds),
+        f"An H100 processes {speed:,.0f} images/s with batch size {gpu['batch_size']}, compiled, in bfloat16.\n"
+        f"At that rate 200 epochs of CIFAR-10 take {200 * 50_000 / speed / 60:.1f} minutes; "
+        "such a training has not been run to its end yet.",
     ])  # fmt: skip
 
 
 def steps() -> str:
-    """The parts of other methods' steps."""
+    """Parts of a training step of other methods."""
     parts = ("data", "views", "forward", "backward", "optimizer", "after_step", "rest")
     cells = []
     alone = [result(f"train-{name}")["withhold"] for name in ("cyclegan", "mixmatch", "uda")]
@@ -68,22 +69,22 @@ def steps() -> str:
 
 
 def videos() -> str:
-    """How fast videos are decoded, and read from the cache."""
+    """Throughput of video decoding, and of reading from the cache."""
     found = result("video")
     speeds = [f"{found[name]:,}" for name in ("frames_per_second_cold", "frames_per_second_cached")]
-    header = ["frames a second, cold", "from the cache", "ms a batch", "of 95 in 100 batches at most"]
+    header = ["decoding, frames/s", "from cache, frames/s", "batch, median ms", "batch, 95th percentile ms"]
     return table(header, [[*speeds, f"{found['milliseconds_a_batch']}", f"{found['of_95_in_100_batches_at_most']}"]])
 
 
 def sounds() -> str:
-    """How long spectrograms take, beside scipy's."""
+    """Time for spectrograms, with withhold and with scipy."""
     rows = result("audio")["rows"]
     cells = [[r["contender"], str(r["threads"]), f"{r['milliseconds']:.1f}", f"{r['best']:.1f}"] for r in rows]
     return table(["library", "threads", "median, ms", "best, ms"], cells)
 
 
 def search() -> str:
-    """How long the nearest take to find among how many, and how many of them are found."""
+    """Search time and recall by kind of search, and the cost of building the index."""
     rows = result("search")["rows"]
     cells = [
         [r["vectors"], r["search"], f"{r['median_ms']:,}", f"{r['slowest_ms']:,}", f"{r['recall']:.3f}"] for r in rows
@@ -92,11 +93,11 @@ def search() -> str:
         [r["vectors"], f"{r['build_seconds']}", f"{r['index_mb']:,}"] for r in rows if r["search"] == "approximate"
     ]
     header = ["vectors", "search", "median, ms", "slowest, ms", "recall@10"]
-    return table(header, cells) + "\n\n" + table(["vectors", "seconds to build", "on disk, MB"], built)
+    return table(header, cells) + "\n\n" + table(["vectors", "build time, s", "disk, MB"], built)
 
 
 def explore() -> str:
-    """What the page takes with many items."""
+    """Response times and memory of the explore page."""
     found = result("explore")
     cells = [
         f"{found['start_seconds']}", f"{found['first_paint_seconds']}", f"{found['frames_per_second']}",
@@ -104,7 +105,7 @@ def explore() -> str:
         f"{found['first_queue_seconds']}, {found['queue_seconds']}", f"{found['server_mb']:,}", f"{found['page_mb']:,}",
     ]  # fmt: skip
     header = [
-        "start, s", "first paint, s", "frames a second", "work a frame, ms", "label, ms (median, 95 %)",
+        "start, s", "first paint, s", "frames/s", "work per frame, ms", "label, ms (median, 95 %)",
         "next twenty, s", "server, MB", "page, MB",
     ]  # fmt: skip
     return table(header, [cells])

@@ -1,21 +1,24 @@
-"""What goes from one domain, or one task, to another."""
+"""Tables of transfer between domains and tasks."""
 
 from parts.reading import answered, beside, measured, percent, result, table, values
 
 
 def translation() -> str:
-    """What a reader of USPS makes of digits."""
-    shown = ("translated", "source as it is", "translated, untrained", "true images of the target")
+    """Accuracy of a USPS classifier on translated digits."""
+    shown = {
+        "translated": "translated", "source as it is": "not translated",
+        "translated, untrained": "untrained translator", "true images of the target": "real USPS",
+    }  # fmt: skip
     cells = [
         [str(claim.seed), *(percent(found[name]) for name in shown),
          " to ".join(f"{error:.3f}" for error in found["cycle error"])]
         for claim, found in measured("translation")
     ]  # fmt: skip
-    return table(["seed", *shown, "cycle error"], cells)
+    return table(["seed", *shown.values(), "cycle error"], cells)
 
 
 def refinement() -> str:
-    """How many real digits are read after simulated ones, and how many refined ones stay what they were."""
+    """Accuracy of classifiers trained and tested on simulated, refined and real digits."""
     cells = []
     for claim, found in measured("refinement"):
         of = (
@@ -28,8 +31,8 @@ def refinement() -> str:
         scores = [percent(found[f"{asked} read by who learned from {known}"]) for asked, known in of]
         weight = str(found["parameters"]["weight"])
         cells.append([weight, f"{claim.epochs:g}", str(claim.seed), f"{found['change']:.2f}", *scores])
-    header = ["weight", "epochs", "seed", "change", "real, after simulated", "real, after refined", "real, after real"]
-    return table([*header, "simulated, after real", "refined, after real"], cells)
+    header = ["weight", "epochs", "seed", "change", "simulated to real", "refined to real", "real to real"]
+    return table([*header, "real to simulated", "real to refined"], cells)
 
 
 def domains() -> str:
@@ -39,47 +42,47 @@ def domains() -> str:
         source, target = claim.controls
         scores = [percent(answered(row)) for row in (source, claim, target)]
         cells.append([" to ".join(claim.data[1:]), f"`{claim.encoder}`", str(claim.seed), f"{claim.epochs:g}", *scores])
-    header = ["domains", "encoder", "seed", "epochs", "source only", "`dann`", "target's labels"]
+    header = ["domains", "encoder", "seed", "epochs", "source only", "`dann`", "target labels"]
     return table(header, cells)
 
 
 def weights() -> str:
-    """Accuracy in the target domain, and the information in the answers there, by how strongly the domain is hidden."""
+    """Accuracy and mutual information of predictions in the target domain, by the weight of the domain loss."""
     cells = []
     for claim, found in measured("weights"):
         scores = [percent(row["value"]) for row in found["results"]]
         cells.append([" to ".join(claim.data[1:]), str(claim.seed), f"{claim.settings['weight']:g}", *scores])
-    return table(["domains", "seed", "weight", "accuracy", "information"], cells)
+    return table(["domains", "seed", "weight", "accuracy", "mutual information"], cells)
 
 
 def plan() -> str:
-    """Gain and quality of plans, of random ones, and of what serves all targets alike."""
+    """Gain and quality of plans, of random plans, and of one source for all targets."""
     found, names = result("plan"), ("gain", "quality")
     cells = [
         [
-            f"plan of {row['budget']}",
+            f"plan, {row['budget']}",
             *(percent(row[name]) for name in names),
             *(percent(row["random"][name]) for name in names),
         ]
         for row in found.get("budgets", ())
     ]
-    others = {"imagenet": "ImageNet", "fresh weights": "fresh weights", "own networks": "the target's own network"}
+    others = {"imagenet": "ImageNet", "fresh weights": "random weights", "own networks": "the target's own network"}
     cells += [[said, *(percent(found[row][name]) for name in names), "", ""] for row, said in others.items() if found]
-    return table(["tasks that are learned", "gain", "quality", "random gain", "random quality"], cells)
+    return table(["trained tasks", "gain", "quality", "random plan, gain", "random plan, quality"], cells)
 
 
 def generalization() -> str:
-    """Accuracy in the domain that was left out."""
+    """Accuracy in the held-out domain."""
     cells = [
         [claim.data[1], f"`{claim.encoder}`", str(claim.seed), f"{claim.epochs:g}", *map(percent, map(answered, rows))]
         for claim, _ in measured("generalization")
         for rows in [(*claim.controls, claim)]
     ]
-    return table(["left out", "encoder", "seed", "epochs", "no puzzles", "`jigen`"], cells)
+    return table(["held-out domain", "encoder", "seed", "epochs", "without puzzles", "`jigen`"], cells)
 
 
 def tasks() -> str:
-    """What each column is worth to networks of all columns, and to one of its own."""
+    """Accuracy or error per column, of one network for all columns and of one network per column."""
     cells = []
     for claim, found in measured("tasks"):
         alone = {row["column"]: row for other in claim.controls if len(other.data) > 2
@@ -91,37 +94,39 @@ def tasks() -> str:
             said, fresh, raw = (percent(by.get(each)) for each in of)
             balance = claim.settings.get("balance", "fixed")
             cells.append([claim.data[1], f"`{balance}`", f"{claim.epochs:g}", column, metric, said, own, fresh, raw])
-    header = ["data", "balance", "epochs", "column", "metric", "all in one", "one each", "untrained", "pixels"]
+    header = ["data", "balance", "epochs", "column", "metric", "one network", "a network each", "untrained", "pixels"]
     return table(header, cells)
 
 
 def segmentation() -> str:
-    """The mean IoU and the share of pixels named rightly, of each start and of the controls."""
-    return _from_starts("segmentation", {"mean IoU": "mean IoU", "pixel accuracy": "pixels"})
+    """Mean IoU and pixel accuracy, by pretraining, and of the controls."""
+    return _from_starts("segmentation", {"mean IoU": "mean IoU", "pixel accuracy": "pixel accuracy"})
 
 
 def detection() -> str:
-    """The average precision, of each start and of the controls."""
+    """Average precision, by pretraining, and of the controls."""
     return _from_starts("detection", {"AP": "AP", "AP50": "AP50"})
 
 
 def _from_starts(group: str, metrics: dict[str, str]) -> str:
-    """What a group measured of each start and of the controls, with the headings of its metrics."""
+    """The rows of a group by pretraining, and of its controls, with the headings of its metrics."""
     cells = []
     rows = [(claim, found.get("results", ())) for claim, found in measured(group)]
     rows += [(each, result(each.name).get("results", ())) for each in (rows[0][0].controls if rows else ())]
     for claim, results in rows:
         by = values(results, "encoder", "by", "metric")
         for name, said in dict.fromkeys((name, said) for name, said, _ in by):
-            start = f"`{claim.start.method}`" if claim.start else "published" * ("pretrained" in claim.settings)
+            start = (
+                f"`{claim.start.method}`" if claim.start else "pretrained weights" * ("pretrained" in claim.settings)
+            )
             trained = {"trained": f"`{claim.method}`" + ", frozen" * ("freeze" in claim.settings)}.get(name, name)
             scores = [percent(by[name, said, metric]) for metric in metrics]
             cells.append([f"`{claim.encoder}`" if claim.encoder else "", start, trained, said or "", *scores])
-    return table(["encoder", "start", "trained by", "told by", *metrics.values()], cells)
+    return table(["encoder", "pretraining", "method", "output", *metrics.values()], cells)
 
 
 def weather() -> str:
-    """The mean IoU in the domain without masks, beside masks of the source alone and of the target."""
+    """Mean IoU in the unlabelled domain, with source masks only, with the method, and with target masks."""
     cells = []
     for claim, _ in measured("weather"):
         scores = []
@@ -131,4 +136,4 @@ def weather() -> str:
             )
         mode = claim.settings.get("mode", "advent") + ", with an inner head" * ("inner" in claim.settings)
         cells.append([" to ".join(claim.data[1:]), mode, *scores])
-    return table(["domains", "mode", "source only", "`advent`", "target's masks"], cells)
+    return table(["domains", "mode", "source only", "`advent`", "target masks"], cells)

@@ -1,6 +1,6 @@
-"""What claims are made on, a function for each data set: what is trained on, and what is measured on.
+"""Data of claims: a function per dataset, which returns what is trained on and what is measured on.
 
-Each takes a `Place`. Data sets lie below its root, in the folders that the functions name.
+Each function takes a `Place`. Datasets are in folders below its root.
 """
 
 from claims.data.domain import bccd, camvid, domains, other_domain, printed_digits, streets, two_hands, weather

@@ -1,4 +1,4 @@
-"""Images of several domains, and streets with masks."""
+"""Images of several domains, and images with masks or boxes."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from withhold.data import Samples
 
 
 def streets(at: Place) -> Split:
-    """CamVid's training frames, and its test frames with masks of what is on them."""
+    """CamVid: training frames, and test frames with masks."""
     lines = ["image,mask"]
     for image in sorted((at.root / "camvid" / "images" / "test").glob("*.jpg")):
         lines.append(f"{image},{at.root / 'camvid' / 'masks' / 'test' / image.stem}.png")
@@ -26,20 +26,20 @@ def streets(at: Place) -> Split:
 
 
 def camvid(at: Place) -> Split:
-    """Frames from a car with the classes of their pixels, 367 to learn from and 233 to be measured on."""
+    """CamVid: frames from a car with masks, 367 for training and 233 for testing."""
     train, test = (_frames(at, part) for part in ("train", "test"))
     return Split((train,), train, test, {"size": 128})
 
 
 def bccd(at: Place) -> Split:
-    """Blood under a microscope with boxes of three kinds of cells: 292 images to learn from, 72 to be measured on."""
+    """BCCD: blood under a microscope with boxes of three kinds of cells, 292 images for training and 72 for testing."""
     parts = (f"{at.root / 'bccd'}::{part}" for part in ("train", "test"))
     train, test = (data.load(part, size=128, channels=3, parts=("boxes",)) for part in parts)
     return Split((train,), train, test, {"size": 128})
 
 
 def weather(at: Place, labelled: str, unlabelled: str) -> Split:
-    """Such frames with masks, others without, and those to measure on, of the domain without: day, dusk or fog."""
+    """CamVid's frames of one domain with masks, and of another without, which is the test domain: day, dusk or fog."""
     train = {name: _weather(at, name, "train") for name in {labelled, unlabelled}}
     test = _weather(at, unlabelled, "test")
     return Split((train[labelled], train[unlabelled]), train[labelled], test, {"size": 128}, tuple(train.values()))
@@ -50,9 +50,9 @@ def _frames(at: Place, part: str) -> Samples:
 
 
 def _weather(at: Place, name: str, part: str) -> Samples:
-    """The frames of the one drive at dusk, 0001TP, or of the others; of these in fog, which hides what is far.
+    """The frames of the one drive at dusk (0001TP), or of the other drives, by day or in synthetic fog.
 
-    How far that is, the row says: nothing at the bottom, and all above the horizon.
+    Fog grows with distance, which is estimated from the pixel row: none at the bottom, most above the horizon.
     """
     frames = _frames(at, part)
     dusk = np.array([Path(path).name.startswith("0001TP") for path in frames.names])
@@ -69,14 +69,14 @@ def _weather(at: Place, name: str, part: str) -> Samples:
 
 
 def domains(at: Place, labelled: str, unlabelled: str, asked: str = "") -> Split:
-    """Digits with labels, digits without, and those to name, by default of the domain without."""
+    """Digits of one domain with labels, of another without, and a test set, by default of the latter."""
     train = {name: _domain(at.root, name, "train") for name in {labelled, unlabelled}}
     test = _domain(at.root, asked or unlabelled, "test")
     return Split((train[labelled], train[unlabelled]), train[labelled], test)
 
 
 def _domain(root: Path, name: str, part: str) -> Samples:
-    """MNIST, USPS, or "colour": as in MNIST-M, a digit's pixels inverted over a square of a photograph, of DAVIS."""
+    """MNIST, USPS, or "colour": as in MNIST-M, digits that invert the pixels of a crop of a photograph, from DAVIS."""
     if name != "colour":
         return data.load(f"{root / ('usps/usps.npz' if name == 'usps' else name)}::{part}", size=28, channels=3)
     digits = data.load(f"{root / 'mnist'}::{part}", size=28, channels=3)
@@ -90,7 +90,7 @@ def _domain(root: Path, name: str, part: str) -> Samples:
 
 
 def other_domain(at: Place, left_out: str, size: int = 64) -> Split:
-    """The domains of PACS but one, to learn from; and that one, to be measured on."""
+    """PACS: all domains but one for training, and that one for testing."""
     paths = sorted((at.root / "pacs").glob("*.parquet"))
     known = data.Several(path for path in paths if path.stem != left_out)
     train = data.load(known, size=size, channels=3, parts=("label", "domain"))
@@ -99,9 +99,9 @@ def other_domain(at: Place, left_out: str, size: int = 64) -> Split:
 
 
 def two_hands(at: Place) -> Split:
-    """MNIST and as many of it as USPS has; to be measured on, the test images of both.
+    """USPS and equally many images of MNIST; the test images of both.
 
-    USPS's digits fill their images; here they have the margins of MNIST's: another size is what CycleGAN does not learn
+    USPS's digits fill their images. Here they get MNIST's margins, because CycleGAN does not learn changes of size
     (Zhu et al., ICCV 2017, under limitations).
     """
     found = []
@@ -116,11 +116,11 @@ def two_hands(at: Place) -> Split:
 
 
 TYPEFACES = r"DejaVu(Sans|SansMono|Serif)(-|$)|STIXGeneral|cm(r|b|ss|tt)10"
-"""Of Matplotlib's fonts those that have digits of one size."""
+"""Matplotlib's fonts whose digits have one size."""
 
 
 def printed_digits(at: Place) -> Split:
-    """10,000 digits printed in the fonts that Matplotlib carries, and MNIST without its labels; its test images."""
+    """10,000 digits printed in Matplotlib's fonts, and MNIST without labels; MNIST's test images."""
     count = at.some(10_000)
     rng, folder = np.random.default_rng(at.seed), Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     fonts = [path for path in sorted(folder.glob("*.ttf")) if re.match(TYPEFACES, path.stem)]

@@ -1,4 +1,4 @@
-"""Images: whole data sets, a few labels of them, and parts of their classes."""
+"""Images: whole datasets, with a few labels, and with some of their classes."""
 
 import itertools
 from pathlib import Path
@@ -19,13 +19,13 @@ def cifar10(at: Place) -> Split:
 
 
 def digits(at: Place) -> Split:
-    """Those that scikit-learn carries: 8 pixels, no file."""
+    """scikit-learn's digits: 8 pixels, no file needed."""
     train, test = data.load("digits").split(0.2, at.seed)
     return Split((train,), train, test)
 
 
 def images(at: Place, name: str, size: int = 32) -> Split:
-    """The training images of a data set and its test images: PACS's sketches and Omniglot's letters are halved."""
+    """The training and test images of a dataset; PACS's sketches and Omniglot's letters are split in halves."""
     if name == "pacs-sketch":
         train, test = data.load(at.root / "pacs" / "sketch.parquet", size=size, channels=3).split(0.5, at.seed)
     elif name == "omniglot":
@@ -43,7 +43,7 @@ def without_class(at: Place, name: str, label: str) -> Split:
 
 
 def figures(at: Place) -> Split:
-    """6,000 figures to learn from and 1,000 others, of 32 pixels, with the places of their head, hands and feet."""
+    """6,000 stick figures for training and 1,000 for testing, at 32 pixels, with the places of head, hands and feet."""
     found = []
     for place, count in enumerate((6000, 1000)):
         pictures, joints = drawn.figures(at.some(count), 32, 2 * at.seed + place)
@@ -54,17 +54,17 @@ def figures(at: Place) -> Split:
 
 
 def letters(at: Place, size: int) -> Samples:
-    """Omniglot's characters. Its folders are alphabets, with a folder for each character in them."""
+    """Omniglot's characters. Its folders are alphabets, with a folder per character."""
     samples = data.load(at.root / "omniglot" / "images_background_small1.zip", size=size)
     classes, numbers = np.unique([path.rpartition("/")[0] for path in samples.names], return_inverse=True)
     return samples.with_labels(numbers.astype(np.int64), tuple(classes.tolist()))
 
 
 def places(at: Place, name: str) -> Split:
-    """Frames of videos of places, some to learn from, and of other places to be measured on: an item shows its place.
+    """Frames of places for training, and of other places for testing; the label is the place.
 
-    Of DAVIS each of twenty sequences is one, a half of them to learn from. Of CamVid it is ten seconds of a drive;
-    frames are a second apart.
+    In DAVIS a place is one of twenty sequences, half of them for training. In CamVid a place is ten seconds of a drive;
+    frames are one second apart.
     """
     if name == "davis":
         whole = data.load(at.root / "davis" / "images", "image", size=192, channels=3)
@@ -84,19 +84,19 @@ def places(at: Place, name: str) -> Split:
 
 
 def few_images(at: Place, name: str, count: int, size: int = 32) -> Split:
-    """`count` labels, as many of each class, and all images without."""
+    """`count` labelled images, the same number per class, and all training images without labels."""
     whole = images(at, name, size)
     train, test = whole.train, whole.test
     kept = draw(train.labels, count, at.seed)
     labelled = train.with_labels(kept, train.classes)
-    settings = {"flip": 0.0} if "mnist" in name else {}  # whose mirror images look like other things
+    settings = {"flip": 0.0} if "mnist" in name else {}  # mirrored digits and clothes look like other things
     return Split((labelled, train), labelled.select(np.flatnonzero(kept >= 0)), test, settings)
 
 
 def columns(at: Place, name: str, *chosen: str) -> Split:
-    """Items with what else is known of them: of PACS class and domain, of MNIST class, thickness and slant.
+    """Images with several targets: for PACS class and domain, for MNIST class, thickness and slant.
 
-    A fifth of PACS is to be measured on.
+    A fifth of PACS is the test set.
 
     Args:
         chosen: the columns, all by default.
@@ -116,10 +116,10 @@ def columns(at: Place, name: str, *chosen: str) -> Split:
 
 
 def _shape(digits: np.ndarray) -> dict[str, Target]:
-    """Digits [n, h, w] -> how thick their lines are in pixels, and how far they lean to the right in degrees.
+    """Digits [n, h, w] -> the thickness of their lines in pixels, and their slant to the right in degrees.
 
     Thickness is twice the mean distance to the background along the middle of lines (Morpho-MNIST: Castro et al., JMLR
-    2019); slant is that of the axis that the second moments give.
+    2019). Slant is that of the axis given by the second moments.
     """
     thick, slant = [], []
     for digit in digits / 255.0:
@@ -132,17 +132,17 @@ def _shape(digits: np.ndarray) -> dict[str, Target]:
 
 
 def halves(at: Place, name: str) -> Split:
-    """PACS's photographs, or Omniglot's characters: a half to learn from, and a half to ask for."""
+    """PACS's photographs, or Omniglot's characters: one half for training, the other for queries."""
     samples = letters(at, 48) if name == "omniglot" else data.load(at.root / "pacs" / "photo.parquet", size=64)
     learned, asked = samples.split(0.5, at.seed)
     return Split((learned,), learned, asked)
 
 
 def novel(at: Place, name: str) -> Split:
-    """Classes to learn from with their labels, and others to be measured on.
+    """Classes for training, with labels, and other classes for testing.
 
-    Of Omniglot three alphabets, 86 characters, and then Greek and Latin, 50; of CIFAR-10 the training images of its
-    first five classes, and the test images of the other five.
+    Omniglot: three alphabets with 86 characters for training, Greek and Latin with 50 for testing. CIFAR-10: training
+    images of the first five classes, test images of the other five.
     """
     if name == "omniglot":
         train = test = letters(at, 48)
@@ -156,6 +156,6 @@ def novel(at: Place, name: str) -> Split:
 
 
 def _only(samples: Samples, chosen: np.ndarray) -> Samples:
-    """The samples of the chosen classes, bool [classes], without the names of others."""
+    """The samples of the chosen classes, bool [classes], without the names of the other classes."""
     rest = samples.select(np.flatnonzero(chosen[samples.labels]))
     return rest.with_labels((chosen.cumsum() - 1)[rest.labels], tuple(itertools.compress(samples.classes, chosen)))

@@ -1,4 +1,4 @@
-"""Where data sets are, and what a claim is trained and measured on."""
+"""Where datasets are, and what a claim is trained and measured on."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Place:
-    """Where data sets are, a folder for what is made, a seed, how much is trained, and a peer's command."""
+    """The root of the datasets, a folder for generated files, a seed, the share of training, and a peer's command."""
 
     root: Path
     folder: Path
@@ -18,18 +18,18 @@ class Place:
     peer: tuple[str, ...] = ()
 
     def some(self, count: int) -> int:
-        """How many items to make, where a claim makes `count`."""
+        """The number of items to generate where a claim generates `count`."""
         return max(100, round(self.share * count))
 
 
 @dataclass(frozen=True)
 class Split:
-    """What is trained on, one for each stream; and what is measured on.
+    """The training data, one per stream, and the evaluation data.
 
     Args:
-        train, test: labelled items, to teach a probe and to be named; or what else a measure takes.
-        settings: options of the training that follow from the data.
-        shown: what the picture beside the result is of; by default the streams.
+        train, test: labelled items to train a probe and to test it, or what else a measure takes.
+        settings: options of the training that depend on the data.
+        shown: the data in the picture next to the result; by default the streams.
     """
 
     streams: tuple
@@ -40,7 +40,7 @@ class Split:
 
 
 def draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """The labels of `count` items, as many of each class, and -1 for all others."""
+    """The labels of `count` items, the same number per class, and -1 for all others."""
     rng, kept, classes = np.random.default_rng(seed), np.full(len(labels), -1), labels.max() + 1
     for number in range(classes):
         kept[rng.permutation(np.flatnonzero(labels == number))[: count // classes]] = number

@@ -1,4 +1,4 @@
-"""Sounds, alone and with pictures or videos."""
+"""Sounds, alone and with images or videos."""
 
 import csv
 import itertools
@@ -18,23 +18,23 @@ def people(at: Place) -> Split:
 
 
 def spoken_digits(at: Place) -> Split:
-    """Pictures and recordings of the same digit, as a csv manifest with PNG and WAV files.
+    """Images and recordings of the same digit, as a CSV manifest with PNG and WAV files.
 
-    The test has other writers and other takes of each speaker. The pairing uses the labels, so that this shows what
-    methods make of pairs, not that pairs come free of labels.
+    The test set has other writers and other takes of each speaker. The pairing uses the labels: the claim is about
+    learning from pairs, not about pairs that need no labels.
     """
     train, test = (_write_pairs(at, part)[0] for part in ("train", "test"))
     return Split((train,), train, test, {"flip": 0.0, "seconds": 0.5}, (test,))
 
 
 def spoken_canvas(at: Place) -> Split:
-    """The same with three digits on a canvas of 64 pixels, one of them spoken; the test's with their corners."""
+    """The same with three digits on a canvas of 64 pixels, one of them spoken; the test set has their corners."""
     (train, _), test = (_write_pairs(at, part, 3) for part in ("train", "test"))
     return Split((train,), test=test, settings={"size": 64, "flip": 0.0, "seconds": 0.5}, shown=(test[0],))
 
 
 def _write_pairs(at: Place, part: str, digits: int = 1) -> tuple[str, np.ndarray]:
-    """Write pairs and their manifest; gives its path, and the upper left corner of each spoken digit, int [n, 2]."""
+    """Write pairs and a manifest. Returns its path, and the upper left corner of each spoken digit, int [n, 2]."""
     rng = np.random.default_rng([at.seed, part == "test"])
     pictures = data.load(f"{at.root / 'mnist'}::{part}", size=28)
     of_digit = [np.flatnonzero(pictures.labels == digit) for digit in range(10)]
@@ -68,7 +68,7 @@ def _write_pairs(at: Place, part: str, digits: int = 1) -> tuple[str, np.ndarray
 
 
 def few_sounds(at: Place, name: str, count: int) -> Split:
-    """Spoken digits: `count` recordings, as many of each digit; to be named, other takes of the same speakers."""
+    """Spoken digits: `count` recordings, the same number per digit; the test set has other takes of the speakers."""
     manifests = []
     for part, kept in (("train", count // 10), ("test", None)):
         rng, rows = np.random.default_rng(at.seed), ["path,label"]
@@ -84,7 +84,7 @@ def few_sounds(at: Place, name: str, count: int) -> Split:
 
 
 def _recordings(path: Path, part: str) -> dict[int, list[bytes]]:
-    """The WAV files of every digit; takes 0 to 4 of each speaker are the test's."""
+    """The WAV files of each digit; takes 0 to 4 of each speaker are the test set."""
     found: dict[int, list[bytes]] = {digit: [] for digit in range(10)}
     with zipfile.ZipFile(path) as archive:
         for name in sorted(name for name in archive.namelist() if name.endswith(".wav")):

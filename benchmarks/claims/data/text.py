@@ -1,4 +1,4 @@
-"""Texts, and a few labels of them."""
+"""Texts, whole datasets and with a few labels."""
 
 import gzip
 import re
@@ -10,7 +10,7 @@ from claims.data.place import Place, Split, draw
 
 
 def few_texts(at: Place, name: str, count: int) -> Split:
-    """The same of texts; those that nobody labelled are learned from too."""
+    """`count` labelled texts, the same number per class; all training texts and the "unsup" part without labels."""
     parts = {}
     for part in ("train", "test", "unsup"):
         texts, labels = _table(at.root / "text" / name / f"{part}.parquet")
@@ -29,7 +29,7 @@ def _table(path: Path) -> tuple[list[str], list]:
 
 
 def wikitext(at: Place) -> Split:
-    """WikiText-2's paragraphs without headings; its unknown words are those of our tokenizers."""
+    """WikiText-2's paragraphs without headings; its unknown words become the tokenizers' unknown token."""
     parts = []
     for part in ("train", "test"):
         lines = gzip.decompress((at.root / "text" / "wikitext-2" / f"{part}.txt.gz").read_bytes()).decode().split("\n")
@@ -39,13 +39,13 @@ def wikitext(at: Place) -> Split:
 
 
 def ag_news(at: Place) -> Split:
-    """News without their topics; labels are drawn among those of 4,000."""
+    """AG News without topics; the probe's labels are drawn from the first 4,000 texts."""
     train, test = (_table(at.root / "text" / "ag_news" / f"{part}.parquet") for part in ("train", "test"))
     return Split((train[0],), (train[0][:4000], train[1][:4000]), test)
 
 
 def few_topics(at: Place, name: str, count: int) -> Split:
-    """Texts: the labels of `count`, as many of each class, and all training texts without."""
+    """`count` labelled texts, the same number per class, and all training texts without labels."""
     train, test = (_table(at.root / "text" / name / f"{part}.parquet") for part in ("train", "test"))
     kept = draw(np.array(train[1]), count, at.seed)
     known = np.flatnonzero(kept >= 0)
@@ -54,7 +54,7 @@ def few_topics(at: Place, name: str, count: int) -> Split:
 
 
 def wikipedia(at: Place) -> Split:
-    """Articles in lower case, letters only; and the folder of what people say of pairs of words."""
+    """Wikipedia articles in lower case, letters only; and the folder of human ratings of word pairs."""
     table = pyarrow.parquet.read_table(at.root / "text" / "wiki-sample" / "articles.parquet", columns=["text"])
     texts = [re.sub("[^a-z]+", " ", text.lower()).strip() for text in table["text"].to_pylist()]
     return Split((texts,), test=at.root / "text" / "word-similarity")

@@ -1,4 +1,4 @@
-"""Videos, and clips that are made."""
+"""Videos, and generated clips."""
 
 from pathlib import Path
 
@@ -20,9 +20,10 @@ def moving_mnist(at: Place) -> Split:
 
 
 def videos(at: Place, name: str, frames: int = 0) -> Split:
-    """Fights in fight-surv, split by where they were filmed; words in miracl-lips, split by who says them.
+    """Fights in fight-surv, split by location; words in miracl-lips, split by speaker.
 
-    Clips have so many `frames`, or as many as suit the data.
+    Args:
+        frames: length of clips; 0 for the default of the dataset.
     """
     settings = {"size": 48, "frames": frames or {"fight-surv": 16, "miracl-lips": 12}[name], "fps": 15.0}
     samples = data.load(at.root / name, "video", **settings)
@@ -36,7 +37,7 @@ def videos(at: Place, name: str, frames: int = 0) -> Split:
 
 
 def _places(samples: Samples) -> np.ndarray:
-    """Where each video was filmed: a number, the same for all whose median frames are alike, directly or by others."""
+    """The number of each video's location: the same for videos whose median frames are alike, also transitively."""
     thumbs = []
     for item in range(len(samples)):
         middle = np.median(samples.whole(item).astype(np.float32), axis=0).mean(2)
@@ -53,6 +54,6 @@ def _places(samples: Samples) -> np.ndarray:
 
 
 def sequences(at: Place, name: str) -> Split:
-    """Videos to learn from without any mask; the masks to carry are DAVIS's. Of DAVIS they are the same frames."""
+    """Videos for training without masks, and DAVIS with masks for testing; for "davis" the frames are the same."""
     folder, fps = {"davis": ("davis/images", 12.0), "fight-surv": ("fight-surv", 6.0)}[name]
     return Split((at.root / folder,), test=at.root / "davis", settings={"size": 128, "fps": fps})
