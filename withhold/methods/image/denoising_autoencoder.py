@@ -9,7 +9,7 @@ from withhold.nets import Decoder
 
 @method(paper="Vincent, Larochelle, Bengio & Manzagol, ICML 2008", needs={"images": "image"}, family="reconstruct")
 class DenoisingAutoencoder(Method):
-    """Withholds random blocks of the image, different ones at every visit; predicts the clean image.
+    """Withholds random blocks of the image, new ones in every epoch; predicts the clean image.
 
     The paper withholds single pixels, but neighbours give a single pixel away; blocks avoid that. A hole is filled with
     the encoder's mean, which it sees as zero; black would be a valid colour. There is no bottleneck: the noise prevents

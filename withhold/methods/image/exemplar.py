@@ -18,7 +18,7 @@ class Exemplar(Method):
     """Withholds which of a few thousand images a strongly augmented view shows; predicts it, with one class per image.
 
     With weak augmentation, a colour histogram would identify an image. Views are therefore random crops, rotated, with
-    new brightness, contrast, saturation and hue at every visit. Flat images look alike after that, so images with
+    new brightness, contrast, saturation and hue in every epoch. Flat images look alike after that, so images with
     strong edges are more likely to be chosen. With too many exemplars, some show the same object, and the head would
     separate images that belong together. Images that were not chosen are not used.
 

@@ -20,7 +20,7 @@ REACH = 5.0
     paper="Hu, Miyato, Tokui, Matsumoto & Sugiyama, ICML 2017", needs={"images": "image + number"}, family="cluster"
 )
 class IMSAT(Classifier):
-    """Withholds the network's prediction for an image, one of a few clusters; predicts it from a changed image.
+    """Withholds the network's prediction for an image, one of a few clusters; predicts it from a changed version.
 
     The easiest consistent prediction is the same cluster for all images. Therefore each prediction must be confident,
     and all clusters must be equally frequent: the mutual information of images and predictions must be large. The

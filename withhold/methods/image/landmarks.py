@@ -13,7 +13,7 @@ WARP = {"degrees": 15.0, "translate": 0.1, "scale": (0.8, 1.2)}
 
 @method(paper="Jakab, Gupta, Bilen & Vedaldi, NeurIPS 2018 (IMM)", needs={"images": "image"}, family="reconstruct")
 class Landmarks(Method):
-    """Withholds one warp of an image behind a few points; predicts it from these and from another warp of the image.
+    """Withholds one warp of an image except for a few points; predicts it from these and from another warp.
 
     The other warp shows the appearance of objects, but not their positions: only the points give those. The encoder
     predicts one map for each point; the point is the softmax mean over the map's columns and over its rows. A second,

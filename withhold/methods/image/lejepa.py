@@ -8,7 +8,7 @@ from withhold.methods import Count, Fraction, ImageEncoder, Method, Optimizer, S
 
 @method(paper="Balestriero & LeCun, arXiv 2511.08544, 2025", needs={"images": "image"}, family="distil")
 class LeJEPA(Method):
-    """Withholds what the views of an image have in common, their mean embedding; predicts it from each view alone.
+    """Withholds the mean embedding of the views of an image; predicts it from each view alone.
 
     A test for an isotropic Gaussian (SIGReg), whose statistic is part of the loss, prevents collapse. There is no
     teacher, no predictor, no negatives and no stop-gradient. All views have the same size, as in the authors' minimal

@@ -19,7 +19,7 @@ DRAWN, STEPS = 16, 8
 
 @method(paper="Kingma & Welling, ICLR 2014", needs={"images": "image"}, family="reconstruct")
 class VariationalAutoencoder(Method):
-    """Withholds the image behind a noisy code; predicts it, with codes that follow a normal distribution.
+    """Withholds an image behind a noisy code; predicts it from that code, which follows a normal distribution.
 
     The loss is the negative evidence lower bound in nats per image: the reconstruction term, summed over the values of
     the image, plus the KL divergence of the code from the prior, summed over its dimensions. Replacing a sum by a mean

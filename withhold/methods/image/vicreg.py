@@ -9,7 +9,7 @@ from withhold.methods import Count, ImageEncoder, Method, NonNegative, Optimizer
 
 @method(paper="Bardes, Ponce & LeCun, ICLR 2022", needs={"images": "image"}, family="distil")
 class VICReg(Method):
-    """Withholds the other view's embedding; predicts it as its own embedding, with varied, uncorrelated features.
+    """Withholds the other view's embedding; predicts it from its own, whose features vary and are uncorrelated.
 
     There are two shortcuts. All images may be embedded alike: the standard deviation of each feature over the batch
     must therefore be at least 1. Features may repeat each other: their covariances are therefore penalised. Both terms
