@@ -102,7 +102,7 @@ class CycleGAN(Method):
         return {"seen": both} | said
 
     def generate(self, images: Tensor) -> Tensor:
-        """Images [2n, c, h, w] -> the first half as of the first domain, the other one as of the second."""
+        """Images [2n, c, h, w] -> the first half translated to the first domain, the other half to the second."""
         first, second = images.chunk(2)
         return torch.cat([self.to_first(first), self.to_second(second)])
 

@@ -73,7 +73,7 @@ class DeepCluster(Method):
         return seen, self.assigned[numbers]
 
     def predict(self, seen):
-        """The scores of the clusters, of which there are no more than images."""
+        """Return the scores of the clusters. With few images, there are fewer clusters than outputs of the head."""
         return self.head(self.encoder(seen))[:, : len(self.assigned)]
 
     def loss(self, scores, clusters):

@@ -10,7 +10,7 @@ from withhold.methods import Count, ImageEncoder, Method, NonNegative, Optimizer
 from withhold.nets import Decoder, Discriminator
 
 WIDTH, SIDE = 128, 4
-"""Channels and cells along each side of the map that the generator begins with."""
+"""Channels, and cells along each side, of the generator's first map."""
 PENALTY = 10.0
 
 

@@ -28,7 +28,7 @@ class Siamac(Method):
     """Withholds which of six images shows the same place as a query image; predicts it from descriptors.
 
     Matching places are verified without labels: SIFT features of two images match, and one homography maps a dozen or
-    more of them. Positives are therefore hard, with different viewpoints. Images linked by such pairs form one place.
+    more of them. Positives are hard where the viewpoint has changed. Images linked by such pairs form one place.
     The negatives of a query are the images of other places with the nearest descriptors, one per place; they are mined
     again after each pass over the queries. Candidate pairs are each image's ten nearest images by the initial encoder,
     where the paper uses a bag of visual words and a reconstruction of the scene. They are verified once.
