@@ -123,5 +123,5 @@ def test_the_picture_shows_masks_and_entropy_of_both_domains():
 
 
 def test_an_encoder_of_one_resolution_has_no_inner_map():
-    with pytest.raises(UsageError, match="there is no inner map; leave inner out"):
+    with pytest.raises(UsageError, match=r"there is no inner map\. Leave out inner"):
         make("vit-tiny", inner=True)

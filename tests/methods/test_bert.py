@@ -169,7 +169,7 @@ def test_words_are_guessed_from_their_neighbours_and_halves_from_their_topic():
     number = method.encoder.tokenizer.token_to_id
     likely, unlikely = (sum(shares[number(word)] for word in words) for words in (bread - sea, sea - bread))
     assert likely > 4 * unlikely, "it tells the text's topic"
-    with pytest.raises(UsageError, match=r"'the baker' lacks a word to guess: write \[MASK\] in its place"):
+    with pytest.raises(UsageError, match=r"'the baker' has no word to predict\. Write \[MASK\] in its place"):
         method.apply_to("the baker")
 
 

@@ -141,7 +141,7 @@ def test_every_place_has_a_prediction(encoder, size):
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(UsageError, match="colorization needs colour images, and these are grey"):
+    with pytest.raises(UsageError, match="colorization needs colour images, but these are grey"):
         make()({"images": torch.zeros(2, 1, 32, 32, dtype=torch.uint8)})
     encoder = nets.build("convnet", size=32, channels=1)
     with pytest.raises(ValueError, match="smoothing must be above 0 and at most 1, not 0"):

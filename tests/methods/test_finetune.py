@@ -193,7 +193,7 @@ def test_frozen_stages_keep_their_weights_and_statistics(freeze, still):
 
 
 def test_more_stages_than_there_are_cannot_be_frozen():
-    with pytest.raises(UsageError, match="has 4 stages, not 5: freeze fewer, or all"):
+    with pytest.raises(UsageError, match=r"has 4 stages, not 5\. Freeze fewer, or all"):
         make(freeze=5)
 
 

@@ -172,5 +172,5 @@ def test_a_value_out_of_range_is_named(wrong):
 def test_one_unlabelled_image_has_no_statistics_to_normalise_its_features_by():
     method, batch = make(encoder="perceptron"), streams()
     images, numbers = batch["unlabelled"]
-    with pytest.raises(UsageError, match="give two or more"):
+    with pytest.raises(UsageError, match="Give two or more"):
         method({**batch, "unlabelled": (images[:1], numbers[:1])})

@@ -91,7 +91,7 @@ def test_what_the_data_tell_is_known_by_name_and_is_no_parameter(encoder):
     made = build(Told, encoder, {"weight": "2"}, told)
     assert (made.weight, made.targets, made.classes) == (2.0, told["targets"], ("a", "b"))
     assert build(Toy, encoder, {}, told).queue == 4  # which asks for none of it
-    with pytest.raises(UsageError, match="the labels name 1: give labels of two or more"):
+    with pytest.raises(UsageError, match=r"the labels name 1\. Give labels of two or more"):
         build(Told, encoder, {}, told | {"classes": ("a",)})
-    with pytest.raises(UsageError, match="learns the columns of a table, and the data have none"):
+    with pytest.raises(UsageError, match="learns the columns of a table, but the data have none"):
         build(Told, encoder, {}, {"classes": ("a", "b")})

@@ -70,9 +70,7 @@ def test_how_long_matching_took_is_said_and_counts_once(crops, caplog):
     with caplog.at_level("INFO"):
         prepare(method, {"images": crops}, 0)
     assert method.once > 0
-    assert re.search(
-        r"matching, once: \d+ pairs of images that share points, of \d+ places, found in \d+ s", caplog.text
-    )
+    assert re.search(r"matched images once: \d+ pairs with shared points, from \d+ places, in \d+ s", caplog.text)
 
 
 def test_pairs_are_verified_once_and_negatives_found_again(prepared, crops, monkeypatch):

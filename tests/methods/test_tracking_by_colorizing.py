@@ -186,7 +186,7 @@ def test_a_trained_one_follows_a_mask():
 
 def test_what_does_not_fit_is_refused():
     grey = moving()[:, :, :1]
-    with pytest.raises(UsageError, match="tracking_by_colorizing needs videos in colour, and these are grey"):
+    with pytest.raises(UsageError, match="tracking_by_colorizing needs videos in colour, but these are grey"):
         make().hide({"clips": grey})
     with pytest.raises(UsageError, match="needs videos in colour"):
         prepared(grey.expand(-1, -1, 3, -1, -1))

@@ -129,6 +129,6 @@ def test_a_value_out_of_range_is_named(wrong):
 def test_one_unlabelled_image_has_no_statistics_to_normalise_its_features_by():
     method = UDA(nets.build("perceptron", size=16, channels=3), ("red", "green", "blue"))
     labelled, others = streams()["labelled"], streams()["unlabelled"]
-    with pytest.raises(UsageError, match="uda over Perceptron normalises features over the unlabelled items"):
+    with pytest.raises(UsageError, match="uda with Perceptron normalises features over the unlabelled samples"):
         method({"labelled": labelled, "unlabelled": others[:1]})
     assert method({"labelled": labelled, "unlabelled": others[:2]})["loss"].isfinite()

@@ -1,4 +1,4 @@
-"""Methods: one file each, grouped by what they learn from. `withhold.methods()` lists their cards."""
+"""Methods, one file each, grouped by the data they learn from. `withhold.methods()` returns their cards."""
 
 import sys
 import types
@@ -34,10 +34,10 @@ __all__ = [
 
 
 class _Methods(types.ModuleType):
-    """The package itself, which a person may also call: `withhold.methods()`."""
+    """The package itself, made callable: `withhold.methods()`."""
 
     def __call__(self) -> list[dict[str, Any]]:
-        """The card of every method: name, folder, paper, family, needs, parameters with defaults, and what it does."""
+        """Return the card of every method: name, folder, paper, family, needs, parameters and a description."""
         return [card(find(name)) for name in names()]
 
 

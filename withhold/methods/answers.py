@@ -1,4 +1,4 @@
-"""What a trained method gives a person, and what it may ask for besides an item. A text is simply a `str`."""
+"""Types of the outputs of a trained method, and of the inputs it may need besides a sample. A text is a plain `str`."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ class Image:
     """An image float [c, h, w] in [0, 1], or uint8; c is 1 or 3.
 
     Attributes:
-        legend: the classes that are drawn in it, each with the number of its colour in `pictures.PALETTE`.
+        legend: the classes drawn in the image, each with the number of its colour in `pictures.PALETTE`.
     """
 
     pixels: Tensor
@@ -19,7 +19,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames float [t, c, h, w] in [0, 1], or uint8, and how many of them make a second."""
+    """Frames float [t, c, h, w] in [0, 1], or uint8, and the frame rate in frames per second."""
 
     frames: Tensor
     fps: float
@@ -27,7 +27,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Sound:
-    """Samples float [s] in [-1, 1], and how many of them make a second."""
+    """Samples float [s] in [-1, 1], and the sampling rate in Hz."""
 
     samples: Tensor
     rate: int
@@ -35,7 +35,7 @@ class Sound:
 
 @dataclass(frozen=True)
 class Mask:
-    """Labels int [h, w], or [t, h, w] of a video's frames, 0 for nothing; their colours [r, g, b, r, ...], or grey."""
+    """Labels int [h, w], or [t, h, w] of a video, 0 for background; and a palette [r, g, b, r, ...], None for grey."""
 
     labels: Tensor
     palette: list[int] | None = None
@@ -43,7 +43,7 @@ class Mask:
 
 @dataclass(frozen=True)
 class Points:
-    """Names, and for each a place (x, y) in pixels of the item: float [k, 2], or [t, k, 2] of a video's frames."""
+    """Names, and the position (x, y) of each in pixels of the input: float [k, 2], or [t, k, 2] for a video."""
 
     names: list[str]
     places: Tensor
@@ -51,7 +51,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Names, scores, and a box (left, top, right, bottom) in pixels of the item for each: float [m, 4]."""
+    """Names, scores, and boxes (left, top, right, bottom) in pixels of the input: float [m, 4]."""
 
     names: list[str]
     scores: list[float]
@@ -60,14 +60,14 @@ class Boxes:
 
 @dataclass(frozen=True)
 class Words:
-    """Words with their scores, the best first."""
+    """Words with their scores, best first."""
 
     scored: list[tuple[str, float]]
 
 
 @dataclass(frozen=True)
 class Mesh:
-    """A surface: vertices float [v, 3], and triangles int [f, 3] of their numbers from 0."""
+    """A surface: vertices float [v, 3], and triangles int [f, 3] of vertex indices, counted from 0."""
 
     vertices: Tensor
     faces: Tensor
@@ -75,10 +75,10 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Class:
-    """A class by name, its probability in [0, 1], and those of all classes by name.
+    """A predicted class: its name, its probability in [0, 1], and the probabilities of all classes by name.
 
     Attributes:
-        told: whether the training was told the item's label; None where that is not known.
+        told: whether the sample's label was given in training; None if unknown.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a method is: three verbs, and a few hooks for those that need more."""
+"""The base class of all methods: three functions, and optional hooks."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,17 +19,18 @@ Batch = dict[str, Any]
 
 @dataclass(frozen=True)
 class Optimizer:
-    """The optimiser that a method's paper would use at small scale.
+    """The default optimiser of a method: after its paper, but for small-scale training.
 
     Args:
-        name: "adamw", "sgd" (momentum 0.9, Nesterov), "lars", or for sparse gradients "adagrad" (no weight decay).
-        lr: peak learning rate at 256 items a step; scaled with the batch, linearly (sgd, lars) or by its root.
+        name: "adamw", "sgd" (momentum 0.9, Nesterov), "lars", or "adagrad" for sparse gradients (without weight decay).
+        lr: peak learning rate for 256 samples per step. It is scaled with the batch size: linearly for sgd and lars, by
+            the square root otherwise.
         weight_decay: not applied to biases and normalisation parameters.
-        betas: AdamW's averages.
-        schedule: the learning rate's course: "cosine" falls to a thousandth of the peak and "constant" stays there,
-            both after a warm-up; "cyclic" falls along a cosine `cycles` times, with no warm-up, so that cycle i starts
-            where `Method.progress` is i / `cycles` (Loshchilov & Hutter, ICLR 2017, equation 5, with equal cycles).
-        cycles: how many.
+        betas: AdamW's betas.
+        schedule: learning rate schedule. "cosine" decays to a thousandth of the peak and "constant" stays at the peak,
+            both after a warm-up. "cyclic" decays along a cosine `cycles` times, without warm-up; cycle i starts where
+            `Method.progress` is i / `cycles` (Loshchilov & Hutter, ICLR 2017, equation 5, with equal cycles).
+        cycles: number of cycles.
     """
 
     name: str = "adamw"
@@ -41,30 +42,31 @@ class Optimizer:
 
 
 class Method(nn.Module):
-    """A way to learn: `withhold` a part of the batch, `predict` it from the rest, score the prediction with `loss`.
+    """A learning method: `withhold` a part of the batch, `predict` it from the rest, and score it with `loss`.
 
-    Subclasses define the three verbs; `method(batch)["loss"].backward()` then works in any loop. All state lives in
-    parameters and buffers. The keyword arguments of `__init__` after `encoder` are the method's whole configuration.
+    Subclasses define these three functions; `method(batch)["loss"].backward()` then works in any training loop. All
+    state is stored in parameters and buffers. The keyword arguments of `__init__` after `encoder` are the complete
+    configuration.
 
-    Hooks, for methods that need more, in the order in which they run: `prepare` looks at the data before training, and
-    again every `refresh` steps; in each step every one of the `players` takes its `turn`, then comes `after_step`;
-    `finish` ends the training. `apply_to` is what the trained method gives a person, `says` what protocols measure of
-    it, `picture` what the report shows.
+    Optional hooks, in the order in which they run: `prepare` sees the data before training, and again every `refresh`
+    steps. In each step, each of the `players` takes its `turn`, followed by `after_step`. `finish` runs at the end of
+    the training. `apply_to` returns the outputs of the trained method for one sample, `says` returns the functions that
+    protocols evaluate, and `picture` returns the sample images of the report.
 
     Attributes:
-        rng: the one source of randomness, a generator on the batch's device; the trainer seeds it before every step.
-        progress: the share of the training that is done, in [0, 1]; for schedules such as a teacher's momentum.
-        channels: 1 where the encoder must see lightness only; None where it sees what the data has.
-        optimizer: what trains it by default, or one for each player.
-        batch_size: items a step by default, at most; None takes as many as suit their kind.
-        refresh: steps after which `prepare` runs again; None where it runs once.
-        once: seconds of its first `prepare` that later ones do not take.
-        order: how it wants the items of a stream ordered, by the stream's name: see `withhold.orders`; else shuffled.
-        compares: whether the loss compares the items of a batch with each other, as negatives or by how they are
-            distributed. Such a batch has two items or more and is never cut into parts. Batch normalisation alone, or
-            a "trivial" term, does not count.
-        learns: the term that shows in a hundred steps that it learns: the loss, which falls, or another one, which
-            rises; "" where none does, as with a target that moves.
+        rng: the only source of randomness, a generator on the batch's device; the trainer seeds it before every step.
+        progress: completed share of the training, in [0, 1]; for schedules such as a teacher's momentum.
+        channels: 1 if the encoder must see only lightness; None if it sees the channels of the data.
+        optimizer: the default optimiser, or one for each player.
+        batch_size: default samples per step, fewer for small datasets; None takes the default of the kind of data.
+        refresh: number of steps after which `prepare` runs again; None if it runs once.
+        once: seconds that only the first call of `prepare` takes.
+        order: the sampling order of each stream, by the stream's name (see `withhold.orders`); shuffled by default.
+        compares: whether the loss compares the samples of a batch with each other, as negatives or through the
+            distribution of the batch. Such a batch has at least two samples and is never split. Batch normalisation
+            alone or a "trivial" term does not count.
+        learns: the term that shows within a hundred steps that the method learns: the loss, which falls, or another
+            term, which rises. "" if there is none, for example with a moving target.
     """
 
     channels: ClassVar[int | None] = None
@@ -76,7 +78,7 @@ class Method(nn.Module):
     compares: ClassVar[bool] = False
     learns: ClassVar[str] = "loss"
 
-    encoder: Any  # of the class that the constructor asks for
+    encoder: Any  # of the class in the constructor's annotation
 
     # Set by the `method` decorator.
     name: ClassVar[str]
@@ -90,37 +92,37 @@ class Method(nn.Module):
         self.progress = 0.0
         self.rng = torch.Generator()
 
-    # The three verbs.
+    # The three functions.
 
     def withhold(self, **streams: Any) -> tuple[Any, Any]:
-        """The batch's streams -> what the network may see, and what it must predict. Runs without gradient."""
+        """Split a batch's streams into what the network may see and what it must predict. Runs without gradient."""
         raise NotImplementedError(f"{type(self).__name__} defines no withhold(...).")
 
     def predict(self, visible: Any) -> Any:
-        """What is visible -> the prediction of what is withheld."""
+        """Predict what is withheld from what is visible."""
         raise NotImplementedError(f"{type(self).__name__} defines no predict(visible).")
 
     def loss(self, predicted: Any, withheld: Any) -> dict[str, Any]:
-        """Prediction and truth -> {"loss": scalar to minimise, more named terms worth plotting}.
+        """Prediction and target -> {"loss": scalar to minimise, further named terms to plot}.
 
-        The term "trivial", where given, is the loss of the best predictor that looks at nothing; "directions" is
-        what `losses.directions` says of embeddings that must not collapse. The monitor judges both.
+        The optional term "trivial" is the loss of the best predictor that ignores its input. The optional term
+        "directions" is `losses.directions` of embeddings that must not collapse. The monitor checks both.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no loss(predicted, withheld).")
 
     def forward(self, batch: Batch) -> dict[str, Any]:
-        """The three verbs in a row: a batch, one entry a stream -> the loss and its terms."""
+        """Call the three functions in turn: a batch with one entry per stream -> the loss and its terms."""
         visible, withheld = self.hide(batch)
         return self.score(self.predict(visible), withheld)
 
     def score(self, predicted: Any, withheld: Any) -> dict[str, Any]:
-        """`loss` in float32, whatever the precision of the networks."""
+        """Compute `loss` in float32, whatever the precision of the networks."""
         predicted = tree_map(lambda x: x.float() if x.is_floating_point() else x, predicted)
         with torch.autocast(self.rng.device.type, enabled=False):
             return self.loss(predicted, withheld)
 
     def hide(self, batch: Batch) -> tuple[Any, Any]:
-        """`withhold` without gradient, with the random numbers drawn on the batch's device."""
+        """Call `withhold` without gradient, with the random generator on the batch's device."""
         device = next(self.parameters()).device
         if self.rng.device != device:
             self.rng = torch.Generator(device).manual_seed(self.rng.initial_seed())
@@ -128,78 +130,78 @@ class Method(nn.Module):
             return self.withhold(**batch)
 
     def seed(self, seed: int) -> None:
-        """Start the random numbers afresh from `seed`."""
+        """Restart the random generator from `seed`."""
         self.rng.manual_seed(seed)
 
     def some(self, count: int, most: int) -> Tensor:
-        """Up to `most` random numbers below `count`, each once, int64 on the CPU: what `prepare` may look at."""
+        """Draw up to `most` distinct random indices below `count`, int64 on the CPU, for use in `prepare`."""
         return torch.randperm(count, generator=self.rng, device=self.rng.device)[:most].cpu()
 
     # The hooks.
 
     def prepare(self, **streams: Any) -> None:
-        """Look at the training data before it starts (a palette, a vocabulary, clusters); the results are buffers.
+        """Compute statistics of the data before training (a palette, a vocabulary, clusters) and store them in buffers.
 
-        A stream has a length, and `stream.batch(indices)` gives its items as `withhold` gets them; `stream.labels` are
-        the labels, int64 [n], where it needs some. torch's, numpy's and Python's generators are seeded. A buffer that
-        the constructor leaves empty may get the data's length here.
+        A stream has a length; `stream.batch(indices)` returns samples in the form that `withhold` gets, and
+        `stream.labels` returns the labels int64 [n], if the stream has labels. The generators of torch, numpy and
+        Python are seeded. A buffer that the constructor leaves empty may be resized to the length of the data here.
         """
 
     def players(self) -> dict[str, list[nn.Module]]:
-        """A game's players, in the order of their turns, and the modules that each one trains."""
+        """The players of a game in the order of their turns, each with the modules that it trains."""
         return {"learner": [self]}
 
     def turn(self, player: str, batch: Batch, handed: dict[str, Any]) -> dict[str, Any]:
-        """One player's loss on a batch; the other players' parameters are frozen meanwhile.
+        """Return one player's loss on a batch. The parameters of the other players are frozen meanwhile.
 
-        In `handed` a player leaves, detached, what it made for those after it. It lives for one step, and for one part
-        of a batch that is cut.
+        A player stores in `handed` what it made for the players after it, detached. `handed` lives for one step, or for
+        one part of a batch that is split.
         """
         return self(batch)
 
     def after_step(self) -> None:
-        """Runs after every optimiser step: moving-average teachers, queues, memory banks."""
+        """Update state after every optimiser step: moving-average teachers, queues, memory banks."""
 
     def finish(self, plain: Callable[[], Iterable[Any]]) -> None:
-        """Give every network that will answer a person the batch statistics of what it will see.
+        """Recompute the batch normalisation statistics of every network that is used after training.
 
-        Training on views leaves those of views. The method is in eval mode; each call of `plain` goes once over batches
-        of plain items of all streams, as the encoder takes them.
+        Training leaves the statistics of augmented views. The method is in eval mode. Each call of `plain` iterates
+        once over batches of unaugmented samples of all streams, in the form that the encoder takes.
         """
         refresh_statistics(self.encoder, plain())
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """As of every module; a buffer that is empty takes the length that the data gave it when it was saved."""
+        """Load a state as every module does; an empty buffer is resized to the length that it had when it was saved."""
         for name, buffer in self.named_buffers():
             if not buffer.numel() and name in state_dict:
                 buffer.data = buffer.new_empty(state_dict[name].shape)
         return super().load_state_dict(state_dict, strict, assign)
 
     def apply_to(self, *item: Any, **given: Any) -> dict[str, Answer]:
-        """What the trained method gives a person: an item -> named values of the types in `methods.answers`.
+        """Apply the trained method to one sample: a sample -> named values of the types in `methods.answers`.
 
-        An item is an image uint8 [c, h, w] of any shape, a text, or as the run decodes them a whole video uint8
-        [t, c, h, w], a whole sound int16 [s], or a pair of frames and sound. What a method takes besides it are further
-        arguments, annotated with one of these types or several: `apply_to(self, clip, mask: Mask | Points)`.
+        A sample is an image uint8 [c, h, w] of any size, a text, a whole video uint8 [t, c, h, w] or a whole sound
+        int16 [s] as the run decodes them, or a pair of frames and sound. Further inputs are further arguments,
+        annotated with one or several of these types: `apply_to(self, clip, mask: Mask | Points)`.
 
-        (`apply` is taken: every `nn.Module` has one.)
+        (The name `apply` is taken by `nn.Module`.)
         """
-        raise UsageError(f"{self.name} gives embeddings only: use `withhold embed`.")
+        raise UsageError(f"{self.name} gives embeddings only. Use `withhold embed`.")
 
     def says(self) -> dict[str, Callable[[Any], Tensor]]:
-        """What protocols measure of the trained method beside its encoder's features: functions of items as that takes.
+        """Functions of samples that protocols evaluate besides the encoder's features, by name.
 
-        "anomaly" gives [n], the larger the stranger an item is, and "points" gives places (x, y) in items, as shares of
-        their width and height [n, k, 2], "mask" the numbers of classes [n, h, w], "boxes" what is found [n, m, 6]:
-        corners in pixels, class and score; and "descriptor" [n, d] what is compared of items. They need nothing that
-        `prepare` makes.
+        Samples are in the form that the encoder takes. "anomaly" returns scores [n], higher for more unusual samples;
+        "points" returns positions (x, y) as shares of width and height [n, k, 2]; "mask" returns class numbers [n, h,
+        w]; "boxes" returns detections [n, m, 6]: corners in pixels, class and score; "descriptor" returns vectors for
+        comparison [n, d]. They must not depend on anything that `prepare` computes.
         """
         return {}
 
     def picture(self, visible: Any, withheld: Any, predicted: Any = None) -> dict[str, Tensor | list[str]]:
         """A few samples for the report: columns of images float [n, c, h, w] in [0, 1], or of captions [n].
 
-        The columns are "seen", "true" (what was withheld; "other view" where that is one), and "said" where there is a
+        The columns are "seen", "true" (what was withheld; "other view" if it is a view), and "said" if there is a
         prediction.
         """
         return {"seen": visible} if isinstance(visible, Tensor) and visible.ndim == 4 else {}
@@ -211,9 +213,9 @@ def accuracy(scores: Tensor, targets: Tensor) -> Tensor:
 
 
 def paired(first: Tensor, second: Tensor, found: Tensor | None) -> dict[str, Tensor]:
-    """The picture of what was learned from pairs of views [n, c, h, w]: each first one, its partner, what was found.
+    """Columns for a method that compares pairs of views [n, c, h, w]: the first view, its partner, and the view found.
 
     Args:
-        found: which of the second views was taken for each first one's partner, int64 [n]; None where nothing was.
+        found: index of the second view that was matched to each first view, int64 [n]; None without a prediction.
     """
     return {"seen": first, "other view": second} | ({} if found is None else {"said": second[found]})

@@ -1,4 +1,4 @@
-"""Methods that learn to name classes, from a few labels and from what has none."""
+"""Base classes of methods that learn to predict classes, from labels or from a few labels and unlabelled samples."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,26 +15,26 @@ from withhold.methods.base import Method, accuracy
 from withhold.nets import Encoder, logistic
 
 MOST = 5000
-"""Windows that a head is fitted to before the training."""
+"""Maximum number of windows to which the head is fitted before training."""
 RAMP = 0.4
-"""Share of a long training in which the weight of guesses rises."""
+"""Share of a long training over which the weight of guesses rises."""
 LEAST_RAMP = 2500
-"""Steps that it takes in a shorter one: about five epochs of CIFAR-10, as mean teacher's."""
+"""Minimum number of steps over which it rises: about five epochs of CIFAR-10, as in mean teacher."""
 LATEST = 0.8
-"""Share of a training, however short, after which it has risen."""
+"""Share of any training after which it has fully risen."""
 
 
 class Classifier(Method):
-    """A method with a linear head over its encoder, that answers with a class.
+    """A method with a linear head over its encoder that predicts a class.
 
-    One of its streams is of labelled images or texts, whose classes it is told when it is made: they are no parameter.
-    One without such a stream finds classes itself, and names them as it likes.
+    If one of its streams has labels, the class names come from the data; they are not a parameter. Without such a
+    stream, the method finds classes itself and chooses their names.
 
     Args:
         classes: the names of the classes, in the order of their numbers.
     """
 
-    batch_size = 64  # of each stream, as the papers have it: a small step for a few labels, and many of them
+    batch_size = 64  # of each stream, as in the papers: with few labels, many small batches
 
     def __init__(self, encoder: Encoder, classes: Sequence[str]):
         super().__init__(encoder)
@@ -43,24 +43,24 @@ class Classifier(Method):
 
     @property
     def taught(self) -> bool:
-        """Whether its classes are those of labels."""
+        """Whether the classes come from labels."""
         return any(need.labelled for need in self.needs.values())
 
     def fit_head(self, labelled: Any, weights: Tensor | None = None) -> None:
-        """Make the head a linear probe of the features that the encoder gives, in its mode, as it is.
+        """Fit the head as a linear probe on the encoder's current features, with the encoder in its current mode.
 
-        So the first gradients do not undo what the encoder knows (LP-FT: Kumar et al., ICLR 2022).
+        The first gradients then do not destroy what the encoder has learned (LP-FT: Kumar et al., ICLR 2022).
 
         Args:
             labelled: a stream with labels, as `prepare` gets it.
-            weights: how much each class counts [k]; alike if None.
+            weights: weight of each class [k]; equal weights if None.
         """
         device = self.head.weight.device
         rows = self.some(len(labelled), MOST)
         labels, owners = (torch.as_tensor(part, device=device)[rows] for part in (labelled.labels, labelled.owners))
         with torch.inference_mode():
             parts = [self.encoder(items) for items in nets.batches(labelled, rows, device)]
-        features = torch.cat(parts)  # outside, so that it can be learned on
+        features = torch.cat(parts)  # outside inference mode, so that the head can be trained on it
         seed = torch.randint(2**31, (1,), generator=self.rng, device=device).item()
         rng = torch.Generator().manual_seed(int(seed))
         found = logistic.head(features, labels, len(self.classes), rng, owners, weights)
@@ -68,30 +68,30 @@ class Classifier(Method):
         self.head.bias.data.copy_(found.bias)
 
     def temper(self, temperature: float) -> None:
-        """Divide all scores by a temperature, for good: the head's weights and bias are."""
+        """Divide all scores by a temperature permanently, by dividing the head's weights and bias."""
         for part in self.heads():
             part.weight.data.div_(temperature)
             part.bias.data.div_(temperature)
 
     def heads(self) -> list[nn.Linear]:
-        """What gives the scores: the head, and copies of it that answer in its place."""
+        """The layers that produce the scores: the head, and copies of it that are used in its place."""
         return [self.head]
 
     def classify(self, items: Tensor) -> Tensor:
-        """What the encoder takes -> the scores of the classes [n, k]: what the trained method says.
+        """Return the trained method's class scores [n, k] of what the encoder takes.
 
-        Images are float [n, c, h, w] in [0, 1], texts token numbers [n, l].
+        Images are float [n, c, h, w] in [0, 1], texts are token numbers [n, l].
         """
         return self.head(self.encoder(items))
 
     def apply_to(self, item):
-        """An item -> its likeliest "class". Of what is cut into windows, the scores are the mean over these."""
+        """Return the most probable "class" of a sample. Scores are averaged over the windows of a long sample."""
         shares = self.classify(self.encoder.take(item)).mean(0).softmax(0)
         named = dict(zip(self.classes, shares.tolist(), strict=True))
         return {"class": Class(self.classes[shares.argmax()], shares.max().item(), named)}
 
     def captions(self, answers: Tensor) -> list[str]:
-        """Labels [n] -> the names of the classes; shares of the classes [n, k] -> the name and share of the largest."""
+        """Labels [n] -> class names; class probabilities [n, k] -> the most probable class and its probability."""
         if answers.ndim == 1:
             return [self.classes[number] for number in answers.tolist()]
         shares, numbers = answers.max(1)
@@ -99,25 +99,25 @@ class Classifier(Method):
 
 
 class SemiSupervised(Classifier):
-    """A classifier that learns from labelled images or texts and from unlabelled ones, to which it guesses answers.
+    """A classifier that learns from labelled samples, and from unlabelled samples with predicted labels ("guesses").
 
-    Over an encoder that has learned before, its head starts as a linear probe, so that its first guesses are good ones.
+    If the encoder is pretrained, the head starts as a linear probe, so that the first guesses are good.
 
-    What it learns from goes through the network in one pass, so that batch normalisation sees one distribution. What it
-    has learned is the moving average of its weights: a plain mean at first, until 1 / (1 - momentum) steps are behind
-    it, so that a short run does not answer with what it started from (Tarvainen & Valpola, 2017).
+    Labelled and unlabelled samples go through the network in one pass, so that batch normalisation sees one
+    distribution. The result is the moving average of the weights. It is a plain mean for the first 1 / (1 - momentum)
+    steps, so that a short run does not keep the initial weights (Tarvainen & Valpola, 2017).
 
-    `withhold` gives the views that the network sees, the labelled items' first; and as what is withheld the labels
-    [n], or shares of the classes [n, k], then where there are any the guesses [m, k], and the views [m] that these
-    were made from. Here it shows strong views of the unlabelled images, and the guesses are the network's own answers
-    to weak ones.
+    `withhold` returns the views that the network sees, the labelled samples' first. As targets, it returns the labels
+    [n], or class probabilities [n, k]; then, if there are any, the guesses [m, k] and the views [m] from which they
+    were made. By default the network sees strong views of the unlabelled images, and the guesses are its own
+    predictions for weak views.
 
     Args:
-        weight: of what is learned from guesses, beside 1 for the labels; at 0 the stream without labels arrives empty,
-            so that nothing of it reaches the loss, the gradients or the batch statistics.
-        momentum: share of itself that the average keeps in a step.
-        flip: probability that a view of an image is a mirror image.
-        magnitude: of RandAugment's operations in strong views, from 0 to 30.
+        weight: weight of the loss on guesses, relative to 1 for the labels. With 0 the unlabelled stream arrives empty,
+            so that it affects neither the loss, nor the gradients, nor the batch statistics.
+        momentum: share of itself that the moving average of the weights keeps in a step.
+        flip: probability of a horizontal flip of images.
+        magnitude: magnitude of RandAugment's operations in strong views, from 0 to 30.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class SemiSupervised(Classifier):
         super().__init__(encoder, classes)
         self.weight, self.momentum, self.flip, self.magnitude = weight, momentum, flip, magnitude
         self.teacher = nets.Teacher(self.student())
-        self.steps = 0  # a number and no buffer: reading one from a GPU would wait for it in every step
+        self.steps = 0  # a number, not a buffer: reading a buffer from a GPU would synchronise in every step
 
     def prepare(self, labelled, unlabelled):
         if self.encoder.learned:
@@ -140,19 +140,19 @@ class SemiSupervised(Classifier):
             self.teacher.update(self.student(), 0.0)
 
     def student(self) -> nn.Module:
-        """From items to scores: what is trained, and what the average follows."""
+        """From samples to scores: the network that is trained, and that the moving average follows."""
         return nn.Sequential(self.encoder, self.head)
 
     def weak(self, images: Tensor) -> Tensor:
-        """uint8 [n, c, h, w] -> a weakly changed view of each, float [n, c, size, size]."""
+        """Images uint8 [n, c, h, w] -> a weakly augmented view of each, float [n, c, size, size]."""
         return views.weak(images, self.rng, size=self.encoder.size, flip=self.flip)
 
     def strong(self, images: Tensor) -> Tensor:
-        """uint8 [n, c, h, w] -> a strongly changed view of each, float [n, c, size, size]."""
+        """Images uint8 [n, c, h, w] -> a strongly augmented view of each, float [n, c, size, size]."""
         return views.strong(images, self.rng, size=self.encoder.size, flip=self.flip, magnitude=self.magnitude)
 
     def withhold(self, labelled, unlabelled):
-        """Weak views of the labelled, strong ones of the unlabelled; labels, answers to weak views, and these."""
+        """Weak views of labelled, strong views of unlabelled images; labels, guesses from weak views, these views."""
         images, labels = labelled
         others = self.weak(unlabelled)
         answers = self.answers(others)
@@ -171,12 +171,12 @@ class SemiSupervised(Classifier):
         return self.student()(seen)
 
     def answers(self, views: Tensor, network: Any = None) -> Tensor:
-        """The shares of the classes, float32 [n, k], for views of unlabelled items; there may be none.
+        """Class probabilities, float32 [n, k], of views of unlabelled samples; there may be none.
 
-        They are those of `network`, or of the one that is trained.
+        They are those of `network`, by default the network that is trained.
 
         Raises:
-            UsageError: there is one, and the network normalises features over the views.
+            UsageError: there is only one sample, and the network normalises features over the batch.
         """
         if not len(views):
             return torch.zeros(0, len(self.classes), device=views.device)
@@ -186,18 +186,19 @@ class SemiSupervised(Classifier):
             if len(views) > 1:
                 raise
             raise UsageError(
-                f"{self.name} over {type(self.encoder).__name__} normalises features over the unlabelled items of a "
-                "batch, and there is one: give two or more."
+                f"{self.name} with {type(self.encoder).__name__} normalises features over the unlabelled samples of a "
+                "batch, and there is only one. Give two or more."
             ) from error
 
     @property
     def risen(self) -> float:
-        """How far the weight of guesses has risen, from nearly 0 to 1, along half a Gaussian (`losses.ramp_up`).
+        """The ramp-up of the weight of guesses, from nearly 0 to 1, along half a Gaussian (`losses.ramp_up`).
 
-        Guesses that count before anything is known teach the same answer to all. So it takes a share `RAMP` of the
-        training, and `LEAST_RAMP` steps or more; but by `LATEST` it has risen, or a short training would take nothing
-        from what has no labels. The learning rate falls meanwhile: below 3,000 steps guesses count for a quarter of
-        their weight, taken over all that is learned, and for more than half of it in long trainings.
+        If guesses count before the network has learned anything, it learns to give the same prediction for all samples.
+        The weight therefore rises over a share `RAMP` of the training, and over at least `LEAST_RAMP` steps. It has
+        always risen by `LATEST`, or a short training would learn nothing from unlabelled samples. The learning rate
+        falls meanwhile: weighted by the learning rate, guesses get a quarter of their weight in trainings below 3,000
+        steps, and more than half in long ones.
         """
         slow = min(self.progress / RAMP, self.steps / LEAST_RAMP)
         return losses.ramp_up(max(slow, self.progress / LATEST))
@@ -211,17 +212,17 @@ class SemiSupervised(Classifier):
         sure: Tensor | float = 1.0,
         supervised: Tensor | None = None,
     ) -> dict[str, Any]:
-        """The cross-entropy of the labelled items, and `weight * risen` times the mean cost of the others.
+        """The cross-entropy of the labelled samples, plus `weight * risen` times the mean cost of the others.
 
-        "counted" is the share of that weight with which the others counted.
+        "counted" is the share of the weight with which unlabelled samples counted in this step.
 
         Args:
-            named: scores of the labelled items [n, k].
-            labels: [n], or shares of the classes [n, k].
-            costs: of the unlabelled items [m], or their mean; there may be none.
-            risen: how far the weight has risen.
-            sure: the share of the unlabelled items whose costs are not left out.
-            supervised: what the labelled items cost, where that is not their cross-entropy.
+            named: scores of the labelled samples [n, k].
+            labels: [n], or class probabilities [n, k].
+            costs: costs of the unlabelled samples [m], or their mean; there may be none.
+            risen: the ramp-up of the weight, in [0, 1].
+            sure: share of the unlabelled samples whose cost counts.
+            supervised: the cost of the labelled samples, if it is not their cross-entropy.
         """
         supervised = F.cross_entropy(named, labels) if supervised is None else supervised
         unsupervised = costs.sum() / max(1, costs.numel())
@@ -233,7 +234,7 @@ class SemiSupervised(Classifier):
         } | ({"counted": risen * sure} if self.weight else {})
 
     def classify(self, items):
-        """The answers of the averaged weights."""
+        """Class scores of the averaged weights."""
         return self.teacher(items)
 
     def heads(self):
@@ -254,7 +255,7 @@ class SemiSupervised(Classifier):
         self.steps = int(state)
 
     def picture(self, seen, withheld, scores=None):
-        """Unlabelled images, or captions, with their guess and the view it was made from, beside labelled ones."""
+        """Unlabelled images or captions with their guess and the view it was made from, next to labelled ones."""
         labels, *guessed = withheld
         n = len(labels)
         columns = {"seen": seen[-n:]}

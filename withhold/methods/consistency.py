@@ -1,4 +1,4 @@
-"""What several semi-supervised methods learn from: noisy views, mixtures, and strong views of what they are sure of."""
+"""Base classes of semi-supervised methods: noisy views, mixtures, and strong views with confident predictions."""
 
 import math
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from withhold.nets import Encoder
 
 
 class NoisyViews(SemiSupervised):
-    """What mean teacher learns from: the answers to two noisy views of an image, labelled or not, shall agree.
+    """Base class of mean teacher: the predictions for two noisy views of an image, labelled or not, must agree.
 
     Args:
-        noise: deviation of the noise on every view.
+        noise: standard deviation of the noise on every view.
     """
 
     def __init__(
@@ -33,22 +33,22 @@ class NoisyViews(SemiSupervised):
         self.noise = noise
 
     def view(self, images: Tensor) -> Tensor:
-        """uint8 [n, c, h, w] -> a noisy view of each, float [n, c, size, size]."""
+        """Images uint8 [n, c, h, w] -> a noisy view of each, float [n, c, size, size]."""
         return views.noise(self.weak(images), self.rng, self.noise)
 
     def guess(self, views: Tensor) -> Tensor:
-        """The shares of the classes [n, k] that are to be agreed with: the averaged weights' answers."""
+        """Target class probabilities [n, k]: the predictions of the averaged weights."""
         return self.answers(views, self.teacher)
 
     def withhold(self, labelled, unlabelled):
-        """A view of every image; the labels, the answers to other views of all, and these."""
+        """A view of every image; the labels, the targets from a second view of every image, and the second views."""
         images, labels = labelled
         images = torch.cat([images, unlabelled])
         seen, others = self.view(images), self.view(images)
         return seen, (labels, self.guess(others), others)
 
     def loss(self, scores, withheld):
-        """Cross-entropy, and what the answers differ by; a constant one would pay for the answers' own variance."""
+        """Cross-entropy and squared difference from the targets. A constant prediction costs the targets' variance."""
         labels, answers, _ = withheld
         differ = losses.squared_error(scores.softmax(1), answers)
         terms = self.terms(scores[: len(labels)], labels, differ, self.risen)
@@ -60,15 +60,15 @@ class NoisyViews(SemiSupervised):
 
 
 class Mixtures(SemiSupervised):
-    """What MixMatch learns from: every image is mixed with another one, labelled or not, and so are labels and guesses.
+    """Base class of MixMatch: every image is mixed with another one, labelled or not, and so are labels and guesses.
 
-    A guess is the network's answer averaged over weak views and sharpened. The larger share is always the image's own:
-    it stays known which are mostly labelled.
+    A guess is the network's prediction, averaged over weak views and sharpened. The larger share of a mixture is always
+    the image's own, so that mixtures stay mostly labelled or mostly unlabelled.
 
     Args:
-        copies: how many weak views of an unlabelled image are seen, and averaged over for its guess.
-        temperature: of the sharpening; 1 leaves guesses as they are.
-        alpha: of the Beta(alpha, alpha) that shares are drawn from.
+        copies: number of weak views of an unlabelled image, all of which are seen and averaged for its guess.
+        temperature: temperature of the sharpening; 1 leaves guesses as they are.
+        alpha: the mixing shares are drawn from Beta(alpha, alpha).
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Mixtures(SemiSupervised):
         return seen, (mixed[: len(labels)], mixed[len(labels) :], others)
 
     def cost(self, scores: Tensor, guesses: Tensor) -> Tensor:
-        """What mixed guesses [m, k] cost on average, beside scores [m, k] of the mixtures; there may be none."""
+        """The mean cost of scores [m, k] of the mixtures, given mixed guesses [m, k]; there may be none."""
         raise NotImplementedError(f"{type(self).__name__} defines no cost(scores, guesses).")
 
     def loss(self, scores, withheld):
@@ -106,14 +106,14 @@ class Mixtures(SemiSupervised):
 
 
 class ConsistencyTraining(SemiSupervised):
-    """What UDA learns from, whatever an item is: what was withheld are labels [n], its own answers [m, k], and views.
+    """Base class of UDA for any kind of data: its targets are labels [n], its own predictions [m, k], and views.
 
     Source: Xie, Dai, Hovy, Luong & Le, NeurIPS 2020.
 
     Args:
-        temperature: of the sharpening; 1 leaves answers as they are.
-        confidence: how sure an answer must be, before sharpening, to count.
-        annealing: how the confidence at which a labelled item is left out rises; see `losses.annealing`.
+        temperature: temperature of the sharpening; 1 leaves predictions as they are.
+        confidence: minimum probability of the predicted class, before sharpening, for a prediction to count.
+        annealing: schedule of the probability above which a labelled sample is left out; see `losses.annealing`.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class ConsistencyTraining(SemiSupervised):
         self.temperature, self.confidence, self.annealing = temperature, confidence, annealing
 
     def loss(self, scores, withheld):
-        """Cross-entropy of the labelled that are not known well, and the divergence of the unlabelled that are sure."""
+        """Cross-entropy of the labelled samples not yet known well, plus the divergence from confident predictions."""
         labels, answers, _ = withheld
         named, rest = scores.tensor_split([len(labels)])
         known = losses.annealing(self.annealing, self.progress, len(self.classes))

@@ -1,4 +1,4 @@
-"""Methods that say something of every place of an image."""
+"""Base class of methods that predict something at every position of an image."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,19 +12,18 @@ from withhold.methods.base import Method, Optimizer
 from withhold.nets import ImageEncoder
 
 CROP, JITTER = (0.4, 1.0), (0.2, 0.2, 0.2, 0.05)
-"""How much of an image a view shows, and how far its brightness, contrast, saturation and hue stray."""
+"""Area of a crop, as a share of the image; strength of the jitter of brightness, contrast, saturation and hue."""
 
 
 class Dense(Method):
     """A method with a head over the maps of its encoder's stages.
 
-    One of its streams is of images with masks or boxes, whose classes it is told when it is made: they are no
-    parameter.
+    One of its streams has images with masks or boxes. The class names come from the data; they are not a parameter.
 
     Args:
         classes: the names of the classes, in the order of their numbers.
-        flip: probability that a view of an image is a mirror image.
-        outputs: numbers that the head says of every place.
+        flip: probability of a horizontal flip of an image.
+        outputs: number of values that the head predicts at every position.
     """
 
     optimizer: Optimizer | dict[str, Optimizer] = Optimizer(lr=4e-3)  # 0.001 for 16 images
@@ -36,14 +35,15 @@ class Dense(Method):
         self.head = nets.Pyramid(encoder, outputs)
 
     def view(self, images: Tensor, **parts: Any) -> Any:
-        """A crop of each image, or its mirror image, in colours that stray a little; and the same crop of its parts."""
+        """A random crop of each image, flipped at random, with light colour jitter; and the same crop of `parts`."""
         size = self.encoder.size
         return views.augment(images, self.rng, size=size, crop=CROP, flip=self.flip, jitter=JITTER, **parts)
 
     def squares(self, image: Tensor) -> Iterator[tuple[Tensor, int, int]]:
-        """Squares of an image [c, h, w] as in training, as long as its shorter side, as the encoder takes them.
+        """Square crops of an image [c, h, w], as in training, in the form that the encoder takes.
 
-        With each come the left and the top pixel. Together they show all of it, and may overlap.
+        The side is the image's shorter side. Each comes with its left and top pixel. Together they cover the image, and
+        they may overlap.
         """
         h, w = image.shape[1:]
         side, longer = min(h, w), max(h, w)

@@ -1,4 +1,4 @@
-"""Methods that go on from what an encoder has learned, and may keep a part of it."""
+"""Base class of methods that continue from a trained encoder, and may freeze a part of it."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -11,23 +11,23 @@ from withhold.methods.base import Method
 from withhold.methods.ranges import Range
 
 Stages = Annotated[int, Range(least=0)] | Literal["all"] | None
-"""How many of an encoder's stages are frozen, counted from the input; all of it, or none."""
+"""Number of frozen stages of an encoder, counted from the input; "all" or None."""
 
 
 class Freezing(Method):
-    """A method that may leave the first stages of its encoder as they are."""
+    """A method that can freeze the first stages of its encoder."""
 
     frozen: Sequence[nn.Module | nn.Parameter] = ()
 
     def freeze(self, stages: Stages) -> None:
-        """Let stages of the encoder learn nothing, and batch normalisation in them keep its statistics.
+        """Freeze stages of the encoder, including the statistics of their batch normalisation.
 
         Raises:
             UsageError: the encoder has fewer stages.
         """
         parts = self.encoder.stages()
         if isinstance(stages, int) and stages > len(parts):
-            raise UsageError(f"{self.name}: the encoder has {len(parts)} stages, not {stages}: freeze fewer, or all.")
+            raise UsageError(f"{self.name}: the encoder has {len(parts)} stages, not {stages}. Freeze fewer, or all.")
         self.frozen = [self.encoder] if stages == "all" else [part for stage in parts[: stages or 0] for part in stage]
         for part in self.frozen:
             part.requires_grad_(False)
@@ -35,7 +35,7 @@ class Freezing(Method):
                 nets.hold_statistics(part)
 
     def train(self, mode: bool = True):
-        """What is frozen stays in eval mode, without dropout."""
+        """Set the mode; frozen parts stay in eval mode, without dropout."""
         super().train(mode)
         for part in self.frozen:
             if isinstance(part, nn.Module):

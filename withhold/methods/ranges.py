@@ -1,4 +1,4 @@
-"""What a parameter of a method takes: its type says it, and it is checked wherever a method is made."""
+"""Types and ranges of a method's parameters, which are checked whenever a method is constructed."""
 
 import contextlib
 import functools
@@ -13,12 +13,12 @@ from typing import Annotated, Any
 
 @dataclass(frozen=True)
 class Range:
-    """The finite numbers that a parameter takes: `temperature: Annotated[float, Range(above=0)]`.
+    """The finite numbers that a parameter accepts: `temperature: Annotated[float, Range(above=0)]`.
 
     Args:
-        least, most: its ends, where they belong to it.
-        above, below: its ends, where they do not.
-        multiple: what all of its numbers are multiples of.
+        least, most: inclusive bounds.
+        above, below: exclusive bounds.
+        multiple: values must be multiples of this number; 0 for no such limit.
     """
 
     least: float = -math.inf
@@ -40,7 +40,7 @@ class Range:
 Count = Annotated[int, Range(least=1)]
 Fraction = Annotated[float, Range(above=0, below=1)]
 Magnitude = Annotated[float, Range(least=0, most=30)]
-"""Of the operations of `views.rand_augment`."""
+"""The magnitude of the operations of `views.rand_augment`."""
 NonNegative = Annotated[float, Range(least=0)]
 Positive = Annotated[float, Range(above=0)]
 Probability = Annotated[float, Range(least=0, most=1)]
@@ -49,7 +49,7 @@ Share = Annotated[float, Range(least=0, below=1)]
 
 
 def checked(init: Callable[..., None]) -> Callable[..., None]:
-    """A constructor that takes what its annotations say, and nothing else. It raises ValueError otherwise."""
+    """Wrap a constructor so that it raises ValueError for values that its annotations do not allow."""
     signature = inspect.signature(init)
 
     @functools.wraps(init)
@@ -63,10 +63,10 @@ def checked(init: Callable[..., None]) -> Callable[..., None]:
 
 
 def convert(name: str, value: Any, kind: Any) -> Any:
-    """The `value` of the parameter `name` as the annotated type `kind`; text such as "0.2", "true" or "none" is parsed.
+    """Convert the `value` of the parameter `name` to the annotated type `kind`. Texts such as "0.2" are parsed.
 
     Raises:
-        ValueError: it is not of that type, or out of its range.
+        ValueError: the value is not of that type, or out of range.
     """
     options, origin = typing.get_args(kind), typing.get_origin(kind)
     if origin is Annotated:
@@ -113,7 +113,7 @@ def _wrong(name: str, value: Any, allowed: object) -> ValueError:
 
 
 def describe(kind: Any) -> str:
-    """What values are of the annotated type `kind`, as a part of a sentence: "a number, above 0"."""
+    """Describe the values of the annotated type `kind` as a part of a sentence: "a number, above 0"."""
     options, origin = typing.get_args(kind), typing.get_origin(kind)
     if origin is Annotated:
         return ", ".join([describe(options[0]), *(str(option) for option in options[1:] if isinstance(option, Range))])

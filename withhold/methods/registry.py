@@ -1,4 +1,4 @@
-"""Finding methods: a method's name is its file's name, and the file is all there is to it."""
+"""The registry of methods: a method is named after its file, and needs no other registration."""
 
 import importlib
 import inspect
@@ -20,8 +20,8 @@ FAMILIES = (
     "supervised",
 )  # fmt: skip
 TOLD = ("classes", "targets")
-"""Arguments of a constructor that the data tell: the names of the classes, in the order of their numbers; and of each
-further column, by name, the names of its classes, or None where it holds numbers."""
+"""Constructor arguments that come from the data: the names of the classes, in the order of their numbers; and for each
+further column, by name, the names of its classes, or None if it holds numbers."""
 
 
 def method(*, paper: str, needs: dict[str, str], family: str) -> Callable[[type[Method]], type[Method]]:
@@ -29,7 +29,7 @@ def method(*, paper: str, needs: dict[str, str], family: str) -> Callable[[type[
 
     Args:
         paper: authors, venue and year.
-        needs: what each of its streams holds, in the order in which a person names them: {"images": "image"}; see
+        needs: the kind of data of each stream, in the order in which sources are given: {"images": "image"}; see
             `withhold.needs`.
         family: one of `FAMILIES`.
     """
@@ -47,12 +47,12 @@ def method(*, paper: str, needs: dict[str, str], family: str) -> Callable[[type[
 
 
 def names() -> list[str]:
-    """The names of all methods in the library, by folder, then alphabetically."""
+    """The names of all built-in methods, by folder, then alphabetically."""
     return [path.stem for path in _files()]
 
 
 def find(name: str) -> type[Method]:
-    """The method called `name`, or the one that the Python file at the path `name` declares."""
+    """Return the method called `name`, or the method that the Python file at the path `name` declares."""
     if name.endswith(".py"):
         return _declared(execute(name, "method"), Path(name))
     for path in _files():
@@ -64,7 +64,7 @@ def find(name: str) -> type[Method]:
 def parameters(cls: type[Method]) -> dict[str, inspect.Parameter]:
     """A method's configuration: the arguments of its constructor after the encoder, with types resolved.
 
-    Those that the data tell, of `TOLD`, are not a person's to set.
+    The arguments in `TOLD`, which come from the data, are left out.
     """
     hints = typing.get_type_hints(cls.__init__, include_extras=True)
     arguments = list(inspect.signature(cls.__init__).parameters.values())[2:]
@@ -72,10 +72,10 @@ def parameters(cls: type[Method]) -> dict[str, inspect.Parameter]:
 
 
 def configure(cls: type[Method], values: dict[str, Any]) -> dict[str, Any]:
-    """Check `values` against the method's parameters and convert text to their types; the defaults fill the rest.
+    """Check `values` against the method's parameters, convert texts to their types, and fill in the defaults.
 
     Raises:
-        UsageError: a name that the method does not have, or a value that is not of its type or out of its range.
+        UsageError: an unknown name, or a value of the wrong type or out of range.
     """
     known = parameters(cls)
     for name in values:
@@ -91,10 +91,10 @@ def configure(cls: type[Method], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def build(cls: type[Method], encoder: Any, values: dict[str, Any], told: Mapping[str, Any] | None = None) -> Method:
-    """The method around `encoder`, with its configuration checked.
+    """Construct the method around `encoder` after checking its configuration.
 
     Args:
-        told: what the data tell, of `TOLD`; the constructor gets those that it asks for.
+        told: the arguments in `TOLD`, from the data; the constructor gets those that it takes.
 
     Raises:
         UsageError: a wrong name or value, an encoder of the wrong kind, too few classes, or no columns.
@@ -102,17 +102,17 @@ def build(cls: type[Method], encoder: Any, values: dict[str, Any], told: Mapping
     needed = typing.get_type_hints(cls.__init__).get("encoder")
     if isinstance(needed, type) and not isinstance(encoder, needed):
         raise UsageError(
-            f"{cls.name} needs a {needed.__name__}, not a {type(encoder).__name__}: "
-            "leave --encoder out, and it takes its default."
+            f"{cls.name} needs a {needed.__name__}, not a {type(encoder).__name__}. "
+            "Leave out --encoder to use the default."
         )
     asked = {name: (told or {}).get(name, ()) for name in inspect.signature(cls.__init__).parameters if name in TOLD}
     if "classes" in asked and len(asked["classes"]) < 2:
         raise UsageError(
-            f"{cls.name} learns to tell classes apart, and the labels name {len(asked['classes'])}: "
-            "give labels of two or more."
+            f"{cls.name} needs labels of two or more classes, but the labels name {len(asked['classes'])}. "
+            "Give labels of two or more."
         )
     if "targets" in asked and not asked["targets"]:
-        raise UsageError(f"{cls.name} learns the columns of a table, and the data have none: give a table with some.")
+        raise UsageError(f"{cls.name} learns the columns of a table, but the data have none. Give a table with some.")
     try:
         return cls(encoder, **asked, **configure(cls, values))
     except (ValueError, TypeError) as error:
@@ -120,7 +120,7 @@ def build(cls: type[Method], encoder: Any, values: dict[str, Any], told: Mapping
 
 
 def card(cls: type[Method]) -> dict[str, Any]:
-    """What a person should know of a method, ready for JSON."""
+    """The description of a method, ready for JSON."""
     return {
         "name": cls.name,
         "folder": cls.__module__.split(".")[-2] if cls.__module__.startswith(__package__) else "",

@@ -1,4 +1,4 @@
-"""Methods that name the class of every pixel."""
+"""Base class of methods that predict the class of every pixel."""
 
 from collections.abc import Sequence
 
@@ -15,17 +15,17 @@ from withhold.pictures import PALETTE, painted
 
 
 class Segmenter(Dense):
-    """A method whose head gives scores of the classes at every pixel; see `Dense`."""
+    """A method whose head gives class scores at every pixel; see `Dense`."""
 
     def __init__(self, encoder: ImageEncoder, classes: Sequence[str], flip: float):
         super().__init__(encoder, classes, flip, len(classes))
 
     def segment(self, images: Tensor) -> Tensor:
-        """Images float [n, c, h, h] in [0, 1] -> scores of the classes at every pixel [n, k, h, h]."""
+        """Images float [n, c, h, h] in [0, 1] -> class scores at every pixel [n, k, h, h]."""
         return self.head(nets.stage_maps(self.encoder, images), images.shape[2:])
 
     def terms(self, scores: Tensor, masks: Tensor) -> dict[str, Tensor]:
-        """The mean cross-entropy of the pixels whose class is known, and the share of them that are named rightly."""
+        """The mean cross-entropy over pixels of known class, and the share of these that are classified correctly."""
         masks = masks.long()
         known = masks != IGNORED
         count = known.sum().clamp(min=1)
@@ -40,9 +40,9 @@ class Segmenter(Dense):
         return {"mask": lambda images: self.segment(images).argmax(1).float()}
 
     def apply_to(self, image):
-        """An image -> the "mask" with its classes' numbers, and an "overlay" of the image and their colours.
+        """An image -> the "mask" with class numbers, and an "overlay" of the image and the colours of the classes.
 
-        Where the squares overlap in which it is seen, shares are added.
+        Where the square crops overlap, class probabilities are added.
         """
         h, w = image.shape[1:]
         side = min(h, w)
@@ -58,5 +58,5 @@ class Segmenter(Dense):
         return {"mask": Mask(labels, PALETTE.flatten().tolist()), "overlay": Image(overlay[0], legend)}
 
     def draw(self, masks: Tensor, images: Tensor) -> Tensor:
-        """Masks [n, h, w] in their colours, float [n, c, h, w], grey where the images [n, c, ...] are."""
+        """Masks [n, h, w] -> their colours, float [n, c, h, w]; grey if the images [n, c, ...] are grey."""
         return views.with_channels(painted(masks), images.shape[1])

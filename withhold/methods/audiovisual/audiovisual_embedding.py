@@ -1,4 +1,4 @@
-"""AVE-Net: pictures and sounds in one space."""
+"""AVE-Net: pictures and sounds in one embedding space."""
 
 import math
 from typing import Literal
@@ -16,18 +16,19 @@ from withhold.nets import AudioVisualEncoder
 class AudiovisualEmbedding(Method):
     """Withholds which sound belongs to a picture; predicts it from the distance of their embeddings.
 
-    All that decides is one number, the distance, so that both come to lie in one space. The pairs that do not match are
-    the batch's own, their sounds exchanged: whatever a picture or a sound shows of how it was cut, it shows in both
-    classes. The paper drew the two classes' sounds in different ways at first, on the grid of the frames and off it,
-    and its network learned to tell these apart. Two windows of the same video can meet as if they did not match.
+    The decision uses only one number, the distance, so both kinds of embeddings share one space. Mismatched pairs are
+    made from the same batch by exchanging sounds, so any trace of how a picture or a sound was cut occurs in both
+    classes. At first, the paper sampled the sounds of the two classes differently, on and off the grid of video frames,
+    and its network learned to detect that. Two windows of the same video can form a mismatched pair.
 
     Args:
-        objective: "distance", of one sound for each picture (the paper's); or "contrastive", among all of the batch.
-        temperature: what cosines are divided by in the contrastive objective.
-        flip: probability that a picture is mirrored; 0 where a mirror image is something else.
-        frames: in a clip, whose embedding is the mean of theirs.
-        fps: frames a second.
-        seconds: of sound, around the frames.
+        objective: "distance" compares each picture with one sound (as in the paper); "contrastive" compares it with all
+            sounds of the batch.
+        temperature: cosines are divided by it; for the contrastive objective.
+        flip: probability of a horizontal flip of a picture; use 0 if a mirror image has another meaning.
+        frames: frames per clip; their embeddings are averaged.
+        fps: frames per second.
+        seconds: length of the sound around the frames.
     """
 
     optimizer = Optimizer(lr=2e-3, weight_decay=1e-5)
@@ -46,11 +47,11 @@ class AudiovisualEmbedding(Method):
         super().__init__(encoder)
         self.objective, self.temperature, self.flip = objective, temperature, flip
         if objective == "distance":
-            self.verdict = nn.Linear(1, 2)  # scores of no match and of a match; with the other sign it may never start
+            self.verdict = nn.Linear(1, 2)  # scores of mismatch and match; with the other sign, it may not learn
             self.verdict.load_state_dict({"weight": torch.tensor([[0.7], [-0.7]]), "bias": torch.tensor([-1.2, 1.2])})
 
     def withhold(self, clips):
-        """Frames uint8 [n, t, c, h, w], sounds int16 [n, s] -> both as floats, changed; each picture's wrong sound [n].
+        """Frames uint8 [n, t, c, h, w], sounds int16 [n, s] -> augmented, float; index of a wrong sound for each [n].
 
         See `views.view_pairs`.
         """
@@ -58,7 +59,7 @@ class AudiovisualEmbedding(Method):
         return (seen, heard), views.partners(len(seen), self.rng)
 
     def predict(self, visible):
-        """Embeddings [n, d] of length 1, of what is seen and of what is heard."""
+        """Return the embeddings [n, d] of length 1 of pictures and of sounds."""
         seen, heard = visible
         return self.encoder(seen), self.encoder(heard)
 
@@ -79,11 +80,11 @@ class AudiovisualEmbedding(Method):
         }
 
     def judge(self, seen: Tensor, heard: Tensor) -> Tensor:
-        """Embeddings [n, d] both -> scores [n, 2] of no match and of a match, from their distances alone."""
+        """Embeddings [n, d] of both -> scores [n, 2] of mismatch and match, from their distances alone."""
         return self.verdict(F.pairwise_distance(seen, heard)[:, None])
 
     def nearest(self, predicted: tuple[Tensor, Tensor]) -> Tensor:
-        """For every picture, the nearest of the sounds [n]."""
+        """The index of the nearest sound for each picture [n]."""
         seen, heard = predicted
         return (seen @ heard.T).argmax(1)
 

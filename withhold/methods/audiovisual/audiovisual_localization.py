@@ -1,4 +1,4 @@
-"""AVOL-Net: where in a picture the sound comes from."""
+"""AVOL-Net: localises the source of a sound in a picture."""
 
 import math
 
@@ -15,20 +15,20 @@ from withhold.nets import AudioVisualEncoder
 class AudiovisualLocalization(Method):
     """Withholds which sound belongs to a picture; predicts it from the place in the picture that goes best with it.
 
-    The best place decides: of a pair that matches, one place at least must go with the sound; of one that does not,
-    none may. What learned that can say where. The pairs that do not match are the batch's own, their sounds exchanged,
-    so that nothing but the pair tells the classes apart (as for `audiovisual_embedding`).
+    The best place decides: in a matching pair, at least one place must match the sound; in a mismatched pair, no place
+    may. The trained network can therefore localise the source of a sound. Mismatched pairs are made from the same batch
+    by exchanging sounds, so only the pairing distinguishes the classes (as in `audiovisual_embedding`).
 
-    The paper takes the largest similarity of all places; here it is the logarithm of the mean of their exponentials,
-    which comes near to it as similarities grow. The largest alone teaches one place of a picture: an empty one, which
-    looks the same in all pictures, wins by chance, has nothing to learn, and is never overtaken. Where the paper draws
-    one wrong sound for each picture, the loss is the mean over all others of the batch.
+    The paper takes the maximum similarity over all places. Here it is the logarithm of the mean of their exponentials,
+    which approaches the maximum as similarities grow. The maximum trains one place per picture: an empty place, which
+    looks the same in all pictures, can win by chance, receives no useful gradient, and is never overtaken. Where the
+    paper draws one wrong sound for each picture, the loss here is the mean over all other sounds of the batch.
 
     Args:
-        flip: probability that a picture is mirrored; 0 where a mirror image is something else.
-        frames: in a clip; the best place of all its frames counts.
-        fps: frames a second.
-        seconds: of sound, around the frames.
+        flip: probability of a horizontal flip of a picture; use 0 if a mirror image has another meaning.
+        frames: frames per clip; the best place of all frames counts.
+        fps: frames per second.
+        seconds: length of the sound around the frames.
     """
 
     encoder: AudioVisualEncoder
@@ -49,15 +49,15 @@ class AudiovisualLocalization(Method):
         self.bias = nn.Parameter(torch.tensor(0.0))
 
     def withhold(self, clips):
-        """Frames uint8 [n, t, c, h, w], sounds int16 [n, s] -> both as floats, changed; another's sound for each [n].
+        """Frames uint8 [n, t, c, h, w], sounds int16 [n, s] -> augmented, float; index of another sound for each [n].
 
-        See `views.view_pairs`. The loss compares with all others; `picture` shows that one.
+        See `views.view_pairs`. The loss uses all other sounds; `picture` shows this one.
         """
         seen, heard = views.view_pairs(*clips, self.rng, size=self.encoder.size, flip=self.flip)
         return (seen, heard), views.partners(len(seen), self.rng)
 
     def predict(self, visible):
-        """The projection of every place [n, t, d, g, g], and of every sound [n, d]."""
+        """Return the projections of all places [n, t, d, g, g] and of the sounds [n, d]."""
         seen, heard = visible
         places = self.encoder.places(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
         return places, self.encoder.heard(heard)
@@ -66,7 +66,7 @@ class AudiovisualLocalization(Method):
         scores = self.judge(*predicted)
         n = len(scores)
         matches = torch.eye(n, dtype=torch.bool, device=scores.device)
-        weight = torch.where(matches, 0.5 / n, 0.5 / max(1, n * (n - 1)))  # right pairs count as much as wrong ones
+        weight = torch.where(matches, 0.5 / n, 0.5 / max(1, n * (n - 1)))  # matching pairs weigh as much as others
         return {
             "loss": F.binary_cross_entropy_with_logits(scores, matches.float(), weight, reduction="sum"),
             "accuracy": (weight * ((scores > 0) == matches)).sum(),
@@ -74,18 +74,19 @@ class AudiovisualLocalization(Method):
         }
 
     def judge(self, places: Tensor, heard: Tensor) -> Tensor:
-        """Whether each clip of places [n, t, d, g, g] goes with each sound [m, d]: logits [n, m]."""
+        """Logits [n, m] that each clip with places [n, t, d, g, g] matches each sound [m, d]."""
         maps = self.scale * torch.einsum("ntdyx,md->nmtyx", places, heard).flatten(2) + self.bias
         return maps.logsumexp(2) - math.log(maps.shape[2])
 
     def maps(self, places: Tensor, heard: Tensor) -> Tensor:
-        """How well each place [n, t, d, g, g] goes with the sound [n, d]: logits [n, t, g, g]."""
+        """Logits [n, t, g, g] that each place [n, t, d, g, g] matches its sound [n, d]."""
         return self.scale * torch.einsum("ntdyx,nd->ntyx", places, heard) + self.bias
 
     def apply_to(self, clip):
-        """A clip with its sound -> the frame in its middle, what is heard, and where it comes from, in red.
+        """A clip with sound -> its middle frame, the spectrogram of the sound, and the location of its source, in red.
 
-        "place" spreads the map from its least value to its largest, so that it says where, not whether.
+        "place" is scaled from the map's minimum to its maximum, so it shows where the best match is, not how good it
+        is.
         """
         seen, heard = self.encoder.take(clip)
         middle = seen[:, [seen.shape[1] // 2]]

@@ -1,4 +1,4 @@
-"""SimGAN: simulated images, refined until they look real."""
+"""SimGAN: refines simulated images until they look real."""
 
 from typing import Annotated
 
@@ -18,19 +18,20 @@ from withhold.nets import ImagePool, Refiner
 class SimGAN(Method):
     """Withholds how real images look; predicts it for simulated ones, whose labels stay true.
 
-    A refiner changes simulated images until an adversary takes them for real, and is held to what it was given by how
-    far it changes a pixel. What a person knows of a simulated image is then known of one that looks real. The adversary
-    is a linear layer on the map of the encoder: it judges places, not images, so that the refiner cannot please it by
-    one loud artefact. It also sees images that were refined earlier, which the refiner must not come back to. True and
-    refined images are judged in one batch, so that batch normalisation does not hide what they differ in.
+    A refiner changes simulated images until a discriminator (the adversary) takes them for real, while a penalty on the
+    change of each pixel keeps them close to their originals. The labels of simulated images therefore hold for
+    realistic images. The adversary is a linear layer on the map of the encoder. It judges places, not whole images, so
+    that the refiner cannot succeed with a single strong artefact. It also sees earlier refined images, which keeps the
+    refiner from returning to old solutions. Real and refined images are judged in one batch, so that batch
+    normalisation does not hide their differences.
 
-    Copying is what the refiner learns first, and "change" says how far it goes from there: too little weight lets
-    labels drift, too much leaves images as they were.
+    The refiner first learns to copy, and the term "change" measures how far it departs from copying. With a weight that
+    is too small, labels become wrong; with one that is too large, images do not change.
 
     Args:
-        weight: of the mean absolute change (of values in [-1, 1]), beside 1 for the adversary's verdict.
-        warmup: steps in which the refiner learns to copy, before it listens to the adversary.
-        pool: how many images that were refined earlier may be shown to the adversary again.
+        weight: weight of the mean absolute change (of values in [-1, 1]), relative to 1 for the adversarial loss.
+        warmup: number of initial steps in which the refiner only learns to copy.
+        pool: number of earlier refined images that may be shown to the adversary again.
         width: channels of the refiner; the paper has 64.
         blocks: residual blocks of the refiner; the paper has 4 for eyes of 35 x 55 pixels, 10 for hands.
     """
@@ -47,22 +48,22 @@ class SimGAN(Method):
         self.refiner = Refiner(encoder.channels, width, blocks)
         self.head = nn.Conv2d(encoder.dim, 1, 1)
         self.pool = ImagePool(pool, encoder.channels, encoder.size)
-        self.steps = 0  # a number and no buffer: reading one from a GPU would wait for it in every step
+        self.steps = 0  # a number, not a buffer: reading a buffer from a GPU would synchronise in every step
 
     def withhold(self, simulated, real):
-        """uint8 [n, c, h, w] each -> both, moved a little, float [n, c, size, size]; the simulated ones."""
+        """Images uint8 [n, c, h, w] of each -> both, shifted slightly, float [n, c, size, size]; the simulated ones."""
         moved = [views.weak(images, self.rng, size=self.encoder.size, flip=0.0) for images in (simulated, real)]
         seen, shown = (views.with_channels(images, self.encoder.channels) for images in moved)
         return (seen, shown), seen
 
     def predict(self, visible):
-        """Refined images [n, c, size, size], and the adversary's verdict on them [n, 1, grid, grid]."""
+        """Return refined images [n, c, size, size], and the adversary's scores of them [n, 1, grid, grid]."""
         simulated, real = visible
         refined = self.refiner(simulated)
         return refined, self.judge(real, refined)[1]
 
     def loss(self, predicted, simulated):
-        """Equation 4 of the paper, with means over places and over pixels where that has sums."""
+        """Equation 4 of the paper, with means over places and pixels instead of sums."""
         refined, verdict = predicted
         adversarial = losses.generator_loss(verdict)
         change = 2 * (refined - simulated).abs().mean()
@@ -73,7 +74,7 @@ class SimGAN(Method):
         return {"refiner": [self.refiner], "adversary": [self.encoder, self.head]}
 
     def turn(self, player, batch, handed):
-        """The adversary sees what the refiner has just made, or in its place what the pool remembers (section 2.3)."""
+        """The adversary sees what the refiner has just made, or earlier images from the pool (section 2.3)."""
         if player == "refiner":
             visible, simulated = self.hide(batch)
             predicted = self.predict(visible)
@@ -100,7 +101,7 @@ class SimGAN(Method):
         self.steps = int(state)
 
     def apply_to(self, image):
-        """A simulated image as it looks when it is refined."""
+        """Refine a simulated image."""
         seen = views.with_channels(self.encoder.take(image), self.encoder.channels)
         return {"seen": answers.Image(seen[0]), "refined": answers.Image(self.refiner(seen)[0])}
 

@@ -9,11 +9,11 @@ from withhold.nets import Decoder
 
 @method(paper="Hinton & Salakhutdinov, Science 2006", needs={"images": "image"}, family="reconstruct")
 class Autoencoder(Method):
-    """Withholds no pixel, only room: predicts the image from a code that is too short to hold it.
+    """Withholds capacity instead of pixels; predicts the image from a code that is too short to store it.
 
-    The code is read from the encoder's pooled features, so that these must hold the image; its error is to be compared
-    with that of as many principal components. Networks are convolutional, and a good initialisation and AdamW take the
-    place of the paper's stacked Boltzmann machines.
+    The code is computed from the encoder's pooled features, so these must contain the image. Compare its error with
+    that of PCA with as many components. The networks are convolutional; good initialisation and AdamW replace the
+    paper's stacked Boltzmann machines.
 
     Args:
         code: length of the code; well below the number of principal components that explain the images.
@@ -30,7 +30,7 @@ class Autoencoder(Method):
         )
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> a view float [n, c, size, size], and the same again."""
+        """Images uint8 [n, c, h, w] -> a view float [n, c, size, size], as input and as target."""
         view = views.augment(images, self.rng, size=self.encoder.size)
         view = views.with_channels(view, self.encoder.channels)
         return view, view
@@ -48,7 +48,7 @@ class Autoencoder(Method):
         nets.refresh_statistics(self.decoder, plain(), self.predict)
 
     def says(self):
-        """An image that is unlike those it has learned is remembered worse."""
+        """The reconstruction error is the anomaly score: images unlike the training images are reconstructed worse."""
 
         def anomaly(images):
             view = views.with_channels(images, self.encoder.channels)
@@ -57,7 +57,7 @@ class Autoencoder(Method):
         return {"anomaly": anomaly}
 
     def apply_to(self, image):
-        """The image as the code remembers it."""
+        """Reconstruct the image from its code."""
         view = self.encoder.take(image)
         return {"seen": answers.Image(view[0]), "reconstructed": answers.Image(self.predict(view)[0])}
 

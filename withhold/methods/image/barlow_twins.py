@@ -9,17 +9,18 @@ from withhold.methods import Count, ImageEncoder, Method, NonNegative, Optimizer
 
 @method(paper="Zbontar, Jing, Misra, LeCun & Deny, ICML 2021", needs={"images": "image"}, family="distil")
 class BarlowTwins(Method):
-    """Withholds the other view's embedding; predicts each of its features by the same feature of a view's own alone.
+    """Withholds the other view's embedding; predicts each feature from the same feature of its own embedding only.
 
-    The features of one view's embeddings are correlated with those of the other's, over the batch. The matrix is to be
-    the identity. Its diagonal makes a feature say the same of both views. Its other entries keep features from saying
-    the same as each other, which would be the shortcut. A constant feature does not pay: features are standardised over
-    the batch. In several processes, they are correlated over all batches together.
+    The features of one view's embeddings are correlated with those of the other's over the batch, and the loss drives
+    the correlation matrix to the identity. The diagonal makes each feature agree between the views. The other entries
+    keep features from repeating each other, which would be the shortcut. A constant feature gains nothing, because
+    features are standardised over the batch. With several processes, correlations are computed over all batches
+    together.
 
     Args:
         redundancy: weight of the squared correlations between different features; the paper's 0.0051 is for 8,192
-            features, each of which has as many others.
-        projection: length of the embeddings; the longer, the better they are, in the paper up to 16,384.
+            features, where each feature has as many correlations.
+        projection: length of the embeddings; longer ones are better, in the paper up to 16,384.
         hidden: width of the projector.
     """
 
@@ -38,7 +39,7 @@ class BarlowTwins(Method):
         self.projector = nets.mlp((encoder.dim, hidden, hidden, projection), last_norm=True)
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> two views of each, float [2n, c, size, size]; which second one goes with each first."""
+        """uint8 [n, c, h, w] -> two views of each, float [2n, c, size, size]; index of each first view's partner."""
         seen = views.asymmetric_pair(images, self.rng, size=self.encoder.size)
         return seen, torch.arange(len(images), device=seen.device)
 
@@ -46,7 +47,7 @@ class BarlowTwins(Method):
         return self.projector(self.encoder(seen))
 
     def loss(self, embedded, partners):
-        """Equation 1 of the paper. An embedding that ignores the image has no correlations, and costs 1 a feature."""
+        """Equation 1 of the paper. An embedding that ignores the image has no correlations, and costs 1 per feature."""
         first, second = (F.batch_norm(losses.gather(z), None, None, training=True) for z in embedded.chunk(2))
         correlations = first.T @ second / len(first)
         invariance, redundancy = (correlations.diagonal() - 1).square().sum(), losses.off_diagonal(correlations)

@@ -14,9 +14,9 @@ from withhold.methods import Count, ImageEncoder, Method, Range, method, paired
 class BYOL(Method):
     """Withholds a slow teacher's embedding of the other view; predicts it, with no negatives.
 
-    What keeps it from collapsing is the predictor, which only the student has, batch normalisation in projector and
-    predictor, and the teacher's slowness. The teacher normalises by the batch it sees, as the student does. Both views
-    of all images go through each network in one pass.
+    Three things prevent collapse: the predictor, which only the student has; batch normalisation in projector and
+    predictor; and the slowly moving teacher. The teacher normalises by the statistics of the current batch, as the
+    student does. Both views of all images go through each network in one pass.
 
     Args:
         momentum: share of itself that the teacher keeps in a step at the start; it rises to 1 along a cosine.
@@ -38,7 +38,7 @@ class BYOL(Method):
         self.teacher = nets.Teacher(self.student())
 
     def student(self) -> nn.Module:
-        """Images to embeddings: what the teacher follows."""
+        """From images to embeddings: the network that the teacher follows."""
         return nn.Sequential(self.encoder, self.projector)
 
     def withhold(self, images):
@@ -59,7 +59,7 @@ class BYOL(Method):
         }
 
     def nearest(self, predicted, targets):
-        """For every prediction [2n, d], the nearest of the targets [2n, d] of the same direction [2n]."""
+        """For every prediction [2n, d], the index of the nearest target among those of the same direction [2n]."""
         predicted, candidates = predicted.detach().float().unflatten(0, (2, -1)), targets.unflatten(0, (2, -1))
         index = (predicted @ candidates.mT).argmax(2)
         index[1] += index.shape[1]

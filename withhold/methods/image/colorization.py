@@ -11,21 +11,22 @@ from withhold.methods import ImageEncoder, Method, Positive, Range, answers, met
 from withhold.nets import Decoder
 
 STRIDE = 4
-"""Pixels to a predicted colour."""
+"""Pixels per predicted colour, along each side."""
 SURVEYED = 2048
-"""Images from which the colours' frequencies are taken."""
+"""Number of images from which the frequencies of colours are computed."""
 
 
 @method(paper="Zhang, Isola & Efros, ECCV 2016", needs={"images": "image"}, family="reconstruct")
 class Colorization(Method):
     """Withholds the colours (ab of CIE Lab); predicts, from lightness, a distribution over colour bins at every place.
 
-    The bins are those of a grid of step 10 that some sRGB colour falls into: 261, where the paper keeps 313. Rare
-    colours count more: a bin weighs the inverse of its smoothed frequency in the data. The answer is the annealed mean.
+    The bins are the cells of a grid with step 10 that contain some sRGB colour: 261, where the paper keeps 313. Rare
+    colours count more: the weight of a bin is the inverse of its smoothed frequency in the data. The output colour is
+    the annealed mean of the distribution.
 
     Args:
-        smoothing: share of the uniform distribution mixed into the frequencies; 1 weighs all bins alike.
-        temperature: of the annealed mean; 1 gives the greyish mean, near 0 the patchy mode.
+        smoothing: share of the uniform distribution mixed into the frequencies; 1 weights all bins equally.
+        temperature: temperature of the annealed mean; 1 gives the greyish mean, values near 0 the patchy mode.
     """
 
     channels = 1
@@ -45,7 +46,7 @@ class Colorization(Method):
         self.decoder = Decoder(encoder.dim, len(self.palette), encoder.grid, -(-encoder.size // STRIDE))
 
     def prepare(self, images):
-        """Weigh the bins by how rare they are in the data (equation 4)."""
+        """Compute the weight of each bin from its frequency in the data (equation 4)."""
         frequency = torch.zeros_like(self.weight)
         for part in self.some(len(images), SURVEYED).split(256):
             _, ab = split(images.batch(part).to(frequency.device))
@@ -56,9 +57,10 @@ class Colorization(Method):
         self.weight.copy_(weight / (frequency * weight).sum())
 
     def withhold(self, images):
-        """uint8 [n, 3, h, w] -> lightness float [n, 1, size, size]; its colours' bins, their shares, their weights.
+        """Images uint8 [n, 3, h, w] -> lightness float [n, 1, size, size]; colour bins, their shares, and weights.
 
-        Bins and shares [n, 5, size / 4, size / 4], weights [n, size / 4, size / 4]: zero where a photo has no colour.
+        Bins and shares are [n, 5, size / 4, size / 4], weights [n, size / 4, size / 4]: zero for an image without
+        colour.
         """
         view = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0))
         lightness, ab = split(view)
@@ -70,7 +72,7 @@ class Colorization(Method):
         return self.decoder(self.encoder.maps(lightness))
 
     def loss(self, scores, withheld):
-        """The accuracy is weighted like the loss: always to say the commonest colour earns little."""
+        """Weighted cross-entropy. The accuracy has the same weights, so predicting the commonest colour scores low."""
         bins, shares, weight = withheld
         surprise = -(shares * scores.float().log_softmax(1).gather(1, bins)).sum(1)
         hit = scores.argmax(1) == bins[:, 0]
@@ -87,7 +89,7 @@ class Colorization(Method):
         nets.refresh_statistics(self.decoder, plain(), self.predict)
 
     def apply_to(self, image):
-        """A grey or colour photo in new colours, with the lightness and the resolution it has."""
+        """Colorize a grey or colour photo. Its lightness and resolution are kept."""
         photos = views.with_channels(views.to_float(image[None]), 3)
         view = views.augment(photos, self.rng, size=self.encoder.size, flip=0)
         lightness = split(photos)[0]
@@ -108,7 +110,7 @@ class Colorization(Method):
 
 
 def split(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Colour images [n, 3, h, w] -> lightness / 100 [n, 1, h, w], the ab of every fourth pixel [n, 2, h / 4, w / 4]."""
+    """Images [n, 3, h, w] -> lightness / 100 [n, 1, h, w], and the ab of every fourth pixel [n, 2, h / 4, w / 4]."""
     if images.shape[1] != 3:
-        raise UsageError("colorization needs colour images, and these are grey: choose another method for them.")
+        raise UsageError("colorization needs colour images, but these are grey. Choose another method.")
     return views.split_color(images, STRIDE)

@@ -13,13 +13,14 @@ from withhold.nets import ChannelWise, Decoder, Discriminator
     paper="Pathak, Krahenbuhl, Donahue, Darrell & Efros, CVPR 2016", needs={"images": "image"}, family="reconstruct"
 )
 class ContextEncoder(Method):
-    """Withholds a square of the image; predicts it from what is around, so that an adversary takes it for real.
+    """Withholds a square of the image; predicts it from its surroundings, so that an adversary takes it for real.
 
-    The square is half as wide as the image and lies anywhere. Its outer rim stays visible and counts ten times, so that
-    the prediction continues the image without a seam. The adversary sees squares only, never the image around them.
+    The square is half as wide as the image and has a random position. Its outer rim stays visible and counts ten times,
+    so that the prediction continues the image without a seam. The adversary sees only squares, never the surrounding
+    image.
 
     Args:
-        adversarial: weight of the adversary's verdict, beside 1 - it for the squared error (of values in [-1, 1]).
+        adversarial: weight of the adversarial loss; the squared error (of values in [-1, 1]) has 1 minus this weight.
     """
 
     optimizer = {
@@ -31,7 +32,7 @@ class ContextEncoder(Method):
     def __init__(self, encoder: ImageEncoder, adversarial: Share = 0.001):
         super().__init__(encoder)
         if encoder.size < 16:
-            raise ValueError(f"images of {encoder.size} pixels leave no room for a hole: use at least 16 (--size 16).")
+            raise ValueError(f"images of {encoder.size} pixels are too small for a hole: use at least 16 (--size 16).")
         self.adversarial = adversarial
         self.side, self.rim = encoder.size // 2, max(1, encoder.size // 32)
         hole = self.side - 2 * self.rim
@@ -41,7 +42,7 @@ class ContextEncoder(Method):
         self.discriminator = Discriminator(encoder.channels, self.side)
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> a holed view float [n, c, size, size]; the whole view, its square's corner [n, 2]."""
+        """uint8 [n, c, h, w] -> views with a hole float [n, c, size, size]; whole views, corners of squares [n, 2]."""
         view = views.augment(images, self.rng, size=self.encoder.size)
         view = views.with_channels(view, self.encoder.channels)
         places = self.encoder.size - self.side + 1
@@ -49,7 +50,7 @@ class ContextEncoder(Method):
         return self.encoder.blank(view, self.hole(corner)), (view, corner)
 
     def predict(self, holed):
-        """The whole image; only the square is scored."""
+        """Return the whole image; only the square is scored."""
         return self.decoder(self.mix(self.encoder.maps(holed))).sigmoid()
 
     def loss(self, predicted, withheld):
@@ -86,7 +87,7 @@ class ContextEncoder(Method):
         nets.refresh_statistics(self.decoder, plain(), lambda images: self.predict(self.hide({"images": images})[0]))
 
     def apply_to(self, image):
-        """The image with its middle removed, and filled again."""
+        """Remove the middle of the image, and fill it."""
         view = views.with_channels(self.encoder.take(image), self.encoder.channels)
         corner = torch.full((1, 2), (self.encoder.size - self.side) // 2, device=view.device)
         hole = self.hole(corner)
@@ -102,15 +103,15 @@ class ContextEncoder(Method):
         return columns
 
     def hole(self, corner: Tensor) -> Tensor:
-        """Corners of squares [n, 2] -> bool [n, 1, size, size], true inside their rims."""
+        """Corners of squares [n, 2] -> bool [n, 1, size, size], true inside the rims of the squares."""
         place = torch.arange(self.encoder.size, device=corner.device) - corner[..., None]
         inside = (place >= self.rim) & (place < self.side - self.rim)
         return (inside[:, 0, :, None] & inside[:, 1, None, :])[:, None]
 
     def square(self, images: Tensor, corner: Tensor) -> Tensor:
-        """Images [n, c, size, size], corners [n, 2] -> their squares [n, c, side, side]."""
+        """Cut the squares at the corners [n, 2] out of images [n, c, size, size] -> [n, c, side, side]."""
         return views.windows(images, corner[:, None], self.side)[:, 0]
 
     def error(self, said: Tensor, true: Tensor) -> Tensor:
-        """Squared error of squares, the rim counting ten times, on the paper's scale of [-1, 1]."""
+        """The squared error of squares, with the rim counting ten times, on the paper's scale of [-1, 1]."""
         return 4 * (self.weight * (said - true).square()).mean()

@@ -1,4 +1,4 @@
-"""Co-occurrence: what goes together."""
+"""Co-occurrence of patches."""
 
 import math
 from typing import Literal
@@ -12,22 +12,21 @@ from withhold.nets import mlp, refresh_statistics
 
 JITTER = (0.4, 0.4, 0.4, 0.5)
 GROUPS = 4
-"""How many groups `apply_to` makes of an image."""
+"""Number of groups into which `apply_to` segments an image."""
 
 
 @method(paper="Isola, Zoran, Krishnan & Adelson, arXiv 1511.06811, 2015", needs={"images": "image"}, family="verify")
 class Cooccurrence(Method):
-    """Withholds whether two patches lie side by side in an image or are of two images; predicts it from the patches.
+    """Withholds whether two patches are neighbours in one image or from two images; predicts it from the patches.
 
-    Half of the pairs are of each sort, so that the score, before the logistic function, comes to estimate how much more
-    often the two occur together than if they were independent: log P(A, B) / (P(A) P(B)), their pointwise mutual
-    information. It is the mean over both orders. What would tell an image from another without a look at the content is
-    taken from the patches: edges that continue (gaps of random width), brightness and contrast (every patch is
-    standardised) and scale (images are not scaled at random). Tint is made a weak clue: every patch has colours of
-    its own, or none.
+    Half of the pairs are of each kind. The logit therefore estimates how much more often the two patches occur together
+    than if they were independent: log P(A, B) / (P(A) P(B)), their pointwise mutual information. It is averaged over
+    both orders of the pair. Shortcuts that do not require the content are removed: continuing edges (by gaps of random
+    width), brightness and contrast (every patch is standardised) and scale (images are not rescaled at random). Tint
+    becomes a weak cue: every patch has its own colour jitter, or no colour.
 
     Args:
-        grid: patches along each side, 2 or 3; where none is given, 2 below 64 pixels and 3 from there on.
+        grid: patches along each side, 2 or 3; by default 2 below 64 pixels, else 3.
         grey: share of the patches that lose their colour, in [0, 1].
     """
 
@@ -49,9 +48,9 @@ class Cooccurrence(Method):
         self.head = mlp([2 * encoder.dim, 256, 1])
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> (patches float [n, l, c, tile, tile], another image for each [n]); see `pairs` [2 * m].
+        """uint8 [n, c, h, w] -> (patches float [n, l, c, tile, tile], another image for each [n]); targets [2 * m].
 
-        True are the pairs of one image.
+        A target is true if the patches of a pair come from one image; see `pairs`.
         """
         whole = views.augment(images, self.rng, size=self.encoder.size)
         patches = views.tiles(whole, self.rng, self.grid, self.tile)
@@ -80,7 +79,7 @@ class Cooccurrence(Method):
         refresh_statistics(self.head, plain(), lambda images: self.predict(self.hide({"images": images})[0]))
 
     def apply_to(self, image):
-        """What of an image goes together: `GROUPS` groups, by spectral clustering, each in its mean colour."""
+        """Segment an image into `GROUPS` groups by spectral clustering, each drawn in its mean colour."""
         from sklearn.cluster import SpectralClustering
 
         view = views.with_channels(self.encoder.take(image), self.encoder.channels)
@@ -92,14 +91,14 @@ class Cooccurrence(Method):
         likely = self.judge(features[first], features[second]).sigmoid().view(len(patches), -1)
         numbers = SpectralClustering(GROUPS, affinity="precomputed", random_state=0).fit_predict(likely.numpy())
         nearest = (torch.arange(self.encoder.size) - (self.tile - step) // 2).div(step, rounding_mode="floor")
-        nearest = nearest.clamp(0, len(starts) - 1)  # of the patches' middles, in each row and column of pixels
+        nearest = nearest.clamp(0, len(starts) - 1)  # the nearest centre of a patch, for each row and column of pixels
         labels = torch.from_numpy(numbers).view(len(starts), -1)[nearest][:, nearest] + 1
         colours = torch.stack([view[0, :, labels == group].mean(1).expand(3) for group in range(1, GROUPS + 1)])
         palette = [0, 0, 0, *(255 * colours.nan_to_num()).round().int().flatten().tolist()]
         return {"seen": answers.Image(view[0]), "groups": answers.Mask(labels, palette)}
 
     def picture(self, visible, together, scores=None):
-        """Of every image a pair of its own and one with another's."""
+        """For every image, one pair of its own patches and one with a patch of another image."""
         patches, others = visible
         questions = torch.arange(len(patches), device=patches.device) * len(self.first)
         questions = torch.cat([questions, questions + len(together) // 2])
@@ -112,9 +111,9 @@ class Cooccurrence(Method):
         return columns
 
     def pairs(self, values, others):
-        """Values of patches [n, l, ...] -> of the first and of the second patches of all pairs, [2 * m, ...] each.
+        """Values of patches [n, l, ...] -> those of the first and the second patches of all pairs, [2 * m, ...] each.
 
-        The pairs are neighbours in an image, and then the same with the second patch of another image in its place.
+        The pairs are neighbours in an image, followed by the same pairs with the second patch taken from another image.
         """
         first, second = values[:, self.first], values[:, self.second]
         return torch.cat([first, first]).flatten(0, 1), torch.cat([second, second[others]]).flatten(0, 1)

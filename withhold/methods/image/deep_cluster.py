@@ -13,21 +13,22 @@ from withhold.orders import Balanced
 
 @method(paper="Caron, Bojanowski, Joulin & Douze, ECCV 2018", needs={"images": "image + number"}, family="cluster")
 class DeepCluster(Method):
-    """Withholds which cluster of the network's own features an image is in; predicts it from a view of the image.
+    """Withholds the cluster of an image, by the network's own features; predicts it from a view of the image.
 
-    The features of all plain images are clustered anew by k-means after as many steps as an epoch has in batches of
-    256, or 100. The numbers of clusters mean nothing from one time to the next, so that the head starts anew too, and
-    losses before and after do not compare. Two answers need no look at the content. To put all images into one cluster:
-    batches have as many of each cluster, and one that is empty takes half of the largest. To cluster by colour: views
-    are jittered and some are grey, where the paper shows edges alone (Sobel filters).
+    The features of all unaugmented images are clustered by k-means, and clustered again after as many steps as an epoch
+    has in batches of 256, but at least 100. Cluster numbers change with each clustering, so the head is initialised
+    again as well, and losses before and after are not comparable. There are two shortcuts. One is to put all images
+    into one cluster: batches are therefore balanced over clusters, and an empty cluster takes half of the largest one.
+    The other is to cluster by colour: views therefore have colour jitter, and some are grey; the paper shows only edges
+    instead (Sobel filters).
 
-    Beside the loss stand the share of the "largest" cluster, and the "agreement" of the clusters with those before
-    them, as normalised mutual information: it rises as they settle.
+    "largest" is the share of the largest cluster. "agreement" is the normalised mutual information of the clusters with
+    the previous ones; it rises as they converge.
 
     Args:
-        clusters: how many; the paper takes ten times as many as there are classes.
+        clusters: number of clusters; the paper uses ten times the number of classes.
         components: principal components of the features that are clustered, whitened and scaled to length 1; at most
-            one for ten images, which would all be as far apart from each other otherwise.
+            one for every ten images, because with more all images would be equally far apart.
     """
 
     order = {"images": Balanced("assigned")}
@@ -45,11 +46,11 @@ class DeepCluster(Method):
 
     @property
     def refresh(self):
-        """An epoch in batches of 256."""
+        """Number of steps of an epoch in batches of 256, at least 100."""
         return max(100, len(self.assigned) // 256)
 
     def prepare(self, images):
-        """Cluster all images, and start the head anew."""
+        """Cluster all images, and initialise the head again."""
         from sklearn.metrics import normalized_mutual_info_score
 
         device, seed = self.head.weight.device, self.rng.initial_seed() % 2**32
@@ -72,7 +73,7 @@ class DeepCluster(Method):
         return seen, self.assigned[numbers]
 
     def predict(self, seen):
-        """The scores of the clusters, of which there are no more than images."""
+        """Return the scores of the clusters. With few images, there are fewer clusters than outputs of the head."""
         return self.head(self.encoder(seen))[:, : len(self.assigned)]
 
     def loss(self, scores, clusters):
@@ -92,7 +93,7 @@ class DeepCluster(Method):
 
 
 def cluster(features: Tensor, components: int, clusters: int, seed: int) -> Tensor:
-    """Features [n, d] -> the cluster of each, int64 [n]; with fewer items than `clusters`, each has one of its own."""
+    """Features [n, d] -> the cluster of each, int64 [n]. If there are fewer images than clusters, each has its own."""
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.decomposition import PCA
 
@@ -106,9 +107,10 @@ def cluster(features: Tensor, components: int, clusters: int, seed: int) -> Tens
 
 
 def fill(points: Tensor, assigned: Tensor, clusters: int) -> Tensor:
-    """Clusters int64 [n] of `points` [n, d] -> the same, where each empty one has half of the largest that can be cut.
+    """Give each empty cluster half of the largest divisible one: clusters int64 [n] of `points` [n, d] -> clusters.
 
-    It is cut at the median of the coordinate in which it is widest; points that are all alike stay together.
+    A cluster is divided at the median of the coordinate with the largest variance. A cluster of identical points is not
+    divisible.
     """
     assigned = assigned.clone()
     for empty in (assigned.bincount(minlength=clusters) == 0).nonzero().flatten().tolist():
@@ -118,7 +120,7 @@ def fill(points: Tensor, assigned: Tensor, clusters: int) -> Tensor:
                 break
             column = points[members, points[members].var(0).argmax()]
             beyond = column > column.median()
-            beyond = beyond if beyond.any() else column == column.max()  # more than half of them are the largest
+            beyond = beyond if beyond.any() else column == column.max()  # more than half of them equal the maximum
             if not beyond.all():
                 assigned[members[beyond]] = empty
                 break

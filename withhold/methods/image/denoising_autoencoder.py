@@ -9,17 +9,17 @@ from withhold.nets import Decoder
 
 @method(paper="Vincent, Larochelle, Bengio & Manzagol, ICML 2008", needs={"images": "image"}, family="reconstruct")
 class DenoisingAutoencoder(Method):
-    """Withholds random blocks of the image, anew at every visit; predicts the clean image.
+    """Withholds random blocks of the image, new ones in every epoch; predicts the clean image.
 
-    Blocks rather than the paper's single pixels, because the neighbours give a single pixel away. A hole is filled with
-    the encoder's mean, which it sees as zero: black would be a legal colour. No code is narrow: the noise is what
-    keeps the network from copying.
+    The paper withholds single pixels, but neighbours give a single pixel away; blocks avoid that. A hole is filled with
+    the encoder's mean, which it sees as zero; black would be a valid colour. There is no bottleneck: the noise prevents
+    the network from copying.
 
     Args:
         ratio: share of the image that is withheld.
         block: side of a withheld block in pixels.
-        intact: weight of the error where nothing was withheld, beside 1 where it was; 1 in the paper, 0 for the full
-            emphasis of its journal version (JMLR 2010).
+        intact: weight of the error where nothing is withheld, relative to 1 in the holes; 1 in the paper, 0 for the
+            full emphasis of its journal version (JMLR 2010).
     """
 
     def __init__(self, encoder: ImageEncoder, ratio: float = 0.5, block: int = 4, intact: NonNegative = 1.0):
@@ -28,12 +28,12 @@ class DenoisingAutoencoder(Method):
             raise ValueError(f"block must be between 1 and {encoder.size // 2}, half the image's size, not {block}.")
         blocks = (-(-encoder.size // block)) ** 2
         if not 0 < round(ratio * blocks) < blocks:
-            raise ValueError(f"ratio must withhold some of the {blocks} blocks and leave some, not {ratio}.")
+            raise ValueError(f"ratio must withhold some of the {blocks} blocks, but not all, and cannot be {ratio}.")
         self.ratio, self.block, self.intact = ratio, block, intact
         self.decoder = Decoder(encoder.dim, encoder.channels, encoder.grid, encoder.size)
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> a holed view float [n, c, size, size]; the view, its holes bool [n, 1, size, size]."""
+        """uint8 [n, c, h, w] -> a view with holes float [n, c, size, size]; the view, holes bool [n, 1, size, size]."""
         size = self.encoder.size
         clean = views.with_channels(views.augment(images, self.rng, size=size), self.encoder.channels)
         side = -(-size // self.block)

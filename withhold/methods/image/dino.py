@@ -11,23 +11,24 @@ from withhold.methods import Count, ImageEncoder, Method, Optimizer, Positive, R
 
 @method(paper="Caron et al., ICCV 2021", needs={"images": "image"}, family="distil")
 class DINO(Method):
-    """Withholds what a slow teacher says of a large crop of the image; predicts it from every other crop.
+    """Withholds a slow teacher's prediction for a large crop of the image; predicts it from every other crop.
 
-    Teacher and student say how much a crop belongs to each of some learned prototypes. There are two shortcuts: the
-    teacher may always say the same prototype, or all of them alike. Centring guards against the first (the mean scores
-    are subtracted), sharpening against the second (a low temperature); each alone would lead into the other shortcut.
-    The term "entropy" is that of the teacher's answers: 0 after the first shortcut, the logarithm of the number of
-    prototypes after the second.
-    The teacher sees two large crops. The student sees those and small ones of half the size. The learning rate's
-    warm-up takes the place of a first epoch with frozen prototypes. Unlike the paper's, the projector has batch
-    normalisation.
+    Teacher and student predict a distribution over learned prototypes for each crop. There are two shortcuts: the
+    teacher may always predict the same prototype, or always the uniform distribution. Centring (subtracting the mean
+    scores) prevents the first, sharpening (a low temperature) the second; each alone would lead to the other shortcut.
+    The term "entropy" is the entropy of the teacher's predictions: 0 in the first case, the logarithm of the number of
+    prototypes in the second.
+
+    The teacher sees two large crops. The student sees these and small crops of half the size. A learning rate warm-up
+    replaces the paper's first epoch with frozen prototypes. Unlike in the paper, the projector has batch normalisation.
 
     Args:
-        prototypes: how many there are.
-        local_views: small crops of an image; by default 2 from 64 pixels on, and none of smaller images.
+        prototypes: number of prototypes.
+        local_views: number of small crops per image; by default 2 from 64 pixels on, else 0.
         momentum: share of itself that the teacher keeps in a step at the start; it rises to 1 along a cosine.
-        temperature: of the student's softmax.
-        teacher_temperature: of the teacher's softmax, lower than the student's; above 0.06 it may fail.
+        temperature: temperature of the student's softmax.
+        teacher_temperature: temperature of the teacher's softmax, lower than the student's; training may fail above
+            0.06.
         projection: length of the embeddings that are compared with the prototypes.
         hidden: width of the projector.
     """
@@ -53,14 +54,14 @@ class DINO(Method):
         self.head = nn.Sequential(projector, nets.Prototypes(projection, prototypes))
         self.teacher = nets.Teacher(self.student())
         self.register_buffer("centre", torch.zeros(prototypes))
-        self.fresh: list[Tensor] = []  # the teacher's scores of this step, by which `after_step` moves the centre
+        self.fresh: list[Tensor] = []  # the teacher's scores in this step, from which `after_step` updates the centre
 
     def student(self) -> nn.Module:
-        """Images to scores of the prototypes: what the teacher follows."""
+        """From images to scores of the prototypes: the network that the teacher follows."""
         return nn.Sequential(self.encoder, self.head)
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> large crops [2n, c, size, size], small ones; the teacher's shares [2n, prototypes]."""
+        """uint8 [n, c, h, w] -> large crops [2n, c, size, size], small ones; teacher's predictions [2n, prototypes]."""
         size = self.encoder.size
         seen = [views.asymmetric_pair(images, self.rng, size=size, crop=(0.4, 1.0))]
         if self.local_views:
@@ -72,7 +73,7 @@ class DINO(Method):
         return seen, ((scores - self.centre) / self.teacher_temperature).softmax(1)
 
     def predict(self, seen):
-        """-> scores of the prototypes [v * n, prototypes], of the large crops first."""
+        """Return scores of the prototypes [v * n, prototypes], those of the large crops first."""
         return torch.cat([self.student()(crops) for crops in seen])
 
     def loss(self, scores, shares):
@@ -90,7 +91,7 @@ class DINO(Method):
         self.fresh.clear()
 
     def picture(self, seen, shares, scores=None):
-        """In "where", a crop is bright where the student sees the prototype that it says."""
+        """Pairs of views. In "where", a crop is bright where its predicted prototype has a high score."""
         first, second = seen[0].chunk(2)
         if scores is None:
             return paired(first, second, None)
@@ -100,7 +101,7 @@ class DINO(Method):
         return paired(first, second, found) | {"where": first * where}
 
     def places(self, images, prototypes):
-        """Scores of one of the `prototypes` [n] for each of the images at every place of its map [n, 1, h, w]."""
+        """Scores [n, 1, h, w] of one of the `prototypes` [n] at every place of each image's map."""
         maps = self.encoder.maps(images)
         scores = self.head(maps.permute(0, 2, 3, 1).flatten(0, 2)).unflatten(0, (len(maps), -1))
         chosen = prototypes[:, None, None].expand(-1, scores.shape[1], 1)

@@ -1,4 +1,4 @@
-"""Egomotion: how the camera moved."""
+"""Egomotion: predicts how the camera moved."""
 
 import math
 from typing import Annotated
@@ -13,24 +13,24 @@ from withhold.nets import mlp
 AXES = ("right", "down", "turn")
 JITTER = (0.4, 0.4, 0.4, 0.1)
 MOST_CELLS = 8
-"""Places along each side of a map that are compared with all of another."""
+"""Maximum number of places along each side of a map; every place is compared with all places of the other map."""
 
 
 @method(paper="Agrawal, Carreira & Malik, ICCV 2015", needs={"images": "image"}, family="verify")
 class Egomotion(Method):
-    """Withholds how a camera moved from one view of an image to another; predicts it, each axis as one of some ranges.
+    """Withholds the camera's motion between two views of an image; predicts the range of the motion on each axis.
 
-    The camera sees a square of the image, and moves right and down and turns, as in the paper's section 4.1; streets
-    that cars drive along are replaced by photographs that a window wanders over. One encoder sees both views, and a
-    small network compares its two maps. What would give the motion away without a look at the content is kept from
-    them: borders (both views lie inside of the image), sharpness (both are resampled once, each at an angle of its own)
-    and differences of pixels (each view has brightness, contrast and colours of its own).
+    The camera sees a square of the image, moves right and down and turns, as in the paper's section 4.1. Instead of
+    driving videos, a window moves over photographs. One encoder sees both views, and a small network compares its two
+    maps. Shortcuts that do not require the content are removed: borders (both views lie inside the image), sharpness
+    (both views are resampled once, each at its own angle) and differences of pixels (each view has its own brightness,
+    contrast and colours).
 
     Args:
-        shift: the largest move along either axis, as a share of the view's side.
-        degrees: the largest turn to either side.
-        shifts: how many ranges moves to the right, and moves down, are told apart by.
-        turns: how many ranges turns are told apart by.
+        shift: maximum move along either axis, as a share of the view's side.
+        degrees: maximum turn to either side, in degrees.
+        shifts: number of ranges into which moves are divided, on each of the two axes.
+        turns: number of ranges into which turns are divided.
     """
 
     def __init__(
@@ -43,18 +43,18 @@ class Egomotion(Method):
     ):
         super().__init__(encoder)
         self.shift, self.degrees, self.ranges = shift, degrees, (shifts, shifts, turns)
-        # Of the image's side the view takes so much that its corners stay inside at the largest turn, move and place.
+        # The view's side, as a share of the image's: its corners stay inside at the largest turn, move and offset.
         self.share = (1 - 1 / encoder.size) / (extent(degrees) + shift * extent(degrees / 2) + shift)
         if encoder.grid < 2:
             raise ValueError(
-                f"an encoder with one cell for {encoder.size} pixels cannot say what moved: give a larger --size, or "
-                "another --encoder."
+                f"the encoder's map has a single cell at {encoder.size} pixels, so it shows no motion: give a larger "
+                "--size, or another --encoder."
             )
         self.cells = min(encoder.grid, MOST_CELLS)
         self.top = mlp([self.cells**4, 512, sum(self.ranges)])
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> the view before, and after, float [2n, c, size, size]; each axis's range [n, 3]."""
+        """uint8 [n, c, h, w] -> views before and after, float [2n, c, size, size]; the range on each axis [n, 3]."""
         whole = views.augment(images, self.rng, size=self.encoder.size)
         n, like = len(whole), {"generator": self.rng, "device": whole.device}
         chosen = torch.stack([torch.randint(count, (n,), **like) for count in self.ranges], 1)
@@ -87,7 +87,7 @@ class Egomotion(Method):
         return columns
 
     def look(self, images, place, turn):
-        """What a camera sees of images float [n, c, size, size]: at complex places [n], turned by radians [n]."""
+        """The camera's views of images float [n, c, size, size] at complex places [n], turned by radians [n]."""
         gaze, place = self.share * (1j * turn).exp(), self.share * self.encoder.size * place
         matrices = torch.stack([gaze.real, -gaze.imag, place.real, gaze.imag, gaze.real, place.imag], 1).view(-1, 2, 3)
         return views.augment(views.warp(images, matrices), self.rng, flip=0.0, jitter=JITTER)

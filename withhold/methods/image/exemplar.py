@@ -15,15 +15,15 @@ from withhold.orders import Balanced
     paper="Dosovitskiy, Springenberg, Riedmiller & Brox, NIPS 2014", needs={"images": "image + number"}, family="verify"
 )
 class Exemplar(Method):
-    """Withholds which of a few thousand images a strongly changed view shows; predicts it: each is a class of its own.
+    """Withholds which of a few thousand images a strongly augmented view shows; predicts it, with one class per image.
 
-    A weak change would leave a histogram of colours to know an image by: views are crops, turned, and of another
-    brightness, contrast, saturation and hue, anew at every visit. Flat images look alike after that; those with strong
-    edges are likelier to be chosen. Of very many exemplars some show the same thing, and the head would pull apart what
-    belongs together. The images that were not chosen are not learned from.
+    With weak augmentation, a colour histogram would identify an image. Views are therefore random crops, rotated, with
+    new brightness, contrast, saturation and hue in every epoch. Flat images look alike after that, so images with
+    strong edges are more likely to be chosen. With too many exemplars, some show the same object, and the head would
+    separate images that belong together. Images that were not chosen are not used.
 
     Args:
-        exemplars: how many images are chosen, or all where there are fewer; the head has an output for each.
+        exemplars: number of images that are chosen, at most all; the head has one output for each.
     """
 
     order = {"images": Balanced("exemplar")}
@@ -32,10 +32,10 @@ class Exemplar(Method):
     def __init__(self, encoder: ImageEncoder, exemplars: Several = 4000):
         super().__init__(encoder)
         self.head = nn.Linear(encoder.dim, exemplars)
-        self.register_buffer("exemplar", torch.zeros(0, dtype=torch.int64))  # of each image its class, -1 of the others
+        self.register_buffer("exemplar", torch.zeros(0, dtype=torch.int64))  # the class of each image, -1 if not chosen
 
     def prepare(self, images):
-        """Choose exemplars among up to four times as many images, in proportion to their edges."""
+        """Choose exemplars among up to four times as many images, with probability proportional to edge strength."""
         looked = self.some(len(images), 4 * self.head.out_features)
         weight = torch.cat([edges(images.batch(part)) for part in looked.split(256)]).to(self.rng.device)
         count = min(self.head.out_features, len(looked))
@@ -43,7 +43,7 @@ class Exemplar(Method):
         self.exemplar.resize_(len(images)).fill_(-1)[chosen] = torch.arange(count, device=chosen.device)
 
     def withhold(self, images):
-        """Images uint8 [n, c, h, w], numbers [n] -> views float [n, c, size, size]; their exemplars [n], and these."""
+        """Images uint8 [n, c, h, w], numbers [n] -> views float [n, c, size, size]; (exemplars [n], the images)."""
         images, numbers = images
         crops = views.augment(
             images,
@@ -56,7 +56,7 @@ class Exemplar(Method):
         return views.affine(crops, self.rng, degrees=20), (self.exemplar[numbers], views.to_float(images))
 
     def predict(self, seen):
-        """The scores of the exemplars, which are fewer than the head's outputs where there are fewer images."""
+        """Return the scores of the exemplars. With few images, there are fewer exemplars than outputs of the head."""
         return self.head(self.encoder(seen))[:, : len(self.exemplar)]
 
     def loss(self, scores, withheld):
@@ -68,7 +68,7 @@ class Exemplar(Method):
         }
 
     def picture(self, seen, withheld, scores=None):
-        """Said is the likeliest of the batch's exemplars."""
+        """Views, their images, and the most probable exemplar among those of the batch."""
         exemplars, images = withheld
         columns = {"seen": seen, "true": images}
         if scores is not None:
@@ -77,6 +77,6 @@ class Exemplar(Method):
 
 
 def edges(images: Tensor) -> Tensor:
-    """The mean squared difference of neighbouring pixels of images uint8 [n, c, h, w], and a little more: float [n]."""
+    """The mean squared difference of neighbouring pixels of images uint8 [n, c, h, w], plus 1e-6: float [n]."""
     pixels = views.to_float(images)
     return 1e-6 + sum(pixels.diff(dim=axis).square().mean((1, 2, 3)) for axis in (2, 3))

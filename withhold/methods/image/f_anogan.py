@@ -1,4 +1,4 @@
-"""f-AnoGAN: what a generator of normal images cannot make."""
+"""f-AnoGAN: anomaly detection with a generator of normal images."""
 
 from functools import partial
 
@@ -10,7 +10,7 @@ from withhold.methods import Count, ImageEncoder, Method, NonNegative, Optimizer
 from withhold.nets import Decoder, Discriminator
 
 WIDTH, SIDE = 128, 4
-"""Channels and cells along each side of the map that the generator begins with."""
+"""Channels, and cells along each side, of the generator's first map."""
 PENALTY = 10.0
 
 
@@ -20,19 +20,19 @@ PENALTY = 10.0
     family="reconstruct",
 )
 class FAnoGAN(Method):
-    """Withholds an image behind a code from which a generator makes normal images; predicts it from that code.
+    """Withholds an image behind the code of a generator of normal images; predicts the image from that code.
 
-    A generator learns normal images by a game against a critic (WGAN-GP), from random codes, and never sees what the
-    encoder says. So where an image is not like those, it can only be predicted as one that is, and the error tells: of
-    its pixels, and of the critic's features. Codes are kept to (-1, 1), where the generator was at home: codes from far
-    away could make anything. The paper trains the encoder after the game (izi_f); here all learn at once, while their
-    learning rates fall together, so that the encoder ends on a generator that stands still. In its turn that is in
-    evaluation mode, and no weight of the game moves. A critic that learns four times as fast takes the place of five
-    turns for one of the generator's (Heusel et al., NIPS 2017).
+    A generator learns normal images from random codes, against a critic (WGAN-GP); it is never trained on the encoder's
+    codes. An abnormal image can only be predicted as a normal one, so its error shows the anomaly, both in pixels and
+    in the critic's features. Codes are limited to (-1, 1), where the generator was trained; distant codes could produce
+    any image. The paper trains the encoder after the generator (izi_f). Here all networks are trained together with
+    decreasing learning rates, so that the generator is nearly constant at the end. In the encoder's turn, the generator
+    is in eval mode and frozen. A critic that learns four times as fast replaces five turns of the critic for each turn
+    of the generator (Heusel et al., NIPS 2017).
 
     Args:
-        code: its length.
-        features: weight of the error of the critic's features, beside 1 for that of pixels (of values in [-1, 1]).
+        code: length of the code.
+        features: weight of the error of the critic's features, relative to 1 for that of pixels (of values in [-1, 1]).
     """
 
     optimizer = {
@@ -55,11 +55,11 @@ class FAnoGAN(Method):
             Decoder(WIDTH, encoder.channels, SIDE, encoder.size),
             nn.Sigmoid(),
         )
-        # Batch normalisation would let the score of an image, and so its slope, depend on other images.
+        # With batch normalisation, the score of an image and its gradient would depend on other images.
         self.critic = Discriminator(encoder.channels, encoder.size, norm=partial(nn.GroupNorm, 1))
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> the image float [n, c, size, size], and the same again."""
+        """Images uint8 [n, c, h, w] -> the images float [n, c, size, size], as input and as target."""
         image = views.augment(images, self.rng, size=self.encoder.size, flip=0.0)
         image = views.with_channels(image, self.encoder.channels)
         return image, image
@@ -68,7 +68,7 @@ class FAnoGAN(Method):
         return self.generator(self.code(self.encoder.maps(images)))
 
     def loss(self, predicted, images):
-        with torch.no_grad():  # the mean of all
+        with torch.no_grad():  # the error of the mean image
             trivial = self.strangeness(images.mean(0).expand_as(images), images).mean()
         error = losses.squared_error(predicted, images)
         return {
@@ -79,7 +79,7 @@ class FAnoGAN(Method):
         return {"encoder": [self.encoder, self.code], "generator": [self.generator], "critic": [self.critic]}
 
     def turn(self, player, batch, handed):
-        """The critic sees what the generator has just made, beside the images that the encoder has just seen."""
+        """The critic sees what the generator has just made, and the images that the encoder has just seen."""
         self.generator.train(self.training and player != "encoder")
         if player == "encoder":
             handed["true"], _ = self.hide(batch)
@@ -106,7 +106,7 @@ class FAnoGAN(Method):
         return {"anomaly": lambda images: self.strangeness(self.predict(images), images)}
 
     def apply_to(self, image):
-        """The nearest normal image that it can make, where the image differs from that, and how much altogether."""
+        """Return the reconstructed normal image, its difference from the image, and the anomaly score."""
         seen = views.with_channels(self.encoder.take(image), self.encoder.channels)
         made = self.predict(seen)
         shown = {"seen": seen, "normal": made, "difference": (seen - made).abs()}
@@ -122,7 +122,7 @@ class FAnoGAN(Method):
         return columns
 
     def strangeness(self, said, images):
-        """What is predicted of images, and these [n, c, size, size] -> the error of each [n] (its section 3.3)."""
+        """Predictions and images [n, c, size, size] -> anomaly scores of the images [n] (section 3.3 of the paper)."""
         images = views.with_channels(images, self.encoder.channels)
         pixels = 4 * (said - images).square().flatten(1).mean(1)
         features = (self.critic.features(said) - self.critic.features(images)).square().flatten(1).mean(1)

@@ -1,4 +1,4 @@
-"""The response of a fixed filter."""
+"""Prediction of the response of a fixed filter."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ from withhold.methods import ImageEncoder, Method, answers, method
 from withhold.nets import Decoder
 
 SURVEYED = 1024
-"""Images from which the mean and the deviation of the responses are taken."""
+"""Number of images from which the mean and the standard deviation of the responses are computed."""
 
 
 @method(
@@ -19,15 +19,14 @@ SURVEYED = 1024
     family="reconstruct",
 )
 class FilterResponse(Method):
-    """Withholds what a fixed filter says of every pixel, edges or corners; predicts it from the image.
+    """Withholds a fixed filter's response at every pixel, edges or corners; predicts it from the image.
 
-    These are tasks of Taskonomy that need no label: what is learned are the first steps of seeing. The encoder could
-    compute the filter itself, so its map has to be coarser than the image, or nothing is to be learned but that. The
-    paper takes SURF for its keypoints; here they are the corners of Shi & Tomasi. Responses are standardised over the
-    data.
+    These are tasks of Taskonomy that need no labels and teach low-level vision. An encoder with a fine map could
+    compute just the filter, so its map must be coarser than the image. The paper uses SURF for its keypoints; here they
+    are the corners of Shi & Tomasi. Responses are standardised over the data.
 
     Args:
-        of: what the filter finds.
+        of: what the filter detects: "edges" or "corners".
     """
 
     mean: Tensor
@@ -41,13 +40,13 @@ class FilterResponse(Method):
         self.register_buffer("deviation", torch.ones(()))
 
     def prepare(self, images):
-        """How strong the responses are."""
+        """Compute the mean and the standard deviation of the responses."""
         some = images.batch(self.some(len(images), SURVEYED)).to(self.mean.device)
         found = self.filter(views.augment(some, self.rng, size=self.encoder.size))
         self.mean, self.deviation = found.mean(), found.std(correction=0).clamp(min=1e-6)
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> a view float [n, c, size, size]; its response, standardised [n, 1, size, size]."""
+        """uint8 [n, c, h, w] -> a view float [n, c, size, size]; its standardised response [n, 1, size, size]."""
         view = views.with_channels(views.augment(images, self.rng, size=self.encoder.size), self.encoder.channels)
         return view, (self.filter(view) - self.mean) / self.deviation
 
@@ -63,7 +62,7 @@ class FilterResponse(Method):
         nets.refresh_statistics(self.decoder, plain(), self.predict)
 
     def apply_to(self, image):
-        """The image, and the response that is predicted of it; the strongest one is white."""
+        """Return the image and the predicted response; the strongest response is white."""
         view = self.encoder.take(image)
         return {"seen": answers.Image(view[0]), "response": answers.Image(self.draw(self.predict(view))[0])}
 
@@ -72,6 +71,6 @@ class FilterResponse(Method):
         return columns if predicted is None else columns | {"said": self.draw(predicted.float())}
 
     def draw(self, response: Tensor) -> Tensor:
-        """Standardised responses [n, 1, h, w] -> shares of the strongest one of each image, in [0, 1]."""
+        """Standardised responses [n, 1, h, w] -> shares of the strongest response of each image, in [0, 1]."""
         strength = (response * self.deviation + self.mean).clamp(min=0)
         return strength / strength.amax((1, 2, 3), keepdim=True).clamp(min=1e-3)

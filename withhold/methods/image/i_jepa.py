@@ -11,25 +11,25 @@ from withhold.methods import Count, Method, Optimizer, Probability, Range, metho
 from withhold.nets import Transformer, ViT
 
 LEAST = 1 / 16
-"""Of all patches, the share that is left of the context at least."""
+"""Minimum size of the context, as a share of all patches."""
 
 
 @method(paper="Assran et al., CVPR 2023", needs={"images": "image"}, family="distil")
 class IJEPA(Method):
     """Withholds a slow teacher's features of some blocks of an image; predicts them from the rest of another block.
 
-    The teacher sees the whole image, the encoder the patches of the context alone: a large block, from which the others
-    are cut out, or they could be copied. A narrow predictor is told where a block lies, and says what is there. What
-    keeps it from collapsing is the predictor, the teacher's slowness and the normalisation of its features; a loss that
-    falls is no proof, so look at the rank. Blocks are large, or texture would be enough. Views are not mirrored and
-    keep their colours. When the training ends, the encoder gets the teacher's weights, which are those that the paper
-    measures.
+    The teacher sees the whole image. The encoder sees only the patches of the context: a large block, from which the
+    target blocks are removed, because otherwise they could be copied. A narrow predictor gets the position of a block
+    and predicts its features. Three things prevent collapse: the predictor, the slowly moving teacher, and the
+    normalisation of its features. A falling loss does not prove that there is no collapse, so check the rank. Blocks
+    are large; for small ones, texture would be enough. Views are not flipped and keep their colours. At the end of the
+    training, the encoder gets the teacher's weights, which the paper evaluates.
 
     Args:
-        blocks: how many blocks are withheld, each of 15 to 20 % of the image.
-        momentum: share of itself that the teacher keeps in a step at the start; it rises to 1 in a straight line. The
-            paper's 0.996 suits runs of 100,000 steps and more.
-        width: features of a token in the predictor, a multiple of 32.
+        blocks: number of target blocks, each 15 to 20 % of the image.
+        momentum: share of itself that the teacher keeps in a step at the start; it rises linearly to 1. The paper's
+            0.996 suits runs of 100,000 steps and more.
+        width: features per token in the predictor, a multiple of 32.
         depth: layers of the predictor.
     """
 
@@ -54,7 +54,7 @@ class IJEPA(Method):
     def withhold(self, images):
         """uint8 [n, c, h, w] -> (a view, the context, the blocks), (the view, features [n, l, d], the blocks).
 
-        The context's patches and those of each block [n, b, ...] are listed, see `listed`.
+        Context and blocks [n, b, ...] are lists of patches; see `listed`.
         """
         view = views.augment(images, self.rng, size=self.encoder.size, crop=(0.3, 1.0), flip=0)
         view = views.with_channels(view, self.encoder.channels)
@@ -63,9 +63,9 @@ class IJEPA(Method):
         return (view, context, blocks), (view, F.layer_norm(features, features.shape[2:]), blocks)
 
     def draw(self, n: int) -> tuple[Tensor, Tensor]:
-        """Which patches are an image's context [n, l], and which its blocks [n, b, l], both bool.
+        """Draw the patches of the context [n, l] and of the target blocks [n, b, l] of each image, both bool.
 
-        A block that would leave too little of the context is not asked for.
+        A block that would leave too little of the context is dropped.
         """
         grid = self.encoder.grid
         context = views.block_mask(n, grid, grid, self.rng, area=(0.85, 1.0), aspect=(1, 1)).flatten(1)
@@ -76,7 +76,7 @@ class IJEPA(Method):
         return context & ~blocks.any(1), blocks
 
     def predict(self, visible):
-        """-> the features of the blocks' patches [n, b, m, d]."""
+        """Return the features of the blocks' patches [n, b, m, d]."""
         view, (context, seen), (blocks, asked) = visible
         tokens = self.encoder.tokens(view)
         tokens = tokens.gather(1, context[:, :, None].expand(-1, -1, tokens.shape[2]))
@@ -87,7 +87,7 @@ class IJEPA(Method):
         return self.widen(said[:, context.shape[1] :]).unflatten(0, (-1, self.blocks))
 
     def loss(self, predicted, withheld):
-        """The authors' code: smooth absolute error of normalised features; and that of the mean ones of each place."""
+        """Smooth L1 error of normalised features, as in the authors' code. "trivial" is that of mean features."""
         _, features, (blocks, asked) = withheld
         image = torch.arange(len(blocks), device=blocks.device)[:, None, None]
         target = features[image, blocks]
@@ -104,7 +104,7 @@ class IJEPA(Method):
         super().finish(plain)
 
     def picture(self, visible, withheld, predicted=None):
-        """What is said of a patch is shown as the patch of all these images whose features are nearest to it."""
+        """A predicted patch is drawn as the patch of these images whose features are nearest to the prediction."""
         view, features, (blocks, asked) = withheld
         patches = views.patches(view, self.encoder.patch)
         image = torch.arange(len(view), device=view.device)[:, None]
@@ -119,7 +119,7 @@ class IJEPA(Method):
         return columns
 
     def image(self, patches: Tensor, places: Tensor, real: Tensor) -> Tensor:
-        """Patches [n, m, p] at their `places` [n, ...], where they are `real` [n, ...], in grey images."""
+        """Draw patches [n, m, p] at their `places` [n, ...] on grey images, where they are `real` [n, ...]."""
         count = self.encoder.grid**2
         places = places.where(real, count).flatten(1)[:, :, None].expand_as(patches)
         canvas = patches.new_full((len(patches), count + 1, patches.shape[2]), 0.5).scatter(1, places, patches)
@@ -127,7 +127,7 @@ class IJEPA(Method):
 
 
 def listed(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """bool [..., l] -> the places where it is true [..., m], and whether each is one [..., m]: rows are filled up."""
+    """bool [..., l] -> the indices of true entries [..., m], padded, and whether each entry is not padding [..., m]."""
     places = mask.byte().argsort(dim=-1, descending=True, stable=True)[..., : int(mask.sum(-1).max())]
     return places, mask.gather(-1, places)
 
@@ -138,6 +138,6 @@ def every(x: Tensor, blocks: int) -> Tensor:
 
 
 def error(said: Tensor, true: Tensor, asked: Tensor) -> Tensor:
-    """The mean smooth absolute error of features [..., d] where they are asked for."""
+    """The mean smooth L1 error of features [..., d] where `asked` is true."""
     errors = F.smooth_l1_loss(said, true, reduction="none").mean(-1)
     return (errors * asked).sum() / asked.sum()

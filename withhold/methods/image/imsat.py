@@ -10,32 +10,34 @@ from withhold import losses, views
 from withhold.methods import Classifier, ImageEncoder, NonNegative, Optimizer, Positive, Several, method
 
 VALUES = 2**22
-"""Of the images that neighbours are looked for among."""
+"""Maximum number of values of the images that are searched for neighbours."""
 NEIGHBOUR = 10
 REACH = 5.0
-"""How far away the direction is tried in which answers differ most; the paper's 10 in pixels from -1 to 1."""
+"""Length of the step that finds the adversarial direction: the paper's 10, for pixels from -1 to 1."""
 
 
 @method(
     paper="Hu, Miyato, Tokui, Matsumoto & Sugiyama, ICML 2017", needs={"images": "image + number"}, family="cluster"
 )
 class IMSAT(Classifier):
-    """Withholds the network's own answer to an image, one of a few clusters; predicts it from the image, changed.
+    """Withholds the network's prediction for an image, one of a few clusters; predicts it from a changed version.
 
-    One answer to all images would be the easiest to repeat. So each answer is to be sure, and all of them together are
-    to be even: the mutual information of images and answers is to be large. The change is the one within reach that the
-    answer minds most (virtual adversarial training), or a random turn, shift, scale and shear. The former suits images
-    whose pixels are features by themselves, such as digits. In photographs it is noise, and clusters are colours.
+    The easiest consistent prediction is the same cluster for all images. Therefore each prediction must be confident,
+    and all clusters must be equally frequent: the mutual information of images and predictions must be large. The
+    change is either the one within a radius that affects the prediction most (virtual adversarial training), or a
+    random rotation, shift, scale and shear. Adversarial changes suit images whose pixels are meaningful features, such
+    as digits. In photographs they are noise, and clusters become colours.
 
-    The loss is the divergence from the first answer, plus `weight` times (the mean entropy of an answer, plus `balance`
-    times the divergence of the mean answer from even shares).
+    The loss is the divergence from the original prediction, plus `weight` times (the mean entropy of a prediction, plus
+    `balance` times the divergence of the mean prediction from the uniform distribution).
 
     Args:
-        clusters: how many; a batch should hold many more images.
+        clusters: number of clusters; a batch should hold many more images.
         change: "adversarial" or "affine".
-        radius: of adversarial changes, as a share of the distance between an image and its tenth nearest neighbour.
-        weight: of the mutual information.
-        balance: of even shares, beside sure answers; a low one leaves clusters empty.
+        radius: size of adversarial changes, as a share of the distance between an image and its tenth nearest
+            neighbour.
+        weight: weight of the mutual information.
+        balance: weight of equal cluster sizes, relative to confident predictions; a low value leaves clusters empty.
     """
 
     compares = True
@@ -54,14 +56,14 @@ class IMSAT(Classifier):
     ):
         super().__init__(encoder, [f"cluster {number}" for number in range(1, clusters + 1)])
         self.change, self.radius, self.weight, self.balance = change, radius, weight, balance
-        nn.init.normal_(self.head.weight, std=1e-4)  # all answers are unsure at first
+        nn.init.normal_(self.head.weight, std=1e-4)  # all predictions start near uniform
         self.register_buffer("radii", torch.zeros(0))
 
     def prepare(self, images):
-        """How far each image may be changed: a share of its distance to the tenth nearest of all images.
+        """Compute how far each image may be changed: a share of its distance to its tenth nearest neighbour.
 
-        Of many images some are looked at: the tenth of all is about the first of a random tenth of them. Of fewer
-        still it is the first as well, a little farther away.
+        Of a large dataset, only a random part is searched: the tenth neighbour among all images is about the first
+        among a random tenth of them. In a smaller part it is also the first, which is a little farther away.
         """
         if self.change == "affine":
             return
@@ -77,13 +79,13 @@ class IMSAT(Classifier):
             self.radii[part.to(device)] = self.radius * nearest[:, -1]
 
     def plain(self, images):
-        """uint8 [n, c, h, w] -> float [n, c, size, size]."""
+        """Images uint8 [n, c, h, w] -> float [n, c, size, size]."""
         return views.augment(images, self.rng, size=self.encoder.size, flip=0)
 
     def withhold(self, images):
-        """Images uint8 [n, c, h, w], numbers [n] -> these and changed ones, float [2n, c, size, size]; answers [n, k].
+        """Images uint8 [n, c, h, w], numbers [n] -> plain and changed ones, float [2n, c, size, size]; targets [n, k].
 
-        The answers are the network's shares of the clusters.
+        The targets are the network's cluster probabilities for the plain images.
         """
         images, numbers = images
         plain = self.plain(images)
@@ -103,14 +105,14 @@ class IMSAT(Classifier):
         constancy = losses.divergence(answers, changed).mean()
         unsure = losses.entropy(plain).mean()
         shares = losses.gather(plain.softmax(1)).mean(0)
-        even = torch.special.entr(shares.clamp(min=1e-30)).sum()  # whose slope is endless at 0
+        even = torch.special.entr(shares.clamp(min=1e-30)).sum()  # the gradient is infinite at 0
         most = math.log(len(self.classes))
         return {
             "loss": constancy + self.weight * (unsure + self.balance * (most - even)),
             "constancy": constancy,
             "unsure": unsure,
-            "clusters": even.exp(),  # in effect
-            "trivial": self.weight * min(1.0, self.balance) * most,  # unsure of all; below 1, sure of one cluster
+            "clusters": even.exp(),  # effective number
+            "trivial": self.weight * min(1.0, self.balance) * most,  # uniform; below 1, always one cluster
         }
 
     def picture(self, seen, answers, scores=None):

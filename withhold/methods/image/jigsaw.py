@@ -17,13 +17,13 @@ PUZZLES = 4
 class Jigsaw(Method):
     """Withholds the order of an image's tiles; predicts it from the tiles, shuffled.
 
-    The tiles are seen one by one. What would give the order away without a look at the content is taken from them:
-    edges that continue (gaps of random width), brightness and contrast (every tile is standardised), colour fringes of
-    the lens (grey). Each image is four puzzles, whose tiles the encoder sees only once.
+    The encoder sees the tiles one by one. Shortcuts that do not require the content are removed: continuing edges (by
+    gaps of random width), brightness and contrast (every tile is standardised), chromatic aberration (by grey images).
+    Each image gives four puzzles, and the encoder sees its tiles only once.
 
     Args:
-        grid: tiles along each side, 2 or 3; where none is given, 2 below 64 pixels and 3 from there on.
-        orders: how many orders to tell apart, chosen to differ in as many places as can be; all where there are fewer.
+        grid: tiles along each side, 2 or 3; by default 2 below 64 pixels, else 3.
+        orders: number of orders, chosen to differ in as many places as possible; at most all orders.
         grey: share of the images that lose their colour, in [0, 1].
     """
 
@@ -40,8 +40,8 @@ class Jigsaw(Method):
     def withhold(self, images):
         """uint8 [n, c, h, w] -> (tiles [n, l, c, tile, tile], puzzles [n, k, l]), index of each puzzle's order [n * k].
 
-        The tiles come shuffled, and a puzzle shuffles them once more, so that together they are in one of the orders:
-        order o has the tile of cell `orders[o, i]` in place i.
+        The tiles are shuffled, and each puzzle permutes them again so that the result is one of the orders: order o has
+        the tile of cell `orders[o, i]` in place i.
         """
         whole = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0), grey=self.grey)
         tiles = views.tiles(whole, self.rng, self.grid, self.tile)
@@ -65,7 +65,7 @@ class Jigsaw(Method):
         }
 
     def picture(self, visible, order, scores=None):
-        """One puzzle an image: as it was laid, and put back."""
+        """One puzzle per image: shuffled, and put back in order."""
         tiles = _pick(visible[0], visible[1][:, 0])
         columns = {"seen": views.board(tiles, self.grid), "true": self._solve(tiles, order[::PUZZLES])}
         if scores is not None:
@@ -73,11 +73,11 @@ class Jigsaw(Method):
         return columns
 
     def _solve(self, tiles, order):
-        """The tiles put back where `order` says that they are from."""
+        """Put the tiles back in the cells that `order` gives."""
         return views.board(_pick(tiles, self.orders[order].argsort(1)), self.grid)
 
 
 def _pick(parts, places):
-    """Of each sample's `parts` [n, l, ...] those at `places` [n, ...] -> [n, ..., ...]."""
+    """From each sample's `parts` [n, l, ...], select those at `places` [n, ...] -> [n, ..., ...]."""
     sample = torch.arange(len(parts), device=parts.device)
     return parts[sample.view(-1, *[1] * (places.ndim - 1)), places]

@@ -1,4 +1,4 @@
-"""Landmarks by conditional image generation (IMM)."""
+"""Landmarks from conditional image generation (IMM)."""
 
 import torch
 from torch import nn
@@ -8,23 +8,24 @@ from withhold.methods import Count, Method, NonNegative, Optimizer, Positive, an
 from withhold.nets import Decoder, FineConv
 
 WARP = {"degrees": 15.0, "translate": 0.1, "scale": (0.8, 1.2)}
-"""How far the two views of an image are turned, moved and scaled."""
+"""Range of the rotation, shift and scale of the two views of an image."""
 
 
 @method(paper="Jakab, Gupta, Bilen & Vedaldi, NeurIPS 2018 (IMM)", needs={"images": "image"}, family="reconstruct")
 class Landmarks(Method):
-    """Withholds one warp of an image behind a few points; predicts it from these and from another warp of the image.
+    """Withholds one warp of an image except for a few points; predicts it from these and from another warp.
 
-    The other warp shows how things look, and not where they are: only the points can say that. The encoder's maps give
-    one map for each point, whose place is the mean over the columns and over the rows, by softmax. A second, small
-    network encodes the other warp, and a decoder draws its map beside a bell around each point. Few points and wide
-    bells leave no room for colours in them; pixels from outside of the image, which would show where its edges went,
-    are not scored. The paper compares features of a network that learned to colour images; here it is pixels.
+    The other warp shows the appearance of objects, but not their positions: only the points give those. The encoder
+    predicts one map for each point; the point is the softmax mean over the map's columns and over its rows. A second,
+    small network encodes the other warp, and a decoder generates the image from its map and a Gaussian bump around each
+    point. Few points and wide bumps leave no capacity for colours. Pixels from outside the image, which would show how
+    it was warped, are not scored. The paper compares features of a network that was trained to colorize images; here
+    pixels are compared.
 
     Args:
-        points: how many there are.
-        width: of a bell: where it has fallen to 1/e, in halves of the image's side.
-        bend: how far parts of an image are moved, beyond what moves all of it, as a share of its side.
+        points: number of points.
+        width: distance from the centre at which a bump falls to 1/e, as a share of half the image's side.
+        bend: local displacement of parts of an image, in addition to the global warp, as a share of its side.
     """
 
     optimizer = Optimizer(lr=2e-3, weight_decay=0.0)
@@ -39,7 +40,7 @@ class Landmarks(Method):
         self.decoder = Decoder(dim + points, encoder.channels, grid, encoder.size)
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> (two warps, float [n, c, size, size]); the second, and where it is of the image."""
+        """uint8 [n, c, h, w] -> (two warps, float [n, c, size, size]); the second one, and its share of each pixel."""
         whole = views.augment(images, self.rng, size=self.encoder.size, flip=0.0)
         whole = views.with_channels(whole, self.encoder.channels)
         framed = torch.cat([whole, torch.ones_like(whole[:, :1])], 1)
@@ -65,7 +66,7 @@ class Landmarks(Method):
         return {"points": self.points}
 
     def apply_to(self, image):
-        """Where the points are in an image, by number, and drawn over it."""
+        """The positions of the points in an image, by number, and the image with the points drawn on it."""
         view = views.with_channels(self.encoder.take(image), self.encoder.channels)
         (places,), (h, w) = self.points(view), image.shape[1:]
         corner = torch.tensor([max(0, w - h) // 2, max(0, h - w) // 2])
@@ -83,30 +84,30 @@ class Landmarks(Method):
         return columns
 
     def warp(self, framed):
-        """Images and a channel of ones [n, c + 1, size, size] -> warped, and how much of each pixel is of the image."""
+        """Warp images with a channel of ones [n, c + 1, size, size]; also return how much of each pixel is inside."""
         return views.affine(framed, self.rng, **WARP, bend=self.bend).split([self.encoder.channels, 1], 1)
 
     def points(self, images):
-        """Images float [n, c, size, size] -> places (x, y) in them, as shares of width and height [n, points, 2]."""
+        """Images float [n, c, size, size] -> points (x, y), as shares of width and height [n, points, 2]."""
         maps = self.pose(self.encoder.maps(images))
         places = torch.stack([middle(maps.mean(2)), middle(maps.mean(3))], 2)
-        return places * (self.encoder.grid * self.encoder.stride / self.encoder.size)  # the last cell may hang over
+        return places * (self.encoder.grid * self.encoder.stride / self.encoder.size)  # the last cell may overhang
 
     def draw(self, maps, places):
-        """How things look [n, dim, grid, grid] and where they are [n, points, 2] -> images."""
+        """Appearance [n, dim, grid, grid] and positions [n, points, 2] -> images."""
         grid = self.appearance.grid
         cells = self.encoder.size / self.appearance.stride
         bells = nets.bumps(places * cells, (grid, grid), self.width / 2 * cells / 2**0.5)
         return self.encoder.denormalize(self.decoder(torch.cat([maps, bells], 1)))
 
     def mark(self, images, places):
-        """Images float [n, c, size, size] in half their brightness, with a white dot at each place [n, points, 2]."""
+        """Images float [n, c, size, size] at half brightness, with a white dot at each point [n, points, 2]."""
         size = self.encoder.size
         dots = nets.bumps(places * size, (size, size), size / 50).amax(1, keepdim=True)
         return images / 2 * (1 - dots) + dots
 
 
 def middle(scores):
-    """Scores of the cells of an axis [n, k, l] -> the mean place by softmax, from 0 to 1: [n, k]."""
+    """Scores of the cells of an axis [n, k, l] -> the softmax mean position, from 0 to 1: [n, k]."""
     cells = (torch.arange(scores.shape[2], device=scores.device) + 0.5) / scores.shape[2]
     return scores.float().softmax(2) @ cells

@@ -8,16 +8,16 @@ from withhold.methods import Count, Fraction, ImageEncoder, Method, Optimizer, S
 
 @method(paper="Balestriero & LeCun, arXiv 2511.08544, 2025", needs={"images": "image"}, family="distil")
 class LeJEPA(Method):
-    """Withholds what the views of an image have in common, their mean embedding; predicts it from each view alone.
+    """Withholds the mean embedding of the views of an image; predicts it from each view alone.
 
-    A test for an isotropic Gaussian (SIGReg), whose value is a part of the loss, is what keeps the embeddings from
-    collapsing: there is no teacher, no predictor, no negative, and no gradient is stopped. The views are all of one
-    size, as in the authors' minimal example; in several processes, all embeddings are tested together.
+    A test for an isotropic Gaussian (SIGReg), whose statistic is part of the loss, prevents collapse. There is no
+    teacher, no predictor, no negatives and no stop-gradient. All views have the same size, as in the authors' minimal
+    example. With several processes, all embeddings are tested together.
 
     Args:
-        views: views of an image; the cost of a step grows with them.
-        balance: weight of the test in the loss; the views' agreement has the rest.
-        slices: random directions in which a step tests.
+        views: views per image; the cost of a step grows with them.
+        balance: weight of the test in the loss; the agreement of the views has 1 minus this weight.
+        slices: number of random directions tested in a step.
         projection: length of the tested embeddings.
     """
 
@@ -37,7 +37,7 @@ class LeJEPA(Method):
         self.projector = nets.mlp((encoder.dim, 512, 512, projection))
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> views of each, float [v * n, c, size, size]; the image that each shows [v * n]."""
+        """uint8 [n, c, h, w] -> views of each, float [v * n, c, size, size]; the image that each view shows [v * n]."""
         seen = views.distort(images.repeat(self.views, 1, 1, 1), self.rng, size=self.encoder.size, solarize=0.2)
         return seen, torch.arange(len(images), device=seen.device).repeat(self.views)
 
@@ -57,7 +57,7 @@ class LeJEPA(Method):
         }
 
     def trivial(self, n, device):
-        """The least loss to be expected of Gaussian noise, at whichever scale from 0 (a constant) to 1 it is least."""
+        """The minimum expected loss of Gaussian noise, over scales from 0 (a constant) to 1."""
         scale = torch.linspace(0, 1, 101, device=device)
         disagreement = scale.square() * (1 - 1 / self.views)
         return ((1 - self.balance) * disagreement + self.balance * losses.sigreg_of_noise(scale, n)).min()

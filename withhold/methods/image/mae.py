@@ -14,13 +14,14 @@ from withhold.nets import Transformer, ViT, positions
 class MAE(Method):
     """Withholds most patches of an image; predicts their pixels from the few that are left.
 
-    The encoder works on the visible patches alone, which makes it fast; a light decoder, thrown away afterwards, gets
-    them back in their places among blank ones. A patch is predicted up to its mean and deviation, and visible ones do
-    not count. Its features need fine-tuning to show their worth: k-NN and linear probes rate them low.
+    The encoder processes only the visible patches, which makes it fast. A small decoder, discarded after training, gets
+    them at their positions among blank tokens. The targets are patches normalised by their own mean and standard
+    deviation, and visible patches do not count. The features need fine-tuning: their k-NN and linear probe accuracies
+    are low.
 
     Args:
         mask: share of the patches that is withheld, between 0 and 1.
-        width: features of a token in the decoder, a multiple of 32.
+        width: features per token in the decoder, a multiple of 32.
         depth: blocks of the decoder.
     """
 
@@ -36,7 +37,7 @@ class MAE(Method):
         super().__init__(encoder)
         tokens = encoder.grid**2
         if not 0 < round(mask * tokens) < tokens:
-            raise ValueError(f"mask must leave some of {tokens} patches and withhold some, not {mask}.")
+            raise ValueError(f"mask must withhold some of the {tokens} patches, but not all, and cannot be {mask}.")
         self.mask = mask
         self.narrow = nn.Linear(encoder.dim, width)
         self.blank = nn.Parameter(0.02 * torch.randn(width))
@@ -45,7 +46,7 @@ class MAE(Method):
         self.paint = nn.Linear(width, encoder.channels * encoder.patch**2)
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> (image with holes, indices of the patches left [n, v]), (all patches, mask [n, l])."""
+        """uint8 [n, c, h, w] -> (image with holes, indices of visible patches [n, v]), (all patches, mask [n, l])."""
         view = views.augment(images, self.rng, size=self.encoder.size, crop=(0.2, 1.0))
         whole = views.patches(views.with_channels(view, self.encoder.channels), self.encoder.patch)
         mask = views.random_mask(*whole.shape[:2], self.mask, self.rng)
@@ -57,7 +58,7 @@ class MAE(Method):
         return visible, (whole, mask)
 
     def predict(self, visible):
-        """-> standardised patches [n, l, c * p * p]."""
+        """Return normalised patches [n, l, c * p * p]."""
         seen, left = visible
         tokens = self.encoder.tokens(seen)
         features = self.narrow(self.encoder.transformer(tokens.gather(1, _repeat(left, tokens.shape[2]))))
@@ -65,7 +66,7 @@ class MAE(Method):
         return self.paint(self.decoder(blanks.scatter(1, _repeat(left, features.shape[2]), features) + self.positions))
 
     def loss(self, predicted, withheld):
-        """The mean square error of the withheld patches; the trivial one is that of the mean patch at each place."""
+        """The mean squared error of the withheld patches. "trivial" is that of the mean patch at each place."""
         whole, mask = withheld
         target = (whole - whole.mean(2, keepdim=True)) / (whole.var(2, keepdim=True) + 1e-6).sqrt()
         return {
@@ -74,7 +75,7 @@ class MAE(Method):
         }
 
     def picture(self, visible, withheld, predicted=None):
-        """What is said is shown with the true mean and deviation of each patch, which are not predicted."""
+        """Predictions are drawn with the true mean and standard deviation of each patch, which are not predicted."""
         whole, mask = withheld
         columns = {"seen": visible[0], "true": self._image(whole)}
         if predicted is not None:
@@ -89,7 +90,7 @@ class MAE(Method):
 
 
 def _repeat(indices, width):
-    """Indices of tokens [n, v] -> [n, v, width], as gather and scatter take them."""
+    """Indices of tokens [n, v] -> [n, v, width], as gather and scatter need them."""
     return indices[:, :, None].expand(-1, -1, width)
 
 

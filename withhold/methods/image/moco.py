@@ -14,14 +14,16 @@ from withhold.methods import Count, ImageEncoder, Method, Positive, Share, metho
 class MoCo(Method):
     """Withholds a slow teacher's embedding (key) of another view; predicts it among the keys of earlier images.
 
-    A batch's own statistics would tell its keys from the queue's, which come from other batches: queries and keys are
-    normalised by parts of the batch, and the keys are shuffled among the parts, as the paper shuffles them among GPUs.
+    Batch statistics would distinguish the keys of the current batch from those in the queue, which come from other
+    batches. Queries and keys are therefore normalised within parts of the batch, and the keys are shuffled among the
+    parts, as the paper shuffles them among GPUs.
 
     Args:
-        queue: how many earlier keys are the negatives; with more than there are images, an image's own is among them.
+        queue: number of earlier keys used as negatives; with more than there are images, an image's own key is among
+            them.
         momentum: share of itself that the teacher keeps in a step; 0.999 suits runs of 100,000 steps and more.
-        temperature: of the softmax over similarities; a lower one dwells on the hardest negatives.
-        parts: into how many parts a batch is cut to normalise it, as long as they hold eight images.
+        temperature: temperature of the softmax over similarities; a lower one emphasises hard negatives.
+        parts: number of parts of a batch that are normalised separately, if each has at least eight images.
         projection: length of queries and keys.
     """
 
@@ -39,10 +41,10 @@ class MoCo(Method):
         self.projector = nets.mlp((encoder.dim, 512, projection), norm=False)
         self.teacher = nets.Teacher(self.student())
         self.queue = nets.Queue(queue, projection)
-        self.fresh: list[Tensor] = []  # the keys of this step, which `after_step` enqueues
+        self.fresh: list[Tensor] = []  # the keys of this step, for `after_step`
 
     def student(self) -> nn.Module:
-        """Images to queries: what the teacher follows."""
+        """From images to queries: the network that the teacher follows."""
         return nn.Sequential(self.encoder, self.projector)
 
     def withhold(self, images):
@@ -59,7 +61,7 @@ class MoCo(Method):
 
     def loss(self, queries, withheld):
         _, keys = withheld
-        negatives = self.queue.keys.clone()  # so that enqueueing before the backward pass does no harm
+        negatives = self.queue.keys.clone()  # a copy, so that enqueueing before the backward pass is safe
         queries = F.normalize(queries.float(), dim=1)
         right = (queries * keys).sum(1)
         return {
@@ -74,11 +76,11 @@ class MoCo(Method):
         self.fresh.clear()
 
     def view(self, images):
-        """uint8 [n, c, h, w] -> a random view of each, float [n, c, size, size]."""
+        """Images uint8 [n, c, h, w] -> a random view of each, float [n, c, size, size]."""
         return views.distort(images, self.rng, size=self.encoder.size, jitter=(0.4, 0.4, 0.4, 0.1))
 
     def by_parts(self, network, images):
-        """`network` on one part of the batch after the other, so that each has its own statistics."""
+        """Apply `network` to the parts of the batch one by one, so that each part has its own statistics."""
         parts = max(1, min(self.parts, len(images) // 8))
         return torch.cat([network(part) for part in images.tensor_split(parts)])
 

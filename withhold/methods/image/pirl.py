@@ -13,20 +13,22 @@ from withhold.methods import Count, ImageEncoder, Method, Positive, Probability,
 
 @method(paper="Misra & van der Maaten, CVPR 2020", needs={"images": "image + number"}, family="contrast")
 class PIRL(Method):
-    """Withholds which image a pile of shuffled tiles is from; predicts it among what it remembers of all images.
+    """Withholds which image a set of shuffled tiles is from; predicts it among the stored embeddings of all images.
 
-    A jigsaw puzzle asks for the order of the tiles, so that features must keep it. Here they must not: the tiles in any
-    order, and the whole image, are to be found by the same memory, a slow average of the whole image's embeddings. A
-    colour histogram would find it too: views are jittered, and some are grey. Embeddings are normalised over the batch,
-    so that a drift of their mean does not tell new memories from old ones. The paper tells the right memory from each
-    wrong one by logistic regression; here one softmax tells it from all (the other option of the authors' code).
+    In a jigsaw puzzle, features must keep the position of each tile. Here they must ignore it: the tiles in any order,
+    and the whole image, must match the same memory, a moving average of the whole image's embeddings. A colour
+    histogram would match it too, so views have colour jitter and some are grey. Embeddings are normalised over the
+    batch, so that a drift of their mean does not distinguish new memories from old ones. The paper compares the correct
+    memory with each wrong one by logistic regression; here one softmax compares it with all (the other option of the
+    authors' code).
 
     Args:
-        grid: tiles along each side, 2 or 3; where none is given, 2 below 64 pixels and 3 from there on.
-        weight: of the loss of the tiles; that of the whole images has the rest, which keeps the memory from drifting.
-        negatives: how many memories of other images are drawn in a step, beside those of the batch.
-        momentum: share of itself that a memory keeps when its image comes.
-        temperature: of the softmax over similarities; a lower one dwells on the hardest negatives.
+        grid: tiles along each side, 2 or 3; by default 2 below 64 pixels, else 3.
+        weight: weight of the loss of the tiles; that of the whole images has 1 minus this weight, and keeps the memory
+            from drifting.
+        negatives: number of memories of other images drawn in a step, in addition to those of the batch.
+        momentum: share of itself that a memory keeps when its image is seen.
+        temperature: temperature of the softmax over similarities; a lower one emphasises hard negatives.
         projection: length of embeddings and memories.
     """
 
@@ -47,13 +49,13 @@ class PIRL(Method):
         self.part = nn.Linear(encoder.dim, projection)
         self.pile = nets.mlp((self.grid**2 * projection, projection), last_norm=True)
         self.memory = nets.MemoryBank(0, projection, momentum)
-        self.fresh: list[tuple[Tensor, Tensor]] = []  # this step's numbers and embeddings, which `after_step` remembers
+        self.fresh: list[tuple[Tensor, Tensor]] = []  # this step's numbers and embeddings, for `after_step`
 
     def prepare(self, images):
-        """Remember of every image what the network makes of it at first.
+        """Initialise the memory with the initial network's embedding of every image.
 
-        If memories began at random, an image would be unlike its own, and like those of similar images that have come
-        before it in the first epoch: it would learn to avoid them.
+        With random memories, an image would differ from its own memory, and would match those of similar images seen
+        earlier in the first epoch: the network would learn to push it away from them.
         """
         device, network = next(self.parameters()).device, nn.Sequential(self.encoder, self.whole)
         nets.refresh_statistics(network, nets.batches(images, self.some(len(images), 2048), device))
@@ -61,10 +63,10 @@ class PIRL(Method):
         self.memory.features.resize_(embedded.shape).copy_(embedded)
 
     def withhold(self, images):
-        """Images uint8 [n, c, h, w] and their numbers [n] -> views and tiles of others; whose memories to tell apart.
+        """Images uint8 [n, c, h, w], their numbers [n] -> views of them, and tiles of other views; numbers of memories.
 
-        Views are float [n, c, size, size], tiles [n, l, c, tile, tile] in random order. Of the numbers [n + m] the
-        first n are those of the images.
+        Views are float [n, c, size, size], tiles [n, l, c, tile, tile] in random order. Of the memories' numbers [n +
+        m], the first n are those of the images.
         """
         images, numbers = images
         tiles = views.tiles(self.view(images, 0.6), self.rng, self.grid, self.tile)
@@ -76,19 +78,19 @@ class PIRL(Method):
         return (self.view(images, 0.2), tiles), torch.cat([numbers, others])
 
     def view(self, images, least):
-        """uint8 [n, c, h, w] -> a crop of each of `least` of its area or more, in other colours."""
+        """uint8 [n, c, h, w] -> a crop of at least the share `least` of each image's area, with colour jitter."""
         return views.augment(
             images, self.rng, size=self.encoder.size, crop=(least, 1.0), jitter=(0.4, 0.4, 0.4, 0.1), grey=0.2
         )
 
     def predict(self, visible):
-        """Embeddings of the whole images, and of the piles of tiles, [n, projection] both."""
+        """Return the embeddings of the whole images and of the sets of tiles, [n, projection] each."""
         whole, tiles = visible
         parts = self.part(self.encoder(tiles.flatten(0, 1))).unflatten(0, tiles.shape[:2])
         return self.whole(self.encoder(whole)), self.pile(parts.flatten(1))
 
     def loss(self, embedded, numbers):
-        """The two cross-entropies of finding an image's memory, weighed (equation 5 of the paper)."""
+        """The weighted sum of the two cross-entropies of finding an image's memory (equation 5 of the paper)."""
         whole, pile = embedded
         own = torch.arange(len(whole), device=whole.device)
         if self.training:
@@ -104,7 +106,7 @@ class PIRL(Method):
         }
 
     def similarities(self, embedded, numbers):
-        """The cosine of embeddings [n, d] and the memories of the images `numbers` [m]: [n, m]."""
+        """The cosines of embeddings [n, d] and the memories of the images `numbers` [m]: [n, m]."""
         return F.normalize(embedded.float(), dim=1) @ self.memory.features[numbers].T
 
     def after_step(self):
@@ -113,7 +115,7 @@ class PIRL(Method):
         self.fresh.clear()
 
     def picture(self, visible, numbers, embedded=None):
-        """The image of the batch that the tiles are taken for, as their other view shows it."""
+        """The tiles, the image in another view, and the image of the batch whose memory the tiles match best."""
         whole, tiles = visible
         columns = {"seen": views.board(tiles, self.grid), "true": whole}
         if embedded is not None:

@@ -12,20 +12,19 @@ from withhold.nets import mlp
 
 @method(paper="Doersch, Gupta & Efros, ICCV 2015", needs={"images": "image"}, family="verify")
 class RelativePosition(Method):
-    """Withholds where a patch lies beside another one; predicts which of the eight sides it is.
+    """Withholds where a patch lies relative to another one; predicts which of the eight sides it is.
 
-    Patches are cut from the cells of a grid, and every ordered pair of neighbours among them is a question (12 an image
-    in a grid of 2 x 2, 40 in one of 3 x 3), so that a side is not the same as a place in the image. A pair is judged by
-    the features of its two patches alone. What would give the side away without a look at the content is taken from
-    them: edges that continue (gaps of random width), brightness and contrast (every patch is standardised), fringes of
-    colour (`color`). The paper's random loss of sharpness is left out: small images have none to spare.
+    Patches are cut from the cells of a grid. Every ordered pair of neighbouring patches is a question (12 per image in
+    a grid of 2 x 2, 40 in a grid of 3 x 3), so a side does not correspond to one place in the image. A pair is
+    classified from the features of its two patches alone. Shortcuts that do not require the content are removed:
+    continuing edges (by gaps of random width), brightness and contrast (every patch is standardised), chromatic
+    aberration (`color`). The paper's random downsampling is left out, because small images are too coarse for it.
 
     Args:
-        grid: cells along each side, 2 or 3; where none is given, 2 below 64 pixels and 3 from there on, because a patch
-            that is one cell of the encoder's map has nothing but padding around it, and teaches most of a kernel
-            nothing.
-        color: what becomes of colour: "drop" keeps one random channel of a patch and puts noise into the others,
-            "project" takes the axis from green to magenta out, "keep" leaves it as it is.
+        grid: cells along each side, 2 or 3; by default 2 below 64 pixels, else 3. A patch that is only one cell of the
+            encoder's map has only padding around it, and does not train most of a kernel.
+        color: treatment of colour: "drop" keeps one random channel of a patch and replaces the others with noise,
+            "project" removes the green-magenta axis, "keep" changes nothing.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class RelativePosition(Method):
         return {"loss": F.cross_entropy(scores, sides), "accuracy": accuracy(scores, sides), "trivial": self.trivial}
 
     def picture(self, patches, sides, scores=None):
-        """One question an image: its two patches side by side, and as they lay."""
+        """One question per image: its two patches side by side, and at their true or predicted positions."""
         image = torch.arange(len(patches), device=patches.device)
         asked = image * 11 % len(self.side)  # 11 has no factor in common with 12 or 40
         first, second = patches[image, self.first[asked]], patches[image, self.second[asked]]
@@ -74,7 +73,7 @@ class RelativePosition(Method):
         return columns
 
     def _recolor(self, patches):
-        """Patches [n, c, h, w] without the fringes that tell where in the lens they were (section 3.1 of the paper)."""
+        """Remove the chromatic aberration of patches [n, c, h, w], which reveals their position (section 3.1)."""
         n, c, _, _ = patches.shape
         if c == 1 or self.color == "keep":
             return patches
@@ -88,7 +87,7 @@ class RelativePosition(Method):
 
 
 def _beside(first, second, side):
-    """`second` [n, c, s, s] drawn on that `side` [n] of `first`."""
+    """Draw `second` [n, c, s, s] on the given `side` [n] of `first`."""
     cells = first.new_ones(len(first), 9, *first.shape[1:])
     cells[:, 4] = first
     cells[torch.arange(len(first), device=side.device), side + (side >= 4)] = second

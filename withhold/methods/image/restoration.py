@@ -11,26 +11,26 @@ from withhold.methods import Method, Optimizer, Probability, Range, answers, met
 from withhold.nets import PixelConv
 
 STEP = 0.1
-"""The share of what is painted that is added: the first steps of 1600 weights at once would throw every pixel off."""
+"""Factor of the predicted change: 1600 weights contribute to each pixel, and full steps would be too large at first."""
 AROUND, ROWS = 12, 256
-"""Pixels to each side that decide what a pixel becomes, and rows of a photograph that are restored at once."""
+"""Receptive field to each side of a pixel, and rows of a photograph that are restored at once."""
 
 
 @method(paper="Eigen, Krishnan & Fergus, ICCV 2013", needs={"images": "image"}, family="reconstruct")
 class Restoration(Method):
-    """Withholds what is behind dirt or drops of rain on a pane; predicts it from the photograph through that pane.
+    """Withholds what is behind dirt or raindrops on a pane; predicts it from the photograph through that pane.
 
-    Dirt is drawn, as in the paper; so are drops here, which the paper photographs. As there, every pixel has features
-    that paint a small square, and where squares overlap they add up; the features are those of a deeper and narrower
-    network than the paper's, which removes more for the same work. Most of a photograph is clean and must stay as it
-    is: what is predicted is a change, from none at the start. "trivial" is the error of changing nothing, and "gain"
-    what is better than that, in decibels. A network removes what it was trained on: one for noise leaves dirt alone.
+    Dirt is synthetic, as in the paper; raindrops are synthetic too, where the paper photographs them. As in the paper,
+    every pixel has features that predict a small square, and overlapping squares are added. The features come from a
+    deeper and narrower network than the paper's, which removes more at the same cost. Most of a photograph is clean and
+    must not change, so the network predicts a change, which starts at zero. "trivial" is the error of changing nothing,
+    and "gain" is the improvement over it in decibels. A network removes only what it was trained on: one trained on
+    noise does not remove dirt.
 
     Args:
-        corruption: "dirt", "rain", or "noise" of deviation 0.1, for comparison.
-        speck: width of the largest speck or drop, in pixels of the photograph as it is trained on.
-        cover: share of the photograph's cells of that width that have a speck at most; it has anything from none to
-            that.
+        corruption: "dirt", "rain", or, for comparison, "noise" with standard deviation 0.1.
+        speck: width of the largest speck or drop, in pixels of the training photographs.
+        cover: maximum share of a photograph's cells of that width that have a speck; the share varies from 0 to this.
     """
 
     optimizer = Optimizer(lr=3e-3)
@@ -50,14 +50,14 @@ class Restoration(Method):
             nn.init.zeros_(weight)
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> photographs through a pane float [n, c, size, size]; clean ones, and these again."""
+        """uint8 [n, c, h, w] -> corrupted photographs float [n, c, size, size]; the clean and the corrupted ones."""
         clean = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0))
         clean = views.with_channels(clean, self.encoder.channels)
         seen = self.corrupt(clean)
         return seen, (clean, seen)
 
     def corrupt(self, clean):
-        """Photographs float [n, c, h, w] in [0, 1] -> the same behind what the network is to remove."""
+        """Corrupt photographs float [n, c, h, w] in [0, 1]."""
         if self.corruption == "noise":
             return views.noise(clean, self.rng)
         pane = views.dirt if self.corruption == "dirt" else views.rain
@@ -73,7 +73,7 @@ class Restoration(Method):
         return {"loss": error, "psnr": psnr, "gain": psnr - losses.psnr(untouched), "trivial": untouched}
 
     def apply_to(self, image):
-        """A photograph without what it was taken through, with the resolution that it has."""
+        """Restore a photograph at its full resolution."""
         photo = views.with_channels(views.to_float(image[None]), self.encoder.channels)
         framed = F.pad(photo, (0, 0, AROUND, AROUND), mode="replicate")
         strips = [

@@ -16,7 +16,7 @@ TURNS = 4
 class Rotation(Method):
     """Withholds which way is up; predicts the quarter turn that was applied.
 
-    Quarter turns are transposes and flips: no interpolation and no black corners give them away.
+    Quarter turns are transposes and flips, so no interpolation and no black corners reveal them.
     """
 
     def __init__(self, encoder: ImageEncoder):

@@ -14,21 +14,21 @@ from withhold.nets import Transformer
 
 @method(paper="Trinh, Luong & Le, arXiv 1906.02940, 2019", needs={"images": "image"}, family="verify")
 class Selfie(Method):
-    """Withholds which of the patches that were taken out of an image goes where; predicts it from those that are left.
+    """Withholds which of the patches removed from an image belongs where; predicts it from those that are left.
 
-    The encoder sees patches one by one. A transformer reads those that are left in their places; what it says at a hole
-    is compared with the features of all that were taken out, which are each other's wrong answers. What would give a
-    patch away without a look at its content is taken from it: edges that continue (gaps of random width), and its
-    light and tint (jitter of every patch by itself, after which it is standardised).
+    The encoder sees patches one by one. A transformer reads the remaining patches at their positions. Its output at a
+    hole is compared with the features of all removed patches, which are negatives for each other. Shortcuts that do not
+    require the content are removed: continuing edges (by gaps of random width), and brightness and tint (each patch has
+    its own colour jitter and is then standardised).
 
-    The paper adds a hole's position to one vector of all patches that are left, so that these speak for or against a
-    patch in all holes alike. Here the position asks inside the transformer, and the answer may depend on both.
+    The paper adds the position of a hole to one vector of all remaining patches, so these favour the same patches in
+    all holes. Here the position is an input of the transformer, and the output can depend on both.
 
     Args:
-        grid: patches along each side; where none is given, 3 below 64 pixels and 4 from there on. A patch that is one
-            cell of the encoder's map would teach most of its last kernels nothing.
-        taken: share of the patches that are taken out; two at least.
-        width: features of a token in the transformer, a multiple of 32.
+        grid: patches along each side; by default 3 below 64 pixels, else 4. A patch that is only one cell of the
+            encoder's map would not train most of its last kernels.
+        taken: share of the patches that are removed; at least two are.
+        width: features per token in the transformer, a multiple of 32.
         depth: blocks of the transformer.
     """
 
@@ -50,7 +50,7 @@ class Selfie(Method):
         count = self.grid**2
         self.taken = max(2, round(taken * count))
         if self.taken >= count:
-            raise ValueError(f"taken must leave some of {count} patches, and {taken} takes out all of them.")
+            raise ValueError(f"taken must leave some of the {count} patches, but {taken} removes all of them.")
         self.tile = encoder.size // self.grid * 9 // 10
         self.project = nn.Linear(encoder.dim, width)
         self.hole = nn.Parameter(0.02 * torch.randn(width))
@@ -58,9 +58,9 @@ class Selfie(Method):
         self.reader = Transformer(width, depth, width // 32)
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> (patches [n, l, c, tile, tile], places of the holes [n, m]), right answers [n, m].
+        """uint8 [n, c, h, w] -> (patches [n, l, c, tile, tile], places of the holes [n, m]), correct answers [n, m].
 
-        The patches that were taken out lie shuffled in the holes: the one of hole i lies in hole `answers[:, i]`.
+        The removed patches are shuffled among the holes: the patch of hole i is in hole `answers[:, i]`.
         """
         whole = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0))
         patches = views.tiles(whole, self.rng, self.grid, self.tile)
@@ -72,7 +72,7 @@ class Selfie(Method):
         return (fill(patches, holes, order), holes), order.argsort(1)
 
     def predict(self, visible):
-        """-> scores [n, m, m] of every hole for every patch that was taken out."""
+        """Return the scores [n, m, m] of every hole for every removed patch."""
         patches, holes = visible
         features = self.project(self.encoder(patches.flatten(0, 1))).unflatten(0, patches.shape[:2])
         index = holes[:, :, None].expand(-1, -1, features.shape[2])
@@ -89,7 +89,7 @@ class Selfie(Method):
         }
 
     def picture(self, visible, answers, scores=None):
-        """The holes, and every patch where it goes, or where it is said to go: one of them may fill several."""
+        """The holes, and every patch at its true or predicted place; one patch may fill several holes."""
         patches, holes = visible
         image = torch.arange(len(patches), device=patches.device)[:, None]
         blank = patches.index_put((image, holes), patches.new_tensor(0.5))
@@ -100,6 +100,6 @@ class Selfie(Method):
 
 
 def fill(patches: Tensor, holes: Tensor, chosen: Tensor) -> Tensor:
-    """Patches [n, l, ...], where hole i of `holes` [n, m] gets the patch that lies in hole `chosen[:, i]`."""
+    """Fill the holes of patches [n, l, ...]: hole i of `holes` [n, m] gets the patch in hole `chosen[:, i]`."""
     image = torch.arange(len(patches), device=patches.device)[:, None]
     return patches.index_put((image, holes), patches[image, holes.gather(1, chosen)])

@@ -20,30 +20,30 @@ from withhold.views.matching import same_place
 log = logging.getLogger("withhold")
 
 NEGATIVES, CANDIDATES, MOST = 5, 10, 2000
-"""Of a query; images nearest to one that are verified; and queries from one mining to the next, as in the paper."""
+"""Negatives per query; nearest images that are verified for each image; and queries per mining, as in the paper."""
 
 
 @method(paper="Radenovic, Tolias & Chum, ECCV 2016", needs={"images": "image + number"}, family="contrast")
 class Siamac(Method):
-    """Withholds which of six images shows the same place as another one; predicts it from descriptors.
+    """Withholds which of six images shows the same place as a query image; predicts it from descriptors.
 
-    What is the same place is verified without labels: SIFT features of two images match, and one homography carries a
-    dozen or more of them over. So positives are hard where the view has changed. What is linked by such pairs is one
-    place. Negatives are the images of other places whose descriptors are nearest, one each, and they are found anew
-    after as many steps as there are queries. Pairs are looked for among an image's ten nearest ones by the encoder as
-    it starts, where the paper takes a bag of visual words and a reconstruction of the scene; they are verified once.
+    Matching places are verified without labels: SIFT features of two images match, and one homography maps a dozen or
+    more of them. Positives are hard where the viewpoint has changed. Images linked by such pairs form one place.
+    The negatives of a query are the images of other places with the nearest descriptors, one per place; they are mined
+    again after each pass over the queries. Candidate pairs are each image's ten nearest images by the initial encoder,
+    where the paper uses a bag of visual words and a reconstruction of the scene. They are verified once.
 
-    From the same pairs a whitening of the descriptors is learned, with the negatives. To embed all images in one point
-    makes positives as near as can be, against which the negatives stand; images that nothing was verified of are never
-    queries. Two images of one place between which no pair is verified are false negatives.
+    Each time negatives are mined, a whitening of the descriptors is learned from the verified pairs. Embedding all
+    images in one point would minimise the distance of positives; negatives prevent it. Images without a verified pair
+    are never queries. Two images of one place that no chain of verified pairs links are false negatives.
 
-    Beside the loss stand "found", the share of queries whose positive is nearer than all negatives, and "active", the
-    share of negatives within the margin: at 0 nothing is learned from them any more.
+    "found" is the share of queries whose positive is nearer than all negatives. "active" is the share of negatives
+    within the margin; at 0, they no longer contribute to learning.
 
     Args:
-        pooling: of the encoder's maps, to a descriptor of length 1; of GeM the power is learned.
-        margin: from which distance on a negative costs nothing; descriptors are up to 2 apart.
-        inliers: points that two images share at least, to show the same place.
+        pooling: pooling of the encoder's maps to a descriptor of length 1; the power of GeM is learned.
+        margin: distance from which on a negative costs nothing; descriptors are at most 2 apart.
+        inliers: minimum number of points that two images of the same place share.
     """
 
     order = {"images": Tuples(size=2 + NEGATIVES)}
@@ -73,11 +73,11 @@ class Siamac(Method):
 
     @property
     def refresh(self):
-        """As many steps as the tuples fill batches of five."""
+        """Number of steps of one pass over the tuples in batches of five, at least 20."""
         return max(20, len(self.tuples) // 5)
 
     def prepare(self, images):
-        """Verify pairs, the first time; then for every query its negatives, and the whitening."""
+        """Verify pairs, the first time; then mine the negatives of every query, and learn the whitening."""
         with nets.frozen(self):
             x = nets.rows(self, self.describe, images, self.mean.device)
         if not len(self.pairs):
@@ -85,12 +85,12 @@ class Siamac(Method):
             self.verify(images, x)
             self.once = time.perf_counter() - began
             said = counted(len(self.pairs), "pair"), len(self.places.unique()), duration(self.once)
-            log.info("matching, once: %s of images that share points, of %s places, found in %s", *said)
+            log.info("matched images once: %s with shared points, from %s places, in %s", *said)
         rng = np.random.default_rng(self.rng.initial_seed() % 2**32)
         queries, others = (
             torch.cat([self.pairs, self.pairs.flip(1)]).cpu().numpy()[rng.permutation(2 * len(self.pairs))].T
         )
-        queries, first = np.unique(queries, return_index=True)  # each with a random one of those that it matches
+        queries, first = np.unique(queries, return_index=True)  # each with a random match
         chosen = np.sort(rng.permutation(len(queries))[:MOST])
         negatives = hard_negatives(x, queries[chosen], self.places.cpu().numpy())
         tuples = np.concatenate([np.stack([queries, others[first]], 1)[chosen], negatives], axis=1)
@@ -101,7 +101,7 @@ class Siamac(Method):
             buffer.copy_(found)
 
     def verify(self, images, x):
-        """Find the pairs among each image's nearest ones, and the places that these make up."""
+        """Find the pairs among each image's nearest images, and the places that they form."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
@@ -114,14 +114,13 @@ class Siamac(Method):
         if not found or count < 2:
             raise UsageError(
                 f"siamac found {len(found)} pairs of images that share {self.inliers} points, and {count} places among "
-                f"{len(x)} images: give images of several places, and more than one of each; larger, or with fewer "
-                "inliers."
+                f"{len(x)} images. Give several images of each of several places, larger images, or fewer inliers."
             )
         self.pairs.resize_(links.shape).copy_(torch.from_numpy(links))
         self.places.resize_(len(x)).copy_(torch.from_numpy(places))
 
     def withhold(self, images):
-        """Images uint8 [7n, c, h, w] and their numbers -> images float, which of six shows the first's place [n, 6]."""
+        """uint8 [7n, c, h, w], numbers -> images float; which of six others shows the place of the first [n, 6]."""
         images, numbers = images
         query, *others = self.places[numbers].view(-1, 2 + NEGATIVES).T
         return views.to_float(images), torch.stack(others, 1) == query[:, None]
@@ -135,7 +134,7 @@ class Siamac(Method):
         return F.normalize(POOLINGS[self.pooling](maps) if self.power is None else gem(maps, self.power), dim=1)
 
     def loss(self, descriptors, same):
-        """Half of `losses.pair_distance`, summed over a query's pairs, and the mean over queries."""
+        """Half of `losses.pair_distance`, summed over the pairs of a query and averaged over queries."""
         query, others = descriptors.unflatten(0, (len(same), -1)).split([1, same.shape[1]], dim=1)
         distances = (query - others).norm(dim=2)
         first, second = (x.expand_as(others).flatten(0, 1) * x.shape[2] ** 0.5 for x in (query, others))
@@ -147,11 +146,11 @@ class Siamac(Method):
         }
 
     def says(self):
-        """The whitened descriptor, of length 1."""
+        """Whitened descriptors of length 1."""
         return {"descriptor": lambda items: F.normalize((self.describe(items) - self.mean) @ self.projection, dim=1)}
 
     def picture(self, seen, same, descriptors=None):
-        """A query, what shows the same place, and what is nearest among the six."""
+        """A query, its positive, its hardest negative, and the nearest of the six."""
         query, positive, *negatives = seen.unflatten(0, (len(same), -1)).unbind(1)
         columns = {"seen": query, "true": positive, "hardest": negatives[0]}
         if descriptors is None:
@@ -162,9 +161,9 @@ class Siamac(Method):
 
 
 def hard_negatives(x: torch.Tensor, queries: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """For each of the queries [m], rows of descriptors [n, d], the five nearest of other places: rows [m, 5].
+    """For queries [m], rows of descriptors [n, d]: the five nearest images of other places, as rows [m, 5].
 
-    Each is of another place, as long as there are places.
+    Each is from a different place, if there are enough places.
     """
     found = []
     for query, row in zip(queries, torch.cdist(x[queries], x).numpy(), strict=True):
@@ -172,7 +171,7 @@ def hard_negatives(x: torch.Tensor, queries: np.ndarray, places: np.ndarray) -> 
         order = order[places[order] != places[query]]
         grouped = np.argsort(places[order], kind="stable")
         counts = np.unique(places[order], return_counts=True)[1]
-        before = np.empty(len(order), int)  # how many of its place are nearer than it
+        before = np.empty(len(order), int)  # number of nearer images of the same place
         before[grouped] = np.concatenate([np.arange(count) for count in counts])
         found.append(np.resize(order[np.argsort(before, kind="stable")], NEGATIVES))
     return np.stack(found)

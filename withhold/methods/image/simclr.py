@@ -14,16 +14,16 @@ from withhold.methods import Count, ImageEncoder, Method, NonNegative, Positive,
 class SimCLR(Method):
     """Withholds which view shows the same image; predicts it among all the views in the batch.
 
-    Cropping alone would let the histogram of colours give the partner away: jitter and grey views take that from it.
-    The views and the temperature are the paper's for CIFAR-10, with crops of a fifth of the area or more; the projector
-    is narrower, and AdamW takes the place of LARS.
-    Half of the views are blurred, from 64 pixels on. In several processes, all views of all processes are compared.
+    With crops alone, the colour histogram would identify the partner; colour jitter and grey views prevent that. Half
+    of the views are blurred, from 64 pixels on. Views and temperature are the paper's for CIFAR-10, with crops of at
+    least a fifth of the area. The projector is narrower, and AdamW replaces LARS. With several processes, the views of
+    all processes are compared.
 
     Args:
-        temperature: of the softmax over similarities; a lower one dwells on the hardest negatives.
-        crop: least area of a view, as a share of the image's.
-        strength: of the colour jitter: 1 as for ImageNet, 0.5 as for small images, 0 for none.
-        projection: length of the compared embeddings.
+        temperature: temperature of the softmax over similarities; a lower one emphasises hard negatives.
+        crop: minimum area of a view, as a share of the image's.
+        strength: strength of the colour jitter: 1 as for ImageNet, 0.5 as for small images, 0 for none.
+        projection: length of the embeddings.
     """
 
     compares = True
@@ -41,7 +41,7 @@ class SimCLR(Method):
         self.projector = nets.mlp((encoder.dim, 512, projection))
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> two views of each, float [2n, c, size, size], and every view's partner [2n]."""
+        """uint8 [n, c, h, w] -> two views of each, float [2n, c, size, size]; index of every view's partner [2n]."""
         s = self.strength
         seen = views.distort(
             torch.cat([images, images]),
@@ -64,7 +64,7 @@ class SimCLR(Method):
         }
 
     def similarities(self, embedded):
-        """Embeddings [m, d] -> the cosine of every pair [m, m], with each one's own below all others."""
+        """Embeddings [m, d] -> the cosine of every pair [m, m], with each view's own set below all others."""
         unit = F.normalize(embedded.detach().float(), dim=1)
         return (unit @ unit.T).fill_diagonal_(-2)
 

@@ -11,9 +11,9 @@ from withhold.methods import Count, ImageEncoder, Method, Optimizer, method, pai
 class SimSiam(Method):
     """Withholds the same network's embedding of the other view; predicts it, with neither negatives nor a teacher.
 
-    The shortcut is to embed all images alike. What keeps the network from it is that no gradient flows through what is
-    to be predicted, together with a predictor that has a bottleneck. Batch normalisation, at the end of the projector
-    too and without scale and shift there, does not suffice. The predictor's learning rate falls like all others.
+    The shortcut is to embed all images alike. Two things together prevent it: the stop-gradient on the target, and a
+    predictor with a bottleneck. Batch normalisation, which also ends the projector, without scale and shift, is not
+    sufficient by itself. The predictor's learning rate decays like all others.
 
     Args:
         projection: length of the embeddings.
@@ -29,19 +29,18 @@ class SimSiam(Method):
         self.predictor = nets.mlp((projection, bottleneck, projection))
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> two views of each, float [2n, c, size, size]; which of the second ones goes with each
-        of the first ones [n]."""
+        """uint8 [n, c, h, w] -> two views of each, float [2n, c, size, size]; each first view's partner [n]."""
         both = torch.cat([images, images])
         seen = views.distort(both, self.rng, size=self.encoder.size, jitter=(0.4, 0.4, 0.4, 0.1))
         return seen, torch.arange(len(images), device=seen.device)
 
     def predict(self, seen):
-        """-> what is said of the other view's embedding [2n, projection], and the own embedding [2n, projection]."""
+        """Return the predictions of the other view's embedding and the embeddings, [2n, projection] each."""
         embedded = self.projector(self.encoder(seen))
         return self.predictor(embedded), embedded
 
     def loss(self, predicted, partners):
-        """Equation 2 of the paper plus 1: 0 where all is as predicted, 1 where directions have nothing in common."""
+        """Equation 2 of the paper plus 1: 0 for perfect predictions, 1 for orthogonal directions."""
         said, embedded = predicted
         targets = F.normalize(embedded.detach(), dim=1).roll(len(partners), 0)
         return {

@@ -9,20 +9,20 @@ from withhold.methods import Method, accuracy, method
 from withhold.nets import Decoder, SplitConvNet
 
 STRIDE = 4
-"""Pixels to a predicted colour."""
+"""Pixels per predicted colour, along each side."""
 LEVELS = 50
-"""Bins of lightness, of 2 each."""
+"""Number of bins of lightness, each 2 wide."""
 
 
 @method(paper="Zhang, Isola & Efros, CVPR 2017", needs={"images": "image"}, family="reconstruct")
 class SplitBrain(Method):
     """Withholds colours from one half of the network and lightness from the other; each half predicts what it lacks.
 
-    A network that colorizes never sees colours, and knows nothing of them; here the halves share no weight, together
-    they see the whole image, in training as after it, and neither can copy what it is to predict. Both choose among
-    bins: 50 of lightness, and those of a grid of step 10 that some sRGB colour falls into. What is predicted is four
-    times coarser than the image: finer lightness is noise to who sees colours only. All bins count alike, which the
-    paper found better for features than to make rare colours count more.
+    A network that colorizes never sees colours and learns no features of them. Here the halves share no weights.
+    Together they see the whole image, in training and afterwards, and neither can copy its target. Both classify into
+    bins: 50 of lightness, and the cells of a colour grid with step 10 that contain some sRGB colour. Targets are four
+    times coarser than the image, because fine lightness is noise to the half that sees only colours. All bins have the
+    same weight, which gave better features in the paper than weighting rare colours more.
     """
 
     palette: Tensor
@@ -42,12 +42,12 @@ class SplitBrain(Method):
         return view, (views.to_bins(lab[:, 1:], self.palette)[0][:, 0], levels)
 
     def predict(self, view):
-        """-> scores of the colours' bins [n, bins, s, s] from lightness, and of its bins [n, 50, s, s] from colours."""
+        """Scores of colour bins [n, bins, s, s] from lightness, and of lightness bins [n, 50, s, s] from colours."""
         lightness, color = self.encoder.halves(view)
         return self.to_color(lightness), self.to_lightness(color)
 
     def loss(self, predicted, withheld):
-        """The sum of both cross-entropies, and of the entropies of what is common everywhere."""
+        """The sum of both cross-entropies. "trivial" is the sum of the entropies of the bins' frequencies."""
         color, lightness = (F.cross_entropy(*pair) for pair in zip(predicted, withheld, strict=True))
         return {
             "loss": color + lightness,
@@ -58,7 +58,7 @@ class SplitBrain(Method):
         }
 
     def picture(self, view, withheld, predicted=None):
-        """What each half sees, and what it makes of it: the commonest answer at every place."""
+        """What each half sees, and its most probable bin at every place."""
         lightness, ab = views.split_color(view, 1)
         columns = {
             "seen": lightness,
@@ -73,6 +73,6 @@ class SplitBrain(Method):
 
 
 def entropy(bins: Tensor, count: int) -> Tensor:
-    """Of how often each of `count` bins occurs in `bins`, of any shape, in nats."""
+    """The entropy in nats of the frequencies of `count` bins in `bins`, of any shape."""
     places = torch.ones(bins.numel(), device=bins.device)
     return torch.special.entr(places.new_zeros(count).index_add_(0, bins.flatten(), places) / len(places)).sum()

@@ -12,22 +12,22 @@ from withhold.methods import Count, ImageEncoder, Method, Optimizer, Positive, R
 
 @method(paper="Caron et al., NeurIPS 2020", needs={"images": "image"}, family="cluster")
 class SwAV(Method):
-    """Withholds to which cluster a large crop of the image belongs; predicts it from every other crop of it.
+    """Withholds which cluster a large crop of the image belongs to; predicts it from every other crop.
 
-    Each cluster has a learned prototype. To put all images into one would be the shortcut: a batch is divided evenly
-    among the prototypes, as far as it fits (the Sinkhorn algorithm). It may be small beside their number; it is
-    divided together with earlier images from a queue, once that is full. The queue holds first crops, which serve for
-    both, since both are made alike. Small crops, of half the size, predict and are not predicted. The learning rate's
-    warm-up takes the place of a first epoch with frozen prototypes. Unlike the paper's, the projector's output is
-    normalised over the batch, so that more prototypes are used from the start. In several processes, all batches are
-    divided together.
+    Each cluster has a learned prototype. The shortcut would be to put all images into one cluster. Therefore a batch is
+    divided as evenly as possible among the prototypes (the Sinkhorn algorithm). It may be small compared with their
+    number, so it is divided together with earlier images from a queue, once the queue is full. The queue holds first
+    crops and serves both crops, since both are made alike. Small crops, of half the size, are used for prediction only,
+    never as targets. A learning rate warm-up replaces the paper's first epoch with frozen prototypes. Unlike in the
+    paper, the projector's output is normalised over the batch, so that more prototypes are used from the start. With
+    several processes, all batches are divided together.
 
     Args:
-        prototypes: how many there are.
-        queue: how many earlier images a batch is divided with.
-        local_views: small crops of an image; by default 2 from 64 pixels on, and none of smaller images.
-        temperature: of the softmax over the prototypes.
-        smoothness: of the division; a higher one lets an image belong to several clusters.
+        prototypes: number of prototypes.
+        queue: number of earlier images that are divided together with a batch.
+        local_views: number of small crops per image; by default 2 from 64 pixels on, else 0.
+        temperature: temperature of the softmax over the prototypes.
+        smoothness: smoothness of the division; with a higher value, an image can belong to several clusters.
         projection: length of the embeddings that are compared with the prototypes.
         hidden: width of the projector.
     """
@@ -52,10 +52,10 @@ class SwAV(Method):
         self.projector = nets.mlp((encoder.dim, hidden, projection), last_norm=True)
         self.prototypes = nets.Prototypes(projection, prototypes)
         self.queue = nets.Queue(queue, projection)
-        self.fresh: list[Tensor] = []  # embeddings of this step, which `after_step` enqueues
+        self.fresh: list[Tensor] = []  # embeddings of this step, for `after_step`
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> large crops [2n, c, size, size], small ones; which second one goes with each first."""
+        """uint8 [n, c, h, w] -> large crops [2n, c, size, size], small ones; index of each first crop's partner."""
         size = self.encoder.size
         crops = views.multi_crop(
             images, self.rng, local_views=self.local_views, sizes=(size, size // 2), jitter=(0.4, 0.4, 0.4, 0.1)
@@ -64,7 +64,7 @@ class SwAV(Method):
         return seen, torch.arange(len(images), device=images.device)
 
     def predict(self, seen):
-        """-> embeddings [v * n, projection], of the large crops first."""
+        """Return the embeddings [v * n, projection], those of the large crops first."""
         return torch.cat([self.projector(self.encoder(crops)) for crops in seen])
 
     def loss(self, embedded, partners):
@@ -84,7 +84,7 @@ class SwAV(Method):
 
     @torch.no_grad()
     def divide(self, scores):
-        """Scores of this rank's images [n, k] -> shares of the prototypes [n, k]: a code for each image."""
+        """Scores of this rank's images [n, k] -> shares of the prototypes [n, k], a code for each image."""
         n, everyone = len(scores), losses.gather(scores)
         if self.queue.full:
             everyone = torch.cat([everyone, self.prototypes(self.queue.keys)])
@@ -101,9 +101,9 @@ class SwAV(Method):
 
 
 def sinkhorn(scores: Tensor, rounds: int = 3) -> Tensor:
-    """Scores [n, k] -> shares [n, k] that sum to 1 in a row, and, the more rounds the nearer, to n / k in a column.
+    """Scores [n, k] -> probabilities [n, k] with row sums 1, and column sums that approach n / k with more rounds.
 
-    Of all shares with such sums they have the largest sum of scores and of entropies (Cuturi, NIPS 2013).
+    Of all such matrices, the result maximises the sum of scores and entropies (Cuturi, NIPS 2013).
     """
     for _ in range(rounds):
         scores = scores.log_softmax(0).log_softmax(1)

@@ -12,27 +12,28 @@ from withhold.methods import Count, ImageEncoder, Method, NonNegative, answers, 
 from withhold.nets import Decoder
 
 LOG_VARIANCE = 10.0
-"""At most, and at least with a minus: what is beyond would overflow."""
+"""Bound of the absolute value of the log variance, which prevents overflow."""
 DRAWN, STEPS = 16, 8
-"""Images that are drawn from the prior, and those on the way from one to another."""
+"""Number of images that are sampled from the prior, and of those in an interpolation between two images."""
 
 
 @method(paper="Kingma & Welling, ICLR 2014", needs={"images": "image"}, family="reconstruct")
 class VariationalAutoencoder(Method):
-    """Withholds the image behind a code with noise in it; predicts it, with codes that follow a normal distribution.
+    """Withholds an image behind a noisy code; predicts it from that code, which follows a normal distribution.
 
-    The loss is the negative evidence lower bound in nats an image: what the image costs given its code, a sum over its
-    values, and what the code costs beside the prior, a sum over its numbers. A mean in the place of either sum would be
-    a weight, under which codes say nothing or leave the prior. So would a fixed deviation of the Gaussian: here it is
-    the one under which the batch is likeliest (sigma-VAE: Rybkin, Daniilidis & Levine, ICML 2021). "active" counts the
-    numbers of the code that say something. Networks are convolutional.
+    The loss is the negative evidence lower bound in nats per image: the reconstruction term, summed over the values of
+    the image, plus the KL divergence of the code from the prior, summed over its dimensions. Replacing a sum by a mean
+    would amount to a weight, with which codes carry no information or depart from the prior. A fixed standard deviation
+    of the Gaussian would have the same effect. Here it is the maximum likelihood estimate on the batch (sigma-VAE:
+    Rybkin, Daniilidis & Levine, ICML 2021). "active" is the number of dimensions of the code that carry information.
+    The networks are convolutional.
 
     Args:
         code: length of the code.
-        likelihood: of a value: "gaussian", its density in steps of 1/255 and with one deviation for all; or
-            "bernoulli", for what is nearly black or white, such as digits.
-        beta: weight of the code's cost: 1 is the bound, more makes for fewer numbers that say something (beta-VAE:
-            Higgins et al., ICLR 2017), 0 leaves codes without a prior, and nothing can be drawn from it.
+        likelihood: distribution of a value: "gaussian", with values in steps of 1/255 and one standard deviation for
+            all; or "bernoulli", for images that are nearly black and white, such as digits.
+        beta: weight of the KL divergence. 1 gives the lower bound. A higher weight gives fewer active dimensions
+            (beta-VAE: Higgins et al., ICLR 2017). With 0, codes do not follow the prior, and sampling does not work.
     """
 
     def __init__(
@@ -52,19 +53,19 @@ class VariationalAutoencoder(Method):
         )
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> (the image float [n, c, size, size], the code's noise [n, code]), the image."""
+        """uint8 [n, c, h, w] -> (the image float [n, c, size, size], the noise of the code [n, code]), the image."""
         view = views.augment(images, self.rng, size=self.encoder.size, flip=0)
         view = views.with_channels(view, self.encoder.channels)
         return (view, self.noise(len(view))), view
 
     def predict(self, visible):
-        """What the decoder says [n, c, size, size]; the posterior's mean and its variance's logarithm [n, code]."""
+        """The decoder's output [n, c, size, size]; the posterior's mean and log variance [n, code]."""
         view, noise = visible
         mean, log_variance = self.encode(view)
         return self.decoder(mean + (log_variance / 2).exp() * noise), mean, log_variance
 
     def loss(self, predicted, view):
-        """Equation 10 of the paper, with one draw of the noise."""
+        """Equation 10 of the paper, with one sample of the noise."""
         decoded, mean, log_variance = predicted
         surprise = self.surprise(decoded, view)
         divergence = (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2
@@ -81,7 +82,7 @@ class VariationalAutoencoder(Method):
         nets.refresh_statistics(self.decoder, plain(), lambda images: self.predict(self.hide({"images": images})[0]))
 
     def apply_to(self, image, other: answers.Image | None = None):
-        """The image as its code has it, and images drawn from the prior; with another one, those on the way to it."""
+        """The reconstructed image, and samples from the prior; with another image, also an interpolation to it."""
         view = self.encoder.take(image)
         code, _ = self.encode(view)
         shown = {"seen": view, "reconstructed": self.draw(code), "samples": board(self.draw(self.noise(DRAWN)), 4)}
@@ -99,30 +100,30 @@ class VariationalAutoencoder(Method):
         return columns
 
     def noise(self, n: int) -> Tensor:
-        """Draws from the prior, float [n, code]."""
+        """Samples from the prior, float [n, code]."""
         return torch.randn(n, self.code, generator=self.rng, device=self.rng.device)
 
     def encode(self, view: Tensor) -> tuple[Tensor, Tensor]:
-        """Images float [n, c, h, w] -> the posterior's mean and the logarithm of its variance, [n, code] each."""
+        """Images float [n, c, h, w] -> the posterior's mean and log variance, [n, code] each."""
         mean, log_variance = self.posterior(self.encoder(view)).chunk(2, 1)
         return mean, log_variance.clamp(-LOG_VARIANCE, LOG_VARIANCE)
 
     def draw(self, code: Tensor) -> Tensor:
-        """Codes [n, code] -> the images that they stand for, float [n, c, size, size]."""
+        """Codes [n, code] -> decoded images, float [n, c, size, size]."""
         return self.paint(self.decoder(code))
 
     def paint(self, decoded: Tensor) -> Tensor:
-        """What the decoder says -> the mean of each value."""
+        """The decoder's output -> the mean of each value."""
         return decoded.sigmoid() if self.likelihood == "bernoulli" else self.encoder.denormalize(decoded)
 
     def surprise(self, decoded: Tensor, view: Tensor) -> Tensor:
-        """-log p(image | code), the mean over images, from what the decoder says and the images, both [n, c, h, w]."""
+        """The mean of -log p(image | code) over images, from the decoder's output and the images, both [n, c, h, w]."""
         if self.likelihood == "bernoulli":
             return F.binary_cross_entropy_with_logits(decoded, view, reduction="sum") / len(view)
         return gaussian(self.paint(decoded), view)
 
     def trivial(self, view: Tensor) -> Tensor:
-        """What an image costs whoever knows only the mean of every value, and no code."""
+        """The loss of a predictor that knows only the mean of every value, and uses no code."""
         mean = view.mean(0)
         if self.likelihood == "bernoulli":
             return (torch.special.entr(mean) + torch.special.entr(1 - mean)).sum()
@@ -130,11 +131,11 @@ class VariationalAutoencoder(Method):
 
 
 def gaussian(mean: Tensor, images: Tensor) -> Tensor:
-    """-log of a normal density in steps of 1/255, of the deviation that makes it largest; summed over an image."""
+    """-log of a normal density in steps of 1/255, with the most likely standard deviation; summed over an image."""
     error = losses.squared_error(mean, images).clamp(min=1e-12)
     return images[0].numel() * (math.log(255) + (math.log(2 * math.pi * math.e) + error.log()) / 2)
 
 
 def board(images: Tensor, columns: int) -> Tensor:
-    """Images [n, c, h, w] -> a single one that shows them row by row [1, c, h', w']."""
+    """Images [n, c, h, w] -> a single image that shows them row by row [1, c, h', w']."""
     return views.board(images[None], columns)

@@ -9,15 +9,16 @@ from withhold.methods import Count, ImageEncoder, Method, NonNegative, Optimizer
 
 @method(paper="Bardes, Ponce & LeCun, ICLR 2022", needs={"images": "image"}, family="distil")
 class VICReg(Method):
-    """Withholds the other view's embedding; predicts it as a view's own, whose features vary and are uncorrelated.
+    """Withholds the other view's embedding; predicts it from its own, whose features vary and are uncorrelated.
 
-    There are two shortcuts. All images may be embedded alike: each feature's deviation over the batch must be at least
-    1. Features may repeat each other: their covariances are penalised. Both guards look at one view at a time, so that
-    neither negatives nor a teacher are needed. In several processes, the statistics are those of all batches together.
+    There are two shortcuts. All images may be embedded alike: the standard deviation of each feature over the batch
+    must therefore be at least 1. Features may repeat each other: their covariances are therefore penalised. Both terms
+    use one view at a time, so neither negatives nor a teacher are needed. With several processes, the statistics are
+    those of all batches together.
 
     Args:
         invariance: weight of the mean squared distance between the two embeddings.
-        variance: weight of how far the features' deviations are below 1.
+        variance: weight of the amounts by which standard deviations are below 1.
         covariance: weight of the squared covariances, summed over the other features.
         projection: length of the embeddings.
         hidden: width of the projector.
@@ -40,7 +41,7 @@ class VICReg(Method):
         self.projector = nets.mlp((encoder.dim, hidden, hidden, projection))
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> two views of each, float [2n, c, size, size]; which second one goes with each first."""
+        """uint8 [n, c, h, w] -> two views of each, float [2n, c, size, size]; index of each first view's partner."""
         seen = views.asymmetric_pair(images, self.rng, size=self.encoder.size)
         return seen, torch.arange(len(images), device=seen.device)
 
@@ -48,8 +49,10 @@ class VICReg(Method):
         return self.projector(self.encoder(seen))
 
     def loss(self, embedded, partners):
-        """Equation 6 of the paper, scaled as in the authors' code: the distance is a mean over features, not a sum, and
-        the variance a mean over both views."""
+        """Equation 6 of the paper, scaled as in the authors' code.
+
+        The distance is a mean over features, not a sum, and the variance is a mean over both views.
+        """
         both = torch.stack([losses.gather(z) for z in embedded.chunk(2)])
         invariance = F.mse_loss(*both)
         variance = F.relu(1 - (both.var(1) + 1e-4).sqrt()).mean()
@@ -65,9 +68,10 @@ class VICReg(Method):
         }
 
     def trivial(self):
-        """The loss of independent noise of that deviation s, from 0 (a constant) to 1, for which it is least.
+        """The loss of independent noise with the standard deviation s, from 0 (a constant) to 1, that minimises it.
 
-        The squared distance of two views is 2 s^2 on average, the deviation is 1 - s below 1, covariances are near 0.
+        The squared distance of two views is 2 s^2 on average, the deviation is 1 - s below 1, and covariances are near
+        0.
         """
         scale = min(1.0, self.variance / (4 * self.invariance))
         return 2 * self.invariance * scale**2 + self.variance * (1 - scale)

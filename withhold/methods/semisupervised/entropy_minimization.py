@@ -15,16 +15,17 @@ from withhold.methods import ImageEncoder, NonNegative, Probability, SemiSupervi
     family="consistency",
 )
 class EntropyMinimization(SemiSupervised):
-    """Withholds the label, or for what has none only that it has one; predicts it, and is to be sure of it.
+    """Withholds the label; predicts it, and is trained to be confident where there is none.
 
-    A sure answer is worth having where classes hardly overlap: the boundaries between them then lie where few images
-    are. The same sure answer to all images would cost nothing, but for the labels: the weight is small beside theirs.
+    Confident predictions are useful if classes hardly overlap: the boundaries between classes then lie where few images
+    are. The same confident prediction for all images would cost nothing without labels, so the weight is small compared
+    with theirs.
 
     Args:
-        weight: of the entropy of the answers to unlabelled images, in nats, a mean over these; 0 takes nothing from
-            them. In the paper the likelihood of the labels is a sum, as is the entropy.
-        momentum: share of itself that the average of the weights keeps in a step.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        weight: weight of the entropy in nats of the predictions for unlabelled images, averaged over these; 0 ignores
+            them. In the paper, both the likelihood of the labels and the entropy are sums.
+        momentum: share of itself that the moving average of the weights keeps in a step.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     def __init__(
@@ -43,9 +44,9 @@ class EntropyMinimization(SemiSupervised):
         return self.weak(torch.cat([images, unlabelled])), (labels,)
 
     def loss(self, scores, withheld):
-        """Equation 6 of the paper, divided by the number of items.
+        """Equation 6 of the paper, divided by the number of samples.
 
-        With a weight of a half at most, the best answer that looks at nothing is an even one.
+        With a weight of at most 0.5, the best constant prediction is the uniform distribution.
         """
         (labels,) = withheld
         named, rest = scores.tensor_split([len(labels)])

@@ -15,20 +15,20 @@ CYCLES = 5
     family="consistency",
 )
 class FastSWA(NoisyViews):
-    """Withholds the label, or the network's own answer to another view; predicts it while weights are averaged.
+    """Withholds the label, or the network's own prediction for another view; predicts it while weights are averaged.
 
-    Consistency leaves many solutions that are as good, and the steps go on wandering among them; what lies amid them is
-    better than any. So the learning rate falls and starts anew, cycle by cycle, and from the second one on the weights
-    of several moments of each cycle, not only of its end, are averaged, all alike. That average is what has been
-    learned. It goes with the paper's Pi-model here. While the network knows nothing, a constant answer would satisfy
-    it: the weight of consistency rises slowly.
+    Consistency training has many equally good solutions, and SGD keeps moving among them; their average is better than
+    each of them. The learning rate therefore decays and restarts in cycles. From the second cycle on, the weights at
+    several moments of each cycle, not only at its end, are averaged with equal weight. The average is the trained
+    network. It is combined with the paper's Pi-model here. An untrained network could satisfy the consistency loss with
+    a constant prediction, so the weight of consistency rises slowly.
 
     Args:
-        weight: of the squared difference of the answers, a mean over classes and over all images, labelled or not; 0
-            takes nothing from those that are not.
-        moments: of a cycle, at which the weights are averaged (10 in the paper).
-        noise: deviation of the noise on every view: 0.15 of that of the pixels.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        weight: weight of the squared difference of the predictions, averaged over classes and all images, labelled or
+            not; 0 ignores unlabelled images.
+        moments: number of times per cycle at which the weights are averaged (10 in the paper).
+        noise: standard deviation of the noise on every view; the default is about 0.15 times that of the pixels.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     optimizer = Optimizer(schedule="cyclic", cycles=CYCLES)
@@ -46,13 +46,13 @@ class FastSWA(NoisyViews):
         self.moments, self.averaged = moments, 0
 
     def guess(self, views):
-        """The network's own answers, as the Pi-model has it."""
+        """The network's own predictions, as in the Pi-model."""
         return self.answers(views)
 
     def after_step(self):
-        """The average is the network itself in the first cycle, and then a plain mean over the moments so far."""
+        """Update the average: the network itself in the first cycle, then the plain mean over all moments so far."""
         self.steps += 1
-        passed = int(self.progress * CYCLES * self.moments) - self.moments  # moments since the first cycle ended
+        passed = int(self.progress * CYCLES * self.moments) - self.moments  # moments since the end of the first cycle
         if passed < 0:
             self.teacher.update(self.student(), 0.0)
         elif passed >= self.averaged:

@@ -1,4 +1,4 @@
-"""Few-shot learning, boosted by self-supervision."""
+"""Few-shot learning with a self-supervised auxiliary task."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ HIDDEN = 256
 
 
 class CosineClassifier(nets.Prototypes):
-    """Features [n, dim] -> scores [n, classes]: cosines with learned directions, times a scale that is learned too.
+    """Features [n, dim] -> scores [n, classes]: cosines with learned directions, times a learned scale.
 
     Source: Gidaris & Komodakis, CVPR 2018, section 3.2.
     """
@@ -35,20 +35,20 @@ class CosineClassifier(nets.Prototypes):
     family="supervised",
 )
 class FewShot(Classifier):
-    """Withholds the label, and how an image was turned or where its patches lie; predicts both.
+    """Withholds the label, and an image's rotation or the positions of its patches; predicts both.
 
-    What it learns is for classes that it never sees: `withhold evaluate RUN DATA --protocol episodes` names items of
-    new classes by a few examples. Classes are told by cosines alone, so that features of one class point the same way,
-    as a mean of examples needs. The second question keeps what the known classes would let go. A head of its own with a
-    hidden layer answers it, so that features need not answer it by themselves (in the paper a residual block of the
-    feature map). It is a question only where the data answer it: letters, cells and aerial photographs have no way up.
-    The paper's unlabelled images, which the second question alone could learn from, are left out.
+    The features are made for classes not seen in training: `withhold evaluate RUN DATA --protocol episodes` classifies
+    samples of new classes from a few examples. Classes are separated by cosines alone, so that features of one class
+    have the same direction, as the mean of examples requires. The auxiliary task keeps information that the training
+    classes do not need. It has its own head with a hidden layer, so that the features need not solve it by themselves
+    (in the paper, a residual block of the feature map). It must have an answer in the data: letters, cells and aerial
+    photographs have no upright position. The paper's unlabelled images, for the auxiliary task alone, are not used.
 
     Args:
-        pretext: what is asked beside the class: the quarter turn ("rotation"; all four copies of an image teach its
-            class too), on which side of a patch another one lies ("location"), or nothing ("none").
-        weight: of that question's cross-entropy, beside 1 for the class.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        pretext: auxiliary task: the quarter turn ("rotation"; all four copies of an image also train its class), the
+            side of a patch on which another one lies ("location"), or "none".
+        weight: weight of the auxiliary task's cross-entropy, relative to 1 for the class.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     shares: Tensor
@@ -66,7 +66,7 @@ class FewShot(Classifier):
         self.pretext, self.weight, self.flip = pretext, weight, flip
         self.head = CosineClassifier(encoder.dim, len(self.classes))  # type: ignore[assignment]
         self.register_buffer("shares", torch.full((len(self.classes),), 1 / len(self.classes)))
-        self.trivial = 0.0  # what the second question costs whoever looks at nothing
+        self.trivial = 0.0  # the trivial loss of the auxiliary task
         if pretext == "rotation":
             self.trivial = math.log(TURNS)
             self.pretext_head = nets.mlp([encoder.dim, HIDDEN, TURNS])
@@ -77,15 +77,16 @@ class FewShot(Classifier):
             self.pretext_head = nets.mlp([2 * encoder.dim, HIDDEN, len(views.SIDES)])
 
     def prepare(self, labelled):
-        """Count the classes."""
+        """Count the samples of each class."""
         counts = torch.bincount(torch.as_tensor(labelled.labels), minlength=len(self.classes))
         self.shares.copy_(counts / counts.sum())
 
     def withhold(self, labelled):
         """uint8 [n, c, h, w], labels [n] -> views, labels.
 
-        With "rotation" they are all four turns of each, [4n], and then the turns [4n]. With "location" there are also
-        patches [n, l, c, tile, tile], and the side of each pair's second patch [n * pairs].
+        With "rotation", the views are all four turns of each image [4n], and the turns [4n] follow the labels. With
+        "location", patches [n, l, c, tile, tile] follow the views, and the side of each pair's second patch [n * pairs]
+        follows the labels.
         """
         images, labels = labelled
         upright = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0), flip=self.flip)
@@ -99,7 +100,7 @@ class FewShot(Classifier):
         return (upright,), (labels,)
 
     def predict(self, seen):
-        """-> scores of the classes, and of the answers to the second question if there is one."""
+        """Return the scores of the classes, and those of the auxiliary task if there is one."""
         whole, *patches = seen
         features = self.encoder(whole)
         if self.pretext == "none":
@@ -111,7 +112,7 @@ class FewShot(Classifier):
         return self.head(features), self.pretext_head(asked)
 
     def loss(self, predicted, withheld):
-        """Cross-entropy of the classes, and `weight` times that of the second question: equation 1 of the paper."""
+        """Cross-entropy of the classes plus `weight` times that of the auxiliary task: equation 1 of the paper."""
         (scores, *said), (labels, *true) = predicted, withheld
         terms = {"supervised": F.cross_entropy(scores, labels), "accuracy": accuracy(scores, labels)}
         for answers, asked in zip(said, true, strict=True):
@@ -120,7 +121,7 @@ class FewShot(Classifier):
         return {"loss": terms["supervised"] + self.weight * terms.get("pretext", 0.0), **terms, "trivial": trivial}
 
     def picture(self, seen, withheld, predicted=None):
-        """Images and their patches, if they are cut; their classes, and how they are turned, if they are."""
+        """Images, and their patches for "location"; their classes, and their turns for "rotation"."""
         (whole, *patches), (labels, *true) = seen, withheld
         turned = self.pretext == "rotation"
         columns = {"seen": whole, "label": self.captions(labels)}

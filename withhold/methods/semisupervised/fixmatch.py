@@ -20,19 +20,19 @@ from withhold.methods import (
     family="consistency",
 )
 class FixMatch(SemiSupervised):
-    """Withholds the label, or the class that the network is sure of in a weak view; predicts it from a strong view.
+    """Withholds the label, or a confident prediction for a weak view; predicts it from a strong view.
 
-    What it is sure of becomes a label like any other, and what it is not sure of counts as nothing: so early guesses do
-    not confirm themselves, and more of the images come to count as the network learns. Strong views are weak ones after
-    RandAugment, with a square erased that is half as wide. A step takes as many unlabelled images as labelled ones,
-    where the paper takes seven times as many.
+    Confident predictions are used as labels; others are ignored. Early errors therefore do not reinforce themselves,
+    and more images count as the network learns. Strong views are weak views with RandAugment and an erased square of
+    half the image's side. A step uses as many unlabelled as labelled images, where the paper uses seven times as many.
 
     Args:
-        weight: of the cross-entropy with the guesses, a mean over all unlabelled images; 0 takes nothing from these.
-        confidence: how large a share the likeliest class must have for a guess to count.
-        magnitude: of RandAugment's operations, from 0 to 30.
-        momentum: share of itself that the average keeps in a step; 0.999 suits runs of 100,000 steps and more.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        weight: weight of the cross-entropy with the guesses, averaged over all unlabelled images; 0 ignores them.
+        confidence: minimum probability of the predicted class for a guess to count.
+        magnitude: magnitude of RandAugment's operations, from 0 to 30.
+        momentum: share of itself that the moving average of the weights keeps in a step; 0.999 suits runs of 100,000
+            steps and more.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     def __init__(

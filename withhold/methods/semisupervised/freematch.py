@@ -24,24 +24,24 @@ from withhold.methods import (
     family="consistency",
 )
 class FreeMatch(SemiSupervised):
-    """Withholds the label, or the class of a weak view, if that is surer than usual; predicts it from a strong view.
+    """Withholds the label, or a weak view's prediction of above-average confidence; predicts it from a strong view.
 
-    How sure is sure, the network says itself: the threshold is what its likeliest classes get on average. It starts at
-    chance, so that much counts at once, and rises as the network learns. Classes that are answered seldom have lower
-    thresholds, so that what is learned first does not crowd out the rest; this takes the classes to be about as
-    frequent. For the same purpose, what a batch is taken for on average shall be what all are (fairness).
+    The confidence threshold adapts: it is the moving average of the network's highest class probability. It starts at
+    chance, so that many images count at once, and rises as the network learns. Classes that are predicted rarely have
+    lower thresholds, so that classes learned first do not dominate; this assumes classes of similar frequency. For the
+    same purpose, the fairness term makes the mean prediction for a batch match the mean prediction for all images.
 
-    The paper's equation 11 and its code have the fairness term with the other sign, which would drive the two apart and
-    has no lower bound; here is what its text says.
+    The paper's equation 11 and its code have the fairness term with the opposite sign, which would separate the two
+    distributions and has no lower bound. This implementation follows the paper's text.
 
     Args:
-        weight: of the cross-entropy with the guesses, a mean over all unlabelled images; 0 takes nothing from these.
-        fairness: weight of the fairness term, beside 1 for the labels (0.001 to 0.05 in the paper).
-        memory: share of themselves that the thresholds' averages keep in a step; the paper has 0.999, and a million
-            steps.
-        magnitude: of RandAugment's operations, from 0 to 30.
-        momentum: share of itself that the average of the weights keeps in a step.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        weight: weight of the cross-entropy with the guesses, averaged over all unlabelled images; 0 ignores them.
+        fairness: weight of the fairness term, relative to 1 for the labels (0.001 to 0.05 in the paper).
+        memory: share of themselves that the averages for the thresholds keep in a step; 0.999 in the paper, for a
+            million steps.
+        magnitude: magnitude of RandAugment's operations, from 0 to 30.
+        momentum: share of itself that the moving average of the weights keeps in a step.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     compares = True
@@ -63,10 +63,10 @@ class FreeMatch(SemiSupervised):
         super().__init__(encoder, classes, weight, momentum, flip, magnitude)
         self.fairness, self.memory = fairness, memory
         chance = torch.full((len(self.classes),), 1 / len(self.classes))
-        self.register_buffer("sureness", chance[0].clone())  # mean share of the likeliest class
-        self.register_buffer("shares", chance.clone())  # mean share of each class
-        self.register_buffer("histogram", chance.clone())  # how often each class is the likeliest
-        self.fresh: list[Tensor] = []  # the answers of this step, by which `after_step` moves the averages
+        self.register_buffer("sureness", chance[0].clone())  # mean highest class probability
+        self.register_buffer("shares", chance.clone())  # mean probability of each class
+        self.register_buffer("histogram", chance.clone())  # frequency of each class as the prediction
+        self.fresh: list[Tensor] = []  # the predictions of this step, for `after_step`
 
     def withhold(self, labelled, unlabelled):
         seen, withheld = super().withhold(labelled, unlabelled)
@@ -76,7 +76,7 @@ class FreeMatch(SemiSupervised):
 
     @property
     def confidence(self) -> Tensor:
-        """Equation 8: how sure a guess of each class must be [k]."""
+        """The confidence threshold of each class [k] (equation 8)."""
         return self.sureness * self.shares / self.shares.max()
 
     def loss(self, scores, withheld):
@@ -91,9 +91,9 @@ class FreeMatch(SemiSupervised):
         return terms | {"fairness": unfair}
 
     def unfairness(self, said: Tensor) -> Tensor:
-        """Cross-entropy of what strong views are taken for, `said` [m, k], with what all images are; 0 where none is.
+        """Cross-entropy of the mean prediction for strong views, `said` [m, k], with that for all images; 0 if none.
 
-        Both are shares of classes, in relation to how often each class is the likeliest; rows of zeros do not count.
+        Both are class probabilities divided by how often each class is predicted. Rows of zeros do not count.
         """
         known = said.sum(1) > 0
         often = F.one_hot(said.argmax(1), said.shape[1]).mul(known[:, None]).sum(0)

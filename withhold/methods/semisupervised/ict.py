@@ -16,19 +16,19 @@ from withhold.methods import ImageEncoder, NonNegative, Positive, Probability, S
     family="consistency",
 )
 class ICT(SemiSupervised):
-    """Withholds the mixture of two images' labels, or of two answers of the averaged weights; predicts it from theirs.
+    """Withholds the mixture of two labels, or of two predictions by averaged weights; predicts it from mixed images.
 
-    Answers come to change evenly from image to image, so that no boundary between classes runs close to one. Labelled
-    images are mixed among themselves (mixup). The same answer to all images would satisfy the rest: the weight of
-    consistency rises slowly, so that labels come first.
+    Predictions then change evenly between images, so that no boundary between classes runs close to an image. Labelled
+    images are mixed among themselves (mixup). The same prediction for all images would satisfy the consistency loss, so
+    its weight rises slowly and labels are learned first.
 
     Args:
-        weight: of the squared error of the mixed answers, a mean over classes and unlabelled images; 0 takes nothing
-            from these, and leaves mixup.
-        alpha: of the Beta(alpha, alpha) that shares are drawn from; the smaller, the less is mixed (0.1 in the paper on
-            SVHN).
-        momentum: share of itself that the average of the weights keeps in a step; 0.999 suits runs of 100,000 steps.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        weight: weight of the squared error of the mixed predictions, averaged over classes and unlabelled images; 0
+            ignores these and leaves mixup.
+        alpha: the mixing shares are drawn from Beta(alpha, alpha); smaller values mix less (0.1 in the paper on SVHN).
+        momentum: share of itself that the moving average of the weights keeps in a step; 0.999 suits runs of 100,000
+            steps.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ICT(SemiSupervised):
         self.alpha = alpha
 
     def withhold(self, labelled, unlabelled):
-        """Mixed views, labelled and unlabelled ones apart; mixed labels [n, k], mixed answers [m, k], what was seen."""
+        """Mixed views, labelled and unlabelled separately; mixed labels [n, k], mixed guesses [m, k], unmixed views."""
         images, labels = labelled
         others = self.weak(unlabelled)
         targets = F.one_hot(labels, len(self.classes)).float()
@@ -53,7 +53,7 @@ class ICT(SemiSupervised):
         return torch.cat([named, mixed]), (shares, guesses, others)
 
     def loss(self, scores, withheld):
-        """Algorithm 1 of the paper; a constant answer would pay for the variance of the mixed answers."""
+        """Algorithm 1 of the paper. A constant prediction costs the variance of the mixed guesses."""
         shares, guesses, _ = withheld
         named, rest = scores.tensor_split([len(shares)])
         terms = self.terms(named, shares, (rest.softmax(1) - guesses).square().mean(1), self.risen)

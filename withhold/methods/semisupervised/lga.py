@@ -18,21 +18,21 @@ from withhold.methods import Fraction, ImageEncoder, NonNegative, Positive, Prob
     family="consistency",
 )
 class LGA(SemiSupervised):
-    """Withholds the labels; imputes those from which the weights would learn what they learn from the given ones.
+    """Withholds the labels; imputes labels whose gradient matches the gradient of the given labels.
 
-    The labels of unlabelled images are variables too. They begin even, and in each step move a little so that their
-    gradient comes nearer to that of the given labels: to explain these, the others must be like them. Beside that
-    stands virtual adversarial training (see `vat`). A network that knows nothing would impute anything: the weight
-    rises slowly.
+    The labels of unlabelled images are variables too. They start uniform, and each step changes them a little so that
+    their gradient comes nearer to that of the given labels. Virtual adversarial training is added (see `vat`). An
+    untrained network would impute arbitrary labels, so the weight rises slowly.
 
     Args:
-        weight: of what is learned from unlabelled images, a mean over these: the cross-entropy with imputed labels, and
-            the divergence of VAT; 0 takes nothing from them.
-        rate: how far the share of a class moves in a step, at most.
-        adversarial: weight of the divergence from the answers to what is unchanged, beside 1 for imputed labels.
-        radius: of a change, the root mean square over the values of an image, which lie in [0, 1].
-        momentum: share of itself that the average of the weights keeps in a step.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        weight: weight of the loss on unlabelled images, averaged over these: the cross-entropy with imputed labels plus
+            the divergence of VAT; 0 ignores them.
+        rate: maximum change of a class probability in a step.
+        adversarial: weight of the divergence from the predictions for unchanged images, relative to 1 for imputed
+            labels.
+        radius: size of a change: the root mean square over the values of an image, which lie in [0, 1].
+        momentum: share of itself that the moving average of the weights keeps in a step.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     imputed: Tensor
@@ -58,7 +58,7 @@ class LGA(SemiSupervised):
         self.imputed.resize_(len(unlabelled), len(self.classes)).fill_(1 / len(self.classes))
 
     def withhold(self, labelled, unlabelled):
-        """Weak views of all images, and unlabelled ones changed; labels, imputed ones, plain views, their answers."""
+        """Weak views of all images, changed unlabelled ones; labels, imputed labels, plain views, their predictions."""
         (images, labels), (others, numbers) = labelled, unlabelled
         named, plain = self.weak(images), self.weak(others)
         answers = self.answers(plain)
@@ -69,11 +69,11 @@ class LGA(SemiSupervised):
         return torch.cat([named, plain, changed]), (labels, imputed, plain, answers)
 
     def aligned(self, named: Tensor, labels: Tensor, others: Tensor, imputed: Tensor) -> Tensor:
-        """The imputed shares of the classes [m, k] after a step towards the gradient of the labels [n].
+        """Move the imputed class probabilities [m, k] one step towards the gradient of the labels [n].
 
-        It descends on the squared distance of the two gradients g of the weights: its slope along the share of class c
-        of image i is -2/m times the change of log p(c | i) along g(imputed) - g(labels), which one pass in forward mode
-        gives for all shares at once.
+        This is gradient descent on the squared distance of the two gradients g of the weights. Its slope with respect
+        to the probability of class c of image i is -2/m times the derivative of log p(c | i) along g(imputed) -
+        g(labels). One forward-mode pass computes it for all images and classes.
         """
         if not len(others):
             return imputed
@@ -89,15 +89,16 @@ class LGA(SemiSupervised):
             return functional_call(student, {**weights, **buffers}, (items,))[len(named) :].log_softmax(1)
 
         weights = {name: weight.detach() for name, weight in learned.items()}
-        with torch.autocast(items.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):  # others have no such mode
+        with torch.autocast(items.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH):  # others lack forward mode
             slopes = jvp(says, (weights,), (dict(zip(weights, differences, strict=True)),))[1]
-        slopes = slopes - slopes.mean(1, keepdim=True)  # shares add up to 1
+        slopes = slopes - slopes.mean(1, keepdim=True)  # probabilities add up to 1
         return losses.project_simplex(imputed + self.rate * slopes / slopes.abs().max().clamp(min=1e-12))
 
     def loss(self, scores, withheld):
-        """Cross-entropies with given and with imputed labels, and equation 8 of VAT.
+        """Cross-entropies with given and with imputed labels, plus equation 8 of VAT.
 
-        Over classes that are as frequent, the best constant answer is the mean of an even one and of what is imputed.
+        If classes are equally frequent, the best constant prediction is a weighted mean of the uniform distribution and
+        of the imputed labels.
         """
         labels, imputed, _, answers = withheld
         named, rest = scores.tensor_split([len(labels)])

@@ -11,18 +11,18 @@ from withhold.methods import ImageEncoder, NoisyViews, NonNegative, Probability,
     family="consistency",
 )
 class MeanTeacher(NoisyViews):
-    """Withholds the label, or the answer of the averaged weights to another view; predicts it.
+    """Withholds the label, or the averaged weights' prediction for another view; predicts it.
 
-    The average is the better classifier, and teaches what it follows. While neither knows anything, a constant answer
-    would satisfy both: the weight of consistency rises slowly. Views are moved, mirrored and noisy; unlike the paper's
-    networks, ours drop nothing out.
+    The averaged weights (the teacher) are the better classifier, and provide the targets. An untrained network could
+    satisfy the consistency loss with a constant prediction, so the weight of consistency rises slowly. Views are
+    shifted, flipped and noisy. Unlike the paper's networks, these have no dropout.
 
     Args:
-        weight: of the squared difference of the answers, a mean over classes and over all images, labelled or not; 0
-            takes nothing from those that are not.
-        noise: deviation of the noise on every view: 0.15 of that of the pixels.
+        weight: weight of the squared difference of the predictions, averaged over classes and all images, labelled or
+            not; 0 ignores unlabelled images.
+        noise: standard deviation of the noise on every view; the default is about 0.15 times that of the pixels.
         momentum: share of itself that the teacher keeps in a step; 0.999 suits runs of 100,000 steps and more.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     def __init__(

@@ -22,18 +22,20 @@ from withhold.methods import (
     family="consistency",
 )
 class MixMixup(Mixtures):
-    """Withholds the labels of images mixed within and across what is labelled and what is not; predicts their mixture.
+    """Withholds the labels of images, mixed within and across labelled and unlabelled ones; predicts their mixture.
 
-    A guess stands where there is no label: the network's sharpened answer to the very view that is mixed. Mixtures keep
-    the network from growing sure of its own guesses; a mixture belongs to the image that it is mostly of.
+    An unlabelled image gets a guess instead of a label: the network's sharpened prediction for the same view that is
+    mixed. Mixing keeps the network from becoming overconfident in its own guesses. A mixture counts as labelled if the
+    larger share is of a labelled image.
 
     Args:
-        weight: of the cross-entropy of the unlabelled images, a mean over these; 0 takes nothing from them, and mixes
-            the labelled images among themselves.
-        temperature: of the sharpening; 1 leaves guesses as they are.
-        alpha: of the Beta(alpha, alpha) that shares are drawn from; the smaller, the less is mixed.
-        momentum: share of itself that the average keeps in a step; 0.999 suits runs of 100,000 steps and more.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        weight: weight of the cross-entropy of the unlabelled images, averaged over these; 0 ignores them, and mixes the
+            labelled images among themselves.
+        temperature: temperature of the sharpening; 1 leaves guesses as they are.
+        alpha: the mixing shares are drawn from Beta(alpha, alpha); smaller values mix less.
+        momentum: share of itself that the moving average of the weights keeps in a step; 0.999 suits runs of 100,000
+            steps and more.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     optimizer = Optimizer(lr=2e-3, weight_decay=0.02)

@@ -15,19 +15,19 @@ from withhold.methods import ImageEncoder, NonNegative, Probability, SemiSupervi
     family="consistency",
 )
 class PiModel(SemiSupervised):
-    """Withholds the label, or the answer to another noisy view of the same image; predicts it.
+    """Withholds the label, or the prediction for another noisy view of the same image; predicts it.
 
-    Both answers move towards each other. The same answer to all images would satisfy them: the weight of consistency
-    rises slowly, so that labels come first. Views are moved and noisy, and both mirrored or neither, as the authors
-    have it; unlike the paper's networks, ours drop nothing out.
+    Both predictions are pulled towards each other. The same prediction for all images would satisfy this loss, so the
+    weight of consistency rises slowly and labels are learned first. Views are shifted and noisy, and both views of an
+    image are flipped or neither, as in the authors' code. Unlike the paper's networks, these have no dropout.
 
     Args:
-        weight: of the squared difference of the two answers, a mean over classes and unlabelled images; 0 takes
-            nothing from these. The paper's is 100 times the share of images that have labels, beside a cross-entropy
-            that is a mean over all images: 100 beside a mean over those with labels.
-        noise: deviation of the noise on every view: 0.15 of that of the pixels.
-        momentum: share of itself that the average of the weights keeps in a step.
-        flip: probability that an image is mirrored; 0 for digits and letters.
+        weight: weight of the squared difference of the two predictions, averaged over classes and unlabelled images; 0
+            ignores them. The paper's weight is 100 times the share of labelled images, with a cross-entropy averaged
+            over all images. This equals 100 with a cross-entropy averaged over labelled images.
+        noise: standard deviation of the noise on every view; the default is about 0.15 times that of the pixels.
+        momentum: share of itself that the moving average of the weights keeps in a step.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class PiModel(SemiSupervised):
         self.noise = noise
 
     def withhold(self, labelled, unlabelled):
-        """A view of every labelled image, and two of every other one, float [n + 2m, c, size, size]; the labels."""
+        """A view of every labelled and two of every unlabelled image, float [n + 2m, c, size, size]; the labels."""
         images, labels = labelled
         mirrored = views.flip(unlabelled, self.rng, self.flip).repeat(2, 1, 1, 1)
         others = views.weak(mirrored, self.rng, size=self.encoder.size, flip=0.0)
         return views.noise(torch.cat([self.weak(images), others]), self.rng, self.noise), (labels,)
 
     def loss(self, scores, withheld):
-        """Algorithm 1 of the paper; the gradient goes through both answers, and a constant one costs no consistency."""
+        """Algorithm 1 of the paper. Both predictions get gradients; a constant prediction has no consistency cost."""
         (labels,) = withheld
         named, rest = scores.tensor_split([len(labels)])
         first, second = rest.softmax(1).tensor_split(2)
@@ -59,7 +59,7 @@ class PiModel(SemiSupervised):
         return terms | {"trivial": math.log(scores.shape[1])}
 
     def picture(self, seen, withheld, scores=None):
-        """The second views, beside the first ones."""
+        """The second views of unlabelled images, next to the first ones."""
         columns, (labels,) = super().picture(seen, withheld, scores), withheld
         if len(seen) > len(labels):
             columns["other view"] = seen[len(labels) :].tensor_split(2)[0][-len(labels) :]

@@ -14,18 +14,18 @@ from withhold.methods import ImageEncoder, NonNegative, Probability, SemiSupervi
     family="consistency",
 )
 class PseudoLabel(SemiSupervised):
-    """Withholds the label, or in place of one the network's own likeliest class; predicts it.
+    """Withholds the label, or where there is none the network's most probable class; predicts it.
 
-    To learn its own answers makes the network surer of them, and moves the boundaries between classes to where few
-    images are. Wrong answers are confirmed as well. So only those count that are sure, and their weight rises
-    slowly.
+    Training on its own predictions makes the network more confident, and moves the boundaries between classes to where
+    few images are. Wrong predictions are reinforced as well. Therefore only confident predictions count, and their
+    weight rises slowly.
 
     Args:
-        weight: of the cross-entropy of the unlabelled images, a mean over all of them, in which those that are not
-            sure are 0 (3 in the paper, with as many labelled images in a batch); 0 takes nothing from these.
-        confidence: how sure an answer must be to count; 0 lets all of them, as the paper does.
-        momentum: share of itself that the average of the weights keeps in a step.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        weight: weight of the cross-entropy of the unlabelled images, averaged over all of them, with 0 for unconfident
+            ones (3 in the paper, with as many labelled images per batch); 0 ignores unlabelled images.
+        confidence: minimum probability of a prediction to count; 0 counts all predictions, as in the paper.
+        momentum: share of itself that the moving average of the weights keeps in a step.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class PseudoLabel(SemiSupervised):
         self.confidence = confidence
 
     def withhold(self, labelled, unlabelled):
-        """A weak view of every image; the labels. The likeliest classes are those of the same pass."""
+        """A weak view of every image; the labels. Pseudo-labels come from the same forward pass."""
         images, labels = labelled
         return self.weak(torch.cat([images, unlabelled])), (labels,)
 

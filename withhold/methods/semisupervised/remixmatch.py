@@ -23,7 +23,7 @@ from withhold.methods import (
 
 TURNS = 4
 REMEMBERED = 128
-"""Steps over which it is known how often each class is answered."""
+"""Number of steps over which predictions are averaged."""
 
 
 @method(
@@ -34,23 +34,25 @@ REMEMBERED = 128
 class ReMixMatch(SemiSupervised):
     """Withholds the labels of mixed images, given or guessed from a weak view, and a quarter turn; predicts all.
 
-    Strong views of an image learn the guess that its weak view gives (augmentation anchoring). Guesses are scaled so
-    that each class is answered as often as it is among the labels, and sharpened (distribution alignment): the network
-    cannot say the same of all. Every view is mixed with another one, as in MixMatch; one strong view of each image also
-    counts unmixed, and once more turned, where the turn is to be told. Strong views are those of RandAugment, with a
-    square erased that is half as wide, where the paper learns how strong each change may be.
+    Strong views of an image are trained on the guess from its weak view (augmentation anchoring). Guesses are scaled so
+    that classes are predicted as often as they occur among the labels, and sharpened (distribution alignment), which
+    rules out the same prediction for all images. Every view is mixed with another one, as in MixMatch. One strong view
+    of each image also counts unmixed, and once more rotated, to predict the rotation. Strong views use RandAugment and
+    an erased square of half the image's side, where the paper learns the strength of each operation.
 
     Args:
-        weight: of the cross-entropy of mixed unlabelled views, a mean over these; 0 takes nothing at all from what has
-            no labels, and mixes the labelled images among themselves.
-        anchor: weight of the cross-entropy of strong views that are not mixed.
+        weight: weight of the cross-entropy of mixed unlabelled views, averaged over these; 0 ignores unlabelled images
+            entirely, and mixes the labelled images among themselves.
+        anchor: weight of the cross-entropy of unmixed strong views.
         rotation: weight of the cross-entropy of quarter turns (2 in the paper with 40 labels).
-        copies: how many strong views of an unlabelled image are mixed, beside its weak one (8 in the paper).
-        temperature: of the sharpening; 1 leaves guesses as they are.
-        alpha: of the Beta(alpha, alpha) that shares are drawn from; the smaller, the less is mixed.
-        magnitude: of RandAugment's operations, from 0 to 30.
-        momentum: share of itself that the average keeps in a step; 0.999 suits runs of 100,000 steps and more.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        copies: number of strong views of an unlabelled image that are mixed, in addition to its weak view (8 in the
+            paper).
+        temperature: temperature of the sharpening; 1 leaves guesses as they are.
+        alpha: the mixing shares are drawn from Beta(alpha, alpha); smaller values mix less.
+        magnitude: magnitude of RandAugment's operations, from 0 to 30.
+        momentum: share of itself that the moving average of the weights keeps in a step; 0.999 suits runs of 100,000
+            steps and more.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     optimizer = Optimizer(lr=2e-3, weight_decay=0.02)
@@ -76,9 +78,9 @@ class ReMixMatch(SemiSupervised):
         self.copies, self.temperature, self.alpha = copies, temperature, alpha
         self.turn_head = nn.Linear(encoder.dim, TURNS)
         k = len(self.classes)
-        self.register_buffer("prior", torch.full((k,), 1 / k))  # the classes' shares among the labels
-        self.register_buffer("answered", torch.full((REMEMBERED, k), 1 / k))  # and in the answers of earlier steps
-        self.fresh: list[Tensor] = []  # the answers of this step
+        self.register_buffer("prior", torch.full((k,), 1 / k))  # class frequencies of the labels
+        self.register_buffer("answered", torch.full((REMEMBERED, k), 1 / k))  # mean predictions of earlier steps
+        self.fresh: list[Tensor] = []  # the predictions of this step
 
     def prepare(self, labelled, unlabelled):
         super().prepare(labelled, unlabelled)
@@ -86,9 +88,10 @@ class ReMixMatch(SemiSupervised):
         self.prior.copy_(counts / counts.sum())
 
     def withhold(self, labelled, unlabelled):
-        """Mixed views, a strong one of each unlabelled image [m], it turned [m]; labels, guesses, weak views, turns.
+        """Mixed views, a strong view of each unlabelled image [m], the same rotated [m]; labels, guesses, views, turns.
 
-        Labels [n, k] and guesses [(copies + 1) * m, k] are mixed, and followed by the m guesses themselves.
+        Labels [n, k] and guesses [(copies + 1) * m, k] are mixed, and followed by the m unmixed guesses. The views
+        returned with them are the weak ones.
         """
         images, labels = labelled
         others = self.weak(unlabelled)
@@ -108,12 +111,12 @@ class ReMixMatch(SemiSupervised):
         return torch.cat([seen, anchored, turned]), withheld
 
     def predict(self, seen):
-        """-> scores of the classes and of the turns."""
+        """Return scores of the classes and of the turns."""
         features = self.encoder(seen)
         return self.head(features), self.turn_head(features)
 
     def loss(self, predicted, withheld):
-        """Equation 3 of the paper; a constant answer would pay the entropy of what is guessed on average."""
+        """Equation 3 of the paper. A constant prediction costs the entropy of the mean guess."""
         (scores, ways), (labels, guesses, _, turns) = predicted, withheld
         m = len(turns)
         named, mixed, anchored, _ = scores.split([len(labels), len(guesses) - m, m, m])
@@ -136,7 +139,7 @@ class ReMixMatch(SemiSupervised):
             self.fresh.clear()
 
     def picture(self, seen, withheld, predicted=None):
-        """As of every classifier that guesses, without the turned views."""
+        """The picture of a semi-supervised method, without the rotated views."""
         *usual, turns = withheld
         kept = len(seen) - len(turns)
         return super().picture(seen[:kept], usual, None if predicted is None else predicted[0][:kept])

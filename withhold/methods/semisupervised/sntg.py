@@ -14,21 +14,22 @@ from withhold.methods import ImageEncoder, NoisyViews, NonNegative, Positive, Pr
     family="consistency",
 )
 class SNTG(NoisyViews):
-    """Withholds the label, or the averaged weights' answer; predicts it, and which images of a batch share theirs.
+    """Withholds the label, or the averaged weights' prediction, and which images share it; predicts both.
 
-    A graph of the teacher's likeliest classes, and of labels where there are any, says which images are neighbours.
-    Features of neighbours are drawn together, and those of others driven apart, up to a margin. Consistency makes each
-    answer smooth around its own image; this makes it smooth between images. Wrong answers draw classes together, and
-    what draws all features into one point would make every image a neighbour: both weights rise slowly.
+    A graph from the teacher's most probable classes, and from labels where there are any, defines which images are
+    neighbours. Features of neighbours are pulled together; those of others are pushed apart, up to a margin.
+    Consistency makes predictions smooth around each image; this makes them smooth between images. Wrong predictions
+    pull classes together, and embedding all images in one point would make all of them neighbours, so both weights rise
+    slowly.
 
     Args:
-        weight: of the squared difference of the answers, a mean over classes and over all images, labelled or not; 0
-            takes nothing from those that are not, nor from neighbours.
-        graph: weight of what neighbours cost, beside 1 for that difference.
-        margin: how far apart the features of other classes are to be: the root mean square over features.
-        noise: deviation of the noise on every view: 0.15 of that of the pixels.
+        weight: weight of the squared difference of the predictions, averaged over classes and all images, labelled or
+            not; 0 ignores unlabelled images and neighbours.
+        graph: weight of the loss on neighbours, relative to 1 for that difference.
+        margin: minimum distance between features of different classes: the root mean square over features.
+        noise: standard deviation of the noise on every view; the default is about 0.15 times that of the pixels.
         momentum: share of itself that the teacher keeps in a step.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     compares = True
@@ -48,12 +49,12 @@ class SNTG(NoisyViews):
         self.graph, self.margin = graph, margin
 
     def withhold(self, labelled, unlabelled):
-        """As mean teacher; and for every image the number of another one, with which it is compared."""
+        """As in mean teacher; and for every image the index of another image, with which it is compared."""
         seen, withheld = super().withhold(labelled, unlabelled)
         return seen, (*withheld, torch.randperm(len(seen), generator=self.rng, device=seen.device))
 
     def predict(self, seen):
-        """-> scores and features."""
+        """Return scores and features."""
         features = self.encoder(seen)
         return self.head(features), features
 

@@ -16,21 +16,21 @@ from withhold.methods import ImageEncoder, NonNegative, Probability, SemiSupervi
     family="consistency",
 )
 class TemporalEnsembling(SemiSupervised):
-    """Withholds the label, or the average of the answers to an image in earlier epochs; predicts it from a noisy view.
+    """Withholds the label, or the average of the predictions in earlier epochs; predicts it from a noisy view.
 
-    Each answer was another network's, to another view: their average is better than the last one, and costs no second
-    pass. An image that comes for the first time has none, and nothing to agree with. The same answer to all images
-    would satisfy the rest: the weight of consistency rises slowly, so that labels come first. Unlike the paper's
-    networks, ours drop nothing out.
+    Each prediction was made by another state of the network for another view. Their average is better than the last
+    one, and needs no second pass. An image seen for the first time has no average, and no consistency loss. The same
+    prediction for all images would satisfy the consistency loss, so its weight rises slowly and labels are learned
+    first. Unlike the paper's networks, these have no dropout.
 
     Args:
-        weight: of the squared difference to the average, a mean over classes and unlabelled images; 0 takes nothing
-            from these. The paper's is 30 times the share of images that have labels, beside a cross-entropy that is a
-            mean over all images: 30 beside a mean over those with labels.
-        memory: share of itself that an average of answers keeps in an epoch.
-        noise: deviation of the noise on every view: 0.15 of that of the pixels.
-        momentum: share of itself that the average of the weights keeps in a step.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        weight: weight of the squared difference from the average, averaged over classes and unlabelled images; 0
+            ignores them. The paper's weight is 30 times the share of labelled images, with a cross-entropy averaged
+            over all images. This equals 30 with a cross-entropy averaged over labelled images.
+        memory: share of itself that an average of predictions keeps in an epoch.
+        noise: standard deviation of the noise on every view; the default is about 0.15 times that of the pixels.
+        momentum: share of itself that the moving average of the weights keeps in a step.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     averages: Tensor
@@ -48,9 +48,9 @@ class TemporalEnsembling(SemiSupervised):
     ):
         super().__init__(encoder, classes, weight, momentum, flip)
         self.memory, self.noise = memory, noise
-        self.register_buffer("averages", torch.zeros(0, len(self.classes)))  # of the answers to each image, from 0 on
-        self.register_buffer("seen", torch.zeros(0))  # how often each image has come
-        self.fresh: list[tuple[Tensor, Tensor]] = []  # this step's numbers and answers, for `after_step`
+        self.register_buffer("averages", torch.zeros(0, len(self.classes)))  # of predictions for each image, from 0 on
+        self.register_buffer("seen", torch.zeros(0))  # how often each image was seen
+        self.fresh: list[tuple[Tensor, Tensor]] = []  # this step's numbers and predictions, for `after_step`
 
     def prepare(self, labelled, unlabelled):
         super().prepare(labelled, unlabelled)
@@ -58,10 +58,10 @@ class TemporalEnsembling(SemiSupervised):
         self.seen.resize_(len(unlabelled)).zero_()
 
     def withhold(self, labelled, unlabelled):
-        """A noisy view of every image; the labels, averages of earlier answers [m, k], numbers [m].
+        """A noisy view of every image; the labels, averages of earlier predictions [m, k], numbers [m].
 
-        An average begins at 0, and is divided by what a constant 1 would have come to (the paper's bias correction).
-        It stays 0 for what comes for the first time.
+        An average starts at 0, and is divided by the weight accumulated so far (the paper's bias correction). It is 0
+        for an image seen for the first time.
         """
         (images, labels), (others, numbers) = labelled, unlabelled
         known = 1 - self.memory ** self.seen[numbers, None]
@@ -69,7 +69,7 @@ class TemporalEnsembling(SemiSupervised):
         return views.noise(self.weak(torch.cat([images, others])), self.rng, self.noise), (labels, targets, numbers)
 
     def loss(self, scores, withheld):
-        """Algorithm 2 of the paper; a constant answer would pay for the variance of the averages."""
+        """Algorithm 2 of the paper. A constant prediction costs the variance of the averages."""
         labels, targets, numbers = withheld
         named, rest = scores.tensor_split([len(labels)])
         shares, known = rest.softmax(1), targets.sum(1) > 0
@@ -89,5 +89,5 @@ class TemporalEnsembling(SemiSupervised):
         self.fresh.clear()
 
     def picture(self, seen, withheld, scores=None):
-        """Unlabelled images with the average of the answers to them; none would read as a share of 0."""
+        """Unlabelled images with their average predictions; no average is shown as a probability of 0."""
         return super().picture(seen, withheld[:2], scores)

@@ -22,25 +22,28 @@ from withhold.methods import (
     family="consistency",
 )
 class UDA(ConsistencyTraining):
-    """Withholds the label, or the network's own answer to a weak view; predicts it from a strongly changed one.
+    """Withholds the label, or the network's own prediction for a weak view; predicts it from a strong view.
 
-    The answer is sharpened, and counts only where the network is sure, so that early guesses do not confirm themselves.
-    Strong views are weak ones after RandAugment, with a square erased that is half as wide. With few labels, these are
-    learned by heart long before the rest is understood: annealing leaves out those that are known well for the time.
+    Predictions are sharpened, and count only where the network is confident, so that early errors do not reinforce
+    themselves. Strong views are weak views with RandAugment and an erased square of half the image's side. Few labels
+    are overfitted long before the unlabelled images are learned; annealing temporarily leaves out labelled images that
+    are already predicted well.
 
     Args:
-        weight: of the divergence from the answers to weak views, a mean over all unlabelled images; 0 takes nothing
-            from these.
-        temperature: of the sharpening; 1 leaves answers as they are.
-        confidence: how sure an answer must be, before sharpening, to count.
-        annealing: how the confidence at which a labelled image is left out rises from chance to 1: evenly ("linear"),
-            late ("exp", for very few labels), early ("log", for many), or not at all ("none").
-        augmentation: what makes strong views: crops and mirror images as of weak ones ("flip"), these with a square
-            erased ("cutout"), or both after RandAugment ("randaugment").
-        labelled_views: whether labelled images are shown weakly changed, as in the paper, or as strongly as the others.
-        magnitude: of RandAugment's operations, from 0 to 30 (uniform up to 27 in the paper, and half of them left out).
-        momentum: share of itself that the average keeps in a step; 0.9999 suits runs of 500,000 steps.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        weight: weight of the divergence from the predictions for weak views, averaged over all unlabelled images; 0
+            ignores them.
+        temperature: temperature of the sharpening; 1 leaves predictions as they are.
+        confidence: minimum probability of a prediction, before sharpening, to count.
+        annealing: how the probability above which a labelled image is left out rises from chance to 1: evenly
+            ("linear"), late ("exp", for very few labels), early ("log", for many), or not used ("none").
+        augmentation: what makes strong views: crops and flips as in weak views ("flip"), these with an erased square
+            ("cutout"), or both with RandAugment ("randaugment").
+        labelled_views: whether labelled images get weak views, as in the paper, or strong ones.
+        magnitude: magnitude of RandAugment's operations, from 0 to 30 (uniform up to 27 in the paper, with half of the
+            operations skipped).
+        momentum: share of itself that the moving average of the weights keeps in a step; 0.9999 suits runs of 500,000
+            steps.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""UDA: unsupervised data augmentation, of texts."""
+"""UDA for texts: unsupervised data augmentation."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -18,30 +18,32 @@ SHARES = {"tfidf": 0.7, "switchout": 0.05}
     family="consistency",
 )
 class UDAText(ConsistencyTraining):
-    """Withholds the label, or the network's own answer to a text; predicts it from the text with other words in it.
+    """Withholds the label, or the network's own prediction for a text; predicts it from the text with replaced words.
 
-    Words that say little of what a text is about give way to others that say as little, by their TF-IDF: what remains
-    is what the answer must rest on. With few labels, these are learned by heart long before the rest is understood:
-    annealing leaves out those that are known well for the time. Its defaults are the authors' for film reviews, whose
-    translations into French and back, which need a translator, are left out; a text is what a window holds.
+    Words that say little about the topic, by their TF-IDF, are replaced with others of that kind, so that the
+    prediction must rely on the remaining words. Few labels are overfitted long before the unlabelled texts are learned;
+    annealing temporarily leaves out labelled texts that are already predicted well. The defaults are the authors' for
+    film reviews. Their back-translations through French, which need a translation model, are not used. A text is the
+    content of one window.
 
     Args:
-        augmentation: how words are replaced: those that say little by others that do ("tfidf"), or any by any, a random
-            number of them ("switchout": Wang, Pham, Dai & Neubig, EMNLP 2018).
-        share: of a text's words that are replaced, by default 0.7, as in the paper on DBPedia; of SwitchOut the
-            temperature of their number, as a share of the text's words, by default 0.05: about a word, as in its paper.
-        weight: of the divergence from the answers to whole texts, a mean over all unlabelled texts; 0 takes nothing
-            from these.
-        temperature: of the sharpening; 1 leaves answers as they are.
-        confidence: how sure an answer must be, before sharpening, to count; 0 lets all of them.
-        annealing: how the confidence at which a labelled text is left out rises from chance to 1: evenly ("linear"),
-            late ("exp", for very few labels), early ("log", for many), or not at all ("none").
-        momentum: share of itself that the average of the weights keeps in a step.
-        tokens: in a window.
-        tokenizer: what makes words of the text.
+        augmentation: how words are replaced: uninformative words with uninformative ones ("tfidf"), or a random number
+            of any words with any others ("switchout": Wang, Pham, Dai & Neubig, EMNLP 2018).
+        share: for "tfidf", the share of a text's words that are replaced, by default 0.7, as in the paper on DBPedia;
+            for "switchout", the temperature of their number, as a share of the text's words, by default 0.05: about one
+            word, as in its paper.
+        weight: weight of the divergence from the predictions for unchanged texts, averaged over all unlabelled texts; 0
+            ignores them.
+        temperature: temperature of the sharpening; 1 leaves predictions as they are.
+        confidence: minimum probability of a prediction, before sharpening, to count; 0 counts all predictions.
+        annealing: how the probability above which a labelled text is left out rises from chance to 1: evenly
+            ("linear"), late ("exp", for very few labels), early ("log", for many), or not used ("none").
+        momentum: share of itself that the moving average of the weights keeps in a step.
+        tokens: tokens per window.
+        tokenizer: the tokenizer of the text.
     """
 
-    optimizer = Optimizer(lr=1e-2)  # of word vectors; a transformer wants a tenth of it
+    optimizer = Optimizer(lr=1e-2)  # for word vectors; a transformer needs a tenth of it
 
     def __init__(
         self,
@@ -63,15 +65,15 @@ class UDAText(ConsistencyTraining):
         self.register_buffer("idf", torch.zeros(encoder.vocabulary))
 
     def prepare(self, labelled, unlabelled):
-        """How often words occur in the unlabelled texts, and in how few of them."""
+        """Count how often each word occurs in the unlabelled texts, and in how many of them."""
         super().prepare(labelled, unlabelled)
         self.frequencies.copy_(self.encoder.occurrences(unlabelled))
         self.idf.copy_((len(unlabelled.items) / self.encoder.spread(unlabelled).clamp(min=1)).log())
 
     def withhold(self, labelled, unlabelled):
-        """The labelled texts and the changed unlabelled ones; labels, answers to these unchanged, and they.
+        """Labelled texts and changed unlabelled ones; labels, predictions for the unchanged texts, the unchanged texts.
 
-        Padding that all texts end in is cut off.
+        Padding that all texts share is cut off.
         """
         texts, labels = labelled
         length = int((torch.cat([texts, unlabelled]) != 0).sum(1).max())
@@ -80,13 +82,13 @@ class UDAText(ConsistencyTraining):
         return torch.cat([texts, self.strong(unlabelled)]), (labels, answers, unlabelled)
 
     def strong(self, texts):
-        """Texts int [n, l] -> the same with other words in them."""
+        """Replace words of texts int [n, l]."""
         if self.augmentation == "switchout":
             return views.switch_out(texts, self.frequencies > 0, self.share, self.rng)
         return views.replace_words(texts, self.frequencies, self.idf, self.share, self.rng)
 
     def picture(self, seen, withheld, scores=None):
-        """The first words of what was seen, and of what the guesses were made from."""
+        """The first words of the visible texts, and of the texts from which the guesses were made."""
         labels, answers, texts = withheld
         seen, texts = (self.encoder.draw(part) for part in (seen, texts))
         return super().picture(seen, (labels, answers, texts), scores)

@@ -16,20 +16,20 @@ from withhold.methods import Fraction, ImageEncoder, NonNegative, Probability, S
     family="consistency",
 )
 class VAdD(SemiSupervised):
-    """Withholds the label, or the network's own answer to an image; predicts it with its worst features dropped out.
+    """Withholds the label, or the network's own prediction for an image; predicts it after adversarial dropout.
 
-    The head reads what dropout leaves of the features. The answer through one random mask is to be the same through
-    another, of which those few features are dropped or brought back that change the answer most. So no answer rests on
-    a few features alone. Were the two masks the same, nothing would change the answer at first, and no feature be the
-    worst: they are drawn apart. The same answer to all images minds no mask: labels forbid it, and no gradient goes
-    through the answer that is to be kept.
+    The head reads the features that dropout leaves. The prediction with one random mask must equal the prediction with
+    another, in which a few features that affect it most are additionally dropped or restored. No prediction then
+    depends on a few features alone. The two masks are drawn independently: with equal masks, nothing would change the
+    prediction at first, and no feature would be the worst. The same prediction for all images is unaffected by masks;
+    the labels prevent it, and the target gets no gradient.
 
     Args:
-        weight: of the divergence between the two answers, a mean over unlabelled images; 0 takes nothing from these.
-        changed: share of the features that are dropped or brought back for the worst, at most.
+        weight: weight of the divergence between the two predictions, averaged over unlabelled images; 0 ignores them.
+        changed: maximum share of the features that are adversarially dropped or restored.
         dropout: share of the features that a random mask drops.
-        momentum: share of itself that the average of the weights keeps in a step.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        momentum: share of itself that the moving average of the weights keeps in a step.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     def __init__(
@@ -54,15 +54,15 @@ class VAdD(SemiSupervised):
         return seen, (labels, masks.float())
 
     def predict(self, seen):
-        """-> features; `loss` drops some of them before the head reads them."""
+        """Return features; `loss` drops some of them before the head reads them."""
         return self.encoder(seen)
 
     def read(self, features: Tensor, masks: Tensor) -> Tensor:
-        """The scores of what masks [n, d] leave of features [n, d], which is scaled as if all were there."""
+        """Scores of features [n, d] under masks [n, d], rescaled as in dropout."""
         return self.head(features * masks / masks.mean(1, keepdim=True).clamp(min=1e-6))
 
     def loss(self, features, withheld):
-        """Equation 9 of the paper, with the divergence of answers; a constant answer has none."""
+        """Equation 9 of the paper, with the divergence of predictions, which is 0 for a constant prediction."""
         labels, masks = withheld
         known, others = features.tensor_split([len(labels)])
         own, kept, worst = masks.split([len(known), len(others), len(others)])
@@ -75,5 +75,5 @@ class VAdD(SemiSupervised):
         return terms | {"trivial": math.log(len(self.classes))}
 
     def picture(self, seen, withheld, features=None):
-        """What the head reads in all features."""
+        """Show the predictions from all features."""
         return super().picture(seen, withheld[:1], None if features is None else self.head(features.float()))

@@ -15,20 +15,21 @@ from withhold.methods import ImageEncoder, NonNegative, Positive, Probability, S
     family="consistency",
 )
 class VAT(SemiSupervised):
-    """Withholds the label, or the network's own answer to an image; predicts it from the image, changed for the worst.
+    """Withholds the label, or the network's own prediction for an image; predicts it after an adversarial change.
 
-    The change is the one, of all small ones as large, that the answer minds most. So answers come to change only where
-    few images are. The same answer to all images minds none, but the labels forbid it. A change that is too large makes
-    another class of an image.
+    Of all small changes of a given size, the change is the one that affects the prediction most. Predictions therefore
+    change only where few images are. The same prediction for all images is unaffected, but the labels prevent it. A
+    change that is too large turns an image into another class.
 
     Args:
-        weight: of what is learned from unlabelled images, labels counting 1: the mean divergence from the answers to
-            what is unchanged, and their entropy; 0 takes nothing from these.
-        entropy: weight of the mean entropy of the answers, beside 1 for the divergence; 1 is the paper's "VAT+EntMin".
-        radius: of a change, the root mean square over the values of an image, which lie in [0, 1]: 0.03 is a Euclidean
-            length of 1.7 at 32 pixels in colour.
-        momentum: share of itself that the average of the weights keeps in a step.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        weight: weight of the loss on unlabelled images, relative to 1 for the labels: the mean divergence from the
+            predictions for unchanged images, plus their weighted entropy; 0 ignores unlabelled images.
+        entropy: weight of the mean entropy of the predictions, relative to 1 for the divergence; 1 is the paper's
+            "VAT+EntMin".
+        radius: size of a change: the root mean square over the values of an image, which lie in [0, 1]. 0.03 is a
+            Euclidean length of 1.7 for colour images of 32 pixels.
+        momentum: share of itself that the moving average of the weights keeps in a step.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class VAT(SemiSupervised):
         self.entropy, self.radius = entropy, radius
 
     def withhold(self, labelled, unlabelled):
-        """Weak views of all images, and the unlabelled ones changed; labels, answers before the change, and these."""
+        """Weak views of all images, changed unlabelled ones; labels, predictions for unchanged ones, unchanged ones."""
         images, labels = labelled
         plain = self.weak(unlabelled)
         answers = self.answers(plain)
@@ -53,7 +54,7 @@ class VAT(SemiSupervised):
         return torch.cat([self.weak(images), plain, changed]), (labels, answers, plain)
 
     def loss(self, scores, withheld):
-        """Equation 8 of the paper, and equation 16. With `entropy` 0.5 at most, the best constant answer is even."""
+        """Equations 8 and 16 of the paper. With `entropy` of at most 0.5, the best constant prediction is uniform."""
         labels, answers, _ = withheld
         named, rest = scores.tensor_split([len(labels)])
         plain, changed = rest.tensor_split(2)

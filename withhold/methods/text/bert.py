@@ -11,25 +11,25 @@ from withhold.errors import UsageError
 from withhold.methods import Count, Fraction, Method, Optimizer, answers, method
 from withhold.nets import TextTransformer
 
-SHOWN, ANSWERS = 24, 10  # tokens of a picture, words of an answer
+SHOWN, ANSWERS = 24, 10  # tokens per row of the report, words that `apply_to` returns
 
 
 @method(paper="Devlin, Chang, Lee & Toutanova, NAACL 2019", needs={"texts": "text"}, family="reconstruct")
 class BERT(Method):
     """Withholds some tokens of two half windows, and whether the second one follows the first; predicts both.
 
-    Most of what is withheld is masked; some stays and some is replaced at random, so that the network cannot rely on
-    what it sees. Half of the second halves are another window's. How long they are, or whether they end where a text
-    does, would tell which: both windows are cut to the length of the shorter one, and then halved.
+    Most withheld tokens are masked. Some stay and some are replaced at random, so that the network cannot rely on the
+    visible tokens. Half of the second halves come from another window. To keep their length or the end of a text from
+    revealing which, both windows are cut to the length of the shorter one before they are halved.
 
     Args:
-        share: of the tokens that are predicted.
-        tokens: in a window.
-        tokenizer: what makes tokens of the text.
+        share: share of the tokens that are predicted.
+        tokens: tokens per window.
+        tokenizer: the tokenizer of the text.
     """
 
     optimizer = Optimizer(lr=2e-3, weight_decay=0.01, betas=(0.9, 0.98))
-    compares = True  # half of the second halves are another item's
+    compares = True  # half of the second halves come from other windows of the batch
 
     def __init__(
         self, encoder: TextTransformer, share: Fraction = 0.15, tokens: Count = 64, tokenizer: str = "wordpiece:8000"
@@ -42,14 +42,15 @@ class BERT(Method):
         self.register_buffer("known", torch.full((encoder.vocabulary,), -math.log(encoder.vocabulary)))
 
     def prepare(self, texts):
-        """The logarithm of each token's share of the text, from which the predictions start; each counted once more."""
+        """Store the log frequency of each token, which initialises the output bias; each count is increased by one."""
         counts = self.encoder.occurrences(texts).float() + 1
         self.known.copy_((counts / counts.sum()).log())
         self.bias.data.copy_(self.known)
 
     def withhold(self, texts):
-        """Token numbers [n, l] -> (what is left of [CLS] A [SEP] B [SEP], which tokens to predict), both [n, m];
-        (these tokens [m], whether B follows A [n]).
+        """Token numbers [n, l] -> (visible [CLS] A [SEP] B [SEP], mask of tokens to predict), both [n, m]; the targets.
+
+        The targets are the tokens at the masked places, and whether B follows A [n].
         """
         whole, follows = self.pairs(texts)
         mask = self.encoder.special["[MASK]"]
@@ -57,19 +58,19 @@ class BERT(Method):
         return (seen, chosen), (whole[chosen], follows)
 
     def pairs(self, texts):
-        """Token numbers [n, l] -> [CLS] A [SEP] B [SEP], [n, m], and whether B is the second half to A [n].
+        """Token numbers [n, l] -> [CLS] A [SEP] B [SEP], [n, m], and whether B is the second half of A's row [n].
 
-        m is three more than the longest row has.
+        m is three more than the length of the longest row.
         """
         held = (texts != 0).sum(1)
         texts = texts[:, : int(held.max())].long()
         (n, length), device = texts.shape, texts.device
-        # Another row for each: those of a ring in random order have the next one.
+        # Another row for each row: the next one in a random cyclic order.
         ring = torch.randperm(n, generator=self.rng, device=device)
         other = torch.empty_like(ring).scatter(0, ring, ring.roll(1))
         follows = (torch.rand(n, generator=self.rng, device=device) < 0.5) | (other == torch.arange(n, device=device))
         source = torch.where(follows, torch.arange(n, device=device), other)
-        # A row and its other are halved alike, so that B looks as if it were of either where A is not looked at.
+        # A row and its other row are halved at the same place, so that B alone does not show which row it is from.
         shorter = held.minimum(held[other])
         first = shorter // 2
 
@@ -84,7 +85,7 @@ class BERT(Method):
         return whole.masked_fill(place == 0, special["[CLS]"]), follows
 
     def predict(self, visible):
-        """-> scores of all tokens at the chosen places [m, vocabulary], and of B following A [n]."""
+        """Return scores of all tokens at the chosen places [m, vocabulary], and logits that B follows A [n]."""
         seen, chosen = visible
         features = self.encoder.maps(seen).transpose(1, 2)
         return F.linear(self.head(features[chosen]), self.encoder.embed.weight, self.bias), self.next(features[:, 0])[
@@ -92,9 +93,9 @@ class BERT(Method):
         ]
 
     def loss(self, predicted, withheld):
-        """Both mean cross-entropies; knowing nothing is knowing how often each token occurs."""
+        """The sum of both mean cross-entropies. "trivial" is the loss of token frequencies and of chance."""
         (scores, says), (tokens, follows) = predicted, withheld
-        count = max(1, len(tokens))  # of a batch of unknown words, none
+        count = max(1, len(tokens))  # a batch of unknown words has no targets
         masked = F.cross_entropy(scores, tokens, reduction="sum") / count
         following = F.binary_cross_entropy_with_logits(says, follows.float())
         return {
@@ -107,11 +108,11 @@ class BERT(Method):
         }
 
     def apply_to(self, text):
-        """A text with one [MASK] -> "words" that may stand there, with their probabilities."""
+        """Return the "words" that may replace the one [MASK] of a text, with their probabilities."""
         special = self.encoder.special
         numbers = self.encoder.tokenizer.encode(text, add_special_tokens=False).ids
         if special["[MASK]"] not in numbers:
-            raise UsageError(f"{text!r} lacks a word to guess: write [MASK] in its place.")
+            raise UsageError(f"{text!r} has no word to predict. Write [MASK] in its place.")
         seen = torch.tensor([[special["[CLS]"], *numbers, special["[SEP]"]]])
         scores, _ = self.predict((seen, seen == special["[MASK]"]))
         best = scores[0].softmax(0).topk(ANSWERS)
@@ -119,7 +120,7 @@ class BERT(Method):
         return {"words": answers.Words(list(zip(words, best.values.tolist(), strict=True)))}
 
     def picture(self, visible, withheld, predicted=None):
-        """The first tokens, and those of them that are predicted."""
+        """The first tokens of each row, and the predicted ones among them."""
         seen, chosen = visible
         tokens, follows = withheld
         columns = {"seen": self.encoder.words(seen[:, :SHOWN]), "true": self.told(chosen, tokens, follows)}
@@ -128,7 +129,7 @@ class BERT(Method):
         return columns
 
     def told(self, chosen, tokens, follows):
-        """Tokens [m] at the chosen places and whether B follows A [n], in words."""
+        """Captions of the tokens [m] at the chosen places and of whether B follows A [n]."""
         words = self.encoder.words(
             torch.zeros_like(chosen, dtype=torch.int64).masked_scatter(chosen, tokens)[:, :SHOWN]
         )

@@ -1,4 +1,4 @@
-"""ADVENT: masks in one domain, and as sure ones in another."""
+"""ADVENT: unsupervised domain adaptation for segmentation by entropy minimisation."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from withhold.errors import UsageError
 from withhold.methods import ImageEncoder, NonNegative, Optimizer, Probability, Segmenter, method
 
 INNER_LABELS, INNER_TARGET = 0.1, 0.2
-"""What the inner head counts beside the last one: where there are masks, and of `weight` where there are none."""
+"""Weights of the inner head relative to the last one: for the source, and for the target as a share of `weight`."""
 
 
 @method(
@@ -21,24 +21,25 @@ INNER_LABELS, INNER_TARGET = 0.1, 0.2
     family="adapt",
 )
 class Advent(Segmenter):
-    """Withholds the masks of the source; predicts them, and is as sure of the pixels of the target.
+    """Withholds the masks of the source; predicts them, and is trained to be as confident in the target.
 
-    Where a network has masks to learn from, it is sure of most pixels but those at borders; in another domain it doubts
-    everywhere. MinEnt lowers the entropy of each pixel of the target. AdvEnt lets a critic tell the domains by maps of
-    what each class adds to the entropy, and fools it, so that doubt also gets the source's arrangement in space.
+    A network trained on masks of one domain is confident in most pixels except at borders; in another domain it is
+    uncertain everywhere. MinEnt lowers the entropy of each pixel of the target. AdvEnt trains a critic to distinguish
+    the domains by maps of each class's contribution to the entropy, and the segmenter to fool it, so that the spatial
+    distribution of the entropy also becomes that of the source.
 
-    Being sure is also being sure of the commonest class everywhere. Then "target_classes" falls, the number of classes
-    that are in effect named in the target: `weight` is too large. Keep it small, and choose it without target masks, or
-    say that you had some.
+    Predicting the most frequent class everywhere is confident, too. "target_classes", the effective number of predicted
+    classes in the target, falls in that case: `weight` is too large. Keep it small. Choose it without target masks, or
+    report that you used some.
 
-    The critic is not normalised: with statistics of their own, the maps of two domains would look alike to it.
+    The critic has no normalisation, because per-batch statistics would make the maps of both domains look alike.
 
     Args:
         mode: "advent", with a critic, or "minent".
-        weight: of the target's entropy, or of the critic's opinion; 0 is the control that learns from the source only,
-            and to which nothing of the target is shown.
-        inner: whether a second head, which does not see the coarsest map, and its own critic learn too.
-        flip: probability that a view is a mirror image.
+        weight: weight of the target's entropy, or of the adversarial loss; 0 is the control, which learns from the
+            source only and never sees the target.
+        inner: whether to train a second head, which does not use the coarsest map, with its own critic.
+        flip: probability of a horizontal flip.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Advent(Segmenter):
         if inner:
             if len(self.head.project) == 1:
                 raise UsageError(
-                    "advent: the encoder's stages have one resolution: there is no inner map; leave inner out."
+                    "advent: all the encoder's stages have one resolution, so there is no inner map. Leave out inner."
                 )
             self.inner = nets.Pyramid(encoder, len(self.classes), depth=-1)
         self.critics = nn.ModuleList()
@@ -82,13 +83,13 @@ class Advent(Segmenter):
         return torch.cat([seen, self.view(target)]), masks
 
     def predict(self, seen):
-        """Scores of the classes [n + m, k, h, w]: the head's, and where there is one the inner head's."""
+        """Class scores [n + m, k, h, w] of the head, and of the inner head if there is one."""
         maps = nets.stage_maps(self.encoder, seen)
         said = [self.head(maps, seen.shape[2:])]
         return said if self.inner is None else [*said, self.inner(maps[:-1], seen.shape[2:])]
 
     def loss(self, said, masks):
-        """The cross-entropy of the source; of MinEnt also `weight` times the entropy of the target, in [0, 1]."""
+        """The cross-entropy of the source; for MinEnt plus `weight` times the entropy of the target, in [0, 1]."""
         n = len(masks)
         terms = self.terms(said[0][:n], masks)
         for scores in said[1:]:
@@ -119,20 +120,20 @@ class Advent(Segmenter):
         return terms | {"loss": terms["loss"] + self.adapting(fooling), "fooling": fooling[0]}
 
     def adapting(self, costs):
-        """What the target costs by each head, weighted."""
+        """The weighted sum of the target's costs over the heads."""
         return self.weight * sum(share * cost for share, cost in zip((1.0, INNER_TARGET), costs, strict=False))
 
     def information(self, scores):
-        """What each class adds to the entropy of a pixel [n, k, h, w], which is 1 at most."""
+        """The contribution of each class to the entropy of a pixel [n, k, h, w]; their sum is at most 1."""
         return losses.self_information(scores) / math.log(len(self.classes))
 
     def finish(self, plain):
-        """The control keeps the statistics of the source: those of both domains would adapt it."""
+        """Recompute batch statistics, except in the control: statistics of both domains would adapt it."""
         if self.weight:
             super().finish(plain)
 
     def picture(self, seen, masks, said=None):
-        """The entropy is white where the network knows nothing."""
+        """Masks and entropy maps, which are white at maximum entropy."""
         n = len(masks)
         columns = {"seen": seen[:n], "true": self.draw(masks, seen)}
         parts = {"": slice(n)} | ({" of target": slice(n, 2 * n)} if len(seen) > n else {})

@@ -1,4 +1,4 @@
-"""Detection: a box around each thing and its class, going on from what an encoder has learned."""
+"""Object detection, starting from a trained encoder."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,19 +13,19 @@ from withhold.methods.answers import Boxes, Image
 from withhold.pictures import framed
 
 MOST = 100
-"""Boxes that are said of an image, as many as COCO measures."""
+"""Maximum number of boxes per image, as in COCO's evaluation."""
 SURE = 0.3
-"""The score of a box that is shown to a person, at least."""
+"""Minimum score of a box that is shown."""
 RARE = -2.19
-"""The score that the head begins with everywhere: a tenth of the cells is a middle."""
+"""Initial bias of the heat: a probability of 0.1 that a cell is the centre of an object."""
 SPREAD = 0.54 / 6
-"""The deviation of the heat around a middle, as a share of the box's width and height."""
+"""Standard deviation of the heat around a centre, as a share of the box's width and height."""
 CORNERS = 5.0
-"""What the boxes' corners count beside the heat."""
+"""Weight of the boxes' corners, relative to 1 for the heat."""
 FARTHEST = 10.0
-"""The largest logarithm of a distance in cells; a larger one could overflow, and a cell that counts nothing with it."""
+"""Maximum log distance in cells; a larger one could overflow, even in a cell whose weight is 0."""
 SAME = 0.5
-"""The IoU of two boxes of a class that overlapping squares show, from which they are taken for one."""
+"""IoU from which on two boxes of a class, found in overlapping squares, count as the same object."""
 
 
 @method(
@@ -34,19 +34,20 @@ SAME = 0.5
     family="supervised",
 )
 class Detection(Freezing, Dense):
-    """Withholds the boxes; predicts where the middles of things are, and how far their sides, in a light view.
+    """Withholds the boxes; predicts the centres of objects, and the distances to their sides, from a light view.
 
-    A head over the maps of several stages gives every cell of the finest one the heat of each class, which is 1 where
-    the middle of a thing lies, and falls off around it; and the distances from the cell to the four sides. A peak of
-    heat is a thing: there are no anchors. With all stages frozen, the head's boxes measure the maps. Learning rates by
-    stage are options of the training: `--encoder-lr` and `--layer-decay`.
+    A head over the maps of several stages predicts for every cell of the finest map the heat of each class, which is 1
+    at the centre of an object and decreases around it, and the distances from the cell to the four sides of the box. A
+    peak of heat is a detection; there are no anchors. With all stages frozen, the accuracy of the boxes measures the
+    quality of the maps. The training options `--encoder-lr` and `--layer-decay` set the learning rates of the stages.
 
-    Difficult boxes and those around crowds teach nothing, nor is anything said within them wrong.
+    Difficult boxes and boxes around crowds do not contribute to the loss, and detections inside them do not count as
+    errors.
 
     Args:
-        freeze: how many of the encoder's stages stay as they are, counted from the input; "all", or "none". Their batch
-            normalisation keeps its statistics too.
-        flip: probability that a view is a mirror image; 0 for what has a left and a right.
+        freeze: number of the encoder's stages to freeze, counted from the input; "all", or "none". The statistics of
+            their batch normalisation are frozen too.
+        flip: probability of a horizontal flip; 0 if left and right differ in meaning.
     """
 
     def __init__(self, encoder: ImageEncoder, classes: Sequence[str], freeze: Stages = None, flip: Probability = 0.5):
@@ -61,15 +62,15 @@ class Detection(Freezing, Dense):
         return self.view(items, boxes=boxes)
 
     def predict(self, seen):
-        """Of each cell the scores of the classes [n, k, h, w], and logarithms of distances in cells [n, 4, h, w]."""
+        """Class scores [n, k, h, w] and log distances in cells [n, 4, h, w] of each cell."""
         maps = nets.stage_maps(self.encoder, seen)
         return self.head(maps, maps[0].shape[2:]).split([len(self.classes), 4], 1)
 
     def loss(self, said, boxes):
-        """The focal loss of the heat, and 1 less the generalised IoU of boxes, weighted by the heat around middles."""
+        """Focal loss of the heat, and 1 minus the generalised IoU of boxes, weighted by the heat around centres."""
         scores, distances = said
         boxes = boxes / boxes.new_tensor([self.encoder.size / scores.shape[3]] * 4 + [1, 1])
-        boxes = F.pad(boxes, (0, 0, 0, 1), value=torch.nan)  # a cell has an owner, also where there are no boxes
+        boxes = F.pad(boxes, (0, 0, 0, 1), value=torch.nan)  # every cell has an owner, even without boxes
         bumps, known = spread(boxes, scores.shape[2:])
         number = boxes[..., 4].nan_to_num(0).long()[..., None]
         heat = torch.zeros_like(scores.flatten(2)).scatter_reduce(1, number.expand_as(bumps), bumps, "amax")
@@ -83,7 +84,7 @@ class Detection(Freezing, Dense):
         return {"loss": terms["heat"] + CORNERS * terms["corners"], **terms}
 
     def detect(self, images: Tensor) -> Tensor:
-        """Images float [n, c, h, h] in [0, 1] -> the surest boxes [n, m, 6]: corners in pixels, class, score."""
+        """Images float [n, c, h, h] in [0, 1] -> the best boxes [n, m, 6]: corners in pixels, class, score."""
         scores, distances = self.predict(images)
         shares = scores.float().sigmoid()
         peaks = shares.where(F.max_pool2d(shares, 3, 1, 1) == shares, 0).flatten(1)
@@ -98,9 +99,9 @@ class Detection(Freezing, Dense):
         return {"boxes": self.detect}
 
     def apply_to(self, image):
-        """An image -> its "boxes", and an "overlay" of the image and these, in the colours of their classes.
+        """An image -> its "boxes", and an "overlay" of the image and the boxes, in the colours of their classes.
 
-        Of boxes that the squares share in which it is seen, the surest one stays.
+        Of boxes that overlapping squares have in common, the one with the highest score is kept.
         """
         side, found = min(image.shape[1:]), []
         for square, left, top in self.squares(image):
@@ -127,7 +128,7 @@ class Detection(Freezing, Dense):
 
 
 def corners(distances: Tensor) -> Tensor:
-    """Logarithms of distances to left, top, right and bottom, in cells [n, 4, h, w] -> these corners [n, 4, h, w]."""
+    """Log distances to left, top, right and bottom, in cells [n, 4, h, w] -> the corners of the boxes [n, 4, h, w]."""
     h, w = distances.shape[2:]
     x, y = torch.arange(w, device=distances.device) + 0.5, torch.arange(h, device=distances.device)[:, None] + 0.5
     left, top, right, bottom = distances.clamp(max=FARTHEST).exp().unbind(1)
@@ -135,9 +136,9 @@ def corners(distances: Tensor) -> Tensor:
 
 
 def spread(boxes: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
-    """Boxes [n, m, 6] in cells -> the heat around each one's middle [n, m, h * w], 1 in its cell; 0 of ignored ones.
+    """Boxes [n, m, 6] in cells -> the heat around each box's centre [n, m, h * w]: 1 in its cell, 0 for ignored boxes.
 
-    Also the cells [n, h, w] whose heat is known: those in no ignored box.
+    Also return the cells [n, h, w] whose heat is known: those outside ignored boxes.
     """
     cells = [torch.arange(length, device=boxes.device) for length in reversed(size)]
     flags, axes, inside = boxes[..., 5], [], []
@@ -152,7 +153,7 @@ def spread(boxes: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
 
 
 def distinct(boxes: Tensor) -> Tensor:
-    """Boxes [m, 6] -> the surest first, without those that a surer one of their class overlaps (greedy suppression)."""
+    """Boxes [m, 6] -> boxes by descending score, without duplicates within a class (greedy non-maximum suppression)."""
     kept: list[Tensor] = []
     for box in boxes[boxes[:, 5].argsort(descending=True)]:
         others = [other for other in kept if other[4] == box[4]]

@@ -1,4 +1,4 @@
-"""Fine-tuning: a classifier that goes on from what an encoder has learned."""
+"""Fine-tuning: trains a classifier from a trained encoder."""
 
 from collections.abc import Sequence
 
@@ -30,29 +30,29 @@ from withhold.methods import (
     family="supervised",
 )
 class Finetune(Freezing, Classifier):
-    """Withholds the label; predicts it from a light view of the item, going on from what the encoder has learned.
+    """Withholds the label; predicts it from a light view of the sample, starting from a trained encoder.
 
-    The head starts as a linear probe of the encoder as it is, so that its first gradients do not undo what the
-    encoder knows. With all stages frozen it stays a probe, and sees the items as they are. An encoder with fresh
-    weights is trained from scratch: the control of He, Girshick & Dollar (ICCV 2019), which needs more steps. Learning
-    rates by stage are options of the training: `--encoder-lr` and `--layer-decay`.
+    The head starts as a linear probe of the initial encoder, so that its first gradients do not destroy the encoder's
+    features. With all stages frozen, it stays a probe and sees unaugmented samples. A randomly initialised encoder is
+    trained from scratch: the control of He, Girshick & Dollar (ICCV 2019), which needs more steps. The training options
+    `--encoder-lr` and `--layer-decay` set the learning rates of the stages.
 
     Args:
-        freeze: how many of the encoder's stages stay as they are, counted from the input; "all", or "none". Their batch
-            normalisation keeps its statistics too.
-        probe: whether the head starts as a linear probe, or at random.
+        freeze: number of the encoder's stages to freeze, counted from the input; "all", or "none". The statistics of
+            their batch normalisation are frozen too.
+        probe: whether the head starts as a linear probe instead of at random.
         smoothing: share of a label that is spread over all classes (label smoothing).
-        mixup: of two items, how even the shares are that are mixed: the parameter of a Beta distribution; 0 mixes none.
-            Texts cannot be mixed.
-        balance: whether all classes count alike, whatever their number of items.
-        l2_sp: weight of half the squared distance from the weights at the start, which takes the place of weight decay
-            (L2-SP: Li, Grandvalet & Davoine, ICML 2018); it does not hold the head.
-        flip: probability that a view of images is a mirror image; 0 for digits and letters.
-        frames: of a clip.
-        fps: frames a second.
-        seconds: of a sound that is seen at once.
-        tokens: of a text that are read at once.
-        tokenizer: what makes words of a text: "words:N" or "wordpiece:N", with N of them.
+        mixup: the mixing shares of two samples are drawn from a Beta distribution with this parameter; higher values
+            mix more evenly, and 0 mixes none. Texts cannot be mixed.
+        balance: whether all classes have the same weight, whatever their number of samples.
+        l2_sp: weight of half the squared distance from the initial weights, which replaces weight decay (L2-SP: Li,
+            Grandvalet & Davoine, ICML 2018); it does not apply to the head.
+        flip: probability of a horizontal flip of images; 0 for digits and letters.
+        frames: frames per clip.
+        fps: frames per second.
+        seconds: length of a window of sound.
+        tokens: tokens per window of text.
+        tokenizer: the tokenizer of the text: "words:N" or "wordpiece:N", with a vocabulary of N.
     """
 
     shares: Tensor
@@ -77,7 +77,7 @@ class Finetune(Freezing, Classifier):
     ):
         super().__init__(encoder, classes)
         if mixup and encoder.kind == "text":
-            raise UsageError("finetune: texts cannot be mixed: leave mixup out.")
+            raise UsageError("finetune: texts cannot be mixed. Leave mixup out.")
         self.freeze(freeze)
         self.probe, self.smoothing, self.mixup = probe, smoothing, mixup
         self.balance, self.l2_sp, self.flip = balance, l2_sp, flip
@@ -87,21 +87,22 @@ class Finetune(Freezing, Classifier):
             self.register_buffer("start", self.tuned().detach())
 
     def tuned(self) -> Tensor:
-        """All weights of the encoder that are trained, in one row."""
+        """All trained weights of the encoder, as one vector."""
         weights = [weight.flatten() for weight in self.encoder.parameters() if weight.requires_grad]
         return torch.cat([*weights, self.head.weight.new_zeros(0)])
 
     def prepare(self, labelled):
-        """Count the classes, and fit the head."""
+        """Count the samples of each class, and fit the head."""
         labels = torch.as_tensor(labelled.labels, device=self.head.weight.device)
         self.shares.copy_(labels.bincount(minlength=len(self.classes)) / len(labels))
         if self.probe:
             self.fit_head(labelled, self.weights())
 
     def withhold(self, labelled):
-        """What `data` gives of a batch, and labels [n] -> light views; shares of the classes [n, k].
+        """A batch as `data` gives it, and labels [n] -> light views; class probabilities [n, k].
 
-        What the encoder cannot learn to overlook would only blur the classes of a frozen one.
+        A fully frozen encoder cannot learn invariance to augmentation, which would only blur its classes, so its
+        samples are not augmented.
         """
         items, labels = labelled
         still = self.encoder in self.frozen
@@ -113,7 +114,7 @@ class Finetune(Freezing, Classifier):
         return self.classify(seen)
 
     def loss(self, scores, targets):
-        """Cross-entropy, and how far the encoder has gone; beside what the best guess costs that looks at nothing."""
+        """Cross-entropy, plus L2-SP if set. "trivial" is the loss of the best constant prediction."""
         weights = self.weights()
         expected = weights * self.spread(self.shares)
         terms = {
@@ -127,11 +128,11 @@ class Finetune(Freezing, Classifier):
         return terms
 
     def spread(self, shares: Tensor) -> Tensor:
-        """Shares of the classes [..., k], with `smoothing` of them given to all classes alike."""
+        """Class probabilities [..., k] with label smoothing."""
         return (1 - self.smoothing) * shares + self.smoothing / len(self.classes)
 
     def weights(self) -> Tensor:
-        """How much each class counts [k], one on average over the items."""
+        """The weight of each class [k], with mean 1 over the samples."""
         if not self.balance:
             return torch.ones_like(self.shares)
         found = self.shares > 0

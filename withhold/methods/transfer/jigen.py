@@ -12,9 +12,9 @@ from withhold import views
 from withhold.methods import Classifier, Fraction, ImageEncoder, NonNegative, Probability, Several, accuracy, method
 
 JITTER = (0.4, 0.4, 0.4, 0.1)
-"""How far brightness, contrast, saturation and hue of an image stray."""
+"""Strength of the jitter of brightness, contrast, saturation and hue."""
 GREY = 0.1
-"""The share of tiles that lose their colour."""
+"""Share of the tiles that lose their colour."""
 
 
 @method(
@@ -25,22 +25,23 @@ GREY = 0.1
 class JiGen(Classifier):
     """Withholds the classes of several domains, and the order of some images' tiles; predicts both.
 
-    Where parts belong does not depend on how a domain draws them, so features that tell it too fit a domain that was
-    never seen. Domains are several sources; their images are pooled, and "worst_domain" is the accuracy in the one
-    that is named worst.
+    The position of parts does not depend on the style of a domain, so features that also predict it suit a domain not
+    seen in training. Domains are several sources. Their images are pooled, and "worst_domain" is the lowest accuracy of
+    a domain.
 
-    Most images of a batch are whole, and teach their class. The tiles of the others are shuffled and put together to an
-    image of the same size, which teaches its order alone. What would give the order away without a look at the content
-    is taken from them: edges that continue (every tile is a random square of its cell, scaled), and colour fringes of
-    the lens (some tiles are grey, and colours of images stray).
+    Most images of a batch are whole and train their class. The tiles of the others are shuffled and put together to an
+    image of the same size, which trains its order only. Shortcuts that do not require the content are removed:
+    continuing edges (every tile is a random square of its cell, resized), and chromatic aberration (some tiles are
+    grey, and images have colour jitter).
 
     Args:
-        weight: of the orders' cross-entropy, beside 1 for the classes'; at 0 no image is shuffled: the control that
-            learns from all domains alike.
-        shuffled: share of the images that are shuffled; at least one image of a batch is, and one is not.
-        orders: how many orders to tell apart, chosen to differ in as many places as can be; all where there are fewer.
-        grid: tiles along each side, 2 or 3; where none is given, 2 below 64 pixels and 3 from there on.
-        flip: probability that a view is a mirror image; 0 for digits and letters.
+        weight: weight of the cross-entropy of orders, relative to 1 for the classes; with 0 no image is shuffled: the
+            control, which learns classes from all domains pooled.
+        shuffled: share of the images that are shuffled; at least one image of a batch is shuffled, and at least one is
+            not.
+        orders: number of orders, chosen to differ in as many places as possible; at most all orders.
+        grid: tiles along each side, 2 or 3; by default 2 below 64 pixels, else 3.
+        flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
     orders: Tensor
@@ -58,7 +59,7 @@ class JiGen(Classifier):
     def withhold(self, images):
         """uint8 [n, c, h, w], labels and domains [n] -> float [n, c, size, size], the first m of them shuffled.
 
-        Withheld are their orders [m], and the labels and domains [n - m] of the others.
+        The targets are the orders [m] of these, and the labels and domains [n - m] of the others.
         """
         images, labels, domains = images
         n = len(images)
@@ -69,9 +70,9 @@ class JiGen(Classifier):
         return torch.cat([self.shuffle(whole[:m], order), whole[m:]]), (order, labels[m:], domains[m:])
 
     def shuffle(self, images: Tensor, order: Tensor) -> Tensor:
-        """Images float [m, c, size, size] and orders [m] -> with the tile of cell `orders[o, i]` in place i.
+        """Shuffle images float [m, c, size, size] by orders [m]: the tile of cell `orders[o, i]` moves to place i.
 
-        What is over of a size that is no multiple of the grid repeats the last row and column.
+        If the size is not a multiple of the grid, the last row and column are repeated.
         """
         cell, count, size = images.shape[-1] // self.grid, self.grid**2, images.shape[-1]
         tiles = views.tiles(images, self.rng, self.grid, cell).flatten(0, 1)
@@ -87,7 +88,7 @@ class JiGen(Classifier):
         return self.head(features), self.puzzle(features)
 
     def loss(self, predicted, withheld):
-        """Cross-entropies: of the orders of the m that are shuffled, and of the classes of the others."""
+        """The cross-entropy of the orders of the m shuffled images, and of the classes of the others."""
         (order, labels, domains), (named, laid) = withheld, predicted
         m = len(order)
         named, laid = named[m:], laid[:m]
@@ -95,7 +96,7 @@ class JiGen(Classifier):
         puzzle = F.cross_entropy(laid, order, reduction="sum") / max(1, m)
         right = (named.argmax(1) == labels).float()
         counts = domains.bincount()
-        found = domains.bincount(right, len(counts)) / counts  # not a number, where a batch has none of a domain
+        found = domains.bincount(right, len(counts)) / counts  # NaN if a batch has no image of a domain
         return {
             "loss": classes + self.weight * puzzle,
             "classes": classes,
@@ -115,5 +116,5 @@ class JiGen(Classifier):
         return columns
 
     def named(self, order: Tensor, labels: Tensor) -> list[str]:
-        """Orders [m] and classes [n - m] in words."""
+        """Captions of orders [m] and classes [n - m]."""
         return [f"order {number}" for number in order.tolist()] + self.captions(labels)

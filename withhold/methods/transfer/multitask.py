@@ -1,4 +1,4 @@
-"""Several tasks at once: a head for each column of a table, over one encoder."""
+"""Multi-task learning: one encoder, and a head for each column of a table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -12,7 +12,7 @@ from withhold.errors import UsageError
 from withhold.methods import Count, Encoder, Method, NonNegative, Positive, accuracy, answers, method
 
 FARTHEST, LEAST = 5.0, 1e-3
-"""How far from 0 the logarithm of a variance may be, and the smallest weight before all are scaled to the sum 1."""
+"""Maximum absolute value of a log variance, and the minimum weight before weights are scaled to the sum 1."""
 
 
 @method(
@@ -21,26 +21,27 @@ FARTHEST, LEAST = 5.0, 1e-3
     family="supervised",
 )
 class Multitask(Method):
-    """Withholds the columns of a table; predicts each of them, class or number, from the item.
+    """Withholds the columns of a table; predicts each of them, class or number, from the sample.
 
-    The cost of a task is cross-entropy over that of guessing by how often each class occurs, or the squared error of
-    numbers that are standardised over the training items. So 1 is what knowing nothing costs, whatever the units and
-    the classes, and the tasks' weights say what they weigh. Numbers are answered in their own units. What is missing in
-    a column costs nothing, and where a batch has nothing of it, its balance stays. Items are seen as they are: what a
-    view would change may be what a column says.
+    The cost of a task is the cross-entropy divided by the entropy of the class frequencies, or the squared error of
+    numbers standardised over the training samples. A trivial prediction therefore costs 1, whatever the units and the
+    number of classes, and the weights of tasks are comparable. Numbers are predicted in their own units. Missing values
+    cost nothing, and if a batch has no values of a column, its weight does not change. Samples are not augmented,
+    because an augmentation could change what a column describes.
 
     Args:
-        balance: "fixed" gives all tasks one weight. "uncertainty" learns the variance of each (Kendall et al., equation
-            7), which adds half its logarithm to the loss. "gradnorm" learns weights by which no task's gradient in the
-            encoder's last layer outweighs the others, but for those that lag behind. "pcgrad" takes from each task's
-            gradient in the encoder what conflicts with another one's. But for "uncertainty", weights have the sum 1.
-        columns: to learn, joined by commas; where none are named, all but those that name the items, as files do.
-        alpha: of "gradnorm", how much more a task counts that has learned less than the others.
-        frames: of a clip.
-        fps: frames a second.
-        seconds: of a sound that is seen at once.
-        tokens: of a text that are read at once.
-        tokenizer: what makes words of a text: "words:N" or "wordpiece:N", with N of them.
+        balance: "fixed" gives all tasks the same weight. "uncertainty" learns the variance of each task (Kendall et
+            al., equation 7), and adds half its logarithm to the loss. "gradnorm" learns weights that equalise the
+            tasks' gradients in the encoder's last layer, with larger ones for tasks that lag behind. "pcgrad" removes
+            from each task's gradient in the encoder the components that conflict with another task's. Except for
+            "uncertainty", weights have the sum 1.
+        columns: columns to learn, separated by commas; by default all but those that name the samples, such as files.
+        alpha: for "gradnorm", how much more weight tasks get that have learned less than the others.
+        frames: frames per clip.
+        fps: frames per second.
+        seconds: length of a window of sound.
+        tokens: tokens per window of text.
+        tokenizer: the tokenizer of the text: "words:N" or "wordpiece:N", with a vocabulary of N.
     """
 
     batch_size = 64
@@ -62,22 +63,22 @@ class Multitask(Method):
             self.register_buffer(name, torch.full((count,), start))
         if balance in ("uncertainty", "gradnorm"):
             self.balances = nn.Parameter(torch.full((count,), 0.0 if balance == "uncertainty" else 1 / count))
-        self.fresh: list[tuple[Tensor, Tensor]] = []  # a step's tasks, and the balances before it
+        self.fresh: list[tuple[Tensor, Tensor]] = []  # a step's present tasks, and the balances before it
 
     def prepare(self, items):
-        """What guessing costs: the entropy of classes, and the mean and deviation of numbers."""
+        """Compute the cost of trivial predictions: the entropy of classes, and the mean and deviation of numbers."""
         for place, (column, classes) in enumerate(self.targets.items()):
             values = torch.as_tensor(items.targets[column].values)
             known = values[values.isfinite() & (values >= 0)] if classes else values[values.isfinite()]
             if len(known.unique()) < 2:
-                raise UsageError(f"The column {column} has one value at most, and nothing to learn: leave it out.")
+                raise UsageError(f"The column {column} has at most one value, so it cannot be learned. Leave it out.")
             if classes:
                 self.guesses[place] = torch.special.entr(known.bincount() / len(known)).sum()
             else:
                 self.means[place], self.deviations[place] = known.mean(), known.std(correction=0)
 
     def withhold(self, items):
-        """Items, and of each column classes int64 [n], -1 if unknown, or numbers float [n], standardised, or NaN."""
+        """Samples, and for each column classes int64 [n], -1 if unknown, or standardised numbers float [n], or NaN."""
         items, targets = items
         return views.to_float(items), [
             targets[column] if classes else (targets[column] - self.means[place]) / self.deviations[place]
@@ -85,7 +86,7 @@ class Multitask(Method):
         ]
 
     def predict(self, seen):
-        """Of each column the scores of its classes [n, k], or its standardised number [n, 1]."""
+        """For each column, the scores of its classes [n, k], or its standardised number [n, 1]."""
         features = self.encoder(seen)
         return [head(features) for head in self.heads]
 
@@ -110,7 +111,7 @@ class Multitask(Method):
         return {"loss": loss, "trivial": (loss + (weights * known * (1 - together)).sum()).detach()} | terms
 
     def balanced(self, costs: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """The costs of the tasks [t], and which the batch knows -> the loss, and the weights [t] that it gives them."""
+        """The costs of the tasks [t], and which the batch contains -> the loss, and the weights of the tasks [t]."""
         if self.training and self.balance in ("uncertainty", "gradnorm"):
             self.fresh.append((present, self.balances.detach().clone()))
         if self.balance == "uncertainty":
@@ -121,13 +122,13 @@ class Multitask(Method):
         weights = self.balances.detach().clone() if learned else torch.full_like(costs, 1 / len(costs)).detach()
         loss = (weights * costs).sum()
         if self.balance != "fixed" and torch.is_grad_enabled():
-            # The loss as it is, with another gradient than its own.
+            # The value of the loss is unchanged, but it gets another gradient.
             slopes = self.pull(costs, present) if learned else self.without_conflicts(weights * costs)
             loss = (loss if learned else loss.detach()) + slopes - slopes.detach()
         return loss, weights
 
     def pull(self, costs: Tensor, present: Tensor) -> Tensor:
-        """How far weighted gradients' lengths are from GradNorm's goal (algorithm 1); at the start a task costs 1."""
+        """GradNorm's loss (algorithm 1): the distance of weighted gradient norms from their goal. Costs start at 1."""
         last = [weight for weight in self.encoder.parameters() if weight.ndim > 1][-1]
         lengths = [torch.autograd.grad(cost, last, retain_graph=True)[0].to_dense().norm() for cost in costs]
         weighted, rates = (self.balances * torch.stack(lengths))[present], costs.detach()[present]
@@ -144,7 +145,7 @@ class Multitask(Method):
         return torch.cat([weight.flatten() for weight in (*wanted, *heads)]) @ slopes
 
     def after_step(self):
-        """Keep the balances in their range, and those of tasks that the batch did not know as they were."""
+        """Keep the balances in their range; those of tasks not in the batch do not change."""
         if self.fresh:
             parts, (before, *_) = zip(*self.fresh, strict=True)
             present = losses.gather(torch.stack(parts)).any(0)
@@ -157,7 +158,7 @@ class Multitask(Method):
             self.fresh.clear()
 
     def answers(self, seen: Tensor) -> Tensor:
-        """What the encoder takes -> the number of the class, or the number in its units, of each column [n, t]."""
+        """What the encoder takes -> the predicted class number, or the number in its units, for each column [n, t]."""
         rows = enumerate(zip(self.predict(seen), self.targets.values(), strict=True))
         return torch.stack([s.argmax(1) if c else self.in_units(place, s[:, 0]) for place, (s, c) in rows], 1)
 
@@ -165,7 +166,7 @@ class Multitask(Method):
         return {"targets": self.answers}
 
     def apply_to(self, item):
-        """An item -> its class, or its number as text, in each column. Of windows, the answer is their mean."""
+        """A sample -> its class, or its number as text, for each column. Predictions are averaged over windows."""
         found = {}
         for place, said in enumerate(self.predict(self.encoder.take(item))):
             column, classes = list(self.targets.items())[place]
@@ -188,5 +189,5 @@ class Multitask(Method):
         return columns
 
     def in_units(self, place: int, values: Tensor) -> Tensor:
-        """Standardised numbers of a column as they were."""
+        """Convert standardised numbers of a column back to their units."""
         return values * self.deviations[place] + self.means[place]

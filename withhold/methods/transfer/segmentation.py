@@ -1,4 +1,4 @@
-"""Segmentation: the class of every pixel, going on from what an encoder has learned."""
+"""Semantic segmentation, starting from a trained encoder."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,18 @@ from withhold.methods import Freezing, ImageEncoder, Probability, Segmenter, Sta
     family="supervised",
 )
 class Segmentation(Freezing, Segmenter):
-    """Withholds the mask; predicts the class of every pixel of a light view, going on from what the encoder knows.
+    """Withholds the mask; predicts the class of every pixel of a light view, starting from a trained encoder.
 
-    A small head sees the maps of several stages at once: the coarse ones say what there is, the fine ones where it
-    ends. With all stages frozen, the head's masks measure the maps. Learning rates by stage are options of the
-    training: `--encoder-lr` and `--layer-decay`.
+    A small head uses the maps of several stages at once: the coarse ones to recognise objects, the fine ones to locate
+    their borders. With all stages frozen, the accuracy of the masks measures the quality of the maps. The training
+    options `--encoder-lr` and `--layer-decay` set the learning rates of the stages.
 
-    Pixels with the number 255 teach nothing, nor those of a class that is called unlabelled, void or ignore.
+    Pixels with the number 255, and pixels of a class called unlabelled, void or ignore, do not contribute to the loss.
 
     Args:
-        freeze: how many of the encoder's stages stay as they are, counted from the input; "all", or "none". Their batch
-            normalisation keeps its statistics too.
-        flip: probability that a view is a mirror image; 0 for what has a left and a right.
+        freeze: number of the encoder's stages to freeze, counted from the input; "all", or "none". The statistics of
+            their batch normalisation are frozen too.
+        flip: probability of a horizontal flip; 0 if left and right differ in meaning.
     """
 
     def __init__(self, encoder: ImageEncoder, classes: Sequence[str], freeze: Stages = None, flip: Probability = 0.5):
@@ -30,12 +30,12 @@ class Segmentation(Freezing, Segmenter):
         self.freeze(freeze)
 
     def withhold(self, images):
-        """Images uint8 [n, c, h, w] and masks [n, h, w] -> views of the encoder's size; of the masks the same ones."""
+        """Images uint8 [n, c, h, w] and masks [n, h, w] -> views of the encoder's size; the same views of the masks."""
         items, masks = images
         return self.view(items, masks=masks)
 
     def predict(self, seen):
-        """Scores of the classes [n, k, h, w]."""
+        """Class scores [n, k, h, w]."""
         return self.segment(seen)
 
     def loss(self, scores, masks):

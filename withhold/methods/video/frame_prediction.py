@@ -15,17 +15,19 @@ from withhold.nets import Continuation, Recurrent
 class FramePrediction(Method):
     """Withholds the second half of a clip, and the first as soon as it is read; predicts both from one short state.
 
-    What is read is an LSTM's last state. From it one decoder predicts the frames that follow, another gives back those
-    that were read, the last one first: a state that only copies knows no future, one that only guesses forgets what
-    moves. Frames are coded and drawn by convolutions, where the paper's LSTMs read and write pixels.
+    The state is the last state of an LSTM that reads the first half. One decoder predicts the following frames from it,
+    another reconstructs the frames that were read, in reverse order. A state that only copies cannot predict the
+    future, and a state that only predicts forgets what it has seen. Frames are encoded and decoded by convolutions,
+    where the paper's LSTMs read and write pixels.
 
     Args:
-        predicts: what follows ("future"), what was read ("past"), or both with equal weight ("composite").
-        conditional: whether the future's decoder sees the true frame before each in training, and its own after; it
-            then finds most of a frame in the one before, and less in the state.
-        flip: probability that a clip is mirrored.
-        frames: in a clip; half of them are read.
-        fps: frames a second.
+        predicts: the following frames ("future"), the frames that were read ("past"), or both with equal weight
+            ("composite").
+        conditional: whether the future decoder gets the previous true frame in training, and its own previous
+            prediction afterwards. It then takes most of a frame from the previous one, and less from the state.
+        flip: probability of a horizontal flip of a clip.
+        frames: frames per clip; half of them are read.
+        fps: frames per second.
     """
 
     optimizer = Optimizer(lr=3e-3, weight_decay=0.0)  # 1e-3 at 32 clips a step
@@ -45,9 +47,10 @@ class FramePrediction(Method):
         self.decoders = nn.ModuleDict({branch: Continuation(encoder) for branch in branches})
 
     def withhold(self, videos):
-        """Clips uint8 [n, t, c, h, w] -> the first half of each; the frames that each decoder is to draw, by its name.
+        """Clips uint8 [n, t, c, h, w] -> the first half of each; the target frames of each decoder, by name.
 
-        Where it conditions the future's decoder, what follows is given in training. All are [n, t / 2, c, size, size].
+        If the future decoder is conditional, it also gets the following frames in training. All are [n, t / 2, c, size,
+        size].
         """
         past, future = views.augment(videos, self.rng, size=self.encoder.size, flip=self.flip).chunk(2, 1)
         withheld = {"future": future, "past": past.flip(1)}
@@ -55,13 +58,13 @@ class FramePrediction(Method):
         return (past, given), {branch: withheld[branch] for branch in self.decoders}
 
     def predict(self, visible):
-        """Logits of the frames, by decoder."""
+        """Return the logits of the frames, by decoder."""
         past, given = visible
         state = self.encoder.read(past)
         return {branch: self.unroll(branch, state, past, given) for branch in self.decoders}
 
     def unroll(self, branch, state, past, given):
-        """A decoder's logits of as many frames as `past` has; where conditional, each hears of the one before."""
+        """Return a decoder's logits of as many frames as `past` has; if conditional, each sees the previous frame."""
         decoder = self.decoders[branch]
         if branch == "past" or not self.conditional:
             return decoder(past.new_zeros(*past.shape[:2], self.encoder.code), state)[0]
@@ -75,9 +78,9 @@ class FramePrediction(Method):
         return torch.cat(frames, 1)
 
     def loss(self, predicted, withheld):
-        """Cross-entropy of pixels, summed over a frame's, for each decoder.
+        """Cross-entropy of pixels for each decoder, summed over the pixels of a frame.
 
-        "trivial" is that of the best image that stands still and is the same for all clips: the batch's mean.
+        "trivial" is the loss of the best still image that is the same for all clips: the mean of the batch.
         """
         errors, trivial = {}, 0.0
         for branch, frames in withheld.items():
@@ -92,7 +95,7 @@ class FramePrediction(Method):
         nets.refresh_statistics(self.decoders, plain(), lambda clips: self.predict((clips[:, : self.steps], None)))
 
     def apply_to(self, clip):
-        """A clip -> its last frames with those that may follow, and as they are remembered."""
+        """A clip -> its last frames with the predicted following ones, and its last frames as reconstructed."""
         past = self.encoder.take(clip)[:, -self.steps :]
         said = {branch: frames.float().sigmoid() for branch, frames in self.predict((past, None)).items()}
         shown = {"remembered": said["past"].flip(1)} if "past" in said else {}

@@ -13,17 +13,17 @@ from withhold.methods import Count, ImageEncoder, Method, Positive, Several, met
 
 SURVEYED = 256
 SMALL = 16
-"""Pixels of the frames in which movement is looked for: what a codec or a sensor does to single pixels is none."""
+"""Size to which frames are reduced to detect motion, so that codec and sensor noise in single pixels does not count."""
 STILL = 1 / 255
-"""The mean difference of two frames, on a scale of [0, 1], below which they are alike."""
+"""The mean difference of two frames, on a scale of [0, 1], below which they count as equal."""
 BLANK, FADED = 0.1, 0.25
-"""Shares of a clip's strongest contrast, below which a frame shows nothing, or fades if its light strays as well."""
+"""Shares of a clip's highest contrast below which a frame is blank: any frame, or one with deviating brightness."""
 STRAYS = 0.2
-"""Share of a clip's mean light by which that of a frame strays; less than that, and the frames' own jitter hides it."""
+"""Deviation of a frame's brightness, as a share of the clip's mean, up to which the jitter of frames hides it."""
 
 
 def lengths(clips: Tensor) -> Tensor:
-    """Clips float [n, t, c, h, w] -> how far points go on average between following frames [n, t - 1], in pixels."""
+    """Clips float [n, t, c, h, w] -> mean length of the optical flow between successive frames [n, t - 1] in pixels."""
     return views.flow(clips).norm(dim=2).mean((2, 3))
 
 
@@ -31,23 +31,24 @@ def lengths(clips: Tensor) -> Tensor:
 class ShuffleAndLearn(Method):
     """Withholds whether three frames of a video are in order; predicts it.
 
-    Of five frames a < b < c < d < e, (b, c, d) are in order, (b, a, d) and (b, e, d) are not. The outer ones are the
-    same in both, so the middle one must tell. They are drawn where something moves, and a or e the more often the less
-    it is like the others; a clip in which two of them are alike teaches nothing and is left out. Blank frames, of which
-    the outer ones would tell, are not drawn either. Either direction of
-    time is in order, and both occur alike. A frame's colour and edges stray by themselves, so that neither the light
-    nor what stands still tells neighbours; how light a frame is as a whole does not count as movement. The paper takes
-    optical flow for movement, three wrong triples for a right one, and 227 pixels; here it is the difference of frames,
-    unless `motion` says otherwise, and one for one. What the codes of all three frames have in common, the scene, is
-    taken away before they are compared.
+    Of five frames a < b < c < d < e, (b, c, d) is in order; (b, a, d) and (b, e, d) are not. The outer frames are the
+    same in both, so only the middle one decides. Frames are sampled where something moves, and a or e are preferred the
+    more they differ from the others. A clip in which two of the frames are equal is left out. Blank frames, which would
+    give the answer away, are not sampled either. Both directions of time count as in order and are equally frequent.
+    Each frame has its own crop and colour jitter, so that neither brightness nor static content shows which frames are
+    neighbours. A change of overall brightness does not count as motion. The mean of the three frames' codes, which
+    represents the scene, is subtracted before they are compared.
+
+    The paper measures motion by optical flow, and uses three wrong triples for each correct one and 227 pixels. Here
+    motion is the difference of frames, unless `motion` selects otherwise, with one wrong triple for each correct one.
 
     Args:
-        span: the longest time between the outer frames, in frames.
-        gap: the shortest time between an outer frame and the wrong one outside of it, in frames.
-        motion: what counts as movement: the difference of frames ("differences"), or how far points go ("flow").
-        hidden: width of what a frame is told from the others by, and of the layer above.
-        frames: in a clip.
-        fps: frames a second.
+        span: maximum distance between the outer frames, in frames.
+        gap: minimum distance from an outer frame to the wrong frame outside, in frames.
+        motion: measure of motion: the difference of frames ("differences"), or the length of the optical flow ("flow").
+        hidden: width of a frame's code and of the layer above.
+        frames: frames per clip.
+        fps: frames per second.
     """
 
     def __init__(
@@ -69,15 +70,16 @@ class ShuffleAndLearn(Method):
         self.head = nets.mlp((3 * hidden, hidden, 2), norm=False)
 
     def prepare(self, videos):
-        """See to it that anything moves."""
+        """Check that something moves."""
         parts = self.some(len(videos), SURVEYED).split(16)
         if not any(self.draw(videos.batch(part).to(self.rng.device))[1].any() for part in parts):
-            raise UsageError("Nothing moves in these videos, so no order can be told: lower fps, or learn from images.")
+            raise UsageError("Nothing moves in these videos, so frames have no order. Lower fps, or learn from images.")
 
     def withhold(self, videos):
         """Clips uint8 [n, t, c, h, w] -> triples float [2n, 3, c, size, size]; whether they are in order, and weights.
 
-        The first n triples are in order, int64 1; the others are not, 0. A clip without movement weighs 0, others 1.
+        The first n triples are in order (int64 1), the others are not (0). A clip without motion has weight 0, others
+        1.
         """
         places, weight = self.draw(videos)
         rows = torch.arange(len(videos), device=videos.device)
@@ -94,11 +96,11 @@ class ShuffleAndLearn(Method):
         t = videos.shape[1]
         small = F.interpolate(views.to_float(videos).flatten(0, 1), (SMALL, SMALL), mode="area")
         small = small.unflatten(0, videos.shape[:2])
-        light = small.mean((2, 3, 4), keepdim=True)  # which may fade, and is no movement
+        light = small.mean((2, 3, 4), keepdim=True)  # a change of brightness is not motion
         contrast = small.std((3, 4), correction=0).amax(2)
         fades = (light / light.mean(1, keepdim=True).clamp(min=1e-6) - 1).abs() > STRAYS
         shown = contrast > contrast.amax(1, keepdim=True) * torch.where(fades.flatten(1), FADED, BLANK)
-        small = small * (light.mean(1, keepdim=True) / light.clamp(min=1e-6)).clamp(max=2)  # no noise for black frames
+        small = small * (light.mean(1, keepdim=True) / light.clamp(min=1e-6)).clamp(max=2)  # no noise in black frames
         triples = torch.combinations(torch.arange(t, device=videos.device), 3)
         inside = (triples[:, 0] >= self.gap) | (triples[:, 2] < t - self.gap)  # there is room for a or e
         triples = triples[inside & (triples[:, 2] - triples[:, 0] <= self.span)]
@@ -107,7 +109,7 @@ class ShuffleAndLearn(Method):
         least = torch.minimum(torch.minimum(first, second), torch.maximum(before, after))  # b to c, c to d, and outside
         chosen = triples[torch.multinomial(least * shown[:, triples].all(2) + 1e-6, 1, generator=self.rng)[:, 0]]
         picked = small[torch.arange(len(small), device=small.device)[:, None], chosen]
-        unlike = (small[:, :, None] - picked[:, None]).abs().mean((3, 4, 5))  # every frame and b, c, d: [n, t, 3]
+        unlike = (small[:, :, None] - picked[:, None]).abs().mean((3, 4, 5))  # each frame against b, c, d: [n, t, 3]
         place = torch.arange(t, device=videos.device)
         outside = (place <= chosen[:, :1] - self.gap) | (place >= chosen[:, 2:] + self.gap)
         wrong = torch.multinomial((unlike.amin(2) * shown + 1e-6) * outside, 1, generator=self.rng)
@@ -117,7 +119,7 @@ class ShuffleAndLearn(Method):
 
     def predict(self, triples):
         codes = self.frame(self.encoder.maps(triples.flatten(0, 1))).unflatten(0, triples.shape[:2])
-        return self.head((codes - codes.mean(1, keepdim=True)).flatten(1))  # the scene, in all three, drowns the rest
+        return self.head((codes - codes.mean(1, keepdim=True)).flatten(1))  # the common scene would dominate
 
     def loss(self, scores, withheld):
         order, weight = withheld

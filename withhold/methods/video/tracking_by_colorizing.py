@@ -10,31 +10,32 @@ from withhold.methods import Method, Optimizer, Positive, Several, answers, meth
 from withhold.nets import FineConv
 
 SURVEYED = 256
-"""Clips from which the colours are taken."""
+"""Number of clips from which the palette is computed."""
 COLOURFUL = 5.0
-"""What a or b of CIE Lab must reach somewhere in a clip, so that it has something to teach."""
+"""Absolute value that a or b of CIE Lab must exceed somewhere in a clip for the clip to count as coloured."""
 PLACES = 50_000
-"""Places of these clips that are clustered."""
+"""Number of places of these clips that are clustered."""
 UNSEEN = 0.01
-"""Share of every answer that goes to all colours alike: without it, one that no reference shows costs without end."""
-GREY = "tracking_by_colorizing needs videos in colour, and these are grey: choose another method for them."
+"""Probability spread evenly over all colours, so that a colour absent from the references has a finite loss."""
+GREY = "tracking_by_colorizing needs videos in colour, but these are grey. Choose another method."
 
 
 @method(paper="Vondrick et al., ECCV 2018", needs={"clips": "video"}, family="reconstruct")
 class TrackingByColorizing(Method):
     """Withholds the colours of a clip's last frame; predicts them by pointing at places of the frames before it.
 
-    The pointer sees lightness only, so that it must find each place again; then it carries any labels through a video.
-    Frames of a clip are cut out alike. Where nothing moves, pointing at the same place is right: the accuracy of that
-    answer is given as "identity". Clips without colour do not count. Unlike the paper, frames are embedded one by one,
-    without 3D convolutions over them, and embeddings have length 1, which asks for another temperature than its 1.
+    The pointer sees only lightness, so it must find each place again; it can then carry any labels through a video. All
+    frames of a clip have the same crop. If nothing moves, pointing at the same place is correct: the term "identity" is
+    the accuracy of that prediction. Clips without colour do not count. Unlike in the paper, frames are embedded one by
+    one, without 3D convolutions over them, and embeddings have length 1, which requires another temperature than the
+    paper's 1.
 
     Args:
-        frames: of a clip; the last is the target, the others are references.
-        fps: frames a second.
-        clusters: how many colours are told apart.
-        temperature: of the softmax over cosines in training; a lower one points at fewer places. What follows a mask
-            takes 0.07, whatever the encoder.
+        frames: frames per clip; the last is the target, the others are references.
+        fps: frames per second.
+        clusters: number of colours.
+        temperature: temperature of the softmax over cosines in training; a lower one points at fewer places. Tracking
+            uses 0.07, whatever the encoder.
     """
 
     channels = 1
@@ -67,12 +68,12 @@ class TrackingByColorizing(Method):
         self.palette.copy_(torch.from_numpy(found.cluster_centers_))
 
     def withhold(self, clips):
-        """uint8 [n, t, 3, h, w] -> lightness float [n, t, 1, size, size], the colours of all frames but the last.
+        """Clips uint8 [n, t, 3, h, w] -> lightness float [n, t, 1, size, size], the colours of all frames but the last.
 
-        Colours are clusters, int64 [n, t - 1, g, g]. Withheld are those of the last frame [n, g, g], and beside them,
-        to compare with, those of the frame before it, and whether a clip has colour at all, bool [n].
+        Colours are clusters, int64 [n, t - 1, g, g]. The targets are those of the last frame [n, g, g]; with them come
+        those of the frame before it, for comparison, and whether a clip has colour at all, bool [n].
         """
-        # The frames of a clip, as channels of one image, share its box and its mirror.
+        # As channels of one image, the frames of a clip share crop and flip.
         view = views.augment(clips.flatten(1, 2), self.rng, size=self.encoder.size, crop=(0.3, 1.0))
         lightness, ab = split(view.unflatten(1, clips.shape[1:3]), self.encoder.stride)
         colours = torch.cdist(ab.movedim(2, -1).flatten(0, 3), self.palette).argmin(1).view(ab[:, :, 0].shape)
@@ -80,7 +81,7 @@ class TrackingByColorizing(Method):
         return (lightness, colours[:, :-1]), (colours[:, -1], colours[:, -2], colourful)
 
     def predict(self, visible):
-        """-> the shares of the colours at every place of the last frame, float [n, clusters, g, g]."""
+        """Return the probabilities of the colours at every place of the last frame, float [n, clusters, g, g]."""
         lightness, known = visible
         maps = self.embed(lightness.flatten(0, 1)).unflatten(0, lightness.shape[:2])
         keys = maps[:, :-1].transpose(1, 2).flatten(2).mT
@@ -108,7 +109,7 @@ class TrackingByColorizing(Method):
         return F.normalize(self.encoder.maps(images), dim=1)
 
     def apply_to(self, clip, mask: answers.Mask | answers.Points):
-        """Follow what is marked in the first frame: "masks" of the mask's shape, or "points"."""
+        """Track what is marked in the first frame: return "masks" of the mask's shape, or "points"."""
         if isinstance(mask, answers.Points):
             first = nets.bumps(mask.places, clip.shape[2:], self.encoder.stride)
         else:
@@ -118,7 +119,7 @@ class TrackingByColorizing(Method):
         if isinstance(mask, answers.Points):
             found = [nets.centres(part) * torch.tensor(clip.shape[:1:-1]) for part in shares]
             return {"points": answers.Points(mask.names, torch.stack([mask.places, *found]))}
-        kept = numbers.to(torch.uint8 if numbers.max() < 256 else torch.int32)  # of a long video, they are many
+        kept = numbers.to(torch.uint8 if numbers.max() < 256 else torch.int32)  # small: a video has many masks
         labels = [kept[nets.at_pixels(part, (h, w))] for part in shares]
         return {"masks": answers.Mask(torch.stack([kept[first], *labels]), mask.palette)}
 
@@ -131,13 +132,13 @@ class TrackingByColorizing(Method):
         return columns
 
     def paint(self, lightness: Tensor, shares: Tensor) -> Tensor:
-        """Lightness [n, t, 1, h, w] and shares of the colours [n, t, g, g, k] -> frames float [n, t, 3, h, w]."""
+        """Lightness [n, t, 1, h, w] and colour probabilities [n, t, g, g, k] -> frames float [n, t, 3, h, w]."""
         ab = (shares.float() @ self.palette).movedim(-1, 2)
         return views.paint(lightness.flatten(0, 1), ab.flatten(0, 1)).unflatten(0, lightness.shape[:2])
 
 
 def split(clips: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """Clips [n, t, 3, h, w] -> lightness / 100 [n, t, 1, h, w], and ab [n, t, 2, g, g] of a pixel in every cell."""
+    """Clips [n, t, 3, h, w] -> lightness / 100 [n, t, 1, h, w], and ab of one pixel per cell [n, t, 2, g, g]."""
     if clips.shape[2] != 3:
         raise UsageError(GREY)
     lightness, ab = views.split_color(clips.flatten(0, 1), stride)
