@@ -19,8 +19,9 @@ from withhold.views.matching import same_place
 
 log = logging.getLogger("withhold")
 
-NEGATIVES, CANDIDATES, MOST = 5, 10, 2000
-"""Negatives per query; nearest images that are verified for each image; and queries per mining, as in the paper."""
+NEGATIVES, CANDIDATES, MOST, CHUNK = 5, 10, 2000, 1024
+"""Negatives per query; nearest images that are verified for each image; queries per mining, as in the paper; and
+descriptors that are compared with all others at once."""
 
 
 @method(paper="Radenovic, Tolias & Chum, ECCV 2016", needs={"images": "image + number"}, family="contrast")
@@ -105,9 +106,9 @@ class Siamac(Method):
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
-        near = (x @ x.T).fill_diagonal_(-2).topk(min(CANDIDATES, len(x) - 1)).indices
+        near = torch.cat([(rows @ x.T).topk(min(CANDIDATES + 1, len(x))).indices for rows in x.split(CHUNK)])
         asked = torch.stack([torch.arange(len(x))[:, None].expand_as(near), near], dim=2).flatten(0, 1)
-        asked = asked.sort(1).values.unique(dim=0).tolist()
+        asked = asked[asked[:, 0] != asked[:, 1]].sort(1).values.unique(dim=0).tolist()
         found = same_place((images.batch([row])[0] for row in range(len(x))), asked, self.inliers)
         links = np.array(found).reshape(-1, 2)
         count, places = connected_components(coo_array((np.ones(len(links)), links.T), shape=(len(x), len(x))))
