@@ -1,4 +1,4 @@
-"""There are tiny data of every kind and with every part, and a method that asks for them is held to the contract."""
+"""Tiny data exists for every kind and every part, and methods that need it are checked against the contract."""
 
 import pytest
 import torch
