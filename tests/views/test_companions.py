@@ -231,5 +231,5 @@ def test_all_frames_of_a_clip_share_the_crop():
 
 
 def test_masks_of_another_size_than_the_images_are_refused():
-    with pytest.raises(UsageError, match=r"masks are \(28, 20\) pixels and images \(20, 28\)"):
+    with pytest.raises(UsageError, match=r"Masks have \(28, 20\) pixels, images \(20, 28\)"):
         views.augment(pattern(), rng(), masks=pattern()[:, 0].mT)

@@ -27,7 +27,7 @@ def test_every_tile_is_a_window_inside_its_own_cell(h, w, grid, size):
 
 
 def test_tiles_larger_than_a_cell_are_refused():
-    with pytest.raises(ValueError, match=r"^2 x 2 tiles of 17 pixels do not fit an image of 32 x 32: make them"):
+    with pytest.raises(ValueError, match=r"^2 x 2 tiles of 17 pixels do not fit an image of 32 x 32\. Use"):
         views.tiles(torch.zeros(1, 1, 32, 32), torch.Generator(), 2, 17)
 
 
