@@ -151,7 +151,7 @@ def test_tokens_of_no_place_come_before_the_grid_and_channels_that_come_last_are
 def test_stages_and_poolings_that_are_not_there():
     encoder = nets.build("convnet", size=32, channels=1)
     for stage in (0, 5):
-        with pytest.raises(UsageError, match=rf"has 4 stages, and no stage {stage}: give a number from 1 to 4"):
+        with pytest.raises(UsageError, match=rf"has 4 stages, but no stage {stage}\. Give a number from 1 to 4"):
             nets.Pooled(encoder, stage)
     with pytest.raises(UsageError, match="no pooling 'mac'"):
         nets.Pooled(encoder, 1, "mac")
