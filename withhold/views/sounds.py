@@ -80,7 +80,7 @@ def time_shift(sounds: Tensor, rng: torch.Generator, share: float) -> Tensor:
 
 
 def mix(sounds: Tensor, others: Tensor, decibels: Tensor) -> Tensor:
-    """Sounds [n, s] plus others, scaled to an energy `decibels` [n] lower; where a sound is silent, without scaling."""
+    """Sounds [n, s] plus others, scaled to an energy `decibels` [n] lower (not scaled if the sound is silent)."""
     length, other = sounds.norm(dim=1), others.norm(dim=1)
     scale = length / other.clamp(min=1e-12) * 10 ** (-decibels / 20)
     return sounds + scale.where(length > 0, 1.0)[:, None] * others
