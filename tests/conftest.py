@@ -1,4 +1,4 @@
-"""What tests share: small real data that a dependency carries, and where the larger sets are, if anywhere."""
+"""Shared fixtures: small real data from a dependency, and the location of larger datasets, if they are available."""
 
 import contextlib
 import os

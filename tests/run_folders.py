@@ -1,4 +1,4 @@
-"""A run's folder, made by hand, so that its readers are tested without a training."""
+"""Handmade run folders, to test their readers without training."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""A kind of data in one file outside of the package: found, decoded, trained on, measured, embedded and shown."""
+"""A kind of data in a file outside the package: found, decoded, trained on, evaluated, embedded and shown."""
 
 import numpy as np
 import pytest

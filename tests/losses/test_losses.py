@@ -1,4 +1,4 @@
-"""Each loss against a plain statement of its formula."""
+"""Each loss against a plain implementation of its formula."""
 
 import math
 

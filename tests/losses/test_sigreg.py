@@ -1,4 +1,4 @@
-"""SIGReg against its integral, and against numbers worked out apart from this code."""
+"""SIGReg against its integral, and against numbers computed independently."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Frame prediction: what each decoder is to draw, what it may see, and what a still image costs."""
+"""Frame prediction: targets and inputs of each decoder, and the loss of a still image."""
 
 import math
 

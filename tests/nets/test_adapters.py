@@ -1,4 +1,4 @@
-"""Other libraries' networks as encoders, small ones and without a network connection."""
+"""Networks of other libraries as encoders: small ones, without a network connection."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: its published weights are read, and see what they saw where they come from; and sounds."""
+"""EfficientNet-Lite0: its pretrained weights give the original outputs; and its use on sounds."""
 
 import csv
 import importlib.util

@@ -1,4 +1,4 @@
-"""What every encoder of the library promises."""
+"""Properties of every encoder of the library."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Heads, teachers, memories, decoders, generators, adversaries and running statistics."""
+"""Heads, teachers, memories, decoders, generators, discriminators and running statistics."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""Poolings and whitenings against independent statements of them; encoders at a stage."""
+"""Pooling and whitening against independent implementations; encoders cut off at a stage."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Encoders of sounds, and of sights and sounds."""
+"""Encoders of sounds, and of images and sounds."""
 
 import numpy as np
 import pytest

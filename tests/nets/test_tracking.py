@@ -1,4 +1,4 @@
-"""Pointing and following, against loops that anyone can check."""
+"""Attention and label propagation, against plain loops."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Images for encoders, and what ONNX must make of them."""
+"""Images for encoders, and a check of their ONNX models."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Encoders that no run's folder holds: by their names, as they are, and from files that say what they are."""
+"""Encoders without a run folder: by name, without training, and from files that describe them."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Methods and encoders in files outside the package: run where a person names them, and never by a run."""
+"""Methods and encoders in files outside the package: executed if the user names them, never because a run does."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A training that goes on from the encoder of an earlier one."""
+"""Training that starts from the encoder of an earlier run."""
 
 import json
 import shutil

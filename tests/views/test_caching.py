@@ -1,4 +1,4 @@
-"""What is made once under inference mode serves a gradient afterwards, whichever function keeps it."""
+"""Cached tensors that are made under inference mode work with autograd afterwards."""
 
 import importlib
 import pkgutil

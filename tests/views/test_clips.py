@@ -1,4 +1,4 @@
-"""Clips: one crop, mirroring and colour for all frames of one, and what moves in it."""
+"""Clips: the same crop, flip and colours for all frames of a clip, and motion."""
 
 import numpy as np
 import pytest

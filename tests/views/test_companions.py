@@ -1,4 +1,4 @@
-"""Masks, boxes and points are carried to where their image's pixels went; the loops here are the statement of it."""
+"""Masks, boxes and points follow the pixels of their image, checked against loops."""
 
 import math
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Dirt and drops on a pane: where they lie, what they show, and what they leave as it is."""
+"""Dirt and drops on a pane: their positions, what drops show, and unchanged pixels."""
 
 import pytest
 import torch
