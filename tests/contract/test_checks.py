@@ -118,7 +118,7 @@ def test_every_check_is_broken_once(toy):
 
 
 def test_what_shows_that_it_learns_is_the_methods_to_say(toy):
-    """No term at all where the target moves, or one that rises."""
+    """With a moving target, no term is checked, or one that rises."""
     terms = '.mean() + self.steps, "sure": 1 + self.steps, "tired": -self.steps, "variance"'
     cls = find(str(toy('.mean(), "trivial"', terms)))
     for cls.learns in ("", "sure"):

@@ -18,7 +18,7 @@ from withhold.nets.adapters import Adapter
 
 
 class Mean(nn.Module):
-    """Somebody's own module: features [n, dim] from the channels' means."""
+    """A user's module: features [n, dim] from the channels' means."""
 
     def __init__(self, dim=5, says=5):
         super().__init__()
@@ -217,7 +217,7 @@ def test_timm_is_asked_for_where_it_is_missing(monkeypatch):
 
 
 def test_models_of_timm_by_its_interface(monkeypatch):
-    """timm itself is no dependency: a stand-in with the part of its interface that is used."""
+    """A stand-in for timm, which is not a dependency, with the part of its interface that is used."""
 
     class Tokens(nn.Module):
         num_prefix_tokens = 1
@@ -258,7 +258,7 @@ def test_models_of_timm_by_its_interface(monkeypatch):
 
 @pytest.fixture
 def bert(transformers, tmp_path):
-    """A tiny language model in a folder, with its tokenizer; and a text's numbers by it."""
+    """A tiny language model in a folder, with its tokenizer; and the token ids of a text."""
     from withhold.data.tables import Lines
     from withhold.data.texts import train_tokenizer
 

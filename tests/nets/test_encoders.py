@@ -133,7 +133,7 @@ def test_lenet_refuses_parts_that_are_too_small():
 
 
 def test_the_halves_of_a_split_network_share_nothing():
-    """What differs in colour alone has the same first half of features, what differs in lightness alone the second."""
+    """A change of colour alone keeps the first half of the features, a change of lightness alone the second."""
     encoder = nets.build("split-convnet", size=32, channels=3).eval()
     lab = torch.tensor([[50.0, 40.0, 20.0], [50.0, -30.0, 10.0], [60.0, 40.0, 20.0]]).view(3, 3, 1, 1)
     with torch.no_grad():
@@ -246,7 +246,7 @@ def test_onnx_gives_the_same_features_for_any_batch(name, tmp_path):
 
 @pytest.mark.parametrize("name", nets.names())
 def test_the_stages_hold_every_weight_once(name):
-    """In the order in which an input meets them, so that a share of them can be frozen from the input on."""
+    """Stages are ordered from input to output, so that a share of them can be frozen from the input."""
     known = {"size": 32, "channels": 3, "rate": 4000, "tokens": 16, "tokenizer": tokenizer("words")}
     encoder = nets.build(name, **{field: known[field] for field in nets.takes(name)})
     parts = [part for stage in encoder.stages() for part in stage]

@@ -61,7 +61,7 @@ def test_whitened_training_items_have_unit_covariance():
 
 
 def test_directions_of_rounding_alone_are_left_out():
-    """Where there are more features than items, or copies of features, whitening would blow up what is none."""
+    """With more features than samples, or duplicate features, whitening would amplify rounding errors."""
     x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
     _, projection = whitening(torch.cat([x, x, 2 * x], 1))
     assert projection.shape == (9, 3)

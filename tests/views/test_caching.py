@@ -13,7 +13,7 @@ ARGUMENTS = {"rate": 8000, "size": 256, "mels": 40, "device": torch.device("cpu"
 
 
 def kept():
-    """The functions of the package that keep a tensor, by name."""
+    """The functions of the package that cache a tensor, by name."""
     found = {}
     for module in pkgutil.walk_packages(withhold.__path__, "withhold."):
         if module.name.endswith("__main__"):

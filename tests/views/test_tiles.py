@@ -53,7 +53,7 @@ def test_four_tiles_have_all_their_orders():
 
 
 def test_nine_tiles_have_orders_that_differ_more_than_the_released_ones():
-    """The 100 published with the paper: mean distance 8.08, least distance 2."""
+    """The paper's 100 permutations have the mean distance 8.08 and the smallest distance 2."""
     orders = views.distant_orders(9, 100)
     assert torch.equal(orders.sort(1).values, torch.arange(9).expand(100, 9))
     distances = [
