@@ -15,8 +15,9 @@ lint: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# pip takes no hashes beside a folder (-e .), so they come first. They are of all releases in constraints.txt but torch, whose
-# build (CPU, CUDA) is the machine's choice; requirements.lock says how it is made of constraints.txt.
+# pip does not accept hashes together with a folder (-e .), so the packages with hashes are installed first. These are all
+# releases in constraints.txt except torch, whose build (CPU or CUDA) depends on the machine. requirements.lock says how it
+# is made from constraints.txt.
 .venv/ready: pyproject.toml constraints.txt requirements.lock
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock

@@ -1,4 +1,4 @@
-"""What tests share: small real data that a dependency carries, and where the larger sets are, if anywhere."""
+"""Shared fixtures: small real data from a dependency, and the location of larger datasets, if they are available."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ LIMIT = 300
 
 
 def free_port() -> int:
-    """A port on which processes can find each other."""
+    """A free port for communication between processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
@@ -39,7 +39,7 @@ def own_cache(tmp_path_factory):
 
 @contextlib.contextmanager
 def processor_time(seconds: float) -> Iterator[None]:
-    """Fails what takes more than so many seconds of this process's time, however busy the machine is with others."""
+    """Fail if the block takes more than this processor time, which does not depend on the load of the machine."""
 
     def fail(*_) -> None:
         pytest.fail(f"It took more than {seconds} s of processor time.")
@@ -54,7 +54,7 @@ def processor_time(seconds: float) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def limit():
-    """No test runs for longer than `LIMIT`; what hangs is ended by the clock, see pyproject.toml."""
+    """No test runs for longer than `LIMIT`; the timeout in pyproject.toml ends tests that hang."""
     with processor_time(LIMIT):
         yield
 
@@ -73,7 +73,7 @@ def photo_samples() -> Samples:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder with larger public data sets; the test is skipped where there is none."""
+    """The folder with larger public datasets; the test is skipped if there is none."""
     folder = Path(os.environ.get("WITHHOLD_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"WITHHOLD_DATA names no folder of data sets ({folder})")

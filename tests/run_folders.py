@@ -1,4 +1,4 @@
-"""A run's folder, made by hand, so that its readers are tested without a training."""
+"""Handmade run folders, to test their readers without training."""
 
 import csv
 import json
@@ -27,7 +27,7 @@ ROWS = [
 
 @pytest.fixture
 def make_run(tmp_path):
-    """(name, ...) -> a run of rotation on the digits in a folder of its own; its weights are fresh ones."""
+    """(name, ...) -> a run of rotation on the digits in its own folder, with randomly initialised weights."""
 
     def make(
         name="run",

@@ -1,4 +1,4 @@
-"""Benchmarks that reach into the package, once and small: what changes there must not break them unseen."""
+"""Smoke tests of benchmarks that use internals of the package, so that changes there do not break them unnoticed."""
 
 import sys
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The commands as a person types them, and the sentences they get for what cannot be done."""
+"""The commands as users type them, and the error messages for invalid input."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""What is said on the way."""
+"""Progress and status messages."""
 
 import io
 import logging

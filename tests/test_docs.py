@@ -1,4 +1,4 @@
-"""The README and the docs: their tables are what the code says, and their commands run."""
+"""The README and the docs: their tables match the code, and their commands run."""
 
 import json
 import re

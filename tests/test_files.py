@@ -1,4 +1,4 @@
-"""What is written appears whole or not at all, and what cannot be written is one sentence."""
+"""Files are written completely or not at all, and write errors are reported in one sentence."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""What a test may take."""
+"""The limit on processor time per test."""
 
 import time
 

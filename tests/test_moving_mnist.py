@@ -1,4 +1,4 @@
-"""The generator of Moving MNIST that claims are made on."""
+"""The generator of Moving MNIST used by the claims."""
 
 import sys
 

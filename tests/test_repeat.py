@@ -1,4 +1,4 @@
-"""What runs a benchmark once more: it knows what changed, and brings back what was written."""
+"""The tool that repeats benchmarks: it detects what changed, and copies the results back."""
 
 import json
 import subprocess

@@ -1,7 +1,6 @@
-"""Methods as people would write them, each in one file outside the package, for all that streams may hold.
+"""Example methods of users, each in one file outside the package, for everything that streams may hold.
 
-Each keeps the contract, is trained from files on disk, is measured or applied where there is something to say, and is
-loaded again.
+Each passes the contract, is trained from files on disk, evaluated or applied if it supports that, and loaded again.
 """
 
 import csv

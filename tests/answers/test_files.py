@@ -1,4 +1,4 @@
-"""The files that answers become, and those that a method takes besides its items."""
+"""The output files of methods, and the additional input files that a method takes."""
 
 import csv
 import wave

@@ -1,4 +1,4 @@
-"""Style transfer: what a style is, and what becomes of an image."""
+"""Style transfer: style features and stylised images."""
 
 import json
 

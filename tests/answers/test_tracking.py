@@ -1,4 +1,4 @@
-"""A mask that is carried through a video: what is written, and what is refused."""
+"""Mask propagation through a video: output files and refused input."""
 
 import av
 import numpy as np

@@ -1,4 +1,4 @@
-"""Each check of the contract finds a method that breaks it, and says what is wrong in a sentence."""
+"""Each check of the contract detects a method that breaks it and reports the problem in a sentence."""
 
 import json
 
@@ -55,33 +55,33 @@ DEAD = 'type(self).learns = ""; [w.data.zero_() for w in encoder.parameters()]; 
 BROKEN = [
     ("card", "noise: deviation", "deviation", "The docstring must explain the parameter noise under Args."),
     ("card", "noise: Probability = 0.02", "noise=0.02", "The parameter noise must have a type."),
-    ("card", "noise", "seed", "The parameter seed must have another name: `train` has an option called so."),
+    ("card", "noise", "seed", "Rename the parameter seed: `train` already has an option of that name."),
     (
         "gradients",
         "self.head(self.encoder(seen))",
         "self.encoder(seen) @ self.head.weight.T",
-        "head.bias has no gradient",
+        "The weight head.bias receives no gradient",
     ),
-    ("gradients", ".mean(), ", ".mean() / 0, ", "The loss is inf."),
-    ("gradients", ".square().mean(), ", ".square().mean(1), ", r"The loss must be one number, not of shape \[32\]"),
-    ("seeds", ", generator=self.rng)", ")", "The same seed gives another loss: draw all random numbers from self.rng."),
-    ("seeds", "self.noise * ", "0 * ", "Another seed gives the same loss, although self.rng is drawn from."),
-    ("resume", 'self.register_buffer("steps", torch.zeros(()))', "self.steps = 1", "ends otherwise after a resume"),
-    ("learning", "(predicted - brightness)", "(0 * predicted - brightness)", "loss ends at"),
-    ("learning", "self.noise, self.head", DEAD, "it has collapsed"),
+    ("gradients", ".mean(), ", ".mean() / 0, ", "The loss must be finite, but is inf."),
+    ("gradients", ".square().mean(), ", ".square().mean(1), ", r"The loss must be a scalar, but has the shape \[32\]"),
+    ("seeds", ", generator=self.rng)", ")", "Draw all random numbers from self.rng."),
+    ("seeds", "self.noise * ", "0 * ", "A different seed gives the same loss, although the method draws from self"),
+    ("resume", 'self.register_buffer("steps", torch.zeros(()))', "self.steps = 1", "value after a resume"),
+    ("learning", "(predicted - brightness)", "(0 * predicted - brightness)", "No learning: loss goes from"),
+    ("learning", "self.noise, self.head", DEAD, "The encoder has collapsed"),
     ("values", "self.noise, self.head", "assert noise > 0.015; self.noise, self.head", "noise=0.01: "),
     ("odd_batches", "views.to_float(images)", "views.to_float(images.reshape(16, -1, 3, 16, 16)[:, 0])", "is invalid"),
     ("cut_batches", ".square().mean(), ", ".square().sum(), ", "declare `compares = True`"),
-    ("half_precision", "self.encoder(seen)", "self.exact(seen)", "Its encoder runs in full precision"),
-    ("picture", "return (seen + noise).clamp(0, 1)", "return 9 * seen", r"The column seen must lie in \[0, 1\]"),
+    ("half_precision", "self.encoder(seen)", "self.exact(seen)", "The encoder runs in full precision"),
+    ("picture", "return (seen + noise).clamp(0, 1)", "return 9 * seen", r"column seen must have values in \[0, 1\]"),
     (
         "picture",
         "    def after_step",
         "    def picture(self, *_):\n        return {}\n\n    def after_step",
-        "has no column",
+        "has no columns",
     ),
     ("grey", "views.to_float(images)", "views.to_float(images).unflatten(1, (3, -1)).flatten(1, 2)", "unflatten"),
-    ("network_for_colour", "clamp(0, 1), b", "clamp(0, 1).expand(-1, 3, -1, -1), b", r"grey images has \{3\} channels"),
+    ("network_for_colour", "clamp(0, 1), b", "clamp(0, 1).expand(-1, 3, -1, -1), b", r"1 channel, but has \{3\}"),
     ("sizes", "nn.Linear(encoder.dim, 1)", "nn.Linear(16 * encoder.size, 1)", "shapes cannot be multiplied"),
 ]
 EXACT = """
@@ -118,16 +118,16 @@ def test_every_check_is_broken_once(toy):
 
 
 def test_what_shows_that_it_learns_is_the_methods_to_say(toy):
-    """No term at all where the target moves, or one that rises."""
+    """With a moving target, no term is checked, or one that rises."""
     terms = '.mean() + self.steps, "sure": 1 + self.steps, "tired": -self.steps, "variance"'
     cls = find(str(toy('.mean(), "trivial"', terms)))
     for cls.learns in ("", "sure"):
         named(cls, "learning")(Trial(cls, size=16))
     cls.learns = "tired"
-    with pytest.raises(WithholdError, match="tired ends at"):
+    with pytest.raises(WithholdError, match="No learning: tired goes from"):
         named(cls, "learning")(Trial(cls, size=16))
     cls.learns = "absent"
-    with pytest.raises(WithholdError, match="`learns` names absent, and the loss has no such term"):
+    with pytest.raises(WithholdError, match="`learns` names the term absent, but the loss does not return it"):
         named(cls, "learning")(Trial(cls, size=16))
 
 
@@ -136,15 +136,15 @@ def test_the_verb_prints_a_line_for_each_check_and_ends_with_1_where_one_fails(t
     file = toy("self.noise * ", "0 * ")
     assert main(["check", str(file)]) == 1
     fine, bad, why = capsys.readouterr().out.splitlines()
-    assert fine.startswith("ok") and fine.endswith("Its card says what it withholds, and explains every parameter.")
-    assert bad.startswith("FAILS") and bad.endswith("The same seed gives the same loss, and another seed another one.")
-    assert why.strip() == "Another seed gives the same loss, although self.rng is drawn from."
+    sentence = "The same seed gives the same loss, and a different seed gives a different loss."
+    about = "The docstring says what the method withholds and explains every parameter."
+    assert fine.startswith("ok") and fine.endswith(about)
+    assert bad.startswith("FAILS") and bad.endswith(sentence)
+    assert why.strip() == "A different seed gives the same loss, although the method draws from self.rng."
     assert main(["check", str(file), "--json"]) == 1
     out, err = capsys.readouterr()
     found = json.loads(out.splitlines()[-1])["checks"]
-    assert [entry["check"] for entry in found if entry["wrong"]] == [
-        "The same seed gives the same loss, and another seed another one."
-    ]
+    assert [entry["check"] for entry in found if entry["wrong"]] == [sentence]
     assert f"{file} fails 1 of {len(found)} checks" in err
 
 
@@ -161,7 +161,7 @@ def test_the_verb_takes_data_of_ones_own(toy, tmp_path, capsys):
 
 def test_every_kind_that_a_stream_offers_is_checked(toy):
     cls = find(str(toy('"image"', '"image | audio"')))
-    with pytest.raises(WithholdError, match="Of the kind audio: "):
+    with pytest.raises(WithholdError, match="With data of the kind audio: "):
         named(cls, "alternatives")(Trial(cls))
 
 
@@ -173,4 +173,4 @@ def test_episodes_get_as_many_classes_as_they_have_ways():
 
 def test_what_there_are_no_tiny_data_of_is_asked_for(toy, capsys):
     assert main(["check", str(toy('"image"', '"hologram"'))]) == 1
-    assert "There are no tiny data of hologram: give some, as --data SOURCE" in capsys.readouterr().out
+    assert "There is no tiny data for hologram. Give your own: --data SOURCE" in capsys.readouterr().out

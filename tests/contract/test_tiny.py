@@ -1,4 +1,4 @@
-"""There are tiny data of every kind and with every part, and a method that asks for them is held to the contract."""
+"""Tiny data exists for every kind and every part, and methods that need it are checked against the contract."""
 
 import pytest
 import torch
@@ -53,7 +53,7 @@ def test_parts_are_of_the_item_beside_them():
 
 @method(paper="Nobody, 2020", needs={"images": "image + targets + poses"}, family="verify")
 class Columns(Method):
-    """Withholds every column of a table, and a pose; predicts them, each by a head of its own."""
+    """Withholds every column of a table, and a pose; predicts each with its own head."""
 
     def __init__(self, encoder: Encoder, targets: dict):
         super().__init__(encoder)

@@ -1,4 +1,4 @@
-"""Sounds and videos that tests write, so that it is known what is in them."""
+"""Sounds and videos with known content, written by tests."""
 
 from fractions import Fraction
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Boxes as people have them: a VOC folder, a COCO file, YOLO's text files, a table's column."""
+"""Boxes in common formats: a VOC folder, a COCO file, YOLO's text files, and a column of a table."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Whatever a file holds, it is read, or said in a few words to be unreadable; nothing else is opened, nothing hangs."""
+"""Malformed media files are read or reported as unreadable; no other file is opened, and nothing hangs."""
 
 import errno
 import io

@@ -1,4 +1,4 @@
-"""Tables as people have them, and as nobody should: read right, or refused in one sentence that names the line."""
+"""Common and malformed tables are read correctly, or refused in one sentence that names the line."""
 
 import gzip
 import json

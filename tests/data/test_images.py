@@ -1,4 +1,4 @@
-"""Every format and mode comes out as the same picture: one made of four coloured quarters."""
+"""Images of every format and mode decode to the same pixels: four coloured quarters."""
 
 import io
 import struct

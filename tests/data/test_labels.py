@@ -1,4 +1,4 @@
-"""Labels from a file of their own: what matched is said, and what cannot be is refused."""
+"""Labels from a separate file: matches are reported, and invalid labels refused."""
 
 import logging
 

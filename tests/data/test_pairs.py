@@ -1,4 +1,4 @@
-"""Pictures and sounds stay together: item by item, and in time."""
+"""Pairs of images or clips and sounds stay aligned, by item and in time."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Samples: batches, choices and splits."""
+"""Samples: batches, selections and splits."""
 
 import numpy as np
 import pytest

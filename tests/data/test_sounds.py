@@ -1,4 +1,4 @@
-"""Sounds of every format come out as they were, and what is no sound is said in a few words."""
+"""Sounds of every format decode to the original samples, and other files are reported as unreadable."""
 
 import io
 import wave

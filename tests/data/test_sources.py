@@ -1,4 +1,4 @@
-"""Whatever a person names is read right, or refused in one clear sentence."""
+"""Every source that a user names is read correctly, or refused in one clear sentence."""
 
 import contextlib
 import gzip

@@ -1,4 +1,4 @@
-"""The frame in the middle of a video, whatever it is kept as."""
+"""The middle frame of a video, in every format."""
 
 import av
 import numpy as np

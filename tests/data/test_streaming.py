@@ -1,4 +1,4 @@
-"""What the cache has no room for gives the same batches, decoded as they are asked for."""
+"""Data too large for the cache gives the same batches, decoded on demand."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""What streams may hold, each from files on disk to a batch: several domains, masks, boxes, poses, columns, texts."""
+"""Streams from files on disk to a batch: several domains, masks, boxes, poses, columns and texts."""
 
 import csv
 import json

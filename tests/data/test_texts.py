@@ -1,4 +1,4 @@
-"""Documents of every form become token numbers, seen through windows; tokenizers are trained, or taken as they are."""
+"""Documents of every form become windows of token ids; tokenizers are trained, or used as given."""
 
 import gzip
 import json

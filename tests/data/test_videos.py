@@ -1,4 +1,4 @@
-"""Videos: from files, folders of frames and arrays to frames of the wanted size and rate, in windows."""
+"""Videos: from files, folders of frames and arrays to windows of frames of the requested size and rate."""
 
 import csv
 import struct

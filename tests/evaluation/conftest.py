@@ -1,4 +1,4 @@
-"""Small real and synthetic problems to probe."""
+"""Small real and synthetic datasets for evaluation."""
 
 import numpy as np
 import pytest

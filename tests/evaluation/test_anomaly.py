@@ -1,4 +1,4 @@
-"""Anomalies: what counts as one, the distance to what is normal, and what a method says itself."""
+"""Anomaly detection: the anomalous classes, the distance to normal samples, and a method's own scores."""
 
 import numpy as np
 import pytest

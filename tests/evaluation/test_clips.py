@@ -1,4 +1,4 @@
-"""What evaluations make of videos: features of windows, raw frames, and networks that see one crop of a clip."""
+"""Evaluation on videos: features of windows, raw frames, and networks that see one crop of a clip."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Accuracy, NMI and ARI against their definitions; k-means against scikit-learn's; a method's own answers."""
+"""Accuracy, NMI and ARI against their definitions; k-means against scikit-learn's; a method's own clusters."""
 
 import itertools
 import math

@@ -1,4 +1,4 @@
-"""Detection: what is measured of boxes, and beside what."""
+"""Object detection: metrics and baselines."""
 
 import contextlib
 import io

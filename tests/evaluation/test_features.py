@@ -45,7 +45,7 @@ def test_features_that_are_not_finite_are_an_error(encoder, make_samples):
     with pytest.raises(WithholdError) as error:
         nets.features(encoder, make_samples([0, 1, 2]))
     assert str(error.value) == (
-        "The encoder's features of 3 of 3 items are not finite: its training diverged; train again with a lower --lr."
+        "The encoder's features of 3 of 3 items are not finite: its training diverged. Train again with a lower --lr."
     )
 
 

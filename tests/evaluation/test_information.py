@@ -1,4 +1,4 @@
-"""Information: the mutual information of items and answers, against its definition."""
+"""The mutual information of samples and predictions, against its definition."""
 
 import math
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""What a run is measured beside: controls whose statistics are the run's own, and the start where it was published."""
+"""Rows that a run is compared with: controls with the run's own statistics, and its pretrained start."""
 
 import numpy as np
 import pytest

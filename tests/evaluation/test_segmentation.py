@@ -1,4 +1,4 @@
-"""Segmentation: what is measured of masks, and beside what."""
+"""Segmentation: metrics and baselines."""
 
 import numpy as np
 import pytest

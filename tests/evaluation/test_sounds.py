@@ -1,4 +1,4 @@
-"""Sounds, and pairs of sights and sounds, are measured as images are."""
+"""Sounds, and pairs of images and sounds, are evaluated like images."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Texts are measured like images, beside what the counts of their words are worth."""
+"""Texts are evaluated like images, compared with features from word counts."""
 
 import math
 

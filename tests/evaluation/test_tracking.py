@@ -1,4 +1,4 @@
-"""The protocol: what is followed, by what, and how the rows come out."""
+"""The tracking protocol: targets, features and result rows."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What the tests of the page share: a browser, a page of photographs, and what a person does there."""
+"""Helpers for tests of the page: a browser, a page of photographs, and user actions."""
 
 import contextlib
 import csv

@@ -1,4 +1,4 @@
-"""A page's session over small data, and a client that its guard lets in."""
+"""A session of the page on small data, and a client that passes its access check."""
 
 import numpy as np
 import pytest

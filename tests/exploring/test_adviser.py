@@ -1,4 +1,4 @@
-"""What the page says of all items follows the labels."""
+"""Predictions and suggestions for all items follow the labels."""
 
 import numpy as np
 import pytest

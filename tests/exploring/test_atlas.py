@@ -1,4 +1,4 @@
-"""The map puts near to each other what is alike, and stays the same where it can."""
+"""The map places similar items close together, and changes as little as possible."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Labels come from tables and from Label Studio, and go there."""
+"""Import and export of labels, as tables and for Label Studio."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Who has not the printed address, or comes from another page, gets nothing and changes nothing."""
+"""Requests without the printed address, or from another page, get no data and change nothing."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every label is written at once, and survives whatever ends the program."""
+"""Every label is written at once, and survives a crash."""
 
 import csv
 import subprocess

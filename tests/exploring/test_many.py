@@ -1,4 +1,4 @@
-"""The page with more items than all can be compared."""
+"""The page with more items than can all be compared."""
 
 import numpy as np
 import torch

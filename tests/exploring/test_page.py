@@ -1,4 +1,4 @@
-"""The page in a browser: what a person does there, and what comes of it."""
+"""The page in a browser: user actions and their effects."""
 
 import csv
 import json

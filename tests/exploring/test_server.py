@@ -1,4 +1,4 @@
-"""What a page asks for, it gets; what makes no sense is refused with a sentence; and labels outlive everything."""
+"""Requests of the page: valid ones are answered, invalid ones refused with a message, and labels persist."""
 
 import csv
 import json

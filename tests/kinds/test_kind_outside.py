@@ -1,4 +1,4 @@
-"""A kind of data in one file outside of the package: found, decoded, trained on, measured, embedded and shown."""
+"""A kind of data in a file outside the package: found, decoded, trained on, evaluated, embedded and shown."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ from withhold.methods import Encoder, Method, method
 @data.register
 @dataclass(frozen=True)
 class Curves(data.Kind):
-    """Curves in files of one number a line, as rows int16 [s], seen through windows of `points`."""
+    """Curves in files with one number per line, as rows int16 [s], cut into windows of `points`."""
 
     points: int = 8
 
@@ -96,7 +96,7 @@ class Straighten(Method):
 
 @pytest.fixture
 def folder(tmp_path):
-    """40 curves in two classes, rising and falling, and the file that says what a curve is."""
+    """40 curves in two classes, rising and falling, and the file that declares the kind of data."""
     rng = np.random.default_rng(0)
     for number in range(40):
         name = ("rising", "falling")[number % 2]

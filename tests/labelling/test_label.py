@@ -1,4 +1,4 @@
-"""`withhold label` says what to label next of data of any kind, in a table to fill in and a page that shows it."""
+"""`withhold label` suggests items to label, of any kind, in a table to fill in and a page that shows it."""
 
 import csv
 import json

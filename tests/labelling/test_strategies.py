@@ -1,4 +1,4 @@
-"""Each strategy chooses what an independent statement of it chooses; the default suits how many labels there are."""
+"""Each strategy matches an independent implementation; the default suits the number of labels."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""The parts of the walk, each against an independent statement of it."""
+"""The parts of `withhold learn`, each against an independent implementation."""
 
 import time
 from pathlib import Path

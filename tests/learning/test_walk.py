@@ -1,4 +1,4 @@
-"""The walk up the ladder: from a folder and a few labels of any kind to a run, as a person types it."""
+"""`withhold learn` from the command line: from a folder and a few labels of any kind to a run."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""What a detector learns from, beside its formulas in plain loops."""
+"""Losses for object detection against plain loops."""
 
 import math
 

@@ -37,7 +37,7 @@ def test_divergence_is_the_relative_entropy_of_every_row():
 
 
 def test_the_direction_that_a_linear_answer_minds_most_is_across_its_two_classes():
-    """Whatever the size of the items, and of the step that it looks from."""
+    """For any scale of the samples, and of the step at which the gradient is taken."""
     weight, items = random(2, 12) * 0.2, random(6, 3, 2, 2, seed=1)
 
     def answer(items):
@@ -53,7 +53,7 @@ def test_the_direction_that_a_linear_answer_minds_most_is_across_its_two_classes
 
 
 def test_an_item_is_changed_along_the_slope_of_the_divergence_and_not_against_it():
-    """Of a linear answer W x the slope of KL(p || softmax(W x)) is (softmax(W x) - p) W."""
+    """For a linear model W x, the gradient of KL(p || softmax(W x)) is (softmax(W x) - p) W."""
     weight, items = random(3, 12), random(6, 12, seed=1)
     shares = (items @ weight.T).softmax(1)
     found = losses.changed_for_the_worst(lambda x: x @ weight.T, items, shares, 0.5, torch.Generator().manual_seed(2))
@@ -65,7 +65,7 @@ def test_an_item_is_changed_along_the_slope_of_the_divergence_and_not_against_it
 
 @pytest.mark.parametrize(("most", "worst"), [(5, [1.0, 1, 0, 0, 1]), (1, [0.0, 1, 0, 0, 1])])
 def test_of_a_mask_only_entries_are_turned_that_make_the_answer_differ_more(most, worst):
-    """Class 0 is to be kept: what speaks for the other one is brought back, and what speaks against it dropped."""
+    """The target is class 0: entries for class 1 are switched on, and entries against class 1 off."""
     weight, shares = torch.tensor([2.0, 1.0, -1.0, -2.5, 3.0]), torch.tensor([[0.999, 0.001]])
     for start, end in (([0.0, 1, 0, 1, 1], worst), ([1.0, 1, 0, 0, 1], [1.0, 1, 0, 0, 1])):
 

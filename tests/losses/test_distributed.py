@@ -1,4 +1,4 @@
-"""Two processes give the loss and the gradient of one that has both batches."""
+"""Two processes give the loss and the gradient of one process with both batches."""
 
 import torch
 from torch import distributed, multiprocessing

@@ -1,4 +1,4 @@
-"""Each loss against a plain statement of its formula."""
+"""Each loss against a plain implementation of its formula."""
 
 import math
 
@@ -97,7 +97,7 @@ def test_least_squares_adversarial_losses_are_distances_from_what_is_claimed():
 
 
 def test_the_penalty_is_how_far_the_slope_between_true_and_made_is_from_one():
-    """Of a critic whose slope is known: x -> |x|^2 / 2 has the slope x, and a linear one the same everywhere."""
+    """Critics with a known gradient: x for |x|^2 / 2, and a constant for a linear critic."""
     true, made = random(6, 2, 3), random(6, 2, 3, seed=1)
     weight = random(2, 3, seed=2)
     linear = losses.gradient_penalty(true, made, lambda x: (x * weight).sum((1, 2)), torch.Generator())
@@ -157,7 +157,7 @@ def test_symmetric_info_nce_finds_each_partner_among_the_other_side():
 
 
 def test_negative_sampling_is_logistic_regression_on_pairs():
-    """Value and gradient, against binary cross-entropy of true pairs and false ones, each with its weight."""
+    """Value and gradient, against the weighted binary cross-entropy of true and false pairs."""
     torch.manual_seed(0)
     scores, true = torch.randn(2, 3, 7, dtype=torch.double, requires_grad=True), torch.rand(2, 3, 4).double()
     weight = torch.cat([true, torch.rand(2, 3, 3).double()], dim=2)

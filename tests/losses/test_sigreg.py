@@ -1,4 +1,4 @@
-"""SIGReg against its integral, and against numbers worked out apart from this code."""
+"""SIGReg against its integral, and against numbers computed independently."""
 
 import math
 
@@ -58,7 +58,7 @@ def test_descending_it_widens_what_has_collapsed():
 
 
 def test_all_directions_count_alike():
-    """The directions are drawn from the sphere: turning the embeddings changes the mean value by noise only."""
+    """Directions are uniform on the sphere: rotating the embeddings changes the mean value only by noise."""
     z = draw(128, 6) * torch.tensor([3.0, 1, 1, 1, 1, 1])
     angle = math.pi / 4
     turn = torch.eye(6)

@@ -1,4 +1,4 @@
-"""The autoencoder: only room is withheld, and little of it helps."""
+"""The autoencoder: the bottleneck is its only constraint."""
 
 import pytest
 import torch

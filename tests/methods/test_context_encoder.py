@@ -1,4 +1,4 @@
-"""The context encoder: the hole, the rim, and a game of two."""
+"""The context encoder: the hole, its border, and the adversarial loss."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The contract, held to every method that is registered, unasked."""
+"""Every registered method passes every check of the contract."""
 
 import pytest
 

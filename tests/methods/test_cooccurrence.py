@@ -1,4 +1,4 @@
-"""Co-occurrence: which pairs are asked, what their score comes to mean, and what must not give them away."""
+"""Co-occurrence: sampled pairs, the meaning of their scores, and shortcuts that are excluded."""
 
 import math
 

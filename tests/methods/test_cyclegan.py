@@ -1,4 +1,4 @@
-"""CycleGAN: what is compared with what, who learns from whom, and what copying is worth."""
+"""CycleGAN: the losses, the players that they train, and the baseline of copying."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The denoising autoencoder: where the holes are, and what is scored."""
+"""The denoising autoencoder: positions of the holes, and the loss."""
 
 import pytest
 import torch

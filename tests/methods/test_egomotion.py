@@ -1,4 +1,4 @@
-"""Egomotion: what the cameras see, where they stood, and what must not give it away."""
+"""Egomotion: the views of the cameras, their poses, and shortcuts that are excluded."""
 
 import cmath
 import math

@@ -1,4 +1,4 @@
-"""f-AnoGAN: the error that tells, the game of the critic, and an encoder that leaves it alone."""
+"""f-AnoGAN: the anomaly score, the critic's training, and an encoder that does not change the generator."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The response of a fixed filter: what is withheld of which view, and what it costs."""
+"""The response of a fixed filter: targets, views and loss."""
 
 import pytest
 import torch

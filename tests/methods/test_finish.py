@@ -1,4 +1,4 @@
-"""When training ends, what answers a person has the batch statistics of plain items, whichever networks it takes."""
+"""After training, the networks behind a method's predictions have the batch statistics of plain samples."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Frame prediction: what each decoder is to draw, what it may see, and what a still image costs."""
+"""Frame prediction: targets and inputs of each decoder, and the loss of a still image."""
 
 import math
 
@@ -165,5 +165,5 @@ def test_values_that_make_no_sense_are_refused():
         make(frames=5)
     with pytest.raises(UsageError, match="needs a Recurrent, not a Conv3d"):
         build(find("frame_prediction"), nets.build("conv3d", size=32, channels=1), {})
-    with pytest.raises(ValueError, match="size must be a multiple of 4, not 30"):
+    with pytest.raises(ValueError, match="The size must be a multiple of 4, not 30"):
         nets.build("convnet-lstm", size=30, channels=1)

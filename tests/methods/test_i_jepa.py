@@ -1,4 +1,4 @@
-"""I-JEPA: which patches are seen and asked for, the slow teacher, and the loss."""
+"""I-JEPA: context and target patches, the teacher, and the loss."""
 
 from functools import partial
 

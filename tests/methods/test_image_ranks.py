@@ -1,4 +1,4 @@
-"""Two processes with half of the batch each compute what one computes with all of it."""
+"""Two processes with half of the batch each compute the same as one with the whole batch."""
 
 import os
 

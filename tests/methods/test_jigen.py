@@ -1,4 +1,4 @@
-"""JiGen: which images teach their class and which their order, and what an order is worth."""
+"""JiGen: images for the class loss and for the order loss, and the loss of an order."""
 
 import itertools
 

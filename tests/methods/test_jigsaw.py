@@ -90,7 +90,7 @@ def test_it_fits_sizes_and_encoders(size, encoder, tile):
         ({"grid": 4}, "grid must be one of 2, 3, not 4"),
         ({"orders": 1}, "orders must be at least 2, not 1"),
         ({"grey": 2.0}, "grey must be at least 0 and at most 1, not 2.0"),
-        ({"size": 16, "grid": 3}, "an encoder of 16 pixels is too small for 3 x 3 tiles: give --size 24 or more"),
+        ({"size": 16, "grid": 3}, "An encoder of 16 pixels is too small for 3 x 3 tiles. Give --size 24 or more"),
     ],
 )
 def test_a_value_out_of_range_is_named(wrong, sentence):

@@ -1,4 +1,4 @@
-"""Landmarks: where points are, how they are drawn, and that nothing else says where things are."""
+"""Landmarks: positions of points, their heat maps, and no other path for positions."""
 
 import math
 

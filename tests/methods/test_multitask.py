@@ -1,4 +1,4 @@
-"""Multitask: what each column costs, how tasks are balanced, and what is answered."""
+"""Multitask: the loss of each column, the balance of tasks, and the predictions."""
 
 import math
 

@@ -129,7 +129,7 @@ def test_images_are_learned_by_heart_and_tiles_find_theirs():
     [
         ({"grid": 4}, "grid must be one of 2, 3, not 4"),
         ({"negatives": 0}, "negatives must be at least 1, not 0"),
-        ({"size": 16, "grid": 3}, "an encoder of 16 pixels is too small for 3 x 3 tiles: give --size 24 or more"),
+        ({"size": 16, "grid": 3}, "An encoder of 16 pixels is too small for 3 x 3 tiles. Give --size 24 or more"),
     ],
 )
 def test_a_value_out_of_range_is_named(wrong, sentence):

@@ -1,4 +1,4 @@
-"""What a parameter takes stands in its type, and holds however a method is made."""
+"""The range of a parameter is declared in its type, and checked however a method is made."""
 
 import math
 from typing import Annotated, Literal

@@ -129,6 +129,6 @@ def test_it_fits_sizes_and_encoders(size, encoder, grid, tile):
 
 def test_an_encoder_that_is_too_small_is_refused():
     with pytest.raises(
-        ValueError, match="an encoder of 16 pixels is too small for 3 x 3 tiles: give --size 24 or more"
+        ValueError, match=r"An encoder of 16 pixels is too small for 3 x 3 tiles\. Give --size 24 or more"
     ):
         make(size=16)

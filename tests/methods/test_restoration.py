@@ -1,4 +1,4 @@
-"""Restoration: what is behind dirt, rain and noise, and how much of it comes back."""
+"""Restoration: dirt, rain and noise, and how well they are removed."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Selfie: patches taken out and put back, the scores, and what gives nothing away."""
+"""Selfie: masked patches, their scores, and shortcuts that are excluded."""
 
 import math
 

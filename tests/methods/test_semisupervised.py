@@ -1,4 +1,4 @@
-"""What the classifiers that guess labels have in common."""
+"""Properties shared by the classifiers that use pseudo-labels."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Shuffle and learn: which frames it draws, what it must not tell them by, and what it learns."""
+"""Shuffle and learn: sampled frames, shortcuts that are excluded, and what it learns."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""SimGAN: what the refiner is held to, what the adversary sees, and where images keep their places."""
+"""SimGAN: the refiner's losses, the discriminator's input, and images that keep their layout."""
 
 import pytest
 import torch

@@ -237,11 +237,11 @@ def test_sums_of_words_have_neighbours():
     with pytest.raises(UsageError, match=r"The vocabulary has no 'saillor': did you mean sailor"):
         method.apply_to("ship - saillor")
     for text in ("", "ship -", "ship + - bread"):
-        with pytest.raises(UsageError, match=f"'{re.escape(text)}' is no sum of words: write one as in 'king"):
+        with pytest.raises(UsageError, match=rf"'{re.escape(text)}' is not a sum of words\. Write it as in 'king"):
             method.apply_to(text)
     with pytest.raises(UsageError, match=r"has no '\[MASK\]'"):
         method.apply_to("[MASK]")
-    with pytest.raises(UsageError, match=r"has no 'qqqq': give one that the training text has several times"):
+    with pytest.raises(UsageError, match=r"has no 'qqqq': use a word that occurs several times in the training texts"):
         method.apply_to("qqqq")
 
 

@@ -1,4 +1,4 @@
-"""The split-brain autoencoder: two halves, each asked for what it does not see."""
+"""The split-brain autoencoder: two halves, each trained to predict the input of the other."""
 
 import math
 

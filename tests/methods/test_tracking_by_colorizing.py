@@ -1,4 +1,4 @@
-"""Tracking by colorizing: the pointer sees lightness only, and what it learns is to find places again."""
+"""Tracking by colorizing: the pointer sees lightness only, and learns to find places again."""
 
 import math
 

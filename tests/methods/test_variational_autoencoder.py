@@ -1,4 +1,4 @@
-"""The variational autoencoder: the bound, its two sums, and what is drawn from the prior."""
+"""The variational autoencoder: the bound, its two terms, and samples from the prior."""
 
 import math
 

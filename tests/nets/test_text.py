@@ -1,4 +1,4 @@
-"""What the encoders of texts promise."""
+"""Properties of the encoders of texts."""
 
 import copy
 

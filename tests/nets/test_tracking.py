@@ -1,4 +1,4 @@
-"""Pointing and following, against loops that anyone can check."""
+"""Attention and label propagation, against plain loops."""
 
 import math
 
@@ -32,7 +32,7 @@ def test_a_pointer_is_float32_under_autocast():
 
 
 def followed(maps, first, memory, radius, neighbours, temperature):
-    """`propagate` by loops over every place and every place that it asks."""
+    """`propagate` as loops over every place and every place that it compares it with."""
     t, _, h, w = maps.shape
     known = [first]
     for now in range(1, t):
@@ -69,7 +69,7 @@ def test_propagation_is_the_loop(length, memory, radius, neighbours, monkeypatch
 
 
 def test_what_moves_is_followed_and_shares_stay_shares():
-    """Places that are all different, each frame turned by one column: labels turn with them."""
+    """All places differ, and each frame is shifted cyclically by one column: the labels shift with it."""
     maps = unit(6 * 8, 32).T.reshape(32, 6, 8)
     clip = torch.stack([maps.roll(step, 2) for step in range(4)])
     first = torch.zeros(2, 6, 8)
@@ -87,7 +87,7 @@ def test_frames_are_scaled_whole(shape, fitted):
 
 
 def test_a_mask_comes_back_where_nothing_moves():
-    """One place each, all different: every frame has the first mask, to within a cell."""
+    """All places differ and none moves: every frame has the first mask, to within a cell."""
     mask = torch.zeros(48, 64, dtype=torch.int64)
     mask[8:24, 16:40], mask[32:40, 8:24] = 1, 2
     places = unit(12 * 16, 64).T.reshape(1, 64, 12, 16)
@@ -124,7 +124,7 @@ def test_a_bump_is_a_bell_around_its_point_and_its_centre_is_found():
 
 
 def test_what_is_known_may_be_a_map():
-    """Of labels as one-hot maps, the same comes out as of the labels."""
+    """Labels as one-hot maps give the same result as labels."""
     frames = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     labels = (torch.arange(16) > 7).long().expand(16, 16)
 

@@ -44,7 +44,7 @@ def test_clips_of_any_length_and_size_pass(name, frames, size):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_order_of_frames_counts(name):
-    """As it cannot for an encoder of frames."""
+    """For an encoder of frames, it does not."""
     torch.manual_seed(0)
     encoder = nets.build(name, size=32, channels=1).eval()
     x = clips(1, 8, 1, 32)

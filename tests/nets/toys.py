@@ -1,4 +1,4 @@
-"""Images for encoders, and what ONNX must make of them."""
+"""Images for encoders, and a check of their ONNX models."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ def images(n, channels, size):
 
 
 def check_onnx(encoder, path):
-    """Exported, the encoder gives the same features of batches of any length; skips where there is no ONNX."""
+    """The exported encoder gives the same features for batches of any size; skips if ONNX is not installed."""
     onnxruntime = pytest.importorskip("onnxruntime")
     torch.onnx.export(
         encoder, (images(2, 3, 32),), path, dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, verbose=False

@@ -1,4 +1,4 @@
-"""The parts of a plan, each against an independent statement of it."""
+"""The parts of a plan, each against an independent implementation."""
 
 from itertools import combinations, product
 

@@ -1,4 +1,4 @@
-"""A plan as a person asks for it: from images on disk to a table and a page, and on from what was learned."""
+"""`withhold plan` from the command line: from images on disk to a table and a page, and a resumed plan."""
 
 import json
 import re

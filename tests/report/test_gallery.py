@@ -1,4 +1,4 @@
-"""What a report shows of methods with several streams."""
+"""The gallery of a report for methods with several streams."""
 
 import base64
 import copy

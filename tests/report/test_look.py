@@ -1,4 +1,4 @@
-"""What excites the stages of an encoder, against loops and closed forms; and the page."""
+"""The images that most activate the stages of an encoder, against loops and closed forms; and the page."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The report: whole, self-contained, and there whatever a run lacks."""
+"""The report: complete, self-contained, and written even if parts of a run are missing."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""A run that learned from pairs, from the manifest to embeddings of either half and pictures of where a sound is."""
+"""A run on pairs, from the manifest to embeddings of either part and pictures of the source of a sound."""
 
 import json
 import shlex

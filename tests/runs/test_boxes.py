@@ -1,4 +1,4 @@
-"""Runs of methods that learn boxes: what they say, and what they are measured on."""
+"""Runs of methods that learn boxes: predictions and evaluation."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""What is chosen so that the minutes hold enough of it, and that a person waits no longer."""
+"""Defaults chosen so that a training fits in a number of minutes."""
 
 import json
 import types

@@ -1,4 +1,4 @@
-"""A method that names classes: told them by its labels, trained from one folder or two, measured by its own answers."""
+"""A classifier: classes from its labels, training from one or two folders, evaluation by its own predictions."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""Encoders that no run's folder holds: by their names, as they are, and from files that say what they are."""
+"""Encoders without a run folder: by name, without training, and from files that describe them."""
 
 import json
 import shutil
@@ -111,7 +111,7 @@ def test_an_index_keeps_the_stage_and_the_pooling(folder, capsys):
         assert len(found) == 3 and {"path", "distance"} <= set(found[0])
         assert more or found[0]["distance"] == pytest.approx(0, abs=1e-5)
     assert main(["embed", "convnet", "photos/", "--stage", "9", "--out", "f.parquet"]) == 2
-    assert "has 4 stages, and no stage 9" in capsys.readouterr().err
+    assert "has 4 stages, but no stage 9" in capsys.readouterr().err
 
 
 def test_each_kind_of_data_has_its_encoders(folder):

@@ -1,4 +1,4 @@
-"""What leaves as ONNX is used without the library, by what the file says of itself."""
+"""Exported ONNX models work without the library, from the description in the file."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Runs of methods that learn masks: what they say, and what they are measured on."""
+"""Runs of methods that learn masks: predictions and evaluation."""
 
 import numpy as np
 import pytest

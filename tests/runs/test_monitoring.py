@@ -1,4 +1,4 @@
-"""What is looked at while a run trains, and what is not: labels that the method was told."""
+"""The data that is monitored during training, without labels that the method is given."""
 
 import numpy as np
 import pytest

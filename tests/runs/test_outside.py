@@ -1,4 +1,4 @@
-"""Methods and encoders in files outside the package: run where a person names them, and never by a run."""
+"""Methods and encoders in files outside the package: executed if the user names them, never because a run does."""
 
 import json
 
@@ -87,15 +87,15 @@ def test_an_encoder_in_any_file_is_trained_and_evaluated(folder, capsys):
 
 def test_a_file_declares_one_encoder(folder):
     (folder / "none.py").write_text(ENCODER.replace("@register", ""))
-    with pytest.raises(UsageError, match=r"none.py declares 0 encoders with @register; a file declares exactly one"):
+    with pytest.raises(UsageError, match=r"none.py declares 0 encoders with @register; it must declare exactly one"):
         nets.build("none.py", size=32, channels=3)
     with pytest.raises(UsageError, match=r"no encoder file 'absent.py': give the path of a Python file"):
         nets.takes("absent.py")
     with pytest.raises(UsageError, match=r"mine.py is an encoder for other data: these have no size and no channels"):
         nets.build("mine.py", rate=16_000)
-    with pytest.raises(UsageError, match=r"mine.py has no published weights"):
+    with pytest.raises(UsageError, match=r"mine.py has no pretrained weights"):
         nets.build("mine.py", size=32, channels=3, pretrained=True)
-    with pytest.raises(UsageError, match=r"Images of 2 pixels are too small for mine.py: use 4 or more"):
+    with pytest.raises(UsageError, match=r"Images of 2 pixels are too small for mine.py\. Use 4 or more"):
         nets.build("mine.py", size=2, channels=3)
 
 

@@ -1,4 +1,4 @@
-"""A run's folder, read again: what is refused, and which data its statistics come from."""
+"""Run folders: what is refused on loading, and the data of the statistics."""
 
 import json
 

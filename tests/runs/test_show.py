@@ -1,4 +1,4 @@
-"""What a trained method makes of files, and the picture of what a method sees."""
+"""Predictions of a trained method for files, and the picture of its inputs."""
 
 import csv
 import logging

@@ -1,4 +1,4 @@
-"""A training that goes on from the encoder of an earlier one."""
+"""Training that starts from the encoder of an earlier run."""
 
 import json
 import shutil
@@ -280,7 +280,9 @@ def test_somebodys_own_module_is_trained_and_given_again(folder, pretrained):
     withhold.train("rotation", "photos/", encoder=module, **options)
     assert all(torch.equal(value, weights[name]) for name, value in module.state_dict().items())
     registry._LENT.clear()  # another process
-    with pytest.raises(UsageError, match="It was made around a module of class Own: give that, as encoder=MODULE"):
+    with pytest.raises(
+        UsageError, match=r"The encoder is a module of class Own\. Pass that module in Python, as encoder=MODULE"
+    ):
         withhold.load("own").encoder  # noqa: B018
     run = withhold.load("own", encoder=Own())
     assert same(run.encoder, "own/encoder.safetensors")

@@ -1,4 +1,4 @@
-"""A run on texts, from the command line: its folder, its pictures, and what it answers."""
+"""A run on texts, from the command line: its folder, its pictures and its predictions."""
 
 import json
 import re

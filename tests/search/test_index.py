@@ -1,4 +1,4 @@
-"""An index agrees with brute force, exactly or nearly, and says what it cannot do."""
+"""A search index agrees with brute force, exactly or approximately, and reports what it does not support."""
 
 import contextlib
 import resource

@@ -1,4 +1,4 @@
-"""The page of a query has the pictures inside it, and names where there is none."""
+"""The page of a query embeds its pictures, and shows names where there is no picture."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""ADVENT: masks in one domain, and as sure answers in another."""
+"""ADVENT: masks in one domain, and confident predictions in another."""
 
 import math
 

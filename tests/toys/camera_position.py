@@ -1,4 +1,4 @@
-"""Where a camera stood, from what it saw."""
+"""Camera positions, from images."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""Pictures and their captions: which of the batch belong together."""
+"""Images and their captions: which of the batch belong together."""
 
 import torch
 from torch import nn

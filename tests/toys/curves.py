@@ -1,4 +1,4 @@
-"""A kind of data of one's own in one file: curves, such as a heart's or a machine's; with an encoder and a method."""
+"""A custom kind of data in one file: curves, such as an ECG or a machine's signal, with an encoder and a method."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Dual translation: the words of each text of a pair from the other one."""
+"""Dual translation: predict the words of each text of a pair from the other text."""
 
 import torch
 from torch import nn

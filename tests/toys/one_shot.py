@@ -1,4 +1,4 @@
-"""A protocol: one item of each class is shown, which may be new; the share of the others that the nearest one names."""
+"""A one-shot protocol: the share of items whose nearest example, one per class, has their class."""
 
 import torch
 

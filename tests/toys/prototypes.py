@@ -1,4 +1,4 @@
-"""Prototypical networks: five classes from one item of each."""
+"""Prototypical networks: five classes with one example each."""
 
 import math
 

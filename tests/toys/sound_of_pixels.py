@@ -1,4 +1,4 @@
-"""Sound of Pixels: which part of a sound belongs to which part of the picture."""
+"""Sound of Pixels: the part of a sound that belongs to each part of an image."""
 
 import torch
 from torch.nn import functional as F

@@ -1,4 +1,4 @@
-"""The best state of a training that goes on from an earlier one."""
+"""The best checkpoint of a training that continues an earlier one."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What is chosen where nobody chooses."""
+"""Default choices."""
 
 import pytest
 import torch

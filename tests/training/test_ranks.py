@@ -1,4 +1,4 @@
-"""Batch normalisation across ranks, seen from one; two processes train together in test_loop.py."""
+"""Batch normalisation across ranks, tested in one process; test_loop.py trains with two."""
 
 import pytest
 import torch

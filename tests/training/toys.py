@@ -1,4 +1,4 @@
-"""The smallest method and batches that can be trained, for tests of the loop itself."""
+"""A minimal method and batches, for tests of the training loop."""
 
 import torch
 from torch import nn

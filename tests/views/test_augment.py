@@ -115,7 +115,7 @@ def turned(chroma, turns):
 
 
 def moments(seen):
-    """What a chain makes of colours: means, deviations, chroma and contrast within and between views."""
+    """Colour statistics of views: means, deviations, chroma, and contrast within and between views."""
     luma = (seen * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1)
     chroma = (seen - luma[:, None]).square().sum(1).sqrt()
     within = luma.flatten(1).std(1)

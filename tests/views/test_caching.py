@@ -1,4 +1,4 @@
-"""What is made once under inference mode serves a gradient afterwards, whichever function keeps it."""
+"""Cached tensors that are made under inference mode work with autograd afterwards."""
 
 import importlib
 import pkgutil
@@ -13,7 +13,7 @@ ARGUMENTS = {"rate": 8000, "size": 256, "mels": 40, "device": torch.device("cpu"
 
 
 def kept():
-    """The functions of the package that keep a tensor, by name."""
+    """The functions of the package that cache a tensor, by name."""
     found = {}
     for module in pkgutil.walk_packages(withhold.__path__, "withhold."):
         if module.name.endswith("__main__"):

@@ -105,7 +105,7 @@ def test_distorted_views_are_blurred_from_64_pixels_on(photos):
 
 
 def test_only_the_second_views_of_an_asymmetric_pair_are_solarised():
-    """What is bright all over stays so, and becomes dark where it is solarised."""
+    """Uniformly bright images stay bright, and become dark if they are solarised."""
     seen = views.asymmetric_pair(torch.full((2000, 1, 8, 8), 0.9), rng(), size=4, jitter=None)
     assert seen.shape == (4000, 1, 4, 4)
     dark = seen.mean((1, 2, 3)) < 0.5

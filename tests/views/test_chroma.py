@@ -7,7 +7,7 @@ from withhold import views
 
 
 def test_the_palette_is_the_bins_that_sRGB_reaches():
-    """Every eighth level of the whole cube, inside and out, falls into a bin; every bin is reached by its faces."""
+    """All colours of the RGB cube, at every eighth level, fall into a bin; the faces of the cube reach every bin."""
     palette = {tuple(pair) for pair in views.ab_palette().tolist()}
     assert len(palette) == 261
     level = torch.cat([torch.arange(0, 256, 8), torch.tensor([255])]) / 255

@@ -1,4 +1,4 @@
-"""Clips: one crop, mirroring and colour for all frames of one, and what moves in it."""
+"""Clips: the same crop, flip and colours for all frames of a clip, and motion."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_clips_are_changed_each_in_its_own_way(photos):
 
 
 def test_a_clip_is_changed_as_an_image_is_with_the_same_numbers(photos):
-    """Even contrast is about one mean, that of the clip: what stands still keeps its colour while other things move."""
+    """Contrast uses the mean of the whole clip, so the colour of still regions is constant while others move."""
     clips = torch.from_numpy(photos[:24]).permute(0, 3, 1, 2).unflatten(0, (8, 3))
     images = clips.transpose(1, 2).flatten(2, 3)  # the frames of a clip, one below the other
     chain = {"jitter": CHAIN["jitter"], "jitter_probability": 1.0, "grey": 0.2, "solarize": 0.3}
@@ -86,14 +86,14 @@ def test_flow_says_where_each_point_went(move):
 
 
 def test_flow_of_stripes_is_across_them():
-    """Along them nothing is seen to move: of 0.4 pixels to the right, diagonal ones show 0.2 right and 0.2 down."""
+    """Motion along stripes is invisible: diagonal stripes that move 0.4 pixels right show 0.2 right and 0.2 down."""
     rows, columns = torch.arange(32.0)[:, None], torch.arange(32.0)
     clips = torch.stack([0.5 + 0.4 * ((rows + columns - moved) * 0.4).sin() for moved in (0, 0.4)])[None, :, None]
     assert (views.flow(clips)[0, 0, :, 4:-4, 4:-4] - 0.2).abs().max() < 0.05
 
 
 def test_flow_of_frames_that_have_nothing_in_common_stays_within_them():
-    """A cut, or what comes into a frame, has no flow; a correction too bold would send points ten frames away."""
+    """At cuts and where new content enters, there is no true flow; without a limit, the estimate would diverge."""
     scenes = smooth(20, 16).unflatten(0, (5, 4))
     assert views.flow(scenes).norm(dim=2).max() < 16
     fast = smooth(16, 64)

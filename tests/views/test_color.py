@@ -30,7 +30,7 @@ def saturate(image, factor):
 
 
 def turn_hue(image, turns):
-    """Turns the chroma of every pixel, where from red to yellow is from I away from Q (NTSC), and keeps its luma."""
+    """Rotate the chroma (I, Q) of every pixel, in the direction from red to yellow, and keep its luma."""
     to_yiq = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
     y, i, q = np.moveaxis(image @ to_yiq.T, -1, 0)
     chroma = (i + 1j * q) * np.exp(-2j * np.pi * turns)

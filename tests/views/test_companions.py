@@ -1,4 +1,4 @@
-"""Masks, boxes and points are carried to where their image's pixels went; the loops here are the statement of it."""
+"""Masks, boxes and points follow the pixels of their image, checked against loops."""
 
 import math
 from fractions import Fraction
@@ -24,7 +24,7 @@ def pattern(n=N):
 
 
 def draws(seed, crop=(0.08, 1.0), flip=0.5):
-    """What `augment` draws first: (top, left, height, width, mirrored) of every image, as Python's numbers."""
+    """The first random numbers of `augment`: (top, left, height, width, mirrored) of every image, as Python numbers."""
     random = rng(seed)
     crops = draw_crops(N, H, W, crop, (3 / 4, 4 / 3), random)
     mirrored = chance(N, flip, random).tolist()
@@ -88,7 +88,7 @@ def test_a_box_is_clipped_and_missing_where_less_than_a_quarter_is_left():
 
 @pytest.mark.parametrize("flag", [0, 1, 2])
 def test_the_class_of_a_box_stays_and_one_that_is_hardly_left_is_ignored(flag):
-    """What is to be found becomes difficult; a crowd and what is difficult stay so, while any of it is seen."""
+    """Objects become difficult; crowds and difficult objects stay so while any part is visible."""
     numbers = torch.tensor([3.0, flag]).expand(N, 9, 2)
     boxes = random_boxes()
     options = {"size": 16, "crop": (0.08, 1.0)}
@@ -200,7 +200,7 @@ def test_companions_change_neither_views_nor_draws():
 
 
 def test_views_without_companions_are_what_they_were_before_there_were_any():
-    """Numbers of the commit before."""
+    """The expected numbers were computed before masks, boxes and points were added."""
     random = rng()
     seen = views.augment(pattern(6), random, size=16, **SIMCLR)
     assert isinstance(seen, torch.Tensor)
@@ -231,5 +231,5 @@ def test_all_frames_of_a_clip_share_the_crop():
 
 
 def test_masks_of_another_size_than_the_images_are_refused():
-    with pytest.raises(UsageError, match=r"masks are \(28, 20\) pixels and images \(20, 28\)"):
+    with pytest.raises(UsageError, match=r"Masks have \(28, 20\) pixels, images \(20, 28\)"):
         views.augment(pattern(), rng(), masks=pattern()[:, 0].mT)

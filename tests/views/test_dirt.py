@@ -1,4 +1,4 @@
-"""Dirt and drops on a pane: where they lie, what they show, and what they leave as it is."""
+"""Dirt and drops on a pane: their positions, what drops show, and unchanged pixels."""
 
 import pytest
 import torch
@@ -64,7 +64,7 @@ def test_what_is_not_covered_stays_and_the_rest_stays_in_range(pane, channels):
 
 
 def test_dirt_is_of_one_colour_in_an_image_and_never_blue():
-    """In front of black it is a multiple of that colour, whose red is the most and whose blue the least."""
+    """Over black it is a multiple of one colour, with the most red and the least blue."""
     seen = views.dirt(torch.zeros(16, 3, 32, 32), rng())
     for image in seen.flatten(2):
         red, green, blue = image[:, image[0] > 0.01]
@@ -75,7 +75,7 @@ def test_dirt_is_of_one_colour_in_an_image_and_never_blue():
 
 
 def test_a_drop_shows_its_surroundings_upside_down_and_smaller():
-    """Where red rises to the right and green downwards, what a drop shows of them falls twice as fast."""
+    """If red rises to the right and green downwards, both fall twice as fast within a drop."""
     rows, columns = torch.meshgrid(torch.arange(96.0), torch.arange(96.0), indexing="ij")
     images = torch.stack([columns, rows, rows]).expand(4, -1, -1, -1) / 95
     seen = views.rain(images, rng(), largest=10, cover=1.0)

@@ -58,7 +58,7 @@ def test_erase_leaves_one_rectangle_in_some_images():
 
 
 def gradient(image):
-    """Sobel's gradient a pixel of an image [h, w] that is blurred by one pixel, as SciPy has it: along y, along x."""
+    """SciPy's Sobel gradient, per pixel, of an image [h, w] blurred by one pixel: along y, along x."""
     smooth = gaussian_filter(image, 1.0, mode="nearest", radius=3)
     return [sobel(smooth, axis, mode="nearest") / 8 for axis in (0, 1)]
 

@@ -78,7 +78,7 @@ def test_a_crop_is_torchs_antialiased_resize_of_the_cut_out_box(size, mirror):
 
 @pytest.mark.parametrize(("pixels", "size"), [(90, 70), (70, 128), (300, 64)])
 def test_windows_of_an_axis_are_all_of_it_that_matters(pixels, size):
-    """The product in blocks of 32, each with its window, is that with one dense matrix an image."""
+    """The product in blocks of 32, each with its window, equals that with one dense matrix per image."""
     images = torch.rand(20, 2, pixels, 5, generator=rng())
     start, _, length, _ = draw_crops(20, pixels, pixels, (0.05, 1.0), (0.5, 2.0), rng())
     places = torch.arange(32 * (size // 32)).view(-1, 32)
@@ -145,7 +145,7 @@ def test_affine_without_ranges_is_the_identity_and_with_them_differs_by_sample()
 
 
 def test_a_thin_plate_is_scipys():
-    """Through the places that are moved, and between and around them as bent as it must be."""
+    """It passes through the control points, and agrees with SciPy between and around them."""
     moves = torch.randn(2, 4, 4, 2, generator=rng())
     found = thin_plate(moves, 10, 12)
 
@@ -162,7 +162,7 @@ def test_a_thin_plate_is_scipys():
 
 
 def test_an_image_is_bent_about_where_it_was():
-    """Of images that say where a pixel is from: 0.05 is the deviation, along each axis and in the middles of cells."""
+    """The displacement of the centres of cells has the standard deviation 0.05 along each axis."""
     place = torch.linspace(0, 1, 65)[:-1] + 1 / 128
     images = torch.stack([place.expand(64, 64), place[:, None].expand(64, 64)]).expand(400, -1, -1, -1)
     moved = views.affine(images, rng(), bend=0.05) - images

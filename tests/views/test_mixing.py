@@ -24,7 +24,7 @@ def test_beta_does_not_underflow():
 
 
 def test_images_and_targets_are_mixed_alike_and_stay_mostly_themselves():
-    """Every image is lit in a pixel of its own, so that the mixture says what it is made of."""
+    """Every image has one lit pixel of its own, so that a mixture shows its parts."""
     n = 900
     images = torch.eye(n).view(n, 1, 30, 30)
     targets = torch.eye(n)

@@ -1,4 +1,4 @@
-"""Spectrograms agree with scipy and with the formulas written out; masks, gain, shift and mixtures do what they say."""
+"""Spectrograms agree with scipy and with their formulas; masks, gain, shift and mixing behave as documented."""
 
 import math
 

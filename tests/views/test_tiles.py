@@ -27,7 +27,7 @@ def test_every_tile_is_a_window_inside_its_own_cell(h, w, grid, size):
 
 
 def test_tiles_larger_than_a_cell_are_refused():
-    with pytest.raises(ValueError, match=r"^2 x 2 tiles of 17 pixels do not fit an image of 32 x 32: make them"):
+    with pytest.raises(ValueError, match=r"^2 x 2 tiles of 17 pixels do not fit an image of 32 x 32\. Use"):
         views.tiles(torch.zeros(1, 1, 32, 32), torch.Generator(), 2, 17)
 
 
@@ -53,7 +53,7 @@ def test_four_tiles_have_all_their_orders():
 
 
 def test_nine_tiles_have_orders_that_differ_more_than_the_released_ones():
-    """The 100 published with the paper: mean distance 8.08, least distance 2."""
+    """The paper's 100 permutations have the mean distance 8.08 and the smallest distance 2."""
     orders = views.distant_orders(9, 100)
     assert torch.equal(orders.sort(1).values, torch.arange(9).expand(100, 9))
     distances = [

@@ -1,4 +1,4 @@
-"""Replaced words, against loops over the words of a text and over the numbers of them."""
+"""Word replacement, against loops over the words and over their counts."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The contract: what every method must do, checked on tiny data."""
+"""The contract: requirements that every method must meet, checked on tiny data."""
 
 from withhold.contract.checks import examine
 from withhold.contract.trial import Trial

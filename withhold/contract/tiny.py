@@ -1,4 +1,4 @@
-"""Tiny data of every kind, in two classes that can be told apart: what a method is checked on."""
+"""Tiny datasets of every kind, in two separable classes, on which methods are checked."""
 
 import functools
 import tempfile
@@ -20,7 +20,7 @@ from withhold.orders import Episodes, Shuffled
 CLASSES = ("0", "1")
 RATE, ITEMS = 4000, 128
 WINDOWS: dict[str, Any] = {"frames": 8, "fps": 8.0, "seconds": 1.0, "tokens": 32, "tokenizer": "words"}
-"""How long windows are for a method that does not say."""
+"""Window lengths for methods that have no such parameter."""
 TOPICS = (
     ["the ship sails the sea ", " a sailor mends the sail ", " the wind moves the ship over the deep sea ", ""],
     ["the baker bakes bread ", " a cook eats warm bread ", " the oven heats the baker and the soft bread ", ""],
@@ -30,18 +30,19 @@ TOPICS = (
 def stream(
     need: Need, parameters: dict[str, Any], size: int, channels: int, kind: str = "", order: Shuffled | None = None
 ) -> Samples:
-    """What a stream holds, in windows of the length that the method's parameters say.
+    """Tiny data for a stream, in windows of the length that the method's parameters set.
 
     Args:
-        kind: which of several that it may hold; by default the first.
-        order: of its items; for episodes as many classes as they have ways, by how large values are.
+        kind: the kind of data, if the stream accepts several; by default the first.
+        order: the order of its samples; for episodes, samples get as many classes as an episode has ways, by the mean
+            of their absolute values.
 
     Raises:
-        UsageError: there are no tiny data of what it holds.
+        UsageError: there is no tiny data of this kind.
     """
     held = WINDOWS | parameters
     kinds = (kind or need.kinds[0], *need.beside)
-    shown = held["frames"] / held["fps"] if "video" in kinds else 0.0  # seconds that a sound beside it has at least
+    shown = held["frames"] / held["fps"] if "video" in kinds else 0.0  # minimum seconds of a sound that goes with it
     makers: dict[str, Callable[[], Samples]] = {
         "image": lambda: photographs(size, channels),
         "video": lambda: videos(held["frames"], held["fps"], size, channels),
@@ -49,7 +50,7 @@ def stream(
         "text": lambda: texts(held["tokenizer"], held["tokens"]),
     }
     if set(kinds) - set(makers):
-        raise UsageError(f"There are no tiny data of {need}: give some, as --data SOURCE for each stream.")
+        raise UsageError(f"There is no tiny data for {need}. Give your own: --data SOURCE for each stream.")
     first, *beside = (makers[kind]() for kind in kinds)
     if set(need.parts) - {"label", "number"}:
         first = _with_parts(first, size)
@@ -61,9 +62,9 @@ def stream(
 
 
 def _with_parts(samples: Samples, size: int) -> Samples:
-    """The same samples, where a mask, boxes and a camera's pose [3, 4] tell of the photograph of the same number.
+    """The same samples with a mask, boxes, a camera pose [3, 4], a domain and targets.
 
-    They go by its lightness.
+    They are derived from the lightness and the number of the photograph with the same index.
     """
     count = len(samples)
     light = photographs(size).read(np.arange(count)).mean(-1, dtype=np.float32) / 255
@@ -86,7 +87,7 @@ def _with_parts(samples: Samples, size: int) -> Samples:
 
 @functools.cache
 def photographs(size: int = 32, channels: int = 3) -> Samples:
-    """256 crops of scikit-learn's two photographs, labelled with the photograph that they are from."""
+    """256 crops of scikit-learn's two photographs, labelled with the photograph that they come from."""
     from sklearn.datasets import load_sample_images
 
     rng = np.random.default_rng(0)
@@ -102,7 +103,7 @@ def photographs(size: int = 32, channels: int = 3) -> Samples:
 
 @functools.cache
 def videos(frames: int, fps: float, size: int = 32, channels: int = 3) -> Series:
-    """Photographs that move, faster and faster, to the right (class 0) or the left (class 1); of two lengths."""
+    """Photographs that move to the right (class 0) or to the left (class 1) at a varying speed; of two lengths."""
     items = []
     for item, photo in enumerate(photographs(size, channels).read(np.arange(ITEMS))):
         steps = np.cumsum(np.arange(frames + 4 * (item % 3 == 0)) % 3 + 1) * (1 - 2 * (item % 2))
@@ -124,7 +125,7 @@ def sounds(seconds: float, least: float = 0.0) -> Series:
 
 
 def documents() -> list[str]:
-    """Sentences on the sea (class 0) and on bread (class 1), in random order."""
+    """Texts of random sentences about the sea (class 0) or about bread (class 1)."""
     rng = np.random.default_rng(0)
     return [" . ".join(rng.choice(TOPICS[item % 2], 6)) + " ." for item in range(ITEMS)]
 
@@ -137,7 +138,7 @@ def folder() -> tempfile.TemporaryDirectory:
 
 @functools.cache
 def tokenizer(name: str) -> str:
-    """The path of a tokenizer that has learned the documents' words."""
+    """The path of a tokenizer trained on the documents."""
     path = Path(folder().name) / f"{name.replace(':', '-')}.json"
     train_tokenizer(Lines(documents()), name, "the documents").save(str(path))
     return str(path)
@@ -145,7 +146,7 @@ def tokenizer(name: str) -> str:
 
 @functools.cache
 def texts(name: str, tokens: int) -> Series:
-    """The documents as the numbers of their tokens."""
+    """The documents as token ids."""
     coder = load_tokenizer(tokenizer(name))
     items = [np.array(coder.encode(text, add_special_tokens=False).ids, dtype=np.int32) for text in documents()]
     return _series(items, tokens, "text", 1.0)

@@ -1,4 +1,4 @@
-"""A method on trial: made, fed and turned as a check wants it."""
+"""Trials: a method with an encoder and tiny data, ready for a check."""
 
 import math
 from dataclasses import dataclass, field
@@ -22,13 +22,13 @@ CPU = torch.device("cpu")
 
 
 def require(condition: Any, sentence: str) -> None:
-    """Raises: WithholdError, with this sentence, where the condition does not hold."""
+    """Raise a WithholdError with this sentence if the condition does not hold."""
     if not condition:
         raise WithholdError(sentence)
 
 
 def turns(method: Method, batch: dict[str, Any], seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Each player's terms on a batch."""
+    """The loss terms of each player on a batch."""
     method.seed(seed)
     handed: dict[str, Any] = {}
     return {player: method.turn(player, batch, handed) for player in method.players()}
@@ -36,13 +36,13 @@ def turns(method: Method, batch: dict[str, Any], seed: int = 0) -> dict[str, dic
 
 @dataclass
 class Trial:
-    """A method on trial: with the encoder that it takes on a CPU, on tiny data of what its streams hold.
+    """A method with its default encoder for a CPU and tiny data for each stream.
 
     Args:
-        values: of its parameters; the defaults fill the rest.
-        size, channels: of images and of the frames of videos.
-        sources: the data to take instead of tiny ones, one for each stream.
-        kind: of tiny data, where streams offer several; the first one where it is "".
+        values: the method's parameters; others have their defaults.
+        size, channels: of images and of video frames.
+        sources: data to use instead of tiny data, one source for each stream.
+        kind: the kind of tiny data for streams that accept several; "" means the first.
     """
 
     cls: type[Method]
@@ -54,7 +54,7 @@ class Trial:
 
     @property
     def chosen(self) -> dict[str, str]:
-        """The kind of each stream that offers several."""
+        """The kind of data of each stream that accepts the kind set here."""
         return {stream: self.kind for stream, need in self.cls.needs.items() if self.kind in need.kinds}
 
     @cached_property
@@ -63,12 +63,12 @@ class Trial:
 
     @property
     def default(self) -> str:
-        """The name of the encoder."""
+        """The name of the default encoder."""
         return defaults.encoder(self.cls, CPU, next(iter(kinds(self.cls, {"kinds": self.chosen}).values())))
 
     @cached_property
     def made(self) -> tuple[dict[str, Any], dict[str, Samples]]:
-        """What describes the encoder, as a run's configuration does, and the streams."""
+        """The encoder's configuration, as a run records it, and the streams."""
         if self.sources:
             encoder, decoding = choose(self.cls, self.sources, self.parameters, self.default, self.size)
             if "tokenizer" in decoding:
@@ -88,24 +88,24 @@ class Trial:
         return encoder | {"name": self.default, "pretrained": False}, streams
 
     def make(self) -> Method:
-        """The method, always with the same weights."""
+        """Build the method, always with the same initial weights."""
         return build_method(self.cls, self.made[0], self.values, 0, tell(self.cls, self.made[1], self.values))
 
     def feed(self, method: Method, batch_size: int = 32, feeder: type[Feeder] = Feeder) -> Feeder:
-        """The streams in batches of so many items, or as many more as their order needs."""
+        """A feeder of batches of this size, or of the next larger size that the orders of the streams need."""
         orders, count = self.cls.order, whole(self.cls.order, batch_size)
         return feeder(self.made[1], self.cls.needs, count, 0, orders=orders, groups=method.get_buffer)
 
     def prepared(self, batch_size: int = 32) -> tuple[Method, dict[str, Any]]:
-        """The method after `prepare`, and a batch."""
+        """The method after `prepare`, and its first batch."""
         method = self.make()
         feeder = self.feed(method, batch_size)
         prepare(method, feeder.streams, 0)
         return method, feeder.batch(0)
 
     def losses(self, batch_size: int = 32, seed: int = 0) -> list[float]:
-        """Each player's loss on a batch. Raises: WithholdError, if one is not finite."""
+        """The loss of each player on a batch. Raises: WithholdError, if one is not finite."""
         method, batch = self.prepared(batch_size)
         losses = [terms["loss"].item() for terms in turns(method, batch, seed).values()]
-        require(all(map(math.isfinite, losses)), f"The loss is {losses} on a batch of {batch_size}.")
+        require(all(map(math.isfinite, losses)), f"The loss must be finite; on a batch of {batch_size} it is {losses}.")
         return losses

@@ -16,7 +16,7 @@ from withhold.page import THUMBNAIL, cell
 SIDE = 32
 FRAMES, FRAME_SIDE = 4, 16
 FILM_SIDE, FILM_SECONDS = 360, 30
-"""The shorter side, in pixels, and the length of what a page plays."""
+"""Shorter side, in pixels, and length of the videos that a page plays."""
 
 
 @register
@@ -24,13 +24,14 @@ class Image(Traits):
     name, batch, control, maps = "image", 256, "pixels", True
     input: Input = ("images", ("channels", "size", "size"), "numbers from 0 to 1")
     preparation = (
-        "The image upright (EXIF), transparency over white; a JPEG file decoded at a fraction, by Pillow's draft with "
-        "twice the size. The square in its middle, scaled to the size: Pillow's resize(size, LANCZOS, box of the "
-        "square). Converted to RGB, or with one channel to L (ITU-R 601-2 luma). Divided by 255; channels first."
+        "The image is rotated upright (EXIF), and transparency is put over white. JPEG files are decoded at a reduced "
+        "size, with Pillow's draft at twice the size. The central square is scaled with Pillow's resize(size, LANCZOS, "
+        "box of the square), converted to RGB, or for one channel to L (ITU-R 601-2 luma), and divided by 255. "
+        "Channels come first."
     )
 
     def raw(self, samples, train=None):
-        """Pixels in [0, 1] as float32 [n, c*h*w], averaged down to 32 px at most."""
+        """Pixels in [0, 1] as float32 [n, c*h*w], averaged down to at most 32 pixels."""
         return nets.rows(nn.Identity(), lambda images: shrink(images, SIDE), samples, "cpu")
 
     def answered(self, source, load):
@@ -49,14 +50,14 @@ class Video(Image):
     answered = Traits.answered
     input = ("videos", ("frames", "channels", "size", "size"), "numbers from 0 to 1")
     preparation = (
-        "The frame shown at each multiple of 1 / fps seconds, its square in the middle scaled to the size (FFmpeg: "
-        "area to shrink, bicubic to enlarge). RGB, or gray with one channel; divided by 255; channels before height. "
-        "Windows of so many frames, side by side, the last one ending where the video does; a shorter video shows its "
-        "last frame on. The features of a video are the mean over its windows."
+        "The frames shown at each multiple of 1 / fps seconds; the central square of each is scaled to the size "
+        "(FFmpeg: area to shrink, bicubic to enlarge). RGB, or gray for one channel; divided by 255; channels before "
+        "height. A video is cut into adjacent windows of this number of frames, the last one ending with the video; a "
+        "shorter video repeats its last frame. The features of a video are the mean over its windows."
     )
 
     def raw(self, samples, train=None):
-        """The pixels of a few frames, evenly spread over the whole of a video, in a row at 16 px: [n, 4*c*h*w]."""
+        """The pixels of four evenly spaced frames of a video, averaged down to 16 pixels: [n, 4*c*h*w]."""
         found = []
         for item in range(len(samples)):
             frames = samples.whole(item)
@@ -85,5 +86,5 @@ class Video(Image):
 
 
 def shrink(images: Tensor, side: int) -> Tensor:
-    """Images [n, c, h, w] -> their block means [n, c*h*w], at most `side` pixels high and wide."""
+    """Images [n, c, h, w] -> block means [n, c*h*w], at most `side` pixels high and wide."""
     return F.interpolate(images, [min(length, side) for length in images.shape[2:]], mode="area").flatten(1)

@@ -19,7 +19,7 @@ from withhold.nets.sounds import DEVIATION, MEAN
 from withhold.page import THUMBNAIL, cell
 
 SECONDS, BYTES = 30, 300_000
-"""How much of a sound is drawn, and how large a file may be to be heard."""
+"""Seconds of a sound that are drawn, and the largest file that is embedded in a page."""
 
 
 @register
@@ -27,16 +27,16 @@ class Audio(Traits):
     name, batch, control, length, tile = "audio", 128, "spectrogram", "seconds", (240, 120)
     input = ("sounds", ("rate", "seconds"), "numbers from -1 to 1")
     preparation = (
-        "The mean of the channels, resampled to the rate (FFmpeg's swresample, 16 bits), divided by 32768. Windows of "
-        "so many seconds, side by side, the last one ending where the sound does; a shorter sound is filled with "
-        "zeros. The features of a sound are the mean over its windows."
+        "The mean of the channels, resampled to the rate (FFmpeg's swresample, 16 bits) and divided by 32768. A sound "
+        "is cut into adjacent windows of this number of seconds, the last one ending with the sound; a shorter sound "
+        "is padded with zeros. The features of a sound are the mean over its windows."
     )
 
     def lengths(self, decoding):
         return [Sounds(*super().lengths(decoding)).window]
 
     def raw(self, samples, train=None):
-        """The mean and the deviation over time of each band of the log-mel spectrogram, [n, 2 * 40]."""
+        """The mean and standard deviation over time of each band of the log-mel spectrogram, [n, 2 * 40]."""
 
         def statistics(waves):
             spectrogram = (views.log_mel(waves, round(samples.rate))[:, 0] - MEAN) / DEVIATION
@@ -53,7 +53,7 @@ class Audio(Traits):
         return encode(excerpt(item, rate, start, end), rate)
 
     def show(self, item):
-        """The spectrogram of half a minute at most, in a picture of one size; and the sound itself, if it is small."""
+        """The spectrogram of the first 30 seconds, and the sound itself if its file is small."""
         shown = cell(self.picture(item, THUMBNAIL))
         kind: str | None = "audio/x-wav"
         if isinstance(item, str) and os.path.getsize(item) <= BYTES:
@@ -74,5 +74,5 @@ class Audio(Traits):
 
 
 def own_rate(item: Item) -> int:
-    """Samples a second of a sound as it is shown. Raises: Unreadable."""
+    """The sample rate at which a sound is displayed. Raises: Unreadable."""
     return min(Sounds().measure(item)["rate"], data.MOST_RATE)

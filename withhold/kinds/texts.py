@@ -18,12 +18,12 @@ MOST_WORDS = 5000
 @register
 class Text(Traits):
     name, control, length, typed, tile = "text", "tf-idf", "tokens", True, (240, 144)
-    alike = True  # its own deviation would make the rarest word the largest
-    input = ("texts", ("tokens",), "numbers of tokens by the run's tokenizer.json, int64, 0 behind the end")
+    alike = True  # per-feature standardisation would make the rarest words dominate
+    input = ("texts", ("tokens",), "token ids of the run's tokenizer.json, int64, 0 after the end")
     preparation = (
-        "The numbers of the tokens by the tokenizer (Hugging Face's tokenizers), without special ones. Windows of so "
-        "many tokens, side by side, the last one ending where the text does; a shorter text is filled with zeros. The "
-        "features of a text are the mean over its windows."
+        "The token ids of the tokenizer (Hugging Face's tokenizers), without special tokens. A text is cut into "
+        "adjacent windows of this number of tokens, the last one ending with the text; a shorter text is padded with "
+        "zeros. The features of a text are the mean over its windows."
     )
 
     def raw(self, samples, train=None):
@@ -33,12 +33,12 @@ class Text(Traits):
         return 4
 
     def noise(self, encoder, shape, rng):
-        """Texts of any length, from a whole window to none: what padding does is a part of the network."""
+        """Texts of all lengths, from a whole window to none, so that padding is covered too."""
         ends = torch.linspace(shape[1], 0, shape[0])[:, None]
         return torch.randint(1, encoder.vocabulary, tuple(shape), generator=rng) * (torch.arange(shape[1]) < ends)
 
     def items(self, samples, indices, encoder):
-        """The texts in their source, or where they are not to be found again, as the encoder reads them."""
+        """The texts from their source or, if they are no longer found, decoded from their tokens."""
         found = data.items(samples.source or None, [samples.names[i] for i in indices], self.name)
         words = (encoder.words(torch.tensor(samples.whole(i)[None, :LETTERS]))[0] for i in indices)
         return [text.replace("[UNK]", "…") if item is None else item for item, text in zip(found, words, strict=True)]
@@ -54,9 +54,9 @@ class Text(Traits):
 
 
 def tf_idf(documents: Any, train: Any) -> Tensor:
-    """How often each token occurs, weighted by how few documents of `train` it occurs in.
+    """TF-IDF of the most frequent tokens of `train`, which also gives their document frequencies.
 
-    float32 [n, 5000 at most], rows of length 1: the commonest tokens of `train`, as scikit-learn weighs them.
+    float32 [n, 5000 at most], rows of length 1, weighted as in scikit-learn's `TfidfTransformer`.
     """
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfTransformer

@@ -1,4 +1,4 @@
-"""What a kind of data is, besides how its items are decoded: one object for each kind, by name."""
+"""Traits of a kind of data, other than its decoding: one object for each kind, by name."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -15,70 +15,70 @@ from withhold.data.kind import Item, Unreadable
 from withhold.errors import UsageError, WithholdError, suggestion
 
 Input = tuple[str, tuple[str, ...], str]
-"""What an encoder's input is called, the decode parameters that are an item's shape, and what it is made of."""
+"""Of an encoder's input: its name, the decoding parameters that are the shape of an item, and its values."""
 
 
 class Traits:
-    """What a kind of data is to the eye, to controls and to a training step. A subclass defines what differs."""
+    """The display, the controls and the training defaults of a kind of data. A subclass overrides what differs."""
 
     name: str  # as methods declare it in `needs`
-    batch = 64  # items a step by default
-    control = "raw"  # what the raw control is called
-    alike = False  # whether the raw control's features are standardised by one deviation for all of them
+    batch = 64  # default batch size
+    control = "raw"  # the name of the raw control
+    alike = False  # whether the raw control's features are standardised by one common deviation
     maps = False  # whether encoders give maps [n, dim, h, w], which retrieval pools
-    typed = False  # whether a person can type an item in place of its path
-    followed = False  # whether what is marked in an item is followed through it
-    length = ""  # the decode parameter that says how long a window is
+    typed = False  # whether the user can type an item instead of giving its path
+    followed = False  # whether marks in an item are tracked through it
+    length = ""  # the decoding parameter that sets the length of a window
     tile = (144, 144)  # width and height of an item on a page, in pixels
-    input: Input | None = None  # what an encoder takes; None where it is not one tensor
-    preparation = ""  # how an item becomes that, exactly, for whoever does it without this library
+    input: Input | None = None  # the encoder's input; None if it is not one tensor
+    preparation = ""  # the exact preprocessing of an item, for use without this library
 
     def raw(self, samples: Samples, train: Samples | None = None) -> Tensor:
-        """The items themselves as float32 [n, d], the mean over their windows: the control that learns nothing.
+        """The items themselves as float32 [n, d], the mean over their windows: the control without learning.
 
         Args:
-            train: what the features may be derived from, such as the weights of words; by default the items.
+            train: the data that statistics of the features, such as word weights, come from; by default `samples`.
         """
         return nets.rows(nn.Identity(), lambda items: items.flatten(1), samples, "cpu")
 
     def images(self, samples: Samples) -> int:
-        """As how many images an item counts, where so many are looked at."""
+        """The number of images that an item counts as, where the number of images is limited."""
         return 1
 
     def lengths(self, decoding: dict[str, Any]) -> list[int]:
-        """The shape of an item that an encoder takes, from what it is decoded to."""
+        """The shape of an item of the encoder's input, from its decoding parameters."""
         known = data.takes(self.name) | decoding
         return [known[length] for length in self.input[1]] if self.input else []
 
     def inputs(self, decoding: dict[str, Any]) -> list[dict[str, Any]]:
-        """What an encoder takes, ready for JSON: the name, shape, values and preparation of each input."""
+        """The encoder's inputs, ready for JSON: the name, shape, values and preparation of each."""
         if self.input is None:
             return []
         shape, (name, _, values) = ["n", *self.lengths(decoding)], self.input
         return [{"name": name, "shape": shape, "values": values, "preparation": self.preparation}]
 
     def noise(self, encoder: Any, shape: Sequence[int], rng: torch.Generator) -> Tensor:
-        """What looks like items [n, ...] to the encoder."""
+        """Random inputs [n, ...] of the encoder, in the form of items."""
         return torch.rand(tuple(shape), generator=rng)
 
     def items(self, samples: Any, indices: Sequence[int], encoder: Any) -> list[Item]:
-        """Decoded items as `preview` takes them."""
+        """Decoded items, for `preview`."""
         return list(samples.read(np.asarray(indices)))
 
     def answered(self, source: Any, load: Callable[[Any, str], Any]) -> Iterator[tuple[str, Any]]:
-        """The name of each item of a source, and what `apply_to` takes of it; `load` decodes a source as a kind."""
+        """The name of each item of a source, and the item for `apply_to`; `load` decodes a source as a kind."""
         samples = load(source, self.name)
         return ((name, self.whole(samples, index)) for index, name in enumerate(samples.names))
 
     def whole(self, samples: Any, index: int) -> Any:
-        """A decoded item as `apply_to` takes it."""
+        """A decoded item, for `apply_to`."""
         return torch.from_numpy(samples.whole(index).copy())
 
     def preview(self, item: Item | None, span: tuple[float, float] | None = None) -> dict[str, Any]:
-        """An item for a page: {"image"}, {"text"}, {"sound"} ...; {} if it cannot be read, and its name must do.
+        """An item for a page: {"image"}, {"text"}, {"sound"} ...; {} if it cannot be read, so that only its name shows.
 
         Args:
-            span: where the window of it begins and ends that is to be shown, as `Samples.times` has it.
+            span: start and end of the window to show, as in `Samples.times`.
         """
         try:
             return {} if item is None else self.show(item if span is None else self.part(item, *span))
@@ -86,27 +86,27 @@ class Traits:
             return {}
 
     def part(self, item: Item, start: float, end: float) -> Item:
-        """A window of an item, as `show` takes it. Raises: Unreadable."""
+        """A window of an item, for `show`. Raises: Unreadable."""
         return item
 
     def when(self, start: float, end: float) -> str:
-        """Where a window lies in its item, for a person: "0:12.0-0:17.0"."""
+        """The span of a window in its item, for display: "0:12.0-0:17.0"."""
         return f"{clock(start)}-{clock(end)}"
 
     def show(self, item: Item) -> dict[str, Any]:
-        """What `preview` gives of an item that is there. Raises: Unreadable."""
+        """The item for a page, as `preview` returns it. Raises: Unreadable."""
         return {}
 
     def picture(self, item: Item, side: int) -> Image.Image | None:
-        """What an item looks like in `side` pixels squared; None where it has no look. Raises: Unreadable."""
+        """A picture of an item of at most `side` x `side` pixels; None if it cannot be drawn. Raises: Unreadable."""
         return None
 
     def film(self, item: Item) -> tuple[bytes, str] | None:
-        """A file that a browser plays, and its media type; None where nothing moves or sounds. Raises: Unreadable."""
+        """A file that a browser plays, and its media type; None if there is nothing to play. Raises: Unreadable."""
         return None
 
     def words(self, item: Item) -> str:
-        """An item as text; nothing where it is none. Raises: Unreadable."""
+        """An item as text; "" if it is not a text. Raises: Unreadable."""
         return ""
 
 
@@ -117,7 +117,7 @@ def clock(seconds: float) -> str:
 
 
 class Together(Traits):
-    """Several kinds of the same items, such as a video with its sound: to the eye, what the first one is."""
+    """Several kinds for the same items, such as a video with its sound. It is displayed as its first kind."""
 
     def __init__(self, name: str):
         self.name, self.parts = name, [of(part) for part in name.split(" + ")]
@@ -156,13 +156,13 @@ _TRAITS: dict[str, Traits] = {}
 
 
 def register(cls: type[Traits]) -> type[Traits]:
-    """Declare a class as the traits of the kind of data that it names."""
+    """Register a class as the traits of the kind of data in its `name`."""
     _TRAITS[cls.name] = cls()
     return cls
 
 
 def of(name: str) -> Traits:
-    """The traits of the kind called `name`, or of kinds joined by " + ". Raises: UsageError, if there are none."""
+    """The traits of the kind called `name`, or of kinds joined by " + ". Raises: UsageError, if it does not exist."""
     if " + " in name:
         return Together(name)
     if name not in _TRAITS:
@@ -171,9 +171,9 @@ def of(name: str) -> Traits:
 
 
 def previews(rows: pyarrow.Table, kind: str, source: Any) -> list[dict[str, Any]]:
-    """What a page shows of the items that `rows` name (path, and of windows start and end): the name, and `preview`.
+    """The cells of a page for the items in `rows` (path, and for windows start and end): their names and previews.
 
-    Items are looked for in `source`, as `data.items` does.
+    Items are looked up in `source` with `data.items`.
     """
     shown, cells, found = of(kind), [], rows.to_pylist()
     for row, item in zip(found, data.items(source, rows["path"].to_pylist(), kind), strict=True):

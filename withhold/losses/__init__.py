@@ -1,4 +1,4 @@
-"""Losses: pure functions of tensors, in float32 whatever the autocast."""
+"""Losses: pure functions of tensors, in float32 under any autocast."""
 
 from withhold.losses.adversarial import (
     discriminator_loss,

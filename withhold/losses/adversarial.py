@@ -1,4 +1,4 @@
-"""Telling true from made up, and not being told."""
+"""Adversarial losses."""
 
 from collections.abc import Callable
 
@@ -11,37 +11,37 @@ from withhold.losses.precision import float32
 
 @float32
 def discriminator_loss(true: Tensor, made: Tensor) -> Tensor:
-    """-log D(true) - log(1 - D(made)), averaged, for scores before the sigmoid (Goodfellow et al., NIPS 2014, eq. 1).
+    """The mean of -log D(true) - log(1 - D(made)), from logits (Goodfellow et al., NIPS 2014, eq. 1).
 
-    Of a discriminator that looks at nothing it is log 4 at best.
+    A discriminator that ignores its input reaches log 4 at best.
     """
     return F.softplus(-true).mean() + F.softplus(made).mean()
 
 
 @float32
 def generator_loss(made: Tensor) -> Tensor:
-    """-log D(made), averaged, for scores before the sigmoid: the non-saturating form (Goodfellow et al., section 3)."""
+    """The mean of -log D(made), from logits: the non-saturating loss (Goodfellow et al., section 3)."""
     return F.softplus(-made).mean()
 
 
 @float32
 def least_squares_discriminator_loss(true: Tensor, made: Tensor) -> Tensor:
-    """Half of (D(true) - 1)^2 + D(made)^2, averaged, for scores without a sigmoid (Mao et al., ICCV 2017, eq. 9).
+    """Half the mean of (D(true) - 1)^2 + D(made)^2, from scores without a sigmoid (Mao et al., ICCV 2017, eq. 9).
 
-    Of a discriminator that looks at nothing it is 1/4 at best.
+    A discriminator that ignores its input reaches 1/4 at best.
     """
     return ((true - 1).square().mean() + made.square().mean()) / 2
 
 
 @float32
 def least_squares_generator_loss(made: Tensor) -> Tensor:
-    """(D(made) - 1)^2, averaged: twice that of Mao et al., as Zhu et al., ICCV 2017, section 4, have it."""
+    """The mean of (D(made) - 1)^2: twice the loss of Mao et al., as in Zhu et al., ICCV 2017, section 4."""
     return (made - 1).square().mean()
 
 
 @float32
 def gradient_penalty(true: Tensor, made: Tensor, critic: Callable[[Tensor], Tensor], rng: torch.Generator) -> Tensor:
-    """How far the slope of `critic` is from 1, squared, at random places between true images and made ones [n, ...].
+    """The mean of (gradient norm of `critic` - 1)^2 at random points between true and generated images [n, ...].
 
     Source: Gulrajani et al., NIPS 2017, equation 3 and algorithm 1, without its weight.
     """
@@ -52,9 +52,9 @@ def gradient_penalty(true: Tensor, made: Tensor, critic: Callable[[Tensor], Tens
 
 
 def reverse_gradient(x: Tensor, strength: float) -> Tensor:
-    """`x` itself, through which a gradient flows back times -`strength` (Ganin et al., JMLR 2016, section 4.2).
+    """Return `x`; in the backward pass, multiply the gradient by -`strength` (Ganin et al., JMLR 2016, section 4.2).
 
-    What follows it learns at full strength, against what comes before it: two players in one backward pass.
+    The layers after it minimise the loss, and the layers before it maximise it, in one backward pass.
     """
     return _Reverse.apply(x, strength)
 

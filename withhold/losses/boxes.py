@@ -1,4 +1,4 @@
-"""What a detector learns from: how far heat is from the middles of things, and boxes from boxes."""
+"""Losses for object detection: focal loss on heat maps of object centres, and the overlap of boxes."""
 
 import torch
 from torch import Tensor
@@ -9,13 +9,13 @@ from withhold.losses.precision import float32
 
 @float32
 def focal(scores: Tensor, heat: Tensor, known: Tensor) -> Tensor:
-    """The sum of the focal losses of cells, each [n, k, h, w], divided by the number of middles (at least 1).
+    """The focal loss summed over the cells of maps [n, k, h, w] and divided by the number of centres (at least 1).
 
-    Zhou, Wang & Krahenbuhl, 2019, equation 1, with exponents 2 and 4: a cell is the middle of a thing of its class
-    where `heat` is 1; elsewhere what is said there counts the less, the nearer to one `heat` is.
+    Zhou, Wang & Krahenbuhl, 2019, equation 1, with exponents 2 and 4. Cells with `heat` 1 are centres of an object of
+    their class. All other cells are negatives, with a weight that falls to 0 as `heat` rises to 1.
 
     Args:
-        known: where nothing but a middle is to be learned it is false.
+        known: false for cells that are ignored unless they are centres.
     """
     share, middle = scores.sigmoid(), heat == 1
     found = (1 - share).square() * F.logsigmoid(scores)
@@ -25,23 +25,23 @@ def focal(scores: Tensor, heat: Tensor, known: Tensor) -> Tensor:
 
 @float32
 def iou(first: Tensor, second: Tensor) -> Tensor:
-    """Of boxes (left, top, right, bottom) [..., 4], which broadcast: the area of both together in that of either."""
+    """Intersection over union of boxes (left, top, right, bottom) [..., 4], which broadcast."""
     shared, either, _ = _areas(first, second)
     return shared / either.clamp(min=1e-9)
 
 
 @float32
 def generalized_iou(first: Tensor, second: Tensor) -> Tensor:
-    """The IoU less the share of the smallest box around both that is in neither, in (-1, 1].
+    """The IoU minus the share of the smallest enclosing box that neither box covers, in (-1, 1].
 
-    Rezatofighi et al., CVPR 2019, algorithm 1; boxes are those of `iou`.
+    Rezatofighi et al., CVPR 2019, algorithm 1; boxes as in `iou`.
     """
     shared, either, around = _areas(first, second)
     return shared / either.clamp(min=1e-9) - (around - either) / around.clamp(min=1e-9)
 
 
 def _areas(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The areas of what two boxes share, of what lies in either, and of the smallest box around both."""
+    """The areas of the intersection, of the union, and of the smallest enclosing box."""
 
     def area(start: Tensor, end: Tensor) -> Tensor:
         return (end - start).clamp(min=0).prod(-1)

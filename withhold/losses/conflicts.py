@@ -1,13 +1,14 @@
-"""Tasks whose gradients disagree."""
+"""Conflicting gradients of several tasks."""
 
 import torch
 from torch import Tensor
 
 
 def without_conflicts(gradients: Tensor, rng: torch.Generator) -> Tensor:
-    """Gradients of the tasks [t, p] -> the sum of each without what points against another one [p].
+    """PCGrad: gradients of the tasks [t, p] -> their sum [p], after the removal of components in conflict.
 
-    The others are taken in random order, each as it was (PCGrad: Yu et al., NeurIPS 2020, algorithm 1).
+    A component opposed to another task's original gradient is projected out, in random order of the other tasks (Yu et
+    al., NeurIPS 2020, algorithm 1).
     """
     rest = gradients.clone()
     for mine in range(len(gradients)):

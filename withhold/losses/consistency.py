@@ -1,4 +1,4 @@
-"""Saying the same of the same image or text."""
+"""Consistency losses, which ask for the same prediction for views of the same sample, and their schedules."""
 
 import math
 from collections.abc import Callable
@@ -15,18 +15,19 @@ Annealing = Literal["none", "log", "linear", "exp"]
 
 @float32
 def sharpen(shares: Tensor, temperature: float) -> Tensor:
-    """Shares of the classes [n, k] to the power of 1 / `temperature`, normalised (Berthelot et al., 2019, equation 7).
+    """Class probabilities [n, k] to the power of 1 / `temperature`, normalised (Berthelot et al., 2019, equation 7).
 
-    Of softmax(scores) it is softmax(scores / temperature).
+    For softmax(scores) this is softmax(scores / temperature).
     """
     return (shares.log() / temperature).softmax(1)
 
 
 @float32
 def align(answers: Tensor, usual: Tensor, wanted: Tensor) -> Tensor:
-    """Shares of the classes [n, k], scaled as if each class [k] were answered as often as `wanted`, not as `usual`.
+    """Distribution alignment: scale class probabilities [n, k] by `wanted` / `usual` [k] and normalise them.
 
-    Source: distribution alignment, Berthelot et al., ICLR 2020, section 3.1.
+    `usual` is the mean prediction for each class, `wanted` the desired one. Source: Berthelot et al., ICLR 2020,
+    section 3.1.
     """
     scaled = answers * wanted / usual.clamp(min=1e-6)
     return scaled / scaled.sum(1, keepdim=True)
@@ -34,15 +35,15 @@ def align(answers: Tensor, usual: Tensor, wanted: Tensor) -> Tensor:
 
 @float32
 def divergence(target: Tensor, scores: Tensor) -> Tensor:
-    """KL(target || softmax(scores)) of every row [n], from shares of the classes [n, k] and scores [n, k]."""
+    """KL(target || softmax(scores)) of every row [n], from class probabilities [n, k] and scores [n, k]."""
     return F.kl_div(scores.log_softmax(1), target, reduction="none").sum(1)
 
 
 @float32
 def self_information(scores: Tensor) -> Tensor:
-    """What each class adds to the entropy of softmax(scores): -p log p, of the shape of the scores [n, k, ...].
+    """The contribution of each class to the entropy of softmax(scores): -p log p, in the shape of scores [n, k, ...].
 
-    In nats; its gradient is finite where a share is 0.
+    In nats; its gradient is finite where a probability is 0.
     """
     logs = scores.log_softmax(1)
     return -(logs.exp() * logs)
@@ -57,13 +58,13 @@ def entropy(scores: Tensor) -> Tensor:
 def virtual_adversarial(
     answer: Callable[[Tensor], Tensor], items: Tensor, shares: Tensor, reach: float, rng: torch.Generator
 ) -> Tensor:
-    """The direction, of length 1, in which an item's answer changes most: one power iteration (Miyato et al., 2018).
+    """The unit direction in which each prediction changes most, by one power iteration (Miyato et al., 2018).
 
     Args:
-        answer: items -> scores of the classes [n, k].
-        items: [n, ...]; there may be none.
-        shares: of the classes, its answer to the items [n, k].
-        reach: the Euclidean length of the step that it looks from.
+        answer: maps samples to scores of the classes [n, k].
+        items: samples [n, ...]; n may be 0.
+        shares: the predicted class probabilities for the samples [n, k].
+        reach: the Euclidean length of the random step at which the gradient is taken.
     """
     if not len(items):
         return items
@@ -74,9 +75,9 @@ def virtual_adversarial(
 def changed_for_the_worst(
     answer: Callable[[Tensor], Tensor], items: Tensor, shares: Tensor, radius: float, rng: torch.Generator
 ) -> Tensor:
-    """Items, each changed in the direction of `virtual_adversarial`, by the root mean square `radius` of its values.
+    """Samples, each moved in the direction of `virtual_adversarial` by a root mean square of `radius` over its values.
 
-    The direction is looked for as far away as the change goes: in half precision, a tiny step would get lost.
+    The direction is computed at the same distance, because a tiny step would be rounded away in half precision.
     """
     length = radius * math.prod(items.shape[1:]) ** 0.5
     return items + length * virtual_adversarial(answer, items, shares, length, rng)
@@ -84,14 +85,14 @@ def changed_for_the_worst(
 
 @torch.enable_grad()
 def adversarial_mask(answer: Callable[[Tensor], Tensor], masks: Tensor, shares: Tensor, most: int) -> Tensor:
-    """Masks with up to `most` entries of each turned over: those by whose slope the answer differs most from `shares`.
+    """Masks with up to `most` entries flipped: those that, by gradient, most increase the divergence from `shares`.
 
     Source: Park et al., AAAI 2018, algorithm 1.
 
     Args:
-        answer: masks -> scores of the classes [n, k].
-        masks: of zeros and ones [n, d]; there may be none.
-        shares: of the classes [n, k]; through another mask, or nothing differs and no slope is above 0.
+        answer: maps masks to scores of the classes [n, k].
+        masks: zeros and ones [n, d]; n may be 0.
+        shares: class probabilities [n, k], predicted with another mask; with the same mask, all gradients are 0.
     """
     if not len(masks):
         return masks
@@ -102,7 +103,7 @@ def adversarial_mask(answer: Callable[[Tensor], Tensor], masks: Tensor, shares: 
 
 
 def project_simplex(rows: Tensor) -> Tensor:
-    """Rows [n, k] -> the nearest ones of shares, which are not negative and sum to 1 (Duchi et al., ICML 2008)."""
+    """Rows [n, k] -> their Euclidean projections on the probability simplex (Duchi et al., ICML 2008)."""
     falling = rows.sort(1, descending=True).values
     excess = (falling.cumsum(1) - 1) / torch.arange(1, rows.shape[1] + 1, device=rows.device)
     kept = (falling > excess).sum(1, keepdim=True)
@@ -116,13 +117,13 @@ def _unit(x: Tensor) -> Tensor:
 
 @float32
 def swapped_cross_entropy(targets: Tensor, scores: Tensor) -> Tensor:
-    """The mean cross-entropy of every view's scores with the target of every other view of the same item.
+    """The mean cross-entropy of every view's scores with the target of every other view of the same sample.
 
     Source: Caron et al., NeurIPS 2020, equation 2, and ICCV 2021, equation 3.
 
     Args:
-        targets: shares of the classes [g, n, k], of the first g views.
-        scores: [v, n, k], of all views; with one view there is no other (NaN).
+        targets: class probabilities [g, n, k] of the first g views.
+        scores: [v, n, k], for all views; with a single view the result is NaN.
     """
     (g, n, _), v = targets.shape, len(scores)
     costs = -targets.flatten(1) @ scores.log_softmax(2).flatten(1).T / n
@@ -130,30 +131,32 @@ def swapped_cross_entropy(targets: Tensor, scores: Tensor) -> Tensor:
 
 
 def sure_divergence(answers: Tensor, scores: Tensor, temperature: float, confidence: float) -> tuple[Tensor, Tensor]:
-    """KL(sharpened answer || softmax(scores)), where an answer is sure (Xie et al., NeurIPS 2020).
+    """KL(sharpened prediction || softmax(scores)) for confident predictions (Xie et al., NeurIPS 2020).
 
     Args:
-        answers: shares of the classes [n, k]; sure where the largest is above `confidence`, before it is sharpened.
+        answers: predicted class probabilities [n, k]; confident if the largest is above `confidence` before sharpening.
         scores: [n, k].
-        temperature: of the sharpening.
+        temperature: temperature of the sharpening.
 
     Returns:
-        the mean over all rows, those that are not sure being 0; and the share of those that are. No rows: 0 and 0.
+        the mean over all rows, where other predictions count as 0; and the share of confident ones. Both are 0 if n is
+        0.
     """
     sure, rows = (answers.amax(1) > confidence).float(), max(1, len(scores))
     return (sure * divergence(sharpen(answers, temperature), scores)).sum() / rows, sure.sum() / rows
 
 
 def sure_cross_entropy(answers: Tensor, scores: Tensor, confidence: float | Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy with an answer's likeliest class, where the answer is sure (Sohn et al., NeurIPS 2020, equation 4).
+    """Cross-entropy with the pseudo-labels of confident predictions (Sohn et al., NeurIPS 2020, equation 4).
 
     Args:
-        answers: shares of the classes [n, k]; sure where the largest is at least its class's `confidence`.
+        answers: predicted class probabilities [n, k]; confident if the largest is at least its class's `confidence`.
         scores: [n, k].
-        confidence: of all classes, or of each one [k].
+        confidence: the threshold for all classes, or one for each [k].
 
     Returns:
-        the mean over all rows, those that are not sure being 0; and the share of those that are. No rows: 0 and 0.
+        the mean over all rows, where other predictions count as 0; and the share of confident ones. Both are 0 if n is
+        0.
     """
     shares, guesses = answers.max(1)
     sure = shares >= (confidence[guesses] if isinstance(confidence, Tensor) else confidence)
@@ -163,7 +166,7 @@ def sure_cross_entropy(answers: Tensor, scores: Tensor, confidence: float | Tens
 
 @float32
 def annealed_cross_entropy(scores: Tensor, labels: Tensor, known: float) -> Tensor:
-    """Mean cross-entropy of the rows [n, k] that give their label a share of `known` at most; 0 where none does.
+    """Mean cross-entropy over the rows [n, k] whose label has a probability of at most `known`; 0 if there are none.
 
     Source: training signal annealing, Xie et al., NeurIPS 2020.
     """
@@ -172,12 +175,12 @@ def annealed_cross_entropy(scores: Tensor, labels: Tensor, known: float) -> Tens
 
 
 def annealing(way: Annealing, progress: float, classes: int) -> float:
-    """The `known` of `annealed_cross_entropy`: from 1 / `classes` to 1 as `progress` goes from 0 to 1."""
+    """The schedule of `known` for `annealed_cross_entropy`: from 1 / `classes` to 1 as `progress` rises from 0 to 1."""
     t = progress
     risen = {"none": 1.0, "log": 1 - math.exp(-5 * t), "linear": t, "exp": math.exp(5 * (t - 1))}[way]
     return risen * (1 - 1 / classes) + 1 / classes
 
 
 def ramp_up(step: float, steps: float = 1) -> float:
-    """exp(-5 (1 - t)^2), where t goes from 0 to 1 over the first `steps` steps, and stays (Laine & Aila, ICLR 2017)."""
+    """exp(-5 (1 - t)^2), where t rises from 0 to 1 over the first `steps` steps (Laine & Aila, ICLR 2017)."""
     return math.exp(-5 * (1 - min(1.0, step / steps)) ** 2)

@@ -1,4 +1,4 @@
-"""Finding the right one among many."""
+"""Contrastive losses."""
 
 import torch
 from torch import Tensor
@@ -10,13 +10,13 @@ from withhold.losses.precision import float32
 
 @float32
 def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of finding each query's key among it and the negatives (van den Oord et al., 2018; MoCo, eq. 1).
+    """InfoNCE: cross-entropy of each query's key against the negatives (van den Oord et al., 2018; MoCo, eq. 1).
 
     Args:
-        query: [n, d]; rows are normalised here, as are those of the others.
-        key: [n, d], the right answer to each query.
-        negatives: [k, d], the wrong answers to all.
-        temperature: what cosines are divided by.
+        query: [n, d]; the rows of all inputs are normalised here.
+        key: [n, d], the positive for each query.
+        negatives: [k, d], shared by all queries.
+        temperature: divides the cosine similarities.
     """
     query, key, negatives = (F.normalize(x, dim=1) for x in (query, key, negatives))
     right = (query * key).sum(1, keepdim=True)
@@ -26,12 +26,12 @@ def info_nce(query: Tensor, key: Tensor, negatives: Tensor, temperature: float) 
 
 @float32
 def symmetric_info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of finding each row's partner in the other set, the mean of both ways (CLIP: Radford et al., 2021).
+    """InfoNCE of each row and its partner in the other set, averaged over both directions (CLIP: Radford et al., 2021).
 
     Args:
-        first, second: [n, d], embeddings of the two sides of this rank's pairs; rows are normalised here. The partners
-            of other ranks' pairs are negatives too.
-        temperature: what cosines are divided by.
+        first, second: [n, d], embeddings of this rank's pairs; rows are normalised here. The pairs of other ranks are
+            also used as negatives.
+        temperature: divides the cosine similarities.
     """
     first, second = F.normalize(first, dim=1), F.normalize(second, dim=1)
     own = torch.arange(len(first), device=first.device) + len(first) * rank()
@@ -41,13 +41,13 @@ def symmetric_info_nce(first: Tensor, second: Tensor, temperature: float) -> Ten
 
 @float32
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of finding each embedding's partner among all others (Chen et al., ICML 2020, eq. 1).
+    """NT-Xent: cross-entropy of each embedding's partner among all others (Chen et al., ICML 2020, eq. 1).
 
-    With m images on all ranks together there are 2m - 1 others: the partner and, as negatives, the rest.
+    With m images on all ranks together, there are 2m - 1 others: the partner and 2m - 2 negatives.
 
     Args:
-        first, second: [n, d], two views' embeddings of this rank's images; rows are normalised here.
-        temperature: what cosines are divided by.
+        first, second: [n, d], embeddings of two views of this rank's images; rows are normalised here.
+        temperature: divides the cosine similarities.
     """
     n, total = len(first), len(first) * ranks()
     first, second = F.normalize(first, dim=1), F.normalize(second, dim=1)
@@ -60,7 +60,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
 
 def pair_distance(first: Tensor, second: Tensor, same: Tensor, margin: float) -> Tensor:
-    """The mean over pairs of d^2 where they are the same, else of max(0, `margin` - d)^2 (Hadsell et al., CVPR 2006).
+    """The mean over pairs of d^2 for same pairs and of max(0, `margin` - d)^2 for others (Hadsell et al., CVPR 2006).
 
     Args:
         first, second: features [n, d]; the distance is the root mean square over features.
@@ -71,19 +71,19 @@ def pair_distance(first: Tensor, second: Tensor, same: Tensor, margin: float) ->
 
 
 def nearest(first: Tensor, second: Tensor) -> Tensor:
-    """For every row of `first` [n, d] the row of `second` [m, d] at the least distance: int64 [n]; no gradient."""
+    """For every row of `first` [n, d], the index of the nearest row of `second` [m, d]: int64 [n]; no gradient."""
     return torch.cdist(first.detach().float(), second.detach().float()).argmin(1)
 
 
 def negative_sampling(scores: Tensor, true: Tensor, weight: Tensor) -> Tensor:
     """The sum of -log s(x) over true pairs and of -log s(-x) over false ones (Mikolov et al., NIPS 2013, equation 4).
 
-    s is the logistic function. Its gradient is found with the value, in one pass over the scores.
+    s is the logistic function. The gradient is computed together with the value, in one pass over the scores.
 
     Args:
-        scores: [b, n, m + k], of n words with m that may be near them and with k that are random.
-        true: [b, n, m], how often each pair occurs; the random ones do not.
-        weight: [b, n, m + k], how often each pair counts, as a true one or as a false one.
+        scores: [b, n, m + k], of n words with m possible context words and k random words.
+        true: [b, n, m], how often each context pair occurs; random pairs never count as true.
+        weight: [b, n, m + k], how often each pair counts in total, as true or false.
     """
     return _NegativeSampling.apply(scores, true, weight)
 

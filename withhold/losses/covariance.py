@@ -1,4 +1,4 @@
-"""What the dimensions of embeddings have in common."""
+"""Statistics of the covariance of embeddings."""
 
 import torch
 from torch import Tensor
@@ -8,16 +8,17 @@ from withhold.losses.precision import float32
 
 
 def off_diagonal(matrix: Tensor) -> Tensor:
-    """The sum of the squares of a matrix [d, d] beside its diagonal."""
+    """The sum of the squared off-diagonal entries of a matrix [d, d]."""
     return matrix.square().sum() - matrix.diagonal().square().sum()
 
 
 @torch.no_grad()
 @float32
 def directions(embedded: Tensor) -> Tensor:
-    """How many directions embeddings [n, d] spread over, without their lengths and their mean: 1 for a line, up to d.
+    """The effective number of dimensions of normalised, centred embeddings [n, d]: 1 for a line, up to d.
 
-    The participation ratio of the eigenvalues l of their covariance: sum(l)^2 / sum(l^2); 0 if all are the same.
+    The participation ratio of the eigenvalues l of their covariance: sum(l)^2 / sum(l^2). It is 0 if all embeddings are
+    equal.
     """
     centred = F.normalize(embedded, dim=1)
     centred = centred - centred.mean(0)

@@ -1,24 +1,24 @@
-"""What several processes have together."""
+"""Communication between the processes of a distributed training."""
 
 import torch
 from torch import Tensor, distributed
 
 
 def ranks() -> int:
-    """How many processes train together; 1 where there is only this one."""
+    """The number of processes that train together; 1 without distributed training."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this one is, from 0."""
+    """The index of this process, from 0."""
     return distributed.get_rank() if ranks() > 1 else 0
 
 
 def gather(x: Tensor) -> Tensor:
     """The rows [n, ...] of every rank, in the order of ranks, [ranks * n, ...]; `x` itself in a single process.
 
-    A gradient flows back to the rank that a row came from, summed over the ranks that used it. Every rank must bring
-    as many rows.
+    Gradients flow back to the rank that a row comes from, summed over all ranks. Every rank must pass the same number
+    of rows.
     """
     return x if ranks() == 1 else _Gather.apply(x)
 

@@ -1,4 +1,4 @@
-"""Losses are float32, whatever the network computes in."""
+"""A decorator that computes losses in float32, whatever the precision of the network."""
 
 import functools
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def float32(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Let `loss` see its floating-point tensors as float32, with autocast off."""
+    """Run `loss` with its floating-point tensors converted to float32 and autocast off."""
 
     @functools.wraps(loss)
     def precise(first: Tensor, *rest, **options) -> Tensor:

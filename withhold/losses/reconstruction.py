@@ -1,4 +1,4 @@
-"""How far what is predicted is from what is true."""
+"""Reconstruction and regression losses."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -8,7 +8,7 @@ from withhold.losses.precision import float32
 
 @float32
 def squared_error(predicted: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """The mean squared error, or its mean weighted by `weight`; all three broadcast."""
+    """The mean squared error, weighted by `weight` if given; all three broadcast."""
     errors = (predicted - target).square()
     if weight is None:
         return errors.mean()
@@ -26,6 +26,6 @@ def psnr(error: Tensor) -> Tensor:
 def regression(predicted: Tensor, target: Tensor) -> Tensor:
     """2 - 2 * cosine of `predicted` [n, d] and `target` [n, d], averaged over rows (Grill et al., NeurIPS 2020, eq. 2).
 
-    It is the squared distance of the two on the unit sphere: 0 when they agree, 2 when orthogonal, 4 when opposite.
+    This is the squared distance of the normalised vectors: 0 if they agree, 2 if orthogonal, 4 if opposite.
     """
     return (2 - 2 * F.cosine_similarity(predicted, target, dim=1)).mean()

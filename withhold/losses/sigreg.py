@@ -1,4 +1,4 @@
-"""SIGReg: how far embeddings are from an isotropic Gaussian (Balestriero & LeCun, arXiv 2511.08544, 2025)."""
+"""SIGReg: a test of embeddings for an isotropic Gaussian (Balestriero & LeCun, arXiv 2511.08544, 2025)."""
 
 import torch
 from torch import Tensor
@@ -11,17 +11,17 @@ POINTS, END = 17, 3.0
 
 @float32
 def sigreg(z: Tensor, rng: torch.Generator, slices: int = 1024, points: int = POINTS) -> Tensor:
-    """The Epps-Pulley statistic of a standard normal distribution, averaged over random directions.
+    """The Epps-Pulley statistic for a standard normal distribution, averaged over random directions.
 
-    In each direction the empirical characteristic function is compared with the normal one, exp(-t^2 / 2), under a
-    Gaussian weight, by the trapezoid rule over [-3, 3]. It grows with n; of perfectly normal embeddings it is
-    about 1.05 for every n. Mean and scale count, so embeddings must not be normalised before.
+    In each direction, the empirical characteristic function is compared with the normal one, exp(-t^2 / 2), under a
+    Gaussian weight, by the trapezoid rule over [-3, 3]. The statistic grows with n; for perfectly normal embeddings it
+    is about 1.05 for every n. It depends on mean and scale, so do not normalise the embeddings.
 
     Args:
         z: embeddings [n, d].
         rng: draws the directions, on z's device.
-        slices: how many directions.
-        points: where in [0, 3] the functions are compared.
+        slices: number of directions.
+        points: number of points in [0, 3] at which the functions are compared.
     """
     directions = F.normalize(torch.randn(z.shape[1], slices, generator=rng, device=z.device), dim=0)
     t, normal, weight = _quadrature(points, z.device)
@@ -32,10 +32,10 @@ def sigreg(z: Tensor, rng: torch.Generator, slices: int = 1024, points: int = PO
 
 @float32
 def sigreg_of_noise(scale: Tensor, n: int) -> Tensor:
-    """What `sigreg` is on average for n samples of a Gaussian with standard deviation `scale`, a tensor of any shape.
+    """The expected `sigreg` of n samples of a Gaussian with standard deviation `scale`, a tensor of any shape.
 
-    The squared distance of its characteristic function, exp(-(scale * t)^2 / 2), from the normal one, and the variance
-    of the mean over n samples.
+    It is the squared distance of its characteristic function, exp(-(scale * t)^2 / 2), from the normal one, plus the
+    variance of the mean over n samples.
     """
     t, normal, weight = _quadrature(POINTS, scale.device)
     own = torch.exp(-(scale[..., None] * t).square() / 2)
@@ -43,7 +43,7 @@ def sigreg_of_noise(scale: Tensor, n: int) -> Tensor:
 
 
 def _quadrature(points: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the functions are compared [points], the normal one there, and the weights of the integral."""
+    """The points t [points], the normal characteristic function at them, and the weights of the integral."""
     t = torch.linspace(0, END, points, device=device)
     normal = torch.exp(-t.square() / 2)
     weight = 2 * END / (points - 1) * normal

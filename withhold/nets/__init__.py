@@ -1,4 +1,4 @@
-"""Networks: encoders by name, and the parts that methods put around them."""
+"""Networks: encoders by name, and the modules that methods add to them."""
 
 from withhold.nets.audiovisual import AudioVisualEncoder
 from withhold.nets.convnet import ConvNet

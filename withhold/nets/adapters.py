@@ -1,4 +1,4 @@
-"""Other libraries' networks, and anybody's own, as encoders."""
+"""Adapters that turn networks of other libraries, and your own modules, into encoders."""
 
 import copy
 import math
@@ -13,16 +13,16 @@ from withhold.nets.encoder import ImageEncoder, layers
 
 
 class Adapter(ImageEncoder):
-    """A network that maps normalised images to features [n, dim], a map [n, dim, h, w] or tokens [n, l, dim].
+    """An encoder around a network that maps normalised images to [n, dim], maps [n, dim, h, w] or tokens [n, l, dim].
 
-    What `dim` and the grid are is measured, on an empty image. Of tokens the first ones, those of the class and the
-    registers, are left out, so that the rest fill the grid.
+    `dim` and the grid are measured on an empty image. Leading tokens, such as the class token and registers, are
+    dropped, so that the remaining ones fill the grid.
 
     Args:
-        channels: 1 or 3, what the encoder sees; a network for colour sees lightness as grey.
-        inputs: channels that the network takes.
-        patch: pixels of a token's side, where the network says so; otherwise the tokens are taken to fill a square.
-        mean, std: what the network's input is normalised with, a channel each.
+        channels: 1 or 3, channels of the encoder's input; with 1, a network for colour sees lightness as grey.
+        inputs: channels of the network's input.
+        patch: pixels of a token's side, if known; otherwise the tokens are assumed to fill a square.
+        mean, std: normalisation of the network's input, one value per channel.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Adapter(ImageEncoder):
         std: Sequence[float] | float = 0.25,
     ):
         super().__init__(dim=0, channels=channels, size=size, stride=size)
-        # A channel each of the network, not of the images: normalising then also repeats the one for the other.
+        # One value per channel of the network, not of the images: broadcasting then repeats a grey channel.
         self.mean = torch.as_tensor(mean).expand(inputs).reshape(inputs, 1, 1).clone()
         self.std = torch.as_tensor(std).expand(inputs).reshape(inputs, 1, 1).clone()
         self.network, self.patch = network, patch
@@ -53,7 +53,7 @@ class Adapter(ImageEncoder):
         return self._grid
 
     def denormalize(self, x: Tensor) -> Tensor:
-        """As for any encoder; for lightness of a network for colour, the grey between what its channels make of it."""
+        """The inverse of `normalize`; with one channel and a network for colour, the mean of the network's channels."""
         images = super().denormalize(x)
         return images.mean(1, keepdim=True) if self.channels == 1 else images
 
@@ -66,14 +66,14 @@ class Adapter(ImageEncoder):
             return out[:, :, None, None]
         if out.ndim == 3:
             grid = (x.shape[2] // self.patch, x.shape[3] // self.patch) if self.patch else (0, 0)
-            if not 0 < math.prod(grid) <= out.shape[1]:  # tokens were merged on the way
+            if not 0 < math.prod(grid) <= out.shape[1]:  # the network merges tokens
                 grid = (math.isqrt(out.shape[1]),) * 2
             return out[:, -grid[0] * grid[1] :].transpose(1, 2).unflatten(2, grid)
         return out
 
 
 def stages(network: nn.Module) -> list[list[nn.Module | nn.Parameter]]:
-    """The longest row of blocks inside a network, what comes before it, and what comes after."""
+    """The stages of a network: what precedes its longest sequence of blocks, the blocks, and what follows."""
     rows = [part for part in network.modules() if isinstance(part, nn.ModuleList | nn.Sequential)]
     if not rows:
         return [[network]]
@@ -88,12 +88,12 @@ def stages(network: nn.Module) -> list[list[nn.Module | nn.Parameter]]:
 
 
 def _weighs(stage: list[Any]) -> bool:
-    """Whether a stage has weights; what has none belongs to the one before it."""
+    """Whether a stage has weights; stages without weights are joined to the previous one."""
     return any(isinstance(part, nn.Parameter) or next(part.parameters(), None) is not None for part in stage)
 
 
 def _around(network: nn.Module, blocks: nn.Module) -> tuple[list[Any], list[Any]]:
-    """What `network` has before and after the blocks inside it: modules, and parameters that no module holds."""
+    """The parts of `network` before and after its `blocks`: modules, and parameters that it holds directly."""
     if network is blocks:
         return [], []
     before: list[Any] = list(network.parameters(recurse=False))
@@ -111,21 +111,23 @@ def _around(network: nn.Module, blocks: nn.Module) -> tuple[list[Any], list[Any]
 
 
 def adapt(module: nn.Module, size: int, channels: int) -> ImageEncoder:
-    """Anybody's own `module` with a `dim`, which maps images [n, channels, h, w] to [n, dim] or [n, dim, h, w]."""
+    """An encoder from a module with a `dim` that maps images [n, channels, h, w] to [n, dim] or [n, dim, h, w]."""
     if not isinstance(getattr(module, "dim", None), int):
-        raise UsageError(f"{type(module).__name__} is no encoder: give it a `dim`, the length of its feature vectors.")
+        raise UsageError(
+            f"{type(module).__name__} is not an encoder: it has no `dim`. Set it to the length of the feature vectors."
+        )
     encoder = measured(type(module).__name__, lambda: Adapter(module, size, channels, inputs=channels), size)
     if encoder.dim != module.dim:
         raise UsageError(
-            f"{type(module).__name__} says that its dim is {module.dim}, but it gives {encoder.dim} features."
+            f"{type(module).__name__} has dim={module.dim}, but returns {encoder.dim} features. Correct its `dim`."
         )
     return encoder
 
 
 def lent(module: nn.Module, size: int, channels: int, pretrained: bool = False, weights: bool = True) -> ImageEncoder:
-    """A copy of somebody's own module as an encoder: with its weights where it is `pretrained`, else with fresh ones.
+    """A copy of your own module as an encoder: with its weights if `pretrained`, else randomly initialised.
 
-    Fresh are the parts that torch knows how to reset.
+    Initialisation calls `reset_parameters` of every part that has it; other parts keep their weights.
     """
     copied = copy.deepcopy(module)
     if not pretrained:
@@ -136,8 +138,8 @@ def lent(module: nn.Module, size: int, channels: int, pretrained: bool = False, 
         return adapt(copied, size, channels)
     if (copied.size, copied.channels) != (size, channels):
         raise UsageError(
-            f"This {type(module).__name__} is built for {copied.channels} channels of {copied.size} pixels, and there "
-            f"are {channels} of {size}: give size={copied.size}, or another module."
+            f"This {type(module).__name__} takes images of {copied.channels} channels and {copied.size} pixels, but "
+            f"these have {channels} channels and {size} pixels. Give size={copied.size}, or use another module."
         )
     return copied
 
@@ -148,31 +150,31 @@ def _timm(name: str) -> Any:
     except ImportError as error:
         raise UsageError(f"timm:{name} needs timm, which is not installed: pip install 'withhold[timm]'.") from error
     if not timm.is_model(name):
-        raise UsageError(f"timm has no model {name!r}: look it up with timm.list_models().")
+        raise UsageError(f"timm has no model {name!r}. timm.list_models() lists all models.")
     return timm
 
 
 def timm_size(name: str) -> int:
-    """Pixels of what a model of timm was trained on; 0 if unknown."""
+    """Image size in pixels on which a timm model was trained; 0 if unknown."""
     known = _timm(name).get_pretrained_cfg(name)
     return known.input_size[-1] if known else 0
 
 
 def timm(name: str, size: int, channels: int, pretrained: bool = False, weights: bool = True) -> ImageEncoder:
-    """A model of timm, by its name there."""
+    """A timm model as an encoder, by its name in timm."""
     create_model = _timm(name).create_model
     inputs = 3 if pretrained else channels
     options = {"pretrained": pretrained and weights, "num_classes": 0, "in_chans": inputs}
     try:
         model = create_model(name, img_size=size, **options)
-    except TypeError:  # a convolutional network, which is built for any size
+    except TypeError:  # convolutional networks take no img_size
         model = create_model(name, **options)
     scale = {key: model.pretrained_cfg[key] for key in ("mean", "std")} if pretrained else {}
     return measured(f"timm:{name}", lambda: Adapter(_ForwardFeatures(model), size, channels, inputs, **scale), size)
 
 
 class _ForwardFeatures(nn.Module):
-    """What a model of timm gives beneath its head: maps, or tokens without those of class and registers."""
+    """The features of a timm model without its head: maps, or tokens without class and register tokens."""
 
     model: Any
 
@@ -188,12 +190,12 @@ class _ForwardFeatures(nn.Module):
 
 
 def measured(name: str, adapt: Callable[[], Adapter], size: int) -> Adapter:
-    """The adapter, whose construction tries the network out."""
+    """Build the adapter, which runs the network once. Raises: UsageError, if that fails."""
     try:
         return adapt()
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         raise UsageError(
-            f"{name} cannot take images of {size} pixels ({first_line(error)}): use another size."
+            f"{name} cannot take images of {size} pixels ({first_line(error)}). Use another size."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Encoders of sights and sounds into one space."""
+"""Encoders of images, clips and sounds into one embedding space."""
 
 from typing import Any
 
@@ -13,11 +13,11 @@ from withhold.nets.sounds import AudioCNN, AudioEncoder, sway
 
 
 class AudioVisualEncoder(PixelEncoder):
-    """Pictures, clips, sounds, or clips with their sounds -> embeddings [n, dim] of length 1 in one space.
+    """Images, clips, sounds, or clips with their sounds -> embeddings [n, dim] of length 1 in one space.
 
-    Each sort has a trunk; the strongest value of each feature over its map is projected by a perceptron of two layers
-    (AVE-Net: Arandjelovic & Zisserman, ECCV 2018, section 3). Of a clip it is the mean over its frames, and of a pair
-    the mean of both, stretched to length 1 again.
+    Images and sounds each have their own trunk. Its map is max-pooled and projected by a perceptron of two layers
+    (AVE-Net: Arandjelovic & Zisserman, ECCV 2018, section 3). A clip's embedding is the mean over its frames, a pair's
+    the mean of its two parts, both normalised to length 1.
     """
 
     kind = "video + audio"
@@ -43,7 +43,7 @@ class AudioVisualEncoder(PixelEncoder):
         return sway(items, rng) if items.ndim == 2 else self.sight.light_view(items, rng, flip)
 
     def draw(self, items):
-        """Of a pair, its clips."""
+        """Images or clips as they are, sounds as spectrograms; for pairs, the clips."""
         items = items[0] if isinstance(items, tuple) else items
         return self.hearing.draw(items) if items.ndim == 2 else items
 
@@ -51,19 +51,19 @@ class AudioVisualEncoder(PixelEncoder):
         return {"sight": self.sight.prepared(), "hearing": self.hearing.prepared()}
 
     def maps(self, images: Tensor) -> Tensor:
-        """Images float [n, c, h, w] in [0, 1] -> the features of sight at every place [n, features, h', w']."""
+        """Images float [n, c, h, w] in [0, 1] -> feature maps of the image trunk [n, features, h', w']."""
         return self.sight.maps(images)
 
     def seen(self, images: Tensor) -> Tensor:
-        """Images float [n, c, h, w] in [0, 1] -> projections [n, dim] of any length."""
+        """Images float [n, c, h, w] in [0, 1] -> projections [n, dim], not normalised."""
         return self.see(self.maps(images).amax((2, 3)))
 
     def heard(self, sounds: Tensor) -> Tensor:
-        """Sounds float [n, s] in [-1, 1] -> projections [n, dim] of any length."""
+        """Sounds float [n, s] in [-1, 1] -> projections [n, dim], not normalised."""
         return self.hear(self.hearing.maps(sounds).amax((2, 3)))
 
     def places(self, images: Tensor) -> Tensor:
-        """Images float [n, c, h, w] in [0, 1] -> the projection of every place by itself [n, dim, h', w']."""
+        """Images float [n, c, h, w] in [0, 1] -> the projection of every cell of the feature map [n, dim, h', w']."""
         return self.see(self.maps(images).movedim(1, -1)).movedim(-1, 1)
 
     def stages(self):

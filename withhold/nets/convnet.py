@@ -28,7 +28,7 @@ def blocks(channels: int, width: int = 32) -> nn.Sequential:
 
 
 def block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1, continued: bool = False) -> list[nn.Module]:
-    """A 3x3 convolution, with edges `continued` or zeros beyond them, batch normalisation and ReLU."""
+    """A 3x3 convolution with replicated edges (`continued`) or zero padding, batch normalisation and ReLU."""
     convolution = nn.Conv2d(
         inputs,
         outputs,

@@ -1,4 +1,4 @@
-"""From features back to images."""
+"""A decoder from feature maps to images."""
 
 import math
 
@@ -9,11 +9,11 @@ WIDEST, NARROWEST = 256, 32
 
 
 class Decoder(nn.Module):
-    """Feature map [n, dim, grid, grid] -> image [n, channels, size, size], not squashed into any range.
+    """Feature map [n, dim, grid, grid] -> image [n, channels, size, size], with no final activation.
 
-    Transposed convolutions double the map until it has `size` pixels or more, with half the features each time. What is
-    too much is cut off at the right and bottom, where an encoder of the same stride has padded; or, where the stride is
-    no power of two or the map larger than the image, scaled down.
+    Transposed convolutions double the map until it has `size` pixels or more, and halve the features each time. Excess
+    pixels are cropped at the right and bottom, where an encoder of the same stride pads. If the stride is not a power
+    of two or the map is larger than the image, the output is scaled down instead.
     """
 
     def __init__(self, dim: int, channels: int, grid: int, size: int):

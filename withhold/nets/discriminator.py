@@ -1,4 +1,4 @@
-"""The adversary of a network that makes images."""
+"""A discriminator for adversarial training on images."""
 
 import math
 from collections.abc import Callable
@@ -7,12 +7,13 @@ from torch import Tensor, nn
 
 
 class Discriminator(nn.Module):
-    """Images [n, channels, size, size] in [0, 1] -> scores [n], high where they look true, before the sigmoid.
+    """Images [n, channels, size, size] in [0, 1] -> logits [n], high for images that look real.
 
-    Convolutions of stride 2 down to 4 pixels, leaky and normalised, as in DCGAN (Radford et al., ICLR 2016).
+    Convolutions of stride 2 down to 4 pixels, with leaky ReLU and normalisation, as in DCGAN (Radford et al., ICLR
+    2016).
 
     Args:
-        norm: what normalises so many channels; by default over the batch.
+        norm: makes the normalisation layer for a number of channels; by default batch normalisation.
     """
 
     def __init__(self, channels: int, size: int, norm: Callable[[int], nn.Module] = nn.BatchNorm2d):
@@ -31,7 +32,7 @@ class Discriminator(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
 
     def features(self, images: Tensor) -> Tensor:
-        """What the scores are a linear function of: [n, d, side, side]."""
+        """The features before the last convolution, of which the logits are a linear function: [n, d, side, side]."""
         return self.layers[:-2](2 * images - 1)
 
     def forward(self, images: Tensor) -> Tensor:

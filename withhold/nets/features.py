@@ -1,4 +1,4 @@
-"""From a stream to feature vectors: what a network makes of every item."""
+"""Feature extraction: run a network on every sample of a stream."""
 
 import contextlib
 import math
@@ -15,22 +15,22 @@ from withhold.errors import UsageError, WithholdError
 from withhold.nets.encoder import Encoder
 
 VALUES = 2**24
-"""Numbers that a network is given at a time, at most."""
+"""Most input values in a batch."""
 
 
 def features(encoder: Encoder, stream: Any, *, device: str | torch.device = "cpu", batch_size: int = 256) -> Tensor:
-    """The encoder's features of every item, or of the part of it that the encoder takes: float32 [n, dim] on the CPU.
+    """The encoder's features of every sample, or of the part of it that the encoder takes: float32 [n, dim] on the CPU.
 
-    The rest is said by `rows`.
+    See `rows` for the details.
 
     Raises:
-        UsageError: sounds have another rate than the encoder's.
+        UsageError: the sounds have another sample rate than the encoder.
     """
     part = stream.of(encoder.kind)
     wanted = getattr(encoder, "rate", None)
     if part.kind == "audio" and wanted not in (None, part.rate):
         raise UsageError(
-            f"{part.source} was read at {part.rate:,g} samples a second, and the encoder takes {wanted:,}: read it "
+            f"{part.source} was read at {part.rate:,g} samples a second, but the encoder takes {wanted:,}. Read it "
             f"with rate={wanted}."
         )
     return rows(encoder, encoder, part, device, batch_size)
@@ -39,25 +39,25 @@ def features(encoder: Encoder, stream: Any, *, device: str | torch.device = "cpu
 def rows(
     module: nn.Module, function: Callable[[Any], Tensor], stream: Any, device: str | torch.device, batch_size: int = 256
 ) -> Tensor:
-    """What `function`, of which `module` is a part, makes of every item, float32 [n, ...] on the CPU.
+    """Apply `function`, which uses `module`, to every sample: float32 [n, ...] on the CPU.
 
-    In eval mode, without gradient and in float32 throughout; of an item that is cut into windows, the mean over these.
+    Runs in eval mode, without gradients and in float32. For samples cut into windows, the mean over their windows.
 
     Args:
-        module: is moved to `device`; the modes of its parts are put back.
-        function: what `views.to_float` makes of the stream's batches -> [n, ...].
-        stream: what `prepare` gets: it has a length, a shape of its items, `batch(indices)` and `windows()`.
-        batch_size: windows at a time, at most.
+        module: the network; it is moved to `device`, and the modes of its parts are restored afterwards.
+        function: maps batches of the stream, converted by `views.to_float`, to [n, ...].
+        stream: as passed to `prepare`; it has a length, a sample shape, `batch(indices)` and `windows()`.
+        batch_size: most windows in a batch.
 
     Raises:
-        WithholdError: features that are not finite.
+        WithholdError: features are not finite.
     """
     module.to(device)
     windows = stream.windows()
     with frozen(module), torch.autocast(torch.device(device).type, enabled=False):
         order = torch.arange(len(windows))
         parts = [function(items).float().cpu() for items in batches(windows, order, device, batch_size)]
-    found = torch.cat(parts)  # outside, so that it can be learned on
+    found = torch.cat(parts)  # outside inference mode, so that it can be used in training
     if windows is not stream:
         owners = torch.from_numpy(windows.owners)
         sums = found.new_zeros(len(stream), *found.shape[1:]).index_add_(0, owners, found)
@@ -65,15 +65,15 @@ def rows(
     bad = int((~found.reshape(len(found), -1).isfinite().all(1)).sum())
     if bad:
         raise WithholdError(
-            f"The encoder's features of {bad} of {len(stream)} items are not finite: its training diverged; "
-            "train again with a lower --lr."
+            f"The encoder's features of {bad} of {len(stream)} items are not finite: its training diverged. "
+            "Train again with a lower --lr."
         )
     return found
 
 
 @contextlib.contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Eval mode and no gradient for a while; every part's own mode is put back after."""
+    """A context in eval mode without gradients; the mode of every part is restored afterwards."""
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
@@ -85,7 +85,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 
 def batches(stream: Any, indices: Tensor, device: str | torch.device, batch_size: int = 256) -> Iterator[Any]:
-    """The items at `indices` in batches of nearly equal size on the device, as networks take them."""
+    """The samples at `indices` in batches of nearly equal size, on the device and converted by `views.to_float`."""
     most = max(1, min(batch_size, VALUES // int(np.prod(stream.shape))))
     for part in indices.tensor_split(math.ceil(len(indices) / most)):
         items = stream.batch(part.numpy())

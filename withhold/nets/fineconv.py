@@ -1,4 +1,4 @@
-"""A light convolutional encoder with a fine map, for what is to be found again in place."""
+"""A light convolutional encoder with a fine feature map, for tracking and matching."""
 
 from torch import nn
 
@@ -11,9 +11,9 @@ from withhold.nets.registry import register
 class FineConv(Layered, ImageEncoder):
     """Four 3x3 convolutions and a linear one: 64 features for every 4 x 4 pixels.
 
-    They vary about zero, so that cosines tell places apart from the start: the last batch normalisation has no ReLU. A
-    place sees 47 x 47 pixels. Edges are continued, not filled with zeros, which would tell a place where it is. At 96
-    pixels it takes 94 million multiply-adds.
+    No ReLU follows the last batch normalisation, so features vary about zero and cosines separate places before
+    training. The receptive field is 47 x 47 pixels. Edges are replicated, because zero padding would reveal positions.
+    At 96 pixels it takes 94 million multiply-adds.
     """
 
     default = "fineconv"

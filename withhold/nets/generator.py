@@ -1,18 +1,18 @@
-"""From an image to an image of the same size."""
+"""Image-to-image networks."""
 
 from torch import Tensor, nn
 
 
 class Generator(nn.Module):
-    """Images [n, channels, h, w] in [0, 1] -> others of the same size and range, with all the details they need.
+    """Images [n, channels, h, w] in [0, 1] -> images of the same size and range.
 
-    Convolutions down to a quarter of the size, residual blocks there, and up again, each normalised over its own image
-    (Johnson et al., ECCV 2016; Zhu et al., ICCV 2017, appendix 7.2). What a size that is no multiple of four has too
-    much after that is cut off at the right and bottom. The smallest size is 5 pixels.
+    Convolutions down to a quarter of the size, residual blocks, and transposed convolutions back up, with instance
+    normalisation (Johnson et al., ECCV 2016; Zhu et al., ICCV 2017, appendix 7.2). If the size is not a multiple of
+    four, the output is cropped at the right and bottom. The smallest size is 5 pixels.
 
     Args:
-        width: channels at full size, four times as many at a quarter of it; 64 in the paper.
-        blocks: how many residual blocks; 6 in the paper for 128 pixels, 9 for more.
+        width: channels at full size, 64 in the paper; at a quarter of the size there are four times as many.
+        blocks: number of residual blocks; in the paper 6 for 128 pixels, 9 for more.
     """
 
     def __init__(self, channels: int, width: int = 64, blocks: int = 6):
@@ -38,13 +38,13 @@ class Generator(nn.Module):
 
 
 class Refiner(nn.Module):
-    """Images [n, channels, h, w] in [0, 1] -> others of the same size and range, in which everything keeps its place.
+    """Images [n, channels, h, w] in [0, 1] -> images of the same size, range and layout.
 
-    Residual blocks at full size (Shrivastava et al., CVPR 2017, section 3.1).
+    Residual blocks at full resolution (Shrivastava et al., CVPR 2017, section 3.1).
 
     Args:
         width: channels between the first and the last convolution; 64 in the paper.
-        blocks: how many residual blocks; 4 in the paper for eyes, 10 for hands.
+        blocks: number of residual blocks; in the paper 4 for eyes, 10 for hands.
     """
 
     def __init__(self, channels: int, width: int = 64, blocks: int = 4):
@@ -58,7 +58,7 @@ class Refiner(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, with nothing after the sum."""
+    """Two 3x3 convolutions with a shortcut, and no activation after the sum."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -70,5 +70,5 @@ class ResidualBlock(nn.Module):
 
 
 def normed(convolution: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
-    """A convolution, normalised within every image, and ReLU; the norm takes the place of a bias."""
+    """A convolution, instance normalisation and ReLU."""
     return [convolution, nn.InstanceNorm2d(convolution.out_channels), nn.ReLU(inplace=True)]

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 class ChannelWise(nn.Module):
-    """A fully connected layer inside every channel of maps [n, c, g, g], so that each place hears from all others.
+    """A fully connected layer within every channel of maps [n, c, g, g], which connects each cell to all others.
 
     Source: Pathak et al., CVPR 2016, section 3.1.
     """
@@ -23,7 +23,7 @@ class ChannelWise(nn.Module):
 
 
 class Prototypes(nn.Module):
-    """The cosines of features [n, dim] with `count` directions that are learned: [n, count]."""
+    """Cosine similarities of features [n, dim] with `count` learned prototypes: [n, count]."""
 
     def __init__(self, dim: int, count: int):
         super().__init__()
@@ -34,12 +34,12 @@ class Prototypes(nn.Module):
 
 
 def mlp(sizes: Sequence[int], *, norm: bool = True, last_norm: bool = False) -> nn.Sequential:
-    """A perceptron [n, sizes[0]] -> [n, sizes[-1]] with ReLU between its layers: a projector or a predictor.
+    """A multilayer perceptron [n, sizes[0]] -> [n, sizes[-1]] with ReLU between layers: a projector or a predictor.
 
     Args:
-        sizes: features at the input, of every hidden layer, and at the output.
-        norm: whether every hidden layer is normalised over the batch.
-        last_norm: whether the output is too, without scale and shift (MoCo version 3).
+        sizes: features of the input, of every hidden layer, and of the output.
+        norm: whether hidden layers have batch normalisation.
+        last_norm: whether the output has batch normalisation, without scale and shift (MoCo version 3).
     """
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes[:-1]):

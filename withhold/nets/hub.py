@@ -1,4 +1,4 @@
-"""Models of Transformers as encoders, of images or of texts: by a name on the hub, or from a local folder."""
+"""Transformers models as encoders of images or texts, by their name on the Hugging Face Hub or from a local folder."""
 
 import inspect
 import json
@@ -16,12 +16,12 @@ from withhold.nets.text import TextEncoder
 
 
 def builder(name: str) -> Callable[..., Any]:
-    """What makes an encoder of the model `name`, as `nets.register` describes it."""
+    """The builder of an encoder for the model `name`; see `nets.register`."""
     return partial(texts if hasattr(_config(name), "vocab_size") else images, name)
 
 
 def size(name: str) -> int:
-    """Pixels of what a vision model was trained on, as its processor says, or else its configuration; 0 if neither."""
+    """Image size on which a vision model was trained, from its processor or else its configuration; 0 if unknown."""
     said, config = _processor(name), _config(name)
     crop = said.get("crop_size") or said.get("size") or {}
     found = crop.get("height", crop.get("shortest_edge")) if isinstance(crop, dict) else crop
@@ -30,7 +30,7 @@ def size(name: str) -> int:
 
 
 def images(name: str, size: int, channels: int, pretrained: bool = False, weights: bool = True) -> ImageEncoder:
-    """A vision model; of one that also reads texts, the part that sees."""
+    """A vision model as an encoder; of a model of images and texts, its vision part."""
     config = _config(name)
     if not pretrained:
         config = getattr(config, "vision_config", config)
@@ -52,8 +52,8 @@ def images(name: str, size: int, channels: int, pretrained: bool = False, weight
 
 
 def _normalization(said: dict[str, Any], inputs: int) -> dict[str, Any]:
-    """The mean and deviation, of pixels in [0, 1], that a model's processor normalises its `inputs` channels with."""
-    unit = 255 * said.get("rescale_factor", 1 / 255) if said.get("do_rescale", True) else 255  # what white becomes
+    """The mean and standard deviation with which a model's processor normalises `inputs` channels in [0, 1]."""
+    unit = 255 * said.get("rescale_factor", 1 / 255) if said.get("do_rescale", True) else 255  # the value of white
     mean, std = (said.get(f"image_{name}") for name in ("mean", "std"))
     if not said.get("do_normalize", bool(mean and std)):
         mean, std = [0.0] * inputs, [1.0] * inputs
@@ -63,25 +63,25 @@ def _normalization(said: dict[str, Any], inputs: int) -> dict[str, Any]:
 
 
 def texts(name: str, tokenizer: str, tokens: int, pretrained: bool = False, weights: bool = True) -> TextEncoder:
-    """A language model, with the tokenizer that it was trained with."""
+    """A language model as an encoder, with its own tokenizer."""
     return TextAdapter(f"hf:{name}", _model(name, _config(name), pretrained and weights), tokenizer, tokens)
 
 
 def keep(name: str, folder: Path) -> None:
-    """Write what `builder` needs into a folder, which then stands for the model, but for its weights."""
+    """Write the configuration that `builder` needs into a folder, which can then replace `name`, except for weights."""
     _config(name).save_pretrained(folder)
     if processor := _processor(name):
         (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2), encoding="utf-8")
 
 
 class TextAdapter(TextEncoder):
-    """A model of token numbers, whose last hidden states are the features of the tokens; padding counts for nothing.
+    """A language model; the features of tokens are its last hidden states, and padding is masked.
 
-    A text has the features of its own tokens: none stand for its beginning and its end.
+    No special tokens mark the beginning and the end of a text.
 
     Args:
-        name: what a person called it.
-        tokens: in a window.
+        name: the name given by the user, for messages.
+        tokens: tokens in a window.
     """
 
     def __init__(self, name: str, model: nn.Module, tokenizer: str, tokens: int):
@@ -90,12 +90,12 @@ class TextAdapter(TextEncoder):
         self.model, self.tokens = model, tokens
         if self.vocabulary > config.vocab_size:
             raise UsageError(
-                f"{name} knows {config.vocab_size:,} tokens, and the tokenizer has {self.vocabulary:,}: leave "
-                "tokenizer=... out, and it takes its own."
+                f"{name} has {config.vocab_size:,} tokens, but the tokenizer has {self.vocabulary:,}. Leave "
+                "tokenizer=... out, to use the model's own."
             )
         most = getattr(config, "max_position_embeddings", tokens)
         if tokens > most:
-            raise UsageError(f"{name} reads {most} tokens at once, not {tokens}: give tokens={most}.")
+            raise UsageError(f"{name} reads at most {most} tokens at once, not {tokens}. Give tokens={most}.")
 
     def take(self, item):
         """A text -> its windows [n, tokens], padded."""
@@ -103,7 +103,7 @@ class TextAdapter(TextEncoder):
 
     def maps(self, tokens):
         seen = self.counts(tokens)
-        seen = seen | ~seen.any(1, keepdim=True)  # attention to nothing at all is not a number
+        seen = seen | ~seen.any(1, keepdim=True)  # attention over no token at all gives NaN
         return self.model(input_ids=tokens.long(), attention_mask=seen.long()).last_hidden_state.transpose(1, 2)
 
     def counts(self, tokens):
@@ -114,10 +114,10 @@ class TextAdapter(TextEncoder):
 
 
 class _LastHiddenState(nn.Module):
-    """What a model of Transformers gives beneath its heads, for images of any size that it can bear.
+    """The last hidden state of a Transformers model, for images of any size that it supports.
 
     Args:
-        reverse: whether it sees blue first.
+        reverse: whether the model takes channels in the order BGR.
     """
 
     def __init__(self, model: nn.Module, reverse: bool = False):
@@ -142,7 +142,7 @@ def _config(name: str) -> Any:
 
 
 def _processor(name: str) -> dict[str, Any]:
-    """How a vision model's images are prepared; nothing of a language model."""
+    """The image processor's configuration of a vision model; empty for a language model."""
     from transformers.image_processing_base import ImageProcessingMixin
 
     try:
@@ -152,7 +152,7 @@ def _processor(name: str) -> dict[str, Any]:
 
 
 def _model(name: str, config: Any, weights: bool) -> Any:
-    """The model without a head: with its published weights, or as `config` describes it with fresh ones."""
+    """The model without a head: with its pretrained weights, or built from `config` and randomly initialised."""
     from transformers import AutoModel
 
     try:
@@ -166,5 +166,5 @@ def _model(name: str, config: Any, weights: bool) -> Any:
     for part in (model, getattr(model, "vision_model", None)):
         pooler = getattr(part, "pooler", None)
         if isinstance(pooler, nn.Module) and next(pooler.parameters(), None) is not None:
-            part.pooler = None  # a head, which nothing here asks
+            part.pooler = None  # a head, which is not used here
     return model

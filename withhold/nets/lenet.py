@@ -1,4 +1,4 @@
-"""The small network of digits that domain adaptation began with."""
+"""The small network for digits of early work on domain adaptation."""
 
 from torch import Tensor, nn
 
@@ -12,11 +12,11 @@ SMALLEST = 16
 
 @register(name="lenet")
 class LeNet(Layered, ImageEncoder):
-    """Two 5x5 convolutions without any normalisation: 768 features that keep where in the image something is.
+    """Two 5x5 convolutions without normalisation: 768 features that keep the spatial layout.
 
-    For domains that differ in colour and background: batch statistics of one do not fit the other. Source: Ganin et
-    al., JMLR 2016, figure 4a, whose feature extractor for MNIST this is at 28 pixels (three more layers name the
-    classes there); at other sizes the map is averaged to as many cells.
+    It suits domains that differ in colour and background, where the batch statistics of one do not fit the other.
+    Source: at 28 pixels it is the feature extractor for MNIST of Ganin et al., JMLR 2016, figure 4a (without the three
+    layers of its classifier); at other sizes the map is averaged to the same 4 x 4 cells.
     """
 
     def __init__(self, size: int, channels: int):
@@ -41,6 +41,6 @@ class LeNet(Layered, ImageEncoder):
 def _check(pixels: int) -> None:
     if pixels < SMALLEST:
         raise UsageError(
-            f"lenet takes images, and parts of images, of {SMALLEST} pixels or more, not of {pixels}: use larger ones, "
+            f"lenet takes images, and crops of images, of {SMALLEST} pixels or more, not of {pixels}. Use larger ones, "
             "or another encoder."
         )

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression, the linear classifier of the probes."""
+"""Multinomial logistic regression, the classifier of the linear probe."""
 
 from typing import NamedTuple
 
@@ -8,14 +8,14 @@ from torch.nn import functional as F
 
 STRENGTHS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 UNCHOSEN = 0.1
-"""The strength where no class has an item to choose it by."""
+"""The strength if no class has enough samples for a held-out part."""
 HELD_OUT = 0.2
 
 
 class Linear(NamedTuple):
     """A linear classifier: weight [k, d], bias [k], as in `nn.Linear`.
 
-    With ten classes, an evaluation of the loss and its gradient takes half the time that it takes with weights [d, k].
+    With ten classes, computing the loss and its gradient takes half the time that it takes with weights [d, k].
     """
 
     weight: Tensor
@@ -27,11 +27,11 @@ class Linear(NamedTuple):
 
 
 def moments(bank: Tensor, alike: bool = False) -> tuple[Tensor, Tensor]:
-    """Mean and deviation [d] of features [n, d]; a feature that does not vary beyond rounding has deviation one.
+    """Mean and standard deviation [d] of features [n, d]; features that are constant up to rounding have deviation 1.
 
     Args:
-        alike: the deviation is that of all features together, a single number each time: few items do not tell how much
-            a feature varies that is rarely more than zero, and its own deviation would make it the largest of all.
+        alike: use one deviation, that of all features together. From few samples, the deviation of a feature that is
+            rarely above zero is underestimated, and dividing by it would make that feature the largest.
     """
     deviation, mean = torch.std_mean(bank, dim=0, correction=0)
     if alike:
@@ -47,16 +47,16 @@ def fit(
     start: Linear | None = None,
     weights: Tensor | None = None,
 ) -> Linear:
-    """Minimise mean cross-entropy + strength / 2 * |weight|^2 by L-BFGS over all items at once.
+    """Minimise mean cross-entropy + strength / 2 * |weight|^2 by L-BFGS on all samples at once.
 
-    The bias is free. In scikit-learn's terms, C = 1 / (n * strength). After 100 steps it ends anyway: correlated
-    features with hardly a penalty have a long way to go, which changes few answers.
+    The bias is not penalised. In scikit-learn's terms, C = 1 / (n * strength). It stops after 100 steps: with
+    correlated features and a weak penalty convergence is slow, and further steps change few predictions.
 
     Args:
         x: float [n, d], standardised.
         labels: int64 [n].
-        start: where to begin, such as the solution for a neighbouring strength; zero if None.
-        weights: how much each class counts [k]; alike if None.
+        start: the initial solution, such as that for a neighbouring strength; zero if None.
+        weights: class weights [k]; equal if None.
     """
     start = start or Linear(x.new_zeros(classes, x.shape[1]), x.new_zeros(classes))
     with torch.enable_grad():
@@ -83,12 +83,12 @@ def probe(
     owners: Tensor | None = None,
     weights: Tensor | None = None,
 ) -> tuple[Linear, float]:
-    """The fit to standardised features x [n, d] of the strength that a held-out part likes best, and that strength.
+    """Fit standardised features x [n, d], with the strength chosen on a held-out part; return the fit and the strength.
 
     Args:
-        rng: draws the part; on the CPU.
-        owners: of windows, the item that each was cut of, int64 [n]: an item is held out whole.
-        weights: how much each class counts [k]; alike if None.
+        rng: draws the held-out part; on the CPU.
+        owners: for windows, the index of the sample that each belongs to, int64 [n]: samples are held out whole.
+        weights: class weights [k]; equal if None.
     """
     kept, held = holdout(labels, HELD_OUT, rng, owners)
     if not len(held):
@@ -107,9 +107,9 @@ def head(
     owners: Tensor | None = None,
     weights: Tensor | None = None,
 ) -> Linear:
-    """The probe of features [n, d] as they are, which are standardised inside of it; the rest as in `probe`.
+    """The `probe` for raw features [n, d]: it includes their standardisation.
 
-    They are scaled by one deviation: with few labels the rarely active ones would outweigh all others.
+    All features are scaled by one deviation; with few labels, rarely active features would otherwise dominate.
     """
     mean, deviation = moments(features, alike=True)
     found, _ = probe((features - mean) / deviation, labels, classes, rng, owners, weights)
@@ -120,10 +120,10 @@ def head(
 def choose(
     x: Tensor, labels: Tensor, held: Tensor, held_labels: Tensor, classes: int, weights: Tensor | None = None
 ) -> tuple[Linear, float]:
-    """The fit to `x` [n, d] whose cross-entropy on `held` [m, d] is least, and its strength.
+    """The fit to `x` [n, d] with the lowest cross-entropy on `held` [m, d], and its strength.
 
-    From strong to weak, each fit starts from the last; it ends when the held-out loss, which falls and then rises, has
-    risen.
+    Strengths are tried from strong to weak, each starting from the previous fit. The search stops as soon as the
+    held-out loss no longer falls.
     """
     last, best, best_loss = None, STRENGTHS[0], float("inf")
     for strength in STRENGTHS:
@@ -139,9 +139,9 @@ def choose(
 def holdout(
     labels: Tensor, fraction: float, rng: torch.Generator, owners: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Indices of labels [n], kept and held out: `fraction` of each class is held, at least one item and never all.
+    """Split labels [n] into kept and held-out indices: `fraction` of each class, at least one sample but never all.
 
-    Of windows, whose `owners` [n] are the items, items are held out whole.
+    For windows, `owners` [n] are the samples they belong to; samples are held out whole.
     """
     if owners is not None:
         items, item = owners.unique(return_inverse=True)

@@ -1,4 +1,4 @@
-"""What a network remembers of earlier batches."""
+"""Memories of earlier batches: queues, memory banks and image pools."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from withhold.losses import gather
 
 
 class Queue(nn.Module):
-    """The latest `size` keys of all ranks (He et al., CVPR 2020); random directions until it is full.
+    """The latest `size` keys of all ranks (He et al., CVPR 2020); random unit vectors until it is full.
 
     Attributes:
         keys: float [size, dim], each of length 1.
@@ -24,7 +24,7 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, keys: Tensor) -> None:
-        """Put every rank's `keys` [n, dim] in the place of the oldest ones; normalised here."""
+        """Replace the oldest keys by the `keys` [n, dim] of every rank, which are normalised here."""
         size = len(self.keys)
         keys = F.normalize(gather(keys).to(self.keys.dtype), dim=1)[-size:]
         places = (self.position + torch.arange(len(keys), device=keys.device)) % size
@@ -33,17 +33,18 @@ class Queue(nn.Module):
 
     @property
     def full(self) -> bool:
-        """Whether all random directions are replaced."""
+        """Whether all random keys have been replaced."""
         return bool(self.position >= len(self.keys))
 
 
 class MemoryBank(nn.Module):
-    """A slowly moving feature of every sample in the data (Wu et al., CVPR 2018; Misra & van der Maaten, CVPR 2020).
+    """A moving average of the features of every sample (Wu et al., CVPR 2018; Misra & van der Maaten, CVPR 2020).
 
-    Where `count` is the data's, a method's constructor makes an empty one, and its `prepare` one of the right length.
+    If `count` is the size of the dataset, a method creates an empty bank in its constructor and one of the right size
+    in `prepare`.
 
     Attributes:
-        features: float [count, dim], each of length 1; random directions at the start.
+        features: float [count, dim], each of length 1; initially random.
     """
 
     features: Tensor
@@ -55,19 +56,19 @@ class MemoryBank(nn.Module):
 
     @torch.no_grad()
     def update(self, indices: Tensor, features: Tensor) -> None:
-        """Move the features of the samples `indices` [n] of every rank towards `features` [n, dim]; normalised here."""
+        """Move the stored features at `indices` [n], from all ranks, towards `features` [n, dim], normalised here."""
         indices, fresh = gather(indices), F.normalize(gather(features).to(self.features.dtype), dim=1)
         self.features[indices] = F.normalize(torch.lerp(fresh, self.features[indices], self.momentum), dim=1)
 
 
 class ImagePool(nn.Module):
-    """Up to `size` images that were made earlier, so that a discriminator does not forget what it has seen through.
+    """A history of up to `size` generated images, so that a discriminator does not forget earlier ones.
 
-    Source: Shrivastava et al., CVPR 2017, section 2.3; as Zhu et al., ICCV 2017, use it.
+    Source: Shrivastava et al., CVPR 2017, section 2.3; as used by Zhu et al., ICCV 2017.
 
     Attributes:
         images: float [size, channels, side, side].
-        filled: how many of them there are.
+        filled: number of images in the pool.
     """
 
     images: Tensor
@@ -80,10 +81,10 @@ class ImagePool(nn.Module):
 
     @torch.no_grad()
     def swap(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        """Give images [n, c, h, w] to the pool, one after another -> what to show in their place [n, c, h, w].
+        """Add images [n, c, h, w] to the pool, one after another -> the images to use instead of them [n, c, h, w].
 
-        Until the pool is full it keeps each one and gives it back. Then it gives back half of them, and for the others
-        a random image of its own, whose place they take.
+        Until the pool is full, it stores every image and returns it. After that, with probability 1/2 it returns the
+        image itself without storing it; otherwise it returns a random stored image, which the new one replaces.
         """
         size, n = len(self.images), len(images)
         place = self.filled + torch.arange(n, device=images.device)
@@ -92,7 +93,7 @@ class ImagePool(nn.Module):
         place = place.where(enters, torch.randint(size, (n,), generator=rng, device=images.device))
         known, order = torch.cat([self.images, images]), size + torch.arange(n, device=images.device)
         stays = (enters | swapped) * order
-        # Of several that take the same place, each finds the one before it, and the last one stays.
+        # If several images take the same place, each returns the one before it, and the last one is stored.
         before = (place[:, None] == place) & (order[:, None] > order)
         found = known[(before * stays).amax(1).maximum(place)]
         self.images.copy_(known[torch.arange(size, device=images.device).scatter_reduce(0, place, stays, "amax")])

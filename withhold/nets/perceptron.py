@@ -1,4 +1,4 @@
-"""A network without any notion of space."""
+"""A fully connected encoder."""
 
 from torch import Tensor, nn
 
@@ -11,9 +11,9 @@ WIDTH = 1200
 
 @register(name="perceptron")
 class Perceptron(Layered, ImageEncoder):
-    """Two fully connected layers with batch normalisation, of 1,200 features: fast, for small images in one position.
+    """Two fully connected layers with batch normalisation: 1,200 features; fast, for small, aligned images.
 
-    Images of another size are averaged to the one that it is built for. Source: Hu et al., ICML 2017, section 4.
+    Images of another size are average-pooled to its own size. Source: Hu et al., ICML 2017, section 4.
     """
 
     def __init__(self, size: int, channels: int):

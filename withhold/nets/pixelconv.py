@@ -1,4 +1,4 @@
-"""An encoder with features for every pixel, for what is to be restored."""
+"""An encoder with features for every pixel, for image restoration."""
 
 from torch import nn
 
@@ -8,10 +8,10 @@ from withhold.nets.registry import register
 
 @register(name="pixelconv")
 class PixelConv(Layered, ImageEncoder):
-    """Five 3x3 convolutions, the inner ones dilated: 64 features for every pixel, of the 21 x 21 around it.
+    """Five 3x3 convolutions, the inner ones dilated: 64 features for every pixel, from the 21 x 21 pixels around it.
 
-    Nothing is normalised over the batch: a photograph's light is a part of what is to be said of it. Edges are
-    continued. At 32 pixels it takes 48 million multiply-adds.
+    It has no batch normalisation, because restoration depends on the brightness of the image. Edges are replicated. At
+    32 pixels it takes 48 million multiply-adds.
     """
 
     default = "pixelconv"

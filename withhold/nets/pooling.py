@@ -1,4 +1,4 @@
-"""From maps to one descriptor: pooling over places, of any stage of an encoder, and whitening."""
+"""Image descriptors: pooling of the feature maps of any stage of an encoder, and whitening."""
 
 import itertools
 
@@ -12,7 +12,7 @@ from withhold.nets.features import frozen
 from withhold.nets.stages import maps_at
 
 LEAST = 1e-5
-"""Share of the largest variance below which a direction is left out of the whitening: it holds rounding errors."""
+"""Share of the largest variance below which whitening drops a direction, since it holds only rounding errors."""
 
 
 def average(maps: Tensor) -> Tensor:
@@ -26,9 +26,9 @@ def mac(maps: Tensor) -> Tensor:
 
 
 def rmac(maps: Tensor) -> Tensor:
-    """Maps [n, d, g, g] -> the sum [n, d] of the maxima, of length 1 each, over squares (the same paper).
+    """Maps [n, d, g, g] -> the sum [n, d] of the maxima over squares, each normalised to length 1 (the same paper).
 
-    Of squares 2g / (l + 1) wide (rounded down) there are l x l, evenly spread, for l = 1, 2, 3: 14 in all.
+    For l = 1, 2, 3 there are l x l evenly spaced squares of width 2g / (l + 1), rounded down: 14 in all.
     """
     grid, found = maps.shape[3], []
     for level in (1, 2, 3):
@@ -42,7 +42,7 @@ def rmac(maps: Tensor) -> Tensor:
 def gem(maps: Tensor, power: float | Tensor = 3.0) -> Tensor:
     """Maps [n, d, h, w] -> their power mean over places [n, d] (Radenovic, Tolias & Chum, TPAMI 2018, eq. 3).
 
-    What is negative counts as zero: it suits maps that end in a ReLU.
+    Negative values count as zero, so it suits maps that end in a ReLU.
     """
     return maps.clamp(min=1e-6).pow(power).mean((2, 3)).pow(1 / power)
 
@@ -51,20 +51,20 @@ POOLINGS = {"average": average, "MAC": mac, "R-MAC": rmac, "GeM": gem}
 
 
 class Pooled(ImageEncoder):
-    """An image encoder seen at one of its stages: features [n, dim] are the maps there, pooled over places.
+    """An image encoder cut off at one of its stages: features [n, dim] are the pooled maps of that stage.
 
     Args:
-        encoder: is shared, not copied.
-        stage: counted from 1 at the input, as `encoder.stages()` has them; None for the encoder's own maps.
+        encoder: the image encoder; it is shared, not copied.
+        stage: number of the stage in `encoder.stages()`, from 1; None for the encoder's own maps.
         pooling: one of `POOLINGS`; None for the mean.
 
     Raises:
-        UsageError: it is no encoder of images, has no such stage, or there is no such pooling.
+        UsageError: it is not an encoder of images, has no such stage, or there is no such pooling.
     """
 
     def __init__(self, encoder: Encoder, stage: int | None = None, pooling: str | None = None):
         if not isinstance(encoder, ImageEncoder):
-            raise UsageError(f"A stage and a pooling are chosen of encoders of images; this one is of {encoder.kind}.")
+            raise UsageError(f"A stage and a pooling need an encoder of images; this one takes {encoder.kind} data.")
         if pooling is not None and pooling not in POOLINGS:
             raise UsageError(f"There is no pooling {pooling!r}: {suggestion(pooling, POOLINGS)}")
         with frozen(encoder):
@@ -93,7 +93,7 @@ class Pooled(ImageEncoder):
 def whitening(x: Tensor) -> tuple[Tensor, Tensor]:
     """Descriptors [n, d] -> mean [d] and projection [d, k] that give (x - mean) @ projection unit covariance.
 
-    The k directions are the principal ones of x whose variance is not rounding; fewer than n.
+    The k directions are the principal components of x whose variance is above rounding errors; k is below n.
     """
     mean = x.mean(0)
     centred = x - mean
@@ -103,11 +103,11 @@ def whitening(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pair_whitening(x: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Descriptors [n, d] and pairs that match -> mean [d] and projection [d, d], by decreasing variance.
+    """Descriptors [n, d] and matching pairs -> mean [d] and projection [d, d], by decreasing variance.
 
-    (x - mean) @ projection has unit covariance of the differences within pairs, and no covariance between directions
-    (Mikolajczyk & Matas, ICCV 2007, as in Radenovic, Tolias & Chum, TPAMI 2018, section 4.2). The former is estimated
-    as few pairs allow it (Ledoit & Wolf, 2004), where the paper adds what makes it invertible.
+    In (x - mean) @ projection, the differences within pairs have unit covariance, and the directions are uncorrelated
+    (Mikolajczyk & Matas, ICCV 2007, as in Radenovic, Tolias & Chum, TPAMI 2018, section 4.2). The covariance within
+    pairs is estimated with shrinkage, for few pairs (Ledoit & Wolf, 2004); the paper regularises it instead.
 
     Args:
         first, second: rows of x, int64 [m] each.

@@ -1,4 +1,4 @@
-"""From the maps of an image encoder's stages, fine and coarse ones together, to something at every pixel."""
+"""A feature pyramid: combine the maps of an encoder's stages into predictions for every pixel."""
 
 import torch
 from torch import Tensor, nn
@@ -9,31 +9,31 @@ from withhold.nets.features import frozen
 from withhold.nets.stages import stage_outputs
 
 GROUPS, FINEST = 8, 4
-"""Groups of features that are normalised together; pixels of a cell of the finest map, as in the feature pyramid."""
+"""Groups of group normalisation; smallest width, in pixels, of a cell of the finest map, as in the feature pyramid."""
 
 
 def stage_maps(encoder: ImageEncoder, images: Tensor) -> list[Tensor]:
-    """Maps [n, d, h, w] of square images, from fine to coarse: of each resolution that of the last stage that has it.
+    """Feature maps [n, d, h, w] of square images, from fine to coarse: for each resolution, of the last stage with it.
 
-    A cell of the finest has 4 pixels or more. The last one is the encoder's own map; a transformer, whose stages all
-    have one resolution, gives that alone.
+    A cell of the finest map is 4 pixels wide or more. The last map is the encoder's own; it is the only one for a
+    transformer, whose stages all have the same resolution.
     """
     outputs, last = stage_outputs(encoder, images)
     square = [out for out in outputs if isinstance(out, Tensor) and out.ndim == 4 and out.shape[2] == out.shape[3]]
-    found = {out.shape[2:]: out for out in square}  # whose channels come before
+    found = {out.shape[2:]: out for out in square}  # channels first
     finer = [maps for size, maps in found.items() if last.shape[2] < size[0] <= -(-images.shape[2] // FINEST)]
     return [*sorted(finer, key=lambda maps: -maps.shape[2]), last]
 
 
 class Pyramid(nn.Module):
-    """Maps of an encoder's stages -> `outputs` numbers at every pixel.
+    """Maps of an encoder's stages -> `outputs` values for every pixel.
 
-    Each map is projected to `width` features and enlarged to the finest one's size; their sum goes through a 3x3
-    convolution: a feature pyramid (Lin et al., CVPR 2017) without steps between, or a hypercolumn (Hariharan et al.,
-    CVPR 2015) whose parts are added. Normalised in groups, it has no statistics that a batch could change.
+    Each map is projected to `width` features and upsampled to the size of the finest map; their sum passes through a
+    3x3 convolution. This is a feature pyramid (Lin et al., CVPR 2017) without intermediate levels, or a hypercolumn
+    (Hariharan et al., CVPR 2015) with sums. Group normalisation keeps it independent of batch statistics.
 
     Args:
-        depth: how many of the maps, from the finest, it is given; all by default.
+        depth: number of maps to use, from the finest; all by default.
     """
 
     def __init__(self, encoder: ImageEncoder, outputs: int, width: int = 64, depth: int | None = None):

@@ -1,4 +1,4 @@
-"""A network that reads a clip frame by frame, and one that goes on from where it is."""
+"""Recurrent networks that encode a clip frame by frame, and predict further frames."""
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +10,14 @@ from withhold.nets.registry import register
 from withhold.nets.video import VideoEncoder
 
 BLOCK = 4
-"""Pixels of a frame along each axis that are one place of its map: no layer is as large as the frame."""
+"""Side, in pixels, of the block of a frame that becomes one cell of the first map, to keep all layers small."""
 
 State = tuple[Tensor, Tensor]
-"""Of an LSTM: hidden values and cells, [1, n, hidden] each."""
+"""State of an LSTM: hidden values and cells, [1, n, hidden] each."""
 
 
 class LSTM(nn.LSTM):
-    """An LSTM in float32, whatever the autocast: rounding adds up over time, and not every CPU has another one."""
+    """An LSTM in float32 under any autocast: rounding errors add up over time, and some CPUs support no other type."""
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:  # type: ignore[override]
         with torch.autocast(x.device.type, enabled=False):
@@ -28,8 +28,8 @@ class LSTM(nn.LSTM):
 class Recurrent(VideoEncoder):
     """An LSTM over the codes of frames; its features are its last state, hidden values and cells.
 
-    A frame's code is read from the whole of its map, so that it knows where things are. Adapted from Srivastava,
-    Mansimov & Salakhutdinov, ICML 2015, whose LSTM has 2048 cells with peepholes and reads the pixels themselves.
+    A frame's code comes from a fully connected layer over its whole map, so it keeps positions. Adapted from
+    Srivastava, Mansimov & Salakhutdinov, ICML 2015, whose LSTM has 2048 cells with peepholes and reads pixels directly.
     """
 
     default = "convnet-lstm"
@@ -37,7 +37,7 @@ class Recurrent(VideoEncoder):
     def __init__(self, size: int, channels: int, code: int = 256, hidden: int = 512):
         super().__init__(dim=2 * hidden, channels=channels, size=size, stride=4 * BLOCK)
         if size % BLOCK:
-            raise ValueError(f"size must be a multiple of {BLOCK}, not {size}.")
+            raise ValueError(f"The size must be a multiple of {BLOCK}, not {size}.")
         self.code = code
         self.frames = nn.Sequential(
             nn.PixelUnshuffle(BLOCK),
@@ -70,7 +70,7 @@ class Recurrent(VideoEncoder):
 
 
 class Continuation(nn.Module):
-    """An LSTM that goes on from a Recurrent's state, and draws a frame at each step."""
+    """An LSTM that continues from the state of a `Recurrent` and decodes a frame at each step."""
 
     def __init__(self, encoder: Recurrent):
         super().__init__()
@@ -84,6 +84,6 @@ class Continuation(nn.Module):
         )
 
     def forward(self, codes: Tensor, state: State) -> tuple[Tensor, State]:
-        """What is fed at each step [n, t, code], and a state -> frames [n, t, c, h, w] not squashed, and a state."""
+        """Inputs of each step [n, t, code] and a state -> frames [n, t, c, h, w], not clamped, and the new state."""
         found, state = self.lstm(codes, state)
         return self.draw(found.flatten(0, 1)).unflatten(0, found.shape[:2]), state

@@ -1,4 +1,4 @@
-"""Encoders by name, or by the path of a file that declares one."""
+"""The registry of encoders: by name, or by the path of a file that declares one."""
 
 import inspect
 import typing
@@ -16,15 +16,15 @@ from withhold.outside import execute
 Builder = Callable[..., Encoder]
 
 _BUILDERS: dict[str, dict[str, Builder]] = {}
-"""Of each module that declares some, the builders by name."""
+"""For each module that declares encoders, their builders by name."""
 
 
 def register(builder: Any = None, *, name: str = "") -> Any:
-    """Declare a function or a class as what makes an encoder, called `name` or as it is, with hyphens.
+    """Register a function or a class that builds an encoder, as `name` or as its own name with hyphens.
 
-    Its arguments without a default are what the encoder must know of its input: (size, channels) of images. Where there
-    are published weights, it also has the arguments `pretrained` and `weights`, see `build`. The annotation of what a
-    function returns says which kind of data it is of; without one that is "image".
+    Its arguments without a default are what the encoder must know about its input: (size, channels) for images. If it
+    has pretrained weights, it also takes the arguments `pretrained` and `weights`; see `build`. The return annotation
+    of a function determines the kind of data; without one, it is "image".
     """
     if builder is None:
         return partial(register, name=name)
@@ -33,11 +33,11 @@ def register(builder: Any = None, *, name: str = "") -> Any:
 
 
 _LENT: dict[str, nn.Module] = {}
-"""Modules that a person has given in this process, by the name under which they are found."""
+"""Modules that the user has passed in this process, by the names that `lend` returned."""
 
 
 def lend(module: nn.Module) -> str:
-    """A name for somebody's own module, by which this process builds encoders: copies of it."""
+    """Register your own module in this process; return a name by which encoders, copies of it, can be built."""
     name = f"module:{type(module).__name__}"
     _LENT[name] = module
     return name
@@ -49,7 +49,7 @@ def names() -> list[str]:
 
 
 def takes(name: str) -> tuple[str, ...]:
-    """What the encoder called `name` must know of its input: ("size", "channels") of images.
+    """What the encoder called `name` must know about its input: ("size", "channels") for images.
 
     Raises:
         UsageError: there is no such encoder.
@@ -58,7 +58,7 @@ def takes(name: str) -> tuple[str, ...]:
 
 
 def kind(name: str) -> str:
-    """The kind of data that the encoder called `name` is of, as its class says, or what its function returns.
+    """The kind of data of the encoder called `name`, from its class or from what its function returns.
 
     Raises:
         UsageError: there is no such encoder.
@@ -70,12 +70,12 @@ def kind(name: str) -> str:
 
 
 def has_published(name: str) -> bool:
-    """Whether the encoder called `name` has published weights. Raises: UsageError, if there is no such encoder."""
+    """Whether the encoder called `name` has pretrained weights. Raises: UsageError, if there is no such encoder."""
     return "pretrained" in inspect.signature(_find(name)).parameters
 
 
 def published_size(name: str) -> int:
-    """Height and width in pixels of what the published weights of an encoder of images were trained on; 0 if unknown.
+    """Height and width, in pixels, of the images on which the pretrained weights were trained; 0 if unknown.
 
     Raises:
         UsageError: there is no such encoder.
@@ -88,16 +88,16 @@ def published_size(name: str) -> int:
 
 
 def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = True, **inputs: Any) -> Encoder:
-    """The encoder called `name`, for inputs of a certain kind.
+    """Build the encoder called `name`.
 
     Args:
         name: one of `names()`; the path of a Python file that declares one with `@register`; `hf:NAME` or `timm:NAME`,
-            a model of Transformers or timm (for the former also a local folder); or a module with a `dim` that maps
-            images to [n, dim] or [n, dim, h, w].
-        pretrained: start from published weights, which `efficientnet-lite0`, `audio-efficientnet-lite0`, `hf:NAME` and
-            `timm:NAME` have; their batch statistics are held.
-        weights: whether these are loaded; else it is only built so that they would fit.
-        inputs: what `takes(name)` lists.
+            a model of Transformers (or a local folder of one) or of timm; or a module with a `dim` that maps images to
+            [n, dim] or [n, dim, h, w].
+        pretrained: start from pretrained weights, which `efficientnet-lite0`, `audio-efficientnet-lite0`, `hf:NAME`
+            and `timm:NAME` have. Its batch normalisation then keeps its running statistics.
+        weights: whether to load the pretrained weights, or only to build an encoder that they fit.
+        inputs: the arguments that `takes(name)` lists.
 
     Raises:
         UsageError: there is no such encoder, or the images are too small for it.
@@ -112,14 +112,14 @@ def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = Tr
     lacking = [field for field in _takes(builder) if field not in inputs]
     if lacking:
         raise UsageError(
-            f"{name} is an encoder for other data: these have no {' and no '.join(lacking)}. Leave --encoder out, and "
-            "the method takes its default."
+            f"{name} is an encoder for other data: these have no {' and no '.join(lacking)}. Leave --encoder out, to "
+            "use the method's default."
         )
     published = "pretrained" in inspect.signature(builder).parameters
     start = {"pretrained": pretrained, "weights": weights} if published else {}
     if pretrained and not start:
         raise UsageError(
-            f"{name} has no published weights: leave pretrained out, or take efficientnet-lite0 (of sounds "
+            f"{name} has no pretrained weights. Leave pretrained out, or use efficientnet-lite0 (for sounds "
             "audio-efficientnet-lite0) or a model hf:NAME."
         )
     built = builder(**start, **inputs)
@@ -127,7 +127,7 @@ def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = Tr
         hold_statistics(built)
         built.learned = weights
     if "size" in inputs and inputs["size"] < getattr(built, "stride", 1):
-        raise UsageError(f"Images of {inputs['size']} pixels are too small for {name}: use {built.stride} or more.")
+        raise UsageError(f"Images of {inputs['size']} pixels are too small for {name}. Use {built.stride} or more.")
     return built
 
 
@@ -137,25 +137,25 @@ def _library() -> dict[str, Builder]:
 
 
 def _find(name: str) -> Builder:
-    """The builder called `name`, of another library, or the one that the Python file at the path `name` declares."""
+    """The builder called `name`, one of another library, or the one declared in the Python file `name`."""
     from withhold.nets import adapters, hub
 
     if name.endswith(".py"):
         found = _BUILDERS.pop(execute(name, "encoder").__name__, {})
         if len(found) != 1:
-            raise UsageError(f"{name} declares {len(found)} encoders with @register; a file declares exactly one.")
+            raise UsageError(f"{name} declares {len(found)} encoders with @register; it must declare exactly one.")
         return next(iter(found.values()))
     source, _, rest = name.partition(":")
     if rest and source == "module":
         if name not in _LENT:
-            raise UsageError(f"It was made around a module of class {rest}: give that, as encoder=MODULE, in Python.")
+            raise UsageError(f"The encoder is a module of class {rest}. Pass that module in Python, as encoder=MODULE.")
         return partial(adapters.lent, _LENT[name])
     if rest and source in ("hf", "timm"):
         return hub.builder(rest) if source == "hf" else partial(adapters.timm, rest)
     if name not in _library():
         raise UsageError(
-            f"There is no encoder {name!r}: {suggestion(name, names())} Or name one of another library's, as hf:NAME "
-            "or timm:NAME, a Python file that declares one, a run's folder, or the encoder.safetensors of one."
+            f"There is no encoder {name!r}: {suggestion(name, names())} You can also give hf:NAME or timm:NAME, a "
+            "Python file that declares an encoder, a run's folder, or its encoder.safetensors."
         )
     return _library()[name]
 

@@ -11,13 +11,13 @@ WIDTHS = (64, 128, 256, 512)
 class ResNet(ImageEncoder):
     """A residual network without its classifier.
 
-    Images below 64 pixels get the stem of the CIFAR variant, one 3x3 convolution at full resolution, and a stride of 8;
-    larger ones a 7x7 convolution and max pooling, and a stride of 32. The last normalisation of every block starts at
-    zero, so that each block starts as the identity (Goyal et al., 2017).
+    Below 64 pixels it has the stem of the CIFAR variant, one 3x3 convolution at full resolution, and a stride of 8;
+    otherwise a 7x7 convolution, max pooling, and a stride of 32. The scale of the last batch normalisation in every
+    block is initialised to zero, so that each block starts as the identity (Goyal et al., 2017).
 
     Args:
-        depths: how many blocks each of the four stages has.
-        bottleneck: whether a block is 1x1, 3x3, 1x1 convolutions with four times as many outputs, or two 3x3 ones.
+        depths: number of blocks in each of the four stages.
+        bottleneck: whether a block has 1x1, 3x3 and 1x1 convolutions with four times as many outputs, or two 3x3 ones.
     """
 
     def __init__(self, depths: tuple[int, int, int, int], bottleneck: bool, size: int, channels: int):
@@ -50,7 +50,7 @@ class ResNet(ImageEncoder):
 
 
 class Block(nn.Module):
-    """Two or three convolutions beside a shortcut: [n, inputs, h, w] -> [n, outputs, h / stride, w / stride]."""
+    """Two or three convolutions with a shortcut: [n, inputs, h, w] -> [n, outputs, h / stride, w / stride]."""
 
     def __init__(self, inputs: int, width: int, outputs: int, stride: int, bottleneck: bool):
         super().__init__()

@@ -1,4 +1,4 @@
-"""An encoder in two halves that share nothing."""
+"""An encoder with two separate halves, for lightness and for colour."""
 
 import torch
 from torch import Tensor
@@ -12,13 +12,13 @@ from withhold.nets.registry import register
 
 @register(name="split-convnet")
 class SplitConvNet(ImageEncoder):
-    """Two convnets of half the width: one sees the lightness of CIE Lab, the other its colours (ab).
+    """Two convnets of half the width: one takes the lightness of CIE Lab, the other its colours (ab).
 
     The first 128 of the 256 features are those of the lightness. At 32 pixels it takes 7 million multiply-adds. Source:
-    the network of Zhang, Isola & Efros, CVPR 2017, section 3.1, is AlexNet cut in two in the same way.
+    Zhang, Isola & Efros, CVPR 2017, section 3.1, who split AlexNet in the same way.
 
     Raises:
-        UsageError: images are grey.
+        UsageError: the images are grey.
     """
 
     default = "split-convnet"
@@ -26,8 +26,8 @@ class SplitConvNet(ImageEncoder):
     def __init__(self, size: int, channels: int):
         if channels != 3:
             raise UsageError(
-                "split-convnet, and what is trained with it, needs colour images, and these are grey: choose another "
-                "method or encoder for them."
+                "split-convnet, and every method that uses it, needs colour images, and these are grey. Choose another "
+                "method or encoder."
             )
         super().__init__(dim=256, channels=channels, size=size, stride=8)
         self.lightness, self.color = blocks(1, width=16), blocks(2, width=16)
@@ -36,7 +36,7 @@ class SplitConvNet(ImageEncoder):
         return torch.cat(self.halves(self.denormalize(x)), 1)
 
     def halves(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Colour images float [n, 3, h, w] in [0, 1] -> maps of lightness and of colours, both [n, dim / 2, h', w']."""
+        """Colour images float [n, 3, h, w] in [0, 1] -> maps of both halves, [n, dim / 2, h', w'] each."""
         lab = views.rgb_to_lab(images)
         return self.lightness(lab[:, :1] / 25 - 2), self.color(lab[:, 1:] / 25)
 

@@ -1,4 +1,4 @@
-"""Batch normalisation's running statistics."""
+"""Running statistics of batch normalisation."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
@@ -9,17 +9,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class HeldStatistics(_BatchNorm):
-    """Batch normalisation that always takes the statistics that it has, also in training mode."""
+    """Batch normalisation that uses its running statistics and never updates them, also in training mode."""
 
     def train(self, mode: bool = True):
         return super().train(False)
 
 
 def hold_statistics(network: nn.Module) -> None:
-    """Let every batch normalisation inside `network` keep its statistics, in place; parameters and their names stay.
+    """Make every batch normalisation in `network` keep its running statistics, in place, with the same parameter names.
 
-    What has learned on large batches of other data loses much by the statistics of a few items: channels that hardly
-    vary there are scaled up to the deviation of all others.
+    A network trained on large batches of other data loses accuracy with the statistics of small batches: channels that
+    hardly vary in them are scaled up to unit deviation.
     """
     for part in network.modules():
         if isinstance(part, _BatchNorm) and not isinstance(part, HeldStatistics):
@@ -35,14 +35,14 @@ def refresh_statistics(
     forward: Callable[[Any], Any] | None = None,
     kept: Collection[nn.Module] = (),
 ) -> None:
-    """Make the running statistics of `network` the plain average over `batches`, as networks take them.
+    """Recompute the running statistics of `network` as the plain average over `batches` of network inputs.
 
-    Training on views leaves the statistics of views. Those that are held stay; without batch normalisation, nothing
-    happens.
+    After training, the statistics are those of augmented views. Held statistics are kept. Without batch normalisation,
+    this does nothing.
 
     Args:
-        forward: how a batch comes to the network, where it is only a part of what runs.
-        kept: modules that stay as they are.
+        forward: runs the network on a batch, if it is only a part of the computation.
+        kept: modules whose statistics are not recomputed.
     """
     norms = [
         part
@@ -56,7 +56,7 @@ def refresh_statistics(
     network.eval()
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # torch's word for a cumulative average
+        norm.momentum = None  # in torch, None means a cumulative average
         norm.train()
     try:
         for batch in batches:

@@ -1,4 +1,4 @@
-"""A slowly moving copy of a network."""
+"""A teacher: an exponential moving average of a network."""
 
 import copy
 import math
@@ -9,10 +9,10 @@ from torch import nn
 
 
 class Teacher(nn.Module):
-    """A copy of `student` that follows it by a moving average, and never has a gradient.
+    """A copy of `student`, updated as its exponential moving average, without gradients.
 
-    The parameters and the floating-point buffers (such as running statistics) are averaged alike; other buffers are
-    copied. In training mode the teacher normalises by its own batch, as the student does.
+    Parameters and floating-point buffers (such as running statistics) are averaged; other buffers are copied. In
+    training mode, the teacher's batch normalisation uses the statistics of its own batch, as the student's does.
     """
 
     def __init__(self, student: nn.Module):
@@ -25,7 +25,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def update(self, student: nn.Module, momentum: float) -> None:
-        """Go a step of 1 - `momentum` towards the student."""
+        """Move towards the student by a share of 1 - `momentum`."""
         slow = [*self.network.parameters(), *self.network.buffers()]
         fast = [*student.parameters(), *student.buffers()]
         pairs = list(zip(slow, fast, strict=True))
@@ -37,5 +37,5 @@ class Teacher(nn.Module):
 
 
 def cosine_momentum(start: float, progress: float) -> float:
-    """A momentum that rises from `start` to 1 along half a cosine as `progress` goes from 0 to 1 (Grill et al.)."""
+    """A momentum that rises from `start` to 1 along half a cosine as `progress` rises from 0 to 1 (Grill et al.)."""
     return 1 - (1 - start) * (math.cos(math.pi * progress) + 1) / 2

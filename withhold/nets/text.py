@@ -1,4 +1,4 @@
-"""Encoders of texts: token numbers in, one feature vector each out."""
+"""Encoders of texts, from token ids to one feature vector per text."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -16,29 +16,29 @@ from withhold.nets.vit import Transformer
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SIGNS = ("+", "-")
 DROPPED, SHOWN = 0.1, 24
-"""Share of the words that a light view lacks, and tokens of a caption."""
+"""Share of the words that a light view replaces by [UNK], and tokens in a caption."""
 LIKELY = 3
-"""Tokens that a method may put around and between the texts of a window."""
+"""Special tokens that a method may add to a window, such as [CLS] and two [SEP]."""
 
 
 class TextEncoder(Encoder):
-    """Token numbers int [n, l], 0 for padding -> features [n, dim].
+    """Token ids int [n, l], 0 for padding -> features [n, dim].
 
-    A subclass sets itself up with `super().__init__(dim, tokenizer)` and defines `maps` [n, dim, l], and `counts`.
+    A subclass calls `super().__init__(dim, tokenizer)` and defines `maps` [n, dim, l] and `counts`.
 
     Args:
         dim: length of a feature vector.
-        tokenizer: the path of a tokenizer.json, whose first token pads.
+        tokenizer: the path of a tokenizer.json, whose first token is the padding.
 
     Attributes:
-        tokenizer: what texts are numbered by.
-        vocabulary: how many tokens it has.
-        special: the numbers of [PAD], [UNK], [CLS], [SEP] and [MASK].
-        ordinary: bool [vocabulary], which tokens are none of these.
+        tokenizer: the tokenizer.
+        vocabulary: the number of its tokens.
+        special: the ids of [PAD], [UNK], [CLS], [SEP] and [MASK].
+        ordinary: bool [vocabulary], true for all other tokens.
     """
 
     kind = "text"
-    default = "word-vectors"  # which learns on a CPU, and from few texts
+    default = "word-vectors"  # it trains on a CPU and from few texts
     ordinary: Tensor
 
     def __init__(self, dim: int, tokenizer: str):
@@ -52,34 +52,34 @@ class TextEncoder(Encoder):
         self.ordinary[list(self.special.values())] = False
 
     def take(self, item):
-        """A text -> its token numbers [1, l]."""
+        """A text -> its token ids [1, l]."""
         return torch.tensor([self.tokenizer.encode(item, add_special_tokens=False).ids])
 
     def light_view(self, items, rng, flip=0.0):
-        """Token numbers [n, l] of which one in ten is unknown (word dropout: Iyyer et al., ACL 2015)."""
+        """Token ids [n, l] with one in ten replaced by [UNK] (word dropout: Iyyer et al., ACL 2015)."""
         dropped = torch.rand(items.shape, generator=rng, device=items.device) < DROPPED
         return items.masked_fill(dropped & self.ordinary[items], self.special["[UNK]"])
 
     def draw(self, items):
-        """The first words."""
+        """The first words of each text."""
         return self.words(items[:, :SHOWN])
 
     def counts(self, tokens: Tensor) -> Tensor:
-        """Which places [n, l] a text's features are the mean over."""
+        """The positions [n, l] over which the features of a text are averaged."""
         raise NotImplementedError(f"{type(self).__name__} defines no counts(tokens).")
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Token numbers [n, l] -> features [n, dim]; zero where nothing counts."""
+        """Token ids [n, l] -> features [n, dim]; zero for texts in which no position counts."""
         weights = self.counts(tokens).to(self.ordinary.device).float()
         weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
         return torch.einsum("ndl,nl->nd", self.maps(tokens), weights)
 
     def occurrences(self, texts: Any) -> Tensor:
-        """How often each token occurs in the documents of a stream, `texts.items`; int64, 0 for special ones."""
+        """How often each token occurs in the documents of a stream, `texts.items`; int64, 0 for special tokens."""
         return self._count(texts.items, lambda tokens: tokens)
 
     def spread(self, texts: Any) -> Tensor:
-        """In how many documents of a stream each token occurs, likewise."""
+        """In how many documents of a stream each token occurs; int64, 0 for special tokens."""
         return self._count(texts.items, torch.unique)
 
     def _count(self, documents: Any, counted: Callable[[Tensor], Tensor]) -> Tensor:
@@ -90,20 +90,20 @@ class TextEncoder(Encoder):
         return counts.to(self.ordinary.device) * self.ordinary
 
     def words(self, tokens: Tensor) -> list[str]:
-        """Token numbers [n, l] -> what they say, without padding."""
+        """Token ids [n, l] -> their texts, without padding."""
         rows = [[str(self.tokenizer.id_to_token(number)) for number in row if number] for row in tokens.tolist()]
         return [" ".join(row).replace(" ##", "") for row in rows]
 
 
 class TextTransformer(TextEncoder):
-    """A transformer over embedded tokens, learned positions and two segments (Devlin et al., 2019); normalised first.
+    """A pre-norm transformer over tokens with learned positions and two segments (Devlin et al., 2019).
 
-    No token attends to padding. What stands behind the first [SEP] is the second segment.
+    No token attends to padding. The tokens after the first [SEP] are the second segment.
 
     Args:
-        dim: length of a token, a multiple of `heads`.
-        depth, heads: how many blocks, and attention heads of a block.
-        tokens: in a window; there is room for three more, such as [CLS] and two [SEP].
+        dim: length of a token's embedding, a multiple of `heads`.
+        depth, heads: number of blocks, and of attention heads in a block.
+        tokens: tokens in a window; there is room for three more, such as [CLS] and two [SEP].
     """
 
     default = "text-transformer"
@@ -125,12 +125,12 @@ class TextTransformer(TextEncoder):
 
     def maps(self, tokens):
         if tokens.shape[1] > self.tokens:
-            raise ValueError(f"a window has at most {self.tokens} tokens, not {tokens.shape[1]}: cut it.")
+            raise ValueError(f"A window has at most {self.tokens} tokens, not {tokens.shape[1]}. Use shorter windows.")
         ends = (tokens == self.special["[SEP]"]).long()
         second = (ends.cumsum(1) - ends).clamp(max=1)
         embedded = self.embed(tokens) + self.positions[: tokens.shape[1]] + self.segments(second)
         seen = self.counts(tokens)
-        seen = seen | ~seen.any(1, keepdim=True)  # attention to nothing at all is not a number
+        seen = seen | ~seen.any(1, keepdim=True)  # attention over no token at all gives NaN
         return self.transformer(self.norm(embedded), seen[:, None, None]).transpose(1, 2)
 
     def counts(self, tokens):
@@ -142,7 +142,7 @@ class TextTransformer(TextEncoder):
 
 
 class WordVectors(TextEncoder):
-    """A vector of every word; a text is the mean of those that it knows."""
+    """A vector for every word; the features of a text are the mean over its known words."""
 
     def __init__(self, dim: int, tokenizer: str):
         super().__init__(dim, tokenizer)
@@ -156,17 +156,17 @@ class WordVectors(TextEncoder):
         return self.ordinary[tokens]
 
     def nearest(self, text: str, most: int = 10) -> list[tuple[str, float]]:
-        """The words nearest to another, or to a sum such as "king - man + woman", and their cosines.
+        """The nearest words to a word, or to a sum such as "king - man + woman", with their cosine similarities.
 
-        The sum is one of unit vectors (3CosAdd: Mikolov, Yih & Zweig, NAACL 2013); its own words are left out.
+        The sum is over unit vectors (3CosAdd: Mikolov, Yih & Zweig, NAACL 2013). The words of `text` are excluded.
 
         Raises:
-            UsageError: a word that is none of the vocabulary, or a sign that no word follows.
+            UsageError: a word is not in the vocabulary, or no word follows a sign.
         """
         parts = text.split()
         signs = [part in SIGNS for part in parts]
         if not signs or signs[-1] or any(first and second for first, second in pairwise(signs)):
-            raise UsageError(f"{text!r} is no sum of words: write one as in 'king - man + woman'.")
+            raise UsageError(f"{text!r} is not a sum of words. Write it as in 'king - man + woman'.")
         vectors = F.normalize(self.embed.weight, dim=1)
         asked, total, sign = [], torch.zeros_like(vectors[0]), 1
         for word in parts:
@@ -182,18 +182,18 @@ class WordVectors(TextEncoder):
         return list(zip(words, best.values.tolist(), strict=True))
 
     def number(self, word: str) -> int:
-        """The number of a word. Raises: UsageError, if it is none of the vocabulary."""
+        """The id of a word. Raises: UsageError, if it is not in the vocabulary."""
         numbers = self.tokenizer.encode(word, add_special_tokens=False).ids
         if len(numbers) != 1 or not self.ordinary[numbers[0]]:
             near = suggestion(word, self.tokenizer.get_vocab())
-            way_out = near if near.startswith("did") else "give one that the training text has several times."
+            way_out = near if near.startswith("did") else "use a word that occurs several times in the training texts."
             raise UsageError(f"The vocabulary has no {word!r}: {way_out}")
         return numbers[0]
 
 
 @register
 def text_transformer(tokenizer: str, tokens: int) -> TextEncoder:
-    """192 features, four blocks: a CPU can train it."""
+    """192 features and four blocks, small enough to train on a CPU."""
     return TextTransformer(dim=192, depth=4, heads=3, tokenizer=tokenizer, tokens=tokens)
 
 

@@ -20,8 +20,8 @@ class VideoEncoder(PixelEncoder):
         """Clips float [n, t, 1 or 3, h, w] in [0, 1] -> [n, c, t, h, w], normalised, in the encoder's channels."""
         if images.ndim != 5:
             raise ValueError(
-                f"an encoder of videos takes clips [n, frames, channels, height, width], not {list(images.shape)}: "
-                "give a single one as clip[None]."
+                f"An encoder of videos takes clips [n, frames, channels, height, width], not {list(images.shape)}. "
+                "Pass a single clip as clip[None]."
             )
         frames = super().normalize(images.flatten(0, 1))
         return frames.unflatten(0, images.shape[:2]).transpose(1, 2)
@@ -35,7 +35,7 @@ class VideoEncoder(PixelEncoder):
 class Conv3d(Layered, VideoEncoder):
     """Four 3x3x3 convolutions with batch normalisation, for CPUs: 120 million multiply-adds for 16 frames of 32 pixels.
 
-    Space is halved in the first three of them, time in the second and third.
+    The first three halve the height and width; the second and third halve the frames.
     """
 
     def __init__(self, size: int, channels: int):
@@ -50,12 +50,11 @@ class Conv3d(Layered, VideoEncoder):
 
 @register(name="r2plus1d-18")
 class R2Plus1D(VideoEncoder):
-    """R(2+1)D-18: a residual network whose convolutions in space and time are one in space, then one in time.
+    """R(2+1)D-18: a residual network that factorises each 3D convolution into one in space and one in time.
 
-    Between the two lie as many channels as give both together the parameters of a 3x3x3 convolution.
+    The number of channels between the two is chosen so that both have the parameters of a 3x3x3 convolution.
 
-    Source: Tran et al., CVPR 2018, table 1 and section 3.5; the 45 channels inside the stem are those of the authors'
-    code.
+    Source: Tran et al., CVPR 2018, table 1 and section 3.5; the 45 channels inside the stem follow the authors' code.
     """
 
     def __init__(self, size: int, channels: int):
@@ -77,12 +76,12 @@ class R2Plus1D(VideoEncoder):
 
 
 class Residual(nn.Module):
-    """Two convolutions and a way round them."""
+    """Two factorised convolutions with a shortcut."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
         second = factored(outputs, outputs, 1)
-        self.layers = nn.Sequential(*factored(inputs, outputs, stride), *second[:-1])  # ReLU comes after the sum
+        self.layers = nn.Sequential(*factored(inputs, outputs, stride), *second[:-1])  # the last ReLU follows the sum
         same = inputs == outputs and stride == 1
         self.around = nn.Identity() if same else nn.Sequential(*block(inputs, outputs, 1, stride)[:-1])
 
@@ -91,7 +90,7 @@ class Residual(nn.Module):
 
 
 def factored(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
-    """A convolution in space and one in time, as many parameters as of a 3x3x3 one (Tran et al., section 3.5)."""
+    """A convolution in space and one in time, with the parameters of a 3x3x3 one (Tran et al., section 3.5)."""
     between = 27 * inputs * outputs // (9 * inputs + 3 * outputs)
     return [
         *block(inputs, between, (1, 3, 3), (1, stride, stride)),
@@ -100,7 +99,7 @@ def factored(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
 
 
 def block(inputs: int, outputs: int, kernel: int | tuple[int, int, int], stride: int | tuple) -> list[nn.Module]:
-    """A convolution in space and time, padded by half its kernel, with batch normalisation and ReLU."""
+    """A 3D convolution, padded by half its kernel, with batch normalisation and ReLU."""
     sides = (kernel,) * 3 if isinstance(kernel, int) else kernel
     padding = (sides[0] // 2, sides[1] // 2, sides[2] // 2)
     convolution = nn.Conv3d(inputs, outputs, sides, stride, padding, bias=False)

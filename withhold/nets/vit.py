@@ -10,17 +10,17 @@ from withhold.nets.registry import register
 
 
 class ViT(ImageEncoder):
-    """Patches, embedded, with fixed positions, through a transformer; no class token: features are the tokens' mean.
+    """A vision transformer with fixed position embeddings and no class token; features are the mean of the tokens.
 
-    `patch` is the largest divisor of `size` that gives 8 or more patches a side, up to 16 pixels: 4 at 32 pixels, 12 at
-    96, 16 at 224. Images of other sizes than `size` are padded at the right and bottom to whole patches.
+    `patch` is the largest divisor of `size` that gives 8 or more patches per side, up to 16 pixels: 4 at 32 pixels, 12
+    at 96, 16 at 224. Images of other sizes are padded at the right and bottom to whole patches.
 
     Args:
         dim: length of a token, a multiple of 4 and of `heads`.
-        depth, heads: how many blocks, and attention heads of a block.
+        depth, heads: number of blocks, and of attention heads in a block.
 
     Raises:
-        UsageError: `size` is below 8, or has no divisor that gives 32 patches a side or fewer.
+        UsageError: `size` is below 8, or has no divisor that gives 32 or fewer patches per side.
     """
 
     default = "vit-tiny"
@@ -34,9 +34,9 @@ class ViT(ImageEncoder):
         self.transformer = Transformer(dim, depth, heads)
 
     def tokens(self, images: Tensor) -> Tensor:
-        """Images float [n, c, h, w] in [0, 1] -> embedded patches with their positions [n, l, dim], row by row.
+        """Images float [n, c, h, w] in [0, 1] -> patch embeddings with positions [n, l, dim], row by row.
 
-        `transformer(tokens)` goes on from there, with all of them or some.
+        Pass all or some of them to `transformer(tokens)`.
         """
         return self._tokens(self.normalize(images))[0]
 
@@ -59,7 +59,7 @@ class ViT(ImageEncoder):
 
 
 class Transformer(nn.Module):
-    """Blocks of attention and perceptron, normalised before each and at the end: tokens [n, l, dim] -> [n, l, dim].
+    """A pre-norm transformer with a final normalisation: tokens [n, l, dim] -> [n, l, dim].
 
     `seen`, a mask that broadcasts to [n, heads, l, l], is true where a token may attend to another; None for all.
     """
@@ -76,7 +76,7 @@ class Transformer(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention over all tokens, then a perceptron on each, with a shortcut past both: [n, l, dim] -> [n, l, dim]."""
+    """Attention over all tokens, then a perceptron on each, with a shortcut around both: [n, l, dim] -> [n, l, dim]."""
 
     def __init__(self, dim: int, heads: int):
         super().__init__()
@@ -97,9 +97,9 @@ class Block(nn.Module):
 
 
 def positions(rows: int, columns: int, dim: int) -> Tensor:
-    """Sines and cosines of the row and the column of every cell, [rows * columns, dim]; `dim` is a multiple of 4.
+    """Fixed sine-cosine position embeddings of all cells, [rows * columns, dim]; `dim` is a multiple of 4.
 
-    A quarter of the features each holds sin(row * f), cos(row * f), sin(column * f) and cos(column * f), for
+    A quarter of the features each are sin(row * f), cos(row * f), sin(column * f) and cos(column * f), for
     frequencies f from 1 down to nearly 1/10000 (Vaswani et al., 2017; in two dimensions as in He et al., CVPR 2022).
     """
     frequencies = 10000.0 ** -(torch.arange(dim // 4) / (dim // 4))
@@ -108,22 +108,22 @@ def positions(rows: int, columns: int, dim: int) -> Tensor:
 
 
 def patch_size(size: int) -> int:
-    """Pixels of a patch's side for images of `size` pixels: see `ViT`."""
+    """Patch size in pixels for images of `size` pixels: see `ViT`."""
     wanted = min(16, size // 8)
     fitting = [patch for patch in range(1, wanted + 1) if size % patch == 0]
     if not fitting:
-        raise UsageError(f"Images of {size} pixels are too small for a ViT: use 8 or more.")
+        raise UsageError(f"Images of {size} pixels are too small for a ViT. Use 8 or more.")
     if size / fitting[-1] > 32:
         raise UsageError(
-            f"Images of {size} pixels cannot be cut into 8 to 32 patches a side: "
-            f"use a size of {size // wanted * wanted} or {(size // wanted + 1) * wanted}."
+            f"Images of {size} pixels cannot be cut into 8 to 32 patches per side. "
+            f"Use a size of {size // wanted * wanted} or {(size // wanted + 1) * wanted}."
         )
     return fitting[-1]
 
 
 @register
 def vit_tiny(size: int, channels: int) -> ImageEncoder:
-    """192 features; half as deep below 64 pixels, so that a CPU can train it."""
+    """192 features; below 64 pixels it has half the depth, so that it trains on a CPU."""
     return ViT(dim=192, depth=12 if size >= 64 else 6, heads=3, size=size, channels=channels)
 
 

@@ -1,4 +1,4 @@
-"""From raw tensors to what a network may see: batched, on the device, with other random numbers for every sample."""
+"""Views: augmented, masked or converted inputs, computed per batch on the device, with random numbers per sample."""
 
 from withhold.views.augment import augment
 from withhold.views.chains import Strong, asymmetric_pair, distort, multi_crop, rand_augment, strong, weak

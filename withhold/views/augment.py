@@ -1,4 +1,4 @@
-"""The chain of random changes that most methods use, fused: one resampling and one product of colours for a batch."""
+"""The augmentations that most methods use, fused: one resampling and one colour matrix product per batch."""
 
 import math
 from typing import Any
@@ -16,13 +16,13 @@ from withhold.views.precision import precise
 from withhold.views.random import chance, uniform
 
 SIGMA = (0.1, 2.0)
-"""Smallest and largest deviation of the blur in pixels (SimCLR)."""
+"""Range of the standard deviation of the blur, in pixels (SimCLR)."""
 
 BLOCK = 32
-"""How many pixels of a view's axis, or up to twice as many, are made from one window of the image."""
+"""Each window of the image gives this many pixels along an axis of the view, or up to twice as many."""
 
 CACHED = 300_000
-"""How many values of a batch a processor core takes at once, so that what lies between two steps stays in its cache."""
+"""Values of a batch that a CPU core processes at once, so that intermediate results stay in its cache."""
 
 
 @precise
@@ -43,41 +43,41 @@ def augment(
     boxes: Tensor | None = None,
     points: Tensor | None = None,
 ) -> Any:
-    """Random views of images or clips, each with its own random numbers, which all frames of a clip share.
+    """Random views of images or clips. Every sample has its own random numbers; the frames of a clip share theirs.
 
-    The distribution is that of torchvision's chain of RandomResizedCrop, RandomHorizontalFlip, ColorJitter,
-    RandomGrayscale, GaussianBlur and RandomSolarize, except that hue turns in YIQ, not in HSV, and that values are
-    clamped once, not after every change.
+    The distribution is that of torchvision's RandomResizedCrop, RandomHorizontalFlip, ColorJitter, RandomGrayscale,
+    GaussianBlur and RandomSolarize in sequence, except that hue is rotated in YIQ, not in HSV, and that values are
+    clamped once, not after every step.
 
     Args:
-        images: uint8 [n, c, h, w], or clips [n, t, c, h, w], or float in [0, 1]; c is 1 or 3. Frames that are to differ
-            come as images, `clips.flatten(0, 1)`.
-        size: height and width of the views in pixels; the images' by default.
-        crop: smallest and largest area of the crop, as a share of the image's; the whole image by default.
+        images: uint8 [n, c, h, w], or clips [n, t, c, h, w], or float in [0, 1]; c is 1 or 3. To augment frames
+            independently, pass them as images: `clips.flatten(0, 1)`.
+        size: height and width of the views in pixels; by default those of the images.
+        crop: smallest and largest area of the crop, as a share of the image's; by default the whole image.
         aspect: smallest and largest width / height of the crop.
-        flip: probability of a mirror image.
-        jitter: how far brightness, contrast, saturation and hue (in turns) stray.
-        jitter_probability: of a view with jittered colours.
-        grey: probability of a grey view.
+        flip: probability of a horizontal flip.
+        jitter: largest change of brightness, contrast, saturation and hue (in turns).
+        jitter_probability: probability of colour jitter.
+        grey: probability of a greyscale view.
         blur: probability of a Gaussian blur of 0.1 to 2 pixels, cut off at a twentieth of the size.
-        solarize: probability that the values above one half are inverted.
-        masks: integer labels [n, h, w], of clips [n, t, h, w], carried along to the nearest pixel. They must have the
-            images' height and width (`UsageError`).
+        solarize: probability that values of one half and above are inverted.
+        masks: integer labels [n, h, w], for clips [n, t, h, w], resampled to the nearest pixel. They must have the
+            height and width of the images (`UsageError`).
         boxes: (left, top, right, bottom) in pixels, float [n, m, 4]; missing ones are NaN. They are clipped to the
-            view, and become NaN where less than a quarter of their area is left. Further numbers stay
-            as they are; with two, of which the second is what makes a box ignored, see `follow_boxes`.
-        points: (x, y) in pixels, float [n, m, 2]; the first pixel's centre is (0.5, 0.5). They become NaN outside of
-            the view.
+            view, and become NaN if less than a quarter of their area remains. Further columns are kept unchanged; for
+            two columns, of which the second marks ignored boxes, see `follow_boxes`.
+        points: (x, y) in pixels, float [n, m, 2]; the centre of the first pixel is (0.5, 0.5). Points outside the view
+            become NaN.
 
     Returns:
-        float32 [n, c, size, size] in [0, 1], channels last; of clips [n, t, c, size, size]. With masks, boxes or points
-        a tuple: the views, then those that were given, in this order, in pixels of the views.
+        float32 [n, c, size, size] in [0, 1], channels last; for clips [n, t, c, size, size]. With masks, boxes or
+        points, a tuple: the views, then those that were given, in this order, in pixels of the views.
     """
     n, frames = len(images), images.shape[1] if images.ndim == 5 else 1
     c, h, w = images.shape[-3:]
     height, width = (size, size) if size else (h, w)
     if masks is not None and masks.shape[-2:] != (h, w):
-        raise UsageError(f"masks are {tuple(masks.shape[-2:])} pixels and images {(h, w)}; give both the same size")
+        raise UsageError(f"Masks have {tuple(masks.shape[-2:])} pixels, images {(h, w)}. Use the same size for both.")
     whole = [torch.full((n,), float(number), device=images.device) for number in (0, 0, h, w)]
     crops = draw_crops(n, h, w, crop, aspect, rng) if crop else whole
     mirrored = chance(n, flip, rng)
@@ -117,7 +117,7 @@ def augment(
 def _axis(
     start: Tensor, length: Tensor, pixels: int, size: int, sigma: Tensor | None, mirrored: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Crop, resize, mirror image and blur along one axis, for `along`; the last block may go beyond the view's edge."""
+    """Crop, resize, flip and blur along one axis, for `along`; the last block may extend beyond the view's edge."""
     blocks = max(1, size // BLOCK)
     count = math.ceil(size / blocks)
     radius = 0 if sigma is None else size // 20

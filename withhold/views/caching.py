@@ -1,4 +1,4 @@
-"""Tensors that are made once."""
+"""A cache for constant tensors."""
 
 import functools
 from collections.abc import Callable
@@ -11,7 +11,7 @@ Options = ParamSpec("Options")
 
 
 def cached(make: Callable[Options, Tensor]) -> Callable[Options, Tensor]:
-    """Keep what `make` gives for the arguments of late; made under inference mode, it serves a gradient as well."""
+    """Cache the results of `make` by its arguments. They are made outside inference mode, so autograd can use them."""
 
     @functools.lru_cache(maxsize=16)
     @functools.wraps(make)

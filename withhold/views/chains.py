@@ -1,4 +1,4 @@
-"""Chains: weak and strong views, distorted ones, many crops of one image, and RandAugment."""
+"""Augmentation pipelines: weak, strong and distorted views, multi-crop, and RandAugment."""
 
 from typing import Any, Literal
 
@@ -19,16 +19,17 @@ OPERATIONS = (
 )  # fmt: skip
 DISTORTION: dict[str, Any] = {"crop": (0.2, 1.0), "jitter": (0.4, 0.4, 0.2, 0.1), "grey": 0.2}
 Strong = Literal["flip", "cutout", "randaugment"]
-"""What makes a weak view strong, each beside what stands before it: nothing, an erased square, RandAugment."""
+"""What a strong view adds to a weak one: nothing, an erased square ("cutout"), or RandAugment and the square."""
 STRONGEST = 30
-"""The magnitude that the ranges of the operations end at."""
+"""The magnitude at which every operation reaches the end of its range."""
 
 
 def weak(images: Tensor, rng: torch.Generator, *, size: int, flip: float = 0.5) -> Tensor:
-    """Images uint8 [n, c, h, w], or float in [0, 1] -> float32 [n, c, size, size] that no label could suffer from.
+    """Weakly augmented images: uint8 [n, c, h, w], or float in [0, 1] -> float32 [n, c, size, size].
 
-    They are mirrored with probability `flip` and moved by up to an eighth of the side, as in a mirror. Source: what
-    MixMatch (Berthelot et al., NeurIPS 2019), UDA and FixMatch call weak: four pixels of CIFAR's 32.
+    They are flipped with probability `flip` and shifted by up to an eighth of the side with reflection padding.
+    Source: the weak augmentation of MixMatch (Berthelot et al., NeurIPS 2019), UDA and FixMatch: four of CIFAR's 32
+    pixels.
     """
     return shift(augment(images, rng, size=size, flip=flip), rng)
 
@@ -36,11 +37,11 @@ def weak(images: Tensor, rng: torch.Generator, *, size: int, flip: float = 0.5) 
 def strong(
     images: Tensor, rng: torch.Generator, *, size: int, flip: float, magnitude: float, kind: Strong = "randaugment"
 ) -> Tensor:
-    """Images uint8 [n, c, h, w], or float in [0, 1] -> float32 [n, c, size, size] that are hard to recognise.
+    """Strongly augmented images: uint8 [n, c, h, w], or float in [0, 1] -> float32 [n, c, size, size].
 
-    Weak ones after `rand_augment` of this `magnitude`, with a square erased that is half as wide: what UDA (Xie et al.,
-    NeurIPS 2020) and FixMatch (Sohn et al., NeurIPS 2020) call strong. Of the kind "cutout" they have the square alone
-    (DeVries & Taylor, arXiv 1708.04552, 2017), and of the kind "flip" they stay weak.
+    `kind` "randaugment": a weak view after `rand_augment` of this `magnitude`, with a square of half the width erased,
+    as in UDA (Xie et al., NeurIPS 2020) and FixMatch (Sohn et al., NeurIPS 2020). "cutout": a weak view with the
+    square erased (DeVries & Taylor, arXiv 1708.04552, 2017). "flip": a weak view.
     """
     changed = weak(images, rng, size=size, flip=flip)
     if kind == "flip":
@@ -53,21 +54,22 @@ def strong(
 def distort(images: Tensor, rng: torch.Generator, *, size: int, blur: float = 0.5, **chain: Any) -> Any:
     """Images -> float [n, c, size, size]: a random view of each, for methods that compare views of one image.
 
-    A crop, mirrored or not, of other colours, one in five of them grey (Chen et al., ICML 2020). A blur of two pixels
-    would leave little of a small image, so there is none below 64 pixels.
+    Random crop, flip, colour jitter, and greyscale for one in five views (Chen et al., ICML 2020). There is no blur
+    below 64 pixels, because a blur of two pixels would remove most of a small image.
 
     Args:
         images: uint8 [n, c, h, w], or float in [0, 1].
         blur: probability of a blurred view.
-        chain: what else `augment` takes, instead of the ranges of Grill et al., NeurIPS 2020 (`DISTORTION`).
+        chain: further arguments of `augment`, which override the ranges of Grill et al., NeurIPS 2020 (`DISTORTION`).
     """
     return augment(images, rng, size=size, blur=blur if size >= 64 else 0.0, **DISTORTION | chain)
 
 
 def asymmetric_pair(images: Tensor, rng: torch.Generator, *, size: int, **chain: Any) -> Tensor:
-    """Images -> float [2n, c, size, size]: two views of each, first all the first ones (Grill et al., NeurIPS 2020).
+    """Images -> float [2n, c, size, size]: two views of each, all first views first (Grill et al., NeurIPS 2020).
 
-    `distort` makes them. All first ones are blurred, of the second a tenth, and a fifth of those is solarised.
+    Both come from `distort`. All first views are blurred. A tenth of the second views is blurred, and a fifth of them
+    is solarised. Below 64 pixels no view is blurred.
     """
     first = distort(images, rng, size=size, blur=1.0, **chain)
     return torch.cat([first, distort(images, rng, size=size, blur=0.1, solarize=0.2, **chain)])
@@ -83,17 +85,17 @@ def multi_crop(
     crops: tuple[tuple[float, float], tuple[float, float]] = ((0.25, 1.0), (0.05, 0.25)),
     **chain: Any,
 ) -> list[Tensor]:
-    """A few large crops and then more small ones of every image (Caron et al., NeurIPS 2020).
+    """Multi-crop: a few large crops, then several small ones, of every image (Caron et al., NeurIPS 2020).
 
     Args:
         images: uint8 [n, c, h, w], or float in [0, 1].
         sizes: of the large and the small views, in pixels.
         crops: smallest and largest area of the large and of the small crops, as shares of the image's.
-        chain: what else `distort` takes.
+        chain: further arguments of `distort`.
 
     Returns:
         `global_views` tensors float [n, c, sizes[0], sizes[0]], then `local_views` of [n, c, sizes[1], sizes[1]].
-        Each is a tuple where `chain` has masks, boxes or points, as in `augment`.
+        Each is a tuple if `chain` has masks, boxes or points, as in `augment`.
     """
     counts = (global_views, local_views)
     kinds = [kind for kind, count in enumerate(counts) for _ in range(count)]
@@ -102,10 +104,10 @@ def multi_crop(
 
 @precise
 def rand_augment(images: Tensor, rng: torch.Generator, operations: int = 2, magnitude: float = 9) -> Tensor:
-    """Images uint8 [n, c, h, w], or float in [0, 1] -> float32 in [0, 1]; black where an image was moved away.
+    """RandAugment: images uint8 [n, c, h, w], or float in [0, 1] -> float32 in [0, 1]; black outside the image.
 
-    A few `operations` at random out of fourteen, different ones for each image, all of one `magnitude` from 0 to 30.
-    Ranges and directions are torchvision's. Source: Cubuk et al., NeurIPS 2020.
+    For each image, `operations` are drawn at random from fourteen, all with the same `magnitude`, from 0 to 30. Ranges
+    and directions are torchvision's. Source: Cubuk et al., NeurIPS 2020.
     """
     views = to_float(images)
     for _ in range(operations if len(views) else 0):
@@ -143,7 +145,7 @@ def _operate(images: Tensor, chosen: Tensor, sign: Tensor, strength: float) -> T
 
 
 def _smooth(images: Tensor) -> Tensor:
-    """The 3x3 smoothing that sharpness moves away from; the border stays as it is."""
+    """The 3x3 smoothing that the sharpness operation interpolates with; the border is unchanged."""
     kernel = torch.ones(images.shape[1], 1, 3, 3, device=images.device)
     kernel[:, :, 1, 1] = 5
     inner = F.conv2d(images, kernel / 13, groups=images.shape[1])
@@ -153,7 +155,7 @@ def _smooth(images: Tensor) -> Tensor:
 
 
 def _stretch(images: Tensor) -> Tensor:
-    """Every channel stretched from black to white; one that is flat stays as it is."""
+    """Every channel stretched to the range from black to white; constant channels are unchanged."""
     low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
     return torch.where(high > low, (images - low) / (high - low).clamp(min=1e-6), images)
 

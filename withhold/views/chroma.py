@@ -1,4 +1,4 @@
-"""Colours apart from lightness: the ab plane of CIE Lab, coarser than the image, and in bins."""
+"""Colour without lightness: the ab plane of CIE Lab, at a lower resolution than the image, and in bins."""
 
 import torch
 from torch import Tensor
@@ -11,12 +11,12 @@ STEP = 10
 """Side of a bin of the ab plane."""
 NEIGHBOURS = 5
 SIGMA = 5.0
-"""A colour is spread over its nearest bins by a Gaussian of this deviation."""
+"""Standard deviation of the Gaussian that weights the nearest bins of a colour."""
 
 
 @cached
 def ab_palette() -> Tensor:
-    """The ab of the bins that hold a colour of sRGB [bins, 2]; the cube's faces reach all that its inside does."""
+    """The ab of the bins that contain a colour of sRGB [bins, 2]; the faces of the RGB cube reach all of them."""
     level = torch.linspace(0, 1, 256)
     faces = torch.stack([*torch.meshgrid(torch.tensor([0.0, 1.0]), level, level, indexing="ij")])
     cube = torch.stack([faces.roll(turn, 0) for turn in range(3)]).flatten(2)
@@ -27,7 +27,7 @@ def ab_palette() -> Tensor:
 
 
 def to_bins(ab: Tensor, palette: Tensor) -> tuple[Tensor, Tensor]:
-    """Colours [n, 2, h, w] -> the bins nearest to each, nearest first, and their shares, both [n, 5, h, w].
+    """Colours [n, 2, h, w] -> the five nearest bins, nearest first, and their weights, both [n, 5, h, w].
 
     Source: the soft encoding of Zhang, Isola & Efros, ECCV 2016, section 2.1.
     """
@@ -40,7 +40,7 @@ def to_bins(ab: Tensor, palette: Tensor) -> tuple[Tensor, Tensor]:
 def split_color(images: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     """Colour images uint8 or float [n, 3, h, w] -> lightness / 100 [n, 1, h, w], ab [n, 2, h / stride, w / stride].
 
-    The ab are those of the pixel nearest to the middle of its cell, where `paint` puts its colour.
+    The ab of a cell are those of the pixel nearest to its centre, where `paint` places the colour.
     """
     lab = rgb_to_lab(to_float(images))
     rows, columns = (
@@ -51,6 +51,6 @@ def split_color(images: Tensor, stride: int) -> tuple[Tensor, Tensor]:
 
 
 def paint(lightness: Tensor, ab: Tensor) -> Tensor:
-    """Lightness / 100 [n, 1, h, w] and coarser ab [n, 2, h', w'] -> sRGB images [n, 3, h, w] in [0, 1]."""
+    """Lightness / 100 [n, 1, h, w] and low-resolution ab [n, 2, h', w'] -> sRGB images [n, 3, h, w] in [0, 1]."""
     fine = F.interpolate(ab, lightness.shape[2:], mode="bilinear")
     return lab_to_rgb(torch.cat([100 * lightness, fine], 1)).clamp(0, 1)

@@ -1,8 +1,8 @@
-"""Colour: brightness, saturation, hue and greyscale as one small matrix a sample; lightness and Lab.
+"""Colour: brightness, saturation, hue and greyscale as one small matrix per sample; lightness and Lab.
 
-Brightness, contrast (about the mean luma), saturation, hue and greyscale are affine maps of a colour. Written in YIQ,
-brightness and contrast scale all of it, saturation scales the chroma and hue turns it, so that they commute: the order
-in which a chain applies them matters only through its clamping in between. Here the one clamp is the last step.
+Brightness, contrast (about the mean luma), saturation, hue and greyscale are affine maps of a colour. In YIQ,
+brightness and contrast scale the colour, saturation scales its chroma and hue rotates it, so they commute. Their order
+matters only if values are clamped in between; here they are clamped once, at the end.
 """
 
 import math
@@ -15,10 +15,10 @@ from withhold.views.caching import cached
 from withhold.views.random import chance, uniform
 
 LUMA = (0.299, 0.587, 0.114)
-"""The weights of grey in ITU-R BT.601, as in Pillow and torchvision."""
+"""Luma weights of ITU-R BT.601, as in Pillow and torchvision."""
 
 Jitter = tuple[float, float, float, float]
-"""Brightness, contrast, saturation and hue (in turns): how far each strays, as in torchvision's ColorJitter."""
+"""Largest change of brightness, contrast, saturation and hue (in turns), as in torchvision's ColorJitter."""
 
 # Linear sRGB to CIE XYZ, as shares of the white point D65, and back (IEC 61966-2-1).
 _Y = (0.2126729, 0.7151522, 0.0721750)
@@ -29,11 +29,11 @@ _DARK = (6 / 29) ** 3
 
 
 def to_float(images: Any) -> Any:
-    """What a batch holds, as networks take it.
+    """Convert a batch to the input of a network.
 
-    Images uint8 [n, c, h, w] -> float32 in [0, 1], channels last; clips uint8 [n, t, c, h, w] likewise; sounds int16
-    [n, s] -> float32 in [-1, 1]. What is float already keeps its values, token numbers stay what they are, and of a
-    pair, such as clips with their sounds, each is treated so.
+    Images uint8 [n, c, h, w] -> float32 in [0, 1], channels last; clips uint8 [n, t, c, h, w] -> float32 in [0, 1];
+    sounds int16 [n, s] -> float32 in [-1, 1]. Float values and token ids are kept. Tuples, such as clips with their
+    sounds, are converted part by part.
     """
     if isinstance(images, tuple):
         return tuple(map(to_float, images))
@@ -54,7 +54,7 @@ def with_channels(images: Tensor, channels: int) -> Tensor:
 
 @cached
 def _chroma(device: torch.device) -> Tensor:
-    """float [3, 3, 3]: matrices from RGB to grey, to the difference from grey, and to that after a quarter turn."""
+    """float [3, 3, 3]: matrices from RGB to grey, to the difference from grey, and to that rotated by 90 degrees."""
     yiq = torch.tensor([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)], dtype=torch.float64)
     turn = torch.tensor([[0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)
     grey = torch.tensor([LUMA] * 3, dtype=torch.float64)
@@ -63,9 +63,9 @@ def _chroma(device: torch.device) -> Tensor:
 
 
 def color_matrices(brightness: Tensor, saturation: Tensor, hue: Tensor, channels: int) -> Tensor:
-    """Factors [n] and hue shifts [n] in turns -> matrices [n, channels, channels]; grey images have brightness only.
+    """Factors [n] and hue shifts [n] in turns -> matrices [n, channels, channels]; grey images use brightness only.
 
-    The hue shift is a rotation about the grey axis of YIQ, which keeps the luma: the linear form of HSV's.
+    The hue shift is a rotation about the grey axis of YIQ, which preserves the luma: a linear version of HSV's.
     """
     if channels == 1:
         return brightness[:, None, None]
@@ -106,7 +106,7 @@ def rgb_to_lab(images: Tensor) -> Tensor:
 
 
 def lab_to_rgb(lab: Tensor) -> Tensor:
-    """CIE Lab [n, 3, h, w] under D65 -> sRGB [n, 3, h, w] in [0, 1]; colours that sRGB lacks are clamped."""
+    """CIE Lab [n, 3, h, w] under D65 -> sRGB [n, 3, h, w] in [0, 1]; colours outside sRGB are clamped."""
     y = (lab[:, 0] + 16) / 116
     roots = torch.stack([y + lab[:, 1] / 500, y, y - lab[:, 2] / 200], 1)
     tristimulus = torch.where(roots > 6 / 29, roots**3, (roots - 16 / 116) * (3 * (6 / 29) ** 2))
@@ -115,7 +115,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
 
 
 def _mix(colors: Tensor, matrix: Tensor) -> Tensor:
-    """Each colour of [n, 3, h, w] times a constant matrix; sums, not a product, which autocast would make coarse."""
+    """Each colour of [n, 3, h, w] times a constant matrix, as sums: autocast would run a product in half precision."""
     first, second, third = colors.split(1, 1)
     return torch.cat([a * first + b * second + c * third for a, b, c in matrix.tolist()], 1)
 

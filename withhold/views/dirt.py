@@ -1,4 +1,4 @@
-"""What lies between a scene and its photograph: dirt, and drops of rain, on a pane."""
+"""Dirt and raindrops on a pane in front of the camera."""
 
 import torch
 from torch import Tensor
@@ -8,25 +8,25 @@ from withhold.views.precision import precise
 from withhold.views.random import uniform
 
 EARTH = (1.0, 0.85, 0.65)
-"""Red, green and blue of dirt, for the lightest of them 1."""
+"""Red, green and blue of dirt, with the largest value 1."""
 LENS = 2.0
-"""How many times as wide as a drop what it shows is."""
+"""Width of the region that a drop shows, as a multiple of the drop's width."""
 
 
 def specks(
     n: int, height: int, width: int, rng: torch.Generator, largest: int, cover: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Round specks at random places: what they cover, and how far each pixel is from the middle of the nearest one.
+    """Round specks at random places: their opacity, and the offset of each pixel from the centre of its cell's speck.
 
-    Each lies in a cell of its own of a grid, which itself lies at random in every image.
+    Each speck lies in its own cell of a grid. The offset of the grid is random in every image.
 
     Args:
         largest: width of the cells, and of the largest speck, in pixels; the smallest is a third as wide.
-        cover: share of the cells that have a speck at most; images have anything from none to that.
+        cover: largest share of the cells that have a speck; the share of each image is uniform from 0 to this.
 
     Returns:
-        opacity float [n, 1, height, width]: from 0, or inside of a speck from 1/2 to 1 as is drawn for each image, with
-        an edge of a pixel; and pixels to the right, and down, float [n, height, width] both.
+        opacity float [n, 1, height, width]: 0 outside specks and, inside, one value per image from 1/2 to 1, with a
+        soft edge of one pixel; and the offsets in pixels to the right and down, both float [n, height, width].
     """
     row, y = _cells(n, height, rng, largest)
     column, x = _cells(n, width, rng, largest)
@@ -45,7 +45,7 @@ def specks(
 def dirt(images: Tensor, rng: torch.Generator, *, largest: int = 8, cover: float = 0.5) -> Tensor:
     """Images float [n, c, h, w] in [0, 1] -> the same behind a pane with dirt on it; see `specks`.
 
-    It is grey to brown, and of one colour in an image. Half as large specks lie over the others.
+    The dirt has one colour per image, from grey to brown. A second layer of specks is half as large.
     """
     n, c, h, w = images.shape
     brown = torch.tensor(EARTH[:c], device=images.device)
@@ -60,7 +60,7 @@ def dirt(images: Tensor, rng: torch.Generator, *, largest: int = 8, cover: float
 def rain(images: Tensor, rng: torch.Generator, *, largest: int = 8, cover: float = 0.5) -> Tensor:
     """Images float [n, c, h, w] in [0, 1] -> the same behind a pane with drops on it; see `specks`.
 
-    A drop is a lens: it shows what is around it upside down and the wrong way round, smaller and out of focus.
+    A drop acts as a lens: it shows its surroundings rotated by 180 degrees, smaller and blurred.
     """
     n, _, h, w = images.shape
     opacity, right, down = specks(n, h, w, rng, largest, cover)
@@ -72,6 +72,6 @@ def rain(images: Tensor, rng: torch.Generator, *, largest: int = 8, cover: float
 
 
 def _cells(n: int, length: int, rng: torch.Generator, cell: int) -> tuple[Tensor, Tensor]:
-    """In which cell of a grid each pixel of an axis lies, and how far into it its middle is, both [n, length]."""
+    """The grid cell of each pixel of an axis, and the position of the pixel's centre in it, both [n, length]."""
     place = torch.arange(length, device=rng.device) + 0.5 + uniform(n, 0, cell, rng)[:, None]
     return (place // cell).long(), place % cell

@@ -1,4 +1,4 @@
-"""Blur, noise, inverted tones and erased rectangles; edges and corners."""
+"""Blur, solarisation, noise and erased rectangles; edges and corners."""
 
 import math
 
@@ -11,14 +11,14 @@ from withhold.views.masks import block_mask
 from withhold.views.random import chance, where
 
 SIGMA = 1.0
-"""Deviation of the blur before a gradient is taken, and of the window of its structure tensor, in pixels."""
+"""Standard deviation, in pixels, of the blur before the gradient and of the window of the structure tensor."""
 
 
 def blur_weights(sigma: Tensor, count: int, radius: int) -> Tensor:
-    """A Gaussian blur along an axis, of deviation `sigma` [n] in pixels, cut off at `radius`.
+    """A Gaussian blur along an axis, of standard deviation `sigma` [n] in pixels, cut off at `radius`.
 
     Returns:
-        weights [n, count, radius + count + radius]: of `count` neighbouring pixels and those around them.
+        weights [n, count, radius + count + radius]: for `count` adjacent pixels, over them and `radius` on each side.
     """
     offsets = torch.arange(-radius, radius + 1, device=sigma.device)
     kernel = torch.softmax(-(offsets**2) / (2 * sigma[:, None] ** 2).clamp(min=1e-6), 1)
@@ -27,13 +27,13 @@ def blur_weights(sigma: Tensor, count: int, radius: int) -> Tensor:
 
 
 def solarize(images: Tensor, rng: torch.Generator, probability: float = 1.0, threshold: float = 0.5) -> Tensor:
-    """Images float [n, c, h, w] in [0, 1] -> with `probability`, values of at least `threshold` are inverted."""
+    """Images float [n, c, h, w] in [0, 1] -> the same; with `probability`, values from `threshold` up are inverted."""
     inverted = torch.where(images >= threshold, 1 - images, images)
     return where(chance(len(images), probability, rng), inverted, images)
 
 
 def noise(images: Tensor, rng: torch.Generator, deviation: float = 0.1) -> Tensor:
-    """Images float [n, c, h, w] in [0, 1] -> the same with Gaussian noise of that deviation, clamped."""
+    """Images float [n, c, h, w] in [0, 1] -> the same with Gaussian noise of this standard deviation, clamped."""
     return (images + deviation * torch.randn(images.shape, generator=rng, device=images.device)).clamp_(0, 1)
 
 
@@ -45,10 +45,10 @@ def erase(
     aspect: tuple[float, float] = (0.3, 3.3),
     value: float = 0.5,
 ) -> Tensor:
-    """Images float [n, c, h, w] -> the same, with `probability` of a rectangle of `value` at a random place.
+    """Images float [n, c, h, w] -> the same; with `probability`, a random rectangle is filled with `value`.
 
-    `area` is the rectangle's as a share of the image's, `aspect` its width / height: smallest and largest of each.
-    Source: Zhong et al., AAAI 2020.
+    `area` (a share of the image's) and `aspect` (width / height) give the smallest and largest for the rectangle.
+    Source: random erasing, Zhong et al., AAAI 2020.
     """
     n, _, h, w = images.shape
     hole = block_mask(n, h, w, rng, area=area, aspect=aspect)
@@ -56,19 +56,19 @@ def erase(
 
 
 def edges(images: Tensor) -> Tensor:
-    """Images float [n, c, h, w] in [0, 1] -> how steep their lightness is at every pixel [n, 1, h, w].
+    """Images float [n, c, h, w] in [0, 1] -> the edge strength of their lightness [n, 1, h, w].
 
-    The length of Sobel's gradient of the lightness after a Gaussian blur: Canny's detector without thinning and
-    thresholds, as Zamir et al. (CVPR 2018) take it for edges of texture.
+    The norm of Sobel's gradient of the lightness after a Gaussian blur: Canny's detector without thinning and
+    thresholds, as Zamir et al. (CVPR 2018) use it for texture edges.
     """
     return _gradient(images).square().sum(1, keepdim=True).sqrt()
 
 
 def corners(images: Tensor) -> Tensor:
-    """Images float [n, c, h, w] in [0, 1] -> how steep their lightness is across every direction [n, 1, h, w].
+    """Images float [n, c, h, w] in [0, 1] -> the corner strength of their lightness [n, 1, h, w].
 
-    The root of the smaller eigenvalue of the structure tensor: the gradient along that direction in which there is the
-    least of it. Along an edge it is 0. Source: Shi & Tomasi, CVPR 1994.
+    The square root of the smaller eigenvalue of the structure tensor, which is the gradient in the direction where it
+    is smallest. Along a straight edge it is 0. Source: Shi & Tomasi, CVPR 1994.
     """
     dx, dy = _gradient(images).unbind(1)
     xx, yy, xy = _smooth(torch.stack([dx * dx, dy * dy, dx * dy], 1)).unbind(1)
@@ -77,7 +77,7 @@ def corners(images: Tensor) -> Tensor:
 
 
 def _gradient(images: Tensor) -> Tensor:
-    """Sobel's gradient of the lightness, blurred, a pixel: [n, 2, h, w], along x and along y."""
+    """Sobel's gradient of the blurred lightness, per pixel: [n, 2, h, w], along x and along y."""
     slope, across = images.new_tensor([-0.5, 0, 0.5]), images.new_tensor([0.25, 0.5, 0.25])
     kernels = torch.stack([torch.outer(across, slope), torch.outer(slope, across)])
     light = _smooth(with_channels(images, 1))
@@ -85,7 +85,7 @@ def _gradient(images: Tensor) -> Tensor:
 
 
 def _smooth(maps: Tensor) -> Tensor:
-    """Maps [n, c, h, w] after a Gaussian blur of deviation `SIGMA`, with their edges continued."""
+    """Maps [n, c, h, w] after a Gaussian blur of standard deviation `SIGMA`, with replicated edges."""
     radius = math.ceil(3 * SIGMA)
     (kernel,) = blur_weights(maps.new_tensor([SIGMA]), 1, radius)
     along = kernel.expand(maps.shape[1], 1, 1, -1)

@@ -1,4 +1,4 @@
-"""Where a view's pixels come from: crops and resizes as one matrix an axis, anything else as a 2x3 matrix."""
+"""Geometric transforms: crops and resizing as one matrix per axis, all others as a 2x3 matrix."""
 
 import math
 
@@ -10,16 +10,16 @@ from withhold.views.precision import precise
 from withhold.views.random import chance, uniform, where
 
 CELLS = 4
-"""Along each side of a plate that is bent."""
+"""Cells along each side of the grid for elastic bending."""
 
 
 def flip(images: Tensor, rng: torch.Generator, probability: float = 0.5) -> Tensor:
-    """Images [n, c, h, w] -> the same, each mirrored left to right with `probability`."""
+    """Images [n, c, h, w] -> the same, each flipped left to right with `probability`."""
     return where(chance(len(images), probability, rng), images.flip(3), images)
 
 
 def shift(images: Tensor, rng: torch.Generator, share: float = 1 / 8) -> Tensor:
-    """Images [n, c, h, w] -> each moved by whole pixels, up to `share` of its side, and continued as in a mirror."""
+    """Images [n, c, h, w] -> each shifted by whole pixels, up to `share` of its side, with reflection padding."""
     n, _, h, w = images.shape
 
     def places(length: int) -> Tensor:
@@ -36,8 +36,8 @@ def draw_crops(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Boxes of torchvision's RandomResizedCrop, in whole pixels -> top, left, height, width, float [n] each.
 
-    The area (a share of the image's) and the logarithm of the aspect (width / height) are uniform. A box that does not
-    fit is drawn again, ten times at most; then it is the largest centred one whose aspect is in range.
+    The area (a share of the image's) and the logarithm of the aspect (width / height) are uniform. The first of ten
+    boxes that fits is used; if none fits, the largest centred box whose aspect is in range.
     """
     share = uniform(n * 10, *area, rng).view(n, 10) * (height * width)
     ratio = uniform(n * 10, math.log(aspect[0]), math.log(aspect[1]), rng).view(n, 10).exp()
@@ -52,21 +52,21 @@ def draw_crops(
 
 
 def reflect(places: Tensor, size: int) -> Tensor:
-    """Places up to `size` - 1 beyond either end of an axis of `size` pixels -> those that a mirror shows there."""
+    """Indices up to `size` - 1 beyond either end of an axis of `size` pixels -> the indices that they reflect to."""
     return (size - 1) - ((size - 1) - places.abs()).abs()
 
 
 def axis_weights(start: Tensor, length: Tensor, pixels: int, size: int, places: Tensor) -> tuple[Tensor, Tensor]:
-    """One axis of a crop, resized -> what `along` takes: weights [n, b, l, k] and first pixels [n, b].
+    """Resampling weights along one axis of a crop, for `along`: weights [n, b, l, k] and first pixels [n, b].
 
-    A triangle as wide as the larger of an input and an output pixel, cut off at the crop's edges: bilinear and
-    antialiased, as in Pillow.
+    The filter is a triangle scaled to the larger of an input and an output pixel and cut off at the edges of the crop:
+    bilinear and antialiased, as in Pillow.
 
     Args:
-        start, length: of the crop, in the image's pixels [n].
-        pixels, size: of the image and of the view.
-        places: which of the view's pixels, in blocks of neighbours, [b, l] or [n, b, l]. Those of a block come from a
-            window of k of the image's pixels.
+        start, length: of the crop, in pixels of the image [n].
+        pixels, size: length of the axis in the image and in the view.
+        places: pixels of the view, in blocks of neighbours, [b, l] or [n, b, l]. Each block is computed from a window
+            of k pixels of the image.
     """
     start, length = start[:, None, None], length[:, None, None]
     step = length / size
@@ -84,10 +84,10 @@ def axis_weights(start: Tensor, length: Tensor, pixels: int, size: int, places: 
 
 
 def along(images: Tensor, weights: Tensor, first: Tensor) -> Tensor:
-    """Images [n, g, pixels, m], weights [n, b, l, k] along their third axis -> float [n, g * m, b, l].
+    """Apply weights [n, b, l, k] along the third axis of images [n, g, pixels, m] -> float [n, g * m, b, l].
 
-    The matrix of an axis is zero but for a band. Its blocks, of l rows each, are multiplied by windows of k pixels,
-    which begin at `first` [n, b]: at 224 pixels a quarter of the work.
+    The matrix of an axis is banded. Each block of l rows is multiplied only by its window of k pixels, which begins at
+    `first` [n, b]: at 224 pixels, a quarter of the work.
     """
     n, g, pixels, m = images.shape
     window = weights.shape[3]
@@ -101,10 +101,10 @@ def along(images: Tensor, weights: Tensor, first: Tensor) -> Tensor:
 
 
 def warp(images: Tensor, matrices: Tensor, moved: Tensor | None = None) -> Tensor:
-    """Images float [n, c, h, w] -> the same size, black where a view reaches outside of its image.
+    """Images float [n, c, h, w] -> warped images of the same size, black outside the image.
 
-    Matrices [n, 2, 3] lead from places in the view to places in the image, in pixels from the centre (x, y). What is
-    `moved` [n, h, w, 2] is added to these, in halves of the image's width and height.
+    Matrices [n, 2, 3] map positions in the view to positions in the image, in pixels from the centre (x, y). `moved`
+    [n, h, w, 2] is added to the result, in units of half the width and half the height of the image.
     """
     h, w = images.shape[2:]
     half = matrices.new_ones(2, 1)
@@ -116,14 +116,14 @@ def warp(images: Tensor, matrices: Tensor, moved: Tensor | None = None) -> Tenso
 
 
 def thin_plate(moves: Tensor, height: int, width: int) -> Tensor:
-    """How every pixel of a plate moves of which the cells of a grid are moved: [n, g, g, k] -> [n, height, width, k].
+    """Thin-plate spline: displacements of grid cells [n, g, g, k] -> of all pixels [n, height, width, k].
 
-    The plate is bent as little as it can be (Bookstein, TPAMI 1989).
+    The spline interpolates them with the least bending (Bookstein, TPAMI 1989).
     """
     n, rows, columns, k = moves.shape
 
     def places(*lengths: int) -> Tensor:
-        """The middles of cells, from -1 to 1 over the whole plate: [cells, 2]."""
+        """The centres of cells, from -1 to 1 over the whole image: [cells, 2]."""
         return torch.cartesian_prod(*((2 * torch.arange(m, device=moves.device) + 1) / m - 1 for m in lengths))
 
     def terms(points: Tensor, controls: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,10 +138,10 @@ def thin_plate(moves: Tensor, height: int, width: int) -> Tensor:
 
 
 def inverse_affine(turn: Tensor, scale: Tensor, shear_x: Tensor, shear_y: Tensor, move: Tensor) -> Tensor:
-    """Matrices [n, 2, 3] for `warp` of an image that is sheared, scaled, turned and then moved.
+    """Matrices [n, 2, 3] for `warp` that shear, scale, rotate and then translate an image.
 
-    Turns [n] are clockwise, in degrees; shears [n] in pixels along one axis per pixel along the other; moves [n, 2] in
-    pixels to the right and down.
+    Rotations `turn` [n] are clockwise, in degrees; shears [n] are in pixels along one axis per pixel along the other;
+    translations `move` [n, 2] are in pixels to the right and down.
     """
     angle = turn * (math.pi / 180)
     cos, sin, one = angle.cos(), angle.sin(), torch.ones_like(angle)
@@ -164,11 +164,12 @@ def affine(
     shear: float = 0.0,
     bend: float = 0.0,
 ) -> Tensor:
-    """Images float [n, c, h, w] -> turned, moved, scaled, sheared and bent at random, in one resampling; black outside.
+    """Images float [n, c, h, w] -> randomly rotated, translated, scaled, sheared and bent images, in one resampling.
 
-    `degrees`, `translate` (a share of the image's side) and `shear` (along x, in pixels per pixel) are the largest to
-    either side, `scale` the smallest and largest factor. `bend` is how far the middles of 4 x 4 cells stray from there,
-    as a deviation and a share of the image's side; between them a view is a thin plate.
+    The view is black outside the image. `degrees`, `translate` (a share of the image's side) and `shear` (along x, in
+    pixels per pixel) are the largest values in either direction; `scale` is the smallest and largest factor. `bend` is
+    the standard deviation of the displacement of the centres of 4 x 4 cells, as a share of the image's side; a
+    thin-plate spline interpolates between them.
     """
     n, _, h, w = images.shape
     turn, slant = uniform(n, -degrees, degrees, rng), uniform(n, -shear, shear, rng)

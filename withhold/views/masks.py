@@ -1,4 +1,4 @@
-"""Which parts to withhold: true is withheld."""
+"""Random masks; true means withheld."""
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ def block_mask(
 ) -> Tensor:
     """bool [n, 1, height, width], true in `blocks` rectangles at random places, which may overlap.
 
-    `area` is a rectangle's as a share of the image's, `aspect` its width / height: smallest and largest of each.
+    `area` (a share of the image's) and `aspect` (width / height) give the smallest and largest for a rectangle.
     """
     boxes = draw_crops(n * blocks, height, width, area, aspect, rng)
     top, left, tall, wide = (box.view(n, blocks, 1) for box in boxes)
@@ -37,7 +37,8 @@ def block_mask(
 def shape_mask(n: int, height: int, width: int, rng: torch.Generator, *, area: float = 0.25, cells: int = 4) -> Tensor:
     """bool [n, 1, height, width], true in random smooth shapes of exactly round(area * height * width) pixels.
 
-    They are where noise, `cells` values along each side and enlarged bicubically, is lowest (Pathak et al., CVPR 2016).
+    The shapes cover the lowest values of noise with `cells` values along each side, upsampled bicubically (after
+    Pathak et al., CVPR 2016).
     """
     coarse = torch.rand(n, 1, cells, cells, generator=rng, device=rng.device)
     smooth = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=False).flatten(1)

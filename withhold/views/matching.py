@@ -1,4 +1,4 @@
-"""Which images show the same place, by what a plane of it does from one to the other: geometric verification."""
+"""Geometric verification: find images that show the same place, by fitting a homography to their local features."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,15 +10,16 @@ from tqdm import tqdm
 from withhold.errors import UsageError
 
 POINTS, SIDE = 500, 64
-"""Local features of an image, at most; and pixels of the longer side to which smaller ones are enlarged for them."""
+"""Most local features per image; and pixels of the longer side to which smaller images are enlarged."""
 RATIO, REACH = 0.75, 0.02
-"""A match is so much nearer than the next one; an inlier lies so near to where it should, in lengths of a side."""
+"""Largest ratio of the distances to the nearest and the next descriptor; largest error of an inlier, in lengths of the
+longer side."""
 
 Features = tuple[np.ndarray, np.ndarray]
 
 
 def local_features(image: Tensor) -> Features:
-    """SIFT (Lowe, IJCV 2004) of an image uint8 [1 or 3, h, w] -> places [n, 2] in lengths of the longer side, [n, 128].
+    """SIFT (Lowe, IJCV 2004): image uint8 [1 or 3, h, w] -> points [n, 2] in lengths of the longer side, and [n, 128].
 
     Raises:
         UsageError: OpenCV is not installed.
@@ -34,10 +35,10 @@ def local_features(image: Tensor) -> Features:
 
 
 def inliers(first: Features, second: Features) -> int:
-    """How many points of one image one homography carries to their matches in the other, found by RANSAC.
+    """Count the matches between two images that agree with one homography, which RANSAC finds.
 
-    A match is nearer than three quarters of what the next one is (Lowe's ratio). A homography is what a plane does, or
-    all of a scene where the camera only turns.
+    A match is accepted if its distance is below three quarters of that to the next descriptor (Lowe's ratio test). A
+    homography relates two views of a plane, or of any scene if the camera only rotates.
     """
     cv2 = _opencv()
     if min(len(first[0]), len(second[0])) < 4:
@@ -52,7 +53,7 @@ def inliers(first: Features, second: Features) -> int:
 
 
 def same_place(images: Iterable[Tensor], pairs: Sequence[tuple[int, int]], least: int) -> list[tuple[int, int]]:
-    """Those pairs of images uint8 [c, h, w] that share `least` points or more: see `inliers`. It shows its progress."""
+    """The pairs of images uint8 [c, h, w] with `least` or more `inliers`. Shows a progress bar."""
     found = [local_features(image) for image in tqdm(images, "local features", unit=" images", disable=None)]
     verified = tqdm(pairs, "verifying", unit=" pairs", disable=None)
     return [(i, j) for i, j in verified if inliers(found[i], found[j]) >= least]
@@ -62,7 +63,7 @@ def _opencv() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise UsageError("To match points needs OpenCV, which is not installed: pip install 'withhold[match]'.") from (
+        raise UsageError("Matching points needs OpenCV, which is not installed: pip install 'withhold[match]'.") from (
             error
         )
     return cv2

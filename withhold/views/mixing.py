@@ -1,4 +1,4 @@
-"""Images made of two."""
+"""Mixup of samples and their targets."""
 
 import torch
 from torch import Tensor
@@ -7,11 +7,10 @@ from withhold.views.random import beta
 
 
 def mixup(images: Tensor, targets: Tensor, rng: torch.Generator, alpha: float) -> tuple[Tensor, Tensor]:
-    """Images, clips or spectrograms, float [n, ...], and shares of classes [n, k], each mixed with another at random.
+    """Mix each image, clip or spectrogram, float [n, ...], and its class probabilities [n, k] with a random other one.
 
-    A share is drawn from Beta(alpha, alpha), for every image its own, and the larger of it and its rest is the image's
-    (Berthelot et al., NeurIPS 2019, equations 8 to 11; Zhang et al., ICLR 2018, without the larger-of). The smaller
-    `alpha`, the less is mixed.
+    The weight of a sample is max(l, 1 - l), with l from Beta(alpha, alpha) drawn for each sample (Berthelot et al.,
+    NeurIPS 2019, equations 8 to 11; Zhang et al., ICLR 2018, use l itself). A smaller `alpha` mixes less.
     """
     share = beta(len(images), alpha, rng)
     rest = torch.minimum(share, 1 - share)

@@ -1,4 +1,4 @@
-"""What moves in a clip, and where to."""
+"""Motion in clips: frame differences and optical flow."""
 
 import torch
 from torch import Tensor
@@ -8,21 +8,21 @@ from withhold.views.color import to_float
 from withhold.views.precision import precise
 
 NEAR = 5
-"""Pixels of the square whose points move alike."""
+"""Side, in pixels, of the square whose points are assumed to move together."""
 FLAT = 1e-3
-"""Slopes (squared) that say no more of where a point went than noise does: such a point is taken to stay."""
+"""Added to squared slopes, so that points in flat regions, where noise dominates, are estimated not to move."""
 COARSE = 8
-"""Pixels of the smallest frames in which moves are looked for."""
+"""Smallest side, in pixels, of the frames of the pyramid."""
 STEPS = 3
-"""How often the moves are corrected in frames of one size."""
+"""Corrections of the flow at each level of the pyramid."""
 FARTHEST = 0.5
-"""Pixels, right or down, that a correction goes at most: slopes tell no more, and what cannot be found flies away."""
+"""Largest correction in pixels, right or down: slopes are valid only nearby, and without a limit the flow diverges."""
 
 
 def motion(clips: Tensor) -> Tensor:
-    """Clips uint8 [n, t, c, h, w], or float in [0, 1] -> the mean absolute difference of following frames [n, t - 1].
+    """Clips uint8 [n, t, c, h, w], or float in [0, 1] -> mean absolute difference of adjacent frames [n, t - 1].
 
-    Bytes are on the scale of [0, 1] too.
+    The differences are on the scale of [0, 1], for uint8 as well.
     """
     return to_float(clips).diff(dim=1).abs().mean((2, 3, 4))
 
@@ -31,9 +31,10 @@ def motion(clips: Tensor) -> Tensor:
 def flow(clips: Tensor) -> Tensor:
     """Clips uint8 [n, t, c, h, w], or float in [0, 1] -> optical flow [n, t - 1, 2, h, w], in pixels right and down.
 
-    Where each point of a frame is in the next one: from frames of 8 pixels on, each twice as fine as the last, the move
-    that explains best, by least squares, how a small square around the point changed (Lucas & Kanade, IJCAI 1981).
-    Found are moves of a tenth of a frame at least, and of more than a quarter where it halves to 8 pixels.
+    The displacement of each point from a frame to the next: the least-squares fit of the change in a small square
+    around it (Lucas & Kanade, IJCAI 1981), refined over a pyramid of frames that starts at 8 pixels or more and doubles
+    in size. It finds displacements of up to a tenth of the frame, and of more than a quarter if repeated halving of the
+    frame gives exactly 8 pixels.
     """
     grey = to_float(clips).mean(2, keepdim=True)
     pyramid = [(grey[:, :-1].flatten(0, 1), grey[:, 1:].flatten(0, 1))]
@@ -56,7 +57,7 @@ def flow(clips: Tensor) -> Tensor:
 
 
 def _slopes(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Of images [n, c, h, w], down and right, a pixel; none at the rim, where one of the sides is not known."""
+    """Slopes of images [n, c, h, w], down and right, per pixel; zero at the border, where a neighbour is missing."""
     down = images[:, :, 2:, 1:-1] - images[:, :, :-2, 1:-1]
     right = images[:, :, 1:-1, 2:] - images[:, :, 1:-1, :-2]
     return F.pad(down / 2, (1, 1, 1, 1)), F.pad(right / 2, (1, 1, 1, 1))
@@ -67,7 +68,7 @@ def _near(x: Tensor) -> Tensor:
 
 
 def _fetch(images: Tensor, moved: Tensor) -> Tensor:
-    """Images [n, c, h, w] as seen where each point has moved to, in pixels [n, 2, h, w]; the edge goes on outside."""
+    """Images [n, c, h, w] sampled at displacements [n, 2, h, w] in pixels, with replicated edges."""
     h, w = images.shape[2:]
     rows, columns = torch.arange(h, device=images.device), torch.arange(w, device=images.device)
     x = (moved[:, 0] + columns + 0.5) * 2 / w - 1

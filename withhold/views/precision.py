@@ -1,4 +1,4 @@
-"""Views are float32, whatever the precision of the network that they are for."""
+"""A decorator that computes views in float32 under any autocast."""
 
 import functools
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Returned = TypeVar("Returned")
 
 
 def precise(view: Callable[Concatenate[Tensor, Options], Returned]) -> Callable[Concatenate[Tensor, Options], Returned]:
-    """Let `view(images, ...)` compute with autocast off."""
+    """Run `view(images, ...)` with autocast off."""
 
     @functools.wraps(view)
     def wrapped(images: Tensor, *arguments: Options.args, **options: Options.kwargs) -> Returned:

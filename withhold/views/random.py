@@ -15,9 +15,10 @@ def chance(n: int, probability: float, rng: torch.Generator) -> Tensor:
 
 
 def beta(n: int, concentration: float, rng: torch.Generator) -> Tensor:
-    """float [n] from the symmetric beta distribution, whose both parameters are `concentration`, above 0.
+    """float [n] from the symmetric beta distribution with both parameters equal to `concentration`, above 0.
 
-    The share of the first of two gamma variables, G(a) = G(a + 1) * U ** (1 / a), as logarithms: they do not underflow.
+    The share of the first of two gamma variables, G(a) = G(a + 1) * U ** (1 / a), computed from their logarithms, which
+    do not underflow.
     """
     larger = torch._standard_gamma(torch.full((2, n), concentration + 1, device=rng.device), generator=rng)
     first, second = larger.log() + torch.rand(2, n, generator=rng, device=rng.device).log() / concentration
@@ -25,5 +26,5 @@ def beta(n: int, concentration: float, rng: torch.Generator) -> Tensor:
 
 
 def where(mask: Tensor, changed: Tensor, images: Tensor) -> Tensor:
-    """The images [n, ...] of `changed` where `mask` [n] is true, those of `images` elsewhere."""
+    """For each sample, `changed` [n, ...] where `mask` [n] is true, otherwise `images`."""
     return torch.where(mask.view(-1, *[1] * (images.ndim - 1)), changed, images)

@@ -1,4 +1,4 @@
-"""Sounds: louder, later, together; spectrograms of them, and masks over these."""
+"""Sounds: gain, time shift and mixing; spectrograms and their masks."""
 
 import math
 
@@ -10,15 +10,15 @@ from withhold.views.precision import precise
 from withhold.views.random import uniform
 
 FLOOR = 1e-8
-"""Power that is added before the logarithm: 80 dB below a sine of amplitude 1."""
+"""Power added before the logarithm: 80 dB below a sine of amplitude 1."""
 
 
 @cached
 def mel_filters(rate: int, size: int, mels: int, device: torch.device) -> Tensor:
-    """Triangles over the frequencies of an FFT of `size` samples: float [mels, size // 2 + 1], each 1 at its middle.
+    """Triangular filters over the frequencies of an FFT of `size` samples: float [mels, size // 2 + 1], with peak 1.
 
-    Their corners lie evenly from 0 to rate / 2 on HTK's mel scale, 2595 log10(1 + f / 700), and each one ends where its
-    neighbours have their middles.
+    Their corners are evenly spaced from 0 to rate / 2 on HTK's mel scale, 2595 log10(1 + f / 700). Each filter ends at
+    the peaks of its neighbours.
     """
     hertz = torch.linspace(0, rate / 2, size // 2 + 1, dtype=torch.float64)
     top = 2595 * math.log10(1 + rate / 2 / 700)
@@ -30,13 +30,13 @@ def mel_filters(rate: int, size: int, mels: int, device: torch.device) -> Tensor
 
 @precise
 def log_mel(sounds: Tensor, rate: int, mels: int = 40, window: float = 0.025) -> Tensor:
-    """Sounds float [n, s] in [-1, 1], `rate` samples a second -> logarithms of the power in mel bands, float32.
+    """Log-mel spectrograms: sounds float [n, s] in [-1, 1], `rate` samples per second -> float32 [n, 1, mels, t].
 
-    The spectrograms are [n, 1, mels, 1 + s // hop].
+    The spectrograms have t = 1 + s // hop columns.
 
-    Hann windows (periodic) of `window` seconds, one every 10 ms, centred on their times, with silence beyond the ends;
-    padded with zeros to a power of two of samples; |FFT|^2, scaled so that a sine of amplitude 1 has power 1;
-    `mel_filters`; the natural logarithm of that + `FLOOR`: from -18.4, which is silence, to about 0.
+    Periodic Hann windows of `window` seconds, one every 10 ms, centred, with silence beyond the ends; zero-padded to a
+    power of two of samples; |FFT|^2, scaled so that a sine of amplitude 1 has power 1; `mel_filters`; natural logarithm
+    after adding `FLOOR`. Values go from -18.4 (silence) to about 0.
     """
     length, hop = max(1, round(window * rate)), max(1, round(0.01 * rate))
     size = 1 << (length - 1).bit_length()
@@ -50,15 +50,15 @@ def log_mel(sounds: Tensor, rate: int, mels: int = 40, window: float = 0.025) ->
 
 
 def draw_log_mel(spectrograms: Tensor) -> Tensor:
-    """What `log_mel` gives, [n, 1, f, t] -> pictures [n, 1, f, t] in [0, 1]: silence is black, low tones lie below."""
+    """Spectrograms of `log_mel` -> images [n, 1, f, t] in [0, 1]: silence is black, low tones are at the bottom."""
     return (1 - spectrograms / math.log(FLOOR)).clamp(0, 1).flip(2)
 
 
 def mask_bands(spectrograms: Tensor, rng: torch.Generator, frequencies: float, times: float) -> Tensor:
-    """Spectrograms [n, c, f, t] with a band of frequencies and a span of time set to zero, in each another one.
+    """Spectrograms [n, c, f, t] with a random frequency band and a random time span set to zero, drawn for each sample.
 
-    Their widths are uniform from 0 to that share of the axis, and their places uniform (SpecAugment: Park et al.,
-    Interspeech 2019, section 2, without its time warping; one mask of each sort).
+    Their widths are uniform from 0 to `frequencies` and `times`, as shares of the axis; their positions are uniform
+    (SpecAugment: Park et al., Interspeech 2019, section 2, without time warping and with one mask of each type).
     """
     n, _, height, width = spectrograms.shape
     hidden = _spans(n, height, frequencies, rng)[:, None, :, None] | _spans(n, width, times, rng)[:, None, None, :]
@@ -66,12 +66,12 @@ def mask_bands(spectrograms: Tensor, rng: torch.Generator, frequencies: float, t
 
 
 def gain(sounds: Tensor, rng: torch.Generator, decibels: float) -> Tensor:
-    """Sounds float [n, s] in [-1, 1], each louder or softer by up to `decibels`; what becomes too loud is cut off."""
+    """Sounds float [n, s] in [-1, 1], each louder or softer by up to `decibels`, clipped to [-1, 1]."""
     return (sounds * 10 ** (uniform(len(sounds), -decibels, decibels, rng) / 20)[:, None]).clamp(-1, 1)
 
 
 def time_shift(sounds: Tensor, rng: torch.Generator, share: float) -> Tensor:
-    """Sounds [n, s], each earlier or later by up to `share` of its length; silence comes in at the other end."""
+    """Sounds [n, s], each shifted earlier or later by up to `share` of its length and padded with silence."""
     length = sounds.shape[1]
     by = uniform(len(sounds), -share * length, share * length, rng).round().long()
     place = torch.arange(length, device=sounds.device) - by[:, None]
@@ -80,14 +80,14 @@ def time_shift(sounds: Tensor, rng: torch.Generator, share: float) -> Tensor:
 
 
 def mix(sounds: Tensor, others: Tensor, decibels: Tensor) -> Tensor:
-    """Sounds [n, s] and others beneath them, whose energy is `decibels` [n] lower; of silence nothing is scaled."""
+    """Sounds [n, s] plus others, scaled to an energy `decibels` [n] lower (not scaled if the sound is silent)."""
     length, other = sounds.norm(dim=1), others.norm(dim=1)
     scale = length / other.clamp(min=1e-12) * 10 ** (-decibels / 20)
     return sounds + scale.where(length > 0, 1.0)[:, None] * others
 
 
 def _spans(n: int, length: int, share: float, rng: torch.Generator) -> Tensor:
-    """bool [n, length], true in one span of up to that share, at a random place."""
+    """bool [n, length], true in one span of up to `share` of the length, at a random place."""
     width = uniform(n, 0, share * length, rng)
     begin = uniform(n, 0, 1, rng) * (length - width)
     middle = torch.arange(length, device=rng.device) + 0.5

@@ -1,4 +1,4 @@
-"""Images cut into squares: grids of patches, and tiles with gaps between them."""
+"""Grids of patches, and tiles with gaps between them."""
 
 import itertools
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 SIDES = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
-"""Rows down and columns right from a cell to each of its neighbours, in reading order."""
+"""Offsets (rows down, columns right) from a cell to each of its neighbours, in reading order."""
 
 
 def patches(images: Tensor, size: int) -> Tensor:
@@ -26,9 +26,9 @@ def unpatch(patches: Tensor, channels: int, size: tuple[int, int]) -> Tensor:
 
 
 def standardize(images: Tensor) -> Tensor:
-    """Images float [n, c, h, w] -> the same, each with mean 0.5 and deviation 0.25 over all of its values.
+    """Images float [n, c, h, w] -> the same, each with mean 0.5 and standard deviation 0.25 over all of its values.
 
-    An encoder maps 0.5 and 0.25 to 0 and 1, so it sees standard pixels. A flat image becomes 0.5 everywhere.
+    Encoders normalise with these values, so their input has mean 0 and deviation 1. Constant images become 0.5.
     """
     axes = tuple(range(1, images.ndim))
     mean = images.mean(axes, keepdim=True)
@@ -37,27 +37,27 @@ def standardize(images: Tensor) -> Tensor:
 
 
 def tiling(size: int, grid: int | None) -> tuple[int, int]:
-    """How many tiles along each side of images of `size` pixels, and how many pixels of a cell each has: four fifths.
+    """Tiles along each side of images of `size` pixels, and pixels along each side of a tile: four fifths of a cell.
 
-    Without a `grid` they are 2 below 64 pixels and 3 from there on: small ones leave a network nothing but padding.
+    By default the grid is 2 below 64 pixels, else 3: with smaller tiles, a network would see mostly padding.
     """
     grid = grid or (2 if size < 64 else 3)
     if size < 8 * grid:
         raise ValueError(
-            f"an encoder of {size} pixels is too small for {grid} x {grid} tiles: give --size {8 * grid} or more."
+            f"An encoder of {size} pixels is too small for {grid} x {grid} tiles. Give --size {8 * grid} or more."
         )
     return grid, size // grid * 4 // 5
 
 
 def tiles(images: Tensor, rng: torch.Generator, grid: int, size: int) -> Tensor:
-    """Images [n, c, h, w] -> square tiles [n, grid * grid, c, size, size], row by row; at most as large as a cell.
+    """Images [n, c, h, w] -> square tiles [n, grid * grid, c, size, size], row by row, no larger than a cell.
 
-    Each is from a random place in its cell of the grid, so that edges do not continue from tile to tile.
+    Each tile is at a random position in its cell of the grid, so that edges do not continue from tile to tile.
     """
     n, _, h, w = images.shape
     cell = torch.arange(grid * grid, device=images.device)
     if size > min(h, w) // grid:
-        raise ValueError(f"{grid} x {grid} tiles of {size} pixels do not fit an image of {w} x {h}: make them smaller.")
+        raise ValueError(f"{grid} x {grid} tiles of {size} pixels do not fit an image of {w} x {h}. Use smaller tiles.")
 
     def start(cells: Tensor, length: int) -> Tensor:
         inside = torch.randint(length // grid - size + 1, (n, grid * grid), generator=rng, device=images.device)
@@ -67,11 +67,11 @@ def tiles(images: Tensor, rng: torch.Generator, grid: int, size: int) -> Tensor:
 
 
 def distant_orders(length: int, count: int) -> Tensor:
-    """int64 [count, length]: orders that differ from each other in many places, or all orders where there are no more.
+    """int64 [count, length]: permutations that differ from each other in many places, or all, if there are no more.
 
-    Greedy, from the identity on: the next is the one whose nearest chosen order is farthest in Hamming distance, and
-    among those the farthest from all of them together (algorithm 1 of Noroozi & Favaro, ECCV 2016, takes
-    the mean distance alone).
+    A greedy choice that starts with the identity: the next permutation has the largest Hamming distance to its nearest
+    chosen one and, among equals, the largest total distance to all chosen ones (algorithm 1 of Noroozi & Favaro, ECCV
+    2016, uses the mean distance alone).
     """
     every = torch.tensor(list(itertools.permutations(range(length))), dtype=torch.int8).T.contiguous()
     if every.shape[1] <= count:
@@ -101,14 +101,14 @@ def neighbours(grid: int) -> Tensor:
 
 
 def windows(images: Tensor, corners: Tensor, size: int) -> Tensor:
-    """Images [n, c, h, w], rows and columns of upper left corners [n, l, 2] -> squares there [n, l, c, size, size]."""
+    """Images [n, c, h, w], (row, column) of upper left corners [n, l, 2] -> squares [n, l, c, size, size]."""
     places = corners[..., None] + torch.arange(size, device=images.device)
     sample = torch.arange(len(images), device=images.device)[:, None, None, None]
     return images[sample, :, places[:, :, 0, :, None], places[:, :, 1, None, :]].permute(0, 1, 4, 2, 3)
 
 
 def board(tiles: Tensor, columns: int) -> Tensor:
-    """Tiles float [n, l, c, s, s] -> images [n, c, h, w] that show them row by row, with white lines between them."""
+    """Tiles float [n, l, c, s, s] -> images [n, c, h, w] with the tiles row by row and white lines between them."""
     framed = F.pad(tiles, (1, 1, 1, 1), value=1.0).clamp(0, 1)
     side = framed.shape[-1]
     return unpatch(framed.flatten(2), tiles.shape[2], (tiles.shape[1] // columns * side, columns * side))

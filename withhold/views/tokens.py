@@ -1,4 +1,4 @@
-"""What a network may see of a text."""
+"""Augmentation and masking of texts."""
 
 import torch
 from torch import Tensor
@@ -7,14 +7,14 @@ from torch import Tensor
 def mask_tokens(
     tokens: Tensor, ordinary: Tensor, mask: int, share: float, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Choose tokens to be predicted, and change what the network sees of them (Devlin et al., NAACL 2019, section 3.1).
+    """Choose tokens to predict, and mask them (Devlin et al., NAACL 2019, section 3.1).
 
-    Of the chosen 80 % are masked, 10 % are any other, and 10 % stay.
+    80 % of the chosen tokens become [MASK], 10 % a random token, and 10 % stay unchanged.
 
     Args:
-        ordinary: bool [vocabulary], which tokens may be chosen, and may stand in for another.
-        mask: the number of [MASK].
-        share: of a text's ordinary tokens that are chosen; one at least, where it has one.
+        ordinary: bool [vocabulary], the tokens that may be chosen and used as replacements.
+        mask: the id of [MASK].
+        share: share of the ordinary tokens of a text to choose; at least one, if the text has any.
 
     Returns:
         the changed tokens [n, l], and which ones are chosen, bool [n, l].
@@ -31,18 +31,18 @@ def mask_tokens(
 
 
 def replace_words(tokens: Tensor, frequencies: Tensor, idf: Tensor, share: float, rng: torch.Generator) -> Tensor:
-    """Put others in the place of words that say little of what a text is about (Xie et al., NeurIPS 2020, appendix).
+    """Replace uninformative words, by TF-IDF (Xie et al., NeurIPS 2020, appendix).
 
-    With t the TF-IDF of a text's words, C the largest t and Z the mean of C - t, a word is replaced with probability
-    min(share * (C - t) / Z, 1). It gives way to a word of the vocabulary with probability in proportion to max S - S,
-    where S is frequency times IDF: keywords neither go nor come.
+    With t the TF-IDF of the words of a text, C the largest t and Z the mean of C - t, a word is replaced with
+    probability min(share * (C - t) / Z, 1). The replacement is drawn from the vocabulary with probability proportional
+    to max S - S, where S is frequency times IDF. So keywords are neither replaced nor inserted.
 
     Args:
         tokens: int [n, l].
-        frequencies: [vocabulary], how often each token occurs, on any scale; what does not, such as a special token,
-            is neither replaced nor drawn.
-        idf: float [vocabulary], the logarithm of texts over texts with the token.
-        share: of the words that are replaced, in [0, 1].
+        frequencies: [vocabulary], how often each token occurs, on any scale; tokens with frequency 0, such as special
+            tokens, are neither replaced nor drawn.
+        idf: float [vocabulary], the logarithm of the number of texts over the number of texts with the token.
+        share: share of the words to replace, in [0, 1].
     """
     if not len(tokens):
         return tokens
@@ -52,7 +52,7 @@ def replace_words(tokens: Tensor, frequencies: Tensor, idf: Tensor, share: float
     occurs = (tokens[:, :, None] == tokens[:, None]).sum(2, dtype=torch.int32)
     spare = (occurs / length * idf[tokens]).masked_fill(~words, 0)
     spare = (spare.amax(1, keepdim=True) - spare).masked_fill(~words, 0)
-    mean = spare.sum(1, keepdim=True) / length  # 0 where all words count alike: none of them goes
+    mean = spare.sum(1, keepdim=True) / length  # 0 if all words have the same TF-IDF: none is replaced
     chance = share * spare / mean.clamp(min=torch.finfo(spare.dtype).tiny)
 
     score = frequencies * idf
@@ -64,15 +64,15 @@ def replace_words(tokens: Tensor, frequencies: Tensor, idf: Tensor, share: float
 
 
 def switch_out(tokens: Tensor, ordinary: Tensor, share: float, rng: torch.Generator) -> Tensor:
-    """SwitchOut: put any others in the place of a random number of words (Wang, Pham, Dai & Neubig, EMNLP 2018).
+    """SwitchOut: replace a random number of words by random others (Wang, Pham, Dai & Neubig, EMNLP 2018).
 
-    Of a text of l words, n are replaced with probability exp(-n / t) / sum of exp(-m / t) over m = 0, 1 ... l. Which n
-    is uniform, and so is what comes among all other words of the vocabulary.
+    In a text of l words, n are replaced with probability exp(-n / t) / sum of exp(-m / t) over m = 0, 1 ... l. Their
+    positions are uniform, and the replacements are uniform over all other words of the vocabulary.
 
     Args:
         tokens: int [n, l].
-        ordinary: bool [vocabulary], which tokens may be replaced, and may stand in for another.
-        share: the temperature t as a share of l, in [0, 1]. The paper's is about one word, of sentences of 20 or 30.
+        ordinary: bool [vocabulary], the tokens that may be replaced and used as replacements.
+        share: the temperature t as a share of l, in [0, 1]. The paper uses about one word for sentences of 20 or 30.
     """
     known = ordinary[tokens]
     length = known.sum(1, keepdim=True)
