@@ -1,6 +1,6 @@
 """Running statistics of batch normalisation."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -29,12 +29,7 @@ def hold_statistics(network: nn.Module) -> None:
 
 
 @torch.no_grad()
-def refresh_statistics(
-    network: nn.Module,
-    batches: Iterable[Any],
-    forward: Callable[[Any], Any] | None = None,
-    kept: Collection[nn.Module] = (),
-) -> None:
+def refresh_statistics(network: nn.Module, batches: Iterable[Any], forward: Callable[[Any], Any] | None = None) -> None:
     """Recompute the running statistics of `network` as the plain average over `batches` of network inputs.
 
     After training, the statistics are those of augmented views. Held statistics are kept. Without batch normalisation,
@@ -42,7 +37,6 @@ def refresh_statistics(
 
     Args:
         forward: runs the network on a batch, if it is only a part of the computation.
-        kept: modules whose statistics are not recomputed.
     """
     norms = [
         part
