@@ -133,8 +133,8 @@ def test_a_run_is_measured_on_sequences_alone(run, make_run, video, tmp_path, ca
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     assert "Tracking, J" in page
     assert "First mask, copied" in page
-    assert "inside (J) and along the edge (F)" in page
-    assert "named rightly" not in page
+    assert "regions (J) and contours (F)" in page
+    assert "Accuracy in percent" not in page
     with pytest.raises(UsageError, match=r"knn is measured on items \+ label, not on video \+ mask"):
         run.evaluate(source, protocols=("tracking", "knn"))
 

@@ -145,7 +145,7 @@ def test_the_verb_prints_a_line_for_each_check_and_ends_with_1_where_one_fails(t
     assert [entry["check"] for entry in found if entry["wrong"]] == [
         "The same seed gives the same loss, and another seed another one."
     ]
-    assert f"{file} fails 1 of {len(found)} checks" in err
+    assert f"{file} failed 1 of {len(found)} checks" in err
 
 
 def test_the_verb_takes_data_of_ones_own(toy, tmp_path, capsys):

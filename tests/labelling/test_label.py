@@ -54,7 +54,7 @@ def test_what_a_run_was_told_is_left_out_and_the_rest_can_be_labelled_round_by_r
     assert main(["label", "photos", "--run", "run", "-n", "4"]) == 0
     said = capsys.readouterr().out
     assert "strategy: typical, since there are 4 labels a class" in caplog.messages
-    assert "4 items to label: runs/label-photos/label.html shows them" in said
+    assert "Chose 4 items to label: runs/label-photos/label.html shows them" in said
     assert "withhold learn photos --labels runs/label-photos/label.csv --out runs/learn-label-photos" in said
     assert "name it by --labels, and the file holds all labels" in said
     folder = home / "runs" / "label-photos"

@@ -67,7 +67,7 @@ def test_another_budget_needs_no_new_network(planned, images, monkeypatch, capsy
     assert main(words(images, *more, "--budget", "1", out=planned)) == 0
     said = capsys.readouterr().out
     assert "Next: withhold plan" in said and "--tasks rotation,edges,label,light,mask --targets label --order 1" in said
-    assert "The plan took" in said and f"{planned}/plan.html shows it" in said
+    assert "Planning took" in said and f"The page is {planned}/plan.html" in said
     assert main([*words(images, *more, "--budget", "1", out=planned), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     best = max(found["rows"][:-1], key=lambda row: row["affinity"])
