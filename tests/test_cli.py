@@ -156,11 +156,11 @@ def test_search_finds_what_is_nearest(tmp_path, capsys, monkeypatch):
     assert "The page is page.html" in capsys.readouterr().out
 
     fails(capsys, ["search", "query", "emb.index", "seventeen.png"], 2, "has no row 'seventeen.png'", "--run")
-    fails(capsys, ["search", "query", "emb.index", "digits", "--run", "run"], 2, "holds 1,797 items", "a single one")
-    fails(capsys, ["search", "query", "run", "17"], 2, "run is no index", "search build")
+    fails(capsys, ["search", "query", "emb.index", "digits", "--run", "run"], 2, "has 1,797 items", "a single item")
+    fails(capsys, ["search", "query", "run", "17"], 2, "run is not an index", "search build")
     fails(capsys, ["search", "build", "emb.parquet", "--out", "emb.index"], 2, "exists")
     assert main(["train", "rotation", "digits", "--epochs", "0.1", "--size", "16", "--out", "two", "--seed", "1"]) == 0
-    fails(capsys, [*query[:4], "--run", "two"], 2, "embeddings of another encoder: give the run that made them")
+    fails(capsys, [*query[:4], "--run", "two"], 2, "embeddings of another encoder. Give the run that made them")
     for wrong in (["search"], ["search", "find"]):
         with pytest.raises(SystemExit, match="2"):
             main(wrong)
