@@ -60,8 +60,8 @@ def test_the_report_says_all_there_is_to_say(make_run, make_samples):
     for said in [
         "Rotation", "Withholds which way is up", "Gidaris", "75.0%", "on digits, randomly initialised: 50.0%",
         "20 test items of digits", "trivial baseline: 1.386",
-        "No problems found", "Randomly initialised encoder", "Raw pixels", "Supervised network", "5 labels per class", "±3.1",
-        "k-NN accuracy", "Effective rank", "Spread", "Items per second", "seen", "said", "true",
+        "No problems found", "Randomly initialised encoder", "Raw pixels", "Supervised network", "5 labels per class",
+        "±3.1", "k-NN accuracy", "Effective rank", "Spread", "Items per second", "seen", "said", "true",
         "12 items: nearby items", "2 items", "withhold train rotation digits", "--epochs 2", "--seed 3",
     ]:  # fmt: skip
         assert said in page.text, said
@@ -227,7 +227,8 @@ def test_what_is_no_accuracy_has_a_table_with_a_line_for_each_of_its_means(make_
     assert all(len(line["cells"]) == 2 for line in made["lines"])
     page = Page(report.write(make_run(results=found)))
     assert (
-        "Results in percent on 20 test items of digits, with 80 training items. The same head is trained on" in page.text
+        "Results in percent on 20 test items of digits, with 80 training items. The same head is trained on"
+        in page.text
     )
     assert "Accuracy in percent" not in page.text
 

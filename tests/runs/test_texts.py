@@ -162,7 +162,7 @@ def test_a_run_that_never_began_leaves_no_tokenizer(home, tmp_path):
     ("words", "sentence"),
     [
         ([""], "The input is empty. Give a text"),
-        (["ship", "--with", "mask=m.png"], "skipgram takes its input alone: leave --with mask=m.png out."),
+        (["ship", "--with", "mask=m.png"], "skipgram takes no --with. Omit --with mask=m.png."),
         (
             ["ship", "--with", "mask=a.png", "--with", "mask=b.png"],
             "--with sets mask more than once. Give one file for it.",

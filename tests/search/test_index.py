@@ -201,9 +201,9 @@ def test_a_query_of_another_encoder_is_refused(vectors, tmp_path):
     index = search.build(embedded(vectors, "one"), tmp_path / "index")
     agrees(index.query(embedded(vectors[:1], "one")), brute(vectors, vectors[0]), 10)
     agrees(index.query(table(vectors[:1])), brute(vectors, vectors[0]), 10)
-    with pytest.raises(UsageError, match="has embeddings of another encoder. Give the run that made them"):
+    with pytest.raises(UsageError, match=r"has embeddings of another encoder\. Give the run that made them"):
         index.query(embedded(vectors[:1], "two"))
-    with pytest.raises(UsageError, match="has 2 items. Give the path of a single item"):
+    with pytest.raises(UsageError, match=r"has 2 items\. Give the path of a single item"):
         index.query(embedded(vectors[:2], "one"))
 
 
@@ -307,19 +307,19 @@ def test_what_an_approximate_query_leaves_out_an_exact_one_finds(tmp_path, monke
 def test_embeddings_that_cannot_be_searched(tmp_path):
     good = [[1.0, 2], [3, 4]]
     for embeddings, sentence in (
-        (pyarrow.table({"path": ["a"]}), r"no column 'embedding' in the table \(only path\): give what"),
+        (pyarrow.table({"path": ["a"]}), r"no column 'embedding' in the table \(only path\)\. Give a file"),
         (pyarrow.table({"embedding": good}), "no column 'path' in the table"),
-        (pyarrow.table({"path": ["a"], "embedding": ["b"]}), "'embedding' of the table holds string: give lists of"),
-        (pyarrow.table({"path": ["a"], "embedding": [[1, 2]]}), "holds list<.*int64>: give lists of floating"),
-        (pyarrow.table({"path": "ab", "embedding": [[1.0], good[0]]}), "'b' in the table has another length than"),
-        (pyarrow.table({"path": "ab", "embedding": [good[0], None]}), "'b' in the table is empty: embed it again"),
+        (pyarrow.table({"path": ["a"], "embedding": ["b"]}), "'embedding' of the table has the type string. Give lists of"),
+        (pyarrow.table({"path": ["a"], "embedding": [[1, 2]]}), "has the type list<.*int64>. Give lists of floats"),
+        (pyarrow.table({"path": "ab", "embedding": [[1.0], good[0]]}), "'b' in the table does not have the length"),
+        (pyarrow.table({"path": "ab", "embedding": [good[0], None]}), "'b' in the table is empty. Embed the item again"),
         (pyarrow.table({"path": "ab", "embedding": [good[0], []]}), "'b' in the table is empty"),
-        (table([*good, [1, np.nan]]), "'2.png' in the table is not finite: see what `withhold doctor` says"),
+        (table([*good, [1, np.nan]]), "'2.png' in the table is not finite. Check the run with `withhold doctor`"),
         (table([*good, [np.inf, 1]]), "'2.png' in the table is not finite"),
         (pyarrow.table({"path": ["a"], "embedding": [[1.0, None]]}), "'a' in the table is not finite"),
-        (table([[0, 0], *good]), "'0.png' in the table is zero, which is no direction"),
-        (table(good)[:0], "There is no embedding in the table: embed data that holds something"),
-        (tmp_path / "none.parquet", r"There is no file '.*none.parquet': write one with `withhold embed RUN DATA"),
+        (table([[0, 0], *good]), "'0.png' in the table is zero and has no direction"),
+        (table(good)[:0], "There are no embeddings in the table. Embed data that is not empty"),
+        (tmp_path / "none.parquet", r"There is no file '.*none.parquet'. Write one with `withhold embed RUN DATA"),
     ):  # fmt: skip
         with pytest.raises(UsageError, match=sentence):
             search.build(embeddings, tmp_path / "index")
@@ -346,9 +346,9 @@ def test_lengths_differ_in_a_later_piece(tmp_path, monkeypatch):
 
 def test_queries_that_cannot_be_asked(small):
     for query, sentence in (
-        (np.ones(23), r"has 23 numbers and the embeddings in .*index have 24: give the run that made them"),
-        (np.ones((2, 24)), r"an array of shape \[2, 24\]: give one vector, \[24\]"),
-        (np.zeros(24), "in the query is zero, which is no direction"),
+        (np.ones(23), r"has 23 numbers and the embeddings in .*index have 24\. Give the run that made them"),
+        (np.ones((2, 24)), r"an array of shape \[2, 24\]\. Give one vector \[24\]"),
+        (np.zeros(24), "in the query is zero and has no direction"),
         (np.full(24, np.nan), "in the query is not finite"),
     ):
         with pytest.raises(UsageError, match=sentence):

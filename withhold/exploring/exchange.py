@@ -41,9 +41,7 @@ def from_text(text: str, kind: str, names: Sequence[str]) -> tuple[list[int], li
             found[row] = label
     if not found:
         said = f" (such as {rows[0][0]!r})" if rows else ""
-        raise UsageError(
-            f"None of the {len(rows):,} rows{said} labels an item here. Use paths like {names[0]!r}."
-        )
+        raise UsageError(f"None of the {len(rows):,} rows{said} labels an item here. Use paths like {names[0]!r}.")
     return list(found), list(found.values()), lost
 
 

@@ -74,7 +74,9 @@ def rank(
     if n < 1:
         raise UsageError(f"The number of items to choose must be at least 1, not {n}.")
     if not free:
-        raise UsageError(f"All {counted(len(labels), 'item')} of {source} have a label. Give data with unlabelled items.")
+        raise UsageError(
+            f"All {counted(len(labels), 'item')} of {source} have a label. Give data with unlabelled items."
+        )
     if n > free:
         raise UsageError(
             f"{source} has {counted(free, 'unlabelled item')}, fewer than the {n:,} to choose. Choose {free:,} at most."
