@@ -309,10 +309,10 @@ def test_embeddings_that_cannot_be_searched(tmp_path):
     for embeddings, sentence in (
         (pyarrow.table({"path": ["a"]}), r"no column 'embedding' in the table \(only path\)\. Give a file"),
         (pyarrow.table({"embedding": good}), "no column 'path' in the table"),
-        (pyarrow.table({"path": ["a"], "embedding": ["b"]}), "'embedding' of the table has the type string. Give lists of"),
+        (pyarrow.table({"path": ["a"], "embedding": ["b"]}), "'embedding' of the table has the type string. Give"),
         (pyarrow.table({"path": ["a"], "embedding": [[1, 2]]}), "has the type list<.*int64>. Give lists of floats"),
         (pyarrow.table({"path": "ab", "embedding": [[1.0], good[0]]}), "'b' in the table does not have the length"),
-        (pyarrow.table({"path": "ab", "embedding": [good[0], None]}), "'b' in the table is empty. Embed the item again"),
+        (pyarrow.table({"path": "ab", "embedding": [good[0], None]}), "'b' in the table is empty. Embed the item"),
         (pyarrow.table({"path": "ab", "embedding": [good[0], []]}), "'b' in the table is empty"),
         (table([*good, [1, np.nan]]), "'2.png' in the table is not finite. Check the run with `withhold doctor`"),
         (table([*good, [np.inf, 1]]), "'2.png' in the table is not finite"),
