@@ -346,7 +346,7 @@ def test_lengths_differ_in_a_later_piece(tmp_path, monkeypatch):
 
 def test_queries_that_cannot_be_asked(small):
     for query, sentence in (
-        (np.ones(23), r"has 23 numbers and the embeddings in .*index have 24\. Give the run that made them"),
+        (np.ones(23), r"has 23 numbers, and the embeddings in .*index have 24\. Give the run that made them"),
         (np.ones((2, 24)), r"an array of shape \[2, 24\]\. Give one vector \[24\]"),
         (np.zeros(24), "in the query is zero and has no direction"),
         (np.full(24, np.nan), "in the query is not finite"),
