@@ -156,11 +156,11 @@ def test_search_finds_what_is_nearest(tmp_path, capsys, monkeypatch):
     assert "The page is page.html" in capsys.readouterr().out
 
     fails(capsys, ["search", "query", "emb.index", "seventeen.png"], 2, "has no row 'seventeen.png'", "--run")
-    fails(capsys, ["search", "query", "emb.index", "digits", "--run", "run"], 2, "holds 1,797 items", "a single one")
-    fails(capsys, ["search", "query", "run", "17"], 2, "run is no index", "search build")
+    fails(capsys, ["search", "query", "emb.index", "digits", "--run", "run"], 2, "has 1,797 items", "a single item")
+    fails(capsys, ["search", "query", "run", "17"], 2, "run is not an index", "search build")
     fails(capsys, ["search", "build", "emb.parquet", "--out", "emb.index"], 2, "exists")
     assert main(["train", "rotation", "digits", "--epochs", "0.1", "--size", "16", "--out", "two", "--seed", "1"]) == 0
-    fails(capsys, [*query[:4], "--run", "two"], 2, "embeddings of another encoder: give the run that made them")
+    fails(capsys, [*query[:4], "--run", "two"], 2, "embeddings of another encoder. Give the run that made them")
     for wrong in (["search"], ["search", "find"]):
         with pytest.raises(SystemExit, match="2"):
             main(wrong)
@@ -181,7 +181,7 @@ def test_export_says_what_the_encoder_takes(run, tmp_path, capsys):
     assert main(["export", str(run), "--out", str(tmp_path / "encoder.onnx")]) == 0
     shape = onnx.load(tmp_path / "encoder.onnx").graph.input[0].type.tensor_type.shape.dim
     lengths = ", ".join(str(length.dim_value) for length in shape[1:])
-    assert f"It takes images [n, {lengths}], numbers from 0 to 1, and gives features [n, " in capsys.readouterr().out
+    assert f"Input: images [n, {lengths}], numbers from 0 to 1. Output: features [n, " in capsys.readouterr().out
 
 
 def test_compare_report_doctor_views_methods_cache(run, pictures, tmp_path, capsys):
@@ -199,7 +199,7 @@ def test_compare_report_doctor_views_methods_cache(run, pictures, tmp_path, caps
     few = ["--labels", str(tmp_path / "few.csv"), "--out", str(tmp_path / "few.png")]
     assert main(["views", "vat", str(pictures), *few]) == 0
     assert main(["views", "jigsaw", str(pictures), "size=64", "--out", str(tmp_path / "views.png")]) == 2
-    assert "size is an option, not a parameter: write --size VALUE." in capsys.readouterr().err
+    assert "size is an option, not a parameter. Write --size VALUE." in capsys.readouterr().err
     assert main(["methods"]) == 0
     assert "rotation" in capsys.readouterr().out
     assert main(["methods", "--json"]) == 0
@@ -298,7 +298,7 @@ def test_python_does_what_the_command_line_does(pictures, tmp_path):
 
 
 def test_wrong_words(pictures, capsys, tmp_path):
-    fails(capsys, ["trian"], 2, "no verb 'trian'", "train")
+    fails(capsys, ["trian"], 2, "no command 'trian'", "train")
     data = str(pictures)
     fails(capsys, ["train", "rotatoin", data], 2, "no method 'rotatoin'", "did you mean rotation")
     fails(capsys, ["train", "./no.py", data], 2, "no method file './no.py'")
@@ -311,7 +311,7 @@ def test_wrong_words(pictures, capsys, tmp_path):
     fails(capsys, ["train", "moco", data, "quue=3"], 2, "moco has no parameter 'quue'", "did you mean queue")
     fails(capsys, ["train", "moco", data, "queue=many"], 2, "moco: queue must be a whole number, not many")
     fails(capsys, ["train", "moco", data, "temperature=0"], 2, "temperature must be above 0")
-    fails(capsys, ["train", "moco", data, "lr=0.1"], 2, "lr is an option, not a parameter: write --lr")
+    fails(capsys, ["train", "moco", data, "lr=0.1"], 2, "lr is an option, not a parameter. Write --lr")
     fails(capsys, ["train", "rotation", data, "--precision", "bf61"], 2, "no precision 'bf61'", "choose from 16-mixed")
     fails(capsys, ["train", "rotation", data, "--out", "/proc/foo"], 2, "/proc/foo cannot be made")
     fails(capsys, ["train", "rotation", data, "--encoder", "resnet81"], 2, "no encoder 'resnet81'", "resnet18")
@@ -438,7 +438,7 @@ def test_what_goes_on_is_said_once(monkeypatch, capsys, tmp_path):
     (tmp_path / "runs" / "rotation-digits").mkdir(parents=True)
     (tmp_path / "runs" / "rotation-digits" / "config.json").touch()
     main(["train", "rotation", "digits", "--resume", "--seed", "3"])
-    assert "Stopped. Go on with: withhold train rotation digits --seed 3 --resume\n" in capsys.readouterr().err
+    assert "Stopped. Resume with: withhold train rotation digits --seed 3 --resume\n" in capsys.readouterr().err
 
 
 def test_names_in_messages_are_escaped(photos, tmp_path, capsys, monkeypatch):

@@ -127,7 +127,7 @@ def test_a_column_names_all_that_tells_two_measures_apart():
 def test_more_measures_than_encoders_go_down_the_lines(capsys):
     console.print_results([*rows("trained", "GeM", "R-MAC"), *rows("pixels")])
     *printed, last = capsys.readouterr().out.splitlines()
-    assert last == "Measured on 4 items of digits; 8 others to learn from."
+    assert last == "Measured on 4 items of digits with 8 training items."
     lines = [line.split() for line in printed]
     assert lines[0] == ["measure", "trained", "pixels"]
     assert lines[1] == ["knn", "0.500", "0.500"]

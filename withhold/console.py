@@ -1,6 +1,6 @@
-"""What the command line writes: tables, JSON, a progress bar. Heavy imports wait until there is something to write.
+"""Output of the command line: tables, JSON and a progress bar. Heavy imports are delayed until they are needed.
 
-Names come from data, and data from anywhere: what would command a terminal is escaped, and nothing in them is markup.
+Names come from data and are not trusted: terminal control codes are escaped, and markup is not interpreted.
 """
 
 import contextlib
@@ -15,19 +15,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 WORD = 24
-"""Characters up to which a cell of a table is not broken."""
+"""Longest table cell, in characters, that is never wrapped."""
 CONTROLS = (" untrained", " start")
-"""How the columns of a comparison end that hold the controls of another."""
+"""Suffixes of the columns of a comparison that hold the controls of another column."""
 EVERY = 10.0
-"""Seconds between lines where there is no terminal for a bar."""
+"""Seconds between progress lines when the output is not a terminal."""
 COMMANDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control codes, ends of lines, marks that turn the direction of a line, and halves of characters."""
+"""Control codes, line ends, marks that change the text direction, and lone surrogates."""
 
 
 class Progress:
-    """A bar, told a row of the journal at a time: lines where there is no terminal, silent for machines.
+    """Progress bar of a training, updated with the rows of its journal: plain lines without a terminal, or silent.
 
-    From the start it shows the time that has passed, every second, whatever is being done.
+    It shows the elapsed time from the start and refreshes every second.
     """
 
     def __init__(self, silent: bool):
@@ -38,7 +38,7 @@ class Progress:
         self.bar = tqdm(desc="starting", bar_format="{desc}  {elapsed}{postfix}", disable=silent or None)
         self.others = contextlib.ExitStack()
         if not self.bar.disable:
-            self.others.enter_context(logging_redirect_tqdm())  # what is said meanwhile stands above the bar
+            self.others.enter_context(logging_redirect_tqdm())  # log lines appear above the bar
             threading.Thread(target=self._tick, daemon=True).start()
 
     def __call__(self, row: dict[str, float], steps: int) -> None:
@@ -60,14 +60,14 @@ class Progress:
         self.others.close()
 
     def _tick(self) -> None:
-        while not self.bar.disable:  # which closing it sets
+        while not self.bar.disable:  # set by close()
             time.sleep(1)
             self.bar.refresh()
 
 
 @contextlib.contextmanager
 def quiet(level: int = logging.WARNING) -> Iterator[None]:
-    """Say nothing below `level` meanwhile."""
+    """Suppress log messages below `level` within the context."""
     log = logging.getLogger("withhold")
     before = log.level
     log.setLevel(level)
@@ -79,7 +79,7 @@ def quiet(level: int = logging.WARNING) -> Iterator[None]:
 
 @contextlib.contextmanager
 def once() -> Iterator[None]:
-    """Say what is said in the same words again only the first time."""
+    """Log repeated messages only once within the context."""
     said: set[str] = set()
 
     def new(record: logging.LogRecord) -> bool:
@@ -96,7 +96,7 @@ def once() -> Iterator[None]:
 
 
 def duration(seconds: float) -> str:
-    """A length of time in words: "48 s", "10 min", "3 min 20 s", "1 h 5 min"."""
+    """Format a duration: "48 s", "10 min", "3 min 20 s", "1 h 5 min"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     parts = {"h": hours, "min": minutes, "s": 0 if hours else rest}
@@ -104,17 +104,17 @@ def duration(seconds: float) -> str:
 
 
 def printable(text: str) -> str:
-    """The text in one line, with what would command a terminal escaped as Python does it: "\\x1b", "\\n", "\\u202e"."""
+    """The text on one line, with terminal control codes escaped as in Python: "\\x1b", "\\n", "\\u202e"."""
     return COMMANDS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def say(line: str, file: TextIO | None = None) -> None:
-    """Print a line, on standard output where no file is given."""
+    """Print a line, by default to standard output."""
     print(printable(line), file=file)
 
 
 def advise(*commands: Sequence[Any]) -> None:
-    """Print what a person may do next: one command or the other, as a shell takes it."""
+    """Print suggestions for the next command, quoted for the shell."""
     say("Next: " + "   or   ".join(shlex.join(map(str, ("withhold", *words))) for words in commands))
 
 
@@ -124,7 +124,7 @@ def counted(count: float, noun: str) -> str:
 
 
 def column(result: dict[str, Any]) -> str:
-    """What a row of an evaluation measures, in words: "knn", "lowshot 5/class", "tracking J bear"."""
+    """Name of what an evaluation row measures: "knn", "lowshot 5/class", "tracking J bear"."""
     words = [result["protocol"]]
     if result["metric"] != "accuracy":
         words.append(result["metric"])
@@ -140,7 +140,7 @@ def print_json(value: Any) -> None:
 
 
 def print_results(results: list[dict[str, Any]]) -> None:
-    """Evaluation rows as a table of encoders and measures; there is more room downwards, for whichever are more."""
+    """Print evaluation rows as a table of encoders and measures; the longer of the two runs downwards."""
     cells: dict[tuple[str, str], str] = {}
     for row in results:
         encoder = f"{row['method']}" if row["encoder"] == "trained" and "method" in row else row["encoder"]
@@ -158,14 +158,16 @@ def print_results(results: list[dict[str, Any]]) -> None:
         print_table(["encoder", *measures], lines)
     counts, test = sorted(row["n_train"] for row in results), results[0]["n_test"]
     least = f"{counts[0]:,} to " if 0 < counts[0] < counts[-1] else ""
-    learned = f"; {least}{counted(counts[-1], 'other')} to learn from" if counts[-1] else ""
+    learned = f" with {least}{counted(counts[-1], 'training item')}" if counts[-1] else ""
     over = sorted({"episodes" if "episodes" in row else "items" for row in results if "low" in row})
-    interval = f"; in brackets: 95 % confidence intervals over {' and '.join(over)}, not over trainings" if over else ""
+    interval = (
+        f"; in brackets: 95 % confidence intervals over {' and '.join(over)}, not over training runs" if over else ""
+    )
     say(f"Measured on {counted(test, 'item')} of {results[0]['data']}{learned}{interval}.")
 
 
 def print_comparison(rows: list[dict[str, Any]]) -> None:
-    """Runs side by side, a line each; the measures of the controls stand in brackets behind the run's own."""
+    """Print runs side by side, one per line, with the results of their controls in brackets."""
     names = dict.fromkeys(name for row in rows for name in row)
     columns = [name for name in names if not name.endswith(CONTROLS)]
 
@@ -177,8 +179,9 @@ def print_comparison(rows: list[dict[str, Any]]) -> None:
 
     print_table(columns, [[cell(row, name) for name in columns] for row in rows])
     if len(columns) < len(names):
-        began = ", and as its training began" if any(name.endswith(CONTROLS[1]) for name in names) else ""
-        print(f"In brackets: the same encoder untrained{began}.")
+        started = any(name.endswith(CONTROLS[1]) for name in names)
+        began = ", and with the weights that training started from" if started else ""
+        print(f"In brackets: the same encoder randomly initialised{began}.")
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
@@ -187,7 +190,7 @@ def print_table(header: list[str], rows: list[list[str]]) -> None:
 
     header, *rows = ([printable(cell) for cell in row] for row in (header, *rows))
     widest = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    # Names and numbers stay whole where there is room for that; sentences are wrapped.
+    # Names and numbers are not wrapped if there is room; sentences are.
     room = sum(min(width, 2 * WORD) + 2 for width in widest)
     console = Console(width=None if sys.stdout.isatty() else max(160, room), markup=False, emoji=False)
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -92,7 +92,10 @@ def test_images_keep_their_shape_and_grey_encoders_get_lightness(encoder):
 
 def test_an_encoder_without_maps_is_refused(encoder, monkeypatch):
     wide = torch.zeros(3, 30, 60, dtype=torch.uint8)
-    tokens, sentence = nets.build("vit-tiny", size=32, channels=3), r"of 32 x 16 pixels: name a convolutional one, such"
+    tokens, sentence = (
+        nets.build("vit-tiny", size=32, channels=3),
+        r"for images of 32 x 16 pixels\. Give a convolutional encoder, such",
+    )
     with pytest.raises(UsageError, match=sentence):
         style.stylize(tokens, wide, wide, size=32)
     monkeypatch.setattr(encoder, "encode", lambda x: x @ x)  # which wants squares

@@ -101,13 +101,11 @@ def test_the_command_line_takes_a_mask(run, video, tmp_path, capsys):
 
 
 def test_a_mask_and_a_tracker_belong_together(run, make_run, video, tmp_path):
-    with pytest.raises(UsageError, match=r"needs a mask: give --with mask=FILE \(\.png or \.csv\)\."):
+    with pytest.raises(UsageError, match=r"needs a mask\. Give --with mask=FILE \(\.png or \.csv\)\."):
         apply(run, str(video), tmp_path / "out")
-    with pytest.raises(
-        UsageError, match=r"takes --with mask=FILE \(\.png or \.csv\): leave --with mask=one\.gif out\."
-    ):
+    with pytest.raises(UsageError, match=r"takes --with mask=FILE \(\.png or \.csv\)\. Omit --with mask=one\.gif\."):
         apply(run, str(video), tmp_path / "out", mask="one.gif")
-    with pytest.raises(UsageError, match=r"autoencoder takes its input alone: leave --with mask=m\.png out\."):
+    with pytest.raises(UsageError, match=r"autoencoder takes no --with\. Omit --with mask=m\.png\."):
         apply(make_run(method="autoencoder"), str(video), tmp_path / "out", mask="m.png")
     Image.new("L", (47, 32)).save(tmp_path / "first.png")
     with pytest.raises(WithholdError, match=r"first\.png marks nothing"):
@@ -133,8 +131,8 @@ def test_a_run_is_measured_on_sequences_alone(run, make_run, video, tmp_path, ca
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     assert "Tracking, J" in page
     assert "First mask, copied" in page
-    assert "inside (J) and along the edge (F)" in page
-    assert "named rightly" not in page
+    assert "regions (J) and contours (F)" in page
+    assert "Accuracy in percent" not in page
     with pytest.raises(UsageError, match=r"knn is measured on items \+ label, not on video \+ mask"):
         run.evaluate(source, protocols=("tracking", "knn"))
 
@@ -162,8 +160,8 @@ def test_points_are_followed_and_drawn(run, video, tmp_path):
             r"cannot be read as points \(it has no column 'y'\): give a csv file with the columns name",
         ),
         ("name,x,y\nnose,ten,1\n", "cannot be read as points .*could not convert"),
-        ("name,x,y\nnose,47,1\n", "nose is at 47, 1, outside of the 47 x 32 pixels of a frame"),
-        ("name,x,y\n", "marks nothing: give a line with name, x, y"),
+        ("name,x,y\nnose,47,1\n", "nose is at 47, 1, outside the frame of 47 x 32 pixels"),
+        ("name,x,y\n", "has no points. Give a line with name, x, y"),
     ],
 )
 def test_points_that_make_no_sense_are_refused(text, sentence, run, video, tmp_path):

@@ -145,7 +145,7 @@ def test_the_verb_prints_a_line_for_each_check_and_ends_with_1_where_one_fails(t
     out, err = capsys.readouterr()
     found = json.loads(out.splitlines()[-1])["checks"]
     assert [entry["check"] for entry in found if entry["wrong"]] == [sentence]
-    assert f"{file} fails 1 of {len(found)} checks" in err
+    assert f"{file} failed 1 of {len(found)} checks" in err
 
 
 def test_the_verb_takes_data_of_ones_own(toy, tmp_path, capsys):

@@ -73,7 +73,7 @@ def test_the_interval_of_few_items_is_shown(make_run, photos_folder, capsys):
     print_results(rows)
     said = capsys.readouterr().out
     assert f"({low:.3f} to {high:.3f})" in said
-    assert "95 % confidence intervals over items, not over trainings" in said
+    assert "95 % confidence intervals over items, not over training runs" in said
     page = report.write(run).read_text(encoding="utf-8")
     assert f"{100 * low:.1f} to {100 * high:.1f}" in page
     assert "95 % confidence interval" in page

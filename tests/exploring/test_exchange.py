@@ -52,7 +52,7 @@ def test_label_studios_own_export_is_read():
         ("name;class\n", "columns path and label"),
         ("path,label\n9.jpg,cat\n", "labels an item here"),
         ("[1, 2]", "Label Studio"),
-        ("[{", "no JSON"),
+        ("[{", "not valid JSON"),
         ('[{"data": {"image": "1.jpg"}, "annotations": [{"result": 3}]}]', "Label Studio"),
     ],
 )
@@ -70,5 +70,5 @@ def test_folders_by_class_link_the_files_and_stay_inside(tmp_path):
     assert exchange.to_folders(known, root, tmp_path / "out") == 4
     found = {str(path.relative_to(tmp_path / "out")): path.read_text() for path in (tmp_path / "out").rglob("*.jpg")}
     assert found == {"cat/1.jpg": NAMES[0], "cat/1-2.jpg": NAMES[1], "_.._up/2.jpg": NAMES[2], "_/2.jpg": NAMES[2]}
-    with pytest.raises(UsageError, match="no file of its own"):
+    with pytest.raises(UsageError, match="not a separate file"):
         exchange.to_folders([("12", "cat")], root, tmp_path / "other")

@@ -42,14 +42,14 @@ def test_twenty_labels_by_keys(session, visit):
         name_it(page)
     labels = written(session)
     assert len(labels) == 20 and all(truth(name) == label for name, label in labels.items())
-    assert page.inner_text("#saved") == "20 labels, kept"
+    assert page.inner_text("#saved") == "20 labels, saved"
 
     skipped = asked(page)
     after(page, page.keyboard.press, " ")
     name_it(page)
     after(page, page.keyboard.press, "Backspace")
     assert Counter(written(session).values()) == {**Counter(labels.values()), "": 1}
-    assert skipped not in written(session) and page.inner_text("#saved") == "20 labels, kept"
+    assert skipped not in written(session) and page.inner_text("#saved") == "20 labels, saved"
 
     before = asked(page)
     page.focus("#words")  # keys are letters where one types
@@ -134,13 +134,13 @@ def test_errors(session, visit):
     while session.answers is None:
         page.wait_for_timeout(50)
     page.click("#tab-errors")
-    page.wait_for_selector("#errors-note:has-text('of 24 labels are answered correctly')")
+    page.wait_for_selector("#errors-note:has-text('of 24 labels are predicted correctly')")
     assert page.locator("#confusion tbody th").all_inner_texts() == ["flower", "temple"]
     assert page.locator("#unsure button").count() == 24 and page.locator("#strange button").count() == 40
     cell = page.locator("#confusion td button").first
     count = int(cell.inner_text())
     cell.click()
-    page.wait_for_selector("#items-title:has-text('answered')")
+    page.wait_for_selector("#items-title:has-text('predicted as')")
     page.wait_for_selector("#items button")
     assert page.locator("#items button").count() == count
 
@@ -185,12 +185,12 @@ def test_training_stops_and_what_it_learned_is_shown(session, visit):
     page.click("#start")
     page.wait_for_selector("#stop:visible")
     page.click("#stop")
-    page.wait_for_selector("#training-note:has-text('was stopped after')")
+    page.wait_for_selector("#training-note:has-text('stopped after')")
     assert str(session.run.name) == "convnet"
 
     page.fill("#minutes", "0.1")
     page.click("#start")
-    page.wait_for_selector("#training-note:has-text('ended after')", timeout=4 * PATIENCE)
+    page.wait_for_selector("#training-note:has-text('finished after')", timeout=4 * PATIENCE)
     page.wait_for_selector("#about:has-text('runs/finetune-')")
     assert Path(session.run.name).parent == session.folder / "runs"
     assert page.is_visible("#loss") and len(written(session)) == 20
@@ -217,7 +217,7 @@ def test_the_page_comes_back_after_the_server_did(pictures, tmp_path, visit):
 def test_labels_outlive_a_kill(pictures, tmp_path, visit):
     words = ["explore", "convnet", str(pictures), "--size", "32", "--out", str(tmp_path / "out"), "--json"]
     command, pages = [sys.executable, "-m", "withhold.cli", *words, "--port", str(free_port())], []
-    for kept in ("No labels yet", "3 labels, kept"):
+    for kept in ("No labels yet", "3 labels, saved"):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             pages.append(visit(json.loads(process.stdout.readline())["address"]))
@@ -225,7 +225,7 @@ def test_labels_outlive_a_kill(pictures, tmp_path, visit):
             for _ in range(3):
                 name_it(pages[-1])
             if len(pages) > 1:  # the cookie of the first one is worth nothing to another server
-                pages[0].wait_for_selector("#saved:has-text('This page has ended')")
+                pages[0].wait_for_selector("#saved:has-text('This page has expired')")
         finally:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()

@@ -74,7 +74,7 @@ def test_a_class_that_may_be_mistyped_is_named(session):
         ("/train", {"what": "learn", "minutes": -1}, "more than 0"),
         ("/take", {"text": "a,b\n"}, "columns path and label"),
         ("/take", {"text": 3}, "table of labels"),
-        ("/folders", {}, "no label yet"),
+        ("/folders", {}, "no labels yet"),
     ],
 )
 def test_what_makes_no_sense_is_refused(session, path, body, said):

@@ -53,8 +53,8 @@ def test_what_a_run_was_told_is_left_out_and_the_rest_can_be_labelled_round_by_r
     caplog.set_level(logging.INFO, "withhold")
     assert main(["label", "photos", "--run", "run", "-n", "4"]) == 0
     said = capsys.readouterr().out
-    assert "strategy: typical, since there are 4 labels a class" in caplog.messages
-    assert "4 items to label: runs/label-photos/label.html shows them" in said
+    assert "strategy: typical, since there are 4 labels per class" in caplog.messages
+    assert "Chose 4 items to label: runs/label-photos/label.html shows them" in said
     assert "withhold learn photos --labels runs/label-photos/label.csv --out runs/learn-label-photos" in said
     assert "name it by --labels, and the file holds all labels" in said
     folder = home / "runs" / "label-photos"
@@ -81,7 +81,7 @@ def test_what_a_run_was_told_is_left_out_and_the_rest_can_be_labelled_round_by_r
         row["path"] for row in first
     }
     assert main([*args, "-n", "13", "--out", "third"]) == 2
-    assert "photos has 12 items without a label, and 13 are asked for: ask for 12 at most" in capsys.readouterr().err
+    assert "photos has 12 unlabelled items, fewer than the 13 to choose. Choose 12 at most" in capsys.readouterr().err
     assert not (home / "third").exists()
 
 
@@ -126,11 +126,11 @@ def test_what_cannot_be_labelled(home, run, capsys):
     (home / "all.csv").write_text(every)
     write_sound(home / "a.wav", tone(300, 0.5, 8000), 8000)
     for words, sentence in (
-        (["photos", "--run", "run", "--labels", "all.csv"], "All 24 items of photos have a label: give data with"),
-        (["photos", "--run", "run"], "photos has 16 items without a label, and 20 are asked for"),
-        (["photos", "--run", "run", "-n", "0"], "0 items cannot be chosen: ask for 1 at least"),
+        (["photos", "--run", "run", "--labels", "all.csv"], "All 24 items of photos have a label. Give data with"),
+        (["photos", "--run", "run"], "photos has 16 unlabelled items, fewer than the 20 to choose"),
+        (["photos", "--run", "run", "-n", "0"], "The number of items to choose must be at least 1, not 0"),
         (["a.wav", "--run", "run", "-n", "1"], "a.wav holds no image"),
-        (["photos", "--run", "run", "-n", "2", "--strategy", "atlas"], "atlas needs items whose labels are known"),
+        (["photos", "--run", "run", "-n", "2", "--strategy", "atlas"], "atlas needs labelled items"),
         (["photos", "--run", "photos", "-n", "2"], "photos is no run"),
     ):
         assert main(["label", *words, "--out", "out"]) == 2

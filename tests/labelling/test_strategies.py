@@ -187,7 +187,9 @@ def test_atlas_tells_held_out_items_that_are_named_wrongly_from_others_and_both_
 
 def test_atlas_needs_right_and_wrong_ones(caplog):
     x, labels = halves(wrong_side=False)
-    with pytest.raises(UsageError, match=r"Of the labelled items none is named wrongly, and atlas learns from both"):
+    with pytest.raises(
+        UsageError, match=r"atlas needs correct and wrong predictions, and none of the labelled items are misclassified"
+    ):
         rank(x, 20, labels, strategy="atlas")
 
 
@@ -213,9 +215,9 @@ def test_the_default_follows_how_many_labels_there_are(caplog):
     none = torch.full_like(labels, -1)
     for count, known, name, reason in (
         (0, None, "typical", "needs no classifier"),
-        (20, None, "typical", "since there are 10 labels a class"),
-        (22, None, "margin", "since there are 11 labels a class"),
-        (0, torch.full((400, 2), 0.5), "typical", "since there are 0 labels a class"),
+        (20, None, "typical", "since there are 10 labels per class"),
+        (22, None, "margin", "since there are 11 labels per class"),
+        (0, torch.full((400, 2), 0.5), "typical", "since there are 0 labels per class"),
     ):
         some = none.clone()
         some[:count] = torch.arange(count) % 2
@@ -231,14 +233,14 @@ def test_what_cannot_be_ranked():
     one = none.index_fill(0, torch.tensor([0, 1]), 0)
     every = torch.arange(6) % 2
     for labels, n, name, sentence in (
-        (none, 7, None, "photos has 6 items without a label, and 7 are asked for: ask for 6 at most"),
-        (one, 5, None, "photos has 4 items without a label, and 5 are asked for"),
-        (every, 1, None, "All 6 items of photos have a label: give data with others"),
-        (none, 0, None, "0 items cannot be chosen: ask for 1 at least"),
+        (none, 7, None, "photos has 6 unlabelled items, fewer than the 7 to choose. Choose 6 at most"),
+        (one, 5, None, "photos has 4 unlabelled items, fewer than the 5 to choose"),
+        (every, 1, None, "All 6 items of photos have a label. Give data with unlabelled items"),
+        (none, 0, None, "The number of items to choose must be at least 1, not 0"),
         (none, 1, "margn", "There is no strategy 'margn'.* margin"),
-        (none, 1, "margin", "margin needs a classifier: give labels of two classes or more, or take typical"),
+        (none, 1, "margin", "margin needs a classifier. Give labels of two classes or more, or use typical"),
         (one, 1, "badge", "badge needs a classifier"),
-        (one, 1, "atlas", "atlas needs items whose labels are known"),
+        (one, 1, "atlas", "atlas needs labelled items"),
     ):
         with pytest.raises(UsageError, match=sentence):
             rank(x, n, labels, strategy=name, source="photos")

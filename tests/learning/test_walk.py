@@ -95,7 +95,7 @@ def test_images_go_up_the_whole_ladder(home, monkeypatch, capsys):
     assert all(0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1 for row in found.values())
     assert "withhold apply run photos --out named" in said
     assert withhold.load("run/stages/start").config["outcome"]["steps"] == 0  # a probe is no training
-    assert "is kept" in said and "How it was chosen" in Path("run/report.html").read_text()
+    assert "Kept: " in said and "Comparison of routes" in Path("run/report.html").read_text()
     told = {f"{i:02d}.png" for i in range(16)}
     assert len(state()["next"]) == 20 and not told & {row["item"] for row in state()["next"]}
     assert main(["apply", "run", "photos", "--out", "named"]) == 0
@@ -178,7 +178,7 @@ def test_sounds_say_that_nothing_learns_from_them_alone(home, caplog):
     sounds(home)
     with caplog.at_level("INFO", "withhold"):
         learn("sounds", "--labels", "few.csv", "--minutes", "0.02", "--out", "run", "seconds=0.5")
-    assert "no method learns from audio without labels" in caplog.text
+    assert "no method trains on audio data without labels" in caplog.text
     assert {"published features, logistic regression", "spectrogram, logistic regression"} <= set(rows())
     assert withhold.load("run").config["parameters"]["seconds"] == 0.5
 
@@ -210,7 +210,10 @@ def test_a_mistyped_label_does_not_stop_the_comparison(home, caplog):
     with open(home / "few.csv", "a") as file:
         file.write("20.png,Tempel\n")
     learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run")
-    assert "Tempel: fewer than 3 labels of different items; learned, but left out of the comparison" in caplog.messages
+    assert (
+        "Tempel: fewer than 3 different labelled items; used for training, but left out of the comparison"
+        in caplog.messages
+    )
     assert len(rows()) > 2
     assert "Tempel" in withhold.load("run").config["classes"]
 
@@ -246,7 +249,7 @@ def test_what_the_clock_leaves_no_time_for_is_left_out_and_stays_so(home, monkey
     for name in ("frozen features, label propagation", "features after simclr", "finetune", "uda"):
         assert found[name]["has"] == 0 < found[name]["takes"] and found[name]["needs"] > 1
     page = Path("run/report.html").read_text()
-    assert "at least, has 0 s: needs about 1 min" in page and "it took 1 min 30 s" in caplog.text
+    assert "has 0 s: give about 1 min" in page and "took 1 min 30 s" in caplog.text
     asked = state()["rows"]
     changed = json.loads(Path("run/learn.json").read_text()) | {"finished": False}
     Path("run/learn.json").write_text(json.dumps(changed))

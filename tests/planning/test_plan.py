@@ -54,7 +54,7 @@ def test_a_plan_serves_every_target_within_its_budget(planned):
         own = next(row for row in rows if row["sources"] == [target])
         assert own["quality"] == 0.5 and all(0 <= row["gain"] <= 1 for row in rows)
     page = (planned / "plan.html").read_text()
-    assert "<svg" in page and "2 tasks may be learned" in page
+    assert "<svg" in page and "with a budget of 2 tasks" in page
 
 
 def test_another_budget_needs_no_new_network(planned, images, monkeypatch, capsys):
@@ -67,7 +67,7 @@ def test_another_budget_needs_no_new_network(planned, images, monkeypatch, capsy
     assert main(words(images, *more, "--budget", "1", out=planned)) == 0
     said = capsys.readouterr().out
     assert "Next: withhold plan" in said and "--tasks rotation,edges,label,light,mask --targets label --order 1" in said
-    assert "The plan took" in said and f"{planned}/plan.html shows it" in said
+    assert "Planning took" in said and f"The page is {planned}/plan.html" in said
     assert main([*words(images, *more, "--budget", "1", out=planned), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     best = max(found["rows"][:-1], key=lambda row: row["affinity"])
@@ -98,17 +98,17 @@ def test_where_fresh_weights_serve_best_more_minutes_are_advised(
     asked = words(images, "--tasks", "rotation,edges,label,light,mask", "--budget", "2", out=folder)
     assert main(asked) == 0
     said = capsys.readouterr().out
-    assert "Nothing is worth learning yet: give more --minutes.\n" in said
+    assert "No task beats random weights yet: give more --minutes.\n" in said
     assert re.search(r"Next: withhold plan .*--minutes 0\.08 .*--out \S*plan-0\.08min", said)
     assert "--budget 3" not in said
-    assert caplog.text.count("no task serves it better than fresh weights do") == 4
-    assert "<h1>Nothing is worth learning yet: give more --minutes</h1>" in (folder / "plan.html").read_text()
+    assert caplog.text.count("no task is better than random weights") == 4
+    assert "<h1>No task beats random weights yet: give more --minutes</h1>" in (folder / "plan.html").read_text()
     losing.remove("edges")
     assert main(asked) == 0
     said, page = capsys.readouterr().out, (folder / "plan.html").read_text()
-    assert "Learn " in said and "light (best from fresh weights)" in said and "--budget 3" in said
-    assert "edges (best" not in said
-    assert "Fresh weights serve label, light, mask best" in page
+    assert "Train on " in said and "light (random weights are best)" in said and "--budget 3" in said
+    assert "edges (random" not in said
+    assert "For label, light, mask, a randomly initialised network is best" in page
 
 
 def test_an_interrupted_plan_goes_on(images, tmp_path, monkeypatch):
@@ -167,11 +167,11 @@ def test_what_is_withheld_from_a_view_is_no_target():
         (("--tasks", "rotation,jigsaw", "--budget", "1"), "None of the tasks can be a target"),
         (
             ("--tasks", "rotation,edges", "--targets", "rotation", "--budget", "1"),
-            "nothing to ask of an image as it is",
+            "cannot be a target, since it asks about a change made to the image",
         ),
-        (("--tasks", "edges", "--targets", "label", "--budget", "1"), "The target label is none of the tasks"),
-        (("--tasks", "edges,rare", "--budget", "1"), "The target rare is known of too few items"),
-        (("--tasks", "edges,same", "--budget", "1"), "The target same .* is the same of all"),
+        (("--tasks", "edges", "--targets", "label", "--budget", "1"), "The target label is not one of the tasks"),
+        (("--tasks", "edges,rare", "--budget", "1"), "The target rare has too few labelled items"),
+        (("--tasks", "edges,same", "--budget", "1"), "The target same .* the same value for all"),
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_is_learned(images, tmp_path, more, sentence, capsys, monkeypatch):

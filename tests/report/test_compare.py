@@ -29,7 +29,9 @@ def test_a_row_holds_what_the_run_is_and_what_came_out(make_run, capsys):
     print_comparison([first, other])
     said = capsys.readouterr().out
     assert "0.750 (0.500, 0.625)" in said
-    assert "In brackets: the same encoder untrained, and as its training began." in said
+    assert (
+        "In brackets: the same encoder randomly initialised, and with the weights that training started from." in said
+    )
     assert other == about | {"measured on": "photos", "knn": 0.1}
     assert second == {
         "run": str(begun.folder), "method": "rotation", "encoder": "convnet", "data": "digits", "seed": 3
@@ -92,7 +94,7 @@ def test_what_transfers_to_what_is_measured_by_what_data_say(tmp_path, capsys):
     ]  # fmt: skip
     print_comparison(rows)
     assert "0.500 (0.250)" in capsys.readouterr().out
-    with pytest.raises(UsageError, match="holds no classes, masks or boxes to be measured on"):
+    with pytest.raises(UsageError, match="has no classes, masks or boxes to measure encoders on"):
         transfer([published], [str(tmp_path / "scenes" / "images")])
 
 

@@ -206,12 +206,12 @@ def test_the_page_of_a_transformer_as_it_is(folder, monkeypatch):
     monkeypatch.setattr(look, "CHANNELS", 3)
     assert main(["look", "vit-tiny", "photos/", "--out", "look.html"]) == 0
     page = (folder / "look.html").read_text("utf-8")
-    assert "192 channels on 8 × 8 places" in page and "the gradient of these values" in page
-    assert "Where images show their class" not in page
+    assert "192 channels on 8 × 8 positions" in page and "the gradient of these values" in page
+    assert "<h2>Class maps" not in page
 
 
 def test_what_is_no_encoder_of_images_is_refused(folder, capsys):
     (folder / "0.wav").write_bytes(data.sounds.encode(np.zeros(8000, np.int16), 8000))
     assert main(["look", "audio-cnn", "0.wav", "--out", "look.html"]) == 2
-    assert "audio-cnn is an encoder of audio: name one of images, to look into" in capsys.readouterr().err
+    assert "audio-cnn is an encoder of audio data. Give an image encoder." in capsys.readouterr().err
     assert not (folder / "look.html").exists()

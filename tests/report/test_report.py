@@ -58,11 +58,11 @@ def test_the_report_says_all_there_is_to_say(make_run, make_samples):
     assert path == run.folder / "report.html"
     page = Page(path)
     for said in [
-        "Rotation", "Withholds which way is up", "Gidaris", "75.0%", "on digits, untrained: 50.0%",
-        "20 held-out items of digits", "knowing nothing: 1.386",
-        "found nothing wrong", "Untrained encoder", "Raw pixels", "Supervised network", "5 labels a class", "±3.1",
-        "k-NN accuracy", "Effective rank", "Spread", "Items a second", "seen", "said", "true",
-        "12 items in the plane", "2 items", "withhold train rotation digits", "--epochs 2", "--seed 3",
+        "Rotation", "Withholds which way is up", "Gidaris", "75.0%", "on digits, randomly initialised: 50.0%",
+        "20 test items of digits", "trivial baseline: 1.386",
+        "No problems found", "Randomly initialised encoder", "Raw pixels", "Supervised network", "5 labels per class",
+        "±3.1", "k-NN accuracy", "Effective rank", "Spread", "Items per second", "seen", "said", "true",
+        "12 items: nearby items", "2 items", "withhold train rotation digits", "--epochs 2", "--seed 3",
     ]:  # fmt: skip
         assert said in page.text, said
     assert "skipped.csv" in page.addresses
@@ -76,8 +76,8 @@ def test_what_a_training_began_with_stands_beside_its_numbers(make_run, publishe
     results = [*RESULTS, {**RESULTS[0], "encoder": "start", "value": 0.625}]
     lineage = [] if published else [{"method": "simclr", "data": ["digits"], "digest": ""}]
     page = Page(report.write(make_run(results=results, encoder=encoder, finished=False, lineage=lineage)))
-    name = "published weights" if published else "start"
-    assert f"on digits, untrained: 50.0%, {name}: 62.5%" in page.text
+    name = "pretrained weights" if published else "start"
+    assert f"on digits, randomly initialised: 50.0%, {name}: 62.5%" in page.text
     assert f"{name.capitalize()}, frozen" in page.text
 
 
@@ -85,13 +85,13 @@ def test_each_data_set_has_a_table_of_its_own(make_run):
     other = {**RESULTS[0], "data": "photos", "value": 0.125, "n_test": 7}
     page = Page(report.write(make_run(results=[*RESULTS, other])))
     assert page.source.count('aria-label="Evaluation"') == 2
-    assert "7 held-out items of photos" in page.text
+    assert "7 test items of photos" in page.text
     assert "on photos" in page.text  # the headline is of the last one
 
 
 def test_one_of_anything_is_no_plural(make_run):
     page = Page(report.write(make_run(results=[{**RESULTS[0], "n_train": 1, "n_test": 1}], training={"batch_size": 1})))
-    assert "Percent of 1 held-out item of digits named rightly; 1 other to learn from" in page.text
+    assert "Accuracy in percent on 1 test item of digits, with 1 training item." in page.text
     assert "Batch 1 item " in page.text
 
 
@@ -118,22 +118,22 @@ def test_every_colour_of_a_drawing_follows_the_page(make_run, make_samples):
 def test_any_number_of_samples_will_do(make_run, make_samples, count, labels):
     full = make_samples(max(count, 1), labels=labels)
     page = Page(report.write(make_run(), full.select(np.arange(count))))
-    assert ("in the plane" in page.text) == (count > 2)
+    assert ("nearby items" in page.text) == (count > 2)
     assert ("colours are labels" in page.text) == (count > 2 and labels is not None)
     assert (page.images > 0) == (count > 0)
 
 
 def test_a_run_that_has_just_begun_has_a_report(make_run, make_samples):
     page = Page(report.write(make_run(rows=[], finished=False), make_samples()))
-    assert "Not measured yet" in page.text
+    assert "Not evaluated yet" in page.text
     assert "has not come to its end" in page.text
-    assert "How it learned" not in page.text
+    assert "Training curves" not in page.text
     assert page.images == 0
 
 
 def test_a_run_that_is_under_way_shows_its_curves(make_run):
     page = Page(report.write(make_run(finished=False)))
-    assert "How it learned" in page.text
+    assert "Training curves" in page.text
     assert "20 steps" in page.text
 
 
@@ -172,7 +172,7 @@ def test_the_demo_shows_its_runs_beside_the_controls(make_run, make_samples, tmp
     results = [{**RESULTS[0], "method": "rotation"}, {**RESULTS[0], "method": "simclr", "value": 0.8}, RESULTS[1]]
     path = report.write_demo(results, runs, tmp_path / "new" / "report.html", make_samples())
     page = Page(path)
-    for said in ("2 encoders", "Rotation", "SimCLR", "Untrained encoder", "75.0", "80.0", "50.0"):
+    for said in ("2 encoders", "Rotation", "SimCLR", "Randomly initialised encoder", "75.0", "80.0", "50.0"):
         assert said in page.text, said
     assert page.source.count('class="map"') == 2
     assert not list(path.parent.glob("*.partial"))
@@ -182,7 +182,7 @@ def test_the_table_marks_the_best_that_saw_no_labels():
     (made,) = report.tables([{**RESULTS[0], "method": "simclr"}, *RESULTS[1:]])
     assert made["best"] == {"knn": 0.75, "lowshot 5/class": 0.4}
     assert [line["name"] for line in made["lines"]] == [
-        "SimCLR", "Untrained encoder", "Supervised network", "Raw pixels", "Trained encoder"
+        "SimCLR", "Randomly initialised encoder", "Supervised network", "Raw pixels", "Trained encoder"
     ]  # fmt: skip
     assert (made["n_train"], made["n_test"]) == (80, 20)
     assert report.tables([]) == []
@@ -196,7 +196,7 @@ def test_of_errors_the_least_is_marked():
 
 def test_episodes_and_draws_of_as_many_labels_have_columns_of_their_own():
     (made,) = report.tables([RESULTS[-1], {**RESULTS[-1], "protocol": "episodes"}])
-    assert list(made["columns"].values()) == ["5 labels a class", "Episodes, 5 labels a class"]
+    assert list(made["columns"].values()) == ["5 labels per class", "Episodes, 5 labels per class"]
 
 
 def test_measures_of_one_protocol_have_columns_of_their_own():
@@ -221,15 +221,16 @@ def test_what_is_no_accuracy_has_a_table_with_a_line_for_each_of_its_means(make_
     assert set(first["columns"]) == {"knn", "lowshot 5/class"}
     assert list(made["columns"].values()) == ["Detection, AP", "Detection, AP50"]
     assert [line["name"] for line in made["lines"]] == [
-        "Trained encoder, its own boxes", "Trained encoder, a head over its frozen maps",
-        "Untrained encoder, a head over its frozen maps", "places",
+        "Trained encoder, its own boxes", "Trained encoder, head on its frozen maps",
+        "Randomly initialised encoder, head on its frozen maps", "places",
     ]  # fmt: skip
     assert all(len(line["cells"]) == 2 for line in made["lines"])
     page = Page(report.write(make_run(results=found)))
     assert (
-        "Percent, on 20 held-out items of digits; 80 others to learn from. A head over frozen maps learns" in page.text
+        "Results in percent on 20 test items of digits, with 80 training items. The same head is trained on"
+        in page.text
     )
-    assert "named rightly" not in page.text
+    assert "Accuracy in percent" not in page.text
 
 
 def test_the_command_repeats_the_run(make_run):

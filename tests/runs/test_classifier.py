@@ -73,9 +73,9 @@ def test_one_folder_and_a_few_labels_make_a_classifier(folder, capsys):
     page = (run.folder / "report.html").read_text()
     assert f"withhold train ./toy.py {folder / 'pictures'} scale=1.0 --encoder convnet" in page
     assert f"--labels {folder / 'few.csv'}" in page
-    assert "What it saw" in page
+    assert "<h2>Samples</h2>" in page
     assert main(["report", "run"]) == 0
-    assert "What it saw" in (run.folder / "report.html").read_text()
+    assert "<h2>Samples</h2>" in (run.folder / "report.html").read_text()
     with pytest.raises(UsageError, match=r"was trained with labels .*few\.csv, not .*all\.csv"):
         withhold.train("./toy.py", "pictures", labels="all.csv", epochs=8, size=16, out="run", resume=True)
     labels = (folder / "few.csv").read_text()
@@ -162,7 +162,7 @@ def test_applied_to_a_folder_it_names_the_classes(folder, capsys):
     (said,) = [row for row in rows if row["path"] == "7.png"]
     assert re.search(rf"7\.png +{said['class']} +{float(said['probability']):.3f}", capsys.readouterr().out)
     assert main(["apply", "run", "pictures"]) == 2
-    assert "Files are written: give the folder for them" in capsys.readouterr().err
+    assert "The output is written to files. Give a folder for them" in capsys.readouterr().err
     assert main(["apply", "run", "a dog"]) == 2
     assert "There is no file or folder 'a dog'" in capsys.readouterr().err
     measured, _ = run.evaluate("pictures", labels="all.csv", protocols=("classifier",))

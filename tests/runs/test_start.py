@@ -201,7 +201,7 @@ def test_a_run_needs_no_folder_that_its_model_came_from(folder):
     third = withhold.load("third")
     assert same(third.encoder, "third/encoder.safetensors")
     assert torch.equal(third.start().mean, again.encoder.mean)
-    assert "published weights, then those of rotation on photos" in (third.folder / "report.html").read_text()
+    assert "pretrained weights, then weights of rotation on photos" in (third.folder / "report.html").read_text()
     assert not same(third.untrained(), "third/start.safetensors")
 
 

@@ -128,10 +128,10 @@ def test_a_query_that_says_nothing_is_named(run, home, tmp_path, capsys):
     withhold.search.build(withhold.load(home / "run").embed(home / "texts"), index)
     for query in ("", " "):
         assert main(["search", "query", index, query, *(["--run", str(home / "run")] if run else [])]) == 2
-        assert "The query is empty: give the path of an item in the index, or with --run" in capsys.readouterr().err
+        assert "The query is empty. Give the path of an item in the index or, with --run" in capsys.readouterr().err
     if run:
         assert main(["search", "query", index, "qwertyuiop", "--run", str(home / "run")]) == 2
-        assert "has no word of the query: ask with other words" in capsys.readouterr().err
+        assert "No word of the query is in the vocabulary of" in capsys.readouterr().err
 
 
 def test_pictures_train_a_tokenizer_too(home, tmp_path):
@@ -161,13 +161,13 @@ def test_a_run_that_never_began_leaves_no_tokenizer(home, tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([""], "The input is empty: give a text"),
-        (["ship", "--with", "mask=m.png"], "skipgram takes its input alone: leave --with mask=m.png out."),
+        ([""], "The input is empty. Give a text"),
+        (["ship", "--with", "mask=m.png"], "skipgram takes no --with. Omit --with mask=m.png."),
         (
             ["ship", "--with", "mask=a.png", "--with", "mask=b.png"],
-            "--with gives mask more than once: give it one file.",
+            "--with sets mask more than once. Give one file for it.",
         ),
-        (["ship", "--with", "m.png"], "--with m.png names no file: give it as NAME=FILE."),
+        (["ship", "--with", "m.png"], "--with m.png names no file. Write it as NAME=FILE."),
     ],
 )
 def test_a_text_is_answered_and_nothing_else(words, sentence, home, capsys):

@@ -60,8 +60,8 @@ def test_the_page_shows_the_query_and_what_is_nearest(album, photos, tmp_path):
 def test_what_order_and_distances_follow_is_said(album, tmp_path, capsys):
     for options, said in (
         ([], None),
-        (["--diffuse"], "The order is that of a diffusion over the graph of neighbours, and distances are from"),
-        (["--expand", "2"], "Distances are from the mean of the query and the 2 nearest."),
+        (["--diffuse"], "Results are ranked by diffusion on the graph of neighbours; distances are from"),
+        (["--expand", "2"], "Distances are from the mean of the query and its 2 nearest."),
     ):  # fmt: skip
         page = tmp_path / f"found{len(options)}{said is None}{options[:1]}.html"
         assert main(["search", "query", str(tmp_path / "index"), "0.png", "--html", str(page), *options]) == 0

@@ -1,4 +1,4 @@
-"""What a trained method gives a person beyond embeddings, and the files that it becomes."""
+"""The outputs of a trained method beyond embeddings, and their files."""
 
 from withhold.answers.apply import answer, apply, is_text, only_names
 from withhold.answers.files import tables, write

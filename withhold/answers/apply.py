@@ -1,4 +1,4 @@
-"""What a trained method answers to every item of a source."""
+"""Application of a trained method to every item of a source."""
 
 import os
 from collections.abc import Iterator
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 
 def apply(run: "Run", source: Any, folder: Path, **given: str) -> list[Path]:
-    """Write what the trained method answers to every item of `source` into `folder`; see `answer` and `write`."""
+    """Write the outputs of the trained method for every item of `source` to `folder`; see `answer` and `write`."""
     return write(answer(run, source, given), folder)
 
 
 def answer(run: "Run", source: Any, given: dict[str, str]) -> Iterator[tuple[str, dict[str, Answer]]]:
-    """The name of each item and the answers to it; what cannot be read is skipped with a warning.
+    """Yield the name and the outputs of each item; items that cannot be read are skipped with a warning.
 
-    A video in which something is marked is seen whole, see `follow`. What is only to be named is named in batches.
+    A video with marked objects is processed as a whole, see `follow`. Items that are only classified are processed in
+    batches.
 
     Args:
-        given: the files of what the method takes besides the item, by name; see `read`.
+        given: files of additional inputs of the method, by name; see `read`.
     """
     values = read(run, given)
     if is_text(run, source):
@@ -46,12 +47,12 @@ def answer(run: "Run", source: Any, given: dict[str, str]) -> Iterator[tuple[str
 
 
 def is_text(run: "Run", source: Any) -> bool:
-    """Whether `source` is a text to answer: what names classes takes a file or a folder of texts too."""
+    """Whether `source` is itself a text; classifiers also take a file or a folder of texts."""
     if not kinds.of(run.encoder.kind).typed or not isinstance(source, str):
         return False
     return not (only_names(run) and (source.startswith("hf:") or os.path.exists(source.partition("::")[0])))
 
 
 def only_names(run: "Run") -> bool:
-    """Whether the class of an item is all that the method gives."""
+    """Whether the only output of the method is the class of an item."""
     return registry.find(run.config["method"]).apply_to is Classifier.apply_to

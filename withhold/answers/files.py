@@ -1,4 +1,4 @@
-"""Ordinary files of what a method takes and gives: a reader or a writer for each type."""
+"""Files of the inputs and outputs of a method, with a reader or a writer for each type."""
 
 import csv
 import inspect
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 def read(run: "Run", given: dict[str, str]) -> dict[str, Any]:
-    """Files by name -> values of the types that the method's `apply_to` annotates these names with.
+    """Files by name -> values of the types annotated in the method's `apply_to`.
 
     Raises:
-        UsageError: a name or a kind of file that it does not take, or one that is missing.
-        WithholdError: a file that cannot be read.
+        UsageError: the method does not take this name or type of file, or a file is missing.
+        WithholdError: a file cannot be read.
     """
     name = run.config["method"]
     parameters = inspect.signature(registry.find(name).apply_to, eval_str=True).parameters
@@ -44,9 +44,9 @@ def read(run: "Run", given: dict[str, str]) -> dict[str, Any]:
     takes = ", ".join(f"--with {key}=FILE ({' or '.join(endings)})" for key, endings in taken.items())
     for key, path in given.items():
         if Path(path).suffix.lower() not in taken.get(key, ()):
-            raise UsageError(f"{name} takes {takes or 'its input alone'}: leave --with {key}={path} out.")
+            raise UsageError(f"{name} takes {takes or 'no --with'}. Omit --with {key}={path}.")
     if missing := [key for key in taken if key not in given and parameters[key].default is inspect.Parameter.empty]:
-        raise UsageError(f"{name} needs a {missing[0]}: give {takes}.")
+        raise UsageError(f"{name} needs a {missing[0]}. Give {takes}.")
     return {key: taken[key][Path(path).suffix.lower()](run, path) for key, path in given.items()}
 
 
@@ -58,7 +58,7 @@ def _read_mask(run: "Run", path: str) -> Mask:
 def _read_points(run: "Run", path: str) -> Points:
     names, places = data.read_points(path)
     if not names:
-        raise UsageError(f"{path} marks nothing: give a line with name, x, y for each point.")
+        raise UsageError(f"{path} has no points. Give a line with name, x, y for each point.")
     return Points(names, torch.from_numpy(places).float())
 
 
@@ -73,26 +73,26 @@ READERS: dict[Any, tuple[str, Any]] = {
     Points: (".csv", _read_points),
     Sound: (".wav .flac .ogg .mp3", _read_sound),
 }
-"""How the names of the files end that hold a value of each type, and what reads one."""
+"""File name endings and reader of each type."""
 
 
 @dataclass(frozen=True)
 class Film:
-    """A video that is made while it is written: frames uint8 [h, w, 3], and how many of them make a second."""
+    """A video that is generated while it is written: frames uint8 [h, w, 3], and frames per second."""
 
     frames: Iterable[np.ndarray]
     rate: Fraction
 
 
 def write(answered: Iterable[tuple[str, dict[str, Any]]], folder: Path) -> list[Path]:
-    """Write the answers to items by name, as NAME-ANSWER.ENDING in the sub-folders that the names have.
+    """Write the outputs of items by name, as NAME-OUTPUT.ENDING in the sub-folders of the names.
 
-    The folder is a new one, and appears when all answers are in it, so that no file of an earlier call is replaced.
+    The folder is new and appears when it is complete.
 
-    Images and masks become PNG files (the masks of a video a folder of them), clips an mp4 file and an animated WebP,
-    sounds WAV, meshes obj, texts txt, points and words csv. The classes of all items are one table, classes.csv, and so
-    are their boxes, boxes.csv. Which colours the classes have in images, and which numbers in masks, say legend.csv and
-    legend.png.
+    Images and masks are written as PNG files (the masks of a video as a folder of them), clips as an mp4 file and an
+    animated WebP, sounds as WAV, meshes as obj, texts as txt, points and words as csv. The classes of all items are in
+    one table, classes.csv, and their boxes in boxes.csv. legend.csv and legend.png list the colours of the classes in
+    images and their numbers in masks.
 
     Returns:
         the files, all in `folder`.
@@ -110,7 +110,7 @@ def write(answered: Iterable[tuple[str, dict[str, Any]]], folder: Path) -> list[
 
 
 def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Path, Callable[[Any, Path], None], Any]]:
-    """The place of each file in the folder, what writes it, and the value that it holds."""
+    """The path of each file in the folder, its writer, and its value."""
     taken: set[Path] = set()
     classes: list[dict[str, Any]] = []
     boxes: dict[str, Boxes] = {}
@@ -118,7 +118,7 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
     for index, (name, answers) in enumerate(answered):
         place = Path(name)
         inside = Path(*(part for part in place.parent.parts if part not in (place.anchor, "..")))
-        # Other items may differ in their ending only, or not at all: of a picture that goes with several sounds.
+        # Names may differ only in their ending, or be equal, such as an image paired with several sounds.
         stems = chain((place.stem, place.name), (f"{place.stem}-{number}" for number in count(index)))
         stem = next(inside / stem for stem in stems if inside / stem not in taken)
         taken.add(stem)
@@ -152,14 +152,14 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
 
 
 def _class_row(value: Class) -> dict[str, Any]:
-    """The columns of classes.csv: the class and its probability, whether it was told, and what each class has."""
+    """A row of classes.csv: the class, its probability, whether the label was given, and all class probabilities."""
     row = {"class": value.name, "probability": round(value.probability, 6)}
     told = {} if value.told is None else {"told": "yes" if value.told else "no"}
     return row | told | {f"probability of {name}": round(share, 6) for name, share in value.shares.items()}
 
 
 def tables(value: Any) -> tuple[list[str], list[list[Any]]]:
-    """The columns and the rows of a value that a person reads as a table; none of others."""
+    """The columns and rows of a value that is shown as a table; empty for other values."""
     match value:
         case str():
             return ["text"], [[value]]
@@ -231,4 +231,4 @@ WRITERS: dict[type, dict[str, Any]] = {
     Mesh: {"obj": _write_mesh},
     str: {"txt": lambda text, path: path.write_text(text, encoding="utf-8")},
 }
-"""How the names of the files end that a value of each type becomes, and what writes each of them."""
+"""File name endings and writers of each type."""

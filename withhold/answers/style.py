@@ -1,4 +1,4 @@
-"""Style transfer: an image drawn anew as another one is, by what an encoder sees in both. Nothing is trained."""
+"""Style transfer between images by the features of an encoder, without training."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -13,9 +13,9 @@ from withhold.errors import UsageError
 from withhold.nets import ImageEncoder, stage_outputs
 
 STAGES = 5
-"""From the first to the last, whose statistics are the style."""
+"""Number of stages, evenly spread, whose statistics define the style."""
 INSIDE = 0.02
-"""How far from black and white values begin: beyond it a logit has hardly a gradient."""
+"""Initial values are at least this far from 0 and 1, where the gradient of a logit vanishes."""
 
 
 def stylize(
@@ -28,22 +28,22 @@ def stylize(
     weight: float = 100.0,
     report: Callable[[float, float], None] = lambda content, style: None,
 ) -> Tensor:
-    """Draw one image as another one is: with its own content and the other's style, float [c, h, w] in [0, 1].
+    """Transfer the style of one image to the content of another, float [c, h, w] in [0, 1].
 
-    Pixels are moved, from the content image on, until two relative errors are small: of the features at a stage three
-    quarters through the encoder, compared with the content's; and of the Gram matrices of features at five stages,
-    compared with the style's (Gatys, Ecker & Bethge, CVPR 2016, equations 1 to 7, each error as a share of what it is
-    an error in, so that one weight suits every encoder). By L-BFGS, on the logits of the pixels.
+    The pixels are optimised, starting from the content image, to minimise two errors: of the features at a stage three
+    quarters through the encoder, compared with the content image; and of the Gram matrices of features at five stages,
+    compared with the style image (Gatys, Ecker & Bethge, CVPR 2016, equations 1 to 7). Both errors are relative, so
+    that one weight suits every encoder. The optimiser is L-BFGS on the logits of the pixels.
 
     Args:
-        encoder: of images of any shape, such as a convolutional one.
-        content, style: uint8 [c, h, w], each of a shape of its own.
-        size: pixels of the longer side of both.
-        weight: of the style, beside 1 for the content.
-        report: told both errors after every step.
+        encoder: an encoder of images of any shape, such as a convolutional one.
+        content, style: uint8 [c, h, w], of any shapes.
+        size: longer side of both images in pixels.
+        weight: weight of the style error; the content error has 1.
+        report: called with both errors after every step.
 
     Raises:
-        UsageError: the encoder has no maps of features of such images.
+        UsageError: the encoder has no feature maps for images of this shape.
     """
     encoder.eval().requires_grad_(False)
     content, style = (scaled(image, size, encoder.channels) for image in (content, style))
@@ -84,25 +84,25 @@ def scaled(image: Tensor, size: int, channels: int) -> Tensor:
 
 
 def maps(encoder: ImageEncoder, images: Tensor, places: Sequence[int]) -> list[Tensor]:
-    """What comes out of the encoder's stages at `places`, each [n, d, h, w]."""
+    """The outputs of the encoder's stages at `places`, each [n, d, h, w]."""
     outputs: list[Any] = [None] * len(encoder.stages())
-    with contextlib.suppress(RuntimeError, AssertionError):  # what networks say of images of another size
+    with contextlib.suppress(RuntimeError, AssertionError):  # raised by networks for images of another size
         outputs, _ = stage_outputs(encoder, images)
     found = [outputs[place] for place in places]
     if any(not isinstance(one, Tensor) or one.ndim != 4 for one in found):
         raise UsageError(
-            f"The encoder gives no maps of the features of images of {images.shape[3]} x {images.shape[2]} pixels: "
-            "name a convolutional one, such as efficientnet-lite0."
+            f"The encoder has no feature maps for images of {images.shape[3]} x {images.shape[2]} pixels. "
+            "Give a convolutional encoder, such as efficientnet-lite0."
         )
     return found
 
 
 def gram(features: Tensor) -> Tensor:
-    """Features [n, d, h, w] -> how often two of them occur together, wherever they do [n, d, d]."""
+    """Gram matrices: features [n, d, h, w] -> mean products of two channels over positions [n, d, d]."""
     rows = features.flatten(2)
     return rows @ rows.mT / rows.shape[2]
 
 
 def relative(said: Tensor, true: Tensor) -> Tensor:
-    """The squared error as a share of the squares of what is true."""
+    """The squared error relative to the squared true values."""
     return (said - true).square().sum() / true.square().sum().clamp(min=1e-12)

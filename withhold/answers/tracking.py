@@ -1,4 +1,4 @@
-"""What is marked in the first frame of a video, followed through all of it and drawn into it."""
+"""Tracking of marked objects from the first frame through a video, and an overlay of the result."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 COLOURS = ((230, 60, 60), (60, 160, 230), (80, 200, 90), (240, 180, 40), (170, 90, 210), (60, 200, 200))
 COVER = 0.5
-"""How much of a pixel's colour is its label's, in the overlay."""
+"""Opacity of the labels' colours in the overlay."""
 DOT = 0.015
-"""The radius of a point that is drawn, as a share of the shorter side."""
+"""Radius of a drawn point, as a share of the shorter side."""
 
 
 def marks(values: dict[str, Any]) -> list[Mask | Points]:
-    """Those of named values that say where something is."""
+    """The values that mark positions: masks and points."""
     return [value for value in values.values() if isinstance(value, Mask | Points)]
 
 
 def follow(run: "Run", source: Any, given: dict[str, str], values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The name of one video, and the answers to it with "overlay", the video at its own pace with them drawn in.
+    """The name of a video and its outputs, with "overlay", the video with the outputs drawn in.
 
-    The method sees every frame whole, scaled to the encoder's size. Points are in pixels of the video before and after;
-    a mask, whose file `given` names, has the proportions of the video.
+    Every frame is scaled to the encoder's size, without cropping. Points, given and returned, are in pixels of the
+    video. A mask, whose file is in `given`, has the proportions of the video.
 
     Raises:
-        UsageError, WithholdError: each with a sentence that says what is wrong with the video or with what is marked.
+        UsageError, WithholdError: the video or the marks are invalid.
     """
     masks = [given[name] for name, value in values.items() if isinstance(value, Mask)]
     sequence = data.sequence(source, masks[0] if masks else None)
@@ -47,7 +47,7 @@ def follow(run: "Run", source: Any, given: dict[str, str], values: dict[str, Any
     for points in (mark for mark in marks(values) if isinstance(mark, Points)):
         for name, (x, y) in zip(points.names, points.places.tolist(), strict=True):
             if not (0 <= x < width and 0 <= y < height):
-                raise UsageError(f"{name} is at {x:g}, {y:g}, outside of the {width} x {height} pixels of a frame.")
+                raise UsageError(f"{name} is at {x:g}, {y:g}, outside the frame of {width} x {height} pixels.")
     scale = torch.tensor([width / frames.shape[3], height / frames.shape[2]])
     answers = _scaled(run.apply(frames, **_scaled(values, 1 / scale)), scale)
 
@@ -61,13 +61,13 @@ def follow(run: "Run", source: Any, given: dict[str, str], values: dict[str, Any
 
 
 def _scaled(values: dict[str, Any], scale: Tensor) -> dict[str, Any]:
-    """The same values, with the places of points multiplied."""
+    """The same values, with the coordinates of points multiplied by `scale`."""
     scaled = {k: replace(v, places=v.places * scale) for k, v in values.items() if isinstance(v, Points)}
     return values | scaled
 
 
 def _draw_mask(frame: np.ndarray, mask: Any, number: int) -> np.ndarray:
-    """A frame uint8 [h, w, 3] with every label in its colour: the palette's, or one of our own."""
+    """A frame uint8 [h, w, 3] with every label in its colour, from the palette or a default."""
     labels = Image.fromarray(mask.labels[number].numpy().astype(np.int32))
     numbers = np.array(labels.resize((frame.shape[1], frame.shape[0]), Image.Resampling.NEAREST))
     drawn = frame.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The command line. Heavy imports wait until a verb runs."""
+"""The command line. Heavy imports are delayed until a command runs."""
 
 import argparse
 import logging
@@ -11,18 +11,18 @@ import urllib.request
 
 import withhold
 from withhold import outside
-from withhold.cli import draw, explore, inspect, label, learn, plan, use  # noqa: F401  (what declares the verbs)
+from withhold.cli import draw, explore, inspect, label, learn, plan, use  # noqa: F401  (they declare the commands)
 from withhold.cli.verbs import VERBS
 from withhold.console import printable, say
 from withhold.errors import UsageError, WithholdError, suggestion
 
-# What libraries read once, when they start. Threads that spin while they wait stand in each other's way on a machine
-# with other work; large tensors in small pages cost a CPU much of its time in page faults; LanceDB tells its insides.
+# Libraries read these once, when they start. Spinning threads slow each other down on a busy machine; large tensors in
+# small memory pages cause many page faults; LanceDB logs its internals.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "THP_MEM_ALLOC_ENABLE": "1", "LANCE_LOG": "error"}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; gives the exit status: 0 done, 1 the job failed, 2 the request makes no sense."""
+    """Run one command and return the exit status: 0 success, 1 the command failed, 2 wrong usage."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_overview())
@@ -30,10 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"withhold {withhold.__version__}")
         return 0
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # an end in order, whatever it is at
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # shut down cleanly at any point
     os.environ |= {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
     if any("hf:" in word or "timm:" in word for word in arguments) and not _hub_is_known():
-        os.environ["HF_HUB_OFFLINE"] = "1"  # what is on this machine is found, and nothing else waited for
+        os.environ["HF_HUB_OFFLINE"] = "1"  # use local files only, without waiting for the network
     name, rest = arguments[0], arguments[1:]
     debug = "--debug" in rest
     handler = logging.StreamHandler()
@@ -42,16 +42,16 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("withhold").setLevel(logging.INFO)
     try:
         if name not in VERBS:
-            raise UsageError(f"There is no verb {name!r}: {suggestion(name, VERBS)}")
+            raise UsageError(f"There is no command {name!r}: {suggestion(name, VERBS)}")
         function = VERBS[name]
         parser = argparse.ArgumentParser(
             f"withhold {name}", description=function.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        parser.add_argument("--json", action="store_true", help="print one JSON object for machines, as the last line")
+        parser.add_argument("--json", action="store_true", help="print the result as one JSON object, on the last line")
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
         parser.add_argument(
             "--trust", metavar="FILE", action=_Trust, default=argparse.SUPPRESS,
-            help="a Python file that a run was made with elsewhere, and that may be executed",
+            help="allow this Python file to be executed, which a run from another machine needs",
         )  # fmt: skip
         function(parser, rest)
         return 0
@@ -63,18 +63,18 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("withhold: stopped.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         sys.stderr.close()
         return 0
-    except OSError as error:  # a place that cannot be written to
+    except OSError as error:  # such as a path that cannot be written
         if debug or error.filename is None:
             raise
-        say(f"withhold: {error.filename}: {error.strerror}; name another place.", file=sys.stderr)
+        say(f"withhold: {error.filename}: {error.strerror}. Choose another path.", file=sys.stderr)
         return 1
 
 
 def _hub_is_known() -> bool:
-    """Whether the name of the hub's machine leads anywhere from here; a proxy may know it where this one does not."""
+    """Whether the hub's host name resolves here; with a proxy, the proxy resolves it."""
     try:
         endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
         return bool(urllib.request.getproxies() or socket.getaddrinfo(urllib.parse.urlsplit(endpoint).hostname, 443))
@@ -83,7 +83,7 @@ def _hub_is_known() -> bool:
 
 
 class _Formatter(logging.Formatter):
-    def formatMessage(self, record) -> str:  # of what a traceback adds the lines stay
+    def formatMessage(self, record) -> str:  # without the lines of a traceback
         return printable(super().formatMessage(record))
 
 
@@ -98,10 +98,10 @@ def _overview() -> str:
     ]
     return "\n".join(
         [
-            "withhold: learn from data that nobody labelled.",
+            "withhold: learn from unlabelled data.",
             "",
             *lines,
             "",
-            "`withhold VERB --help` lists its options. Start with: withhold demo",
+            "`withhold COMMAND --help` lists the options of a command. Start with: withhold demo",
         ]
     )

@@ -1,4 +1,4 @@
-"""The verbs that draw, and train nothing."""
+"""The commands that draw pictures without training."""
 
 import argparse
 from pathlib import Path
@@ -10,24 +10,30 @@ from withhold.console import counted, print_json, say
 from withhold.errors import UsageError
 
 LOOKED = 2000
-"""Images that are looked at, at most."""
+"""Largest number of images that `look` reads."""
 
 
 @verb
 def stylize(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Draw an image anew in the style of another one, by what an encoder sees in both; nothing is trained."""
-    parser.add_argument("content", help="the image whose content stays")
-    parser.add_argument("style", help="the image whose colours, strokes and textures it gets")
-    parser.add_argument("--out", required=True, help="the picture to write")
+    """Transfer the style of one image to another, with the features of an encoder and without training."""
+    parser.add_argument("content", help="the image whose content is kept")
+    parser.add_argument("style", help="the image whose colours, strokes and textures are transferred")
+    parser.add_argument("--out", required=True, help="the image file to write")
     parser.add_argument(
-        "--encoder", default="efficientnet-lite0", help="of images: as for `withhold embed` (default: %(default)s)"
+        "--encoder",
+        default="efficientnet-lite0",
+        help="an image encoder, as for `withhold embed` (default: %(default)s)",
     )
-    parser.add_argument("--size", type=int, default=256, help="pixels of the longer side (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=200, help="of L-BFGS (default: %(default)s)")
-    parser.add_argument("--weight", type=float, default=100.0, help="of the style, beside 1 (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=int, default=256, help="length of the longer side in pixels (default: %(default)s)"
+    )
+    parser.add_argument("--steps", type=int, default=200, help="L-BFGS steps (default: %(default)s)")
+    parser.add_argument(
+        "--weight", type=float, default=100.0, help="weight of the style loss; content has 1 (default: %(default)s)"
+    )
     options = parser.parse_intermixed_args(arguments)
     if options.size < 16 or options.steps < 1 or not 0 <= options.weight < float("inf"):
-        raise UsageError("The size must be at least 16, steps at least 1, and the weight a number from 0 on.")
+        raise UsageError("--size must be at least 16, --steps at least 1, and --weight at least 0 and finite.")
     from tqdm import tqdm
 
     from withhold import answers, data, nets
@@ -38,7 +44,7 @@ def stylize(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         run = withhold.load(options.encoder)
         run.suit(options.content)
         if not isinstance(run.encoder, nets.ImageEncoder):
-            raise UsageError(f"{options.encoder} is an encoder of {run.kind} data: name one of images.")
+            raise UsageError(f"{options.encoder} is an encoder of {run.kind} data. Give an image encoder.")
         content, style = (next(iter(data.each_image(path)))[1] for path in (options.content, options.style))
         found = (0.0, 0.0)
         with tqdm(total=options.steps, unit=" steps", disable=options.json or None) as bar:
@@ -56,15 +62,15 @@ def stylize(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         write_picture(to_image(picture), Path(options.out))
     if options.json:
         return print_json({"out": options.out, "content_error": found[0], "style_error": found[1]})
-    say(f"The picture is {options.out}; it differs by {found[0]:.0%} from the content, and by {found[1]:.0%} in style")
+    say(f"Wrote {options.out}. Relative error: content {found[0]:.0%}, style {found[1]:.0%}")
 
 
 @verb
 def look(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Write a page of what excites each stage of an encoder of images, and of where images show their classes."""
+    """Visualise an image encoder: what activates each stage and, for a classifier, where it sees each class."""
     parser.add_argument("run", help=ENCODER)
-    parser.add_argument("data", help=f"images, as for `withhold train`: up to {LOOKED:,} of them are looked at")
-    parser.add_argument("--out", required=True, metavar="FILE", help="the page to write, such as look.html")
+    parser.add_argument("data", help=f"images, as for `withhold train`; at most {LOOKED:,} are used")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the HTML page to write, such as look.html")
     parser.add_argument("--size", type=int, help=SIZE)
     options = parser.parse_intermixed_args(arguments)
     from tqdm import tqdm
@@ -78,7 +84,7 @@ def look(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         run = withhold.load(options.run, **decoding(options))
         run.suit(options.data)
         if not isinstance(run.encoder, nets.ImageEncoder):
-            raise UsageError(f"{options.run} is an encoder of {run.encoder.kind}: name one of images, to look into.")
+            raise UsageError(f"{options.run} is an encoder of {run.encoder.kind} data. Give an image encoder.")
         samples = draw(run.load_data(options.data, "image"), run.seed, LOOKED)
         with tqdm(unit=" images", disable=options.json or None) as bar:
             found = write_look(
@@ -87,4 +93,4 @@ def look(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     if options.json:
         return print_json({"out": options.out, **found})
     classes = f", and {counted(len(found['classes']), 'class map')}" if found["classes"] else ""
-    say(f"The page is {options.out}: {counted(len(found['stages']), 'stage')}{classes}")
+    say(f"Wrote {options.out}: {counted(len(found['stages']), 'stage')}{classes}")

@@ -1,4 +1,4 @@
-"""The verbs that look into runs and into the cache."""
+"""The commands that inspect runs and the cache."""
 
 import argparse
 import time
@@ -11,22 +11,24 @@ from withhold.errors import UsageError
 
 @verb
 def compare(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Several runs side by side: what came out, or with --on what each is worth to other data.
+    """Compare runs side by side: their own results or, with --on, their accuracy on other data.
 
-    Of data with classes that is a linear probe; of data with masks or boxes, a head over the encoder's maps that learns
-    from them. The encoder itself stays as it is.
+    --on trains a linear probe on data with classes, and a head over the encoder's feature maps on data with masks or
+    boxes. The encoder stays frozen.
     """
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder; with --on any encoder")
-    parser.add_argument("--on", nargs="+", metavar="DATA", help="measure all of them on each of these")
-    parser.add_argument("--budget", type=int, metavar="N", help="images that heads learn from, with repeats")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="a run folder; with --on, any encoder")
+    parser.add_argument("--on", nargs="+", metavar="DATA", help="labelled data to measure every encoder on")
+    parser.add_argument(
+        "--budget", type=int, metavar="N", help="number of images that a head is trained on, counting repeats"
+    )
     options = parser.parse_intermixed_args(arguments)
     if options.budget and not options.on:
-        raise UsageError("--budget is for heads that learn from data: name these, as --on DATA.")
+        raise UsageError("--budget applies to heads trained with --on. Add --on DATA, or omit --budget.")
     from withhold.report import compare as compare_runs
     from withhold.report import transfer
 
     if options.on:
-        with once():  # of data that every encoder reads
+        with once():  # every encoder reads the same data
             rows = transfer([withhold.load(name) for name in options.runs], options.on, options.budget)
     else:
         rows = compare_runs([withhold.Run(folder) for folder in options.runs])
@@ -37,9 +39,9 @@ def compare(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
 @verb
 def report(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Write a run's report.html afresh, with its last evaluation."""
-    parser.add_argument("run", help="the folder that `withhold train` made")
-    parser.add_argument("--data", help="take pictures and neighbours from here instead of the training data")
+    """Rewrite a run's report.html, with its latest evaluation."""
+    parser.add_argument("run", help="a run folder, as written by `withhold train`")
+    parser.add_argument("--data", help="data for example images and neighbours (default: the training data)")
     options = parser.parse_intermixed_args(arguments)
     run = withhold.Run(options.run)
     from withhold.report import write
@@ -48,13 +50,13 @@ def report(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     page = write(run, *streams)
     if options.json:
         return print_json({"report": str(page)})
-    say(f"The report is {page}")
+    say(f"Wrote {page}")
 
 
 @verb
 def doctor(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """What is wrong with a run, and the remedy."""
-    parser.add_argument("run", help="the folder that `withhold train` made")
+    """Check a run for problems and suggest fixes."""
+    parser.add_argument("run", help="a run folder, as written by `withhold train`")
     options = parser.parse_intermixed_args(arguments)
     run = withhold.Run(options.run)
     found = run.doctor()
@@ -66,15 +68,15 @@ def doctor(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         say(f"! {finding}")
     if not found:
         below = gain(run.rows()[-1]) if run.rows() else None
-        margin = "" if below is None else f": the loss is {below:.0%} below what knowing nothing costs"
-        still = "; the encoder is frozen: it is what the training began with" if run.frozen else ""
-        print(f"Nothing wrong was found{margin}{still}.")
+        margin = "" if below is None else f" The loss is {below:.0%} below the trivial baseline."
+        still = " The encoder was frozen, so its weights are those that training started from." if run.frozen else ""
+        print(f"No problems found.{margin}{still}")
 
 
 @verb
 def cache(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """List the decoded data that is kept on disk, or clear it."""
-    parser.add_argument("--clear", action="store_true", help="delete all of it; it is decoded again when it is needed")
+    """List the cache of decoded data, or clear it."""
+    parser.add_argument("--clear", action="store_true", help="delete the cache; data is decoded again when needed")
     options = parser.parse_args(arguments)
     from withhold.data import cache as store
 
@@ -82,7 +84,7 @@ def cache(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         freed = store.clear()
         if options.json:
             return print_json({"freed_bytes": freed})
-        say(f"{freed / 1e6:.1f} MB freed in {store.root()}")
+        say(f"Freed {freed / 1e6:.1f} MB in {store.root()}")
         return None
     entries = store.entries()
     if options.json:
@@ -93,4 +95,4 @@ def cache(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         rows.append([entry.source, "x".join(map(str, entry.shape)), f"{entry.bytes / 1e6:.1f}", used])
     print_table(["data", "shape", "MB", "last used"], rows)
     total = sum(entry.bytes for entry in entries)
-    say(f"{total / 1e6:.1f} MB in {store.root()}; `withhold cache --clear` deletes it.")
+    say(f"{total / 1e6:.1f} MB in {store.root()}. `withhold cache --clear` deletes it.")

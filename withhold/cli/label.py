@@ -1,4 +1,4 @@
-"""The verb that says what to label next."""
+"""The command that chooses what to label next."""
 
 import argparse
 
@@ -10,10 +10,11 @@ from withhold.console import advise, counted, print_json, print_table, say
 
 @verb
 def label(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Which items to label next: a csv file to fill in, and a page that shows them.
+    """Choose which items to label next: writes a csv file to fill in, and a page that shows the items.
 
-    Items that --labels names, and those whose labels the run was told, are left out. The strategy follows the number of
-    labels: typical items while there are up to ten a class, or no classifier, and then those between two classes.
+    Items that --labels lists, and those whose labels the run was trained on, are left out. The default strategy is
+    "typical" with up to ten labels per class or without a classifier, and "margin" (items between two classes)
+    otherwise.
     """
     from withhold.files import writing_folder
     from withhold.labelling import PAGE, STRATEGIES, TABLE, write
@@ -21,17 +22,18 @@ def label(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
     parser.add_argument("data", help="as for `withhold train`")
     parser.add_argument("--run", required=True, help=ENCODER)
-    parser.add_argument("-n", type=int, default=20, help="how many (default: %(default)s)")
+    parser.add_argument("-n", type=int, default=20, help="number of items to choose (default: %(default)s)")
     parser.add_argument(
         "--labels",
         action="append",
-        help="a csv file with the labels that are known; a run without a classifier gets one",
+        help="a csv file with known labels: its items are left out, and a linear probe learns from them if the run is "
+        "not a classifier; may be repeated",
     )
-    parser.add_argument("--strategy", choices=STRATEGIES, help="(default: see above)")
+    parser.add_argument("--strategy", choices=STRATEGIES, help="how items are chosen (default: see above)")
     parser.add_argument("--out", help="the folder to write, which does not exist yet (default: runs/label-DATA)")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     parser.add_argument("--size", type=int, help=SIZE)
-    parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
+    parser.add_argument("--strict", action="store_true", help="fail on files that cannot be read (default: skip them)")
     options = parser.parse_intermixed_args(arguments)
     out = folder_of("label", [options.data], options.out)
     with writing_folder(out) as filled:
@@ -46,8 +48,8 @@ def label(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         return print_json({"csv": str(csv), "html": str(page), "results": table.to_pylist()})
     shown = table.drop_columns(["probability", "score"]).to_pylist()
     print_table(["path", "guess", "why"], [[str(cell or "") for cell in row.values()] for row in shown])
-    say(f"{counted(table.num_rows, 'item')} to label: {page} shows them, and {csv} takes their labels")
+    say(f"Chose {counted(table.num_rows, 'item')} to label: {page} shows them, {csv} is for their labels")
     if options.labels is None and isinstance(run, withhold.Run) and run.labels_told:
-        say("What the run was told is not in that file: name it by --labels, and the file holds all labels.")
-    print("Fill in its column label. ", end="")
+        say("The file lacks the labels that the run was trained on. Pass them as --labels to include them.")
+    print("Fill in the column `label` of the csv file. ", end="")
     advise(["learn", options.data, "--labels", csv, "--out", out.with_name(f"learn-{out.name}")])

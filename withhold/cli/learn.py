@@ -1,4 +1,4 @@
-"""The verbs that learn, and show what is there to learn with."""
+"""The commands that train, and those that show and check methods."""
 
 import argparse
 import os
@@ -17,9 +17,11 @@ from withhold.errors import UsageError, WithholdError
 
 @verb
 def demo(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """The whole road on built-in data: learn from handwritten digits without labels, then from a few, name the rest."""
+    """Train on built-in handwritten digits: an encoder without labels, then a classifier with few labels."""
     parser.add_argument("--out", default="runs/demo", help="the folder to write to (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and views (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed of weights, order and views (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     from withhold.demo import demo as run_demo
 
@@ -28,19 +30,19 @@ def demo(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     bar.close()
     if options.json:
         return print_json({"results": encoders + classifiers, "report": str(page)})
-    print("What was learned without labels, by a probe that gets them:")
+    print("Encoders trained without labels, measured with labels:")
     print_results(encoders)
-    print("\nWhat a few labels make of it:")
+    print("\nClassifiers trained with few labels:")
     print_results(classifiers)
     print()
-    say(f"The report with pictures is {page}")
+    say(f"The report is {page}")
     advise(["train", "simclr", "YOUR_FOLDER", "--minutes", "10"])
 
 
 @verb
 def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """The table of methods; or one method's card, with its parameters."""
-    parser.add_argument("name", nargs="?", help="a method's name, or the path of a Python file that declares one")
+    """List all methods, or show one method and its parameters."""
+    parser.add_argument("name", nargs="?", help="a method's name, or a Python file that defines one")
     options = parser.parse_args(arguments)
     from withhold.methods import card, find, names
 
@@ -66,12 +68,14 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
 @verb
 def check(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Hold a method, such as one in a file of your own, to the contract that all methods keep.
+    """Check that a method, such as your own, meets the requirements for all methods.
 
-    It learns from tiny data of the kinds that it needs, or from the data named.
+    The method is trained on tiny generated data, or on the data that you give.
     """
-    parser.add_argument("method", help="a method's name, or a Python file that declares one")
-    parser.add_argument("--data", nargs="+", default=[], metavar="SOURCE", help="instead of tiny data, one a stream")
+    parser.add_argument("method", help="a method's name, or a Python file that defines one")
+    parser.add_argument(
+        "--data", nargs="+", default=[], metavar="SOURCE", help="use this data instead, one source per stream"
+    )
     options = parser.parse_args(arguments)
     from withhold.contract import Trial, examine
     from withhold.methods import find
@@ -87,21 +91,23 @@ def check(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     if options.json:
         print_json({"method": options.method, "checks": found})
     if failed:
-        raise WithholdError(f"{options.method} fails {failed} of {counted(len(found), 'check')}.")
+        raise WithholdError(f"{options.method} failed {failed} of {counted(len(found), 'check')}.")
 
 
 @verb
 def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Render a batch of what the method will see beside what it withholds; of a run, what it says too."""
-    parser.add_argument("method", help="a method's name or file; or a run's folder, whose own data need not be named")
-    parser.add_argument("items", nargs="*", metavar="DATA | key=value")
+    """Draw a batch as the method sees it, with what it withholds and, for a run, its predictions."""
+    parser.add_argument("method", help="a method's name or file, or a run folder, which needs no DATA")
+    parser.add_argument("items", nargs="*", metavar="DATA | key=value", help="the data, and parameters of the method")
     parser.add_argument("--out", required=True, help="the PNG file to write")
-    parser.add_argument("--size", type=int, help="pixels of the square input (default: from the images)")
-    parser.add_argument("--encoder", help="the encoder that the method would train")
+    parser.add_argument("--size", type=int, help="height and width of the input in pixels (default: from the images)")
+    parser.add_argument("--encoder", help="the encoder to train, as for `withhold train`")
     parser.add_argument(
-        "--labels", action="append", help="a file with the labels of some items, as for `withhold train`"
+        "--labels", action="append", help="a csv file with the labels of some items, as for `withhold train`"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and views (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed of weights, order and views (default: %(default)s)"
+    )
     options = parser.parse_intermixed_args(arguments)
     sources, parameters = split_items(options.items, vars(options))
     from withhold.runs import preview
@@ -112,21 +118,22 @@ def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     )  # fmt: skip
     if options.json:
         return print_json({"out": options.out})
-    say(f"The picture is {options.out}")
+    say(f"Wrote {options.out}")
     if not Path(options.method).is_dir():
         advise(["train", options.method, *options.items])
 
 
 @verb
 def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Learn an encoder from data without labels.
+    """Train an encoder on unlabelled data, with one of the methods.
 
-    DATA is a folder, a zip archive, a csv, jsonl or parquet file, an IDX or npz file, hf:NAME, or digits; one for each
-    stream of the method, or one for all of them with --labels. key=value sets a parameter of the method, as `withhold
-    methods NAME` lists them. The state is saved every minute, and by Ctrl-C and SIGTERM; --resume goes on from there.
+    DATA is a folder, a zip archive, a csv, jsonl or parquet file, an IDX or npz file, hf:NAME, or digits. Give one
+    source for each stream of the method, or a single source with --labels. key=value sets a parameter of the method;
+    `withhold methods NAME` lists them. A checkpoint is saved every minute, and on Ctrl-C and SIGTERM. --resume
+    continues from it.
     """
-    parser.add_argument("method", help="a method's name (see `withhold methods`), or a Python file that declares one")
-    parser.add_argument("items", nargs="*", metavar="DATA | key=value", help="the data, then parameters of the method")
+    parser.add_argument("method", help="a method's name (see `withhold methods`), or a Python file that defines one")
+    parser.add_argument("items", nargs="*", metavar="DATA | key=value", help="the data, and parameters of the method")
     explained = options.explained()
     for option in options.named():
         if options.kind(option) is bool:
@@ -137,14 +144,14 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
             parser.add_argument(
                 options.flag(option), type=options.kind(option), default=option.default, help=explained[option.name]
             )
-    parser.add_argument("--out", help="the run's folder (default: runs/METHOD-DATA)")
-    parser.add_argument("--resume", action="store_true", help="go on where the run in the folder stopped")
+    parser.add_argument("--out", help="the run folder (default: runs/METHOD-DATA)")
+    parser.add_argument("--resume", action="store_true", help="continue the interrupted run in the folder")
     given = vars(parser.parse_intermixed_args(arguments))
     machine, _ = given.pop("json"), given.pop("debug")
     sources, parameters = split_items(given.pop("items"), given)
     again = shlex.join(argument for argument in arguments if argument != "--resume")
     method = given.pop("method")
-    # One process speaks for all, from before the libraries are loaded, which takes a while.
+    # Only one process prints. The bar starts before the libraries are loaded, which takes a while.
     bar = Progress(machine or os.environ.get("LOCAL_RANK", "0") != "0")
     from withhold.losses import rank
     from withhold.runs.folder import begun, folder_of
@@ -156,7 +163,9 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         if rank() == 0:
             start = not begun(folder_of(method, sources, given["out"]))
             way = (
-                f"Start again with: withhold train {again}" if start else f"Go on with: withhold train {again} --resume"
+                f"Start again with: withhold train {again}"
+                if start
+                else f"Resume with: withhold train {again} --resume"
             )
             say(f"Stopped. {way}", file=sys.stderr)
         raise
@@ -171,11 +180,10 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     for finding in run.doctor():
         say(f"! {finding}")
     print(
-        f"{counted(outcome['steps'], 'step')} in {outcome['seconds']:.0f} s, "
-        f"{outcome['items_per_second']:.0f} items a second."
+        f"{counted(outcome['steps'], 'step')} in {outcome['seconds']:.0f} s, {outcome['items_per_second']:.0f} items/s."
     )
     page = run.folder / "report.html"
-    say(f"The run is in {run.folder}; " + (f"its report is {page}" if page.is_file() else "it has no report"))
+    say(f"The run is in {run.folder}. " + (f"Its report is {page}" if page.is_file() else "It has no report"))
     answers = run.names_classes or any(need.teaches for need in run.cls.needs.values())
     verb, result = ("apply", "named") if answers else ("embed", "emb.parquet")
     advise(["evaluate", run.folder, "LABELLED_DATA"], [verb, run.folder, "DATA", "--out", result])
@@ -183,12 +191,12 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
 @verb
 def learn(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """From a folder and a few labels to a classifier: what is worth it is tried, the simple first, and the best kept.
+    """Train a classifier from a folder and few labels: compares several routes and keeps the best.
 
-    Routes are compared by cross-validation on the given labels alone. Each result is kept at once: after Ctrl-C the
-    same command goes on, and until then the run is the best one so far.
+    Routes are tried from simple to expensive and compared by cross-validation on the given labels. Each result is
+    saved at once, and the run always holds the best classifier so far. After Ctrl-C the same command resumes.
     """
-    parser.add_argument("items", nargs="+", metavar="DATA | key=value", help="the data, then parameters of the methods")
+    parser.add_argument("items", nargs="+", metavar="DATA | key=value", help="the data, and parameters of the methods")
     explained = options.explained()
     for option in options.named():
         if option.name in ("minutes", "encoder", "size"):
@@ -196,13 +204,15 @@ def learn(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
             parser.add_argument(options.flag(option), type=kind, help=explained[option.name])
     parser.add_argument("--labels", action="append", help=explained["labels"])
     parser.add_argument("--pretrained", action="store_true", help=explained["pretrained"])
-    parser.add_argument("--seed", type=int, default=0, help="of folds, weights and views (default: %(default)s)")
-    parser.add_argument("--out", help="the run's folder (default: runs/learn-DATA)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed of folds, weights and views (default: %(default)s)"
+    )
+    parser.add_argument("--out", help="the run folder (default: runs/learn-DATA)")
     given = vars(parser.parse_intermixed_args(arguments))
     machine, _ = given.pop("json"), given.pop("debug")
     sources, parameters = split_items(given.pop("items"), given)
     if len(sources) != 1:
-        raise UsageError(f"One source is learned from, and {counted(len(sources), 'source')} are given: name one.")
+        raise UsageError(f"learn takes one data source, and {len(sources)} were given.")
     bar = Progress(machine)
 
     from withhold.report import routes
@@ -215,7 +225,7 @@ def learn(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         run = withhold.learn(sources[0], progress=bar, report=tell, **given, **parameters)
     except (KeyboardInterrupt, SystemExit):
         bar.close()
-        say(f"Stopped. Go on with: withhold learn {shlex.join(arguments)}", file=sys.stderr)
+        say(f"Stopped. Resume with: withhold learn {shlex.join(arguments)}", file=sys.stderr)
         raise
     finally:
         bar.close()
@@ -227,17 +237,17 @@ def learn(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         print_table(columns, rows)
         print()
     say(learned["why"])
-    say(f"The run is in {run.folder}; its report is {run.folder / 'report.html'}")
+    say(f"The run is in {run.folder}. Its report is {run.folder / 'report.html'}")
     told = [word for path in given["labels"] or () for word in ("--labels", path)]
     more = ["label", sources[0], "--run", run.folder, *told]
     advise(["apply", run.folder, sources[0], "--out", "named"], more)
 
 
 def split_items(items: list[str], options: Collection[str]) -> tuple[list[str], dict[str, Any]]:
-    """The data, and the key=value parameters, of a verb that takes both, and `options`.
+    """Split the positional arguments of a command into data sources and key=value parameters.
 
     Raises:
-        UsageError: a parameter is called as an option is.
+        UsageError: a parameter has the name of one of the `options`.
     """
     sources: list[str] = []
     parameters: dict[str, Any] = {}
@@ -248,5 +258,5 @@ def split_items(items: list[str], options: Collection[str]) -> tuple[list[str], 
         else:
             sources.append(item)
     if clash := sorted(set(parameters) & set(options)):
-        raise UsageError(f"{clash[0]} is an option, not a parameter: write --{clash[0].replace('_', '-')} VALUE.")
+        raise UsageError(f"{clash[0]} is an option, not a parameter. Write --{clash[0].replace('_', '-')} VALUE.")
     return sources, parameters

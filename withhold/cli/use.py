@@ -1,4 +1,4 @@
-"""The verbs that use what was learned."""
+"""The commands that use a trained encoder."""
 
 import argparse
 import os
@@ -11,46 +11,49 @@ from withhold.console import advise, counted, print_json, print_results, print_t
 from withhold.errors import UsageError
 
 ENCODER = (
-    "the folder that `withhold train` made, the encoder.safetensors of one, or an encoder as it is: "
-    "efficientnet-lite0, hf:NAME, timm:NAME, ./mine.py ..."
+    "a run folder, its encoder.safetensors, or the name of an encoder: efficientnet-lite0, hf:NAME, timm:NAME, "
+    "./mine.py ..."
 )
-SIZE = "for an encoder as it is: height and width of the input in pixels (default: those of the images)"
+SIZE = "height and width of the input in pixels, for an encoder given by name (default: those of the images)"
 
 FEW = 1000
-"""Labels below which a classifier is mostly surer than it is right."""
+"""Number of training labels below which a classifier is usually overconfident."""
 
 
 @verb
 def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Measure an encoder on labelled data, beside an untrained one and raw pixels.
+    """Measure an encoder on labelled data, next to a randomly initialised encoder and raw pixels.
 
-    The rows of a run are kept in its folder, and its report draws them; those of other encoders are only printed.
+    The results of a run are saved in its folder and shown in its report. Those of other encoders are only printed.
     With --protocol tracking, DATA is a folder of videos with masks, images/NAME/*.jpg and masks/NAME/*.png: the first
-    mask is carried through the video.
+    mask is propagated through the video.
     """
     parser.add_argument("run", help=ENCODER)
-    parser.add_argument("data", help="what the probes learn from, as for `withhold train`")
+    parser.add_argument("data", help="labelled data to train the probes on, as for `withhold train`")
     parser.add_argument(
         "test",
         nargs="?",
-        help="to be measured on (default: the test part of DATA, or a fifth; with "
-        "--protocol classifier alone, which learns nothing, all of it)",
+        help="the test set (default: the test part of DATA, or 20 %% of it; with --protocol classifier alone, which "
+        "trains nothing, all of DATA)",
     )
     parser.add_argument(
         "--protocol", help="knn, linear, lowshot, episodes, retrieval, crossmodal, finetune, classifier, clustering, "
-        "information, anomaly, keypoints, columns, segmentation, detection, tracking, or the path of a Python file, "
-        "joined by commas (default: knn,linear, and classifier where the method has learned to name classes, or "
-        "clustering where it has found some itself; columns alone where it has learned those of a table; tracking "
-        "where DATA has masks, or segmentation where the method has learned some; detection where it has learned "
-        "boxes)",
+        "information, anomaly, keypoints, columns, segmentation, detection, tracking, or a Python file; separate "
+        "several by commas (default: knn,linear, plus classifier for a classifier, or clustering for a clustering "
+        "method; columns alone for a method of table columns; tracking if DATA has masks, or segmentation for a "
+        "method that was trained on masks; detection for a method that was trained on boxes)",
     )  # fmt: skip
-    parser.add_argument("--labels", action="append", help="a csv file with the labels of DATA; TEST has its own")
-    parser.add_argument("--test-fraction", type=float, default=0.2, help="where DATA has no test part of its own")
-    parser.add_argument("--supervised", action="store_true", help="train the same network with all labels, to compare")
-    parser.add_argument("--budget", type=int, metavar="N", help="images that this and finetune see, with repeats")
+    parser.add_argument("--labels", action="append", help="a csv file with the labels of DATA (not of TEST)")
+    parser.add_argument(
+        "--test-fraction", type=float, default=0.2, help="test share if DATA has no test part (default: %(default)s)"
+    )
+    parser.add_argument("--supervised", action="store_true", help="also train the same network with all labels")
+    parser.add_argument(
+        "--budget", type=int, metavar="N", help="training images for --supervised and finetune, counting repeats"
+    )
     parser.add_argument("--size", type=int, help=SIZE)
     add_pooling(parser)
-    parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
+    parser.add_argument("--strict", action="store_true", help="fail on files that cannot be read (default: skip them)")
     options = parser.parse_intermixed_args(arguments)
     run = withhold.load(options.run, **decoding(options))
     results = run.evaluate(
@@ -63,7 +66,7 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         return print_json({"run": run.name, "results": results})
     print_results(results)
     if isinstance(run, withhold.Run):
-        say(f"The rows are in {run.folder / 'evaluation.json'}")
+        say(f"The results are in {run.folder / 'evaluation.json'}")
         advise(["report", run.name])
     else:
         advise(["embed", run.name, "DATA", "--out", "emb.parquet"])
@@ -71,18 +74,21 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
 @verb
 def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Write the embedding of every item: a parquet file with path, label if any, embedding.
+    """Write the embedding of every item to a parquet file, with the columns path, label (if any) and embedding.
 
-    With --windows, of every window of long recordings, videos or texts: also start and end, in seconds (texts: tokens).
+    With --windows, every window of a long recording, video or text gets a row, with the columns start and end in
+    seconds (for texts, in tokens).
     """
     parser.add_argument("run", help=ENCODER)
     parser.add_argument("data", help="as for `withhold train`")
     parser.add_argument("--out", required=True, help="the parquet file to write")
-    parser.add_argument("--windows", action="store_true", help="one row for each window that the run sees at once")
+    parser.add_argument(
+        "--windows", action="store_true", help="one row per window, of the length that the encoder takes"
+    )
     parser.add_argument("--size", type=int, help=SIZE)
     add_pooling(parser)
     parser.add_argument("--labels", action="append", help="a csv file with labels")
-    parser.add_argument("--strict", action="store_true", help="a sample that cannot be read is an error")
+    parser.add_argument("--strict", action="store_true", help="fail on files that cannot be read (default: skip them)")
     options = parser.parse_intermixed_args(arguments)
     from withhold.files import claiming
     from withhold.runs import write_table
@@ -103,7 +109,7 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
 @verb
 def search(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """The nearest items: `search build` makes an index of embeddings, `search query` asks it.
+    """Find nearest neighbours: `search build` makes an index of embeddings, `search query` searches it.
 
     withhold search build EMB.parquet --out DIR
     withhold search query DIR QUERY [--run RUN] [-k 10] [--html FILE]
@@ -118,46 +124,44 @@ def search(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
 
 def _search_build(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Make an index of the embeddings that `withhold embed` wrote."""
-    parser.add_argument("embeddings", metavar="EMB.parquet")
-    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to write, which does not exist yet")
+    """Build a search index from the embeddings that `withhold embed` wrote."""
+    parser.add_argument("embeddings", metavar="EMB.parquet", help="the file that `withhold embed` wrote")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to write, which must not exist")
     options = parser.parse_intermixed_args(arguments)
     index = withhold.search.build(options.embeddings, options.out)
     if options.json:
         about = {"out": options.out, "rows": len(index), "dim": index.dim, "approximate": index.approximate}
         return print_json(about)
     how = "approximately, or exactly with --exact" if index.approximate else "exactly"
-    say(f"{counted(len(index), 'embedding')} of {counted(index.dim, 'number')} can be searched {how}: {index.folder}")
+    say(f"Indexed {counted(len(index), 'embedding')} of dimension {index.dim} in {index.folder}, searched {how}")
     advise(["search", "query", index.folder, "PATH", "--html", "found.html"])
 
 
 def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """List the items of an index that are nearest to a query by cosine distance."""
-    parser.add_argument("index", metavar="DIR", help="the folder that `withhold search build` wrote")
+    parser.add_argument("index", metavar="DIR", help="an index folder, as written by `withhold search build`")
     parser.add_argument(
         "query",
-        help="the path of an item in the index, as it was embedded; with --run, any file, or a text; of embedded "
-        "windows PATH#SECONDS is one",
+        help="the path of an item in the index, or PATH#SECONDS for one of its windows; with --run, any file or a text",
     )
-    parser.add_argument("--run", help="the run or the encoder that made the embeddings, to embed QUERY with")
-    parser.add_argument("-k", type=int, default=10, help="how many to find (default: %(default)s)")
-    parser.add_argument(
-        "--exact", action="store_true", help="compare all items, also where an approximation is quicker"
-    )
+    parser.add_argument("--run", help="the run or encoder that made the embeddings, to embed QUERY with")
+    parser.add_argument("-k", type=int, default=10, help="number of neighbours to find (default: %(default)s)")
+    parser.add_argument("--exact", action="store_true", help="compare with all items instead of approximating")
     parser.add_argument(
         "--expand", type=int, default=0, metavar="N",
-        help="ask again with the mean of the query and the N nearest, weighed by their cosines to the power of --alpha",
+        help="query expansion: search again with the mean of the query and its N neighbours, weighted by their cosines "
+        "to the power of --alpha",
     )  # fmt: skip
     parser.add_argument(
-        "--alpha", type=float, default=3.0, help="of --expand; 0 weighs all alike (default: %(default)s)"
+        "--alpha", type=float, default=3.0, help="exponent of --expand; 0 for equal weights (default: %(default)s)"
     )
     parser.add_argument(
-        "--diffuse", action="store_true", help="in the order of a diffusion over the graph of nearest neighbours"
+        "--diffuse", action="store_true", help="rank the results by diffusion on the graph of nearest neighbours"
     )
-    parser.add_argument("--html", metavar="FILE", help="write a page that shows them")
+    parser.add_argument("--html", metavar="FILE", help="also write a page that shows the results")
     options = parser.parse_intermixed_args(arguments)
     if not options.query.strip():
-        raise UsageError("The query is empty: give the path of an item in the index, or with --run a file or a text.")
+        raise UsageError("The query is empty. Give the path of an item in the index or, with --run, a file or a text.")
     from withhold import kinds
 
     index = withhold.search.Index(options.index)
@@ -173,7 +177,7 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
             query = [query]  # a text itself
         asked = run.embed(query, **index.pooled) if asked is None else asked
         if typed and not any(asked["embedding"][0].as_py()):
-            raise UsageError(f"The vocabulary of {options.run} has no word of the query: ask with other words.")
+            raise UsageError(f"No word of the query is in the vocabulary of {options.run}. Try other words.")
     found = index.query(
         query if asked is None else asked, options.k, exact=options.exact, expand=options.expand, alpha=options.alpha,
         diffuse=options.diffuse,
@@ -198,35 +202,35 @@ def _search_query(parser: argparse.ArgumentParser, arguments: list[str]) -> None
     if options.html:
         say(f"The page is {options.html}")
     else:
-        say("Next: the same with --html found.html, which shows them")
+        say("Next: add --html found.html to write a page that shows the results")
 
 
 @verb
 def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """What a trained method gives beyond embeddings, such as a colourised photo: writes ordinary files.
+    """Apply a trained method to data and write its output files, such as colourised photos, classes or masks.
 
-    A method of texts takes a text, such as "king - man + woman", and prints its answer too. The class of a file is
-    printed where no --out is given.
+    A text method also accepts a text, such as "king - man + woman", and prints its output. Without --out, a classifier
+    prints the class of a single file.
     """
-    parser.add_argument("run", help="the folder that `withhold train` made")
-    parser.add_argument("input", help="what the run learned from: an image or a video, or a folder of them; or a text")
-    parser.add_argument("--out", help="the folder to write, which does not exist yet")
+    parser.add_argument("run", help="a run folder, as written by `withhold train`")
+    parser.add_argument("input", help="data of the kind that the run was trained on: a file, a folder, or a text")
+    parser.add_argument("--out", help="the folder to write, which must not exist")
     parser.add_argument(
         "--with", dest="given", action="append", default=[], metavar="NAME=FILE",
-        help="what the method takes besides the input, such as mask=first.png: what to follow through a video, as a "
-        "PNG file of numbers or a csv file of points (name, x, y)",
+        help="an additional input of the method, such as mask=first.png: the objects to track through a video, as a "
+        "PNG mask or a csv file of points (name, x, y)",
     )  # fmt: skip
     options = parser.parse_intermixed_args(arguments)
     from withhold.answers import answer, is_text, only_names, tables, write
 
     run = withhold.Run(options.run)
     if wrong := [given for given in options.given if "=" not in given]:
-        raise UsageError(f"--with {wrong[0]} names no file: give it as NAME=FILE.")
+        raise UsageError(f"--with {wrong[0]} names no file. Write it as NAME=FILE.")
     names = [given.split("=", 1)[0] for given in options.given]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise UsageError(f"--with gives {twice[0]} more than once: give it one file.")
+        raise UsageError(f"--with sets {twice[0]} more than once. Give one file for it.")
     if not options.input.strip():
-        raise UsageError("The input is empty: give a text, or whatever the run learned from.")
+        raise UsageError("The input is empty. Give a text, or data of the kind that the run was trained on.")
     said: Any = {}
     answered: Any = answer(run, options.input, dict(given.split("=", 1) for given in options.given))
     if is_text(run, options.input):
@@ -236,7 +240,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         named = [[name, *tables(answers["class"])[1][0]] for name, answers in answered]
         said = {"class": (["path", "class", "probability"], named)}
     elif options.out is None:
-        raise UsageError("Files are written: give the folder for them, as --out FOLDER.")
+        raise UsageError("The output is written to files. Give a folder for them with --out FOLDER.")
     files = [str(path) for path in write(answered, Path(options.out))] if options.out else []
     if options.json:
         rows = [dict(zip(columns, row, strict=True)) for columns, table in said.values() for row in table]
@@ -247,19 +251,22 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         say(f"Wrote {files[0]}" if len(files) == 1 else f"Wrote {counted(len(files), 'file')} to {options.out}")
     if run.names_classes and 0 < run.labels_told < FEW and "temperature" not in run.config:
         say(
-            f"The training was told {counted(run.labels_told, 'label')}: probabilities from so few are not calibrated, "
-            "and are mostly higher than the share of answers that is right."
+            f"The classifier was trained on {counted(run.labels_told, 'label')}. With so few labels, its probabilities "
+            "are not calibrated and usually too high."
         )
 
 
 @verb
 def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Write a run's encoder for use elsewhere; it is checked against the trained one before the file appears.
+    """Export a run's encoder to ONNX or safetensors, and check its outputs against the trained encoder.
 
-    The file says how items are prepared for it. ONNX of a method that names classes gives their scores too.
+    The file's metadata describe the preprocessing of its inputs. The ONNX file of a classifier also outputs class
+    scores.
     """
-    parser.add_argument("run", help="the folder that `withhold train` made")
-    parser.add_argument("--to", choices=["onnx", "safetensors"], default="onnx", help="(default: %(default)s)")
+    parser.add_argument("run", help="a run folder, as written by `withhold train`")
+    parser.add_argument(
+        "--to", choices=["onnx", "safetensors"], default="onnx", help="file format (default: %(default)s)"
+    )
     parser.add_argument("--out", required=True, help="the file to write")
     options = parser.parse_intermixed_args(arguments)
     from withhold.runs import export as run_export
@@ -269,22 +276,24 @@ def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     difference = run_export(run, options.to, Path(options.out))
     if options.json:
         return print_json({"out": options.out, "largest_difference": difference})
-    say(f"The encoder is in {options.out}; it differs from the trained one by at most {difference:.1e}")
+    say(f"Wrote {options.out}. Its features differ from the trained encoder's by at most {difference:.1e} deviations")
     if options.to == "onnx":
         taken, gives = inputs(run), f"features [n, {run.encoder.dim}]"
         if "scores" in outputs(run):
-            gives += f" and scores [n, {len(run.config['classes'])}], whose softmax are probabilities"
-        say(f"It takes {taken['name']} [{', '.join(map(str, taken['shape']))}], {taken['values']}, and gives {gives}")
+            gives += f" and scores [n, {len(run.config['classes'])}], whose softmax gives probabilities"
+        say(f"Input: {taken['name']} [{', '.join(map(str, taken['shape']))}], {taken['values']}. Output: {gives}")
     else:
         advise(["train", "METHOD", "DATA", "--encoder", options.out])
 
 
 def add_pooling(parser: argparse.ArgumentParser) -> None:
-    """What chooses features: a stage and a pooling."""
-    parser.add_argument("--stage", type=int, help="of an encoder of images, counted from 1 (default: its features)")
-    parser.add_argument("--pooling", help="of the stage's maps: average, MAC, R-MAC or GeM (default: average)")
+    """Add the options that choose features: a stage and a pooling."""
+    parser.add_argument(
+        "--stage", type=int, help="stage of an image encoder to take, counted from 1 (default: the final features)"
+    )
+    parser.add_argument("--pooling", help="pooling of the stage's maps: average, MAC, R-MAC or GeM (default: average)")
 
 
 def decoding(options: argparse.Namespace) -> dict[str, Any]:
-    """What data are to be decoded to, as far as it was said."""
+    """The decoding parameters given by the options."""
     return {} if options.size is None else {"size": options.size}

@@ -1,4 +1,4 @@
-"""Verbs by name: one function each, nothing but parsing and printing."""
+"""The commands by name, one function each, which only parses options and prints results."""
 
 import argparse
 from collections.abc import Callable
@@ -8,6 +8,6 @@ VERBS: dict[str, Verb] = {}
 
 
 def verb(function: Verb) -> Verb:
-    """Declare a function as the verb of its name."""
+    """Register a function as the command of its name."""
     VERBS[function.__name__] = function
     return function

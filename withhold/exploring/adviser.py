@@ -1,4 +1,4 @@
-"""What the labels so far say of all items: a classifier on frozen features that follows every label."""
+"""A classifier on frozen features that is refitted after every label and predicts all items."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,23 +20,23 @@ from withhold.nets import logistic
 EVERY = 20
 """Labels after which accuracy is measured again."""
 MOST = 2000
-"""Items that a head is fitted to, so that it follows within a second."""
+"""Largest number of items that a head is fitted to, so that it takes at most a second."""
 GRAPH = 20_000
-"""Items up to which labels are propagated, since all are compared with each other; for 100,000 that takes minutes."""
+"""Largest number of items for label propagation, which compares all pairs; 100,000 items would take minutes."""
 SPOKEN = 128
-"""Principal components in which clusters and neighbours are found."""
+"""Number of principal components for clusters and neighbours."""
 ROUTES = ("logistic regression", "label propagation")
 CLUSTERS = 20
 FAR = 10
-"""An item is as far from the others as from its tenth neighbour."""
+"""The distance to this neighbour measures how much of an outlier an item is."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a classifier says of all items.
+    """Predictions of a classifier for all items.
 
     Attributes:
-        classes: the likeliest class of each item, int16 [n].
+        classes: the most probable class of each item, int16 [n].
         sure: its probability, float32 [n].
         shares: the probability of each class, float32 [n, k].
         route: one of `ROUTES`.
@@ -53,11 +53,11 @@ class Measured:
     """Cross-validation on the labels so far.
 
     Attributes:
-        count: labels that there were.
-        accuracy, low, high: of the route that is shown, with its 95 % interval.
-        rows: the items that were held out once [m].
+        count: number of labels.
+        accuracy, low, high: accuracy of the chosen route, with its 95 % interval.
+        rows: the held-out items [m].
         labels: their labels [m].
-        shares: the probabilities of classes from a fold that has not seen the label [m, k].
+        shares: their cross-validated class probabilities [m, k].
     """
 
     count: int
@@ -74,21 +74,20 @@ class Measured:
 
     @property
     def suspects(self) -> np.ndarray:
-        """The items that look mislabelled, the likeliest first."""
+        """The items that look mislabelled, the most probable first."""
         return self.rows[mislabelled(self.shares, self.labels)]
 
 
 class Adviser:
-    """A classifier of features [n, d], which are those of all items.
+    """A classifier on the features [n, d] of all items.
 
-    Logistic regression answers within a second; then its labels are propagated over the graph of neighbours, where the
-    items are not too many for one, and the one of both is shown that cross-validation prefers.
+    Logistic regression predicts within a second. Unless there are too many items, labels are then propagated over the
+    graph of neighbours, and the route with the better cross-validation is shown.
 
     Args:
-        told: whether the encoder was trained with the item's label, bool [n]. Its features know it then, and nothing is
-            measured on that item.
-        seed: of folds, clusters and axes.
-        owners: gives of items what tells their content from others'; no fold tears copies apart.
+        told: whether the encoder was trained on the item's label, bool [n]; such items are not used for measuring.
+        seed: seed of folds, clusters and axes.
+        owners: maps items to digests of their content; copies are kept in the same fold.
     """
 
     def __init__(
@@ -111,7 +110,7 @@ class Adviser:
         return F.normalize(self.parts, dim=1)
 
     def near(self, features: Tensor, count: int, apart: int | None = None) -> tuple[list[int], list[float]]:
-        """The items nearest to features [d], and one less the cosine of each; the item `apart` is left out."""
+        """The items nearest to features [d], and their cosine distances; the item `apart` is left out."""
         cosines = self.unit @ F.normalize(self.axes(features[None])[0], dim=0)
         if apart is not None:
             cosines[apart] = -torch.inf
@@ -129,9 +128,9 @@ class Adviser:
 
     @cached_property
     def strange(self) -> np.ndarray:
-        """One less the cosine of each item and its tenth neighbour, float32 [n]: large where nothing is like it.
+        """The cosine distance of each item to its tenth neighbour, float32 [n]: large for outliers.
 
-        Of many items, neighbours are looked for among 20,000 of them.
+        Neighbours are searched among at most 20,000 random items.
         """
         rng = torch.Generator().manual_seed(self.seed)
         others = self.unit[torch.randperm(len(self.unit), generator=rng)[:GRAPH]]
@@ -141,15 +140,15 @@ class Adviser:
 
     @cached_property
     def graph(self) -> Any:
-        """The graph of neighbours for label propagation; None where the items are too many."""
+        """The graph of neighbours for label propagation; None if there are too many items."""
         return propagation.graph(self.features) if len(self.features) <= GRAPH else None
 
     def answer(self, labels: np.ndarray, classes: int, route: str) -> Answers | None:
-        """What is said of all items; None where fewer than two classes have a label.
+        """Predictions for all items; None if fewer than two classes have labels.
 
         Args:
-            labels: int [n], -1 where there is none.
-            classes: how many there are.
+            labels: int [n], -1 for no label.
+            classes: number of classes.
             route: one of `ROUTES`.
         """
         rows = np.flatnonzero(labels >= 0)
@@ -160,14 +159,14 @@ class Adviser:
         return Answers(likeliest.numpy().astype(np.int16), sure.numpy(), shares, route)
 
     def routes(self) -> tuple[str, ...]:
-        """What can be asked for, the simple one first."""
+        """The available routes, the simple one first."""
         return ROUTES if self.graph is not None else ROUTES[:1]
 
     def measure(self, labels: np.ndarray, classes: int) -> tuple[Measured, str] | None:
-        """Cross-validation of every route on the labels, and the route to show; None where there are too few labels.
+        """Cross-validate every route on the labels, and choose the route to show; None if there are too few labels.
 
-        Two classes have to have three labels each that the encoder was not told; what has fewer is learned, and not
-        measured.
+        At least two classes need three labels each that the encoder was not trained on. Classes with fewer labels are
+        used for training, but not measured.
         """
         rows = np.flatnonzero(labels >= 0)
         given, new = labels[rows].astype(np.int64), ~self.told[rows]
@@ -193,14 +192,14 @@ class Adviser:
     def queue(
         self, count: int, labels: np.ndarray, passed: Sequence[int], shares: Tensor | None, strategy: str
     ) -> tuple[list[int], list[str]]:
-        """What to label next: numbers of items and why each, the first one first; fewer where fewer are left.
+        """Items to label next and the reason for each, in order; fewer than `count` if fewer are left.
 
-        Of many items, they are looked for among 20,000 that have no label, drawn anew each time.
+        They are chosen among at most 20,000 random unlabelled items, drawn again each time.
 
         Args:
             passed: items that were skipped.
-            shares: the probability of each class for all items [n, k]; None where there is no classifier.
-            strategy: of `withhold.labelling`; "" for what suits.
+            shares: class probabilities of all items [n, k]; None without a classifier.
+            strategy: a strategy of `withhold.labelling`; "" for the default.
         """
         known = torch.from_numpy(labels.astype(np.int64))
         told = torch.zeros(len(labels), dtype=torch.bool)
@@ -218,7 +217,7 @@ class Adviser:
         return rows[ranking.items].tolist(), ranking.why
 
     def _scores(self, rows: np.ndarray, labels: np.ndarray, classes: int, route: str) -> logistic.Linear:
-        """The linear classifier of a route, of standardised features."""
+        """The linear classifier of a route, on standardised features."""
         rng = torch.Generator().manual_seed(self.seed)
         if route == ROUTES[1]:
             found = propagation.propagate(self.graph, rows, labels.astype(np.int64), classes)

@@ -1,4 +1,4 @@
-"""What a page asks of its session, ready for JSON."""
+"""Queries of the page to its session, with results ready for JSON."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,14 +16,14 @@ from withhold.exploring.shown import BEGINNING
 from withhold.exploring.training import trainable
 
 SHOWN = 200
-"""Items of a list, at most."""
+"""Largest number of items in a list."""
 BATCH, LISTED = 20, 40
-"""Items that are asked for at a time, and those of a list of errors."""
+"""Items to label per request, and items in a list of errors."""
 LIKELY = 5
 
 
 def state(session: Session) -> dict[str, Any]:
-    """What the page has to know before it shows anything."""
+    """The initial state of the page."""
     with session.lock:
         own = session.samples.labels
         return {
@@ -39,10 +39,10 @@ def state(session: Session) -> dict[str, Any]:
 
 
 def array(session: Session, name: str) -> np.ndarray | None:
-    """What the map draws of every item, little endian; None where there is no such thing.
+    """An array of the map, by name, little endian; None for an unknown name.
 
-    "places" float32 [n, 2], "labels", "answers", "clusters" and "origin" int16 [n] (-1 where there is none), "sure"
-    uint8 [n], of 255.
+    "places" float32 [n, 2]; "labels", "answers" (predictions), "clusters" and "origin" int16 [n], -1 for none; "sure"
+    (confidence) uint8 [n], from 0 to 255.
     """
     with session.lock:
         answers, adviser, count = session.answers, session.adviser, len(session.samples)
@@ -61,7 +61,7 @@ def array(session: Session, name: str) -> np.ndarray | None:
 
 
 def item(session: Session, number: int) -> dict[str, Any]:
-    """One item in full: its name, its text, its label, the likeliest classes, and what is like it."""
+    """The details of an item: its name, text, label, most probable classes and nearest neighbours."""
     with session.lock:
         answers, classes, adviser = session.answers, list(session.journal.classes), session.adviser
         label = int(session.journal.labels[number])
@@ -78,7 +78,7 @@ def item(session: Session, number: int) -> dict[str, Any]:
 
 
 def listed(session: Session, numbers: Sequence[int], notes: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Items for a grid, up to 200: of each its number, its name, the beginning of its text, and a note."""
+    """Up to 200 items for a grid, each with its number, name, the beginning of its text, and a note."""
     notes = notes or [""] * len(numbers)
     return [
         {"item": int(i), "name": named(session, i), "text": session.items.words(int(i), BEGINNING), "note": note}
@@ -87,20 +87,20 @@ def listed(session: Session, numbers: Sequence[int], notes: Sequence[str] = ()) 
 
 
 def named(session: Session, number: int) -> str:
-    """The name of an item, in which bytes that are no UTF-8 are escaped."""
+    """The name of an item, with bytes that are not UTF-8 escaped."""
     return session.samples.names[number].encode("utf-8", "backslashreplace").decode()
 
 
 def search(session: Session, words: str) -> list[dict[str, Any]]:
-    """The items nearest to words, where the encoder reads them; else those whose name has the words in it.
+    """The items nearest to the words, for a text encoder; otherwise the items whose names contain them.
 
     Raises:
-        UsageError: the encoder knows none of the words.
+        UsageError: none of the words is in the encoder's vocabulary.
     """
     if session.items.kind.typed:
         vector = session.run.embed([words])["embedding"].combine_chunks().flatten().to_numpy()
         if not vector.any():
-            raise UsageError("The run's vocabulary has none of these words: ask with others.")
+            raise UsageError("None of these words is in the vocabulary of the run. Try other words.")
         rows, distances = session.adviser.near(torch.tensor(vector).float(), SHOWN)
         return listed(session, rows, [f"{value:.3f}" for value in distances])
     wanted = words.lower()
@@ -108,28 +108,28 @@ def search(session: Session, words: str) -> list[dict[str, Any]]:
 
 
 def queue(session: Session, strategy: str) -> list[dict[str, Any]]:
-    """Which items to label next, the first one first, and why; `strategy` "" is what suits."""
+    """The items to label next, in order, with reasons; `strategy` "" is the default."""
     with session.lock:
         labels, passed, answers = session.journal.labels.copy(), list(session.passed), session.answers
         used = [number for number, count in enumerate(session.journal.counts) if count]
         if answers is not None and answers.shares.shape[1] <= max(used, default=0):
-            answers = None  # a class is newer than they are
+            answers = None  # a class was added since
     shares = None if answers is None else answers.shares[:, used]
     return listed(session, *session.adviser.queue(BATCH, labels, passed, shares, strategy))
 
 
 def folders(session: Session) -> dict[str, Any]:
-    """Link the labelled files into a new folder by class. Raises: UsageError: there are none, or these are no files."""
+    """Link the labelled files into a new folder, by class. Raises: UsageError: there are no labels, or no files."""
     with session.lock:
         known = session.journal.known()
     if not known:
-        raise UsageError("There is no label yet: label some items first.")
+        raise UsageError("There are no labels yet. Label some items first.")
     place = free(session.folder / "by-class")
     return {"folder": str(place), "count": exchange.to_folders(known, Path(session.source), place)}
 
 
 def errors(session: Session) -> dict[str, Any]:
-    """What is still wrong: confusion of classes, likely mislabelled items, unsure ones, and those unlike all others."""
+    """Errors: the confusion matrix, probably mislabelled items, the least confident predictions, and outliers."""
     with session.lock:
         labels, classes = session.journal.labels.copy(), list(session.journal.classes)
         answers, adviser = session.answers, session.adviser
@@ -142,7 +142,7 @@ def errors(session: Session) -> dict[str, Any]:
             rows = measured.rows[(measured.labels == told) & (measured.answers == said)]
             confusion.append({"told": told, "said": said, "count": len(rows), "items": rows[:SHOWN].tolist()})
         doubted = measured.suspects[:LISTED].tolist()
-        notes = [f"{classes[labels[i]]}, looks like {classes[answered[i]]}" for i in doubted]
+        notes = [f"labelled {classes[labels[i]]}, predicted {classes[answered[i]]}" for i in doubted]
         suspects = listed(session, doubted, notes)
     if answers is not None:
         free = np.flatnonzero(labels < 0)

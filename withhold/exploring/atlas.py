@@ -1,4 +1,4 @@
-"""The map: a place in the plane for each item, near to what is like it."""
+"""The map: a position in the plane for each item, close to similar items."""
 
 import logging
 import warnings
@@ -14,24 +14,24 @@ from torch.nn import functional as F
 log = logging.getLogger("withhold")
 
 FEWEST = 50
-"""Items for t-SNE."""
+"""Fewest items for t-SNE."""
 NEIGHBOURS = 5
-"""Items of the map among which a new one is put."""
+"""Neighbours on the map that determine the position of a new item."""
 KEPT = 0.5
-"""Share of the items that an older map has to know, to be gone on with."""
+"""Smallest share of the items that a saved map must have to be reused."""
 
 
 class Axes(NamedTuple):
-    """Principal axes of directions: mean [d], axes [d, k]."""
+    """Principal axes of normalised features: mean [d], axes [d, k]."""
 
     mean: Tensor
     axes: Tensor
 
     @classmethod
     def of(cls, features: Tensor, most: int, seed: int = 0) -> "Axes":
-        """The first `most` of features [n, d], or fewer.
+        """The first `most` axes of features [n, d], or fewer, by a randomised SVD.
 
-        Source: Halko, Martinsson & Tropp, SIAM Review 2011, by which the largest of many are found.
+        Source: Halko, Martinsson & Tropp, SIAM Review 2011.
         """
         unit = F.normalize(features, dim=1)
         mean = unit.mean(0)
@@ -42,28 +42,28 @@ class Axes(NamedTuple):
         return cls(mean, axes[:, :count])
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Features [n, d] -> the components of their directions, float32 [n, k]."""
+        """Features [n, d] -> principal components of the normalised features, float32 [n, k]."""
         return (F.normalize(features, dim=1) - self.mean) @ self.axes
 
 
 def plane(parts: Tensor) -> np.ndarray:
-    """The first two of principal components [n, k] as places, float32 [n, 2] within [-1, 1]."""
+    """The first two principal components of [n, k] as positions, float32 [n, 2] in [-1, 1]."""
     places = np.zeros((len(parts), 2), dtype=np.float32)
     places[:, : min(2, parts.shape[1])] = parts[:, :2].numpy()
     return _framed(places)
 
 
 def embed(parts: Tensor, start: np.ndarray, seed: int = 0) -> np.ndarray | None:
-    """Principal components [n, k] -> places by t-SNE, float32 [n, 2] within [-1, 1], from places to `start` with.
+    """Principal components [n, k] -> positions by t-SNE, float32 [n, 2] in [-1, 1], initialised with `start`.
 
-    None where openTSNE is not installed, or there are too few items for it.
+    None if openTSNE is not installed or there are too few items.
 
     Source: van der Maaten & Hinton, JMLR 2008; Linderman, Rachh, Hoskins, Steinerberger & Kluger, Nature Methods 2019.
     """
     try:
         from openTSNE import TSNE
     except ImportError:
-        log.info("the map shows two principal components: for t-SNE, pip install 'withhold[explore]'")
+        log.info("the map shows two principal components; for t-SNE, run pip install 'withhold[explore]'")
         return None
     if len(parts) < FEWEST or start.std() < 1e-9:
         return None
@@ -77,12 +77,12 @@ def embed(parts: Tensor, start: np.ndarray, seed: int = 0) -> np.ndarray | None:
 
 
 def place(parts: Tensor, known: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Put items that a map lacks among those that it has: at the mean of the five nearest, weighted by nearness.
+    """Place new items on a map, each at the mean of its five nearest neighbours, weighted by inverse distance.
 
     Args:
         parts: principal components of all items [n, k].
-        known: whether the map has an item, bool [n].
-        places: of those that it has [n, 2]; the others' do not matter.
+        known: whether the map has the item, bool [n].
+        places: positions [n, 2]; those of new items are ignored.
     """
     new = np.flatnonzero(~known)
     if not len(new):
@@ -99,7 +99,7 @@ def place(parts: Tensor, known: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def kept(path: Path, names: Sequence[str], parts: Tensor) -> np.ndarray | None:
-    """The places that a file has for these items, and for those that it lacks the ones among them; None of too few.
+    """The positions of these items in a saved map; new items are placed among them. None if it has too few of them.
 
     Raises: as `numpy.load`.
     """
@@ -114,7 +114,7 @@ def kept(path: Path, names: Sequence[str], parts: Tensor) -> np.ndarray | None:
 
 
 def keep(path: Path, names: Sequence[str], places: np.ndarray) -> None:
-    """Write places to a file, as `kept` reads them."""
+    """Write positions to a file, as `kept` reads them."""
     from withhold.files import writing
 
     with writing(path) as partial, open(partial, "wb") as file:
@@ -122,7 +122,7 @@ def keep(path: Path, names: Sequence[str], places: np.ndarray) -> None:
 
 
 def _framed(places: np.ndarray) -> np.ndarray:
-    """Places moved and scaled into [-1, 1], with the shape that they have."""
+    """Positions shifted and scaled into [-1, 1], with the aspect ratio kept."""
     middle = (places.max(0) + places.min(0)) / 2
     reach = np.abs(places - middle).max()
     return ((places - middle) / (reach or 1)).astype(np.float32)

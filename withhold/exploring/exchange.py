@@ -1,4 +1,4 @@
-"""Labels from elsewhere, and for elsewhere: tables, Label Studio's JSON, and folders by class."""
+"""Import and export of labels: csv tables, Label Studio JSON, and folders by class."""
 
 import csv
 import io
@@ -16,20 +16,19 @@ from withhold.data.manifests import LABELS, find
 from withhold.errors import UsageError
 
 FIELDS = {"image": "image", "video": "video", "audio": "audio", "text": "text"}
-"""What Label Studio calls the field of a task that holds an item, by kind of data."""
+"""Label Studio's name for the field with the item of a task, by kind of data."""
 
 
 def from_text(text: str, kind: str, names: Sequence[str]) -> tuple[list[int], list[str], int]:
-    """Labels in a csv table or in Label Studio's JSON, of the items with these names.
+    """Read labels of the items with these names from a csv table or Label Studio JSON.
 
-    A name matches in full, by its end, or as a file name that occurs once. Of an item that occurs twice the last label
-    counts.
+    A name matches in full, by its end, or as a unique file name. The last label of an item counts.
 
     Returns:
-        the items, their labels, and how many rows match none.
+        the items, their labels, and the number of rows without a matching item.
 
     Raises:
-        UsageError: it is neither, or labels none of the items.
+        UsageError: the text has neither format, or labels none of the items.
     """
     rows = _studio(text) if text.lstrip().startswith("[") else _table(text, kind)
     place, lost = places(names), 0
@@ -41,10 +40,8 @@ def from_text(text: str, kind: str, names: Sequence[str]) -> tuple[list[int], li
         elif label:
             found[row] = label
     if not found:
-        said = f", such as {rows[0][0]!r}" if rows else ""
-        raise UsageError(
-            f"None of its {len(rows):,} rows{said}, labels an item here: it takes paths like {names[0]!r}."
-        )
+        said = f" (such as {rows[0][0]!r})" if rows else ""
+        raise UsageError(f"None of the {len(rows):,} rows{said} labels an item here. Use paths like {names[0]!r}.")
     return list(found), list(found.values()), lost
 
 
@@ -56,17 +53,17 @@ def _table(text: str, kind: str) -> list[tuple[str, str]]:
     item = find(("path", *KINDS[kind.split(" + ")[0]].columns), columns)
     if label is None or item is None:
         raise UsageError(
-            "A table of labels has the columns path and label, or it is the JSON that Label Studio exports."
+            "This is not a file of labels. Give a csv table that has the columns path and label, or Label Studio JSON."
         )
     return [((row[item] or "").strip(), (row[label] or "").strip()) for row in reader]
 
 
 def _studio(text: str) -> list[tuple[str, str]]:
-    """The item and the choice of each task that was annotated, of the last annotation that was not cancelled."""
+    """The item and the choice of each annotated task, from its last annotation that was not cancelled."""
     try:
         tasks = json.loads(text)
     except ValueError as error:
-        raise UsageError(f"That is no JSON: {error}.") from error
+        raise UsageError(f"The file is not valid JSON ({error}).") from error
     rows = []
     for task in tasks:
         try:
@@ -78,7 +75,7 @@ def _studio(text: str) -> list[tuple[str, str]]:
             ]  # fmt: skip
         except (KeyError, IndexError, TypeError, AttributeError, StopIteration) as error:
             raise UsageError(
-                "That is not what Label Studio exports as JSON: tasks with data and annotations."
+                "The file is not a JSON export of Label Studio, which is a list of tasks with data and annotations."
             ) from error
         if chosen:
             rows.append((name if "path" in task["data"] else _plain(name), chosen[-1]))
@@ -86,7 +83,7 @@ def _studio(text: str) -> list[tuple[str, str]]:
 
 
 def _plain(address: str) -> str:
-    """The path in an address of Label Studio's, such as /data/local-files/?d=photos/1.jpg; else the text as it is."""
+    """The path in a Label Studio address, such as /data/local-files/?d=photos/1.jpg; other text is unchanged."""
     if not address.startswith("/data/") and "://" not in address:
         return address
     split = urllib.parse.urlsplit(address)
@@ -95,7 +92,7 @@ def _plain(address: str) -> str:
 
 
 def to_studio(known: Sequence[tuple[str, str]], kind: str) -> str:
-    """Labels as tasks that Label Studio imports, each with one annotation of the control "label"."""
+    """Labels as tasks for import into Label Studio, each with one annotation of the control "label"."""
     field = FIELDS[kind.split(" + ")[0]]
 
     def task(name: str, label: str) -> dict:
@@ -107,20 +104,20 @@ def to_studio(known: Sequence[tuple[str, str]], kind: str) -> str:
 
 
 def to_folders(known: Sequence[tuple[str, str]], root: Path, folder: Path) -> int:
-    """Link every labelled file into `folder`/CLASS/, or copy it where there are no links; gives how many.
+    """Link every labelled file into `folder`/CLASS/, or copy it if links are not supported; returns their number.
 
     Args:
         known: paths below `root`, and labels.
-        folder: one that does not exist yet.
+        folder: a folder that does not exist yet.
 
     Raises:
-        UsageError: the items are no files.
+        UsageError: the items are not files.
     """
     names: Counter[Path] = Counter()
     for name, label in known:
         source = root / name
         if not source.is_file():
-            raise UsageError(f"{name} is no file of its own in {root}: export a csv table instead.")
+            raise UsageError(f"{name} is not a separate file in {root}. Export a csv table instead.")
         place = folder / _safe(label) / source.name
         names[place] += 1
         if names[place] > 1:
@@ -134,6 +131,6 @@ def to_folders(known: Sequence[tuple[str, str]], root: Path, folder: Path) -> in
 
 
 def _safe(label: str) -> str:
-    """A class's name as that of a folder, inside the one it is made in."""
+    """A class name as a safe folder name."""
     name = "".join("_" if letter in '/\\:*?"<>|' else letter for letter in label).strip(". ")
     return name or "_"

@@ -1,4 +1,4 @@
-"""Who may speak to the page: whoever has the printed address, by the machine's own name, from the page itself."""
+"""Access control: requests need the printed token or the password, and writes must come from the page itself."""
 
 import hashlib
 import hmac
@@ -21,23 +21,23 @@ HEADERS = {
     "cache-control": "no-store",
 }
 WRITES = "x-withhold"
-"""The header that a page of another origin cannot send."""
+"""A header that pages of other origins cannot send."""
 LONGEST = 16 * 2**20
-"""Bytes of a request: of a table of labels that is taken over."""
+"""Largest request in bytes, such as an imported table of labels."""
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
 YEAR = 365 * 24 * 3600
 
 
 class Guard:
-    """An application that answers only to who has its token, or its password.
+    """Wraps an application so that it only answers requests with its token or password.
 
-    The token is exchanged for a cookie that scripts cannot read and that pages of other sites cannot make a browser
-    send. What changes something also needs a header of its own. Without a password only names of this machine are
-    answered to, so that a name that is made to lead here (DNS rebinding) leads nowhere.
+    The token is exchanged for a cookie that scripts cannot read and other sites cannot use. Requests that change
+    something also need a custom header. Without a password, only local host names are accepted, which prevents DNS
+    rebinding.
 
     Args:
-        app: what is guarded.
-        password: what a person types where the page is opened from elsewhere; None where it is not.
+        app: the application.
+        password: the password for access from other machines; None if there is none.
     """
 
     def __init__(self, app: App, password: str | None = None):
@@ -46,22 +46,22 @@ class Guard:
         self._secret = secrets.token_bytes(32)
 
     async def __call__(self, scope: Scope, receive: Callable, send: Callable) -> None:
-        if scope["type"] != "http":  # there is nothing else that it answers
+        if scope["type"] != "http":  # only HTTP is supported
             return None
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "")
         if self.password is None and _name(host) not in LOCAL:
-            return await _say(send, 400, "This page answers to 127.0.0.1 and localhost only.")
+            return await _say(send, 400, "This page is only available at 127.0.0.1 and localhost.")
         if int(headers.get("content-length") or 0) > LONGEST:
-            return await _say(send, 413, f"A request holds {LONGEST >> 20} MB at most.")
+            return await _say(send, 413, f"The request is larger than {LONGEST >> 20} MB.")
         if not self._has_cookie(scope, headers):
             return await self._admit(scope, headers, receive, send)
         if scope["method"] not in ("GET", "HEAD") and not _own(headers, host):
-            return await _say(send, 403, "Only the page itself may change something.")
+            return await _say(send, 403, "Only the page itself can make changes.")
         return await self.app(scope, _bounded(receive), _with_headers(send))
 
     def _cookie(self, scope: Scope) -> str:
-        """The name of the cookie, which is another one for each port, since browsers send one port's to all."""
+        """The name of the cookie, different for each port, since browsers send cookies to all ports of a host."""
         return f"withhold-{(scope.get('server') or ('', 0))[1]}"
 
     def _has_cookie(self, scope: Scope, headers: dict[str, str]) -> bool:
@@ -72,7 +72,7 @@ class Guard:
         return found is not None and hmac.compare_digest(found.value.encode(), self._admitted().encode())
 
     def _admitted(self) -> str:
-        """What the cookie holds."""
+        """The value of the cookie."""
         return hmac.new(self._secret, self.token.encode(), hashlib.sha256).hexdigest()
 
     async def _admit(self, scope: Scope, headers: dict[str, str], receive: Callable, send: Callable) -> None:
@@ -86,10 +86,10 @@ class Guard:
                 typed = form.get("password", [""])[0]
                 allowed = hmac.compare_digest(typed.encode(), self.password.encode())
             if not allowed:
-                wrong = "<p>That is not the password.</p>" if scope["method"] == "POST" else ""
+                wrong = "<p>Wrong password.</p>" if scope["method"] == "POST" else ""
                 return await _say(send, 401, FORM + wrong, "text/html; charset=utf-8")
         if not allowed:
-            return await _say(send, 403, "Open the address that `withhold explore` printed, with its token.")
+            return await _say(send, 403, "Open the full address that `withhold explore` printed, including its token.")
         cookie = f"{self._cookie(scope)}={self._admitted()}; HttpOnly; SameSite=Strict; Path=/; Max-Age={YEAR}"
         await _say(send, 303, "", more=[(b"location", b"/"), (b"set-cookie", cookie.encode())])
 
@@ -126,7 +126,7 @@ def _with_headers(send: Callable) -> Callable:
 
 
 def _bounded(receive: Callable) -> Callable:
-    """What comes in, up to the most that a request may hold, whatever it says of its length."""
+    """Limit the received body to the largest request, whatever its content-length says."""
     seen = 0
 
     async def bounded() -> MutableMapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The labels that people give, each written down at once."""
+"""The journal of labels, which saves each label at once."""
 
 import csv
 import io
@@ -14,25 +14,25 @@ from withhold.files import writing
 
 HEADER = ["path", "label", "time"]
 LONGEST = 200
-"""Letters of a class's name."""
+"""Longest class name in characters."""
 
 
 class Journal:
-    """A csv file of labels: a row each time one is given or taken back. The last row of an item counts.
+    """A csv file of labels, with a row each time a label is given or removed. The last row of an item counts.
 
-    The columns are path, label (empty where it was taken back) and time (UTC, to the second). Rows are appended in one
-    write and reach the disk before `write` returns; what a kill left half-written is dropped when it is opened again.
+    The columns are path, label (empty if removed) and time (UTC, in seconds). Rows are appended in one write and are on
+    disk before `write` returns. A row that was cut off by a kill is dropped when the file is opened again.
 
     Args:
         path: the file, which need not exist.
-        names: of the items. Rows of others stay in the file.
+        names: names of the items; rows of other items stay in the file.
 
     Attributes:
-        classes: names of classes by number, in the order in which they came up.
-        labels: the class of each item, int32 [n]; -1 where there is none.
+        classes: class names by number, in order of first use.
+        labels: the class of each item, int32 [n]; -1 for no label.
 
     Raises:
-        UsageError: the file is no such table.
+        UsageError: the file is not such a table.
     """
 
     def __init__(self, path: Path, names: Sequence[str]):
@@ -46,7 +46,7 @@ class Journal:
         content = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
         found = list(csv.reader(io.StringIO(content, newline="")))
         if not found or found[0] != HEADER:
-            raise UsageError(f"{path} is not a file of labels that `withhold explore` writes: name another --out.")
+            raise UsageError(f"{path} is not a file of labels from `withhold explore`. Choose another --out.")
         ended = found if content.endswith("\n") else found[:-1]
         whole = [row for row in ended if len(row) == len(HEADER)]
         if whole != found:
@@ -56,16 +56,16 @@ class Journal:
             self._take(name, label)
 
     def __len__(self) -> int:
-        """How many items have a label."""
+        """The number of labelled items."""
         return int((self.labels >= 0).sum())
 
     @property
     def counts(self) -> list[int]:
-        """How many items each class has."""
+        """The number of items of each class."""
         return np.bincount(self.labels[self.labels >= 0], minlength=len(self.classes)).tolist()
 
     def number(self, label: str) -> int:
-        """The number of a class, which is a new one if need be; -1 of no label."""
+        """The number of a class, which is added if it is new; -1 for an empty label."""
         if not label:
             return -1
         if label not in self.classes:
@@ -73,14 +73,14 @@ class Journal:
         return self.classes.index(label)
 
     def write(self, items: Sequence[int], labels: Sequence[str]) -> None:
-        """Give each of `items` its label; an empty one takes back what it has.
+        """Give each of `items` its label; an empty label removes it.
 
         Raises:
-            UsageError: there is no such item, or a label has more than 200 letters or control characters.
+            UsageError: there is no such item, or a label has more than 200 characters or control characters.
         """
         labels = [checked(label) for label in labels]
         if len(items) != len(labels) or not all(0 <= item < len(self.names) for item in items):
-            raise UsageError(f"Items are numbered from 0 to {len(self.names) - 1:,}, and each takes one label.")
+            raise UsageError(f"Give one label per item; items are numbered from 0 to {len(self.names) - 1:,}.")
         now = datetime.now(UTC).isoformat(timespec="seconds")
         rows = [[self.names[item], label, now] for item, label in zip(items, labels, strict=True)]
         text = _lines(rows).encode("utf-8", "surrogateescape")
@@ -94,11 +94,11 @@ class Journal:
             self._take(name, label)
 
     def known(self) -> list[tuple[str, str]]:
-        """The path and the label of every item that has one."""
+        """The path and label of every labelled item."""
         return [(self.names[i], self.classes[self.labels[i]]) for i in np.flatnonzero(self.labels >= 0)]
 
     def export(self) -> str:
-        """All labels as they are now: a csv table with path and label, a row for each item that has one."""
+        """The current labels as a csv table with path and label, one row per labelled item."""
         return _lines([HEADER[:2], *map(list, self.known())])
 
     def _take(self, name: str, label: str) -> None:
@@ -107,10 +107,10 @@ class Journal:
 
 
 def checked(label: str) -> str:
-    """A label without blanks around it. Raises: UsageError, it cannot be one."""
+    """A label without surrounding blanks. Raises: UsageError: it is not a valid label."""
     label = label.strip()
     if len(label) > LONGEST or any(ord(letter) < 32 for letter in label):
-        raise UsageError(f"A label is one line of up to {LONGEST} letters, and {label[:20]!r}... is not.")
+        raise UsageError(f"{label[:20]!r}... is not a valid label: it must be one line of up to {LONGEST} characters.")
     return label
 
 

@@ -1,4 +1,4 @@
-"""What a page keeps in its folder, so that it is there the next time."""
+"""The files that a page saves in its folder and reuses."""
 
 import json
 import logging
@@ -26,10 +26,10 @@ FILE = "explore.json"
 
 
 class Kept:
-    """The files of a page's folder, besides its labels.
+    """The files of a page's folder, except its labels.
 
-    `FILE` says which encoder is shown, which one a person had named, and what the features and the map are of;
-    features.npy and map.npz hold these; curve.json has the accuracy after so many labels.
+    `FILE` records the encoder that is shown, the encoder that the user gave, and what features and map belong to.
+    features.npy and map.npz hold features and map; curve.json holds the accuracy by number of labels.
     """
 
     def __init__(self, folder: Path):
@@ -38,27 +38,27 @@ class Kept:
         self.curve: list[dict[str, Any]] = _json(folder / "curve.json", [])
 
     def shown(self, asked: str) -> str:
-        """The encoder to go on with where a person names `asked`: the one that was trained here from it, if any."""
+        """The encoder to show when the user gives `asked`: the one that was last shown with it, if any."""
         last = self.about.get("shown")
         return last if self.about.get("asked") == asked and last and Path(last).exists() else asked
 
     def runs(self) -> list[str]:
-        """The runs that were trained here and came to their end, and the encoder that a person had named."""
+        """The encoder that the user gave, and the finished runs that were trained here."""
         found = [path.parent for path in (self.folder / "runs").glob("*/encoder.safetensors")]
         return [self.about["asked"], *sorted(map(str, found))]
 
     def begin(self, asked: str, source: str) -> None:
-        """Write down what a person named."""
+        """Record the encoder and the source that the user gave."""
         self._note(asked=asked, data=data.address(source))
 
     def features(self, run: Embedder, samples: Samples) -> Tensor:
-        """The features of all items by the encoder of a run, float32 [n, d], computed where they are not kept."""
+        """The features of all items by the encoder of a run, float32 [n, d], loaded if they are saved."""
         path, of = self.folder / "features.npy", [run.digest, samples.fingerprint]
         known = _read(path, np.load) if self.about.get("features") == of else None
         if known is not None:
             self._note(shown=str(run.name))
             return torch.from_numpy(known)
-        log.info("embedding %s by %s", counted(len(samples), "item"), run.name)
+        log.info("embedding %s with %s", counted(len(samples), "item"), run.name)
         found = nets.features(run.encoder, samples, device=defaults.device())
         with writing(path) as partial, open(partial, "wb") as file:
             np.save(file, found.numpy())
@@ -66,21 +66,21 @@ class Kept:
         return found
 
     def places(self, names: Sequence[str], parts: Tensor) -> np.ndarray | None:
-        """Where the map that is kept has the items; None where there is none of them."""
+        """The positions of the items on the saved map; None if there is none that fits."""
         return _read(self.folder / "map.npz", lambda path: atlas.kept(path, names, parts))
 
     def keep_places(self, names: Sequence[str], places: np.ndarray) -> None:
-        """Keep a map of the features that are kept."""
+        """Save a map of the saved features."""
         atlas.keep(self.folder / "map.npz", names, places)
         self._note(drawn=self.about["features"])
 
     @property
     def drawn(self) -> bool:
-        """Whether the map that is kept is of the features that are kept."""
+        """Whether the saved map belongs to the saved features."""
         return self.about.get("drawn") == self.about["features"]
 
     def add(self, point: dict[str, Any]) -> None:
-        """Add an accuracy after so many labels, in place of those of the same run after as many or more."""
+        """Add a point to the accuracy curve; it replaces points of the same run with as many or more labels."""
         older = [old for old in self.curve if old["run"] != point["run"] or old["labels"] < point["labels"]]
         self.curve = [*older, point]
         write_json(self.folder / "curve.json", self.curve)
@@ -99,17 +99,17 @@ def free(path: Path) -> Path:
 
 
 def _read(path: Path, read: Callable[[Path], Any]) -> Any:
-    """What `read` makes of a file; None where there is none, or it is damaged, for it can be made anew."""
+    """Read a file; None if it is missing or damaged, since it can be computed again."""
     try:
         return read(path) if path.is_file() else None
     except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
-        log.warning("%s is damaged (%s) and is made anew", path, error)
+        log.warning("%s is damaged (%s) and will be computed again", path, error)
         return None
 
 
 def _json(path: Path, otherwise: Any) -> Any:
-    """What a file holds, where it is there. Raises: WithholdError: it is damaged."""
+    """The content of a JSON file, or `otherwise` if it is missing. Raises: WithholdError: it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else otherwise
     except ValueError as error:
-        raise WithholdError(f"{path} is damaged ({error}): delete it; labels are in another file.") from error
+        raise WithholdError(f"{path} is damaged ({error}). Delete it; labels are in another file.") from error

@@ -1,4 +1,4 @@
-"""The page's server: what a browser asks for, and what it answers."""
+"""The page's server: requests and responses."""
 
 import asyncio
 import json
@@ -27,11 +27,11 @@ CACHED = "private, max-age=86400"
 
 
 class _Refused(Exception):
-    """A request that makes no sense; its text says why."""
+    """An invalid request; the text says why."""
 
 
 class Server(uvicorn.Server):
-    """Serves a session's guarded application; before it ends, it ends what pages listen to, for which it would wait."""
+    """Serves a session's guarded application; on shutdown, it closes event streams first, which would block it."""
 
     def __init__(self, app: Guard, session: Session):
         super().__init__(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
@@ -43,16 +43,16 @@ class Server(uvicorn.Server):
 
 
 def application(session: Session) -> Starlette:
-    """The application of one page, unguarded: see `guard.Guard`."""
+    """The application of a page, without access control: see `guard.Guard`."""
     page = rendered(STATIC / "explore.html.jinja", source=session.source).encode()
     style = (stylesheet() + (STATIC / "explore.css").read_text(encoding="utf-8")).encode()
     count = len(session.samples)
 
     def number(request: Request) -> int:
-        """The item that the path names."""
+        """The item in the path."""
         found = int(request.path_params["number"])
         if found >= count:
-            raise _Refused(f"There are {count:,} items.")
+            raise _Refused(f"There is no item {found:,}; there are {count:,} items.")
         return found
 
     def media(found: tuple[bytes, str] | None) -> Response:
@@ -80,7 +80,7 @@ def application(session: Session) -> Starlette:
     def label(request: Request, body: dict[str, Any]) -> Any:
         items, labels = _items(body, count), body.get("labels")
         if not isinstance(labels, list) or not all(isinstance(one, str) for one in labels):
-            raise _Refused("labels is a list of texts, one for each item.")
+            raise _Refused("labels must be a list of texts, one for each item.")
         return {"labelled": len(items), "alike": session.label(items, labels)}
 
     def skip(request: Request, body: dict[str, Any]) -> Any:
@@ -91,7 +91,7 @@ def application(session: Session) -> Starlette:
     def train(request: Request, body: dict[str, Any]) -> Any:
         what, minutes = body.get("what"), body.get("minutes")
         if not isinstance(what, str) or not isinstance(minutes, int | float):
-            raise _Refused("A training has a name and minutes.")
+            raise _Refused("what must be the name of a method, and minutes a number.")
         session.train(what, float(minutes))
         return {}
 
@@ -101,13 +101,13 @@ def application(session: Session) -> Starlette:
 
     def show(request: Request, body: dict[str, Any]) -> Any:
         if not isinstance(name := body.get("run"), str):
-            raise _Refused("run is the name of a run.")
+            raise _Refused("run must be the name of a run.")
         session.show(name)
         return {}
 
     def take(request: Request, body: dict[str, Any]) -> Any:
         if not isinstance(text := body.get("text"), str):
-            raise _Refused("text is a table of labels, or Label Studio's JSON.")
+            raise _Refused("text must be a csv table of labels, or Label Studio JSON.")
         return session.take(text)
 
     def folders(request: Request, body: dict[str, Any]) -> Any:
@@ -161,7 +161,7 @@ def application(session: Session) -> Starlette:
 
 
 def _refusing(get: Callable[[Request], Response]) -> Callable[[Request], Response]:
-    """What answers a request; a sentence where that makes no sense."""
+    """A handler that answers invalid requests with an error message."""
 
     def answer(request: Request) -> Response:
         try:
@@ -173,7 +173,7 @@ def _refusing(get: Callable[[Request], Response]) -> Callable[[Request], Respons
 
 
 def _posted(post: Callable[[Request, dict[str, Any]], Any]) -> Callable:
-    """What answers a JSON object with another one."""
+    """A handler that takes a JSON object and returns JSON."""
 
     async def answer(request: Request) -> Response:
         try:
@@ -181,7 +181,7 @@ def _posted(post: Callable[[Request, dict[str, Any]], Any]) -> Callable:
         except ValueError:
             body = None
         if not isinstance(body, dict):
-            return JSONResponse({"error": "A request is a JSON object."}, 400)
+            return JSONResponse({"error": "The request must be a JSON object."}, 400)
         respond = _refusing(lambda request: JSONResponse(post(request, body)))
         return await run_in_threadpool(respond, request)
 
@@ -189,8 +189,8 @@ def _posted(post: Callable[[Request, dict[str, Any]], Any]) -> Callable:
 
 
 def _items(body: dict[str, Any], count: int) -> list[int]:
-    """The numbers of the items that a request is about."""
+    """The numbers of the items in a request."""
     found = body.get("items")
     if not isinstance(found, list) or not all(type(one) is int and 0 <= one < count for one in found):
-        raise _Refused(f"items is a list of whole numbers from 0 to {count - 1:,}.")
+        raise _Refused(f"items must be a list of whole numbers from 0 to {count - 1:,}.")
     return found

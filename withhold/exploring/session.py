@@ -1,4 +1,4 @@
-"""What one page works on: the items, their labels, the map, what is said of them, and a training."""
+"""The state of a page: items, labels, map, predictions, and a training."""
 
 import logging
 import threading
@@ -28,22 +28,22 @@ log = logging.getLogger("withhold")
 LABELS, SNAPSHOT = "labels.csv", "told.csv"
 DAY = 24 * 60
 HEARD = 10_000
-"""Events that wait for a page that does not read them."""
+"""Largest number of events queued for a page."""
 
 
 class Session:
-    """What one page works on, in `folder`, where everything is kept that is to be there the next time.
+    """The state of a page, saved in `folder`.
 
     Args:
-        folder: held by this process alone.
-        name: the run, exported encoder or encoder's name that the page begins with.
+        folder: the folder, used by this process only.
+        name: the run, exported encoder or encoder's name to start with.
         source: the data.
-        decoding: for an encoder by its name, such as size=224.
-        labels: a file with labels that are taken over at the beginning, or several of them.
-        seed: of what is drawn at random.
+        decoding: decoding options for an encoder given by name, such as size=224.
+        labels: one or several files with labels to import at the start.
+        seed: random seed.
 
     Raises:
-        UsageError: there are no such items, or the encoder cannot take them.
+        UsageError: there are no such items, or the encoder does not take them.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Session:
         self.kept.begin(name, source)
         places = self.kept.places(self.samples.names, self.adviser.parts)
         self.places = atlas.plane(self.adviser.parts) if places is None else places
-        self.lock = threading.RLock()  # of what follows, and of the journal
+        self.lock = threading.RLock()  # guards the attributes below, and the journal
         self.answers: Answers | None = None
         self.measured: Measured | None = None
         self.route = ROUTES[0]
@@ -81,24 +81,24 @@ class Session:
 
     @property
     def kind(self) -> str:
-        """Of the items; of joined ones the first: "image", "video", "audio" or "text"."""
+        """Kind of the items, or of their first part: "image", "video", "audio" or "text"."""
         return self.samples.kind.split(" + ")[0]
 
     def begin(self) -> None:
-        """Start to follow labels, and to draw the map."""
+        """Start the threads that follow labels and draw the map."""
         for work in (self._follow, self._draw):
             threading.Thread(target=work, daemon=True).start()
         self._work.set()
 
     def close(self) -> None:
-        """End what is running."""
+        """Stop the threads and the training."""
         self.closing = True
         self._work.set()
         if self.training is not None:
             self.training.end()
 
     def listen(self) -> deque[dict[str, Any]]:
-        """Where everything that changes from now on is put, until `leave`."""
+        """A queue that receives all events from now on, until `leave`."""
         heard: deque[dict[str, Any]] = deque(maxlen=HEARD)
         self._listeners.append(heard)
         return heard
@@ -107,12 +107,12 @@ class Session:
         self._listeners = [other for other in self._listeners if other is not heard]
 
     def tell(self, **event: Any) -> None:
-        """Tell all pages."""
+        """Send an event to all pages."""
         for heard in self._listeners:
             heard.append(event)
 
     def label(self, items: Sequence[int], labels: Sequence[str]) -> list[str] | None:
-        """Write labels down, and tell all pages; gives a new class and the one that it may be a mistyped form of.
+        """Save labels and tell all pages; returns a new class and an existing one with almost the same name, if any.
 
         Raises:
             UsageError: as `Journal.write`.
@@ -128,12 +128,12 @@ class Session:
         return next((alike for alike in written_alike(there if new else []) if new & set(alike)), None)
 
     def skip(self, number: int) -> None:
-        """Leave an item out of what is asked for, until the page is opened anew."""
+        """Leave an item out of the queue until the server is restarted."""
         with self.lock:
             self.passed.append(number)
 
     def take(self, text: str) -> dict[str, int]:
-        """Take labels over from a table or Label Studio's JSON. Raises: UsageError, as `exchange.from_text`."""
+        """Import labels from a table or Label Studio JSON. Raises: UsageError: as `exchange.from_text`."""
         items, labels, lost = exchange.from_text(text, self.samples.kind, self.samples.names)
         self.label(items, labels)
         return {"labelled": len(items), "lost": lost}
@@ -146,13 +146,13 @@ class Session:
         """
         with self.lock:
             if self.training is not None and self.training.running:
-                raise UsageError("A training is running: wait until it has ended, or stop it.")
+                raise UsageError("A training is running. Wait until it has finished, or stop it.")
             if what not in (able := training.trainable(self.kind)):
-                raise UsageError(f"{what!r} cannot be trained here: choose one of {', '.join(able)}.")
+                raise UsageError(f"{what!r} cannot be trained here. Choose one of {', '.join(able)}.")
             if not 0 < minutes <= DAY:
-                raise UsageError("A training takes more than 0 minutes, and a day at most.")
+                raise UsageError(f"The minutes must be more than 0 and at most {DAY:,}.")
             if sum(count > 0 for count in self.journal.counts) < 2:
-                raise UsageError("A classifier tells two classes or more: label items of another class first.")
+                raise UsageError("Training needs labels of two classes or more. Label items of another class first.")
             told = self.folder / SNAPSHOT
             with writing(told) as partial:
                 partial.write_text(self.journal.export(), encoding="utf-8", errors="surrogateescape")
@@ -161,25 +161,25 @@ class Session:
         threading.Thread(target=self._watch, args=(self.training,), daemon=True).start()
 
     def stop(self) -> None:
-        """Ask the training to end."""
+        """Ask the training to stop."""
         if self.training is not None:
             self.training.stop()
 
     def show(self, name: str) -> None:
-        """Show what another encoder sees: one that was trained here, or that a person had named.
+        """Show another encoder: one that was trained here, or the one that the user gave.
 
         Raises:
-            UsageError: there is no such, or a training runs, which would show its own.
+            UsageError: there is no such encoder, or a training is running, whose encoder will be shown.
         """
         if name not in self.kept.runs():
-            raise UsageError(f"There is no run {name!r} of this page: choose one of {', '.join(self.kept.runs())}.")
+            raise UsageError(f"This page has no run {name!r}. Choose one of {', '.join(self.kept.runs())}.")
         if self.training is not None and self.training.running:
-            raise UsageError("A training is running, whose run is shown when it ends: wait, or stop it.")
+            raise UsageError("A training is running. Its run is shown when it finishes; wait, or stop it.")
         self._adopt(name)
         self.tell(run=str(self.run.name))
 
     def _follow(self) -> None:
-        """After every label: answer, and now and then measure."""
+        """Update predictions after every label, and sometimes the accuracy."""
         last: tuple[bytes, Adviser] | None = None
         while True:
             self._work.wait()
@@ -198,7 +198,7 @@ class Session:
                 if not self._work.is_set():
                     self._measure(adviser, labels, classes)
             except Exception:
-                log.exception("the page's classifier failed; labels are kept, and it tries again at the next one")
+                log.exception("the page's classifier failed; labels are saved, and it tries again at the next label")
 
     def _answer(self, adviser: Adviser, labels: np.ndarray, classes: int, route: str) -> None:
         found = adviser.answer(labels, classes, route)
@@ -208,7 +208,7 @@ class Session:
                 self._changed("answers", route=route)
 
     def _measure(self, adviser: Adviser, labels: np.ndarray, classes: int) -> None:
-        """Cross-validate where twenty labels came, or went, since the last time."""
+        """Cross-validate if twenty labels were added or removed since the last time."""
         count = int((labels >= 0).sum())
         if self.measured is not None and count // EVERY == self.measured.count // EVERY:
             return
@@ -224,7 +224,7 @@ class Session:
             self._answer(adviser, labels, classes, self.route)
 
     def _draw(self) -> None:
-        """Find the places of t-SNE, from those that there are."""
+        """Compute the t-SNE map, starting from the current positions."""
         with self.lock:
             adviser, start = self.adviser, self.places
         if self.kept.drawn:
@@ -232,7 +232,7 @@ class Session:
         try:
             found = atlas.embed(adviser.parts, start, self.seed)
         except Exception:
-            log.exception("the map could not be drawn anew; the one that is there stays")
+            log.exception("the map could not be updated; the old map stays")
             return
         with self.lock:
             if found is not None and adviser is self.adviser and not self.closing:
@@ -241,7 +241,7 @@ class Session:
                 self._changed("map")
 
     def _watch(self, one: Training) -> None:
-        """Tell how a training goes on, and show what its run sees when it has ended well."""
+        """Report the progress of a training, and show its encoder when it has succeeded."""
         while one.running:
             self.tell(training=one.state())
             time.sleep(1)
@@ -257,7 +257,7 @@ class Session:
         self.tell(training=state, run=str(self.run.name), runs=self.kept.runs())
 
     def _adopt(self, name: str) -> None:
-        """Show what an encoder sees from now on, with the same items."""
+        """Switch to another encoder, with the same items."""
         run = load(name, **(self.decoding if name == self.kept.about["asked"] else {}))
         samples = run.load_data(self.source)
         rows = {name: row for row, name in enumerate(samples.names)}
@@ -269,8 +269,8 @@ class Session:
         self._draw()
 
     def _advised(self, run: Embedder, samples: Samples) -> Adviser:
-        """The classifier of features by a run's encoder."""
-        same = isinstance(run, Run) and run.frozen  # labels have moved nothing but a head
+        """The classifier on the features of a run's encoder."""
+        same = isinstance(run, Run) and run.frozen  # labels have only changed the head
         told = np.zeros(len(samples), dtype=bool) if same else run.was_told(samples)
         return Adviser(self.kept.features(run, samples), told, self.seed, lambda rows: samples.select(rows).digests())
 
@@ -279,7 +279,7 @@ class Session:
         self.tell(versions=self.versions, **more)
 
     def _take_over(self, labels: Labels | None) -> None:
-        """Labels of files, or those that the source says of some of its items, where none was given here."""
+        """Import labels from files, or partial labels of the source, for items without a label here."""
         given = self.samples
         if labels is not None:
             rows = {name: row for row, name in enumerate(self.samples.names)}
@@ -295,5 +295,5 @@ class Session:
             self.journal.write(*zip(*new, strict=True))
         if other := sum(here.get(name, label) != label for name, label in known.items()):
             log.warning(
-                "%s that were to be taken over differ from those given here, which stay", counted(other, "label")
+                "%s to import differ from the labels given on the page, which are kept", counted(other, "label")
             )

@@ -1,4 +1,4 @@
-"""What a browser is shown of an item: never a file as it is, but a picture, a film, a sound or a text made of it."""
+"""Items for the browser: never the original file, but an image, a video, a sound or a text made from it."""
 
 import io
 import threading
@@ -11,36 +11,36 @@ from withhold.data.kind import Item, Unreadable
 from withhold.errors import WithholdError
 
 SIDES = {"small": 160, "large": 720}
-"""Pixels of a picture's longer side."""
+"""Longer side of an image in pixels."""
 LETTERS, BEGINNING = 20_000, 160
-"""Of a text, in full and where there is little room."""
+"""Longest text in characters, in full and in lists."""
 Media = tuple[bytes, str]
-"""What a file holds, and its media type."""
+"""The bytes of a file, and its media type."""
 
 
 class Shown:
     """The items of a source, by number.
 
     Args:
-        source: what a person named.
-        samples: as they were decoded.
+        source: the data as the user gave it.
+        samples: the decoded items.
     """
 
     def __init__(self, source: Any, samples: Samples):
         self.kind = kinds.of(samples.kind)
         self._table = data.undecoded(source, samples.kind)
         self._rows = samples.sources
-        self._lock = threading.Lock()  # of the table, which may have a file open
+        self._lock = threading.Lock()  # guards the table, which may have a file open
         self.picture = lru_cache(4096)(self._picture)
         self.film = lru_cache(16)(self._film)
 
     def item(self, number: int) -> Item:
-        """The item as the source has it."""
+        """The item as in the source."""
         with self._lock:
             return self._table.items([int(self._rows[number])])[0]
 
     def _picture(self, number: int, size: str) -> Media | None:
-        """A picture of an item, as WebP; None where it has no look, or cannot be read.
+        """An image of an item as WebP; None if it has none or cannot be read.
 
         Args:
             size: a name in `SIDES`.
@@ -56,14 +56,14 @@ class Shown:
         return file.getvalue(), "image/webp"
 
     def _film(self, number: int) -> Media | None:
-        """What plays of an item: a video, or a sound; None where there is nothing, or it cannot be read."""
+        """The video or sound of an item; None if it has none or cannot be read."""
         try:
             return self.kind.film(self.item(number))
         except (Unreadable, WithholdError):
             return None
 
     def words(self, number: int, letters: int = LETTERS) -> str:
-        """The text that an item is, up to so many letters; nothing of another kind."""
+        """The text of an item, up to `letters` characters; empty for other kinds."""
         try:
             return self.kind.words(self.item(number))[:letters]
         except (Unreadable, WithholdError):

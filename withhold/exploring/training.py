@@ -1,4 +1,4 @@
-"""A training in another process, which may fail or be stopped without harm to what the page holds."""
+"""A training in a separate process, so that the page survives if it fails or is stopped."""
 
 import json
 import os
@@ -17,18 +17,18 @@ from withhold.training.journal import read as read_journal
 
 LOG = "training.log"
 POINTS = 200
-"""Of a curve, at most."""
+"""Largest number of points in a curve."""
 GRACE = 60
-"""Seconds that a training has to end in order, before it is killed."""
+"""Seconds that a training gets to shut down before it is killed."""
 
 
 class Training:
-    """One training of `withhold learn` or `withhold train`, as its folder and its process show it.
+    """A training by `withhold learn` or `withhold train` in a separate process.
 
     Args:
-        out: the run's folder, which does not exist yet.
-        arguments: of `withhold`, without --out.
-        minutes: how long it may take.
+        out: the run folder, which must not exist.
+        arguments: arguments of `withhold`, without --out.
+        minutes: time budget.
     """
 
     def __init__(self, out: Path, arguments: list[str], minutes: float):
@@ -54,13 +54,13 @@ class Training:
         return self._process.poll() == 0
 
     def stop(self) -> None:
-        """Ask it to end in order. SIGINT would do it too, but not where the page was started in the background."""
+        """Ask it to shut down. SIGTERM, since SIGINT does nothing if the page was started in the background."""
         if self.running:
             self._stopped = time.monotonic()
             os.killpg(self._process.pid, signal.SIGTERM)
 
     def end(self) -> None:
-        """End it, and wait until it has."""
+        """Stop it, and wait until it has ended."""
         self.stop()
         try:
             self._process.wait(GRACE)
@@ -69,7 +69,7 @@ class Training:
             self._process.wait()
 
     def state(self) -> dict[str, Any]:
-        """What a person wants to know of it, ready for JSON: seconds, the share that is done, the curve, the routes."""
+        """Its progress, ready for JSON: seconds, completed share, loss curve, routes and last message."""
         seconds = time.monotonic() - self.began
         running = self.running
         share = min(seconds / (60 * self.minutes), 1.0 if not running else 0.99)
@@ -80,7 +80,7 @@ class Training:
         return found | {"curve": self._curve(), "routes": self._routes(), "said": self._said()}
 
     def _curve(self) -> list[list[float]]:
-        """The loss by step of the training that is being written, or was written last."""
+        """The loss by step of the current training, or of the last one."""
         journals = [*self.out.rglob("metrics.csv")]
         if not journals:
             return []
@@ -89,20 +89,20 @@ class Training:
         return points[:: len(points) // POINTS + 1]
 
     def _routes(self) -> list[dict[str, Any]]:
-        """What `learn` has measured so far."""
+        """The routes that `learn` has measured so far."""
         try:
             return json.loads((self.out / FILE).read_text(encoding="utf-8"))["rows"]
         except (OSError, ValueError):
             return []
 
     def _said(self) -> str:
-        """Its last line."""
+        """The last line of its log."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def trainable(kind: str) -> list[str]:
-    """What can be trained on items of a kind: `learn`, and the methods that learn their classes from a few labels."""
+    """What can be trained on items of a kind: `learn`, and the methods that train classifiers with few labels."""
     found = []
     for name in registry.names():
         first, *others = registry.find(name).needs.values()
@@ -113,11 +113,11 @@ def trainable(kind: str) -> list[str]:
 
 
 def arguments(what: str, run: Embedder, data: str, labels: Path, minutes: float) -> list[str]:
-    """The arguments of `withhold` that train what a person chose, from where the page's encoder is.
+    """The arguments of `withhold` for a training that starts from the page's encoder.
 
     Args:
-        what: "learn", or a method that learns from labels.
-        labels: a file with them.
+        what: "learn", or a method that trains on labels.
+        labels: a file with labels.
     """
     verb = ["learn"] if what == "learn" else ["train", what]
     start = ["--encoder", str(run.name)]

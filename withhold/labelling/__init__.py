@@ -1,4 +1,4 @@
-"""Which items to label next: strategies, and a table to fill in with a page that shows what they chose."""
+"""Active learning: strategies that choose what to label next, a table to fill in, and a page of the chosen items."""
 
 from withhold.labelling.folder import PAGE, TABLE, write
 from withhold.labelling.rank import Ranking, rank

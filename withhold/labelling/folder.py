@@ -1,4 +1,4 @@
-"""What is to be labelled next, as a table to fill in and a page that shows the items."""
+"""The items to label next, as a table to fill in and a page."""
 
 import csv
 import json
@@ -16,8 +16,8 @@ TABLE, PAGE = "label.csv", "label.html"
 def write(table: pyarrow.Table, folder: Path) -> None:
     """Write label.csv and label.html into a folder.
 
-    label.csv has the columns of `table`, as `withhold.label` gives it, and an empty one, label, to be filled in. After
-    these rows come those of the items whose labels a file gave: once it is filled in, it is all that is known.
+    label.csv has the columns of `table`, as returned by `withhold.label`, and an empty column, label, to fill in. The
+    items whose labels were given by a file follow, so that the filled-in table has all labels.
     """
     about = json.loads(table.schema.metadata[b"withhold"])
     rows = table.to_pylist()

@@ -1,4 +1,4 @@
-"""What a linear probe of few labels says of items, also of those that it learned from."""
+"""Predictions of a linear probe trained on few labels."""
 
 import torch
 from torch import Tensor
@@ -9,18 +9,18 @@ FOLDS = 5
 
 
 def standardised(features: Tensor) -> Tensor:
-    """Features [n, d] with mean zero and one deviation, those of the whole pool, which few labels do not tell."""
+    """Features [n, d] centred and divided by one deviation, computed over the whole pool."""
     mean, deviation = logistic.moments(features, alike=True)
     return (features - mean) / deviation
 
 
 def guesses(x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
-    """The probability of each class for every item, float32 [n, k], by a linear probe of the labelled ones.
+    """Class probabilities of every item, float32 [n, k], by a linear probe trained on the labelled items.
 
     Args:
         x: standardised features, float32 [n, d].
-        labels: int64 [n], -1 where unlabelled.
-        rng: draws what the probe's strength is chosen by.
+        labels: int64 [n], -1 for unlabelled items.
+        rng: for the choice of the probe's regularisation.
     """
     known = labels >= 0
     model, _ = logistic.probe(x[known], labels[known], int(labels.max()) + 1, rng)
@@ -28,11 +28,11 @@ def guesses(x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def out_of_fold(x: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
-    """The class of each labelled item, int64 [m], by a probe that did not learn from it, but from four fifths.
+    """The cross-validated prediction of each labelled item, int64 [m], in five folds.
 
     Args:
         x: standardised features, float32 [m, d].
-        labels: int64 [m], of two items or more.
+        labels: int64 [m], with m of at least 2.
     """
     found, classes = torch.empty_like(labels), int(labels.max()) + 1
     for held in torch.randperm(len(labels), generator=rng).tensor_split(min(FOLDS, len(labels))):

@@ -1,4 +1,4 @@
-"""Which items to label next, by the strategy that suits how many labels there are."""
+"""The choice of items to label next, with a strategy that depends on the number of labels."""
 
 import logging
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from withhold.labelling.strategies import STRATEGIES, Pool
 log = logging.getLogger("withhold")
 
 FEW = 10
-"""Labels a class up to which a classifier's doubts say less than what is typical."""
+"""Labels per class up to which typical items are better than uncertain ones."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """Items to label next, the one to label first standing first.
+    """Items to label next, in order.
 
     Attributes:
-        strategy: the name of what chose them.
+        strategy: the name of the strategy.
         items: their numbers in the pool, int64 [n].
-        scores: by which they were chosen, float32 [n]; what they are is the strategy's.
-        probabilities: what the classifier gives to each class, float32 [n, k]; None where there is no classifier.
+        scores: their scores, float32 [n], with a meaning that depends on the strategy.
+        probabilities: class probabilities, float32 [n, k]; None without a classifier.
     """
 
     strategy: str
@@ -35,7 +35,7 @@ class Ranking:
 
     @property
     def why(self) -> list[str]:
-        """Of each item why it was chosen, for a person."""
+        """The reason for each item, in words."""
         return [STRATEGIES[self.strategy].why.format(score) for score in self.scores.tolist()]
 
 
@@ -50,19 +50,19 @@ def rank(
     seed: int = 0,
     source: str = "the data",
 ) -> Ranking:
-    """The `n` items to label next.
+    """Choose the `n` items to label next.
 
-    Without a strategy, "typical" chooses while there are up to ten labels a class, or no classifier; then "margin".
+    The default strategy is "typical" with up to ten labels per class or without a classifier, and "margin" otherwise.
 
     Args:
-        features: of an encoder, float32 [m, d].
-        labels: classes, int64 [m]; -1 where there is no label.
-        told: further items that have a label, whatever it is: bool [m].
-        probabilities: what a classifier gives to each class, float32 [m, k]; by default a linear probe of the labels,
-            where there are two classes or more.
+        features: features of an encoder, float32 [m, d].
+        labels: classes, int64 [m]; -1 for no label.
+        told: further items to leave out, such as items with unknown labels: bool [m].
+        probabilities: class probabilities, float32 [m, k]; by default by a linear probe trained on the labels, if there
+            are two classes or more.
         strategy: a name in `STRATEGIES`.
-        seed: of what is drawn at random.
-        source: what a person calls the items.
+        seed: random seed.
+        source: name of the data for messages.
 
     Raises:
         UsageError: fewer than `n` items have no label, or the strategy is unknown or lacks what it needs.
@@ -72,12 +72,14 @@ def rank(
     labelled = labels >= 0 if told is None else (labels >= 0) | told
     free = int((~labelled).sum())
     if n < 1:
-        raise UsageError(f"{n} items cannot be chosen: ask for 1 at least.")
+        raise UsageError(f"The number of items to choose must be at least 1, not {n}.")
     if not free:
-        raise UsageError(f"All {counted(len(labels), 'item')} of {source} have a label: give data with others.")
+        raise UsageError(
+            f"All {counted(len(labels), 'item')} of {source} have a label. Give data with unlabelled items."
+        )
     if n > free:
         raise UsageError(
-            f"{source} has {counted(free, 'item')} without a label, and {n:,} are asked for: ask for {free:,} at most."
+            f"{source} has {counted(free, 'unlabelled item')}, fewer than the {n:,} to choose. Choose {free:,} at most."
         )
     rng = torch.Generator().manual_seed(seed)
     taught = labels[labels >= 0].unique().numel() > 1
@@ -87,18 +89,18 @@ def rank(
     if strategy is None:
         strategy = _suited(int(labelled.sum()), probabilities)
     elif not there[needs := STRATEGIES[strategy].needs]:
-        able = "a classifier" if needs == "probabilities" else "items whose labels are known"
-        raise UsageError(f"{strategy} needs {able}: give labels of two classes or more, or take typical or core-set.")
+        able = "a classifier" if needs == "probabilities" else "labelled items"
+        raise UsageError(f"{strategy} needs {able}. Give labels of two classes or more, or use typical or core-set.")
     items, scores = STRATEGIES[strategy].choose(Pool(features, labelled, probabilities, labels, rng), n)
     return Ranking(strategy, items, scores, None if probabilities is None else probabilities[items])
 
 
 def _suited(count: int, probabilities: Tensor | None) -> str:
-    """The strategy for so many labels; it is said."""
+    """The default strategy for a number of labels; it is logged."""
     if probabilities is None:
         log.info("strategy: typical, which needs no classifier")
         return "typical"
     each = count / probabilities.shape[1]
     name = "typical" if each <= FEW else "margin"
-    log.info("strategy: %s, since there are %.3g labels a class", name, each)
+    log.info("strategy: %s, since there are %.3g labels per class", name, each)
     return name

@@ -1,4 +1,4 @@
-"""What to label next: pure functions of a pool, each of which chooses items that have no label."""
+"""Strategies: pure functions that choose unlabelled items of a pool to label next."""
 
 import itertools
 import logging
@@ -19,13 +19,13 @@ from withhold.nets import logistic
 log = logging.getLogger("withhold")
 
 CLUSTERS, SMALL, NEIGHBOURS = 500, 5, 20
-"""TypiClust: clusters at most, the size up to which one is an outlier, and neighbours that say how typical one is."""
+"""TypiClust: largest number of clusters, size up to which a cluster is an outlier, and neighbours for typicality."""
 MOST = 4096
-"""Members of a cluster, drawn at random, that are compared with each other."""
+"""Largest number of members of a cluster that are compared, drawn at random."""
 STRIDE, RELIABLE = 10, 30
-"""ATLAS: items that are chosen before its classifier is fitted again, and wrong ones from which on it is reliable."""
+"""ATLAS: items chosen before its classifier is refitted, and misclassified items needed for it to be reliable."""
 ROWS = 1024
-"""Items whose distances to all others are in memory at a time."""
+"""Items whose distances to all others are computed at a time."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Pool:
     """Items, some of which are labelled.
 
     Args:
-        features: of an encoder, float32 [n, d].
-        labelled: which items have a label, or are to be left out for another reason: bool [n].
-        probabilities: what a classifier gives to each class, float32 [n, k]; None where there is no classifier.
-        labels: the classes of labelled items as far as they are known, int64 [n]; -1 for the rest.
-        rng: what is drawn at random; on the CPU.
+        features: features of an encoder, float32 [n, d].
+        labelled: items to leave out, since they are labelled or for another reason: bool [n].
+        probabilities: class probabilities, float32 [n, k]; None without a classifier.
+        labels: the known classes of labelled items, int64 [n]; -1 for the rest.
+        rng: random generator on the CPU.
     """
 
     features: Tensor
@@ -48,22 +48,22 @@ class Pool:
 
     @property
     def free(self) -> Tensor:
-        """The items without a label, int64 [m]."""
+        """The unlabelled items, int64 [m]."""
         return (~self.labelled).nonzero()[:, 0]
 
     @property
     def asked(self) -> Tensor:
-        """What the classifier says of the items without a label, float32 [m, k]."""
-        assert self.probabilities is not None  # `rank` sees to it
+        """The class probabilities of the unlabelled items, float32 [m, k]."""
+        assert self.probabilities is not None  # checked by `rank`
         return self.probabilities[~self.labelled]
 
 
 Chosen = tuple[Tensor, Tensor]
-"""Numbers of items, int64 [n], the one to label first standing first, and a score of each, float32 [n]."""
+"""Numbers of items in the order to label, int64 [n], and their scores, float32 [n]."""
 
 
 def uncertainty(score: Callable[[Tensor], Tensor]) -> Callable[[Pool, int], Chosen]:
-    """The strategy that takes the items with the highest `score` of their probabilities [m, k] -> [m]."""
+    """A strategy that chooses the items with the highest `score`, a function of probabilities [m, k] -> [m]."""
 
     def choose(pool: Pool, n: int) -> Chosen:
         return _highest(score(pool.asked), pool.free, n)
@@ -72,26 +72,26 @@ def uncertainty(score: Callable[[Tensor], Tensor]) -> Callable[[Pool, int], Chos
 
 
 def least_confident(p: Tensor) -> Tensor:
-    """One less the probability of the likeliest class, as a share of the most that it can be: in [0, 1]."""
+    """One less the highest class probability, divided by its maximum: in [0, 1]."""
     return (1 - p.amax(1)) * p.shape[1] / (p.shape[1] - 1)
 
 
 def margin(p: Tensor) -> Tensor:
-    """One less the distance of the two likeliest classes' probabilities: in [0, 1]."""
+    """One less the difference of the two highest class probabilities: in [0, 1]."""
     first, second = p.topk(2, dim=1).values.T
     return 1 - (first - second)
 
 
 def entropy(p: Tensor) -> Tensor:
-    """The entropy as a share of the most that it can be: in [0, 1]."""
+    """The entropy divided by its maximum: in [0, 1]."""
     return torch.special.entr(p).sum(1) / np.log(p.shape[1])
 
 
 def core_set(pool: Pool, n: int) -> Chosen:
-    """k-centre (Sener & Savarese, ICLR 2018): in turn the item that is farthest from all labelled and chosen ones.
+    """k-centre (Sener & Savarese, ICLR 2018): repeatedly the item farthest from all labelled and chosen items.
 
-    Features have length one, since in many dimensions long ones are far from everything. Where nothing is labelled, the
-    item nearest to the mean comes first. The score is the distance at which an item was chosen.
+    Features are normalised, since in many dimensions long vectors are far from everything. Without labels, the item
+    nearest to the mean comes first. The score is the distance at which an item was chosen.
     """
     x = F.normalize(pool.features, dim=1)
     if pool.labelled.any():
@@ -106,10 +106,10 @@ def core_set(pool: Pool, n: int) -> Chosen:
 def badge(pool: Pool, n: int) -> Chosen:
     """BADGE (Ash et al., ICLR 2020): the seeds of k-means++ among the gradients of the classifier's last layer.
 
-    An item's gradient, with its likeliest class for its label, is the outer product of a = p - onehot(argmax p) [k] and
-    its features h [d], and is never formed: |g_i - g_j|^2 = |a_i|^2 |h_i|^2 + |a_j|^2 |h_j|^2 - 2 (a_i.a_j)(h_i.h_j).
-    The first item is the one with the longest gradient, and each further one is drawn with a probability that grows
-    with the square of its distance to the chosen ones. The score is that distance; of the first, its length.
+    The gradient of an item, with its most probable class as label, is the outer product of a = p - onehot(argmax p) [k]
+    and its features h [d]. Distances do not need it: |g_i - g_j|^2 = |a_i|^2 |h_i|^2 + |a_j|^2 |h_j|^2 - 2 (a_i.a_j)
+    (h_i.h_j). The first item has the longest gradient. Each further item is drawn with a probability proportional to
+    its squared distance to the chosen ones. The score is this distance; for the first item, the gradient's length.
     """
     h, p = pool.features[~pool.labelled], pool.asked
     a = p - F.one_hot(p.argmax(1), p.shape[1])
@@ -129,12 +129,12 @@ def badge(pool: Pool, n: int) -> Chosen:
 
 
 def typical(pool: Pool, n: int) -> Chosen:
-    """TypiClust (Hacohen et al., ICML 2022): the most typical item of each cluster that has the fewest labels.
+    """TypiClust (Hacohen et al., ICML 2022): the most typical item of each cluster with the fewest labels.
 
-    k-means finds as many clusters as there will be labelled items, at most 500. They are visited by turns, those with
-    the fewest labelled items first, then the largest; those of up to five items come last, as outliers. The score is
-    how typical an item is: one over its mean distance to 20 neighbours in its cluster, or to half of a small cluster.
-    Features have length one. Of a cluster with more than 4,096 items as many are looked at, drawn at random.
+    k-means finds as many clusters as there will be labelled items, at most 500. Clusters are visited in turn, first
+    those with the fewest labelled items, then the largest; clusters of up to five items come last, as outliers. The
+    score is the typicality: one over the mean distance to 20 neighbours in the cluster, or to half of a small cluster.
+    Features are normalised. In a cluster of more than 4,096 items, that many are compared, drawn at random.
     """
     from sklearn.cluster import MiniBatchKMeans
 
@@ -155,32 +155,35 @@ def typical(pool: Pool, n: int) -> Chosen:
         ]
         turns = itertools.chain.from_iterable(itertools.zip_longest(*queues))
         found += itertools.islice(filter(None, turns), n - len(found))
-    rest = np.setdiff1d(pool.free.numpy(), [item for item, _ in found])  # of clusters that were looked at in part
+    rest = np.setdiff1d(pool.free.numpy(), [item for item, _ in found])  # from clusters that were only partly compared
     found += [(int(item), 0.0) for item in rest[: n - len(found)]]
     chosen, scores = zip(*found, strict=True)
     return torch.tensor(chosen), torch.tensor(scores)
 
 
 def atlas(pool: Pool, n: int) -> Chosen:
-    """ATLAS (Munro, Human-in-the-Loop Machine Learning, 2021): items like those that are named wrongly.
+    """ATLAS (Munro, Human-in-the-Loop Machine Learning, 2021): items similar to misclassified items.
 
-    Whether a labelled item is named rightly, a classifier says that was not told its label. A second one learns from
-    their features to tell right ones from wrong ones, both counting alike, and the ten items that are most probably
-    wrong are chosen. They will be labelled, so they count as right from then on, and the next ten are found likewise.
-    The score is the probability of being wrong when an item was chosen.
+    Labelled items are predicted by cross-validation. A second classifier learns from their features, with balanced
+    weights, which predictions are wrong, and the ten items most probably misclassified are chosen. Since they will be
+    labelled, they count as correct from then on, and the next ten are chosen in the same way. The score is the
+    probability of misclassification when an item was chosen.
 
     Raises:
-        UsageError: no labelled item is named rightly, or none wrongly.
+        UsageError: all labelled items are classified correctly, or none.
     """
     known = (pool.labels >= 0).nonzero()[:, 0]
     x = standardised(pool.features)
     wrong = (out_of_fold(x[known], pool.labels[known], pool.rng) != pool.labels[known]).long()
     count = int(wrong.sum())
     if count in (0, len(wrong)):
-        which = "none" if not count else "each"
-        raise UsageError(f"Of the labelled items {which} is named wrongly, and atlas learns from both: take another.")
+        which = "none" if not count else "all"
+        raise UsageError(
+            f"atlas needs correct and wrong predictions, and {which} of the labelled items are misclassified. "
+            "Use another strategy."
+        )
     if count < RELIABLE:
-        log.warning("atlas learns from %s named wrongly: %s make it reliable", counted(count, "item"), RELIABLE)
+        log.warning("atlas has %s; it needs %s to be reliable", counted(count, "misclassified item"), RELIABLE)
     free, chosen, scores, model = pool.free, torch.empty(0, dtype=torch.int64), torch.empty(0), None
     while len(chosen) < n:
         rows, targets = torch.cat([known, chosen]), torch.cat([wrong, torch.zeros_like(chosen)])
@@ -193,7 +196,7 @@ def atlas(pool: Pool, n: int) -> Chosen:
 
 
 def random(pool: Pool, n: int) -> Chosen:
-    """Any items, each as likely as another: the control, with scores of zero."""
+    """Items drawn at random: the control, with scores of zero."""
     order = torch.randperm(len(pool.free), generator=pool.rng)[:n]
     return pool.free[order], torch.zeros(n)
 
@@ -202,9 +205,9 @@ class Strategy(NamedTuple):
     """A strategy.
 
     Attributes:
-        choose: (pool, n) -> what was chosen.
-        why: what an item's score says, for a person; to be formatted with it.
-        needs: what of a pool it cannot do without: "probabilities", "labels", or nothing.
+        choose: (pool, n) -> the chosen items and their scores.
+        why: the reason for an item, to be formatted with its score.
+        needs: what it needs of a pool: "probabilities", "labels", or nothing.
     """
 
     choose: Callable[[Pool, int], Chosen]
@@ -213,13 +216,13 @@ class Strategy(NamedTuple):
 
 
 STRATEGIES = {
-    "typical": Strategy(typical, "typical of items that have no label yet ({:.2f})"),
-    "core-set": Strategy(core_set, "{:.2f} away from all labelled and chosen items"),
-    "badge": Strategy(badge, "would change the classifier unlike the others ({:.2f})", "probabilities"),
+    "typical": Strategy(typical, "typical of unlabelled items ({:.2f})"),
+    "core-set": Strategy(core_set, "distance {:.2f} to all labelled and chosen items"),
+    "badge": Strategy(badge, "would change the classifier in a new way ({:.2f})", "probabilities"),
     "least-confident": Strategy(uncertainty(least_confident), "least confident: {:.2f} of 1", "probabilities"),
     "margin": Strategy(uncertainty(margin), "between two classes: {:.2f} of 1", "probabilities"),
     "entropy": Strategy(uncertainty(entropy), "entropy: {:.2f} of 1", "probabilities"),
-    "atlas": Strategy(atlas, "like items that are named wrongly: {:.2f} of 1", "labels"),
+    "atlas": Strategy(atlas, "similar to misclassified items: {:.2f} of 1", "labels"),
     "random": Strategy(random, "drawn at random"),
 }
 """All strategies by name."""
@@ -231,19 +234,19 @@ def _highest(scores: Tensor, items: Tensor, n: int) -> Chosen:
 
 
 def _farthest(x: Tensor, near: Tensor, n: int) -> Chosen:
-    """Of x [m, d], n items in turn, each the farthest from those before; `near` [m]: distances to what was there."""
+    """Choose n items of x [m, d] in turn, each the farthest from previous ones; `near` [m]: initial distances."""
     chosen, distances = [], []
     for _ in range(n):
         last = int(near.argmax())
         chosen.append(last)
         distances.append(near[last])
         near = torch.minimum(near, (x - x[last]).norm(dim=1))
-        near[chosen] = -1.0  # also where others are copies of it
+        near[chosen] = -1.0  # even if others are copies of it
     return torch.tensor(chosen, dtype=torch.int64), torch.stack(distances) if distances else near.new_zeros(0)
 
 
 def _by_typicality(x: Tensor, members: Tensor, rng: torch.Generator) -> Iterator[tuple[int, float]]:
-    """The items of x [n, d] that are `members`, bool [n], and how typical they are, the most typical first."""
+    """The items of x [n, d] that are `members`, bool [n], and their typicality, the most typical first."""
     rows = members.nonzero()[:, 0]
     rows = rows[torch.randperm(len(rows), generator=rng)[:MOST]]
     near = torch.cdist(x[rows], x[rows]).fill_diagonal_(torch.inf)

@@ -1,4 +1,4 @@
-"""Learning from a folder and a few labels: which way from these to a classifier is worth it."""
+"""Training a classifier from a folder and few labels, by comparing several routes."""
 
 import logging
 from collections.abc import Callable
@@ -34,28 +34,28 @@ def learn(
     report: Callable[[dict[str, Any]], None] = lambda row: None,
     **parameters: Any,
 ) -> Run:
-    """Find the best way from a source and a few labels to a classifier, and train it; gives its run.
+    """Train the best classifier from a source and few labels, and return its run.
 
-    Routes are compared by repeated stratified cross-validation on the given labels alone, the simple ones first; the
-    simplest of those that are as good as the best is trained on all labels, and its probabilities are calibrated. The
-    run's learn.json has a row for each route, and what looks mislabelled. What is interrupted goes on from the routes
-    that were measured when it is called again, and until then the run is the best one so far.
+    Routes are compared by repeated stratified cross-validation on the given labels, the simple ones first. Among the
+    routes within one standard error of the best, the simplest is trained on all labels and its probabilities are
+    calibrated. The run's learn.json has a row for each route and the items that look mislabelled. If interrupted, the
+    same call resumes after the routes that were measured; until then the run is the best classifier so far.
 
     Args:
-        source: a folder, manifest, array ...: whatever `withhold.data.load` takes.
-        labels: a file with the labels of some items, a csv table with the columns path and label, or several such
-            files; by default those that the source has.
-        minutes: how long a person waits.
-        encoder, pretrained, size: what to start from, as for `train`; by default published weights where these are
-            installed, in the size that the minutes bear.
-        seed: of folds, weights and views.
-        out: the run's folder; `runs/learn-DATA` where it is not named.
-        progress: told every row of a training's journal, and the number of steps planned.
-        report: told every route's row as soon as it is measured.
-        parameters: of the methods that are tried, such as seconds=0.5 for sounds; each takes those that it knows.
+        source: a folder, manifest, array ..., as `withhold.data.load` takes it.
+        labels: one or several csv files with the columns path and label, for some of the items; by default the labels
+            of the source.
+        minutes: time budget.
+        encoder, pretrained, size: what to start from, as for `train`; by default pretrained weights if they are
+            installed, at a size that fits the minutes.
+        seed: seed of folds, weights and views.
+        out: the run folder; by default `runs/learn-DATA`.
+        progress: called with every row of a training's journal and the number of planned steps.
+        report: called with the row of every route once it is measured.
+        parameters: parameters of the methods, such as seconds=0.5 for sounds; each method takes those that it has.
 
     Raises:
-        UsageError: a name or value that makes no sense, no labels, or a folder that holds something else.
+        UsageError: an invalid name or value, no labels, or a folder that holds something else.
     """
     kind = data.holds(source, registry.find("finetune").needs["labelled"].kinds)
     check(parameters, ["finetune", *(tried[kind] for tried in (WITHOUT_LABELS, FROM_ALL) if kind in tried)])

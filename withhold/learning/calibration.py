@@ -1,4 +1,4 @@
-"""Calibration: probabilities that are as high as the share of answers that is right."""
+"""Calibration of probabilities to the observed accuracy."""
 
 import math
 
@@ -11,18 +11,18 @@ from withhold.learning.folds import Folds
 
 BINS = 15
 FEW = 20
-"""Items a bin holds on average, or more: with fewer, chance alone is an error."""
+"""Fewest items per bin on average; with fewer, the error is mostly chance."""
 WIDEST = 100.0
-"""The temperature is sought between its inverse and this."""
+"""Largest temperature; the smallest is its inverse."""
 PRIOR = 0.5
-"""The deviation of its logarithm, before any label is seen."""
+"""Standard deviation of the prior of the temperature's logarithm."""
 
 
 def temperature(scores: Tensor, labels: Tensor) -> float:
-    """What scores [repeats, n, k] are divided by, so that the labels [n] have the least negative log-likelihood.
+    """Temperature for scores [repeats, n, k] that minimises the negative log-likelihood of held-out labels [n].
 
-    The labels are of items that the scores were not learned from. Few of them say little: the logarithm is normally
-    distributed around 0 beforehand. Without that, where all answers are right, all would be certain.
+    A normal prior around 0 on its logarithm regularises the fit for few labels. Without it, probabilities would go to 1
+    if all predictions are correct.
 
     Source: Guo, Pleiss, Sun & Weinberger, ICML 2017, section 4.2.
     """
@@ -32,18 +32,18 @@ def temperature(scores: Tensor, labels: Tensor) -> float:
 
     def cost(log: float) -> float:
         likelihood = F.cross_entropy(flat / math.exp(log), told).item()
-        return len(labels) * likelihood + log**2 / (2 * PRIOR**2)  # a repeat holds no other items
+        return len(labels) * likelihood + log**2 / (2 * PRIOR**2)  # repeats hold the same items
 
     return math.exp(minimize_scalar(cost, bounds=(-bound, bound)).x)
 
 
 def cross_fitted(scores: Tensor, labels: Tensor, drawn: Folds) -> Tensor:
-    """The probabilities of scores [repeats, n, k], those of a fold by the temperature of the other folds' labels [n].
+    """Probabilities of scores [repeats, n, k], each fold with the temperature fitted to the other folds' labels [n].
 
-    By that of all labels they would be judged by what they were fitted to. Those of items that no fold holds out are 0.
+    So no item is judged by a temperature fitted to its own label. Items that no fold holds out get 0.
 
     Args:
-        drawn: the folds of each repeat, or of more.
+        drawn: the folds of each repeat; further repeats are ignored.
     """
     shares = torch.zeros_like(scores)
     for said, found, parts in zip(scores, shares, drawn, strict=False):
@@ -54,10 +54,10 @@ def cross_fitted(scores: Tensor, labels: Tensor, drawn: Folds) -> Tensor:
 
 
 def calibration_error(shares: Tensor, labels: Tensor) -> float:
-    """The expected calibration error of probabilities [n, k] in 15 bins of equal width, or in fewer, in [0, 1].
+    """Expected calibration error of probabilities [n, k], in [0, 1], with at most 15 bins of equal width.
 
-    It is the mean distance of how sure the answers are from how many of them are right, in each bin. Of few items it is
-    an upper estimate: chance alone moves the share that is right.
+    It is the mean distance between confidence and accuracy over the bins. For few items it overestimates the error,
+    since accuracy in a bin varies by chance.
 
     Source: Naeini, Cooper & Hauskrecht, AAAI 2015.
     """

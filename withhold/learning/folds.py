@@ -1,31 +1,31 @@
-"""Repeated cross-validation on the labels that are given, and what it says of several routes."""
+"""Repeated cross-validation on the given labels, and the choice between routes."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 Folds = list[list[tuple[np.ndarray, np.ndarray]]]
-"""Of each repeat, and of each fold of it, the positions that are learned from and those that are held out."""
+"""For each repeat and each fold: the training positions and the held-out positions."""
 PARTS, REPEATS, LEAST = 5, 4, 3
-"""Folds; how often they are drawn; items of each class that there have to be."""
+"""Folds; repeats; fewest items of each class."""
 Z = 1.96
 EVEN = 1e-9
-"""Of one item more or less, the mean is its own standard error: rounding is not to decide."""
+"""Relative tolerance: if one item differs, the mean difference equals its standard error up to rounding."""
 
 
 def counted(labels: np.ndarray, owners: Sequence[object]) -> tuple[np.ndarray, np.ndarray]:
-    """The classes among labels [n], and how many of each have an owner of their own: copies of an item count once."""
+    """The classes among labels [n], and the number of items of each; items of one owner (copies) count once."""
     return np.unique([label for label, _ in set(zip(labels.tolist(), owners, strict=True))], return_counts=True)
 
 
 def fold(
     labels: np.ndarray, owners: Sequence[object], compared: np.ndarray, repeats: int = REPEATS, seed: int = 0
 ) -> Folds:
-    """Stratified folds of items with labels [n], drawn `repeats` times: five, or as many as the smallest class has.
+    """Stratified folds of items with labels [n], drawn `repeats` times: five, or the size of the smallest class.
 
     Args:
-        owners: what must not be torn apart has the same owner [n], such as copies of one photograph.
-        compared: the positions that are held out once; the others are always learned from.
+        owners: group of each item [n]; items of one group, such as copies of a photograph, are in the same fold.
+        compared: positions that are each held out once; the others are always training items.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -41,9 +41,9 @@ def fold(
 
 
 def interval(right: np.ndarray) -> tuple[float, float, float]:
-    """Of what was right [repeats, n]: the mean, and the ends of its 95 % interval over the items (Wilson, JASA 1927).
+    """Accuracy and the ends of its 95 % interval over items (Wilson, JASA 1927), from correctness [repeats, n].
 
-    Repeats average a part of the variance away, as more items would.
+    Repeats reduce the variance as more items would.
     """
     items = right.mean(0)
     mean, count = items.mean(), len(items)
@@ -55,14 +55,14 @@ def interval(right: np.ndarray) -> tuple[float, float, float]:
 
 
 def choose(right: Sequence[np.ndarray], costs: Sequence[int]) -> int:
-    """The place of the cheapest route that is as good as the best one; of those that cost the same, of the best.
+    """Index of the cheapest route that is as good as the best one; among equally expensive routes, the best.
 
-    As good is what is behind by no more than one standard error of the paired difference over the items, in the repeats
+    A route is as good if it is behind by at most one standard error of the paired difference over items, in the repeats
     that both have (Breiman, Friedman, Olshen & Stone, 1984, section 3.4.3).
 
     Args:
-        right: of each route, what of the held-out items it named rightly [repeats, n].
-        costs: the rank of each route by what it takes.
+        right: for each route, which held-out items it classified correctly [repeats, n].
+        costs: the cost rank of each route.
     """
     by_mean = sorted(range(len(right)), key=lambda place: -right[place].mean())
     for cost in sorted(set(costs)):

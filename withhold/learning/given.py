@@ -1,4 +1,4 @@
-"""What is given to learn from: a source, labels of some of its items, and what trainings start from."""
+"""The inputs of `learn`: a source, labels of some of its items, and the encoder to start from."""
 
 import importlib.util
 import logging
@@ -27,30 +27,30 @@ log = logging.getLogger("withhold")
 PUBLISHED = {
     "image": "efficientnet-lite0", "video": "efficientnet-lite0", "audio": "audio-efficientnet-lite0",
 }  # fmt: skip
-"""What frozen features are of where nobody names an encoder, by kind of data."""
+"""Default encoder of the frozen features, by kind of data."""
 SHARE = 0.2
-"""Of the minutes that embedding all images in the size of the published weights may take."""
+"""Largest share of the minutes for embedding all images at the size of the pretrained weights."""
 TIMED = 8
-"""Images that an encoder is timed on."""
+"""Images used to time an encoder."""
 
 
 def published(kind: str) -> str | None:
-    """The encoder of a kind of data that is taken where nobody names one: its published weights are at hand."""
+    """The default encoder of a kind of data, if its pretrained weights are installed; else None."""
     return PUBLISHED.get(kind) if importlib.util.find_spec(PACKAGE) else None
 
 
 @dataclass(frozen=True)
 class Given:
-    """A source, and everything that all routes have in common.
+    """A source, and the settings that all routes share.
 
     Args:
         source: as `train` takes it.
-        labels: files with the labels of some items; None where the source has them.
-        kind: of the data.
-        minutes: how long a person waits.
-        seed: of folds, weights and views.
-        parameters: of methods; each takes those that it knows.
-        progress: told every row of a training's journal, and the number of steps planned.
+        labels: files with the labels of some items; None if the source has labels.
+        kind: kind of data.
+        minutes: time budget.
+        seed: seed of folds, weights and views.
+        parameters: parameters of methods; each method takes those that it has.
+        progress: called with every row of a training's journal and the number of planned steps.
     """
 
     source: Any
@@ -62,17 +62,17 @@ class Given:
     progress: Callable[[Row, int], None] | None = None
 
     def check_labels(self) -> None:
-        """See that there are labels, of two classes or more: a training finds that out late, the first has none.
+        """Check early that there are labels of at least two classes.
 
         Raises:
-            UsageError: it is otherwise.
+            UsageError: there are none, or of one class only.
         """
-        with quiet(logging.ERROR):  # what else is to be said of them is said when the items are loaded
+        with quiet(logging.ERROR):  # other warnings are logged when the items are loaded
             items = data.labels_of(self.source, self.kind, self.labels)
         tell(registry.find("finetune"), {"labelled": items}, {})
 
     def begin(self, encoder: str | None, pretrained: bool, size: int | None) -> dict[str, Any]:
-        """What `train` is told of the start: what was named, or else published weights where they are at hand."""
+        """The start of trainings, as options of `train`: as given, or pretrained weights if they are installed."""
         if encoder is None and (found := published(self.kind)):
             encoder, pretrained = found, True
         if encoder and pretrained and size is None and "size" in nets.takes(encoder):
@@ -80,7 +80,7 @@ class Given:
         return {"encoder": encoder, "pretrained": pretrained, "size": size}
 
     def suited(self, encoder: str) -> int:
-        """The largest size up to that of the published weights that the minutes bear: it is said."""
+        """The largest image size, up to that of the pretrained weights, that fits the minutes; it is logged."""
         measured, published = data.measure(self.source, self.kind).size, nets.published_size(encoder)
         if self.kind != "image":
             return suited_size(measured, encoder, True)
@@ -91,11 +91,11 @@ class Given:
             seconds = count * self.timed(encoder, size)
             if seconds <= SHARE * 60 * self.minutes:
                 break
-        log.info("features of all at %s px take about %s: images are scaled to that", size, duration(seconds))
+        log.info("image size: %s px; features of all images take about %s", size, duration(seconds))
         return size
 
     def timed(self, encoder: str, size: int) -> float:
-        """The seconds that an encoder of images takes for one of a size."""
+        """The seconds that an image encoder takes per image of a size."""
         network = nets.build(encoder, size=size, channels=3).eval().to(defaults.device())
         images = torch.rand(TIMED, 3, size, size, device=defaults.device())
         with torch.inference_mode():
@@ -105,24 +105,24 @@ class Given:
         return (time.perf_counter() - began) / TIMED
 
     def train(self, method: str, *sources: Any, out: Path, start: dict[str, Any], **options: Any) -> Run:
-        """A training of `method`, with those of the parameters that it takes."""
+        """Train `method` with those of the parameters that it has."""
         known = registry.parameters(registry.find(method))
         own = {name: value for name, value in self.parameters.items() if name in known}
         options |= {"seed": self.seed, "no_report": True, "progress": self.progress}
         return train(method, *sources, out=out, **start, **own, **options)
 
     def probe(self, out: Path, start: dict[str, Any], labels: list[str] | None) -> Run:
-        """The run whose head is a linear probe of the frozen start."""
+        """Fit a linear probe to the frozen start, as a run."""
         return self.train("finetune", self.source, out=out, start=start, labels=labels, freeze="all", epochs=0)
 
 
 @dataclass(frozen=True)
 class Known:
-    """A given source as a run has decoded it.
+    """A source as decoded by a run.
 
     Args:
-        samples: all items, of which some have a label.
-        bare: the source as what learns without labels may see it: without those that it has itself.
+        samples: all items, some of them labelled.
+        bare: the source without its own labels, for methods that train without labels.
     """
 
     samples: Samples
@@ -137,7 +137,7 @@ class Known:
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """Which of the items have a label."""
+        """Positions of the labelled items."""
         return np.flatnonzero(np.asarray(self.samples.labels) >= 0)
 
     @cached_property
@@ -151,7 +151,7 @@ class Known:
 
     @cached_property
     def owners(self) -> list[str]:
-        """What tells each labelled item's content from others': copies have the same [n]."""
+        """A digest of each labelled item's content [n]; copies have the same digest."""
         return self.samples.select(self.rows).digests()
 
 
@@ -159,4 +159,4 @@ def check(parameters: dict[str, Any], methods: list[str]) -> None:
     """Raises: UsageError: a parameter that none of the methods takes."""
     known = {name for method in methods for name in registry.parameters(registry.find(method))}
     if unknown := sorted(set(parameters) - known):
-        raise UsageError(f"None of {', '.join(methods)} takes a parameter {unknown[0]!r}: leave it out.")
+        raise UsageError(f"None of {', '.join(methods)} takes a parameter {unknown[0]!r}. Leave it out.")

@@ -1,20 +1,20 @@
-"""Which items look mislabelled."""
+"""Detection of mislabelled items."""
 
 import numpy as np
 
 
 def mislabelled(shares: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The items whose label is likely to be wrong, the likeliest first: int64.
+    """Positions of the items whose label is probably wrong, the most probable first: int64.
 
-    An item is confidently of a class whose share is at least what the items told to be of it have on average. Those are
-    named that are confidently of another class than the one that was told, which is not their likeliest either; first
-    the one whose told class is furthest behind.
+    An item is confidently of a class if its probability is at least the average of the items labelled as that class.
+    An item looks mislabelled if it is confidently of another class than its label, and its label is not its most
+    probable class. Items are sorted by how far the label's probability is behind.
 
     Source: Northcutt, Jiang & Chuang, JAIR 2021 (confident learning; the ranking is their normalised margin).
 
     Args:
-        shares: probabilities of the classes [n, k] from models that have not seen the item's label.
-        labels: what was told, int64 [n].
+        shares: class probabilities [n, k] from models that were not trained on the item's label.
+        labels: the given labels, int64 [n].
     """
     rows = np.arange(len(labels))
     told = shares[rows, labels]

@@ -1,4 +1,4 @@
-"""Label propagation: what a few labels say of all items, over a graph of the items' neighbours."""
+"""Label propagation from few labelled items to all items, on a nearest-neighbour graph."""
 
 from typing import TYPE_CHECKING
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 15
 GAMMA = 3.0
-"""Power of a similarity, and so how much nearer neighbours count more."""
+"""Exponent of a similarity: how much more near neighbours count."""
 ALPHA = 0.99
-"""Share of what an item takes from its neighbours, beside its own label."""
+"""Weight of an item's neighbours, relative to its own label."""
 DIMENSIONS = 128
-"""Principal components in which neighbours are searched."""
+"""Number of principal components for the neighbour search."""
 
 
 def graph(features: Tensor, neighbours: int = NEIGHBOURS) -> "csr_matrix":
     """Features [n, d] -> the normalised affinities S = D^-1/2 (A + A^T) D^-1/2 of their neighbours, sparse [n, n].
 
-    A is the cosine of an item's features and those of its nearest neighbours, to the power of `GAMMA`; negative ones
-    are none. Features are centred and scaled by one deviation first.
+    A holds the cosine similarity of an item to its nearest neighbours, to the power of `GAMMA`; negative similarities
+    are set to 0. Features are first centred and divided by one standard deviation.
 
     Source: Iscen, Tolias, Avrithis & Chum, CVPR 2019, section 4.1.
     """
@@ -57,13 +57,13 @@ def graph(features: Tensor, neighbours: int = NEIGHBOURS) -> "csr_matrix":
 
 
 def diffuse(affinities: "csr_matrix", rows: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """How much of each class reaches each item: F = (I - alpha S)^-1 Y, float [n, k], by conjugate gradients.
+    """Class scores of every item: F = (I - alpha S)^-1 Y, float [n, k], by conjugate gradients.
 
     Source: Zhou, Bousquet, Lal, Weston & Schölkopf, NIPS 2004.
 
     Args:
         affinities: S, as `graph` gives it.
-        rows, labels: the items that have a label [m], and the labels; Y is one there, and else zero.
+        rows, labels: the labelled items [m] and their labels; Y is 1 there and 0 elsewhere.
     """
     from scipy.sparse import identity
     from scipy.sparse.linalg import cg
@@ -76,11 +76,10 @@ def diffuse(affinities: "csr_matrix", rows: np.ndarray, labels: np.ndarray, clas
 
 
 def propagate(affinities: "csr_matrix", rows: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """The class that reaches each item most, int64 [n]; -1 where none does, and a label that was given stays.
+    """The highest-scoring class of each item, int64 [n]; -1 for unreachable items. Given labels are kept.
 
-    What reaches all items together is scaled to what share of the labels each class has: a class whose labels happen to
-    lie in a dense place would else take its neighbours over (class mass normalisation: Zhu, Ghahramani & Lafferty, ICML
-    2003, section 4).
+    The total score of each class is scaled to its share of the labels. Otherwise a class whose labels lie in a dense
+    region would take over its neighbours (class mass normalisation: Zhu, Ghahramani & Lafferty, ICML 2003, section 4).
     """
     reached = diffuse(affinities, rows, labels, classes).clip(min=0)
     scaled = reached * np.bincount(labels, minlength=classes) / np.maximum(reached.sum(0), 1e-12)

@@ -1,4 +1,4 @@
-"""Routes from a few labels to a classifier: how each answers for items that it was not told, and how it is kept."""
+"""Routes from few labels to a classifier: how each predicts held-out items, and how it is kept as a run."""
 
 import csv
 import shutil
@@ -23,22 +23,22 @@ from withhold.runs.told import find_told, write_told
 from withhold.training import defaults
 
 MOST = 5000
-"""Items that a head is fitted to, as `Classifier.fit_head` does."""
+"""Largest number of items that a head is fitted to, as in `Classifier.fit_head`."""
 TIMED, REPEATS = 32, 5
-"""Windows that an encoder is timed on, and how often."""
+"""Windows used to time an encoder, and repetitions."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """A way to a classifier.
+    """A way to train a classifier.
 
     Args:
-        name: what the table calls it.
-        cost: its rank among routes by what it takes: frozen features, what has learned without labels, what is trained.
-        answer: which labelled items it may know, and which it is asked for -> the scores of these [m, k].
-        seconds: that measuring it may take; beyond the first repeat of the folds, no other one is begun that would
-            take more.
-        keep: trains it on all labels in a new folder; None of a control, which cannot be kept.
+        name: its name in the table.
+        cost: its cost rank: frozen features, features trained without labels, fine-tuning.
+        answer: (training items, held-out items) -> scores of the held-out items [m, k].
+        seconds: time limit of its measurement; the first repeat of the folds always runs, further ones only if they
+            fit.
+        keep: trains it on all labels in a new folder; None for a control, which cannot be kept.
     """
 
     name: str
@@ -48,9 +48,9 @@ class Route:
     keep: Callable[[Path], Run] | None = None
 
     def measure(self, drawn: folds.Folds, count: int, classes: int) -> Tensor:
-        """The scores of `count` labelled items from a fold that has not seen their label, float32 [repeats, n, k].
+        """Cross-validated scores of `count` labelled items, float32 [repeats, n, k].
 
-        Those of items that no fold holds out are 0.
+        Items that no fold holds out get 0.
         """
         began, found = time.perf_counter(), []
         for parts in drawn:
@@ -64,7 +64,7 @@ class Route:
 
 
 def raw(given: Given, known: Known, seconds: float) -> Route:
-    """The control: the labelled items themselves, such as their pixels."""
+    """The control: logistic regression on the raw items, such as their pixels."""
     labelled = known.samples.select(known.rows)
     features = kinds.of(given.kind).raw(labelled, known.samples)
     answer = _probe(given, features, torch.as_tensor(known.labels), len(known.classes))
@@ -74,12 +74,12 @@ def raw(given: Given, known: Known, seconds: float) -> Route:
 def frozen(
     given: Given, known: Known, features: Tensor, name: str, cost: int, run: Run, start: dict, seconds: float
 ) -> list[Route]:
-    """Frozen features of all items [N, d] with logistic regression, and with labels propagated first.
+    """Two routes on frozen features [N, d]: logistic regression, without and with label propagation.
 
     Args:
-        name: what the features are called.
-        run: the probe of them on all labels.
-        start: what it began with.
+        name: name of the features.
+        run: the run of a probe on all labels.
+        start: the start of this run.
     """
     classes, labels = len(known.classes), torch.as_tensor(known.labels)
     graph = propagation.graph(features)
@@ -97,9 +97,9 @@ def frozen(
         with open(propagated, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = zip(known.samples.names, found, strict=True)
             csv.writer(file).writerows([("path", "label"), *((name, known.classes[i]) for name, i in rows if i >= 0)])
-        with quiet():  # what is to be said of the data was said when all of them were loaded
+        with quiet():  # warnings about the data were logged when they were first loaded
             kept = given.probe(folder, start, [str(propagated)])
-        # Of what it was told, the rest are its own guesses: these may be measured on.
+        # Only the given labels count as seen: propagated ones are predictions, which evaluation may measure on.
         told = {"labelled": known.samples.select(known.rows)}
         write_told(folder, find_told(kept.cls.needs, told, kept.encoder.kind, None))
         return kept
@@ -112,7 +112,7 @@ def frozen(
 
 
 def trained(given: Given, known: Known, method: str, name: str, start: dict, minutes: float, scratch: Path) -> Route:
-    """A training of a classifier from `start`, for so many minutes each time, beside it all items without labels."""
+    """Train a classifier from `start` for `minutes`, with all items as unlabelled data if the method uses them."""
     others = len(registry.find(method).needs) - 1
 
     def answer(told: np.ndarray, asked: np.ndarray) -> Tensor:
@@ -132,13 +132,13 @@ def trained(given: Given, known: Known, method: str, name: str, start: dict, min
 
 
 def embedded(known: Known, run: Run, path: Path) -> tuple[Tensor, float]:
-    """The features of all items by the run's encoder, kept in the file `path`; and the seconds that a window took."""
+    """The features of all items, cached in the file `path`, and the encoder's seconds per window."""
     pace, device = path.with_suffix(".seconds"), defaults.device()
     if not pace.is_file():
         np.save(path, nets.features(run.encoder, known.samples, device=device).numpy())
         some, took = known.samples.windows(), []
         some = some.select(np.arange(min(TIMED, len(some))))
-        for _ in range(REPEATS):  # the quickest: what else the machine does now is not to decide
+        for _ in range(REPEATS):  # the minimum is robust to other load on the machine
             began = time.perf_counter()
             nets.features(run.encoder, some, device=device)
             took.append((time.perf_counter() - began) / len(some))

@@ -1,4 +1,4 @@
-"""The walk: from a folder and a few labels over a ladder of routes to a classifier, which is a run."""
+"""The search for a classifier: measures routes from simple to expensive and keeps the best as a run."""
 
 import json
 import logging
@@ -30,26 +30,26 @@ log = logging.getLogger("withhold")
 
 STAGES = "stages"
 WITHOUT_LABELS = {"image": "simclr", "video": "shuffle_and_learn", "text": "skipgram"}
-"""What learns from the items alone, by kind of data."""
+"""Method that trains without labels, by kind of data."""
 FROM_ALL = {"image": "uda", "text": "uda_text"}
-"""What learns from the labels and from all other items."""
+"""Method that trains on labelled and unlabelled items."""
 SHARES = {"frozen": 0.05, "without": 0.3, "finetune": 0.25, "all": 0.3}
-"""Of the minutes: what each frozen route may take, and each training with its repetitions in the folds."""
+"""Share of the minutes for each frozen route, and for each training including its repetitions in the folds."""
 PASSES, STEP, VIEWS = {"without": 5, "finetune": 20, "all": 5}, 3.0, {"without": 2, "finetune": 1, "all": 3}
-"""The least that a training comes to something with; and as how many embeddings a step counts, for each view."""
+"""Fewest passes over the data for a useful training; cost of a training step per view, in embeddings; and views."""
 NEXT = 20
-"""Items that are named because their labels would help most."""
+"""Number of items suggested for labelling."""
 
 
 class Walk:
-    """The routes over one source, as far as they were measured, in `folder`."""
+    """The routes of one source and their results so far, in `folder`."""
 
     def __init__(self, folder: Path, given: Given, asked: dict[str, Any], report: Callable[[dict[str, Any]], None]):
         self.folder, self.given, self.report = folder, given, report
         self.stages, self.file = folder / STAGES, folder / FILE
         self.routes: list[Route] = []
         self.scores: list[Tensor] = []
-        self.took = 0.0  # minutes of the last route
+        self.took = 0.0  # minutes that the last route took
         self.state: dict[str, Any] = {
             "asked": asked, "rows": [], "kept": None, "why": "", "mislabelled": [], "next": [], "finished": False,
             "spent": 0.0,
@@ -65,23 +65,23 @@ class Walk:
 
     @property
     def left(self) -> float:
-        """The minutes that remain, also those from before an interruption being gone."""
+        """The remaining minutes; time spent before an interruption counts."""
         return self.given.minutes - (time.perf_counter() - self.began) / 60
 
     def part(self, name: str) -> float:
-        """The minutes that a part of the walk has: its share, or what is left."""
+        """The minutes for a part of the search: its share, or what is left."""
         return min(SHARES[name] * self.given.minutes, self.left)
 
     def go(self, encoder: str | None, pretrained: bool, size: int | None) -> None:
-        """Up the ladder, as far as labels and minutes go."""
+        """Measure the routes in order, as far as labels and minutes allow."""
         given, kind = self.given, self.given.kind
         start = given.begin(encoder, pretrained, size)
-        reads = kind == "text" and start["encoder"] is None  # frozen word vectors have to be learned first
+        reads = kind == "text" and start["encoder"] is None  # word vectors must be trained first
         if reads:
             start = self.learned(start, given.source)
         first = self.stage("start", lambda to: given.probe(to, start, given.labels))
         self.known = known = Known.of(given, first)
-        self.save()  # before that something may be wrong with the data or the labels, and nothing is to stay
+        self.save()  # not earlier: wrong data or labels must leave no folder behind
         features, pace = routes.embedded(known, first, self.stages / "start.npy")
         numbers, counts = folds.counted(known.labels, known.owners)
         enough = counts >= folds.LEAST
@@ -89,14 +89,14 @@ class Walk:
             self.install(lambda to: Run(shutil.copytree(first.folder, to)), None)
             self.state["kept"] = "frozen features, logistic regression"
             self.state["why"] = (
-                f"Class {known.classes[numbers[counts.argmin()]]} has {counts.min()} of the {folds.LEAST} labels of "
-                "different items that a comparison needs: frozen features with logistic regression are kept, and not "
-                "measured. Label more of it."
+                f"Routes were not compared: class {known.classes[numbers[counts.argmin()]]} has {counts.min()} of the "
+                f"{folds.LEAST} different labelled items that a comparison needs. Kept: logistic regression on frozen "
+                "features, without a measured accuracy. Label more items of this class."
             )
             return self.finish(features)
         if not enough.all():
             log.warning(
-                "%s: fewer than %s labels of different items; learned, but left out of the comparison",
+                "%s: fewer than %s different labelled items; used for training, but left out of the comparison",
                 ", ".join(known.classes[number] for number in numbers[~enough]), folds.LEAST,
             )  # fmt: skip
         self.compared = np.flatnonzero(np.isin(known.labels, numbers[enough]))
@@ -126,29 +126,29 @@ class Walk:
         self.finish(features)
 
     def learned(self, start: dict[str, Any], source: Any) -> dict[str, Any]:
-        """What a training starts from that goes on from learning without labels."""
+        """Train without labels, and return the resulting encoder as the start of further trainings."""
         method = WITHOUT_LABELS[self.given.kind]
-        log.info("%s: learning from all items without labels", method)
+        log.info("%s: training on all items without labels", method)
         minutes = self.part("without") if self.left > 0 else SHARES["without"] * self.given.minutes
         run = self.stage("learned", lambda to: self.given.train(method, source, out=to, start=start, minutes=minutes))
         return {"encoder": str(run.folder), "pretrained": False, "size": None}
 
     def stage(self, name: str, make: Callable[[Path], Run]) -> Run:
-        """The run called `name` among the stages, which is made where it is not there whole."""
+        """The run `name` among the stages; it is made if it is missing or incomplete."""
         return stage(self.stages / name, make)
 
     def plan(self, pace: float) -> str:
-        """What the minutes are for."""
+        """How the minutes are divided, in words."""
         parts = {"frozen features": "frozen", "learning without labels": "without", "fine-tuning": "finetune"}
         parts |= {FROM_ALL[self.given.kind]: "all"} if self.given.kind in FROM_ALL else {}
         if self.given.kind not in WITHOUT_LABELS:
             del parts["learning without labels"]
-            log.info("no method learns from %s without labels: that step is left out", self.given.kind)
+            log.info("no method trains on %s data without labels; this step is skipped", self.given.kind)
         each = ", ".join(f"{name} {duration(60 * SHARES[part] * self.given.minutes)}" for name, part in parts.items())
-        return f"the {duration(60 * self.given.minutes)} are for: {each}; one item is embedded in {1000 * pace:.0f} ms"
+        return f"time budget {duration(60 * self.given.minutes)}: {each}; one embedding takes {1000 * pace:.0f} ms"
 
     def fits(self, name: str, part: str, pace: float, count: int, times: int) -> bool:
-        """Whether a training has the minutes that it comes to something with; where not, that is a row, and stays."""
+        """Whether there are enough minutes for a useful training; if not, a row says that it was skipped."""
         if decided := self.row(name):
             return "needs" not in decided
         items = min(PASSES[part] * count, defaults.STEPS * defaults.SMALL)
@@ -159,15 +159,15 @@ class Walk:
         return False
 
     def row(self, name: str) -> dict[str, Any]:
-        """What is known of a route, or of the first of those of the same features; {} where nothing is."""
+        """The row of a route, or of the first route with these features; {} if there is none."""
         return next((row for row in self.state["rows"] if name in (row["route"], row["route"].partition(",")[0])), {})
 
     def skip(self, name: str, takes: float, has: float, needs: float) -> dict[str, Any]:
-        """Leave a route out for good: of the minutes it takes some at least, has others, and needs some in all."""
+        """Skip a route: it takes `takes` minutes, has `has`, and needs a budget of `needs` in all."""
         return self.add({"route": name, "takes": takes, "has": max(has, 0.0), "needs": needs})
 
     def add(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Write a row down, and tell it."""
+        """Save a row and report it."""
         self.state["rows"].append(row)
         self.save()
         self.report(row)
@@ -178,14 +178,14 @@ class Walk:
         write_json(self.file, self.state)
 
     def right(self, place: int) -> np.ndarray:
-        """What a route named rightly of the held-out items [repeats, n]."""
+        """Which held-out items a route classified correctly [repeats, n]."""
         right = self.scores[place].argmax(2).numpy() == self.known.labels
         return right[:, self.compared].astype(float)
 
     def measure(self, *found: Route, repeats: int = folds.REPEATS) -> None:
-        """Measure routes in the folds, where that was not done yet, and keep the one that is now the best.
+        """Measure routes by cross-validation, unless already measured, and keep the best so far.
 
-        Where one is there that can be kept, another begins only if as much is left as the last one took.
+        Once there is a classifier, a route is skipped if less time is left than the previous one took.
         """
         for route in found:
             path, measured = self.stages / f"{route.name}.npy", self.row(route.name)
@@ -208,7 +208,7 @@ class Walk:
         self.choose()
 
     def described(self, route: Route, scores: Tensor) -> dict[str, Any]:
-        """What the table says of a route: accuracy and interval, temperature and calibration error."""
+        """The row of a route: accuracy and interval, temperature and calibration error."""
         labels, compared = torch.as_tensor(self.known.labels), self.compared
         heat = temperature(scores[:, compared], labels[compared])
         shares = cross_fitted(scores, labels, self.drawn)[:, compared]
@@ -218,7 +218,7 @@ class Walk:
         return {"route": route.name, **dict(ends), **said}
 
     def choose(self) -> None:
-        """Keep the route that is now to be preferred, trained on all labels, if it is another one than before."""
+        """Choose the best route so far; if it changed, train it on all labels and keep it."""
         able = [place for place, route in enumerate(self.routes) if route.keep is not None]
         best, costs = max(able, key=lambda at: self.right(at).mean()), [self.routes[place].cost for place in able]
         chosen = able[folds.choose([self.right(place) for place in able], costs)]
@@ -237,34 +237,34 @@ class Walk:
             for i in self.compared[wrong]
         ]  # fmt: skip
         shown = "{accuracy:.1%} ({low:.0%} to {high:.0%})".format_map(rows[route.name])
-        why = f"{route.name} is kept: it is right for {shown} of the labels that it was not told"
+        why = f"Kept: {route.name}, with a cross-validated accuracy of {shown}"
         if best != chosen:
             ahead = rows[self.routes[best].name]["accuracy"] - rows[route.name]["accuracy"]
-            why += f"; {self.routes[best].name} is ahead by {100 * ahead:.1f} points, within one standard error"
+            why += f"; {self.routes[best].name} is better by {100 * ahead:.1f} points, within one standard error"
         for row in (row for row in rows.values() if row.get("control")):
             ahead = row["accuracy"] - rows[route.name]["accuracy"]
             if ahead >= 0:
-                said = f"ahead by {100 * ahead:.1f} points" if ahead else "as good"
-                why += f"; {row['route']} is {said}, a control that is no run: features add nothing to these classes"
+                said = f"better by {100 * ahead:.1f} points" if ahead else "as good"
+                why += f"; the control {row['route']} is {said}, so the features do not help for these classes"
         self.state |= {"kept": route.name, "why": f"{why}.", "mislabelled": likeliest}
         self.save()
 
     def install(self, make: Callable[[Path], Run], heat: float | None) -> None:
-        """Train what is kept beside the stages, with calibrated scores, and let it take the place of the last one."""
+        """Train the kept route, calibrate its scores, and replace the previous run with it."""
         place = self.stages / "kept"
         shutil.rmtree(place, ignore_errors=True)
         run = make(place)
         if heat is not None:
             run.temper(heat)
         old = [entry for entry in self.folder.iterdir() if entry.name not in (FILE, STAGES, ".lock")]
-        for entry in sorted(old, key=lambda entry: entry.name != "config.json"):  # which says that a run is there
+        for entry in sorted(old, key=lambda entry: entry.name != "config.json"):  # its presence marks a run
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         for entry in sorted(place.iterdir(), key=lambda entry: entry.name == "config.json"):
             entry.replace(self.folder / entry.name)
         place.rmdir()
 
     def finish(self, features: Tensor) -> None:
-        """Say what to label next, and that nothing is left to do; and draw the report."""
+        """Suggest what to label next, draw the report and mark the search as finished."""
         labels = np.asarray(self.known.samples.labels)
         if free := int((labels < 0).sum()):
             found = rank(features, min(NEXT, free), torch.from_numpy(labels), seed=self.given.seed)
@@ -275,7 +275,10 @@ class Walk:
         numbers = [classes.index(name) if name in classes else -1 for name in self.known.classes]
         own = np.where(labels < 0, -1, np.array(numbers)[labels])
         if self.left < 0:
-            log.warning("it took %s: the first features need as long", duration(60 * (self.given.minutes - self.left)))
+            log.warning(
+                "took %s, more than the budget: the first features take that long",
+                duration(60 * (self.given.minutes - self.left)),
+            )
         draw_report(run, *[self.known.samples.with_labels(own, tuple(classes))] * len(run.cls.needs))
         self.state["finished"] = True
         self.save()

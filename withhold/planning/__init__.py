@@ -1,4 +1,4 @@
-"""Planning: which tasks to learn for which targets, when not everything can be learned (Zamir et al., CVPR 2018)."""
+"""Task planning: which tasks to train for which targets under a budget (Zamir et al., CVPR 2018)."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ from withhold.training import Row, defaults
 __all__ = ["FILE", "PAGE", "plan"]
 
 SIZE = 64
-"""Pixels that a CPU sees of images at most, where nobody names a size: there are many networks to train."""
+"""Largest default image size on a CPU, since there are many networks to train."""
 
 
 def plan(
@@ -38,40 +38,41 @@ def plan(
     out: str | Path | None = None,
     progress: Callable[[Row, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Learn tasks, measure which one helps which, and say which `budget` of them serve all targets best.
+    """Train a network on each task, measure which task helps which target, and choose the best `budget` tasks.
 
-    A network of one architecture learns each task, for the same time, from most of the items. Then two layers read each
-    target from the features of each network, and of the best ones together, by up to 1,000 other items. How often one
-    transfer errs less than another on items that neither saw gives affinities, and these an optimal plan, which is
-    judged on other such items. A target's own task may be among its sources: then it is learned directly.
+    Networks of one architecture are trained on each task for the same time, on most of the items. Then a two-layer head
+    learns each target from the features of each network, and of combinations of the best ones, on up to 1,000 other
+    items. Affinities follow from how often one transfer has a lower error than another on held-out items. They give an
+    optimal plan, which is judged on further held-out items. If a target's own task is in the plan, it is trained
+    directly.
 
-    What was learned is kept in the folder, and the same call goes on after an interruption. Another budget, order or
-    other targets need no new network.
+    Networks are saved in the folder, and the same call resumes after an interruption. A different budget, order or
+    targets reuse the networks.
 
     Args:
         source: images, as `withhold.data.load` takes them.
-        budget: tasks that the plan may learn.
-        tasks: their names: autoencoding, denoising, inpainting, colorization, jigsaw, rotation, edges, corners; label,
-            the names of further columns, mask; by default all that the data have. Fresh weights, "random", are always
-            among them.
-        targets: those of the tasks that are wanted; by default all with labels, and edges, corners and autoencoding.
-        order: how many sources may serve a target together.
-        minutes: how long a person waits.
-        encoder: the architecture; by default what suits the hardware.
+        budget: largest number of tasks in the plan.
+        tasks: names of tasks: autoencoding, denoising, inpainting, colorization, jigsaw, rotation, edges, corners;
+            label, the names of other columns, mask; by default all that the data support. "random", a randomly
+            initialised network, is always included.
+        targets: the tasks that you need; by default all with labels, and edges, corners and autoencoding.
+        order: largest number of sources combined for a target.
+        minutes: time budget.
+        encoder: the architecture; by default chosen for the hardware.
         size: height and width of the images in pixels.
         labels: a file with the labels of some items.
-        seed: of the split, weights and views.
-        out: the folder; `runs/plan-DATA` where it is not named.
-        progress: told every row of a training's journal, and of reading one for each read-out, with the number planned.
+        seed: seed of split, weights and views.
+        out: the folder; by default `runs/plan-DATA`.
+        progress: called with every row of a training's journal, and with a row for each head, and the planned number.
 
     Returns:
-        what plan.json holds: "rows", a row a transfer with its "sources", "target", "affinity", its "gain", on how many
-        held-out items it errs less than what learned the target from those few items alone, and its "quality", the same
-        beside what is read from the target's own network; the rows of the "plan"; and "fresh", the
-        targets that fresh weights serve best.
+        the content of plan.json: "rows", one per transfer, with "sources", "target", "affinity", "gain" (the share of
+        held-out items on which its error is lower than that of a network trained from scratch on the target's items)
+        and "quality" (the same, compared with features of the target's own network); the rows of the "plan"; and
+        "fresh", the targets for which the randomly initialised network is best.
 
     Raises:
-        UsageError: a name or value that makes no sense, labels that are missing, or a folder that holds something else.
+        UsageError: an invalid name or value, missing labels, or a folder that holds something else.
     """
     began = time.perf_counter()
     for name, value in (("budget", budget), ("order", order)):
@@ -83,7 +84,7 @@ def plan(
     if size is None:
         size = suited_size(data.measure(source, "image").size, encoder, False)
         size = min(size, SIZE) if device.type == "cpu" else size
-    parts = None if isinstance(source, Samples) else data.learnable(source)  # they have theirs
+    parts = None if isinstance(source, Samples) else data.learnable(source)  # samples have their parts
     samples = data.load(source, size=size, parts=parts, labels=labels)
     known = bank(samples, tasks)
     wanted = _targets(known, targets)
@@ -99,16 +100,16 @@ def plan(
 
 
 def _targets(tasks: dict[str, Task], names: Sequence[str] | None) -> list[str]:
-    """The targets of these names, by default all that can be one."""
+    """The targets with these names, by default all possible targets."""
     able = [name for name, task in tasks.items() if task.asked]
     for name in names or ():
         if name not in tasks:
-            raise UsageError(f"The target {name} is none of the tasks: name it among them too, or leave it out.")
+            raise UsageError(f"The target {name} is not one of the tasks. Add it to --tasks, or omit it.")
         if name not in able:
             raise UsageError(
-                f"{name} is learned from, and nothing to ask of an image as it is: choose targets from "
-                f"{', '.join(able) or 'those with labels'}."
+                f"{name} cannot be a target, since it asks about a change made to the image. Choose targets "
+                f"from {', '.join(able) or 'tasks with labels'}."
             )
     if not able:
-        raise UsageError(f"None of the tasks can be a target: add one with labels, or {', '.join(DENSE)}.")
+        raise UsageError(f"None of the tasks can be a target. Add one with labels, or {', '.join(DENSE)}.")
     return list(dict.fromkeys(names or able))

@@ -1,27 +1,29 @@
-"""Affinities: how well features serve a target, from nothing but the order of errors.
+"""Affinities: how useful features are for a target, computed from the order of errors only.
 
-Source: Zamir et al., CVPR 2018, section 3.3: losses of different tasks have different units, and saturate differently.
+The order is used since losses of different tasks have different units and saturate differently.
+
+Source: Zamir et al., CVPR 2018, section 3.3.
 """
 
 import numpy as np
 
 LEAST = 1e-3
-"""The smallest share of items that one is said to win, and 1 - it the largest."""
+"""Smallest win rate; the largest is 1 less this."""
 
 
 def win_rates(errors: np.ndarray) -> np.ndarray:
-    """Errors [m, n] of m candidates on n items -> on which share of them each row beats each column [m, m].
+    """Errors [m, n] of m candidates on n items -> the share of items on which each row beats each column [m, m].
 
-    Where both are as good, each has half a win.
+    A tie counts as half a win.
     """
     return np.array([((row < errors).mean(1) + (row <= errors).mean(1)) / 2 for row in errors])
 
 
 def affinities(rates: np.ndarray) -> np.ndarray:
-    """Win rates [m, m] -> the affinities of the candidates [m], which have the sum 1.
+    """Win rates [m, m] -> the affinities of the candidates [m], which sum to 1.
 
-    They are the principal eigenvector of the odds: how many times as often one wins as it loses (the analytic hierarchy
-    process: Saaty, Mathematical Modelling 1987).
+    They are the principal eigenvector of the odds of winning (the analytic hierarchy process: Saaty, Mathematical
+    Modelling 1987).
     """
     rates = rates.clip(LEAST, 1 - LEAST)
     values, vectors = np.linalg.eig(rates / rates.T)

@@ -1,4 +1,4 @@
-"""A plan as a person sees it: tables, and a page with the graph."""
+"""A plan as tables, and as a page with a graph."""
 
 from pathlib import Path
 from typing import Any
@@ -6,20 +6,20 @@ from typing import Any
 from withhold.page import render
 from withhold.report import charts
 
-PLAN, AFFINITIES = "The plan: what each target is read from", "Affinities of all targets to each source alone, in %"
-MARK = "best from fresh weights"
+PLAN, AFFINITIES = "Plan: sources of each target", "Affinity of each target to each single source, in %"
+MARK = "random weights are best"
 Table = tuple[list[str], list[list[str]]]
 
 
 def advice(found: dict[str, Any]) -> str:
-    """What to learn, in a sentence."""
+    """The recommended tasks, in a sentence."""
     if found["fresh"] == found["targets"]:
-        return "Nothing is worth learning yet: give more --minutes"
-    return f"Learn {', '.join(sources(found))}"
+        return "No task beats random weights yet: give more --minutes"
+    return f"Train on {', '.join(sources(found))}"
 
 
 def tables(found: dict[str, Any]) -> dict[str, Table]:
-    """By their titles, columns and rows of a plan and of the affinities that it follows from."""
+    """Tables by title, as (columns, rows): the plan, and the affinities that it is based on."""
     plan = [
         [
             row["target"] + f" ({MARK})" * (row["target"] in found["fresh"]),
@@ -34,22 +34,22 @@ def tables(found: dict[str, Any]) -> dict[str, Table]:
         [target, *(f"{100 * alone[target, task]['affinity']:.1f}" for task in tasks)] for target in found["targets"]
     ]
     return {
-        PLAN: (["target", "read from", "affinity", "gain", "quality"], plan),
+        PLAN: (["target", "sources", "affinity", "gain", "quality"], plan),
         AFFINITIES: (["target", *tasks], affinities),
     }
 
 
 def sources(found: dict[str, Any]) -> list[str]:
-    """The tasks that a plan learns, in the order of all."""
+    """The tasks of a plan, in the order of all tasks."""
     used = {source for row in found["plan"] for source in row["sources"]}
     return [task for task in found["asked"]["tasks"] if task in used]
 
 
 def write_page(path: Path, found: dict[str, Any]) -> None:
-    """Write the page of what `withhold.planning.plan` found."""
+    """Write the page of a result of `withhold.planning.plan`."""
     links = [(source, row["target"], row["affinity"]) for row in found["plan"] for source in row["sources"]]
     graph = charts.links(
-        found["asked"]["tasks"], found["targets"], links, about="Lines from the tasks that are learned to the targets"
+        found["asked"]["tasks"], found["targets"], links, about="Lines from the planned tasks to the targets"
     )
     render(
         path, Path(__file__).parent / "plan.html.jinja", graph=graph, tables=tables(found), advice=advice(found),

@@ -1,4 +1,4 @@
-"""Which sources to learn for which targets, when only some can be learned: an integer programme."""
+"""The choice of sources for targets under a budget, as an integer programme."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Transfer:
-    """From the features of one source or several to a target, and what that is worth."""
+    """A transfer from the features of one or several sources to a target, with its affinity."""
 
     sources: tuple[str, ...]
     target: str
@@ -16,18 +16,18 @@ class Transfer:
 
 
 def choose(transfers: Sequence[Transfer], budget: int) -> list[Transfer]:
-    """The transfers, one for each target, that are worth most in sum, from `budget` sources at most.
+    """One transfer for each target, with the largest total affinity, from at most `budget` sources.
 
     Raises:
-        ValueError: some target has none from so few sources.
+        ValueError: no plan within the budget serves every target.
 
-    Source: Zamir et al., CVPR 2018, equation 3; every source costs as much, and every target counts as much.
+    Source: Zamir et al., CVPR 2018, equation 3, with equal costs of sources and equal weights of targets.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     sources = sorted({source for transfer in transfers for source in transfer.sources})
     targets = sorted({transfer.target for transfer in transfers})
-    # The unknowns: which transfers are chosen, then which sources are learned.
+    # The unknowns: which transfers are chosen, then which sources are trained.
     needs = np.array([[source in transfer.sources for source in sources] for transfer in transfers], dtype=float)
     serves = np.array([[transfer.target == target for transfer in transfers] for target in targets], dtype=float)
     cost = np.append(np.zeros(len(transfers)), np.ones(len(sources)))

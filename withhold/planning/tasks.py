@@ -1,4 +1,4 @@
-"""The bank of tasks: what networks learn, and what is asked of their features."""
+"""The available tasks: what networks are trained on, and the targets of their features."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,21 +20,21 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "rotation": ("rotation", {}), "edges": ("filter_response", {"of": "edges"}),
     "corners": ("filter_response", {"of": "corners"}),
 }  # fmt: skip
-"""What needs no label, and the method that learns it."""
+"""Tasks without labels, and their methods."""
 RANDOM = "random"
-"""The control: fresh weights."""
+"""The control: a randomly initialised network."""
 DENSE = {"autoencoding": lambda images: images, "edges": views.edges, "corners": views.corners}
-"""Those of them that can be asked of an image as it is: functions of images float [n, c, h, w] in [0, 1]."""
+"""Tasks without labels that can be targets: functions of images float [n, c, h, w] in [0, 1]."""
 LABEL, MASK = "label", "mask"
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What is true of items.
+    """The true values of a target.
 
     Args:
-        values: numbers float [n, d] or [n, d, h, w], NaN where unknown; or classes int64 [n] or [n, h, w], -1 there.
-        classes: how many there are; 0 where the values are numbers.
+        values: numbers float [n, d] or [n, d, h, w], NaN if unknown; or classes int64 [n] or [n, h, w], -1 if unknown.
+        classes: number of classes; 0 for numbers.
     """
 
     values: Tensor
@@ -42,17 +42,17 @@ class Truth:
 
     @property
     def outputs(self) -> int:
-        """Numbers that say it, of an item or a pixel."""
+        """Number of outputs per item or pixel."""
         return self.classes or self.values.shape[1]
 
     @property
     def size(self) -> int:
-        """Height and width, where it is true of pixels, or 0."""
+        """Height and width of values per pixel, or 0."""
         return self.values.shape[-1] if self.values.ndim > 2 else 0
 
     @property
     def known(self) -> Tensor:
-        """Which items it is known of, bool [n]."""
+        """The items with known values, bool [n]."""
         return self._there.reshape(len(self.values), -1).any(1)
 
     @property
@@ -60,11 +60,11 @@ class Truth:
         return self.values >= 0 if self.classes else self.values.isfinite()
 
     def select(self, rows: Tensor) -> "Truth":
-        """That of the items at `rows`."""
+        """The values of the items at `rows`."""
         return Truth(self.values[rows], self.classes)
 
     def scaled(self, other: "Truth") -> "Truth":
-        """Numbers less the mean of `other`, over its deviation; classes as they are."""
+        """Numbers standardised by the mean and deviation of `other`; classes are unchanged."""
         if self.classes:
             return self
         flat = other.values.transpose(0, 1).flatten(1)
@@ -74,7 +74,7 @@ class Truth:
         return Truth((self.values - means.view(shape)) / spread.view(shape))
 
     def errors(self, said: Tensor) -> Tensor:
-        """What each item costs [n]: the cross-entropy of classes, or the squared error of numbers, where known."""
+        """The error of each item [n]: cross-entropy for classes or squared error for numbers, over known values."""
         known = self._there
         if self.classes:
             costs = F.cross_entropy(said, self.values, ignore_index=-1, reduction="none")
@@ -86,7 +86,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Task:
-    """What a network learns, by `method` with `parameters`; None leaves it as it begins."""
+    """A task, trained by `method` with `parameters`; None leaves the network randomly initialised."""
 
     name: str
     method: str | None = None
@@ -94,11 +94,11 @@ class Task:
 
     @property
     def asked(self) -> bool:
-        """Whether it can be a target: what is withheld is true of the image as it is, and not of a view of it."""
+        """Whether it can be a target: its true values belong to the image itself, not to a modified view of it."""
         return self.name in DENSE or self.method in ("multitask", "segmentation")
 
     def teach(self, samples: Samples) -> Samples:
-        """The items with what the method needs of them."""
+        """The items with the targets that the method needs."""
         if self.method != "multitask":
             return samples
         alone = samples.select(np.arange(len(samples)))
@@ -106,7 +106,7 @@ class Task:
         return alone
 
     def truth(self, samples: Samples) -> Truth:
-        """What is true of the items, where that can be asked."""
+        """The true values of the items, for a task that can be a target."""
         rows = np.arange(len(samples))
         if self.method == "segmentation":
             masks = samples.parts[MASK]
@@ -120,7 +120,7 @@ class Task:
 
 
 def column(samples: Samples, name: str) -> Target:
-    """A column of values, or the label. Raises: UsageError: no item has one."""
+    """A column of values, or the label. Raises: UsageError: no item has a label."""
     if name == LABEL and name not in samples.targets:
         samples.labelled("the task label")
         return Target(np.asarray(samples.labels), samples.classes)
@@ -128,14 +128,14 @@ def column(samples: Samples, name: str) -> Target:
 
 
 def bank(samples: Samples, names: Sequence[str] | None) -> dict[str, Task]:
-    """The tasks of these names, by default all that the items allow, with the control among them.
+    """The tasks with these names, by default all that the items support, and the control.
 
     Raises:
-        UsageError: an unknown name, or what the items do not have.
+        UsageError: an unknown name, or a task that the items do not support.
     """
     labelled = [*samples.targets, *[MASK] * (MASK in samples.parts), *[LABEL] * (samples.labels is not None)]
     if clash := sorted({*METHODS, RANDOM} & set(labelled)):
-        raise UsageError(f"The column {clash[0]} is called as a task without labels is: call it otherwise.")
+        raise UsageError(f"The column {clash[0]} has the name of a task without labels. Rename the column.")
     able = [name for name in METHODS if name != "colorization" or samples.shape[2] == 3]
     tasks = {name: Task(name, *METHODS[name]) for name in METHODS}
     tasks |= {name: Task(name, "multitask", {"columns": name}) for name in [LABEL, *labelled]}

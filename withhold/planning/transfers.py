@@ -1,4 +1,4 @@
-"""Transfers: a small network reads a target from features that stay as they are."""
+"""Transfers: a small head learns a target from frozen features."""
 
 import math
 from collections.abc import Sequence
@@ -15,13 +15,12 @@ WIDTH, BATCH, LR, DECAY = 64, 64, 2e-3, 1e-2
 
 
 class Readout(nn.Module):
-    """Maps [n, dim, g, g] -> what is asked of items [n, d], or of their pixels [n, d, h, w], by two convolutions.
+    """Maps [n, dim, g, g] -> predictions for items [n, d] or pixels [n, d, h, w], by two convolutions.
 
-    It is small, so that what it says of a target was in the features: one that could learn the target by itself would
-    say the same of all features.
+    It is small, so that its error depends on the features: a larger head could learn the target from any features.
 
     Args:
-        dim, grid: features, and cells along a side, of the maps.
+        dim, grid: channels of the maps, and cells along a side.
     """
 
     def __init__(self, dim: int, grid: int, truth: Truth):
@@ -40,7 +39,7 @@ class Readout(nn.Module):
 
 
 class Scratch(nn.Module):
-    """An encoder and what reads its maps, learned together: the control."""
+    """The control: an encoder and a head, trained together."""
 
     def __init__(self, encoder: ImageEncoder, truth: Truth):
         super().__init__()
@@ -51,21 +50,21 @@ class Scratch(nn.Module):
 
 
 def reader(maps: Tensor, truth: Truth, seed: int) -> Readout:
-    """A read-out of maps [n, dim, g, g], with weights from `seed`."""
+    """A head for maps [n, dim, g, g], initialised with `seed`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Readout(maps.shape[1], maps.shape[2], truth)
 
 
 def standardize(few: Tensor, held: Tensor) -> tuple[Tensor, Tensor]:
-    """Maps [n, dim, g, g] and [m, dim, g, g], each feature with the mean 0 and the deviation 1 over the first ones."""
+    """Maps [n, dim, g, g] and [m, dim, g, g], each channel standardised to mean 0 and deviation 1 over the first."""
     deviation, mean = torch.std_mean(few.float(), (0, 2, 3), correction=0, keepdim=True)
     deviation = torch.where(deviation > 1e-6 * mean.abs(), deviation, 1.0)
     return (few.float() - mean) / deviation, (held.float() - mean) / deviation
 
 
 def learn(network: nn.Module, inputs: Tensor, truth: Truth, steps: int, seed: int) -> None:
-    """Minimise the mean error on inputs [n, ...] by so many steps of AdamW, whose learning rate falls to 0."""
+    """Minimise the mean error on inputs [n, ...] by AdamW, with a learning rate that decays to 0."""
     device, rng = defaults.device(), torch.Generator().manual_seed(seed)
     network.to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), LR, weight_decay=DECAY)
@@ -82,18 +81,18 @@ def learn(network: nn.Module, inputs: Tensor, truth: Truth, steps: int, seed: in
 
 @torch.inference_mode()
 def judge(network: nn.Module, inputs: Tensor, truth: Truth) -> Tensor:
-    """The error on each of the inputs [n, ...]: float32 [n] on the CPU."""
+    """The error of each of the inputs [n, ...], float32 [n] on the CPU."""
     network.eval()
     said = [network(part.to(defaults.device())).float().cpu() for part in inputs.split(4 * BATCH)]
     return truth.errors(torch.cat(said))
 
 
 def transfer(parts: Sequence[tuple[Tensor, Tensor]], few: Truth, held: Truth, steps: int, seed: int) -> Tensor:
-    """The errors [m] on held-out items of what reads a target from the maps of one source, or of several together.
+    """The errors [m] on held-out items of a head on the maps of one or several sources.
 
     Args:
-        parts: of each source the maps of few items [n, dim, g, g], and of those held out [m, dim, g, g].
-        few, held: what is true of them.
+        parts: for each source, the maps of the training items [n, dim, g, g] and of held-out items [m, dim, g, g].
+        few, held: their true values.
     """
     inputs, asked = (torch.cat(maps, 1) for maps in zip(*(standardize(*pair) for pair in parts), strict=True))
     network = reader(inputs, few, seed)

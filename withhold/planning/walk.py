@@ -1,4 +1,4 @@
-"""The walk: a network for each task, what reads each target from its features, and the plan that follows."""
+"""The steps of planning: a network for each task, heads for each target on its features, and the plan."""
 
 import json
 import logging
@@ -33,28 +33,27 @@ log = logging.getLogger("withhold")
 
 FILE, PAGE = "plan.json", "plan.html"
 SCRATCH = ()
-"""In place of sources: the control that learns a target from nothing but its few items."""
+"""Stands for the sources of the control, which learns a target from scratch."""
 FEW, HELD, SHARE = 1000, 1000, 0.2
-"""Items at most from which a target is read, and on which it is measured; and at most as shares of all."""
+"""Largest number of items to train heads on, and to measure them on; and the largest share of all items for each."""
 CHOOSING, JUDGING = slice(0, None, 2), slice(1, None, 2)
-"""Of the held-out items those that affinities are of, and those that gain and quality are of: what was chosen for being
-the best on some items is better there than elsewhere."""
+"""Held-out items for affinities, and for gain and quality: different ones, to avoid selection bias."""
 TASKS, READING = 0.55, 0.35
-"""Shares of the minutes; the rest is for features."""
+"""Shares of the minutes for tasks and for heads; the rest is for features."""
 STEPS, LEAST, TIMED = 1000, 10, 3
-"""Steps of a read-out at most and at least, and those that are timed."""
+"""Most and fewest training steps of a head, and steps used for timing."""
 BEAM = 5
-"""The best sources for a target, which are also tried together."""
+"""Number of best sources of a target that are combined."""
 Sources = tuple[str, ...]
 
 
 class Walk:
-    """Tasks over `samples`, as far as they were learned, in `folder`.
+    """The tasks on `samples` and their networks and results so far, in `folder`.
 
     Args:
-        asked: the options of all of it, which stay.
-        encoder: the architecture of all networks, and the images' `size` in `samples`.
-        progress: told every row of a training's journal, and of reading one for each read-out.
+        asked: the options, which must not change between calls.
+        encoder: the architecture of all networks.
+        progress: called with every row of a training's journal, and with a row for each head.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class Walk:
         self.kept: dict[str, tuple[Tensor, Tensor]] = {}
 
     def go(self, targets: Sequence[str], budget: int, order: int) -> dict[str, Any]:
-        """Learn what is not learned yet; gives what plan.json holds."""
+        """Train and measure what is missing; returns the content of plan.json."""
         truths = {target: self.truth(target) for target in targets}
         write_json(self.file, self.state)
         for name in self.tasks:
@@ -98,13 +97,13 @@ class Walk:
         return self.state
 
     def network(self, name: str) -> Encoder:
-        """The encoder of a task; that of the control has fresh weights, and the batch statistics of the items."""
+        """The encoder of a task; the control is randomly initialised, with batch statistics of the items."""
         task = self.tasks[name]
         if task.method is None:
             encoder = self.fresh()
             nets.refresh_statistics(encoder, evaluation.plain_batches([self.many], defaults.device()))
             return encoder
-        log.info("learning %s", name)
+        log.info("training on %s", name)
         minutes = TASKS * self.asked["minutes"] / (len(self.tasks) - 1)
         run = stage(
             self.folder / "tasks" / quote(name, safe=""),
@@ -116,11 +115,11 @@ class Walk:
         return run.encoder
 
     def fresh(self) -> ImageEncoder:
-        """The architecture with fresh weights."""
+        """A randomly initialised network."""
         return cast(ImageEncoder, build_encoder(self.named.fresh, self.asked["seed"]).to(defaults.device()))
 
     def maps(self, name: str) -> tuple[Tensor, Tensor]:
-        """What a task's network makes of the items to read from, and of those held out: float16 [n, dim, g, g]."""
+        """The feature maps of a task's network on training and held-out items, float16 [n, dim, g, g]."""
         if name not in self.kept:
             paths = [self.path((name,), "maps", part) for part in ("few", "held")]
             if not all(path.is_file() for path in paths):
@@ -132,18 +131,18 @@ class Walk:
         return self.kept[name]
 
     def truth(self, target: str) -> tuple[Truth, Truth]:
-        """What is true of the items to read from, and of those held out, numbers in units of the first."""
+        """The true values of training and held-out items, standardised by the former."""
         few, held = (self.tasks[target].truth(part) for part in self.parts)
         told = few.values[few.known]
         if min(len(told), int(held.known.sum())) < 2 or (told == told.flatten()[0]).all():
             raise UsageError(
-                f"The target {target} is known of too few items, or it is the same of all: tell it of more, or leave "
-                "it out."
+                f"The target {target} has too few labelled items, or the same value for all. Label more items, or omit "
+                "it."
             )
         return few.scaled(few), held.scaled(few)
 
     def pace(self, truths: dict[str, tuple[Truth, Truth]], order: int) -> int:
-        """The steps of every read-out that the minutes hold."""
+        """The number of training steps of every head that fits the minutes."""
         seconds = 0.0
         for truth in truths.values():
             began = time.perf_counter()
@@ -154,18 +153,16 @@ class Walk:
             seconds += read * sum(number * count for number, count in enumerate(self.counts(order), 1))
         steps = int(60 * READING * self.asked["minutes"] / (seconds / TIMED))
         steps = min(STEPS, max(LEAST, steps))
-        log.info(
-            "each target is read from the features in %s, of batches of %s", counted(steps, "step"), transfers.BATCH
-        )
+        log.info("each head is trained for %s, with batches of %s", counted(steps, "step"), transfers.BATCH)
         return steps
 
     def counts(self, order: int) -> list[int]:
-        """How many read-outs of a target there are from one source, from two together, ..."""
+        """The number of heads of a target on one source, on two combined, ..."""
         several = [comb(min(max(BEAM, k), len(self.tasks) - 1), k) for k in range(2, order + 1)]
         return [len(self.tasks), *several]
 
     def read(self, sources: Sources, truth: tuple[Truth, Truth], steps: int) -> np.ndarray:
-        """The errors of what reads a target from the features of `sources`, on held-out items that it is known of."""
+        """The errors of a head on the features of `sources`, on the held-out items with known values."""
         rows, asked = (part.known.nonzero()[:, 0] for part in truth)
         few, held = (part.select(known) for part, known in zip(truth, (rows, asked), strict=True))
         if sources == SCRATCH:
@@ -174,7 +171,7 @@ class Walk:
         return transfers.transfer(parts, few, held, steps, self.asked["seed"]).numpy()
 
     def scratch(self, few: Truth, held: Truth, rows: Tensor, asked: Tensor, steps: int) -> np.ndarray:
-        """The errors of a network that learns a target from its few items alone."""
+        """The errors of a network trained from scratch on a target."""
         images = [nets.batches(part, which, "cpu") for part, which in zip(self.parts, (rows, asked), strict=True)]
         seen, unseen = (torch.cat(list(part)) for part in images)
         with torch.random.fork_rng(devices=[]):
@@ -184,7 +181,7 @@ class Walk:
         return transfers.judge(network, unseen, held).numpy()
 
     def errors(self, target: str, truth: tuple[Truth, Truth], sources: Sources) -> np.ndarray:
-        """As `read`, once."""
+        """As `read`, cached on disk."""
         path = self.path(sources, "errors", target) if sources else self.path((target,), "scratch")
         if not path.is_file():
             save(path, self.read(sources, truth, self.state["steps"]))
@@ -195,9 +192,9 @@ class Walk:
         return np.load(path)
 
     def compare(self, target: str, truth: tuple[Truth, Truth], order: int) -> list[dict[str, Any]]:
-        """The rows of a target: its affinity to each source and to the best ones together, gain and quality.
+        """The rows of a target: affinity, gain and quality for each source and for combinations of the best.
 
-        Sources that are tried together are the best for this target, as in section 3.2 of the paper.
+        Only the best sources of the target are combined, as in section 3.2 of the paper.
         """
         began = time.perf_counter()
         single: list[Sources] = [(name,) for name in self.tasks]
@@ -218,29 +215,29 @@ class Walk:
             for sources, affinity in zip(found, worth, strict=True)
         ]  # fmt: skip
         if served_best(rows) == [RANDOM]:
-            log.warning("%s: no task serves it better than fresh weights do: all need more --minutes", target)
+            log.warning("%s: no task is better than random weights; give more --minutes", target)
         took = duration(time.perf_counter() - began)
-        log.info("%s: %s in %s, best from %s", target, counted(len(rows) + 1, "read-out"), took, ranked[0])
+        log.info("%s: %s in %s, best source: %s", target, counted(len(rows) + 1, "head"), took, ranked[0])
         return rows
 
     def path(self, names: Sources, *folders: str) -> Path:
-        """A file of numbers of these tasks."""
+        """The file of an array of these tasks."""
         named = "+".join(quote(name, safe="") for name in names)
         return self.folder.joinpath(*(quote(folder, safe="") for folder in folders), f"{named}.npy")
 
 
 def weigh(errors: dict[Sources, np.ndarray]) -> np.ndarray:
-    """The affinities of candidates, by their errors on the items that choose."""
+    """The affinities of candidates, by their errors on the items for choosing."""
     return affinities(win_rates(np.stack([found[CHOOSING] for found in errors.values()])))
 
 
 def served_best(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """The sources of the row, of those of one target, with the highest affinity."""
+    """The sources of the row with the highest affinity, among rows of one target."""
     return max(rows, key=lambda row: row["affinity"])["sources"]
 
 
 def best(rows: Sequence[dict[str, Any]], budget: int) -> list[dict[str, Any]]:
-    """The rows of the plan: those that serve all targets best, from `budget` tasks. The control is no choice."""
+    """The rows of the plan: the best for all targets with at most `budget` tasks. The control is never chosen."""
     able = {
         Transfer(tuple(row["sources"]), row["target"], row["affinity"]): row for row in rows
         if RANDOM not in row["sources"]
@@ -249,11 +246,11 @@ def best(rows: Sequence[dict[str, Any]], budget: int) -> list[dict[str, Any]]:
 
 
 def beats(errors: np.ndarray, others: np.ndarray) -> float:
-    """On which share of the items that chose nothing the first errors are lower."""
+    """The share of the items for judging on which the first errors are lower."""
     return float(win_rates(np.stack([errors[JUDGING], others[JUDGING]]))[0, 1])
 
 
 def save(path: Path, values: np.ndarray) -> None:
-    """Write numbers to a file, whole or not at all."""
+    """Write an array to a file atomically."""
     with writing(path) as partial, partial.open("wb") as file:
         np.save(file, values)

@@ -1,4 +1,4 @@
-"""What a person looks at: the report of a run, its charts, maps and galleries; runs side by side."""
+"""Reports: the page of a run with charts, map and galleries, and comparisons of runs."""
 
 from withhold.report.compare import compare, transfer
 from withhold.report.look import write_look

@@ -1,4 +1,4 @@
-"""Drawings for a report: inline SVG whose colours are the page's own, so that they follow its light or dark mode."""
+"""Charts for a report: inline SVG in the colours of the page, which follow its light or dark mode."""
 
 import io
 import math
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup, escape
 
-# Drawn in colours that nothing else uses, each then replaced by a variable of the page's style sheet.
+# Placeholder colours: each is replaced by a variable of the page's style sheet.
 INK, FAINT, RULE = "#010101", "#020202", "#030303"
 SERIES = tuple(f"#04{index:02x}04" for index in range(10))
 REST = "#050505"
@@ -22,9 +22,9 @@ Series = tuple[Sequence[float], Sequence[float]]  # steps, values
 
 
 def line(series: Series, level: Series | None, *, until: float, about: str, percent: bool = False) -> Markup:
-    """A quantity over the steps up to `until`, and beside it, dashed, the `level` that it is to be compared with.
+    """Line chart of a quantity over the steps up to `until`, with an optional dashed baseline `level`.
 
-    Values that are not finite leave a gap. `about` is read aloud in the drawing's place.
+    Values that are not finite leave a gap. `about` is the text for screen readers.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -51,7 +51,7 @@ def line(series: Series, level: Series | None, *, until: float, about: str, perc
 
 
 def points(places: np.ndarray, groups: np.ndarray, *, about: str) -> Markup:
-    """A map: `places` float [n, 2], coloured by `groups` int [n], which index SERIES; -1 is the rest, drawn below."""
+    """Scatter plot of `places` float [n, 2], coloured by `groups` int [n], which index SERIES (-1: grey)."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(560 / PIXELS_AN_INCH, 460 / PIXELS_AN_INCH))
@@ -68,7 +68,7 @@ def points(places: np.ndarray, groups: np.ndarray, *, about: str) -> Markup:
 
 
 def links(left: Sequence[str], right: Sequence[str], lines: Sequence[tuple[str, str, float]], *, about: str) -> Markup:
-    """A graph from names at the left to names at the right; each line has a width in (0, 1]."""
+    """Graph from names on the left to names on the right; each line has a width in (0, 1]."""
     from matplotlib.figure import Figure
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
@@ -101,7 +101,7 @@ def _svg(figure, about: str) -> Markup:
     import matplotlib
 
     text = io.StringIO()
-    # Text stays text and takes the page's font; the salt makes the same drawing the same file.
+    # Text stays text and takes the page's font; the salt makes the output deterministic.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "withhold"}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()

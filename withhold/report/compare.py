@@ -1,4 +1,4 @@
-"""Several runs side by side."""
+"""Comparison of several runs."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
     from withhold.runs.embedder import Embedder
 
 ASKED = {"label": ("linear", "accuracy"), "mask": ("segmentation", "mean IoU"), "boxes": ("detection", "AP50")}
-"""By what data say of their items, the protocol that measures what an encoder is worth to say it, and its metric."""
+"""By kind of annotation: the protocol that measures encoders on it, and its metric."""
 
 
 def compare(runs: Iterable["Run"]) -> list[dict[str, Any]]:
-    """What each run is, what it cost and what came out: a row a run and data set it was measured on, ready for JSON.
+    """The settings, cost and results of each run, ready for JSON: one row per run and dataset it was measured on.
 
-    A row is {"run", "method", "encoder", "data", "seed", "steps", "seconds", "loss"}, a game's losses by player, what
-    it was "measured on", and a column for each measure: "knn" for the trained encoder, "knn untrained" and where the
-    training did not begin with fresh weights "knn start" for the controls.
-    What a run does not have yet is left out.
+    A row is {"run", "method", "encoder", "data", "seed", "steps", "seconds", "loss"} (for adversarial methods, the loss
+    of each player), "measured on", and a column for each measure: "knn" for the trained encoder, and for the controls
+    "knn untrained" and, if the training started from other than random weights, "knn start".
+    Values that a run does not have yet are left out.
     """
     return [row for run in runs for row in _rows(run)]
 
 
 def transfer(encoders: Iterable["Embedder"], sources: Sequence[str], budget: int | None = None) -> list[dict[str, Any]]:
-    """What each encoder, frozen, is worth to what each source asks for: its classes, its masks, its boxes.
+    """Measure each frozen encoder on the annotations of each source: classes, masks or boxes.
 
-    A row an encoder is {"run", "method", "encoder"} and a column for each question, with its controls as in `compare`,
-    beside the number of items that it was measured on;
-    a row for each control that needs no network follows. An encoder that is a run's keeps the rows of the evaluations.
+    The row of an encoder is {"run", "method", "encoder"}, the number of test items of each source, and a column for
+    each measure, with its controls as in `compare`. A row follows for each control without a network. If the encoder is
+    from a run, the evaluations are saved in the run.
 
     Args:
-        budget: images, counted with repeats, from which a head for masks or boxes learns.
+        budget: training images for a head for masks or boxes, counting repeats.
 
     Raises:
-        UsageError: a source says nothing of its items.
+        UsageError: a source has no annotations.
     """
     lines: list[dict[str, Any]] = []
     beside: dict[str, dict[str, Any]] = {}
@@ -51,7 +51,7 @@ def transfer(encoders: Iterable["Embedder"], sources: Sequence[str], budget: int
             held = known(source, encoder.kind_of(source))
             asked = [measure for part, measure in ASKED.items() if part in held]
             if not asked:
-                raise UsageError(f"{source} holds no classes, masks or boxes to be measured on: give some.")
+                raise UsageError(f"{source} has no classes, masks or boxes to measure encoders on. Give labelled data.")
             for protocol, metric in asked:
                 title = f"{Path(source).name} {protocol} {metric}"
                 for row in encoder.evaluate(source, protocols=(protocol,), budget=budget):

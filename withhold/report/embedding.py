@@ -1,4 +1,4 @@
-"""What embeddings look like: a two-dimensional map of them, and who is next to whom."""
+"""A two-dimensional map of embeddings, and nearest neighbours."""
 
 import warnings
 
@@ -12,7 +12,7 @@ COMPONENTS = 50
 
 
 def project(features: Tensor, seed: int = 0) -> np.ndarray:
-    """Features float [n, d] -> places float [n, 2], by direction: near in the map means similar by cosine.
+    """Features float [n, d] -> positions float [n, 2]: nearby positions mean high cosine similarity.
 
     t-SNE (van der Maaten & Hinton, JMLR 2008) on the first fifty principal components.
     """
@@ -34,7 +34,7 @@ def project(features: Tensor, seed: int = 0) -> np.ndarray:
 
 
 def neighbours(features: Tensor, queries: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` items nearest to each of `queries` by cosine, itself left out.
+    """The `count` items nearest to each of `queries` by cosine, without the query itself.
 
     Args:
         features: float [n, d].

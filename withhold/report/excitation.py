@@ -1,4 +1,4 @@
-"""What excites the stages of an encoder of images: its channels, where in which images, and what did it there."""
+"""Activations of the stages of an image encoder: the strongest channels, their positions, and their causes."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -16,18 +16,18 @@ from withhold.methods import Classifier
 from withhold.nets import ImageEncoder
 
 PROBES = 4
-"""Images of noise by which a receptive field is measured."""
+"""Noise images used to measure a receptive field."""
 TIE = 1e-4
-"""How much of its neighbours' mean counts beside a value."""
+"""Weight of the mean of its neighbours that is added to a value."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What was found of a stage, counted from 1 at the input.
+    """The activations of a stage; stages are counted from 1 at the input.
 
     Attributes:
-        shape: features and cells of its maps, (d, h, w).
-        maxima, places: of every image the largest value of each feature, float [n, d], and the cell that has it.
+        shape: channels, height and width of its maps, (d, h, w).
+        maxima, places: the largest value of each channel in every image, float [n, d], and its cell.
     """
 
     number: int
@@ -37,7 +37,7 @@ class Stage:
 
 
 class Span(NamedTuple):
-    """Pixels along a side that a cell depends on, from `start` to before `end`; those of the next are `step` away."""
+    """The receptive field of a cell along one side: pixels [start, end), shifted by `step` for the next cell."""
 
     start: int
     end: int
@@ -45,12 +45,12 @@ class Span(NamedTuple):
 
 
 def excite(encoder: ImageEncoder, samples: Samples, most: int, report: Callable[[int], None]) -> list[Stage]:
-    """Up to `most` stages that have maps, evenly spread from the first to the last, as `samples` excite them.
+    """The activations of up to `most` stages with maps on `samples`, evenly spread from the first stage to the last.
 
-    Of a transformer a map has a cell a patch, and the features of that token as channels.
+    The map of a transformer has a cell for each patch, and the components of its token as channels.
 
     Args:
-        report: told how many images have been seen, batch by batch.
+        report: called with the number of images of each batch.
     """
     device, order = next(encoder.buffers()).device, torch.arange(len(samples))
     shapes: dict[int, tuple[int, int, int]] = {}
@@ -60,7 +60,7 @@ def excite(encoder: ImageEncoder, samples: Samples, most: int, report: Callable[
             outputs, maps = nets.stage_outputs(encoder, images)
             for number, output in enumerate(outputs, 1):
                 if (seen := nets.as_maps(output, maps)) is not None:
-                    # Of places that a ReLU6 caps alike, the one whose neighbours are excited too.
+                    # Breaks ties between cells capped by a ReLU6: the one with the more active neighbours wins.
                     seen = seen.float() + TIE * F.avg_pool2d(seen.float(), 3, 1, 1)
                     shapes[number] = (seen.shape[1], seen.shape[2], seen.shape[3])
                     found.setdefault(number, []).append(seen.flatten(2).max(2))
@@ -71,10 +71,10 @@ def excite(encoder: ImageEncoder, samples: Samples, most: int, report: Callable[
 
 
 def differing(maxima: Tensor, count: int) -> list[int]:
-    """The channels that differ most over images: from maxima [n, d] the numbers of up to `count`.
+    """Numbers of up to `count` channels that vary most over images, from maxima [n, d].
 
-    The first one deviates most; each further one does so most in what those before it do not explain linearly, which is
-    what a QR decomposition with pivots takes in turn. Those that are the same for all images are left out.
+    The first channel has the largest variance. Each further channel has the largest variance that is not linearly
+    explained by the previous ones (QR decomposition with pivoting). Constant channels are left out.
     """
     from scipy.linalg import qr
 
@@ -85,17 +85,17 @@ def differing(maxima: Tensor, count: int) -> list[int]:
 
 
 def purity(labels: Tensor) -> float:
-    """The share of the commonest class among those of images with one, int64 [n]; -1 has none."""
+    """The share of the most frequent class among labels int64 [n]; -1 means no label."""
     known = labels[labels >= 0]
     return known.bincount().max().item() / len(known) if len(known) else float("nan")
 
 
 def field(encoder: ImageEncoder, stage: Stage) -> tuple[Span, Span]:
-    """The rows and the columns of pixels that the middle cell of a stage depends on, and how far apart cells see.
+    """The receptive field of the middle cell of a stage, in rows and in columns of pixels.
 
-    It is the effective receptive field (Luo et al., NIPS 2016): measured on noise, what holds 95 % of the squares of
-    gradients along each side. At the outermost, that is the whole image. The step is that between the means of these
-    squares for the middle cell and for one nearer to the corner, in whole pixels, as strides are.
+    It is the effective receptive field (Luo et al., NIPS 2016), measured on noise: the span with 95 % of the squared
+    gradients along each side, at most the whole image. The step is the distance between the means of the squared
+    gradients of the middle cell and of one nearer to the corner, per cell, in whole pixels.
     """
     middle, other = ([length // part for length in stage.shape[1:]] for part in (2, 4))
     noise = torch.rand(PROBES, encoder.channels, encoder.size, encoder.size, generator=torch.Generator().manual_seed(0))
@@ -116,7 +116,7 @@ def field(encoder: ImageEncoder, stage: Stage) -> tuple[Span, Span]:
 
 
 def box(stage: Stage, place: int, spans: tuple[Span, Span], size: int) -> tuple[slice, slice]:
-    """The rows and columns of an image that a cell depends on, all boxes of a stage of one size, inside the image."""
+    """The rows and columns of an image that a cell depends on; boxes of a stage have one size and lie in the image."""
     _, rows, columns = stage.shape
     away, found = (place // columns - rows // 2, place % columns - columns // 2), []
     for cells, span in zip(away, spans, strict=True):
@@ -139,10 +139,11 @@ class _Positive(torch.autograd.Function):
 
 @contextlib.contextmanager
 def guided(network: nn.Module) -> Iterator[bool]:
-    """Let rectifiers pass only what is positive of a gradient (Springenberg et al., ICLR 2015); gives if there are any.
+    """Guided backpropagation: ReLUs pass only positive gradients (Springenberg et al., ICLR 2015).
 
-    With what they pass of the forward way, that is the deconvolution of Zeiler & Fergus (ECCV 2014) and the gradient in
-    one. Where a ReLU6 is capped it passes too, or the largest values would have no cause.
+    Combined with the mask of the forward pass, this joins the deconvolution of Zeiler & Fergus (ECCV 2014) and the
+    gradient. A capped ReLU6 passes the gradient too; otherwise the largest values would have none. Yields whether
+    the network has ReLUs.
     """
     rectifiers = [part for part in network.modules() if isinstance(part, nn.ReLU | nn.ReLU6)]
     inplace = [part.inplace for part in rectifiers]
@@ -152,7 +153,7 @@ def guided(network: nn.Module) -> Iterator[bool]:
 
     hooks = [part.register_forward_hook(guide) for part in rectifiers]
     for part in rectifiers:
-        part.inplace = False  # it would write into what the hook gives on
+        part.inplace = False  # in place, it would overwrite the hook's output
     try:
         yield bool(rectifiers)
     finally:
@@ -163,7 +164,7 @@ def guided(network: nn.Module) -> Iterator[bool]:
 
 
 def causes(encoder: ImageEncoder, stage: Stage, channel: int, images: Tensor, places: Tensor) -> Tensor:
-    """What in images [n, c, h, w] drives a channel at a cell of each: the guided gradient there, of the same shape."""
+    """Guided gradient of a channel at one cell of each image, with respect to the images [n, c, h, w]."""
     seen = images.clone().requires_grad_()
     with guided(encoder):
         maps = nets.maps_at(encoder, seen, stage.number)
@@ -172,10 +173,10 @@ def causes(encoder: ImageEncoder, stage: Stage, channel: int, images: Tensor, pl
 
 @torch.no_grad()
 def class_maps(classifier: Classifier, images: Tensor, classes: Tensor) -> Tensor | None:
-    """Where images [n, c, h, w] show their classes [n], as [n, h, w] in [0, 1]: CAM (Zhou et al., CVPR 2016).
+    """Class activation maps [n, h, w] in [0, 1] of images [n, c, h, w] and classes [n] (Zhou et al., CVPR 2016).
 
-    What is positive of the head's weights times the maps of the encoder that the answer comes from, as a share of an
-    image's largest. None where the features that the head takes are no mean of maps.
+    The positive part of the head's weights times the encoder's maps, divided by its maximum in each image. None if the
+    head's input is not the mean of the encoder's maps.
     """
     found: list[tuple[Any, Tensor]] = []
     encoders = [part for part in classifier.modules() if isinstance(part, ImageEncoder)]

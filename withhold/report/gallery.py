@@ -1,4 +1,4 @@
-"""What a report shows of single samples: the method's picture, a map of embeddings, nearest neighbours."""
+"""Samples in a report: the method's picture, a map of embeddings, nearest neighbours."""
 
 import copy
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ MOST, BATCH, ROWS, CLIPS, QUERIES, NEIGHBOURS, LETTERS = 500, 32, 8, 3, 6, 8, 60
 
 
 def draw(samples: Samples, seed: int, most: int = MOST) -> Samples:
-    """Up to `most` random samples, the same ones for the same seed."""
+    """Up to `most` random samples, determined by the seed."""
     return samples.select(torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))[:most].numpy())
 
 
@@ -31,22 +31,22 @@ def of_run(run: "Run", streams: Sequence[Samples], seed: int) -> pictures.Column
     """The `columns` of a run's method.
 
     Raises:
-        UsageError: the method knows its items by their numbers, and these are not those that it was trained on.
+        UsageError: the method identifies items by number, and these are not the items that it was trained on.
     """
     for (stream, need), part in zip(run.cls.needs.items(), streams, strict=True):
         if "number" in need.parts and part.fingerprint != run.config["streams"][stream]["fingerprint"]:
             raise UsageError(
-                f"{run.config['method']} knows the items that it was trained on by their numbers, and {part.source} "
-                "holds others: leave the data out, to see those."
+                f"{run.config['method']} can only show the items that it was trained on, and {part.source} has others. "
+                "Omit the data to show the training items."
             )
     return columns(run.method, streams, seed)
 
 
 def columns(method: Method, streams: Sequence[Samples], seed: int) -> pictures.Columns:
-    """What the method saw, said and what was true of a few samples; {} where it has no picture.
+    """Inputs, predictions and targets of a few samples; {} if the method has no picture.
 
     Args:
-        streams: what the method needs, in its order; without labels where it needs them, there is no picture.
+        streams: the method's streams in its order; there is no picture if labels that it needs are missing.
     """
     batch: dict[str, Any] = {}
     try:
@@ -63,19 +63,19 @@ def columns(method: Method, streams: Sequence[Samples], seed: int) -> pictures.C
     method = copy.deepcopy(method)
     says = type(method).predict is not Method.predict
     method.seed(seed)
-    if says:  # it shows how it learned: by the statistics of views, not of plain items
+    if says:  # as in training, normalisation uses the statistics of views, not of plain items
         nets.refresh_statistics(method, [batch], lambda batch: method.predict(method.hide(batch)[0]))
     method.seed(seed)
-    with torch.no_grad():  # under which a method may still ask for a gradient of its own
+    with torch.no_grad():  # a method may still enable gradients itself
         visible, withheld = method.hide(batch)
         return pictures.select(method.picture(visible, withheld, method.predict(visible) if says else None), ROWS)
 
 
 def picture(shown: pictures.Columns) -> list[list[dict[str, Any]]]:
-    """What `columns` gives, for a page: rows of cells, which say of each answer whether it is right.
+    """The result of `columns` as rows of cells for a page, which mark each prediction as correct or wrong.
 
-    All samples stand side by side in one group of rows; but clips take a row's whole width, and a few samples a group
-    each.
+    All samples are side by side in one group of rows. Clips take the whole width of a row, so there are only a few,
+    each in its own group.
     """
     if any(isinstance(column, Tensor) and column.ndim == 5 and column.shape[1] > 1 for column in shown.values()):
         few = pictures.select(shown, CLIPS)
@@ -96,7 +96,7 @@ def _rows(shown: pictures.Columns) -> list[dict[str, Any]]:
 
 
 def embedding_map(samples: Samples, features: Tensor, seed: int) -> dict[str, Any]:
-    """The samples' features in the plane, coloured by label: the ten commonest classes, and the rest in grey."""
+    """A map of the samples' features, coloured by label: the ten largest classes, and the rest in grey."""
     groups, legend = np.zeros(len(samples), int), []
     if samples.labels is not None:
         present, counts = np.unique(samples.labels[samples.labels >= 0], return_counts=True)
@@ -113,9 +113,9 @@ def embedding_map(samples: Samples, features: Tensor, seed: int) -> dict[str, An
 
 
 def neighbours(samples: Samples, features: Tensor, encoder: Encoder) -> list[dict[str, Any]]:
-    """A few samples, of different classes where there are any, with those whose features are nearest by cosine.
+    """A few samples, of different classes if labelled, each with its nearest neighbours by cosine similarity.
 
-    `withhold.kinds` says what is shown of each.
+    `withhold.kinds` decides how each is shown.
     """
     order = list(range(len(samples)))
     if samples.labels is not None:
@@ -147,7 +147,7 @@ def _items(samples: Samples, indices: Sequence[int], encoder: Encoder) -> list[d
 
 
 def _cell(entry: Tensor | str) -> dict[str, Any]:
-    """A caption, or an image inside the page; frames stand side by side."""
+    """A caption, or an image embedded in the page; frames are side by side."""
     if isinstance(entry, str):
         return {"caption": entry}
     return cell(pictures.to_image(entry), min(len(entry), pictures.FRAMES) if entry.ndim == 4 else 1)

@@ -1,4 +1,4 @@
-"""What excites each stage of an encoder of images, and where images show their classes, on a page."""
+"""A page of the activations of each stage of an image encoder, and of class activation maps."""
 
 import copy
 from collections.abc import Callable
@@ -31,15 +31,15 @@ def write_look(
     classifier: Classifier | None = None,
     report: Callable[[int], None] = lambda images: None,
 ) -> dict[str, Any]:
-    """Write the page to `path`; gives what stands on it in numbers: of each stage its channels, field and purity.
+    """Write the page to `path` and return its numbers: channels, receptive field and purity of each stage.
 
-    Of up to six stages, evenly spread, the eight channels that differ most over the images, each with the nine images
-    that excite it most: what the cell depends on, and what in it did it. Of each of up to twenty classes, where there
-    is a classifier of images, the six images that are surest to show it, and where.
+    The page shows up to six stages, evenly spread. For each it shows the eight channels that vary most over the images,
+    each with the nine images of its largest values, cropped to the receptive field, and their gradients. For a
+    classifier, it shows the six images with the highest probability of each of up to twenty classes, with class maps.
 
     Args:
-        name: what a person calls the encoder by.
-        report: told how many images have been seen, or drawn.
+        name: name of the encoder.
+        report: called with the number of images processed.
     """
     encoder = copy.deepcopy(encoder).to(defaults.device()).eval()
     classifier = None if classifier is None else copy.deepcopy(classifier).to(defaults.device()).eval()
@@ -83,7 +83,7 @@ def _stage(encoder: ImageEncoder, stage: Stage, samples: Samples, report: Callab
 
 
 def _classes(classifier: Classifier, samples: Samples) -> list[dict[str, Any]]:
-    """Of each class the images with the largest share of it, and the map of the class over each of them."""
+    """For each class, the images with its highest probability and their class activation maps."""
     scores = evaluation.scores(classifier, samples, device=next(classifier.parameters()).device).softmax(1)
     found = []
     for number, name in enumerate(classifier.classes[:CLASSES]):
@@ -104,11 +104,11 @@ def _strip(images: Any) -> dict[str, Any]:
 
 
 def _grey(slope: Tensor) -> Tensor:
-    """A gradient [c, h, w] as a picture: grey where nothing counts."""
+    """A gradient [c, h, w] as a picture: grey where it is zero."""
     return 0.5 + 0.5 * slope / slope.abs().flatten().quantile(0.99).clamp(min=1e-12)
 
 
 def _heat(image: Tensor, heat: Tensor) -> Tensor:
-    """An image [c, h, w] in grey, under the colours of a map [h, w] in [0, 1]."""
+    """An image [c, h, w] in grey, overlaid with the colours of a map [h, w] in [0, 1]."""
     colours = torch.from_numpy(matplotlib.colormaps["inferno"](heat.cpu().numpy())[..., :3]).movedim(2, 0)
     return (0.5 * views.with_channels(image[None].cpu(), 1)[0] + 0.5 * colours).float()

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing else."""
+"""The report of a run: one self-contained HTML file."""
 
 import csv
 import math
@@ -29,11 +29,11 @@ HOUSEKEEPING = {"step", "epoch", "seconds", "items_per_second", "waiting", "lr"}
 
 
 def write(run: "Run", *streams: Samples) -> Path:
-    """Write the run's report.html into its folder; gives its path.
+    """Write the run's report.html into its folder and return its path.
 
     Args:
-        streams: what to draw pictures, the map and neighbours from: the method's streams in its order, decoded as the
-            run's encoder takes them. Without them, or while the training goes on, the report has what there is.
+        streams: the method's streams in its order, decoded for the run's encoder: the data for samples, map and
+            neighbours. Without them, or while the training runs, these parts are left out.
     """
     part = section(run, *streams)
     return render(
@@ -55,20 +55,20 @@ def write(run: "Run", *streams: Samples) -> Path:
 
 
 def write_demo(results: list[dict[str, Any]], runs: Sequence["Run"], path: Path, samples: Samples) -> Path:
-    """Write one page on several runs to `path`: their evaluation beside the controls, and how each one learned.
+    """Write one page for several runs to `path`: their evaluation next to the controls, and their training curves.
 
     Args:
         results: rows of evaluations, each with its "method".
-        samples: what to draw each run's picture and map from.
+        samples: the data for each run's samples and map.
     """
     parts = [section(run, samples) for run in runs]
-    return render(path, TEMPLATE, title="Learned without labels", runs=parts, tables=tables(results))
+    return render(path, TEMPLATE, title="Training without labels", runs=parts, tables=tables(results))
 
 
 def section(run: "Run", *streams: Samples) -> dict[str, Any]:
-    """What both pages show of a run: its method, its curves and, once it is finished, what it makes of `streams`.
+    """The part of a page about one run: its method, its curves and, if it is finished, samples, map and neighbours.
 
-    The map and the neighbours are those of the largest stream.
+    Map and neighbours are of the largest stream.
     """
     shown: dict[str, Any] = {**card(run.config["method"]), "curves": curves(run.rows())}
     shown |= {"picture": [], "map": None, "neighbours": []}
@@ -84,11 +84,11 @@ def section(run: "Run", *streams: Samples) -> dict[str, Any]:
 
 
 def stats(run: "Run") -> list[dict[str, str]]:
-    """The headline numbers, the most telling first."""
+    """The headline numbers, the most important first."""
     shown = []
     for data, results in list(by_data(run.results()).items())[-1:]:  # the latest
         scores = {(result["encoder"], column(result)): result["value"] for result in results}
-        controls = {"untrained": "untrained", "start": _began(run)}
+        controls = {"untrained": "randomly initialised", "start": _began(run)}
         for name in (name for encoder, name in scores if encoder == "trained" and name in ("linear", "knn")):
             beside = [f", {title}: {scores[row, name]:.1%}" for row, title in controls.items() if (row, name) in scores]
             note, found = f"on {data}" + "".join(beside), scores["trained", name]
@@ -96,14 +96,14 @@ def stats(run: "Run") -> list[dict[str, str]]:
     rows = run.rows()
     looks = [row["knn"] for row in rows if "knn" in row]
     if looks and not shown:
-        shown.append({"value": f"{looks[-1]:.1%}", "name": "k-NN accuracy", "note": "on a sample, while training"})
+        shown.append({"value": f"{looks[-1]:.1%}", "name": "k-NN accuracy", "note": "on a sample, during training"})
     if rows:
         last = rows[-1]
         for name, value in list(losses(last).items())[:2]:
             trivial = last.get(name.removesuffix("loss") + "trivial")
-            note = f"at first: {_number(rows[0].get(name, math.nan))}"
+            note = f"first value: {_number(rows[0].get(name, math.nan))}"
             if trivial is not None:
-                note = f"knowing nothing: {_number(trivial)}"
+                note = f"trivial baseline: {_number(trivial)}"
             shown.append({"value": _number(value), "name": titled(name), "note": note})
         time, steps = duration(last["seconds"]), counted(last["step"], "step")
         shown.append({"value": time, "name": "Training time", "note": steps})
@@ -111,12 +111,12 @@ def stats(run: "Run") -> list[dict[str, str]]:
         speed = outcome.get("items_per_second", last.get("items_per_second"))
         if speed is not None:
             note = run.config.get("hardware", {}).get("device", "")
-            shown.append({"value": f"{speed:,.0f}", "name": "Items a second", "note": note})
+            shown.append({"value": f"{speed:,.0f}", "name": "Items per second", "note": note})
     return shown
 
 
 def curves(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """A drawing of each quantity in the journal: the losses beside their trivial values first, then the other terms."""
+    """A chart of each quantity in the journal: first the losses with their trivial baselines, then the other terms."""
     names = list(dict.fromkeys(name for row in rows for name in row if name not in HOUSEKEEPING))
     players = [name for name in names if losses({name: 0.0})]
     trivial = {name: name.removesuffix("loss") + "trivial" for name in players}
@@ -129,7 +129,7 @@ def _curve(rows: Sequence[Row], name: str, level: str | None) -> dict[str, Any]:
     series, beside = _series(rows, name), _series(rows, level) if level else None
     last, percent = series[1][-1], name == "knn" or name.endswith("accuracy")
     shown = f"{last:.1%}" if percent else _number(last)
-    about = f"{titled(name)} over {counted(rows[-1]['step'], 'step')}, at last {shown}"
+    about = f"{titled(name)} over {counted(rows[-1]['step'], 'step')}, final value {shown}"
     return {
         "name": titled(name),
         "last": shown,
@@ -144,21 +144,21 @@ def _series(rows: Sequence[Row], name: str) -> charts.Series:
 
 
 def _began(run: "Run") -> str:
-    """What the run began with, where it was not with fresh weights."""
-    return "published weights" if run.config["encoder"]["pretrained"] and not run.config.get("lineage") else "start"
+    """Name of the weights that the run started from, unless they were random."""
+    return "pretrained weights" if run.config["encoder"]["pretrained"] and not run.config.get("lineage") else "start"
 
 
 def facts(run: "Run") -> dict[str, str]:
-    """What was trained on what, and how."""
+    """The run's data, encoder and training options, in words."""
     config = run.config
     encoder, hardware, classes = config["encoder"], config.get("hardware", {}), config["classes"]
     plan, usual = Options(**config["training"]), Options()
     chosen = {name: getattr(plan, name) for name in ("optimizer", "lr", "weight_decay", "clip", "accumulate")}
     said = {name: value for name, value in chosen.items() if value != getattr(usual, name)}
-    start = "published weights" if encoder["pretrained"] else "fresh weights"
+    start = "pretrained weights" if encoder["pretrained"] else "randomly initialised"
     if stages := config.get("lineage"):
         told = [f"{stage['method']} on {', '.join(map(os.path.basename, stage['data']))}" for stage in stages]
-        start = f"{start}, then those of" if encoder["pretrained"] else "weights of"
+        start = f"{start}, then weights of" if encoder["pretrained"] else "weights of"
         start = f"{start} {', then '.join(told)}"
     values = {
         "Data": run.trained_on + (f", {len(classes)} classes" if classes else ""),
@@ -167,7 +167,7 @@ def facts(run: "Run") -> dict[str, str]:
         "Input": inputs(config),
         "Budget": duration(60 * (plan.minutes or 0)) if plan.steps is None else counted(plan.steps, "step"),
         "Batch": counted(plan.batch_size or 0, "item"),
-        "Optimiser": _listed(said) or "the method's own",
+        "Optimiser": _listed(said) or "the method's default",
         "Seed": str(run.seed),
         "Hardware": ", ".join(filter(None, (hardware.get("device"), plan.precision))),
         "Versions": f"withhold {config['withhold']}" + (f", torch {hardware['torch']}" if "torch" in hardware else ""),
@@ -176,14 +176,14 @@ def facts(run: "Run") -> dict[str, str]:
 
 
 def inputs(config: dict[str, Any]) -> str:
-    """What a run's encoder looks at, in words."""
+    """The input of a run's encoder, in words."""
     decoding = config["decoding"]
     words = []
     if "size" in decoding:
-        colour = "lightness" if config["encoder"].get("channels", decoding["channels"]) == 1 else "colour"
+        colour = "greyscale" if config["encoder"].get("channels", decoding["channels"]) == 1 else "colour"
         words.append(f"{decoding['size']} × {decoding['size']} px, {colour}")
     if "frames" in decoding:
-        words.append(f"{counted(decoding['frames'], 'frame')}, {decoding['fps']:g} a second")
+        words.append(f"{counted(decoding['frames'], 'frame')}, {decoding['fps']:g} per second")
     if "rate" in decoding:
         words.append(f"{decoding['seconds']:g} s of sound at {decoding['rate']:,} Hz")
     if "tokens" in decoding:
@@ -192,17 +192,17 @@ def inputs(config: dict[str, Any]) -> str:
 
 
 def command(run: "Run") -> str:
-    """The command that trains this run again; DATA stands for data that had no name."""
+    """The command that reproduces this run; DATA stands for data without a name, such as arrays."""
     config = run.config
     chosen = {"size": config["decoding"].get("size")}
     if not config.get("lineage"):
         chosen["encoder"] = config["encoder"]["name"]
-    if config["training"]["minutes"] and "outcome" in config:  # which another machine would not fill alike
+    if config["training"]["minutes"] and "outcome" in config:  # another machine would do other steps in them
         chosen |= {"minutes": None, "epochs": round(config["outcome"]["metrics"]["epoch"], 4)}
     options = Options(**config["training"] | chosen)
     words = ["withhold", "train", config["method"]]
     sources = config["data"]
-    if config["training"]["labels"] and len(set(sources)) == 1:  # which part one source into all streams
+    if config["training"]["labels"] and len(set(sources)) == 1:  # one source is split into all streams
         sources = sources[:1]
     words += ["DATA" if unnamed(source) else source for source in sources]
     words += [f"{name}={value}" for name, value in run.parameters.items()]
@@ -218,7 +218,7 @@ def _number(value: float) -> str:
 
 
 def _skipped(path: Path) -> int:
-    """How many items the run left out; the file has a heading and a line for each."""
+    """The number of items that the run skipped; the file has a header and a line for each."""
     if not path.is_file():
         return 0
     with open(path, newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""The routes that `withhold learn` compared, as the command line and the report show them."""
+"""The routes that `withhold learn` compared, as tables for the command line and the report."""
 
 import json
 from pathlib import Path
@@ -9,32 +9,32 @@ from withhold.console import duration
 FILE = "learn.json"
 COLUMNS = ["route", "accuracy", "95 % interval", "calibration error", "minutes"]
 SHOWN = 10
-"""Items that look mislabelled, of all that learn.json has."""
-DOUBTED, NEXT = ["item", "told", "looks like"], ["item", "why"]
+"""Items shown that look mislabelled; learn.json lists all."""
+DOUBTED, NEXT = ["item", "label", "predicted"], ["item", "why"]
 TITLES = {
-    "routes": "Routes, each asked for the labels that were held out",
-    "doubted": "What looks mislabelled, the likeliest first",
-    "next": "What would help most if it had a label",
+    "routes": "Routes, by cross-validated accuracy",
+    "doubted": "Items that look mislabelled, the most probable first",
+    "next": "Items to label next",
 }
 
 
 def compared(folder: Path) -> dict[str, Any]:
-    """What was written down into a run's folder of routes, and of labels that look wrong; {} where there is nothing."""
+    """The content of learn.json in a run folder; {} if there is none."""
     path = folder / FILE
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """The row of a route, under `COLUMNS`."""
+    """The cells of a route's row, for `COLUMNS`."""
     if "needs" in row:
         takes, has, needs = (duration(60 * row[name]) for name in ("takes", "has", "needs"))
-        return [row["route"], "skipped", f"takes {takes} at least, has {has}: needs about {needs} in all", "", ""]
+        return [row["route"], "skipped", f"needs {takes}, has {has}: give about {needs} in all", "", ""]
     interval = f"{row['low']:.1%} to {row['high']:.1%}"
     return [row["route"], f"{row['accuracy']:.1%}", interval, f"{row['ece']:.3f}", f"{row['minutes']:.1f}"]
 
 
 def tables(learned: dict[str, Any]) -> dict[str, tuple[list[str], list[list[str]]]]:
-    """By `TITLES`, columns and rows of the routes, of what looks mislabelled, and of what to label next."""
+    """Tables by title, as (columns, rows): the routes, the items that look mislabelled, and the items to label next."""
     doubted = [
         [row["item"], f"{row['told']} ({row['told share']:.0%})", f"{row['likeliest']} ({row['likeliest share']:.0%})"]
         for row in learned.get("mislabelled", ())[:SHOWN]

@@ -1,4 +1,4 @@
-"""The tables of a report: what encoders are worth, in words."""
+"""The evaluation tables of a report."""
 
 import inspect
 import itertools
@@ -12,8 +12,8 @@ from withhold.evaluation import by_data
 
 ENCODERS = {
     "trained": "Trained encoder",
-    "untrained": "Untrained encoder",
-    "untrained, near": "Untrained encoder, nearby places only",
+    "untrained": "Randomly initialised encoder",
+    "untrained, near": "Randomly initialised encoder, nearby positions only",
     "pixels": "Raw pixels",
     "tf-idf": "TF-IDF",
     "spectrogram": "Log-mel spectrogram",
@@ -23,15 +23,15 @@ ENCODERS = {
 }
 PROTOCOLS = {"knn": "k-NN", "linear": "Linear probe", "lowshot": "Low-shot", "finetune": "Fine-tuned"}
 TERMS = {"knn": "k-NN accuracy", "rank": "Effective rank", "spread": "Spread", "psnr": "PSNR"}
-MEANS = {"maps": "a head over its frozen maps", "boxes": "its own boxes", "masks": "its own masks"}
-"""What an encoder is measured by."""
+MEANS = {"maps": "head on its frozen maps", "boxes": "its own boxes", "masks": "its own masks"}
+"""What the predictions of an encoder come from."""
 
 
 def tables(results: Sequence[dict[str, Any]], start: str = "start") -> list[dict[str, Any]]:
-    """Rows of evaluations as tables, a line an encoder; `start` says what a run began with.
+    """Rows of evaluations as tables, one line per encoder; `start` names the weights that a run started from.
 
-    Each data set has one of accuracies, and one for each protocol that measures something else, with a line for each
-    of what it measures an encoder by.
+    Each dataset has a table of accuracies and one for each protocol with other metrics. The latter have a line for each
+    source of an encoder's predictions.
     """
     titles = ENCODERS | {"start": f"{start.capitalize()}, frozen"}
     parts: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -42,7 +42,7 @@ def tables(results: Sequence[dict[str, Any]], start: str = "start") -> list[dict
 
 
 def _table(data: str, protocol: str, results: Sequence[dict[str, Any]], titles: dict[str, str]) -> dict[str, Any]:
-    means = [result.get("by") for result in results if protocol]  # of a protocol of its own, they make lines
+    means = [result.get("by") for result in results if protocol]  # they become lines
     if protocol:
         results = [{name: value for name, value in result.items() if name != "by"} for result in results]
     columns = {column(result): _title(result) for result in results}
@@ -76,13 +76,13 @@ def _table(data: str, protocol: str, results: Sequence[dict[str, Any]], titles: 
 
 
 def card(name: str) -> dict[str, str]:
-    """The method's name, first sentence and paper; its name alone where its file has gone."""
+    """The method's name, first sentence and paper; only its name if its file is missing."""
     try:
         cls = registry.find(name)
     except UsageError:
         return {"name": name, "about": "", "paper": ""}
     about = (inspect.getdoc(cls) or "").split("\n\n")[0]
-    # A class is called what its paper calls it (SimCLR, MoCo); of several words, only the file's name has the gaps.
+    # Classes have the paper's name (SimCLR, MoCo), but only the file's name separates several words.
     title = titled(cls.name) if "_" in cls.name else cls.__name__
     return {"name": title, "about": " ".join(about.split()), "paper": cls.paper}
 
@@ -90,7 +90,7 @@ def card(name: str) -> dict[str, str]:
 def _title(result: dict[str, Any]) -> str:
     name = PROTOCOLS.get(result["protocol"], titled(result["protocol"]))
     if "shots" in result:
-        labels = f"{counted(result['shots'], 'label')} a class"
+        labels = f"{counted(result['shots'], 'label')} per class"
         return labels if result["protocol"] == "lowshot" else f"{name}, {labels}"
     words = [name] if result["metric"] == "accuracy" else [name, result["metric"]]
     words += [f"stage {result['stage']}"] if "stage" in result else []
@@ -99,6 +99,6 @@ def _title(result: dict[str, Any]) -> str:
 
 
 def titled(name: str) -> str:
-    """A name in code as words: "nearest_colour" -> "Nearest colour"."""
+    """A name from code as words: "nearest_colour" -> "Nearest colour"."""
     name = TERMS.get(name, name.replace("_", " ").replace("/", ": "))
     return name if name[:1].isupper() or name in TERMS.values() else name[:1].upper() + name[1:]

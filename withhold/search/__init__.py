@@ -1,4 +1,4 @@
-"""Search: embeddings in an index on disk, the nearest ones to a query, and a page that shows them."""
+"""Nearest-neighbour search: an index of embeddings on disk, queries, and a page of results."""
 
 from withhold.search.index import Index, build
 from withhold.search.page import beginnings, order, times

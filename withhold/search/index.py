@@ -1,4 +1,4 @@
-"""An index of embeddings in LanceDB: a folder with one table, searched exactly or, where it is large, approximately."""
+"""An index of embeddings in LanceDB: a folder with one table, searched exactly or, if it is large, approximately."""
 
 import contextlib
 import os
@@ -17,38 +17,38 @@ from withhold.search.rows import about_of, directions, known, moment, opened, st
 
 TABLE = "embeddings"
 SHORTLIST = 5000
-"""Rows that a diffusion goes over: the nearest ones."""
+"""Number of nearest rows that a diffusion ranks."""
 LEAST = 20_000
-"""Rows from which on there is an approximate index; of fewer all are compared, within some tens of milliseconds."""
+"""Fewest rows for an approximate index; smaller ones are searched exactly, in some tens of milliseconds."""
 PARTITION, PROBES, REFINE = 8192, 128, 4
-"""Rows in a part of the approximate index; parts that a query reads, the nearest ones, so that up to a million rows
-none is left out; and how many times as many rows as are wanted are compared once more, by their exact vectors."""
+"""Rows per partition of the approximate index; nearest partitions that a query reads, which are all up to a million
+rows; and how many times as many rows as requested are re-ranked by their exact vectors."""
 
 
 def build(embeddings: str | os.PathLike | pyarrow.Table, out: str | os.PathLike) -> "Index":
-    """Write an index of `embeddings` to the new folder `out`, whole or not at all.
+    """Write an index of `embeddings` to the new folder `out`, atomically.
 
-    From 20,000 rows on it holds, beside the vectors, one byte for each of their numbers, in parts around the centres of
-    k-means: what LanceDB calls IVF_SQ.
+    With 20,000 rows or more, it has an approximate index (IVF_SQ in LanceDB): vectors quantised to one byte per number,
+    in partitions by k-means.
 
     Args:
-        embeddings: a table as `Run.embed` gives it, or a parquet file of one, which is read piece by piece. Columns:
-            path (text), start and end (of a window, if rows are windows), label (if any), embedding (lists of numbers,
-            all of one length). Of arrays: `pyarrow.table({"path": names, "embedding": list(vectors)})`.
+        embeddings: a table as returned by `Run.embed`, or a parquet file of one, which is read in pieces. Columns:
+            path (text), start and end (if rows are windows), label (if any), embedding (lists of numbers of equal
+            length). For arrays, use `pyarrow.table({"path": names, "embedding": list(vectors)})`.
 
     Raises:
-        UsageError: a column is absent, there is no row, or an embedding has no direction or another length than the
-            first; `out` exists; LanceDB is absent.
+        UsageError: a column is missing, there are no rows, an embedding is zero, not finite or of a different length,
+            `out` exists, or LanceDB is not installed.
         WithholdError: the file cannot be read, or `out` cannot be written.
     """
     out = Path(out)
     with writing_folder(out) as partial:
         where, schema, batches = opened(embeddings)
         dim = 0
-        for batch in batches():  # before anything is written, since LanceDB would wrap the sentence of an error
+        for batch in batches():  # before writing, since LanceDB would wrap the error message
             dim = directions(where, batch, dim).shape[1]
         if not dim:
-            raise UsageError(f"There is no embedding in {where}: embed data that holds something.")
+            raise UsageError(f"There are no embeddings in {where}. Embed data that is not empty.")
         kept = [schema.field(name) for name in known(schema) if name not in ("path", "embedding")]
         vectors = pyarrow.field("embedding", pyarrow.list_(pyarrow.float32(), dim))
         stored = pyarrow.schema([("path", pyarrow.string()), *kept, vectors], metadata=schema.metadata)
@@ -70,23 +70,23 @@ class Index:
     """An opened index.
 
     Attributes:
-        folder: where it is.
-        source: the data that were embedded, as `withhold.data.load` takes them; None where nobody knows.
-        kind: what the data are: "image", "video", "audio", "text" or "video + audio".
-        encoder: the digest of the encoder that embedded them; None where nobody knows.
-        decoding: what they were decoded to for it, such as the size of images; {} where nobody knows.
-        pooled: the stage and the pooling that its vectors are from; {} where nobody knows.
-        dim: the length of its vectors.
+        folder: its path.
+        source: the embedded data, as `withhold.data.load` takes them; None if unknown.
+        kind: kind of the data: "image", "video", "audio", "text" or "video + audio".
+        encoder: digest of the encoder; None if unknown.
+        decoding: decoding options of the data, such as the size of images; {} if unknown.
+        pooled: stage and pooling of the vectors; {} if unknown.
+        dim: length of the vectors.
 
     Raises:
-        UsageError: `folder` holds no index, or LanceDB is absent.
+        UsageError: `folder` is not an index, or LanceDB is not installed.
         WithholdError: the index is damaged.
     """
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
-        if not (self.folder / f"{TABLE}.lance").is_dir():  # LanceDB would make the folder
-            raise UsageError(f"{folder} is no index: give a folder that `withhold search build` made.")
+        if not (self.folder / f"{TABLE}.lance").is_dir():  # LanceDB would create the folder
+            raise UsageError(f"{folder} is not an index. Give a folder that `withhold search build` wrote.")
         with self._whole():
             self._table = _lancedb().connect(self.folder).open_table(TABLE)
             self._columns = [name for name in self._table.schema.names if name != "embedding"]
@@ -117,25 +117,25 @@ class Index:
     ) -> pyarrow.Table:
         """The `k` nearest rows, or all if there are fewer, as a table: path, label (if any), distance; nearest first.
 
-        Of windows also start and end. The distance is one less the cosine of the two vectors: 0 for the same direction,
-        2 for the opposite one.
+        Windows also have start and end. The distance is one less the cosine similarity, from 0 (same direction) to 2
+        (opposite).
 
         Args:
-            query: what `row` takes, whose rows themselves are left out; a table with one row, as `Run.embed` gives it;
+            query: a path as for `row`, whose own rows are left out; a table with one row, as returned by `Run.embed`;
                 or a vector [dim].
-            exact: compare all rows, which takes longer. Without it some of the nearest may be missed among
-                20,000 rows or more; distances are exact in either case.
-            expand: how many of the nearest rows are asked with beside the query: see `reranking.expand`.
-            alpha: of their weights.
-            diffuse: order the 5,000 nearest rows, or all, by `reranking.diffuse`. Distances are still those of cosines.
+            exact: compare all rows, which takes longer. Otherwise some neighbours may be missed with 20,000 rows or
+                more. Distances are exact in either case.
+            expand: number of nearest rows for query expansion: see `reranking.expand`.
+            alpha: exponent of their weights.
+            diffuse: rank the 5,000 nearest rows by `reranking.diffuse`. Distances remain cosine distances.
 
         Raises:
-            UsageError: there is no such row, or the query has no direction, another length, or another encoder.
+            UsageError: there is no such row, or the query is zero, has another length, or comes from another encoder.
         """
         if k < 1:
-            raise UsageError(f"The {k} nearest cannot be found: ask for 1 at least.")
+            raise UsageError(f"The number of neighbours must be at least 1, not {k}.")
         if expand < 0 or not 0 <= alpha < float("inf"):
-            raise UsageError("A query is expanded by 0 rows or more, with an alpha from 0 on.")
+            raise UsageError("expand must be at least 0, and alpha at least 0 and finite.")
         others = None
         if isinstance(query, str):
             (asked,) = (query := self.row(query)).drop_columns("embedding").to_pylist()
@@ -147,11 +147,11 @@ class Index:
         found = self._nearest(vector, max(k, SHORTLIST) if diffuse else k, others, exact)
         if diffuse and found.num_rows > 2:
             found = found.take(np.argsort(-reranking.diffuse(vector, _vectors(found)), kind="stable")[:k])
-        distances = np.abs(found["_distance"].to_numpy())  # rounding makes some of those that are 0 negative
+        distances = np.abs(found["_distance"].to_numpy())  # rounding may make zeros negative
         return found.select(self._columns).append_column("distance", pyarrow.array(distances))
 
     def _nearest(self, vector: np.ndarray, k: int, others: str | None, exact: bool) -> pyarrow.Table:
-        """The `k` nearest rows, with their embeddings and distances, of those that `others` lets be found."""
+        """The `k` nearest rows, with embeddings and distances, among the rows that the filter `others` allows."""
         with self._whole():
             search = self._table.search(vector).distance_type("cosine").limit(k)
             search = search.where(others) if others else search
@@ -159,9 +159,9 @@ class Index:
             return search.to_arrow()
 
     def row(self, query: str) -> pyarrow.Table:
-        """What is asked for by name, as `Run.embed` gives it: a row by its path; of windows, the mean of that path's.
+        """The embedding of a path, as returned by `Run.embed`; for an item with windows, their mean.
 
-        A single window is "PATH#SECONDS", with a second that lies in it (of a text, a token).
+        "PATH#SECONDS" is the single window at that time (for a text, at that token).
 
         Raises:
             UsageError: there is no such row, or no window at that time.
@@ -173,12 +173,12 @@ class Index:
             return window_at(rows, time)
         with self._whole():
             names = self._table.search().select(["path"]).limit(len(self)).to_arrow()["path"].to_pylist()
-        # Of the rows of the same file name, the one whose path has the longest end in common with this one.
+        # Among rows with the same file name, suggest the one with the longest common path ending.
         ending = query.rstrip("/")
         alike = [row for row in names if f"/{row}".endswith(f"/{os.path.basename(ending)}")]
         near = max(alike, key=lambda row: len(os.path.commonpath([row[::-1], ending[::-1]])), default=None)
-        embed = "give the path of a row as it was embedded, or with --run the run that embeds a file or a text."
-        raise UsageError(f"{self.folder} has no row {query!r}: " + (f"did you mean {near!r}?" if near else embed))
+        embed = "Give the path of an item as it was embedded, or --run to embed a file or a text."
+        raise UsageError(f"{self.folder} has no row {query!r}. " + (f"Did you mean {near!r}?" if near else embed))
 
     def _rows(self, path: str) -> pyarrow.Table:
         """All rows of a path."""
@@ -187,23 +187,23 @@ class Index:
             return self._table.search().where(f"path = '{quoted}'").limit(len(self)).to_arrow()
 
     def _asked(self, query: Any) -> np.ndarray:
-        """The direction of what a person asks with."""
+        """The normalised query vector."""
         if isinstance(query, pyarrow.Table):
             if query.num_rows != 1:
-                raise UsageError(f"The query holds {query.num_rows:,} items: give the path of a single one.")
+                raise UsageError(f"The query has {query.num_rows:,} items. Give the path of a single item.")
             encoder = about_of(query.schema).get("encoder")
             if None not in (encoder, self.encoder) and encoder != self.encoder:
-                raise UsageError(f"{self.folder} holds embeddings of another encoder: give the run that made them.")
+                raise UsageError(f"{self.folder} has embeddings of another encoder. Give the run that made them.")
         else:
             vector = np.asarray(query, dtype=np.float64)
             if vector.ndim != 1:
-                raise UsageError(f"The query is an array of shape {list(vector.shape)}: give one vector, [{self.dim}].")
+                raise UsageError(f"The query is an array of shape {list(vector.shape)}. Give one vector [{self.dim}].")
             query = pyarrow.table({"path": ["vector"], "embedding": [vector]})
         (vector,) = directions("the query", query.combine_chunks().to_batches()[0])
         if len(vector) != self.dim:
             raise UsageError(
-                f"The query has {len(vector)} numbers and the embeddings in {self.folder} have {self.dim}: "
-                "give the run that made them."
+                f"The query has {len(vector)} numbers, and the embeddings in {self.folder} have {self.dim}. "
+                "Give the run that made them."
             )
         return vector
 
@@ -213,7 +213,7 @@ class Index:
             with _reasons():
                 yield
         except (OSError, ValueError) as error:
-            raise WithholdError(f"The index in {self.folder} is damaged ({error}): build it again.") from error
+            raise WithholdError(f"The index in {self.folder} is damaged ({error}). Build it again.") from error
 
 
 def _vectors(rows: pyarrow.Table) -> np.ndarray:
@@ -223,7 +223,7 @@ def _vectors(rows: pyarrow.Table) -> np.ndarray:
 
 @contextlib.contextmanager
 def _reasons() -> Iterator[None]:
-    """LanceDB's errors as those of the system that they are, without the lines of its own source."""
+    """Turn LanceDB's I/O errors into OSErrors, without its source lines."""
     try:
         yield
     except RuntimeError as error:
@@ -234,5 +234,5 @@ def _lancedb() -> Any:
     try:
         import lancedb
     except ImportError as error:
-        raise UsageError("Search needs LanceDB, which is not installed: pip install 'withhold[search]'.") from error
+        raise UsageError("Search needs LanceDB, which is not installed. Run pip install 'withhold[search]'.") from error
     return lancedb

@@ -1,4 +1,4 @@
-"""What a query found, as a page that shows it with the distances."""
+"""The page of a query's results."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,17 +19,17 @@ def write(
     path: Path, index: Index, query: str | Sequence[str], found: pyarrow.Table, *, asked: pyarrow.Table | None = None,
     expand: int = 0, diffuse: bool = False,
 ) -> Path:  # fmt: skip
-    """Write a page to `path` that shows the rows `found`, by `index.query`, under what was asked with.
+    """Write a page to `path` that shows the query and its results `found` by `index.query`.
 
-    Items are looked for where the data were when they were embedded; of one that is not there stands the name.
+    Items are loaded from where they were embedded; for a missing item, the page shows its name.
 
     Args:
-        query: what `Index.row` takes.
-        expand, diffuse: how it was asked, as `index.query` takes them.
-        asked: where it is no row, what `Run.embed` made of it; then `query` is a file, or a list of one text.
+        query: the path of a row, as for `Index.row`.
+        expand, diffuse: as given to `index.query`.
+        asked: the result of `Run.embed` for a query that is not a row; `query` is then a file, or a list of one text.
 
     Raises:
-        UsageError: `path` is not to be replaced, see `withhold.files.claiming`.
+        UsageError: `path` must not be replaced, see `withhold.files.claiming`.
     """
     if asked is None:
         (about,) = kinds.previews(index.row(str(query)), index.kind, index.source)
@@ -49,20 +49,20 @@ def write(
 
 
 def order(expand: int, diffuse: bool) -> str:
-    """What the order of what was found and its distances follow, for a person, where these are not the query's own."""
-    asked = f"the mean of the query and the {expand} nearest" if expand else "the query"
+    """How results are ranked, in words; "" for plain distances from the query."""
+    asked = f"the mean of the query and its {expand} nearest" if expand else "the query"
     if diffuse:
-        return f"The order is that of a diffusion over the graph of neighbours, and distances are from {asked}."
+        return f"Results are ranked by diffusion on the graph of neighbours; distances are from {asked}."
     return f"Distances are from {asked}." if expand else ""
 
 
 def times(index: Index, found: pyarrow.Table) -> list[str]:
-    """Where the windows in the rows `found` lie, for a person."""
+    """The times of the windows in the rows `found`, in words."""
     shown = kinds.of(index.kind)
     return [shown.when(*span) for span in zip(found["start"].to_pylist(), found["end"].to_pylist(), strict=True)]
 
 
 def beginnings(index: Index, found: pyarrow.Table) -> list[str]:
-    """How the items in the rows `found` begin, if they are texts; "" of one that is not there any more."""
+    """The beginnings of the texts in the rows `found`; "" for an item that is missing or not a text."""
     items = data.items(index.source, found["path"].to_pylist(), index.kind)
     return [kinds.of(index.kind).preview(item).get("text", "") for item in items]

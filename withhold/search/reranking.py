@@ -1,21 +1,22 @@
-"""Better rankings of what lies near a query: query expansion, and diffusion over the graph of neighbours."""
+"""Re-ranking of query results: query expansion, and diffusion on the graph of neighbours."""
 
 import numpy as np
 
 NEIGHBOURS, QUERIED = 50, 10
-"""Of a row, and of a query, in the graph of diffusion."""
+"""Neighbours of a row, and of the query, in the graph of diffusion."""
 POWER, KEPT = 3, 0.99
-"""Of cosines as weights, and how much of what a row has goes on to its neighbours: the paper's gamma and alpha."""
+"""Exponent of cosines as weights, and share that is passed on to neighbours: the paper's gamma and alpha."""
 
 
 def expand(query: np.ndarray, nearest: np.ndarray, alpha: float) -> np.ndarray:
-    """The direction [d] of the query and its nearest rows, each weighed by its cosine to the power of `alpha`.
+    """The normalised mean [d] of the query and its nearest rows, weighted by their cosines to the power of `alpha`.
 
-    At 0 that is average query expansion (Chum et al., ICCV 2007), else alpha-weighted (Radenovic, Tolias & Chum, TPAMI
-    2018, section 4.4).
+    With 0 this is average query expansion (Chum et al., ICCV 2007), otherwise alpha query expansion (Radenovic, Tolias
+    & Chum, TPAMI 2018, section 4.4).
 
     Args:
-        query: [d], and `nearest` [n, d]: of length 1.
+        query: [d], normalised.
+        nearest: [n, d], normalised.
     """
     weights = (nearest @ query).clip(0) ** alpha
     mean = query + weights @ nearest
@@ -23,14 +24,15 @@ def expand(query: np.ndarray, nearest: np.ndarray, alpha: float) -> np.ndarray:
 
 
 def diffuse(query: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """How much of what flows out of the query arrives at each row [n] (Iscen et al., CVPR 2017).
+    """Scores of each row [n] by diffusion from the query (Iscen et al., CVPR 2017).
 
-    Each row is linked with those among its 50 nearest that have it among theirs, by cosines to the power of 3. With
-    W these weights [n, n], and S = D^-1/2 W D^-1/2 for D the sums of its rows, it is the f of (1 - 0.99 S) f = y, found
-    by conjugate gradients; y [n] are the weights of the query's 10 nearest rows.
+    Rows are linked if each is among the other's 50 nearest, with the weight cosine^3. With these weights W [n, n], and
+    S = D^-1/2 W D^-1/2 with the row sums D, the scores f solve (1 - 0.99 S) f = y by conjugate gradients; y [n] are the
+    weights of the query's 10 nearest rows.
 
     Args:
-        query: [d], and `rows` [n, d]: of length 1.
+        query: [d], normalised.
+        rows: [n, d], normalised.
     """
     from scipy.sparse import csr_array, diags_array, eye_array
     from scipy.sparse.linalg import cg

@@ -1,4 +1,4 @@
-"""Embeddings as rows: read from a table or a file, checked, and asked for by name."""
+"""Rows of embeddings: read from a table or a file, checked, and looked up by name."""
 
 import contextlib
 import json
@@ -14,33 +14,33 @@ import pyarrow.parquet
 from withhold.errors import UsageError, WithholdError
 
 CHUNK = 2**16
-"""Rows that are read at a time."""
+"""Rows read at a time."""
 
 Batches = Callable[[], Iterator[pyarrow.RecordBatch]]
 
 
 def opened(embeddings: str | os.PathLike | pyarrow.Table) -> tuple[str, pyarrow.Schema, Batches]:
-    """What to call the embeddings to a person, their schema, and what reads them, from the start at each call."""
+    """The name of the embeddings for messages, their schema, and a function that reads them from the start."""
     if isinstance(embeddings, pyarrow.Table):
         where, schema = "the table", embeddings.schema
     else:
         where = os.fspath(embeddings)
         if not os.path.isfile(where):
             raise UsageError(
-                f"There is no file {where!r}: write one with `withhold embed RUN DATA --out FILE.parquet`."
+                f"There is no file {where!r}. Write one with `withhold embed RUN DATA --out FILE.parquet`."
             )
         with _parquet(where) as file:
             schema = file.schema_arrow
     for name in ("path", "embedding"):
         if name not in schema.names:
             raise UsageError(
-                f"There is no column {name!r} in {where} (only {', '.join(schema.names) or 'nothing'}): "
-                "give what `withhold embed` writes."
+                f"There is no column {name!r} in {where} (only {', '.join(schema.names) or 'nothing'}). "
+                "Give a file that `withhold embed` wrote."
             )
     kind = schema.field("embedding").type
     lists = (pyarrow.types.is_list, pyarrow.types.is_large_list, pyarrow.types.is_fixed_size_list)
     if not any(is_a(kind) for is_a in lists) or not pyarrow.types.is_floating(kind.value_type):
-        raise UsageError(f"The column 'embedding' of {where} holds {kind}: give lists of floating numbers.")
+        raise UsageError(f"The column 'embedding' of {where} has the type {kind}. Give lists of floats.")
     if isinstance(embeddings, pyarrow.Table):
         return where, schema, lambda: iter(embeddings.to_batches(CHUNK))
     columns = known(schema)
@@ -53,7 +53,7 @@ def opened(embeddings: str | os.PathLike | pyarrow.Table) -> tuple[str, pyarrow.
 
 
 def known(schema: pyarrow.Schema) -> list[str]:
-    """The columns that an index keeps."""
+    """The columns stored in an index."""
     floats = {name for name in schema.names if pyarrow.types.is_floating(schema.field(name).type)}
     spans = ["start", "end"] if {"start", "end"} <= floats else []
     return ["path", *spans, *(["label"] if "label" in schema.names else []), "embedding"]
@@ -65,13 +65,13 @@ def _parquet(path: str) -> Iterator[pyarrow.parquet.ParquetFile]:
         with pyarrow.parquet.ParquetFile(path) as file:
             yield file
     except (pyarrow.ArrowException, OSError) as error:
-        raise WithholdError(f"{path} cannot be read as parquet ({str(error).splitlines()[0]}): embed again.") from error
+        raise WithholdError(f"{path} cannot be read as parquet ({str(error).splitlines()[0]}). Embed again.") from error
 
 
 def directions(where: str, batch: pyarrow.RecordBatch, dim: int = 0) -> np.ndarray:
-    """The embeddings in a batch at length one, float32 [n, dim], which cosines do not see; 0 takes the first's `dim`.
+    """The normalised embeddings of a batch, float32 [n, dim]; with `dim` 0, the length of the first one is taken.
 
-    Raises: UsageError, for the first row that has no embedding, one of another length, or one without a direction.
+    Raises: UsageError: an embedding is missing, of another length, not finite, or zero.
     """
     column = batch.column("embedding")
     lengths = pyarrow.compute.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
@@ -82,19 +82,19 @@ def directions(where: str, batch: pyarrow.RecordBatch, dim: int = 0) -> np.ndarr
             row = int(wrong.argmax())
             raise UsageError(f"The embedding of {batch.column('path')[row].as_py()!r} in {where} {sentence}")
 
-    refuse(lengths == 0, "is empty: embed it again.")
-    refuse(lengths != dim, f"has another length than the {dim} of the first: embed all data with one run.")
+    refuse(lengths == 0, "is empty. Embed the item again.")
+    refuse(lengths != dim, f"does not have the length {dim} of the first. Embed all data with one run.")
     values = column.flatten().to_numpy(zero_copy_only=False).astype(np.float64).reshape(len(batch), dim)
-    refuse(~np.isfinite(values).all(1), "is not finite: see what `withhold doctor` says of the run.")
-    # By the largest number first, since squares of very large and very small ones are infinite and zero.
+    refuse(~np.isfinite(values).all(1), "is not finite. Check the run with `withhold doctor`.")
+    # Divide by the largest number first, since squares may overflow or underflow.
     largest = np.abs(values).max(1, keepdims=True, initial=0.0)
-    refuse(largest[:, 0] == 0, "is zero, which is no direction: see what `withhold doctor` says of the run.")
+    refuse(largest[:, 0] == 0, "is zero and has no direction. Check the run with `withhold doctor`.")
     values /= largest
     return (values / np.linalg.norm(values, axis=1, keepdims=True)).astype(np.float32)
 
 
 def stored_rows(where: str, batch: pyarrow.RecordBatch, schema: pyarrow.Schema) -> pyarrow.RecordBatch:
-    """A batch as the index keeps it."""
+    """A batch as stored in the index."""
     dim = schema.field("embedding").type.list_size
     flat = pyarrow.array(directions(where, batch, dim).reshape(-1))
     columns = [batch.column(name).cast(schema.field(name).type) for name in schema.names[:-1]]
@@ -104,7 +104,7 @@ def stored_rows(where: str, batch: pyarrow.RecordBatch, schema: pyarrow.Schema) 
 
 
 def moment(query: str) -> tuple[str, float | None]:
-    """The path and the time of "PATH#SECONDS"; of anything else itself, and None."""
+    """The path and the time of "PATH#SECONDS"; for any other query, the query and None."""
     path, _, time = query.rpartition("#")
     try:
         return (path, float(time)) if path else (query, None)
@@ -113,18 +113,18 @@ def moment(query: str) -> tuple[str, float | None]:
 
 
 def window_at(rows: pyarrow.Table, time: float) -> pyarrow.Table:
-    """Of the windows of one item the one that `time` lies in, the nearest to its middle. Raises: UsageError: none."""
+    """The window of an item that contains `time`, closest to its middle. Raises: UsageError: there is none."""
     path = rows["path"][0].as_py()
     if "start" not in rows.column_names:
-        raise UsageError(f"{path} was not embedded by window: give its path alone, or embed with --windows.")
+        raise UsageError(f"{path} was not embedded by window. Give only its path, or embed with --windows.")
     start, end = (rows[name].to_numpy() for name in ("start", "end"))
     inside = np.flatnonzero((start <= time) & (time <= end))
     if not len(inside):
-        raise UsageError(f"{path} has no window at {time:g}: it goes from {start.min():g} to {end.max():g}.")
+        raise UsageError(f"{path} has no window at {time:g}; its windows are from {start.min():g} to {end.max():g}.")
     middle = np.abs(start + end - 2 * time)[inside].argmin()
     return rows.slice(int(inside[middle]), 1)
 
 
 def about_of(schema: pyarrow.Schema) -> dict[str, Any]:
-    """What `Run.embed` wrote beside the columns; items of which nothing is known are taken for images."""
+    """The metadata written by `Run.embed`; items of unknown kind are taken for images."""
     return {"kind": "image"} | json.loads((schema.metadata or {}).get(b"withhold", b"{}"))

@@ -1,16 +1,16 @@
-// What goes to the server, and what comes back.
+// Requests to the server.
 
 const KINDS = { places: Float32Array, labels: Int16Array, answers: Int16Array, clusters: Int16Array, origin: Int16Array, sure: Uint8Array };
 
 export class Refused extends Error {}
 
-const GONE = "The server does not answer: start `withhold explore` again, and open the address that it prints.";
+const GONE = "The server does not respond. Run `withhold explore` again and open the address that it prints.";
 
 async function answered(asked) {
   const response = await asked.catch(() => { throw new Refused(GONE); });
   if (response.ok) return response;
-  let reason = `The server answered ${response.status}.`;
-  try { reason = (await response.json()).error ?? reason; } catch { /* no sentence came with it */ }
+  let reason = `The server returned status ${response.status}.`;
+  try { reason = (await response.json()).error ?? reason; } catch { /* no message in the response */ }
   throw new Refused(reason);
 }
 
@@ -24,12 +24,12 @@ export async function post(path, body = {}) {
   return (await answered(fetch(path, { method: "POST", headers, body: JSON.stringify(body) }))).json();
 }
 
-// A number of every item, as the server has it: little endian, as are all machines that browsers run on.
+// An array with a number for every item: little endian, as on all machines that browsers run on.
 export async function array(name) {
   return new KINDS[name](await (await answered(fetch(`/array/${name}`))).arrayBuffer());
 }
 
-// Calls `heard` with every event, and `connected` with whether there is a connection, and whether there will be none.
+// Calls `heard` with every event, and `connected` with whether there is a connection and whether it is closed for good.
 export function listen(heard, connected) {
   const source = new EventSource("/events");
   source.onopen = () => connected(true, false);

@@ -12,7 +12,7 @@ function pen(canvas) {
 // Points [{x, y, low, high}] with lines between them; y is formatted by `format`.
 export function line(canvas, points, format, xTitle) {
   const { context, width, height, colour } = pen(canvas);
-  if (!points.length) { context.fillStyle = colour("--muted"); context.fillText("Nothing was measured yet.", 4, 20); return; }
+  if (!points.length) { context.fillStyle = colour("--muted"); context.fillText("Not measured yet.", 4, 20); return; }
   const lows = points.map((p) => p.low ?? p.y), highs = points.map((p) => p.high ?? p.y);
   let [least, most] = [Math.min(...lows), Math.max(...highs)];
   if (most - least < 1e-9) { least -= 0.5; most += 0.5; }

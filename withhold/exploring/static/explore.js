@@ -1,4 +1,4 @@
-// The page: the map, and what happens elsewhere.
+// The page: the map, and events from the server.
 
 import { array, get, listen, post } from "./api.js";
 import { swatch } from "./colours.js";
@@ -9,15 +9,15 @@ import { $, data, map, noun, palette, state } from "./page.js";
 import { Errors, Learn, keep } from "./panels.js";
 import { attempt, counted } from "./words.js";
 
-const details = new Map(); // what the server said of items that were hovered over
+const details = new Map(); // details of items that were hovered over
 
 function about() {
   const given = state.counts.reduce((a, b) => a + b, 0);
-  $("about").textContent = `${counted(state.count, noun)}, seen by ${state.run}`;
+  $("about").textContent = `${counted(state.count, noun)}, encoder ${state.run}`;
   $("saved").classList.toggle("bad", state.connected === false);
-  $("saved").textContent = state.connected !== false ? given ? `${counted(given, "label")}, kept` : "No labels yet"
-    : state.ended ? "This page has ended: open the address that `withhold explore` printed last"
-      : "No connection, so no label can be kept: start `withhold explore` again, and open what it prints";
+  $("saved").textContent = state.connected !== false ? given ? `${counted(given, "label")}, saved` : "No labels yet"
+    : state.ended ? "This page has expired. Open the address that `withhold explore` printed last."
+      : "No connection to the server, so labels cannot be saved. Run `withhold explore` again and open the address that it prints.";
 }
 
 // The map.
@@ -33,7 +33,7 @@ function paint() {
 
 function scale() {
   if (!data.sure.some((value) => value > 0)) return [];
-  return [0, 25, 50, 75, 100].map((share) => make("li", { className: "fixed" }, swatch(palette.value(share / 100)), make("span", { textContent: `${share}% sure` })));
+  return [0, 25, 50, 75, 100].map((share) => make("li", { className: "fixed" }, swatch(palette.value(share / 100)), make("span", { textContent: `${share}% confidence` })));
 }
 
 function legend(by, numbers) {
@@ -49,7 +49,7 @@ function legend(by, numbers) {
   });
 }
 
-// Labelled items lie on top of the others.
+// Labelled items are drawn on top of the others.
 function drawn(by, numbers) {
   const every = [...numbers.keys()];
   return by === "labels" ? [...every.filter((i) => numbers[i] < 0), ...every.filter((i) => numbers[i] >= 0)] : every;
@@ -84,7 +84,7 @@ function named(item) {
   return data.answers[item] >= 0 ? `${state.classes[data.answers[item]]}? ${Math.round(data.sure[item] / 2.55)}%` : "no label";
 }
 
-// What happens elsewhere: in another tab, in the classifier, in a training.
+// Events: from another tab, the classifier, or a training.
 
 async function heard(event) {
   if (event.classes) { state.classes = event.classes; state.counts = event.counts; }
@@ -92,8 +92,8 @@ async function heard(event) {
     for (const [item, label] of event.labels) data.labels[item] = label;
     about(); classes();
     if ($("colour").value === "labels") paint();
-    if (current !== null && data.labels[current] >= 0 && !answer.busy) { // it stays, or a key would name the next one
-      $("guess").textContent = `It has the label ${state.classes[data.labels[current]]} now, given elsewhere.`;
+    if (current !== null && data.labels[current] >= 0 && !answer.busy) { // keep the item, or the next key press would label the next one
+      $("guess").textContent = `Labelled ${state.classes[data.labels[current]]} in another tab.`;
     }
   }
   if (event.route) state.route = event.route;
@@ -113,7 +113,7 @@ async function heard(event) {
   }
 }
 
-async function again() { // what was missed while there was no connection
+async function again() { // catch up after a lost connection
   const [now, labels] = await Promise.all([get("/state"), array("labels")]);
   data.labels = labels;
   await heard({ ...now, labels: [] });

@@ -4,7 +4,7 @@ import { make } from "./items.js";
 
 const $ = (id) => document.getElementById(id);
 
-// Lets a person find one of `classes` by a part of its name, and calls `chosen` with it.
+// Searches `classes` by a part of their names, and calls `chosen` with the selected one.
 export function find(classes, chosen) {
   const box = $("find"), list = $("found");
   let at = 0, names = [];

@@ -1,4 +1,4 @@
-// Items as what they are: a picture, a player, a text. Everything that comes from data is put in as text.
+// Items as a picture, a player or a text. Everything that comes from data is inserted as text.
 
 export function make(tag, properties = {}, ...children) {
   const { data, ...rest } = properties, element = Object.assign(document.createElement(tag), rest);
@@ -7,7 +7,7 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-// An item, large: `kind` is that of the data, `item` what the server says of it.
+// An item in large; `kind` is the kind of data, `item` its details from the server.
 export function shown(kind, item) {
   const box = make("div", { className: `shown ${kind}` });
   if (kind === "text") box.append(make("pre", { textContent: item.text || "This text cannot be read." }));
@@ -29,7 +29,7 @@ export function preview(kind, item, label) {
   return [...parts, make("div", { textContent: label })];
 }
 
-// Fills a list with items as buttons; or puts further ones behind them.
+// Fills a list with items as buttons, or appends further ones.
 export function grid(list, kind, items, open, further = false) {
   list.classList.toggle("texts", kind === "text");
   const made = items.map((item) => {

@@ -1,4 +1,4 @@
-// Labels: one item at a time, large, and the keys that name its class.
+// Labelling: one item at a time, with keys for its class.
 
 import { get, post } from "./api.js";
 import { swatch } from "./colours.js";
@@ -7,33 +7,33 @@ import { make, shown } from "./items.js";
 import { $, data, map, noun, palette, state, tab, used } from "./page.js";
 import { attempt, counted, toast } from "./words.js";
 
-const AHEAD = 4; // items that are left to label when the next ones are asked for
+const AHEAD = 4; // items left in the queue when the next ones are requested
 const KEYS = 9;
 const skipped = new Set();
-const undone = []; // what was done here, last: {items: [[item, label before], ...]}, or {skipped: item}
+const undone = []; // actions to undo, the last one last: {items: [[item, label before], ...]}, or {skipped: item}
 let queue = [];
-export let current = null; // the item that is asked for
+export let current = null; // the item to label now
 
 export async function give(items, labels) {
   const before = items.map((item) => [item, data.labels[item] < 0 ? "" : state.classes[data.labels[item]]]);
   const done = await attempt(() => post("/label", { items, labels }));
   if (!done) return done;
   undone.push({ items: before });
-  if (done.alike) toast(`${done.alike.join(" and ")} are two classes: where they are one, click the wrong one beside the map, and label all of it.`);
+  if (done.alike) toast(`${done.alike.join(" and ")} are two different classes. If they should be one, click the wrong one in the legend and label all its items.`);
   return done;
 }
 
 async function undo() {
   const last = undone.pop();
-  if (!last) return toast("There is nothing to undo.");
+  if (!last) return toast("Nothing to undo.");
   if (last.skipped !== undefined) { skipped.delete(last.skipped); return back(last.skipped); }
   const [items, labels] = [last.items.map(([item]) => item), last.items.map(([, label]) => label)];
   if (!await attempt(() => post("/label", { items, labels }))) { undone.push(last); return undefined; }
-  if (items.length > 1) return toast(`${counted(items.length, noun)} are as they were before.`);
+  if (items.length > 1) return toast(`Restored the labels of ${counted(items.length, noun)}.`);
   return labels[0] === "" ? back(items[0]) : undefined;
 }
 
-// Asks for an item again, and then for what is asked for now.
+// Returns to an item; the current one comes next.
 async function back(item) {
   if (current !== null) queue.unshift(current);
   await ask(item);
@@ -51,7 +51,7 @@ export function classes() {
     button.classList.toggle("likely", current !== null && data.answers[current] === number);
     return make("li", {}, button);
   }));
-  if (used().length && !$("first").hidden && !$("class-name").value) $("class-name").blur(); // from here on there are keys
+  if (used().length && !$("first").hidden && !$("class-name").value) $("class-name").blur(); // number keys work from now on
   $("first").hidden = used().length > 0;
   $("class-names").replaceChildren(...used().map(([name]) => make("option", { value: name })));
 }
@@ -74,16 +74,16 @@ export async function ask(item = undefined) {
   if (item === undefined) {
     queue = queue.filter((i) => data.labels[i] < 0);
     if (!queue.length) {
-      $("place").textContent = "Choosing what to label next ...";
+      $("place").textContent = "Choosing items to label ...";
       await fill();
     }
     item = queue.shift() ?? null;
-    if (queue.length === AHEAD) fill.coming = choose(); // of very many items that takes seconds
+    if (queue.length === AHEAD) fill.coming = choose(); // takes seconds for very many items
   }
   current = item;
   map.focus = item; map.draw();
   if (item === null) {
-    $("stage").replaceChildren(make("p", { textContent: "Every item has a label, or was skipped." }));
+    $("stage").replaceChildren(make("p", { textContent: "All items are labelled or skipped." }));
     $("guess").textContent = $("place").textContent = "";
     return classes();
   }
@@ -122,7 +122,7 @@ $("new-class").onsubmit = (event) => {
   if (name) answer(name);
 };
 
-// Keys, which never fire while one types. In the viewer, digits name the class of its item.
+// Keys, which are ignored while typing. In the viewer, digits label its item.
 
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input, textarea, select, [contenteditable]");

@@ -1,4 +1,4 @@
-// Lists of items, and one of them large with what is like it.
+// Lists of items, and the viewer of one item with its nearest neighbours.
 
 import { get, post } from "./api.js";
 import { grid, make, shown } from "./items.js";
@@ -6,7 +6,7 @@ import { classButton, current, give, likely } from "./labelling.js";
 import { $, data, map, noun, state, tab, used } from "./page.js";
 import { attempt, counted, toast } from "./words.js";
 
-const PAGE = 200; // items of a list that are asked for at a time
+const PAGE = 200; // items of a list that are loaded at a time
 let selection = [];
 
 export async function select(items, title, note = "") {
@@ -20,7 +20,7 @@ export async function select(items, title, note = "") {
   await more();
 }
 
-// The next items of the selection, so that all can be seen before all get a label.
+// The next items of the selection, so that all can be checked before labelling all.
 async function more() {
   const of = selection, begin = $("items").childElementCount;
   const known = await attempt(() => post("/list", { items: of.slice(begin, begin + PAGE) }));
@@ -37,7 +37,7 @@ $("label-all").onsubmit = async (event) => {
   const name = $("all-name").value.trim();
   if (!name || !selection.length) return;
   const number = state.classes.indexOf(name), others = selection.filter((i) => data.labels[i] >= 0 && data.labels[i] !== number).length;
-  $("all-name").blur(); // so that backspace takes it back
+  $("all-name").blur(); // so that backspace undoes it
   if (await give(selection, selection.map(() => name))) {
     toast(`${counted(selection.length, noun)} labelled ${name}${others ? `, ${others.toLocaleString()} of which had another label` : ""}. Undo with backspace.`);
   }
@@ -53,7 +53,7 @@ export async function open(item) {
   const set = async (name) => { if (await give([item], [name])) label.textContent = name ? `Label: ${name}` : "No label."; };
   open.set = set;
   for (const [name, number] of used()) classes.append(make("li", {}, classButton(name, number, () => set(name))));
-  if (known.label !== null) classes.append(make("li", {}, make("button", { textContent: "Take the label back", onclick: () => set("") })));
+  if (known.label !== null) classes.append(make("li", {}, make("button", { textContent: "Remove label", onclick: () => set("") })));
   grid(near, state.kind, known.near, open);
   $("view").replaceChildren(
     make("button", { className: "close", title: "Close (Esc)", textContent: "Close", onclick: () => $("viewer").close() }),
@@ -73,5 +73,5 @@ $("search").onsubmit = async (event) => {
   event.preventDefault();
   const words = $("words").value.trim();
   const found = words && await attempt(() => get("/search", { words }));
-  if (found) select(found.map((item) => item.item), `“${words}”`, state.words ? "The nearest ones." : "");
+  if (found) select(found.map((item) => item.item), `“${words}”`, state.words ? "The nearest items." : "");
 };

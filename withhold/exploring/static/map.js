@@ -1,11 +1,11 @@
 // The map: all items as points on a canvas, pixel by pixel, since there may be a hundred thousand.
 
-const CELLS = 128; // of the grid in which the point under the mouse is looked up, along each side
-const NEAR = 12; // pixels within which a point is meant
+const CELLS = 128; // cells along each side of the grid that finds the point under the mouse
+const NEAR = 12; // distance in pixels within which a point is hit
 
-const LARGER = 1.7; // how much so an item with a label is
+const LARGER = 1.7; // how much larger labelled items are
 
-// How far the pixels of a disc are from that in its middle, in rows of a width.
+// Offsets of the pixels of a disc from its centre, in an image of a width.
 function disc(size, width) {
   const reach = Math.ceil(size), steps = [];
   for (let y = -reach; y <= reach; y++) for (let x = -reach; x <= reach; x++) if (x * x + y * y <= size * size) steps.push(y * width + x);
@@ -39,7 +39,7 @@ export class AtlasMap {
     this.draw();
   }
 
-  // Places float [2n] in [-1, 1]; they move there from where they were.
+  // Positions float [2n] in [-1, 1]; points move there from their old positions.
   place(places) {
     const before = this.places;
     this.target = places;

@@ -1,4 +1,4 @@
-// What all parts of the page share: what the server said at first, and what has changed since.
+// State shared by all parts of the page: the initial state from the server, and its updates.
 
 import { array, get } from "./api.js";
 import { Palette } from "./colours.js";
@@ -12,7 +12,7 @@ export const palette = new Palette();
 export const map = new AtlasMap($("points"), $("marks"));
 export const noun = { image: "image", video: "video", audio: "sound", text: "text" }[state.kind];
 
-// The classes that some item has, as [name, number]; a mistyped one is gone when its items have another.
+// The classes with items, as [name, number]; a mistyped class disappears when its items are relabelled.
 export const used = () => state.classes.map((name, number) => [name, number]).filter(([, number]) => state.counts[number] > 0);
 
 export function tab(name) {

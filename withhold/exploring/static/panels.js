@@ -1,4 +1,4 @@
-// The panels of training, of errors, and of what goes out and comes in.
+// The panels for training, errors, and export and import.
 
 import { get, post } from "./api.js";
 import { line } from "./charts.js";
@@ -41,8 +41,8 @@ export class Learn {
 
   note() {
     $("what-note").textContent = $("what").value === "learn"
-      ? "learn compares the ways from these labels to a classifier, and keeps the best."
-      : `${$("what").value} goes on from the encoder that the page shows.`;
+      ? "learn compares several ways to train a classifier from these labels, and keeps the best."
+      : `${$("what").value} starts from the encoder that the page shows.`;
   }
 
   draw() {
@@ -52,16 +52,16 @@ export class Learn {
     line($("curve"), points, (v) => percent(v, 0), "labels");
     const last = curve.at(-1);
     $("accuracy").textContent = last
-      ? `${percent(last.accuracy)} (${percent(last.low, 0)} to ${percent(last.high, 0)}) with ${last.labels} labels, by cross-validation of ${last.route} on features of ${last.run}.${this.uneven()}`
-      : "It is measured after every twenty labels, by cross-validation. Two classes need three labels each.";
+      ? `${percent(last.accuracy)} (${percent(last.low, 0)} to ${percent(last.high, 0)}) with ${last.labels} labels, cross-validated, ${last.route} on features of ${last.run}.${this.uneven()}`
+      : "Accuracy is measured by cross-validation after every 20 labels, once two classes have three labels each.";
   }
 
-  // Where most labels are of one class, as after a lasso, the rest is measured by few.
+  // If most labels are of one class, as after a lasso, the other classes have few labels to measure on.
   uneven() {
     const { classes, counts } = this.state, all = counts.reduce((a, b) => a + b, 0), most = Math.max(...counts);
     const of = counts.filter((count) => count > 0).length;
     if (most < 0.4 * all || most < 2 * all / of) return "";
-    return ` ${percent(most / all, 0)} of the labels are ${classes[counts.indexOf(most)]}: items that were labelled together are easier than the rest, which this accuracy does not show.`;
+    return ` ${percent(most / all, 0)} of the labels are ${classes[counts.indexOf(most)]}. If you labelled them together, they are easier than the other items, and this accuracy is too high.`;
   }
 
   show(training) {
@@ -71,10 +71,10 @@ export class Learn {
     $("stop").disabled = training.stopped;
     $("progress").hidden = !training.running;
     $("progress").value = training.share;
-    $("training-note").textContent = training.adopting ? "Done. Its features of all items are being computed."
+    $("training-note").textContent = training.adopting ? "Done. Computing its features of all items."
       : training.running && training.stopped ? "Stopping."
         : training.running ? `${training.name}: ${time(training.seconds)}, ${training.left ? `about ${time(training.left)} left` : "finishing"}`
-          : `${training.name} ${training.stopped ? "was stopped" : "ended"} after ${time(training.seconds)}.`;
+          : `${training.name} ${training.stopped ? "stopped" : "finished"} after ${time(training.seconds)}.`;
     $("said").textContent = training.said;
     $("loss").hidden = training.curve.length < 2;
     if (training.curve.length > 1) line($("loss"), training.curve.map(([x, y]) => ({ x, y })), (v) => v.toPrecision(3), "steps");
@@ -93,13 +93,13 @@ export class Errors {
   }
 
   async look() {
-    $("errors-note").textContent = "Looking ...";
+    $("errors-note").textContent = "Searching ...";
     const found = await attempt(() => get("/errors"));
     if (!found) { $("errors-note").textContent = ""; return; }
     $("panel-errors").dataset.known = "yes";
     $("errors-note").textContent = found.accuracy
-      ? `${percent(found.accuracy[0])} of ${found.accuracy[3]} labels are answered correctly (${percent(found.accuracy[1], 0)} to ${percent(found.accuracy[2], 0)}).`
-      : "Two classes need three labels each before errors can be found.";
+      ? `${percent(found.accuracy[0])} of ${found.accuracy[3]} labels are predicted correctly (${percent(found.accuracy[1], 0)} to ${percent(found.accuracy[2], 0)}).`
+      : "To find errors, label at least three items of each of two classes.";
     this.confusion(found);
     for (const name of ["suspects", "unsure", "strange"]) grid($(name), this.state.kind, found[name], this.on.open);
   }
@@ -110,14 +110,14 @@ export class Errors {
     const head = make("tr", {}, make("th"), ...used.map((n) => make("th", { textContent: classes[n], title: classes[n] })));
     const rows = used.map((told) => make("tr", {}, make("th", { textContent: classes[told], title: classes[told] }), ...used.map((said) => {
       const cell = cells.get(`${told} ${said}`), place = make("td", { className: !cell ? "" : told === said ? "right" : "wrong" });
-      if (cell) place.append(make("button", { textContent: cell.count, onclick: () => this.on.select(cell.items, `${classes[told]} answered ${classes[said]}`) }));
+      if (cell) place.append(make("button", { textContent: cell.count, onclick: () => this.on.select(cell.items, `${classes[told]} predicted as ${classes[said]}`) }));
       return place;
     })));
     $("confusion").replaceChildren(...(used.length ? [make("thead", {}, head), make("tbody", {}, ...rows)] : []));
   }
 }
 
-// Labels go out and come in; `noun` is what an item is called, and `ask` asks for the next one to label.
+// Export and import of labels; `noun` is the word for an item, and `ask` shows the next item to label.
 export function keep(state, noun, ask) {
   $("file").textContent = state.labels;
   $("folders").onclick = async () => {
@@ -127,7 +127,7 @@ export function keep(state, noun, ask) {
   $("import").onchange = async () => {
     const [file] = $("import").files;
     const done = file && await attempt(async () => post("/take", { text: await file.text() }));
-    if (done) $("keep-note").textContent = `${counted(done.labelled, noun)} labelled${done.lost ? `; ${counted(done.lost, "row")} match nothing here` : ""}.`;
+    if (done) $("keep-note").textContent = `${counted(done.labelled, noun)} labelled${done.lost ? `; ${counted(done.lost, "row")} without a matching item` : ""}.`;
     $("import").value = "";
     if (done) await ask();
   };

@@ -1,4 +1,4 @@
-// Words for a person.
+// Messages and number words.
 
 export function toast(text) {
   const box = document.getElementById("toast");
