@@ -306,7 +306,7 @@ def test_wrong_words(pictures, capsys, tmp_path):
         capsys,
         ["train", "rotation"],
         2,
-        "rotation learns from images (image); it was given 0 sources: name one source for each",
+        "rotation learns from images (image), but 0 sources given. Give one source for each",
     )
     fails(capsys, ["train", "moco", data, "quue=3"], 2, "moco has no parameter 'quue'", "did you mean queue")
     fails(capsys, ["train", "moco", data, "queue=many"], 2, "moco: queue must be a whole number, not many")
@@ -324,7 +324,7 @@ def test_wrong_words(pictures, capsys, tmp_path):
     fails(capsys, ["train", "rotation", data, "--batch-size", "500"], 2, "500", "40")
     fails(capsys, ["train", "mae", data, "--encoder", "convnet"], 2, "mae needs a ViT, not a ConvNet")
     fails(capsys, ["train", "jigsaw", data, "--size", "8"], 2, "8")
-    fails(capsys, ["evaluate", str(tmp_path), data], 2, "is no run")
+    fails(capsys, ["evaluate", str(tmp_path), data], 2, "is not a run")
     assert not (ROOT / "runs" / "moco-pictures").exists()
 
 
@@ -517,7 +517,7 @@ def test_a_process_that_is_terminated_before_its_first_step_says_so(tmp_path):
 
 def test_a_process_that_is_terminated_while_the_report_is_drawn_has_finished_its_run(tmp_path):
     process = start(["train", "rotation", "digits", "--epochs", "1", "--size", "16", "--out", str(tmp_path / "run")])
-    while "drawing the report" not in process.stderr.readline():
+    while "writing the report" not in process.stderr.readline():
         assert process.poll() is None
     process.terminate()
     assert "--resume" in process.communicate()[1]

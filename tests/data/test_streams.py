@@ -65,10 +65,10 @@ def test_a_stream_of_several_domains_has_one_table_of_classes(tmp_path):
         assert (samples.classes[label], ("photo", "art")[domain]) == shades[shade][:2]
     assert set(samples.names) == {str(tmp_path / name) for *_, name in shades.values()}
     assert (feeder.batch(0)["target"] == 200).all()
-    with pytest.raises(UsageError, match=r"it was given 1 source: name one source, with --labels"):
+    with pytest.raises(UsageError, match=r"but 1 source given. Give one source with --labels"):
         build.choose(toy, sources[:1], {})
     twice = declare({"a": "image + domain", "b": "image + domain"})
-    with pytest.raises(UsageError, match=r"needs several sources for a and b: only one stream can have them"):
+    with pytest.raises(UsageError, match=r"needs several sources for a and b, but only one stream can take several"):
         build.deal(twice, sources)
 
 

@@ -118,7 +118,7 @@ def test_labels_of_the_data_count_where_some_are_open(home, caplog):
     (home / "photos").rename(home / "sorted" / "b")
     (home / "sorted" / "b" / "0.png").rename(home / "sorted" / "a" / "0.png")
     assert withhold.label(encoder, "sorted", 24).num_rows == 24
-    assert "sorted says a label of every item: that of none counts, but for a file of --labels" in caplog.messages
+    assert "sorted labels every item itself: these labels are ignored, give known ones as --labels" in caplog.messages
 
 
 def test_what_cannot_be_labelled(home, run, capsys):
@@ -131,7 +131,7 @@ def test_what_cannot_be_labelled(home, run, capsys):
         (["photos", "--run", "run", "-n", "0"], "0 items cannot be chosen: ask for 1 at least"),
         (["a.wav", "--run", "run", "-n", "1"], "a.wav holds no image"),
         (["photos", "--run", "run", "-n", "2", "--strategy", "atlas"], "atlas needs items whose labels are known"),
-        (["photos", "--run", "photos", "-n", "2"], "photos is no run"),
+        (["photos", "--run", "photos", "-n", "2"], "photos is not a run"),
     ):
         assert main(["label", *words, "--out", "out"]) == 2
         assert sentence in capsys.readouterr().err

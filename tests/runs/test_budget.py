@@ -111,7 +111,7 @@ def test_labels_of_one_class_teach_no_classifier(folder, caplog):
 def test_classes_that_differ_in_capitals_only_are_named(photos, tmp_path, caplog):
     labels = ["dog", "Dog", "cat", "DOG"] * 6
     withhold.train("rotation", (photos[:24], labels), epochs=1, size=16, out=tmp_path / "run", no_report=True)
-    assert "DOG and Dog and dog are 3 classes: where they are one, write it in one way" in caplog.messages
+    assert "DOG and Dog and dog are 3 classes: if they mean the same, use one spelling" in caplog.messages
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_classes_that_differ_in_capitals_only_are_named(photos, tmp_path, caplog
 def test_words_that_may_be_mistyped_are_named(photos, tmp_path, caplog, labels, pairs):
     source = (photos[: 3 * len(labels)], list(labels) * 3)
     withhold.train("rotation", source, epochs=0, size=16, out=tmp_path / "run", no_report=True)
-    said = [message.partition(" are 2 classes: where they are one")[0] for message in caplog.messages]
+    said = [message.partition(" are 2 classes: if they mean the same")[0] for message in caplog.messages]
     assert [each for each in said if " and " in each] == pairs
 
 
@@ -197,8 +197,8 @@ def test_a_report_that_fails_loses_nothing(photos, tmp_path, monkeypatch, caplog
 
     monkeypatch.setattr(reporting, "write_report", fail)
     run = withhold.train("rotation", photos[:24], epochs=1, size=16, batch_size=8, out=tmp_path / "run")
-    assert "The report could not be drawn (MemoryError: no room); the run itself is whole." in caplog.text
-    assert f"Draw it by: withhold report {tmp_path / 'run'}" in caplog.text
+    assert "The report could not be written (MemoryError: no room). The run itself is complete." in caplog.text
+    assert f"To write it: withhold report {tmp_path / 'run'}" in caplog.text
     assert run.finished and run.encoder.dim
     assert json.loads((run.folder / "config.json").read_text())["outcome"]["steps"] == 3
 

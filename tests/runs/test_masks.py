@@ -34,7 +34,7 @@ def test_masks_that_were_told_are_not_measured_on(run, scenes):
     assert {row["n_test"] for row in rows} == {4}
     assert {row["protocol"] for row in rows} == {"segmentation"}
     assert {row["encoder"] for row in rows} == {"trained", "untrained", "majority", "colour"}
-    with pytest.raises(UsageError, match=r"was told the masks of all items .*: give masks of others"):
+    with pytest.raises(UsageError, match=r"training was given the masks of all test items .*\. Give masks of other"):
         run.evaluate(f"{scenes}::train", protocols=("segmentation",), budget=24)
 
 

@@ -152,8 +152,8 @@ def test_the_picture_of_a_run_has_what_it_says(make_run, tmp_path):
     preview(run, "digits", out=tmp_path / "again.png")
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "said.png").read_bytes()
     with pytest.raises(
-        UsageError, match="is a run, which has its encoder, size, labels and parameters: leave them out"
+        UsageError, match=r"is a run and has its own encoder, size, labels and parameters\. Remove these options"
     ):
         preview(run, out=tmp_path / "said.png", size=32)
-    with pytest.raises(UsageError, match=r"rotation learns from images \(image\); it was given 2 sources"):
+    with pytest.raises(UsageError, match=r"rotation learns from images \(image\), but 2 sources given"):
         preview(run, "digits", "digits", out=tmp_path / "said.png")
