@@ -315,7 +315,7 @@ def test_wrong_words(pictures, capsys, tmp_path):
     fails(capsys, ["train", "rotation", data, "--precision", "bf61"], 2, "no precision 'bf61'", "choose from 16-mixed")
     fails(capsys, ["train", "rotation", data, "--out", "/proc/foo"], 2, "/proc/foo cannot be made")
     fails(capsys, ["train", "rotation", data, "--encoder", "resnet81"], 2, "no encoder 'resnet81'", "resnet18")
-    fails(capsys, ["train", "rotation", data, "--epochs", "1", "--minutes", "1"], 2, "give one of them")
+    fails(capsys, ["train", "rotation", data, "--epochs", "1", "--minutes", "1"], 2, "Give only one of them")
     fails(capsys, ["train", "rotation", data, "--epochs", "-1"], 2, "epochs must be at least 0, not -1.")
     fails(capsys, ["train", "rotation", data, "--seed", "-1"], 2, "seed must be at least 0")
     fails(capsys, ["train", "rotation", data, "--devices", "0"], 2, "devices must be at least 1")

@@ -84,7 +84,7 @@ def test_an_encoder_of_images_sees_the_pictures_of_pairs():
     encoder = nets.build("convnet", size=32, channels=3)
     rows, expected = (evaluation.evaluate(encoder, part, part, ("knn",)) for part in (pairs, pairs.of("video")))
     assert [row | {"data": ""} for row in rows] == [row | {"data": ""} for row in expected]
-    with pytest.raises(UsageError, match="an encoder of image takes only one of them"):
+    with pytest.raises(UsageError, match="needs an encoder of images and sounds, but this one only takes image"):
         evaluation.evaluate(encoder, pairs, pairs, ("crossmodal",))
 
 

@@ -136,9 +136,7 @@ def test_where_nothing_is_learned_all_are_measured_on_beside_a_probe_with_the_sa
 
 def test_a_run_that_learned_from_a_file_of_labels_asks_for_another_one(folder):
     run = withhold.train("./toy.py", "pictures", labels="few.csv", epochs=0.1, size=16, out="run", no_report=True)
-    asked = (
-        r"pictures has no labels \(the training used those of .*few\.csv; give labels of held-out .*give --labels FILE"
-    )
+    asked = r"pictures has no labels \(the training used .*few\.csv; give labels of held-out .*give --labels FILE"
     with pytest.raises(UsageError, match=asked):
         run.evaluate("pictures")
 
@@ -182,12 +180,12 @@ def test_labels_of_the_first_folder_say_nothing_of_the_second(folder, caplog):
     assert "labelled: 500 items from pictures, 100 of them with a label" in caplog.messages
     run.evaluate("pictures", labels="all.csv", protocols=("classifier",))
     first, second = [line for line in caplog.messages if line.startswith("measuring:")]
-    assert first == "measuring: trained, classifier"
-    assert second.startswith("measuring: untrained, classifier; about ")
+    assert first == "evaluating: trained, classifier"
+    assert second.startswith("evaluating: untrained, classifier; about ")
     caplog.clear()
     (row,) = run.evaluate("pictures", protocols=("information",))
     assert (row["encoder"], row["n_train"], row["n_test"]) == ("trained", 0, 500)
-    assert [line for line in caplog.messages if line.startswith("measuring:")] == ["measuring: trained, information"]
+    assert [line for line in caplog.messages if line.startswith("evaluating:")] == ["evaluating: trained, information"]
 
 
 def interrupted(*arguments, **options):

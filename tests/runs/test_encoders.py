@@ -154,7 +154,7 @@ def test_what_there_is_not_is_said_in_a_sentence(folder):
         ("photos", {}, "photos is not a run"),
         ("runs/none", {}, "runs/none is not a run"),
         ("convnet", {"siz": 3}, "convnet has no input setting 'siz': did you mean size"),
-        ("none.safetensors", {}, "There is no file none.safetensors: give one that `withhold export"),
+        ("none.safetensors", {}, "There is no file none.safetensors. Give a file that `withhold export"),
     ):
         with pytest.raises(UsageError, match=words):
             withhold.load(name, **options)
