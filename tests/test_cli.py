@@ -320,7 +320,7 @@ def test_wrong_words(pictures, capsys, tmp_path):
     fails(capsys, ["train", "rotation", data, "--seed", "-1"], 2, "seed must be at least 0")
     fails(capsys, ["train", "rotation", data, "--devices", "0"], 2, "devices must be at least 1")
     (tmp_path / "file").write_text("")
-    fails(capsys, ["train", "rotation", data, "--out", str(tmp_path / "file")], 2, "is a file, and a folder is needed")
+    fails(capsys, ["train", "rotation", data, "--out", str(tmp_path / "file")], 2, "is a file, but must be a folder")
     fails(capsys, ["train", "rotation", data, "--batch-size", "500"], 2, "500", "40")
     fails(capsys, ["train", "mae", data, "--encoder", "convnet"], 2, "mae needs a ViT, not a ConvNet")
     fails(capsys, ["train", "jigsaw", data, "--size", "8"], 2, "8")
@@ -394,7 +394,7 @@ def test_two_trainings_in_one_folder_exclude_each_other(run, pictures, tmp_path,
     for folder, resume in ((run, ["--resume"]), (tmp_path / "new", [])):
         with filling(folder, (run / "config.json").exists):
             arguments = ["train", "rotation", str(pictures), *FAST, "--out", str(folder), *resume]
-            fails(capsys, arguments, 1, f"Another process writes {folder}: wait until it has ended")
+            fails(capsys, arguments, 1, f"Another process is writing {folder}: wait until it has ended")
 
 
 def test_what_is_measured_and_written_replaces_nothing_else(run, pictures, tmp_path, capsys):
@@ -414,16 +414,16 @@ def test_what_is_measured_and_written_replaces_nothing_else(run, pictures, tmp_p
         for _ in range(2):
             assert main([*words, str(out)]) == 0
         own.write_text("mine")
-        fails(capsys, [*words, str(own)], 2, f"{own} exists, and withhold did not make it")
+        fails(capsys, [*words, str(own)], 2, f"{own} already exists and was not made by withhold")
         fails(capsys, [*words, str(tmp_path / "out.xyz")], 2, "out.xyz must end in .")
         assert own.read_text() == "mine"
-    fails(capsys, ["embed", str(run), str(embedded), "--out", str(embedded)], 2, "would be read and replaced")
+    fails(capsys, ["embed", str(run), str(embedded), "--out", str(embedded)], 2, "is both an input and the output")
     weights = run / "encoder.safetensors"
-    fails(capsys, ["export", str(run), "--to", "safetensors", "--out", str(weights)], 2, "withhold did not make it")
+    fails(capsys, ["export", str(run), "--to", "safetensors", "--out", str(weights)], 2, "was not made by withhold")
     made = {f"out.{ending}" for ending in ("parquet", "png", "webp", "onnx", "safetensors", "html")}
     assert {path.name for path in tmp_path.iterdir() if path.name[:3] == "out"} == made
     (tmp_path / "runs" / "simclr").mkdir(parents=True)
-    fails(capsys, ["demo", "--out", str(tmp_path / "runs")], 2, "runs holds something else than a whole demo")
+    fails(capsys, ["demo", "--out", str(tmp_path / "runs")], 2, "runs is not the folder of a complete demo")
 
 
 def test_what_goes_on_is_said_once(monkeypatch, capsys, tmp_path):

@@ -125,7 +125,7 @@ def test_evaluations_on_other_items_of_the_same_data_are_kept_beside_each_other(
 
 def test_two_processes_do_not_evaluate_one_run_at_a_time(make_run, photos_folder):
     run = make_run()
-    with holding(run.folder / "evaluation.json"), pytest.raises(WithholdError, match="Another process writes"):
+    with holding(run.folder / "evaluation.json"), pytest.raises(WithholdError, match="Another process is writing"):
         run.evaluate(photos_folder, protocols=("knn",))
     assert run.evaluate(photos_folder, protocols=("knn",))
 

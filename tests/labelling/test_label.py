@@ -88,7 +88,7 @@ def test_what_a_run_was_told_is_left_out_and_the_rest_can_be_labelled_round_by_r
 def test_nothing_that_was_filled_in_is_replaced(home, run, capsys):
     (home / "runs" / "label-photos").mkdir(parents=True)
     assert main(["label", "photos", "--run", "run"]) == 2
-    assert "runs/label-photos exists: name another --out" in capsys.readouterr().err
+    assert "runs/label-photos already exists. Choose another --out" in capsys.readouterr().err
 
 
 def test_an_encoder_without_a_classifier_gets_a_probe_of_the_labels_or_does_without(home, caplog):

@@ -142,7 +142,7 @@ def test_a_class_that_no_item_has_is_no_class(home, monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("path,label\ngone.txt,sea\n", "few.csv labels nothing in texts: it says 'gone.txt'"),
+        ("path,label\ngone.txt,sea\n", "No name in few.csv matches an item of texts: a name in it is 'gone.txt'"),
         ("path,label\n1.txt,sea\n2.txt,sea\n", "All labels of texts are 'sea'"),
         ("path,label\n1.txt,sea\n1.txt,bread\n", "gives 1.txt two labels, 'sea' and 'bread'"),
         ("path,label\n1.txt,\n", "texts has no labels"),

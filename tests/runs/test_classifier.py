@@ -214,7 +214,7 @@ def test_a_run_says_whether_it_goes_on_or_starts(folder, caplog, monkeypatch):
 
 
 def test_labels_that_are_missing_are_asked_for(folder):
-    with pytest.raises(UsageError, match="the stream labelled needs them: sort it into one folder a class"):
+    with pytest.raises(UsageError, match=r"the stream labelled needs them\. Sort it into one folder per class"):
         withhold.train("./toy.py", "pictures", "pictures", out="run")
     with pytest.raises(
         UsageError, match=r"1 source given\. Give one source with --labels FILE, or one source for each"

@@ -158,7 +158,7 @@ def test_what_there_is_not_is_said_in_a_sentence(folder):
     ):
         with pytest.raises(UsageError, match=words):
             withhold.load(name, **options)
-    with pytest.raises(UsageError, match=r"for the first data .*\.load\('convnet', size=\.\.\., channels=\.\.\.\)"):
+    with pytest.raises(UsageError, match=r"its first data\. .*\.load\('convnet', size=\.\.\., channels=\.\.\.\)"):
         _ = withhold.load("convnet").encoder
     assert withhold.load("convnet", size=24, channels=1).encoder.size == 24
     train("rotation")

@@ -40,7 +40,7 @@ def test_masks_that_were_told_are_not_measured_on(run, scenes):
 
 def test_data_without_masks_are_refused_in_words_of_masks(run, tmp_path):
     with pytest.raises(
-        UsageError, match=r"boxes has no masks: give a folder with images/NAME\.jpg and masks/NAME\.png"
+        UsageError, match=r"boxes has no masks\. Give a folder with images/NAME\.jpg and masks/NAME\.png"
     ):
         run.evaluate(voc(tmp_path / "boxes"))
 

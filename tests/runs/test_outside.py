@@ -102,7 +102,7 @@ def test_a_file_declares_one_encoder(folder):
 @pytest.mark.parametrize("fault", ["def withhold(self):", "import nothing_that_is_installed", "1 / 0"])
 def test_a_file_that_fails_is_named(folder, fault):
     (folder / "mine.py").write_text(fault)
-    with pytest.raises(UsageError, match=r"mine\.py cannot be executed \(\w+Error: .*\): mend it"):
+    with pytest.raises(UsageError, match=r"mine\.py cannot be executed \(\w+Error: .*\)\. Fix the file"):
         withhold.methods.find("./mine.py")
 
 

@@ -43,7 +43,7 @@ def test_a_picture_is_what_its_name_says(photos_folder, tmp_path):
     preview("rotation", str(photos_folder), out=tmp_path / "seen.jpg", size=32)
     assert Image.open(tmp_path / "seen.jpg").format == "JPEG"
     with pytest.raises(
-        UsageError, match=r"seen\.pqg must end in \.png or \.jpg or \.jpeg or \.webp: name another file\."
+        UsageError, match=r"seen\.pqg must end in \.png or \.jpg or \.jpeg or \.webp\. Choose another file name\."
     ):
         preview("rotation", str(photos_folder), out=tmp_path / "seen.pqg", size=32)
 
@@ -85,15 +85,15 @@ def test_a_list_of_files_elsewhere_stays_inside_the_folder(run, photos_folder, t
 def test_a_folder_that_cannot_be_is_one_sentence(run, photos_folder, tmp_path):
     (tmp_path / "file").touch()
     for out, sentence in (
-        ("file/new", "file is a file, and a folder is needed: name another --out"),
-        ("file/deep/new", r"file/deep cannot be made \(Not a directory\): name another --out"),
+        ("file/new", r"file is a file, but must be a folder\. Choose another --out"),
+        ("file/deep/new", r"file/deep cannot be made \(Not a directory\)\. Choose another --out"),
     ):
         with pytest.raises(UsageError, match=sentence):
             apply(run, str(photos_folder), tmp_path / out)
         with pytest.raises(UsageError, match=sentence):
             preview("rotation", photos_folder, out=(tmp_path / out).with_name("views.png"))
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(UsageError, match=r"folder\.png is a folder, and a file is needed: name one in it"):
+    with pytest.raises(UsageError, match=r"folder\.png is a folder, but must be a file\. Give the path"):
         preview("rotation", photos_folder, out=tmp_path / "folder.png")
 
 

@@ -228,7 +228,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(WithholdError, match=r"No space left on device.*free some space"):
+    with pytest.raises(WithholdError, match=r"No space left on device.*Free some space"):
         checkpoint.save(path, {})
     assert path.read_bytes() == path_bytes
     assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]

@@ -60,8 +60,8 @@ def boxes_of(samples: Samples, classes: tuple[str, ...]) -> list[np.ndarray]:
     boxes = samples.parts["boxes"]
     if unknown := [name for name in boxes.classes if name not in classes]:
         raise UsageError(
-            f"The boxes of {samples.source} have the class {unknown[0]!r}, but the training boxes do not. Give both the "
-            "same classes."
+            f"The boxes of {samples.source} have the class {unknown[0]!r}, but the training boxes do not. Give both "
+            "the same classes."
         )
     truth = [found[~np.isnan(found[:, 0])].copy() for found in boxes.values]
     for found in truth:

@@ -69,8 +69,8 @@ def masks_of(samples: Samples, classes: tuple[str, ...]) -> np.ndarray:
     masks = samples.parts["mask"]
     if unknown := [name for name in masks.classes if name not in classes]:
         raise UsageError(
-            f"The masks of {samples.source} have the class {unknown[0]!r}, but the training masks do not. Give both the "
-            "same classes.txt."
+            f"The masks of {samples.source} have the class {unknown[0]!r}, but the training masks do not. Give both "
+            "the same classes.txt."
         )
     table = np.full(IGNORED + 1, IGNORED, dtype=np.uint8)
     table[: len(masks.classes)] = [classes.index(name) for name in masks.classes]
