@@ -274,7 +274,7 @@ def test_arrays_are_videos_as_they_are(tmp_path):
 
 
 def test_arrays_of_another_shape_are_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"have the shape \[5, 32, 32\]: give \[n, t, h, w\]"):
+    with pytest.raises(UsageError, match=r"have the shape \[5, 32, 32\]\. Give \[n, t, h, w\]"):
         data.load(np.zeros((5, 32, 32), np.uint8), "video")
     with pytest.raises(UsageError, match="float32: give uint8"):
         data.load(np.zeros((2, 5, 32, 32), np.float32), "video")

@@ -161,8 +161,8 @@ def sentence(*arguments, **options) -> str:
 def test_labels_missing(encoder, make_samples):
     whole, bare = make_samples([0, 1, 2]), make_samples([0, 1, 2], source="photos")
     expected = (
-        "photos has no labels, and the evaluation needs them: "
-        "sort it into one folder a class, add a label column, or give --labels FILE."
+        "photos has no labels, but the evaluation needs them. "
+        "Sort it into one folder per class, add a label column, or give --labels FILE."
     )
     bare.labels = None
     assert sentence(encoder, bare, whole) == expected

@@ -179,7 +179,7 @@ def test_labels_of_the_first_folder_say_nothing_of_the_second(folder, caplog):
     assert len(run.config["classes"]) == 10
     assert "labelled: 500 items from pictures, 100 of them with a label" in caplog.messages
     run.evaluate("pictures", labels="all.csv", protocols=("classifier",))
-    first, second = [line for line in caplog.messages if line.startswith("measuring:")]
+    first, second = [line for line in caplog.messages if line.startswith("evaluating:")]
     assert first == "evaluating: trained, classifier"
     assert second.startswith("evaluating: untrained, classifier; about ")
     caplog.clear()

@@ -107,7 +107,7 @@ def walk(root: Path, endings: tuple[str, ...] = ("",)) -> Iterator[str]:
 
 
 def _reason(name: str, kind: type[Kind]) -> str:
-    """Why a file is not read as an item of a kind."""
+    """Return why a file is not read as an item of a kind."""
     end = posixpath.splitext(name)[1].lower()
     if not end:
         return "no file extension"

@@ -95,23 +95,23 @@ def as_clips(videos: Any, where: str) -> np.ndarray:
     """An array or tensor uint8 [n, t, h, w] or [n, t, h, w, c] (or channels first) -> ndarray uint8 [n, t, h, w, c]."""
     shape = tuple(np.shape(videos))
     if len(shape) not in (4, 5):
-        raise UsageError(f"The videos in {where} have the shape {list(shape)}: give [n, t, h, w] or [n, t, h, w, c].")
+        raise UsageError(f"The videos in {where} have the shape {list(shape)}. Give [n, t, h, w] or [n, t, h, w, c].")
     frames = as_pixels(videos.reshape(-1, *shape[2:]), where)
     return frames.reshape(*shape[:2], *frames.shape[1:])
 
 
 def labelled(table: Table, labels: Any) -> Table:
-    """The table with these labels, one value a sample; whole numbers have no gaps, so -1 is no label among them."""
+    """Set the labels of a table, one value per sample; -1 among integers means no label."""
     given = np.asarray(labels).reshape(-1)
     values = [None if given.dtype.kind == "i" and value == -1 else value for value in given.tolist()]
     if len(values) != len(table):
-        raise UsageError(f"There are {len(table)} items but {len(values)} labels: give one label for each item.")
+        raise UsageError(f"There are {len(table)} items but {len(values)} labels. Give one label for each item.")
     table.labels = values
     return table
 
 
 def digits() -> Table:
-    """The 1,797 handwritten digits of 8x8 pixels that scikit-learn carries; their values 0..16 become 0..255."""
+    """The 1,797 handwritten digits of 8x8 pixels from scikit-learn; their values 0..16 become 0..255."""
     from sklearn.datasets import load_digits
 
     held = load_digits()
@@ -119,7 +119,7 @@ def digits() -> Table:
 
 
 def npz(path: Path, kind: type[Kind] = Images) -> dict[str, Table]:
-    """The tables of an npz file by the split ("" without one): images and labels, or x_train and y_train."""
+    """Read the tables of an npz file by split ("" without one): images and labels, or x_train and y_train."""
     parts = dict.fromkeys((f"{kind.noun}s", kind.noun, "x", "data", "arr"), 0)
     parts |= dict.fromkeys(("labels", "label", "y", "targets"), 1)
     found: dict[str, list[Any]] = {}

@@ -139,7 +139,7 @@ class Feeder:
         return held[2]
 
     def _resident(self) -> dict[str, Tensor]:
-        """Every stream's images on the GPU, uint8 [n, h, w, c], if there is nothing else and all of them fit."""
+        """Copy every stream's images to the GPU, uint8 [n, h, w, c], if all streams are images and fit."""
         if self.device.type != "cuda" or any(samples.kind != "image" for samples in self.streams.values()):
             return {}
         need = sum(len(samples) * int(np.prod(samples.shape)) for samples in self.streams.values())

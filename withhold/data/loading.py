@@ -80,7 +80,7 @@ def load(
 
 
 def labels_of(source: Any, kind: str, labels: Labels | None = None) -> Samples:
-    """The names and labels of a source's items, as `load` gives them, without what the items hold."""
+    """Load only the names and labels of a source's items, as `load` returns them."""
     samples = source
     if not isinstance(source, Samples):
         part = part_of(source, kind_named(kind))

@@ -175,7 +175,7 @@ def each_image(source: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def kind_named(name: str) -> type[Kind]:
-    """The kind of data that has this name, of joined ones the first. Raises: UsageError, there is none."""
+    """Return the kind of data of this name; for joined kinds the first one. Raises: UsageError: there is none."""
     first = name.split(JOINT)[0]
     if first not in KINDS:
         raise UsageError(f"There is no kind of data {name!r}: {suggestion(name, KINDS)}")
@@ -183,7 +183,7 @@ def kind_named(name: str) -> type[Kind]:
 
 
 def _separate(source: Any) -> tuple[Any, str | None]:
-    """What is before the "::" of a source, and the split that is named behind it."""
+    """Separate a source at "::" into its name and its split."""
     if isinstance(source, str) and "::" in source:
         base, _, split = source.rpartition("::")
         return base, split
@@ -192,11 +192,11 @@ def _separate(source: Any) -> tuple[Any, str | None]:
 
 @dataclass(frozen=True)
 class Part:
-    """The split of a source that is meant."""
+    """A split of a source."""
 
-    tables: sources.Tables  # of all splits of the source
-    split: str  # one of them; "" where there is only one
-    name: str  # what to call it to a person
+    tables: sources.Tables  # the tables of all splits of the source
+    split: str  # the name of this split; "" if there is only one
+    name: str  # the name in messages
 
     @property
     def table(self) -> Table:
@@ -204,7 +204,7 @@ class Part:
 
     @property
     def stamp(self) -> str:
-        """Identifies the data; all splits count, because a class has the same number in each."""
+        """Identifies the data. It depends on all splits, because classes are numbered over all of them."""
         stamps = "\n".join(f"{name}: {table.stamp()}" for name, table in sorted(self.tables.items()))
         return hashlib.blake2b(f"{FORMAT}\n{self.split}\n{stamps}".encode(), digest_size=16).hexdigest()
 

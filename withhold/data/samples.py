@@ -18,10 +18,8 @@ from withhold.data.streaming import Stream
 from withhold.errors import UsageError, WithholdError
 from withhold.needs import Need
 
-DIFFERENT = 0.9
-"""If the share of different classes among items exceeds this, the classes identify the items."""
-FILE = re.compile(r".*\w\.[a-zA-Z]\w{1,4}")
-"""The name of a file."""
+DIFFERENT = 0.9  # if the share of different classes among items exceeds this, the classes identify the items
+FILE = re.compile(r".*\w\.[a-zA-Z]\w{1,4}")  # the name of a file
 
 
 @dataclass(frozen=True)
@@ -169,10 +167,9 @@ class Samples:
         """The indices of the items to read for those at `indices`, so that all parts of an item fit together.
 
         An item that cannot be read completely is replaced by the next one that can, with the same label if possible.
-        For items without further parts, their `Stream` does this.
         """
         streams = [(part, part.values) for part in self._read_together() if isinstance(part.values, Stream)]
-        if not streams or not (self.parts or self.members):
+        if not streams or not (self.parts or self.members):  # without parts, a `Stream` does this itself
             return indices
 
         def whole(some: np.ndarray) -> np.ndarray:
@@ -257,9 +254,8 @@ class Samples:
     def split(self, fraction: float, seed: int, owners: Sequence[str] | None = None) -> tuple[Self, Self]:
         """Split at random; the second set has `fraction` in (0, 1) of the samples, or of each class if labelled.
 
-        A class of two or more items has at least one in each set; a single item stays in the first set. Items with the
-        same entry in `owners` [n], such as copies with equal `digests`, stay together, count as one, and have the class
-        of the first.
+        A class of two or more items has at least one in each set; a single item stays in the first. Items with equal
+        `owners` [n], such as copies with equal `digests`, stay together, count as one, and have the class of the first.
         """
         if not 0 < fraction < 1:
             raise UsageError(f"A fraction of {fraction} cannot be split off. Give one between 0 and 1.")

@@ -257,12 +257,9 @@ class Embedder:
 
 
 def apart(test: Samples, train: Samples) -> Samples:
-    """Return the test items that are not among the training items, compared by content.
+    """Return the test items that are not among the training items, by content. Raises: UsageError: there are none.
 
     A probe could memorise items that are in both.
-
-    Raises:
-        UsageError: there are none.
     """
     known = set(train.digests())
     kept = [row for row, digest in enumerate(test.digests()) if digest not in known]

@@ -20,7 +20,7 @@ BEFORE = "(an earlier training)"
 """The value of "stream" for items whose label an earlier training was given, from whose encoder this one started."""
 
 Told = list[dict[str, Any]]
-"""For each item its stream, its name, and a digest of its content, which identifies it whatever its name."""
+"""For each item its stream, its name, and a digest of its content, which identifies it independently of the name."""
 
 
 def find_told(needs: Mapping[str, Need], streams: Mapping[str, Samples], kind: str, earlier: Path | None) -> Told:
