@@ -135,7 +135,7 @@ def test_a_run_is_measured_on_sequences_alone(run, make_run, video, tmp_path, ca
     assert "First mask, copied" in page
     assert "inside (J) and along the edge (F)" in page
     assert "named rightly" not in page
-    with pytest.raises(UsageError, match=r"knn is measured on items \+ label, not on video \+ mask"):
+    with pytest.raises(UsageError, match=r"knn takes items \+ label, not video \+ mask"):
         run.evaluate(source, protocols=("tracking", "knn"))
 
 

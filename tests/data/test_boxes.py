@@ -175,7 +175,7 @@ def test_of_several_forms_the_one_that_is_used_is_said(tmp_path, caplog):
     reason = "boxes in another format; those of Annotations/*.xml are used"
     assert samples.names == ["a.jpg", "b.jpg", "c.jpg"]
     assert samples.skipped == [("instances_train2017.json", reason), ("labels", reason)]
-    assert f"files that are left out: 2 ({reason})" in caplog.text
+    assert f"files left out: 2 ({reason})" in caplog.text
 
 
 def test_boxes_that_cannot_be_are_left_out_and_named(tmp_path, caplog):
@@ -244,7 +244,7 @@ def test_malformed_annotations_are_named(tmp_path):
         (voc, "Annotations/b.xml", "<annotation>\n<object>", "b.xml cannot be read as boxes: no element found: line 2"),
         (voc, "Annotations/b.xml", "<a><object/></a>", "object 1 has no xmin, ymin, xmax, ymax in a bndbox"),
         (yolo, "labels/b.txt", "0 0.5 0.5 0.1 0.1\n1 0.5\n", "line 2 is not a class, x, y, width and height"),
-        (yolo, "labels/b.txt", "7 0.5 0.5 0.1 0.1\n", "line 1 has the class 7, and 2 are named, from 0"),
+        (yolo, "labels/b.txt", "7 0.5 0.5 0.1 0.1\n", "line 1 has the class 7, but only 2 are named, from 0"),
     ],
 )
 def test_an_image_whose_annotation_cannot_be_read_is_left_out(tmp_path, caplog, make, file, text, said):

@@ -109,7 +109,9 @@ def test_a_batch_larger_than_the_data_is_refused(world, sentence):
 def test_what_is_left_out_is_named_where_nothing_else_is_left(tmp_path):
     (tmp_path / "good.png").write_bytes(encode(np.zeros((32, 32), np.uint8)))
     (tmp_path / "broken.png").write_text("no")
-    with pytest.raises(UsageError, match=r"learn from one: give more \(broken\.png is left out: not an image\)\."):
+    with pytest.raises(
+        UsageError, match=r"too few for training\. Give more items \(broken\.png is left out: not an image\)\."
+    ):
         feed({"images": data.load(tmp_path)})
 
 

@@ -97,7 +97,7 @@ def test_what_is_wrong_is_said(folder, tmp_path):
     first = folder / "masks" / "bear" / "00000.png"
 
     Image.fromarray(np.zeros((40, 60), dtype=np.uint8)).save(first)
-    with pytest.raises(WithholdError, match=r"00000\.png marks nothing: all its pixels are 0"):
+    with pytest.raises(WithholdError, match=r"00000\.png is empty: all its pixels are 0"):
         bear.frames(20)
     Image.fromarray(np.ones((40, 40), dtype=np.uint8)).save(first)
     with pytest.raises(WithholdError, match="has 40 x 40 pixels, which is not the aspect ratio of the frames of bear"):

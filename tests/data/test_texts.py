@@ -268,7 +268,7 @@ def test_what_is_no_tokenizer_is_named(tmp_path, monkeypatch):
     for name in (path, tmp_path):
         with pytest.raises(WithholdError, match=f"{name} is no tokenizer"):
             data.fit_tokenizer([(DOCUMENTS, "text")], str(name))
-    with pytest.raises(WithholdError, match="hf:no/such is no tokenizer: no network"):
+    with pytest.raises(WithholdError, match="hf:no/such is not a tokenizer: no network"):
         data.fit_tokenizer([(DOCUMENTS, "text")], "hf:no/such")
     from tokenizers import models
 

@@ -132,7 +132,7 @@ def test_an_encoder_stands_beside_its_controls(moving):
 def test_only_tracking_takes_sequences(moving, encoder, digits):
     taking = [name for name in evaluation.names() if evaluation.find(name).takes == evaluation.SEQUENCES]
     assert taking == ["tracking"]
-    with pytest.raises(UsageError, match=r"knn is measured on items \+ label, not on video \+ mask"):
+    with pytest.raises(UsageError, match=r"knn takes items \+ label, not video \+ mask"):
         evaluation.evaluate(encoder, None, data.sequences(moving), ("tracking", "knn"))
     with pytest.raises(UsageError, match=r"tracking takes video \+ mask, not image\. Run it separately"):
         evaluation.evaluate(encoder, *digits, ("tracking",))

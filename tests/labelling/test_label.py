@@ -129,7 +129,7 @@ def test_what_cannot_be_labelled(home, run, capsys):
         (["photos", "--run", "run", "--labels", "all.csv"], "All 24 items of photos have a label: give data with"),
         (["photos", "--run", "run"], "photos has 16 items without a label, and 20 are asked for"),
         (["photos", "--run", "run", "-n", "0"], "0 items cannot be chosen: ask for 1 at least"),
-        (["a.wav", "--run", "run", "-n", "1"], "a.wav holds no image"),
+        (["a.wav", "--run", "run", "-n", "1"], "a.wav has no images"),
         (["photos", "--run", "run", "-n", "2", "--strategy", "atlas"], "atlas needs items whose labels are known"),
         (["photos", "--run", "photos", "-n", "2"], "photos is not a run"),
     ):

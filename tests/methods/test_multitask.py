@@ -97,7 +97,7 @@ def test_columns_that_name_items_are_left_out_and_all_are_said(caplog):
     told = tell(cls, streams, {"columns": None})
     assert told["targets"] == {"colour": ["red", "green", "blue"], "light": None}
     assert tell(cls, streams, {"columns": "scene,light"})["targets"].keys() == {"scene", "light"}
-    with pytest.raises(UsageError, match=r"has no column 'lite' to learn: did you mean light"):
+    with pytest.raises(UsageError, match=r"has no column 'lite' to predict: did you mean light"):
         tell(cls, streams, {"columns": "lite"})
     config = told | {
         "parameters": {"columns": None},

@@ -190,5 +190,5 @@ def test_pairs_without_labels_ask_for_each_other(run, folder, capsys):
 
 
 def test_sounds_alone_are_no_pairs(folder):
-    with pytest.raises(withhold.errors.UsageError, match=r"holds no video.*csv file with columns image and sound\."):
+    with pytest.raises(withhold.errors.UsageError, match=r"has no video.*csv file with columns image and sound\."):
         withhold.train("audiovisual_embedding", str(folder / "sounds"), out=folder / "none")

@@ -64,7 +64,7 @@ def test_images_are_as_large_as_the_time_holds_enough_of(folder, pace, caplog, f
     else:
         passes = fast / 4 * 30 / 80
         wait = duration(30 * 20 / passes)
-        assert f"at 64 px, 30 s hold about {passes:.1f} passes; 20 would take about {wait} (see" in caplog.text
+        assert f"at 64 px, 30 s allow about {passes:.1f} epochs; 20 would take about {wait} (see" in caplog.text
 
 
 def label(count):
@@ -89,7 +89,7 @@ def test_the_time_for_enough_passes_is_longer_than_what_does_not_hold_them(folde
     encoder, decoding = {"name": "convnet", "size": 64, "channels": 3, "pretrained": False}, {"size": 64, "channels": 3}
     with caplog.at_level("INFO"):
         budget.fit_size(methods.find("simclr"), [folder], encoder, decoding, {}, Options(minutes=1), seconds=30.0)
-    assert "at 64 px, 1 min hold about 15.8 passes; 20 would take about 1 min 16 s" in caplog.text
+    assert "at 64 px, 1 min allow about 15.8 epochs; 20 would take about 1 min 16 s" in caplog.text
 
 
 def test_few_labels_among_many_items_need_no_batch_size(folder):

@@ -58,7 +58,7 @@ def test_published_weights_are_measured_as_they_are_and_nothing_is_written(folde
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["encoder"] for row in said["results"]] == ["published", "untrained", "pixels"]
     assert said["run"] == "efficientnet-lite0"
-    assert "efficientnet-lite0 for 128 × 128 px, colour; published weights" in caplog.text
+    assert "efficientnet-lite0 for 128 × 128 px, colour; pretrained weights" in caplog.text
     assert sorted(folder.rglob("*")) == before
     held = withhold.load("efficientnet-lite0")
     held.evaluate("photos/", protocols=("knn",))

@@ -64,6 +64,6 @@ def test_apply_writes_a_mask_with_a_palette_and_an_overlay_of_the_whole_image(ru
 def test_masks_of_one_class_are_refused(scenes, tmp_path):
     (scenes / "classes.txt").write_text("dark\nvoid\n")
     with pytest.raises(
-        UsageError, match="have fewer than two classes beside 255, which is ignored: number the pixels' classes"
+        UsageError, match=r"have fewer than two classes besides 255, which is ignored\. Number the pixels' classes"
     ):
         withhold.train("segmentation", scenes, encoder="convnet", epochs=1, out=tmp_path / "other")

@@ -472,11 +472,11 @@ def test_a_loss_that_compares_items_gets_all_of_them_or_none():
 
 
 def test_parts_are_equal_and_hold_whole_episodes():
-    with pytest.raises(UsageError, match=r"cut a batch of 10 items into equal parts: .* multiple of 4"):
+    with pytest.raises(UsageError, match=r"split a batch of 10 items into equal parts\. .* multiple of 4"):
         fit(Toy(), Rows(10), Plan(steps=1, accumulate=4))
     method = Toy()
     method.order = {"rows": Episodes(2, 1, 1)}
-    with pytest.raises(UsageError, match=r"cut a batch of 12 items into equal parts: .* multiple of 8"):
+    with pytest.raises(UsageError, match=r"split a batch of 12 items into equal parts\. .* multiple of 8"):
         fit(method, Rows(12), Plan(steps=1, accumulate=2))
 
 
