@@ -306,7 +306,7 @@ def test_wrong_words(pictures, capsys, tmp_path):
         capsys,
         ["train", "rotation"],
         2,
-        "rotation learns from images (image); it was given 0 sources: name one source for each",
+        "rotation learns from images (image), but 0 sources given. Give one source for each",
     )
     fails(capsys, ["train", "moco", data, "quue=3"], 2, "moco has no parameter 'quue'", "did you mean queue")
     fails(capsys, ["train", "moco", data, "queue=many"], 2, "moco: queue must be a whole number, not many")
@@ -315,16 +315,16 @@ def test_wrong_words(pictures, capsys, tmp_path):
     fails(capsys, ["train", "rotation", data, "--precision", "bf61"], 2, "no precision 'bf61'", "choose from 16-mixed")
     fails(capsys, ["train", "rotation", data, "--out", "/proc/foo"], 2, "/proc/foo cannot be made")
     fails(capsys, ["train", "rotation", data, "--encoder", "resnet81"], 2, "no encoder 'resnet81'", "resnet18")
-    fails(capsys, ["train", "rotation", data, "--epochs", "1", "--minutes", "1"], 2, "give one of them")
+    fails(capsys, ["train", "rotation", data, "--epochs", "1", "--minutes", "1"], 2, "Give only one of them")
     fails(capsys, ["train", "rotation", data, "--epochs", "-1"], 2, "epochs must be at least 0, not -1.")
     fails(capsys, ["train", "rotation", data, "--seed", "-1"], 2, "seed must be at least 0")
     fails(capsys, ["train", "rotation", data, "--devices", "0"], 2, "devices must be at least 1")
     (tmp_path / "file").write_text("")
-    fails(capsys, ["train", "rotation", data, "--out", str(tmp_path / "file")], 2, "is a file, and a folder is needed")
+    fails(capsys, ["train", "rotation", data, "--out", str(tmp_path / "file")], 2, "is a file, but must be a folder")
     fails(capsys, ["train", "rotation", data, "--batch-size", "500"], 2, "500", "40")
     fails(capsys, ["train", "mae", data, "--encoder", "convnet"], 2, "mae needs a ViT, not a ConvNet")
     fails(capsys, ["train", "jigsaw", data, "--size", "8"], 2, "8")
-    fails(capsys, ["evaluate", str(tmp_path), data], 2, "is no run")
+    fails(capsys, ["evaluate", str(tmp_path), data], 2, "is not a run")
     assert not (ROOT / "runs" / "moco-pictures").exists()
 
 
@@ -394,7 +394,7 @@ def test_two_trainings_in_one_folder_exclude_each_other(run, pictures, tmp_path,
     for folder, resume in ((run, ["--resume"]), (tmp_path / "new", [])):
         with filling(folder, (run / "config.json").exists):
             arguments = ["train", "rotation", str(pictures), *FAST, "--out", str(folder), *resume]
-            fails(capsys, arguments, 1, f"Another process writes {folder}: wait until it has ended")
+            fails(capsys, arguments, 1, f"Another process is writing {folder}: wait until it has ended")
 
 
 def test_what_is_measured_and_written_replaces_nothing_else(run, pictures, tmp_path, capsys):
@@ -414,16 +414,16 @@ def test_what_is_measured_and_written_replaces_nothing_else(run, pictures, tmp_p
         for _ in range(2):
             assert main([*words, str(out)]) == 0
         own.write_text("mine")
-        fails(capsys, [*words, str(own)], 2, f"{own} exists, and withhold did not make it")
+        fails(capsys, [*words, str(own)], 2, f"{own} already exists and was not made by withhold")
         fails(capsys, [*words, str(tmp_path / "out.xyz")], 2, "out.xyz must end in .")
         assert own.read_text() == "mine"
-    fails(capsys, ["embed", str(run), str(embedded), "--out", str(embedded)], 2, "would be read and replaced")
+    fails(capsys, ["embed", str(run), str(embedded), "--out", str(embedded)], 2, "is both an input and the output")
     weights = run / "encoder.safetensors"
-    fails(capsys, ["export", str(run), "--to", "safetensors", "--out", str(weights)], 2, "withhold did not make it")
+    fails(capsys, ["export", str(run), "--to", "safetensors", "--out", str(weights)], 2, "was not made by withhold")
     made = {f"out.{ending}" for ending in ("parquet", "png", "webp", "onnx", "safetensors", "html")}
     assert {path.name for path in tmp_path.iterdir() if path.name[:3] == "out"} == made
     (tmp_path / "runs" / "simclr").mkdir(parents=True)
-    fails(capsys, ["demo", "--out", str(tmp_path / "runs")], 2, "runs holds something else than a whole demo")
+    fails(capsys, ["demo", "--out", str(tmp_path / "runs")], 2, "runs is not the folder of a complete demo")
 
 
 def test_what_goes_on_is_said_once(monkeypatch, capsys, tmp_path):
@@ -517,7 +517,7 @@ def test_a_process_that_is_terminated_before_its_first_step_says_so(tmp_path):
 
 def test_a_process_that_is_terminated_while_the_report_is_drawn_has_finished_its_run(tmp_path):
     process = start(["train", "rotation", "digits", "--epochs", "1", "--size", "16", "--out", str(tmp_path / "run")])
-    while "drawing the report" not in process.stderr.readline():
+    while "writing the report" not in process.stderr.readline():
         assert process.poll() is None
     process.terminate()
     assert "--resume" in process.communicate()[1]

@@ -40,15 +40,21 @@ def test_json_holds_names_of_any_bytes(tmp_path):
 def test_places_where_nothing_can_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     for folder, sentence in (
-        (tmp_path / "file", r"file is a file, and a folder is needed: name another --out\."),
-        (tmp_path / "file" / "deep", r"deep cannot be made \(Not a directory\): name another --out\."),
-        (Path("/proc/foo"), r"The folder /proc/foo cannot be made \(No such file or directory\): name another --out\."),
+        (tmp_path / "file", r"file is a file, but must be a folder\. Choose another --out\."),
+        (tmp_path / "file" / "deep", r"deep cannot be made \(Not a directory\)\. Choose another --out\."),
+        (
+            Path("/proc/foo"),
+            r"The folder /proc/foo cannot be made \(No such file or directory\)\. Choose another --out\.",
+        ),
     ):
         with pytest.raises(UsageError, match=sentence):
             prepare_folder(folder)
         with pytest.raises(UsageError, match=sentence), writing(folder / "x.txt"):
             pass
-    with pytest.raises(UsageError, match=r"is a folder, and a file is needed: name one in it\."), writing(tmp_path):
+    with (
+        pytest.raises(UsageError, match=r"is a folder, but must be a file\. Give the path of a file\."),
+        writing(tmp_path),
+    ):
         pass
     with (
         pytest.raises(WithholdError, match=r"Could not write /proc/foo.png \(No such file or directory\): free"),
@@ -56,7 +62,7 @@ def test_places_where_nothing_can_be_written(tmp_path, monkeypatch):
     ):
         partial.write_text("")
     monkeypatch.setattr(os, "access", lambda *arguments: False)
-    with pytest.raises(UsageError, match=r"is write-protected: name another --out\."):
+    with pytest.raises(UsageError, match=r"is write-protected\. Choose another --out\."):
         prepare_folder(tmp_path)
 
 
@@ -82,12 +88,12 @@ def test_what_this_program_made_is_replaced_and_nothing_else(tmp_path):
     (tmp_path / "folder.txt").mkdir()
     before = {path: path.lstat() for path in tmp_path.iterdir()}
     for name, sentence in {
-        "own.txt": r"own\.txt exists, and withhold did not make it: name another file, or delete it\.",
-        "link.txt": r"link\.txt is no ordinary file: name another one\.",
-        "fifo.txt": "is no ordinary file", "socket.txt": "is no ordinary file",
-        "same.txt": r"same\.txt would be read and replaced: name another file to write\.",
-        "folder.txt": "is a folder, and a file is needed",
-        "x.xyz": r"x\.xyz must end in \.csv or \.txt: name another file\.",
+        "own.txt": r"own\.txt already exists and was not made by withhold\. Choose another file, or delete it\.",
+        "link.txt": r"link\.txt is not a regular file\. Choose another file\.",
+        "fifo.txt": "is not a regular file", "socket.txt": "is not a regular file",
+        "same.txt": r"same\.txt is both an input and the output\. Choose another output file\.",
+        "folder.txt": "is a folder, but must be a file",
+        "x.xyz": r"x\.xyz must end in \.csv or \.txt\. Choose another file name\.",
     }.items():  # fmt: skip
         with pytest.raises(UsageError, match=sentence):
             write(tmp_path / name, "digits", tmp_path, None, [1, 2], str(tmp_path / "x.csv"))
@@ -99,7 +105,7 @@ def test_a_device_is_not_replaced(tmp_path, monkeypatch):
     path.write_text(MARK)
     about = os.stat_result((stat.S_IFCHR | 0o666, *path.lstat()[1:]))
     monkeypatch.setattr(Path, "lstat", lambda self: about)
-    with pytest.raises(UsageError, match=r"null\.txt is no ordinary file: name another one\."):
+    with pytest.raises(UsageError, match=r"null\.txt is not a regular file\. Choose another file\."):
         write(path)
     assert path.read_text() == MARK
 
@@ -109,7 +115,10 @@ def test_a_device_is_not_replaced(tmp_path, monkeypatch):
 )
 def test_what_another_process_writes_is_not_written(tmp_path, hold):
     path = tmp_path / "new" / "x.txt"
-    with hold(path), pytest.raises(WithholdError, match=r"Another process writes .*x\.txt: wait until it has ended"):
+    with (
+        hold(path),
+        pytest.raises(WithholdError, match=r"Another process is writing .*x\.txt\. Wait until it is"),
+    ):
         hold(path).__enter__()
     assert [entry for entry in path.parent.rglob("*") if entry.is_file()] == []
 
@@ -133,7 +142,7 @@ def test_a_folder_that_was_not_begun_is_as_it_was(tmp_path):
             (folder / "checkpoints").mkdir()
             (folder / "tokenizer.json").touch()
             raise KeyboardInterrupt
-    with pytest.raises(UsageError, match=r"other is not empty \(it holds x\.txt\): name another --out, or delete it\."):
+    with pytest.raises(UsageError, match=r"other is not empty \(it holds x\.txt\)\. Choose another --out, or delete"):
         filling(other, lambda: False).__enter__()
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
         "empty", "other", "other/x.txt"
@@ -151,13 +160,16 @@ def test_a_folder_appears_when_it_is_whole(tmp_path):
         (partial / "deep" / "x.txt").write_text("whole")
         assert not path.exists()
     assert (path / "deep" / "x.txt").read_text() == "whole"
-    with pytest.raises(UsageError, match=r"index exists: name another --out, or delete it\."), writing_folder(path):
+    with (
+        pytest.raises(UsageError, match=r"index already exists\. Choose another --out, or delete it\."),
+        writing_folder(path),
+    ):
         pass
     with contextlib.suppress(KeyboardInterrupt), writing_folder(tmp_path / "a" / "other") as partial:
         (partial / "x.txt").write_text("half")
         raise KeyboardInterrupt
     with (
-        pytest.raises(WithholdError, match=r"Could not write .*other \(No space left on device\): free some space"),
+        pytest.raises(WithholdError, match=r"Could not write .*other \(No space left on device\)\. Free some space"),
         writing_folder(tmp_path / "a" / "other"),
     ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -168,7 +180,7 @@ def test_of_two_who_make_the_same_folder_the_first_one_stays(tmp_path):
     with writing_folder(tmp_path / "index") as partial:
         (partial / "x.txt").write_text("first")
         with (
-            pytest.raises(WithholdError, match=r"Another process writes .*index: wait"),
+            pytest.raises(WithholdError, match=r"Another process is writing .*index\. Wait"),
             writing_folder(tmp_path / "index"),
         ):
             pass

@@ -88,14 +88,14 @@ def test_jigen_learns_from_several_domains_and_is_measured_on_another(live, tmp_
     art = classes(tmp_path / "art", {"bee": 220, "dog": 110}, 18)
     sketch = classes(tmp_path / "sketch", {"ant": 30, "bee": 210, "dog": 105}, 20)
     run = live("jigen", photo, art, epochs=20, batch_size=12)
-    assert "there is one domain" not in caplog.text
+    assert "there is only one domain" not in caplog.text
     withhold.train("jigen", str(photo), epochs=1, batch_size=12, out=tmp_path / "one")
-    assert "images: there is one domain, and the method learns from several: give a source for each" in caplog.text
+    assert "images: there is only one domain, but the method needs several: give one source for each" in caplog.text
     assert run.config["classes"] == ["ant", "bee", "dog"]
     rows = run.evaluate(str(sketch))
     (named,) = (row["value"] for row in rows if (row["protocol"], row["encoder"]) == ("classifier", "trained"))
     assert named > 0.9
-    with pytest.raises(UsageError, match=r"was told the labels of all items of .*photo to be"):
+    with pytest.raises(UsageError, match=r"was given the labels of all test items of .*photo"):
         run.evaluate(str(photo))
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-# Where each public name lives. They are imported at first use, so that `import withhold` costs nothing.
+# The module of each public name. They are imported at first use, so that `import withhold` is fast.
 _HOMES = {
     **dict.fromkeys(["UsageError", "WithholdError"], "withhold.errors"),
     **dict.fromkeys(["Encoder", "ImageEncoder", "Method"], "withhold.methods"),
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("methods", "search"):  # packages; the first can also be called
+    if name in ("methods", "search"):  # packages; `methods` can also be called
         return importlib.import_module(f"withhold.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'withhold' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The demo: the whole road on data that is always there."""
+"""The demo: all steps on scikit-learn's digits."""
 
 import shutil
 from collections.abc import Callable
@@ -15,33 +15,33 @@ from withhold.report import write_demo
 from withhold.runs import train
 from withhold.training import Row
 
-# One method that verifies, one that reconstructs, one that contrasts, with the passes over the digits each one gets.
+# A pretext task, an autoencoder and a contrastive method, with their numbers of epochs.
 METHODS = {"rotation": 6, "denoising_autoencoder": 10, "simclr": 14}
-# Two trainings on few labels, with what they start from and what they are called in the table.
+# Two trainings on few labels, with the encoder that they start from and their name in the table.
 CLASSIFIERS = {"finetune": ("simclr", "fine-tuned after simclr"), "scratch": (None, "trained from scratch")}
 LABELS, PASSES = 5, 30
-"""Labels of each digit, and passes over them; after 150 the one from scratch has caught up."""
+"""Labels of each digit, and epochs over them; after 150 epochs, training from scratch is equally good."""
 SIZE = 16
-"""Pixels; the digits themselves have 8."""
+"""Image size in pixels; the digits themselves have 8."""
 
 Rows = list[dict[str, Any]]
 
 
 def demo(folder: Path, *, seed: int = 0, progress: Callable[[Row, int], None] | None = None) -> tuple[Rows, Rows, Path]:
-    """Learn from scikit-learn's digits without labels, three ways; then from five labels of each, and name the rest.
+    """Train three methods on scikit-learn's digits without labels, then two classifiers with five labels per digit.
 
-    A fifth of the digits is held out: no training sees it, and every row is measured on it.
+    A fifth of the digits is held out from all trainings, and every row is measured on it.
 
     Returns:
         the rows of the encoders' evaluation, those of the classifiers, and the path of the report on all of them.
 
     Raises:
-        UsageError: the folder holds something else than an earlier demo.
+        UsageError: the folder holds something other than an earlier demo.
     """
     page = folder / "report.html"
     held = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     if held not in (set(), {*METHODS, *CLASSIFIERS, page.name}):
-        raise UsageError(f"{folder} holds something else than a whole demo: name another --out, or delete it.")
+        raise UsageError(f"{folder} is not the folder of a complete demo. Choose another --out, or delete it.")
     for name in held:
         shutil.rmtree(folder / name) if name != page.name else page.unlink()
     seen, held_out = data.load("digits", size=SIZE).split(0.2, seed)

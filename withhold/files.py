@@ -1,4 +1,4 @@
-"""Writing what a person asked for: whole or not at all, alone, and over nothing that this program has not made."""
+"""Writing of output files: atomically, by one process at a time, and never over files of other origin."""
 
 import contextlib
 import json
@@ -18,71 +18,71 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MARK = "made with withhold"
-"""What a file that a person named says of itself, in its first or its last `EDGE` bytes."""
+"""The mark of output files, in their first or last `EDGE` bytes."""
 EDGE = 2**16
 PICTURES = ".png .jpg .jpeg .webp"
 SOFTWARE = 0x0131
-"""The number under which a picture's EXIF says what made it."""
+"""The number of the software tag in an image's EXIF."""
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make a folder to write to, with its parents. Raises: UsageError, where there can be none."""
+    """Make a folder to write to, with its parents. Raises: UsageError: it cannot be made or written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise UsageError(f"{folder} is a file, and a folder is needed: name another --out.") from error
+        raise UsageError(f"{folder} is a file, but must be a folder. Choose another --out.") from error
     except OSError as error:
-        raise UsageError(f"The folder {folder} cannot be made ({error.strerror}): name another --out.") from error
+        raise UsageError(f"The folder {folder} cannot be made ({error.strerror}). Choose another --out.") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"The folder {folder} is write-protected: name another --out.")
+        raise UsageError(f"The folder {folder} is write-protected. Choose another --out.")
 
 
 @contextlib.contextmanager
 def claiming(path: Path, endings: str, *inputs: Any) -> Iterator[None]:
-    """Hold the place of a file that a person named, while it is made and written; other processes are refused it.
+    """Lock an output file while it is made and written; other processes get an error.
 
     Args:
-        endings: that its name may have, joined by spaces.
-        inputs: what the file is made from; those that are no files do not matter.
+        endings: its allowed endings, joined by spaces.
+        inputs: inputs of the file, which must not be replaced; inputs that are not files are ignored.
 
     Raises:
-        UsageError: `path` has another ending, or is something that this program has not made, or an input.
-        WithholdError: another process writes it.
+        UsageError: `path` has another ending, or is an input or a file that this program has not made.
+        WithholdError: another process is writing it.
     """
     if path.suffix.lower() not in endings.split():
-        raise UsageError(f"{path} must end in {endings.replace(' ', ' or ')}: name another file.")
+        raise UsageError(f"{path} must end in {endings.replace(' ', ' or ')}. Choose another file name.")
     _refuse_folder(path)
     if os.path.lexists(path):
         if not stat.S_ISREG(path.lstat().st_mode):
-            raise UsageError(f"{path} is no ordinary file: name another one.")
+            raise UsageError(f"{path} is not a regular file. Choose another file.")
         files = [file for file in inputs if isinstance(file, str | os.PathLike) and os.path.isfile(file)]
         if any(os.path.samefile(path, file) for file in files):
-            raise UsageError(f"{path} would be read and replaced: name another file to write.")
+            raise UsageError(f"{path} is both an input and the output. Choose another output file.")
         if not _is_marked(path):
-            raise UsageError(f"{path} exists, and withhold did not make it: name another file, or delete it.")
+            raise UsageError(f"{path} already exists and was not made by withhold. Choose another file, or delete it.")
     with holding(path):
         yield
 
 
 def holding(path: Path) -> contextlib.AbstractContextManager[None]:
-    """Hold the place of one file or folder while it is made. Raises: WithholdError: another process writes it."""
+    """Lock one file or folder while it is made. Raises: WithholdError: another process is writing it."""
     return _held(path.parent, f".{path.name}.lock", path)
 
 
 @contextlib.contextmanager
 def filling(folder: Path, begun: Callable[[], bool]) -> Iterator[None]:
-    """Hold a folder that is to be filled piece by piece; other processes are refused it.
+    """Lock a folder that is filled step by step; other processes get an error.
 
-    It is new or empty, or what fills it has `begun` before. Where an error comes before that, nothing is left.
+    It must be new or empty, or the work in it has `begun` before. After an error before that, nothing is left in it.
 
     Raises:
         UsageError: it holds something else, or cannot be a folder.
-        WithholdError: another process fills it.
+        WithholdError: another process is filling it.
     """
     lock = ".lock"
     with _held(folder, lock, folder):
         if not begun() and (others := sorted({entry.name for entry in folder.iterdir()} - {lock})):
-            raise UsageError(f"{folder} is not empty (it holds {others[0]}): name another --out, or delete it.")
+            raise UsageError(f"{folder} is not empty (it holds {others[0]}). Choose another --out, or delete it.")
         try:
             yield
         finally:
@@ -95,10 +95,10 @@ def filling(folder: Path, begun: Callable[[], bool]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """Another name to write to, which becomes `path` when all went well; the folder is made.
+    """Yield a temporary path to write to, which is renamed to `path` on success; its folder is made.
 
     Raises:
-        UsageError: `path` cannot be a file.
+        UsageError: `path` is a folder.
         WithholdError: it could not be written.
     """
     _refuse_folder(path)
@@ -108,29 +108,29 @@ def writing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def writing_folder(path: Path) -> Iterator[Path]:
-    """A new folder to fill under another name, which becomes `path` when all went well; its parents are made.
+    """Yield a temporary new folder to fill, which is renamed to `path` on success; its parents are made.
 
     Raises:
         UsageError: `path` exists, or cannot be a folder.
-        WithholdError: it could not be written, or another process writes it.
+        WithholdError: it could not be written, or another process is writing it.
     """
     if os.path.lexists(path):
-        raise UsageError(f"{path} exists: name another --out, or delete it.")
+        raise UsageError(f"{path} already exists. Choose another --out, or delete it.")
     with holding(path), _becoming(path) as partial:
         partial.mkdir()
         yield partial
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` to `path`, whole or not at all."""
+    """Write `value` to `path` as JSON, atomically."""
     with writing(path) as partial:
         text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # which JSON reads as it was
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # JSON restores them
 
 
 def _refuse_folder(path: Path) -> None:
     if os.path.isdir(path):
-        raise UsageError(f"{path} is a folder, and a file is needed: name one in it.")
+        raise UsageError(f"{path} is a folder, but must be a file. Give the path of a file.")
 
 
 def _is_marked(path: Path) -> bool:
@@ -142,9 +142,9 @@ def _is_marked(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _held(folder: Path, lock: str, what: Path) -> Iterator[None]:
-    """A folder, made with its parents, and a lock in it on `what`; folders that were made and stay empty go again.
+    """Make a folder with its parents, and lock `what` in it; new folders that stay empty are removed again.
 
-    The lock ends with the process that holds it, however that ends.
+    The lock ends with the process that holds it, even if that is killed.
     """
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     prepare_folder(folder)
@@ -153,13 +153,13 @@ def _held(folder: Path, lock: str, what: Path) -> Iterator[None]:
         held.acquire(timeout=0)
     except Timeout as error:
         raise WithholdError(
-            f"Another process writes {what}: wait until it has ended, or name another place."
+            f"Another process is writing {what}. Wait until it is finished, or choose another path."
         ) from error
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # on Windows, where it stays
-            os.unlink(held.lock_file)  # while it is held, so that nobody else's is unlinked
+        with contextlib.suppress(OSError):  # fails on Windows
+            os.unlink(held.lock_file)  # before the release, so that no other process's lock is unlinked
         held.release()
         for place in made:
             with contextlib.suppress(OSError):
@@ -168,7 +168,7 @@ def _held(folder: Path, lock: str, what: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _becoming(path: Path) -> Iterator[Path]:
-    """What is written under the name that this gives becomes `path` when all went well, and is deleted otherwise."""
+    """Yield a temporary path that is renamed to `path` on success and deleted otherwise."""
     prepare_folder(path.parent)
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
@@ -176,7 +176,7 @@ def _becoming(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     except OSError as error:
         reason = error.strerror or error
-        raise WithholdError(f"Could not write {path} ({reason}): free some space or name another --out.") from error
+        raise WithholdError(f"Could not write {path} ({reason}). Free some space or choose another --out.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         with contextlib.suppress(OSError):
@@ -184,7 +184,7 @@ def _becoming(path: Path) -> Iterator[Path]:
 
 
 def write_picture(picture: "Image", path: Path) -> None:
-    """Write a picture to a file that ends as one of `PICTURES`, which says that it was made here."""
+    """Write a picture to a file with an ending of `PICTURES`, marked as made by this program."""
     from PIL.Image import Exif, registered_extensions
 
     about = Exif()

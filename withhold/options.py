@@ -1,4 +1,4 @@
-"""How a run is trained: one set of options, which the command line, a run's configuration and its report read."""
+"""Training options, shared by the command line, a run's configuration and its report."""
 
 import inspect
 import re
@@ -9,29 +9,29 @@ from withhold.errors import UsageError, suggestion
 
 OPTIMIZERS = ("adamw", "sgd", "lars", "adagrad")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-"""What a run may compute in; weights are float32 in all of them."""
+"""The precisions of a training; weights are float32 in all of them."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train. What is None is the method's own.
+    """The plan of a training. Values that are None are set by the method.
 
     Args:
         steps: optimiser steps; None to fill `minutes`.
-        minutes: how long a person waits, from reading the data to the report; the pace of the first steps says how
-            many fit.
-        most: steps at most, where minutes say how many.
+        minutes: total time in minutes, from reading the data to the report; the number of steps follows from the
+            measured speed.
+        most: maximum number of steps, if the budget is in minutes.
         optimizer: `adamw`, `sgd`, `lars` or `adagrad`; by default the method's own.
-        lr: peak learning rate at 256 items a step, which is scaled with the batch; by default the method's own.
-        weight_decay: of weights, not of biases and normalisation; by default the method's own.
+        lr: peak learning rate for a batch of 256, scaled to the batch size; by default the method's own.
+        weight_decay: weight decay, not applied to biases and normalisation; by default the method's own.
         warmup: share of the steps in which the learning rate rises.
-        clip: largest joint norm of the gradients; 0 for no limit.
-        accumulate: parts into which a batch is cut to save memory.
-        encoder_lr: share of the learning rate that the encoder gets; by default 0.1 of published weights,
-            0.3 of an earlier run's, else 1.
-        layer_decay: how the learning rate falls from each stage of the encoder to the one before it; by default 0.8
-            of published weights, 0.9 of an earlier run's, else 1.
-        seed: of weights, order and views.
+        clip: maximum norm of the gradients; 0 for no limit.
+        accumulate: number of parts into which a batch is split to save memory.
+        encoder_lr: learning rate of the encoder, as a share of --lr; by default 0.1 for pretrained weights, 0.3 for
+            those of an earlier run, else 1.
+        layer_decay: factor of the learning rate from each stage of the encoder to the stage before it; by default 0.8
+            for pretrained weights, 0.9 for those of an earlier run, else 1.
+        seed: random seed of weights, order and views.
     """
 
     steps: int | None = None
@@ -50,26 +50,25 @@ class Plan:
 
 @dataclass(frozen=True)
 class Options(Plan):
-    """What a person may set for a training. What is None is chosen from the data, the budget and the hardware.
+    """The options of a training. Values that are None are chosen from the data, the budget and the hardware.
 
     Args:
-        encoder: `convnet`, `resnet18`, `vit-tiny`, `hf:NAME`, `timm:NAME`, `./mine.py` ..., or a run's folder, whose
-            encoder it goes on from; by default what suits the method and the hardware.
-        pretrained: start from the encoder's published weights.
+        encoder: `convnet`, `resnet18`, `vit-tiny`, `hf:NAME`, `timm:NAME`, `./mine.py` ..., or a run's folder, to start
+            from its encoder; by default an encoder that suits the method and the hardware.
+        pretrained: start from the encoder's pretrained weights.
         size: height and width of the input in pixels; by default those of the images.
-        epochs: passes over the data, instead of minutes; with 0 a method only prepares itself: `finetune`
-            fits its head.
-        batch_size: items a step, on each device.
-        labels: a file with the labels of some items: a csv table with the columns path and label; several files where
-            it is named several times.
-        devices: processes on this machine.
-        nodes: machines, started by torchrun or SLURM.
-        precision: `32-true`, `bf16-mixed` or `16-mixed`; by default what the hardware is fast at.
-        strict: a file that cannot be read is an error; it is left out and listed otherwise.
-        no_report: end without report.html, which `withhold report RUN` draws at any time.
+        epochs: number of epochs, instead of minutes; with 0 the method is only prepared, e.g. `finetune` fits its
+            head.
+        batch_size: batch size on each device.
+        labels: a csv file with the columns path and label, for some or all items; repeat the option for several files.
+        devices: number of processes on this machine.
+        nodes: number of machines, started by torchrun or SLURM.
+        precision: `32-true`, `bf16-mixed` or `16-mixed`; by default the fastest on the hardware.
+        strict: stop at a file that cannot be read, instead of skipping and listing it.
+        no_report: do not write report.html; `withhold report RUN` writes it later.
 
     Raises:
-        UsageError: a value that makes no sense, or two budgets.
+        UsageError: an invalid value, or two budgets.
     """
 
     encoder: str | None = None
@@ -86,7 +85,7 @@ class Options(Plan):
 
     def __post_init__(self):
         if self.epochs is not None and self.minutes is not None:
-            raise UsageError("--epochs and --minutes are two budgets: give one of them.")
+            raise UsageError("--epochs and --minutes exclude each other. Give only one of them.")
         for name in ("minutes", "batch_size", "size", "lr", "layer_decay"):
             value = getattr(self, name)
             if value is not None and value <= 0:
@@ -103,7 +102,7 @@ class Options(Plan):
                 raise UsageError(f"There is no {name} {value!r}: {suggestion(value, known)}")
 
     def words(self) -> list[str]:
-        """The options that differ from the defaults, as on the command line."""
+        """Return the options that differ from the defaults, as on the command line."""
         words = []
         for option in named():
             value = getattr(self, option.name)
@@ -117,25 +116,25 @@ class Options(Plan):
 
 
 def named() -> list[Field]:
-    """The options that a person may name; a budget in steps and the warm-up follow from others."""
+    """Return the options that a user may set; a budget in steps and the warm-up follow from others."""
     inherited = {option.name for option in fields(Plan)}
     options = sorted(fields(Options), key=lambda option: option.name in inherited)
     return [option for option in options if option.name not in ("steps", "most", "warmup")]
 
 
 def flag(option: Field) -> str:
-    """What an option is called on the command line."""
+    """Return the name of an option on the command line."""
     return "--" + option.name.replace("_", "-")
 
 
 def kind(option: Field) -> type:
-    """The type of an option's value, where there is one."""
+    """Return the type of an option's value."""
     hint = typing.get_type_hints(Options)[option.name]
     return next((part for part in typing.get_args(hint) if part is not type(None)), hint)
 
 
 def explained() -> dict[str, str]:
-    """What each option means, from the docstrings of `Plan` and `Options`."""
+    """Return the description of each option, from the docstrings of `Plan` and `Options`."""
     found: dict[str, str] = {}
     for cls in (Plan, Options):
         text = (inspect.getdoc(cls) or "").partition("Args:\n")[2].partition("\n\n")[0]

@@ -1,4 +1,4 @@
-"""Pages: one HTML file each that needs nothing else, pictures and all."""
+"""Self-contained HTML pages with embedded images."""
 
 import base64
 import io
@@ -14,19 +14,19 @@ from withhold.files import MARK, writing
 
 HERE = Path(__file__).parent
 THUMBNAIL = 192
-"""Pixels of a picture's longer side on a page."""
+"""Pixels of an image's longer side on a page."""
 
 
 def render(path: Path, template: Path, **values: Any) -> Path:
-    """Fill in `template`, which may extend page.html.jinja, and write it to `path`, whole or not at all."""
+    """Render `template`, which may extend page.html.jinja, and write it to `path` atomically."""
     with writing(path) as partial:
         page = rendered(template, **values)
-        partial.write_text(page, encoding="utf-8", errors="backslashreplace")  # of a file's name that is no UTF-8
+        partial.write_text(page, encoding="utf-8", errors="backslashreplace")  # file names may not be valid UTF-8
     return path
 
 
 def rendered(template: Path, **values: Any) -> str:
-    """`template` filled in, which may extend page.html.jinja."""
+    """Render `template`, which may extend page.html.jinja."""
     environment = Environment(
         loader=FileSystemLoader([template.parent, HERE]),
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined,
@@ -36,12 +36,12 @@ def rendered(template: Path, **values: Any) -> str:
 
 
 def stylesheet() -> str:
-    """The colours and letters of every page of ours."""
+    """Return the stylesheet of all pages."""
     return (HERE / "page.css").read_text(encoding="utf-8")
 
 
 def excerpt(text: str, length: int) -> str:
-    """The beginning of a text in one line, of up to `length` characters, and between two words if it has words."""
+    """Return the beginning of a text in one line of up to `length` characters, cut between words if possible."""
     line = " ".join(text.split())
     if len(line) <= length:
         return line
@@ -50,7 +50,7 @@ def excerpt(text: str, length: int) -> str:
 
 
 def cell(image: Image.Image, frames: int = 1) -> dict[str, Any]:
-    """An image inside the page, or `frames` side by side; `crisp` where its pixels are few enough to be seen."""
+    """Embed an image, or `frames` side by side; "crisp" is set for small images, whose pixels are shown as squares."""
     file, small = io.BytesIO(), image.copy()
     small.thumbnail((THUMBNAIL * frames, THUMBNAIL))
     small.save(file, format="PNG", optimize=True)

@@ -1,4 +1,4 @@
-"""Pictures of samples: what a method saw, what it said, and what was true, side by side."""
+"""Pictures of samples: inputs, predictions and targets side by side."""
 
 import math
 import textwrap
@@ -13,14 +13,14 @@ from withhold.errors import UsageError
 Columns = dict[str, Tensor | list[str]]
 
 PAPER, INK, FAINT = "#ffffff", "#1b1f24", "#6a737d"
-MARGIN, GAP, LINE, CAPTION = 24, 8, 17, 18  # pixels, and letters a line of a caption
+MARGIN, GAP, LINE, CAPTION = 24, 8, 17, 18  # in pixels; CAPTION in letters per line
 THIN = 200
-"""How many times the width of an outline is in the shorter side of its image."""
+"""The shorter side of an image divided by the width of outlines in it."""
 ROWS, FRAMES = 8, 8
-"""Samples of a picture, and frames of a clip, that are drawn."""
+"""The most samples of a picture, and frames of a clip, that are drawn."""
 _BITS = torch.arange(256)[:, None, None] >> (3 * torch.arange(3) + torch.arange(3)[:, None]) & 1
 PALETTE = (_BITS << (7 - torch.arange(3))).sum(2)
-"""The colours of classes by number, int64 [256, 3]: Pascal VOC's, where every third bit is one of a colour's."""
+"""The colours of classes by number, int64 [256, 3], as in Pascal VOC: every third bit belongs to one colour channel."""
 
 
 def painted(masks: Tensor) -> Tensor:
@@ -29,9 +29,9 @@ def painted(masks: Tensor) -> Tensor:
 
 
 def framed(image: Tensor, boxes: Tensor) -> Tensor:
-    """An image float [3, h, w] and boxes [m, 5 or more] drawn into it: left, top, right, bottom, class.
+    """Draw boxes [m, 5 or more], left, top, right, bottom, class, into an image float [3, h, w].
 
-    Each is an outline in the colour of its class, where 0 is that of the palette's 1. What is NaN is not drawn.
+    Each is an outline in the colour of its class; class 0 has colour 1 of the palette. Boxes with NaN are not drawn.
     """
     drawn, (h, w) = image.clone(), image.shape[1:]
     colours = PALETTE.to(image) / 255
@@ -50,9 +50,9 @@ def framed(image: Tensor, boxes: Tensor) -> Tensor:
 
 
 def to_image(image: Tensor) -> Image.Image:
-    """A float image [c, h, w] in [0, 1], c = 1 or 3, as a Pillow one of the same size, grey as grey.
+    """Convert a float image [c, h, w] in [0, 1], c = 1 or 3, to a Pillow image of the same size.
 
-    Of a clip [t, c, h, w], up to eight frames side by side.
+    Up to eight frames of a clip [t, c, h, w] are drawn side by side.
     """
     if image.ndim == 4:
         frames = image[torch.linspace(0, len(image) - 1, min(FRAMES, len(image))).round().long()]
@@ -62,9 +62,9 @@ def to_image(image: Tensor) -> Image.Image:
 
 
 def tile(image: Tensor, side: int = 96) -> Image.Image:
-    """A float image [c, h, w] in [0, 1], or each frame of a clip, drawn about `side` pixels long.
+    """Draw a float image [c, h, w] in [0, 1], or each frame of a clip, with a longer side of about `side` pixels.
 
-    Small images grow by a whole factor without smoothing, so that a pixel stays a square; large ones shrink to `side`.
+    Small images are enlarged by a whole factor without smoothing; large ones are reduced to `side`.
     """
     picture = to_image(image)
     longest = max(image.shape[-2:])
@@ -77,9 +77,9 @@ def tile(image: Tensor, side: int = 96) -> Image.Image:
 
 
 def select(columns: Columns, rows: int) -> Columns:
-    """Up to `rows` samples of `columns`, evenly spread, because methods stack their views of a batch one after another.
+    """Select up to `rows` samples of `columns`, evenly spread, because methods concatenate their views of a batch.
 
-    What was seen stands first, then what was said, then what was true, then the rest.
+    The column "seen" comes first, then "said", then "true", then the others.
     """
     count = min((len(column) for column in columns.values()), default=0)
     chosen = torch.linspace(0, count - 1, min(rows, count)).round().int().tolist()
@@ -88,17 +88,17 @@ def select(columns: Columns, rows: int) -> Columns:
 
 
 def grid(columns: Columns) -> Image.Image:
-    """One picture of up to eight samples: a row a sample, a titled column an entry.
+    """Draw a picture of up to eight samples, with one row for each sample and a titled column for each entry.
 
     Args:
-        columns: images float [n, c, h, w] in [0, 1], or captions [n], by title; `Method.picture` gives such.
+        columns: images float [n, c, h, w] in [0, 1], or captions [n], by title, as from `Method.picture`.
 
     Raises:
         UsageError: there is no sample in `columns`.
     """
     chosen = select(columns, ROWS)
     if not chosen or not len(next(iter(chosen.values()))):
-        raise UsageError("There is nothing to draw: the method gives no picture of its samples.")
+        raise UsageError("There is nothing to draw: the method has no picture of its samples.")
     regular, bold = _font("DejaVuSans.ttf", 13), _font("DejaVuSans-Bold.ttf", 13)
     cells = {
         title: [textwrap.fill(cell, CAPTION) if isinstance(cell, str) else tile(cell) for cell in column]
@@ -132,7 +132,7 @@ def grid(columns: Columns) -> Image.Image:
 
 
 def listed(colours: dict[str, str]) -> Image.Image:
-    """A legend: each name beside a square of its colour, "#rrggbb"."""
+    """Draw a legend: each name next to a square of its colour, "#rrggbb"."""
     font = _font("DejaVuSans.ttf", 13)
     width = 2 * MARGIN + LINE + GAP + math.ceil(max(map(font.getlength, colours)))
     sheet = Image.new("RGB", (width, 2 * MARGIN + (LINE + GAP) * len(colours) - GAP), PAPER)
@@ -157,7 +157,7 @@ def _height(cell: Image.Image | str) -> int:
 
 
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
-    """matplotlib carries these fonts, and they know more alphabets than Pillow's own."""
+    """Load a font of matplotlib; these cover more alphabets than Pillow's own."""
     import matplotlib
 
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)

@@ -124,7 +124,7 @@ def test_answers_become_a_new_folder_or_none(tmp_path):
         write(answered(), tmp_path / "new" / "out")
     assert not list(tmp_path.iterdir())
     (written,) = write([("a", {"seen": "one"})], tmp_path / "out")
-    with pytest.raises(UsageError, match=r"out exists: name another --out, or delete it\."):
+    with pytest.raises(UsageError, match=r"out already exists\. Choose another --out, or delete it\."):
         write([("a", {"seen": "two"})], tmp_path / "out")
     assert written.read_text() == "one"
 

@@ -133,7 +133,7 @@ def test_a_run_is_measured_on_sequences_alone(run, make_run, video, tmp_path, ca
     assert "First mask, copied" in page
     assert "regions (J) and contours (F)" in page
     assert "Accuracy in percent" not in page
-    with pytest.raises(UsageError, match=r"knn is measured on items \+ label, not on video \+ mask"):
+    with pytest.raises(UsageError, match=r"knn takes items \+ label, not video \+ mask"):
         run.evaluate(source, protocols=("tracking", "knn"))
 
 
@@ -157,7 +157,7 @@ def test_points_are_followed_and_drawn(run, video, tmp_path):
     [
         (
             "name,x\nnose,10\n",
-            r"cannot be read as points \(it has no column 'y'\): give a csv file with the columns name",
+            r"cannot be read as points \(it has no column 'y'\)\. Give a csv file with the columns name",
         ),
         ("name,x,y\nnose,ten,1\n", "cannot be read as points .*could not convert"),
         ("name,x,y\nnose,47,1\n", "nose is at 47, 1, outside the frame of 47 x 32 pixels"),
@@ -176,6 +176,6 @@ def test_points_that_make_no_sense_are_refused(text, sentence, run, video, tmp_p
 def test_a_video_that_cannot_be_read_is_named_with_points_too(run, tmp_path):
     (tmp_path / "points.csv").write_text("name,x,y\nnose,10,12\n")
     (tmp_path / "broken.mp4").write_bytes(b"no video")
-    with pytest.raises(WithholdError, match=r"broken\.mp4 cannot be read: no known format"):
+    with pytest.raises(WithholdError, match=r"broken\.mp4 cannot be read: unknown format"):
         apply(run, str(tmp_path / "broken.mp4"), tmp_path / "out", mask=str(tmp_path / "points.csv"))
     assert not (tmp_path / "out").exists()

@@ -145,7 +145,7 @@ def test_yolo_without_names_has_its_numbers(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     (yolo(tmp_path) / "classes.txt").unlink()
     assert load(tmp_path).parts["boxes"].classes == ("0", "1")
-    assert "no classes.txt or data.yaml names the classes: they are called by their numbers" in caplog.text
+    assert "no classes.txt or data.yaml found; classes are named by their numbers" in caplog.text
     write(tmp_path / "labels" / "classes.txt", "cat\ndog\nhorse\n")
     assert load(tmp_path).parts["boxes"].classes == ("cat", "dog", "horse")
 
@@ -172,10 +172,10 @@ def test_yolo_is_named_by_its_data_yaml(tmp_path, names):
 def test_of_several_forms_the_one_that_is_used_is_said(tmp_path, caplog):
     voc(tmp_path), yolo(tmp_path), coco(tmp_path)
     samples = load(tmp_path)
-    reason = "boxes in another form; those of Annotations/*.xml are used"
+    reason = "boxes in another format; those of Annotations/*.xml are used"
     assert samples.names == ["a.jpg", "b.jpg", "c.jpg"]
     assert samples.skipped == [("instances_train2017.json", reason), ("labels", reason)]
-    assert f"files that are left out: 2 ({reason})" in caplog.text
+    assert f"files left out: 2 ({reason})" in caplog.text
 
 
 def test_boxes_that_cannot_be_are_left_out_and_named(tmp_path, caplog):
@@ -186,8 +186,8 @@ def test_boxes_that_cannot_be_are_left_out_and_named(tmp_path, caplog):
         ("a.jpg", "a box of no area: [5.0, 5.0, 5.0, 9.0]"),
         ("a.jpg", "a box outside of its 64 x 64 pixels: [70.0, 5.0, 90.0, 9.0]"),
     ]
-    assert "boxes that are left out: 2, such as in a.jpg" in caplog.text
-    assert "1 boxes reach beyond their images, and are cut off there" in caplog.text
+    assert "2 boxes are left out, such as in a.jpg" in caplog.text
+    assert "1 boxes extend beyond their images and are cropped" in caplog.text
 
 
 def test_an_image_without_annotation_is_left_out_and_an_annotation_without_image_is_said(tmp_path, caplog):
@@ -196,8 +196,8 @@ def test_an_image_without_annotation_is_left_out_and_an_annotation_without_image
     assert samples.names == ["a.jpg", "c.jpg"]
     assert ("b.jpg", "it has no annotation") in samples.skipped
     assert "1 left out, such as b.jpg (it has no annotation)" in caplog.text
-    assert "boxes of no image, such as Annotations/z.xml" in caplog.text
-    with pytest.raises(WithholdError, match=r"b\.jpg in .* cannot be learned from: it has no annotation"):
+    assert "boxes without an image, such as Annotations/z.xml" in caplog.text
+    with pytest.raises(WithholdError, match=r"b\.jpg in .* cannot be used: it has no annotation"):
         load(tmp_path, strict=True)
     table = write(tmp_path / "t.csv", 'path,boxes\nJPEGImages/a.jpg,"[[0, 0, 9, 9]]"\nJPEGImages/c.jpg,\n')
     samples = load(table)
@@ -213,12 +213,12 @@ def test_a_class_of_no_box_is_said(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"annotations": [{"image_id": 3}]}, "annotation 0 is of the image 3, which it does not list"),
+        ({"annotations": [{"image_id": 3}]}, "annotation 0 has the image_id 3, which is not in images"),
         (
             {"annotations": [{"image_id": 7, "category_id": 3}]},
-            "annotation 0 has the category 3, which it does not name",
+            "annotation 0 has the category_id 3, which is not in categories",
         ),
-        ({"annotations": [{"image_id": 7, "category_id": 17}]}, "but something has no 'bbox'"),
+        ({"annotations": [{"image_id": 7, "category_id": 17}]}, "but an entry has no 'bbox'"),
         (
             {"annotations": [{"image_id": 7, "category_id": 17, "bbox": [1, 2, 3]}]},
             "the bbox of annotation 0 is not left",
@@ -226,7 +226,7 @@ def test_a_class_of_no_box_is_said(tmp_path, caplog):
     ],
 )
 def test_a_coco_file_that_does_not_fit_together_is_named(tmp_path, changes, said):
-    with pytest.raises(WithholdError, match=f"instances_train2017.json does not fit together: .*{said}"):
+    with pytest.raises(WithholdError, match=f"instances_train2017.json is inconsistent: .*{said}"):
         load(coco(tmp_path, **changes))
 
 
@@ -243,8 +243,8 @@ def test_malformed_annotations_are_named(tmp_path):
         (voc, "Annotations/b.xml", "", "Annotations/b.xml cannot be read as boxes: no element found: line 1"),
         (voc, "Annotations/b.xml", "<annotation>\n<object>", "b.xml cannot be read as boxes: no element found: line 2"),
         (voc, "Annotations/b.xml", "<a><object/></a>", "object 1 has no xmin, ymin, xmax, ymax in a bndbox"),
-        (yolo, "labels/b.txt", "0 0.5 0.5 0.1 0.1\n1 0.5\n", "line 2 is no class with x, y, width and height"),
-        (yolo, "labels/b.txt", "7 0.5 0.5 0.1 0.1\n", "line 1 has the class 7, and 2 are named, from 0"),
+        (yolo, "labels/b.txt", "0 0.5 0.5 0.1 0.1\n1 0.5\n", "line 2 is not a class, x, y, width and height"),
+        (yolo, "labels/b.txt", "7 0.5 0.5 0.1 0.1\n", "line 1 has the class 7, but only 2 are named, from 0"),
     ],
 )
 def test_an_image_whose_annotation_cannot_be_read_is_left_out(tmp_path, caplog, make, file, text, said):
@@ -254,7 +254,7 @@ def test_an_image_whose_annotation_cannot_be_read_is_left_out(tmp_path, caplog, 
     ((name, reason),) = samples.skipped
     assert name == "b.jpg" and said in reason and ".." not in reason
     assert "1 left out, such as b.jpg (" in caplog.text and said in caplog.text
-    with pytest.raises(WithholdError, match=rf"b\.jpg in .* cannot be learned from: .*{re.escape(said)}"):
+    with pytest.raises(WithholdError, match=rf"b\.jpg in .* cannot be used: .*{re.escape(said)}"):
         load(tmp_path, strict=True)
 
 
@@ -264,12 +264,12 @@ def test_a_cell_that_holds_no_boxes_is_left_out_and_where_all_are_the_reason_is_
     table = write(tmp_path / "t.csv", 'path,boxes\na.jpg,"[[0, 0, 9, 9]]"\nb.jpg,nine\n')
     samples = load(table)
     assert samples.names == ["a.jpg"]
-    assert samples.skipped[0][1].startswith("'nine' is no list of boxes; give each one as [left, top")
-    with pytest.raises(WithholdError, match=r"can be read as image and boxes: 'nine' is no list of boxes"):
+    assert samples.skipped[0][1].startswith("'nine' is not a list of boxes; give each as [left, top")
+    with pytest.raises(WithholdError, match=r"can be read as image and boxes: 'nine' is not a list of boxes"):
         load(write(table, "path,boxes\nb.jpg,nine\n"))
 
 
 def test_a_source_without_boxes_says_how_to_give_some(tmp_path):
     picture(tmp_path / "a.jpg")
-    with pytest.raises(UsageError, match="has no boxes: give a folder of VOC, COCO or YOLO"):
+    with pytest.raises(UsageError, match=r"has no boxes\. Give a VOC, COCO or YOLO folder"):
         load(tmp_path)

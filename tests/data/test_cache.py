@@ -144,7 +144,7 @@ def test_the_oldest_unused_entries_give_way(cache_dir, monkeypatch):
     assert [entry.key for entry in cache.entries()] == ["held"]
     assert samples.values.sum() == 0
     monkeypatch.setenv("WITHHOLD_CACHE_LIMIT", "lots")
-    with pytest.raises(UsageError, match="WITHHOLD_CACHE_LIMIT is 'lots': give a size such as 20GB"):
+    with pytest.raises(UsageError, match=r"WITHHOLD_CACHE_LIMIT is 'lots'\. Give a size such as 20GB"):
         cache.has_room(1)
 
 
@@ -236,7 +236,7 @@ def test_an_error_that_passes_is_not_remembered(image_folder, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(zipfile.ZipFile, "read", fail)
-        with pytest.raises(WithholdError, match=r"photos.zip cannot be read now \(Too many open files\): solve that"):
+        with pytest.raises(WithholdError, match=r"photos.zip cannot be read now \(Too many open files\)\. Solve this"):
             data.load(folder.parent / "photos.zip", size=32, channels=3)
     assert cache.entries() == []
     assert len(data.load(folder.parent / "photos.zip", size=32, channels=3)) == 1
@@ -282,8 +282,8 @@ except WithholdError as error:
 """
     output, _ = python(code).communicate()
     assert output.strip() == (
-        f"The cache in {cache_dir} cannot be written (File too large): "
-        "free some space, or set WITHHOLD_CACHE to another folder."
+        f"The cache in {cache_dir} cannot be written (File too large). "
+        "Free some space, or set WITHHOLD_CACHE to another folder."
     )
     assert [path.suffix for path in cache_dir.iterdir() if path.suffix != ".lock"] == []
 

@@ -89,7 +89,7 @@ def test_a_labelled_stream_gives_labels_and_leaves_the_unlabelled_out():
 @pytest.mark.parametrize("labels", [None, [-1] * 8])
 def test_missing_labels_are_refused(labels):
     with pytest.raises(
-        UsageError, match=r"the .* has no labels, and the stream images needs them: sort it into one folder a class"
+        UsageError, match=r"the .* has no labels, but the stream images needs them\. Sort it into one folder per class"
     ):
         feed({"images": numbered(8, labels)}, needs={"images": "image + label"})
 
@@ -97,8 +97,8 @@ def test_missing_labels_are_refused(labels):
 @pytest.mark.parametrize(
     ("world", "sentence"),
     [
-        (1, r"A batch of 9 items does not go with 8 items: give a batch size from 1 to 8\."),
-        (2, r"A batch of 9 items on each of 2 devices does not go with 8 items: give a batch size from 1 to 4\."),
+        (1, r"A batch of 9 items is not possible with 8 items\. Give a batch size from 1 to 8\."),
+        (2, r"A batch of 9 items on each of 2 devices is not possible with 8 items\. Give a batch size from 1 to 4\."),
     ],
 )
 def test_a_batch_larger_than_the_data_is_refused(world, sentence):
@@ -109,7 +109,9 @@ def test_a_batch_larger_than_the_data_is_refused(world, sentence):
 def test_what_is_left_out_is_named_where_nothing_else_is_left(tmp_path):
     (tmp_path / "good.png").write_bytes(encode(np.zeros((32, 32), np.uint8)))
     (tmp_path / "broken.png").write_text("no")
-    with pytest.raises(UsageError, match=r"learn from one: give more \(broken\.png is left out: not an image\)\."):
+    with pytest.raises(
+        UsageError, match=r"too few for training\. Give more items \(broken\.png is left out: not an image\)\."
+    ):
         feed({"images": data.load(tmp_path)})
 
 

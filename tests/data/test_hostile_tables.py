@@ -65,18 +65,18 @@ def test_a_table_of_any_form_is_read(folder, name):
 
 
 BAD = {
-    "more.csv": ("path,label\na.png,cat\nb.png,dog,extra\n", "csv: line 3 has 3 cells, and the heading has 2"),
-    "fewer.csv": ("path,label\na.png\n", "csv: line 2 has 1 cells, and the heading has 2"),
+    "more.csv": ("path,label\na.png,cat\nb.png,dog,extra\n", "csv: line 3 has 3 cells, but the heading has 2"),
+    "fewer.csv": ("path,label\na.png\n", "csv: line 2 has 1 cells, but the heading has 2"),
     "after_text.csv": ('path,label\n"a\n\n.png",cat\nb.png\n', "csv: line 5 has 1 cells"),
     "unclosed.csv": ('path,label\n"a.png,cat\n', "csv: line 2: unexpected end of data"),
     "twice.csv": ("path,Label, label\na.png,1,2\n", r"csv: two of its columns have the same name \(path, Label, label"),
-    "latin.csv": ("path,label\na.png,chât\n".encode("latin-1"), "csv: not UTF-8 text; save it as that"),
+    "latin.csv": ("path,label\na.png,chât\n".encode("latin-1"), "csv: not UTF-8 text; save it as UTF-8"),
     "torn.csv.gz": (gzip.compress(PLAIN.encode() * 99)[:40], "csv: Compressed file ended"),
     "empty.csv": ("", "empty.csv lists no image"),
     "heading.tsv": ("path\tlabel\n", "heading.tsv lists no image"),
-    "odd.csv": ("colour;size\nred;3\n", r"has no column of images \(it has colour, size\): call it one of image, img"),
-    "torn.jsonl": ('{"path": "a.png"}\n{"path": \n', "jsonl: line 2: Expecting value; give an object on each line"),
-    "numbers.jsonl": ("1\n2\n", "jsonl: row 1 is no object, such as"),
+    "odd.csv": ("colour;size\nred;3\n", r"has no column of images \(it has colour, size\)\. Name it one of image, img"),
+    "torn.jsonl": ('{"path": "a.png"}\n{"path": \n', "jsonl: line 2: Expecting value; give one object per line"),
+    "numbers.jsonl": ("1\n2\n", "jsonl: row 1 is not an object, such as"),
     "deep.json": ("[" * 100_000, "json: maximum recursion depth"),
     "columns.json": (json.dumps({"path": ["a.png"]}, indent=1), "json: line 1: Expecting property name"),
     "many.jsonl": ('{"path": "a.png", "label": ["x", "y"]}', r"A label is \['x', 'y'\], and it has to be one"),
@@ -120,9 +120,9 @@ def test_half_an_emoji_becomes_a_question_mark(folder):
 def test_what_unpacks_to_too_much_is_refused(folder, monkeypatch):
     monkeypatch.setattr(manifests, "MOST_BYTES", 2**20)
     content = gzip.compress(bytes(2**21))
-    with pytest.raises(WithholdError, match="when unpacked; cut it into parts"):
+    with pytest.raises(WithholdError, match="when unpacked; split it into parts"):
         data.load(write(folder / "bomb.csv.gz", content))
-    with pytest.raises(Unreadable, match="when unpacked; cut it into parts"):
+    with pytest.raises(Unreadable, match="when unpacked; split it into parts"):
         read(content)
 
 

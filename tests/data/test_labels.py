@@ -29,12 +29,12 @@ def test_what_matched_and_what_did_not_is_said(folder, caplog):
     assert [samples.classes[label] if label >= 0 else None for label in samples.labels] == ["cat", "dog", None]
     said = [record.getMessage() for record in caplog.records]
     assert f"{folder / 'few.csv'} labels 2 of 3 items in {folder / 'photos'}" in said
-    assert "1 of its rows match nothing there, such as gone.png" in said
+    assert "1 of its rows match no item, such as gone.png" in said
 
 
 def test_two_labels_of_one_item_are_refused_and_one_twice_is_not(folder):
     assert load(folder, "a.png,cat", "photos/a.png,cat", "b.png,dog").labels.tolist() == [0, 1, -1]
-    with pytest.raises(UsageError, match=r"gives a.png two labels, 'cat' and 'dog' \(as photos/a.png\): keep one"):
+    with pytest.raises(UsageError, match=r"gives a.png two labels, 'cat' and 'dog' \(as photos/a.png\)\. Keep one"):
         load(folder, "a.png,cat", "photos/a.png,dog")
 
 
@@ -58,7 +58,7 @@ def test_several_files_are_one_and_what_they_disagree_on_is_named(folder, caplog
     with pytest.raises(UsageError, match=r"few.csv and .*more.csv give a.png two labels, '2' and '10' \(as photos/a"):
         data.load(folder / "photos", size=32, labels=[few, more])
     more.write_text("path,label\nother.png,10\n")
-    with pytest.raises(UsageError, match=r"more.csv labels nothing in .*photos: it says 'other.png'"):
+    with pytest.raises(UsageError, match=r"more.csv matches an item of .*photos: a name in it is 'other.png'"):
         data.load(folder / "photos", size=32, labels=[few, more])
 
 
@@ -68,7 +68,7 @@ def test_the_ending_and_capital_letters_of_a_name_count(folder):
 
 def test_names_of_windows_and_empty_tables_of_labels(folder):
     assert load(folder, "photos\\a.png,cat", " b.png , dog ").labels.tolist() == [0, 1, -1]
-    with pytest.raises(UsageError, match=r"few.csv is empty: give it the columns path and label"):
+    with pytest.raises(UsageError, match=r"few.csv is empty\. Add the columns path and label"):
         load(folder)
 
 

@@ -58,7 +58,7 @@ def test_the_columns_of_both_kinds_are_learned_from(tmp_path, photos, caplog):
     with caplog.at_level("INFO"):
         for parts in ((), ("number",)):
             data.load(str(tmp_path / "pairs.csv"), KIND, parts=parts, frames=1, fps=1.0, seconds=1.0, size=16)
-    assert caplog.text.count("pairs.csv also has label, which nothing is learned from here\n") == 1
+    assert caplog.text.count("pairs.csv also has label, which this method does not use\n") == 1
 
 
 def test_frames_of_less_time_than_the_sound_are_those_of_its_middle(tmp_path):

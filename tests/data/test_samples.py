@@ -65,9 +65,9 @@ def test_the_samples_that_have_a_label():
 
 
 def test_impossible_splits():
-    with pytest.raises(UsageError, match=r"A fraction of 1\.5 cannot be split off: give one between 0 and 1"):
+    with pytest.raises(UsageError, match=r"A fraction of 1\.5 cannot be split off\. Give one between 0 and 1"):
         data.load(PIXELS).split(1.5, seed=0)
-    with pytest.raises(UsageError, match=r"Every class in .* has one item only"):
+    with pytest.raises(UsageError, match=r"Every class in .* has only one item"):
         data.load((PIXELS[:3], [0, 1, 2])).split(0.5, seed=0)
     with pytest.raises(UsageError, match="holds 1 item: splitting needs two"):
         data.load(PIXELS[:1]).split(0.5, seed=0)

@@ -197,7 +197,7 @@ def broken(tmp_path):
     mute = write_video(tmp_path / "mute.mkv", np.zeros((4, 16, 16, 3), np.uint8), 8)
     return {
         str(tmp_path / "empty.wav"): "empty file",
-        str(tmp_path / "text.wav"): "no known format",
+        str(tmp_path / "text.wav"): "unknown format",
         str(tmp_path / "none.wav"): "missing file",
         str(tmp_path): "no file",
         str(silent): "silence",
@@ -281,7 +281,7 @@ def test_arrays_of_sounds_say_their_rate():
     assert whole.whole(0).tolist() == list(range(9))
     with pytest.raises(UsageError, match="sampling_rate"):
         data.load(waves, "audio")
-    with pytest.raises(UsageError, match=r"int64 \[4\]: give int16"):
+    with pytest.raises(UsageError, match=r"int64 \[4\]\. Give int16"):
         data.load({"array": [np.arange(4)], "sampling_rate": 4000}, "audio")
 
 
@@ -290,7 +290,7 @@ def test_a_source_without_sounds_is_refused(tmp_path):
     with pytest.raises(WithholdError, match=r"None of the 1 sounds in .* \(empty.wav: empty file\)"):
         data.load(str(tmp_path), "audio")
     (tmp_path / "list.csv").write_text("title\nx\n")
-    with pytest.raises(UsageError, match="call it one of audio, sound, speech, path"):
+    with pytest.raises(UsageError, match="Name it one of audio, sound, speech, path"):
         data.load(str(tmp_path / "list.csv"), "audio")
 
 

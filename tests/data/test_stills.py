@@ -45,6 +45,6 @@ def test_what_breaks_off_before_its_middle_shows_its_last_frame(tmp_path):
 def test_what_has_no_frame_says_so(tmp_path):
     write_sound(tmp_path / "a.wav", tone(200, 0.2, 8000), 8000)
     (tmp_path / "b.mp4").write_bytes(b"no video")
-    for name, reason in (("a.wav", "it has no picture"), ("b.mp4", "no known format"), ("c.mp4", "missing file")):
+    for name, reason in (("a.wav", "it has no picture"), ("b.mp4", "unknown format"), ("c.mp4", "missing file")):
         with pytest.raises(Unreadable, match=reason):
             middle(str(tmp_path / name))

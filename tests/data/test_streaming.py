@@ -53,7 +53,7 @@ def test_corrupt_items_give_way_to_the_next_of_their_class(image_folder, no_room
         data.load(folder, strict=True).batch([2])
     (folder / "b/2.png").write_text("no")
     with pytest.raises(
-        WithholdError, match=r"b/1.png cannot be read \(empty file\), nor can any image that could replace it"
+        WithholdError, match=r"b/1.png cannot be read \(empty file\), and neither can any image that could replace it"
     ):
         data.load(folder).batch([3])
 
@@ -151,7 +151,7 @@ def test_a_row_takes_another_label_where_its_own_has_no_other(rows, no_room, tmp
     assert (samples.classes[labels[0]], masks[0, 0, 0].item()) == ("b", 3)
     for mask in tmp_path.glob("mask*.png"):
         mask.unlink()
-    with pytest.raises(WithholdError, match=r"t.csv: no item can be read together with what belongs to it"):
+    with pytest.raises(WithholdError, match=r"t.csv: no item can be read together with all its parts"):
         data.load(tmp_path / "t.csv", parts=("mask",)).batch([0])
 
 

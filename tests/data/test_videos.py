@@ -140,14 +140,14 @@ def test_a_damaged_packet_costs_a_few_frames(tmp_path, ending, caplog):
     assert 36 <= len(found) <= 40
     assert found[:12] == list(range(12))
     assert found[-8:] == list(range(12, 20))
-    assert "of its packets cannot be decoded" in caplog.text
+    assert "packets cannot be decoded" in caplog.text
 
 
 def test_one_video_takes_no_more_than_is_said(tmp_path, monkeypatch):
     path = str(write(tmp_path / "a.mp4", 12, 24))
     monkeypatch.setattr(media, "MOST_BYTES", 12 * 32 * 32)
     assert len(decode(path, 32, 1, 24.0)) == 12
-    with pytest.raises(Unreadable, match="more than 2 GB when decoded; cut it into parts"):
+    with pytest.raises(Unreadable, match="more than 2 GB when decoded; split it into parts"):
         decode(path, 32, 3, 24.0)
     monkeypatch.setattr(media, "MOST_PIXELS", 40 * 40)
     with pytest.raises(Unreadable, match="too many pixels"):
@@ -191,7 +191,7 @@ def test_bad_files_are_skipped_with_their_reasons(tmp_path):
     assert found.names == ["good.mp4"]
     reasons = dict(found.skipped)
     assert reasons["zero.mp4"] == "empty file"
-    assert reasons["text.mp4"] == "no known format"
+    assert reasons["text.mp4"] == "unknown format"
     assert reasons["none.mkv"] == "it ends before its first frame"
     assert reasons["sound.mp4"] == "it has no picture"
     assert set(reasons) == {"zero.mp4", "text.mp4", "cut.mp4", "none.mkv", "sound.mp4"}
@@ -219,7 +219,7 @@ def test_folders_of_frames_are_videos_of_24_frames_a_second(tmp_path, caplog):
     assert found.classes == ("run", "walk")
     assert levels(found.whole(0)) == [0, 2, 4, 6, 8, 10]
     assert levels(found.whole(1)) == [0, 2, 4]
-    assert f"{tmp_path}: the images of a folder are read as the frames of one video; videos: 2" in caplog.messages
+    assert f"{tmp_path}: each folder of images is read as one video; videos: 2" in caplog.messages
 
 
 def test_in_place_of_a_damaged_frame_in_a_folder_the_one_before_is_shown(tmp_path):
@@ -274,20 +274,20 @@ def test_arrays_are_videos_as_they_are(tmp_path):
 
 
 def test_arrays_of_another_shape_are_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"have the shape \[5, 32, 32\]: give \[n, t, h, w\]"):
+    with pytest.raises(UsageError, match=r"have the shape \[5, 32, 32\]\. Give \[n, t, h, w\]"):
         data.load(np.zeros((5, 32, 32), np.uint8), "video")
     with pytest.raises(UsageError, match="float32: give uint8"):
         data.load(np.zeros((2, 5, 32, 32), np.float32), "video")
     np.savez(tmp_path / "other.npz", weights=np.zeros(3))
-    with pytest.raises(UsageError, match=r"no array of videos \(it has weights\): call one videos, x or data"):
+    with pytest.raises(UsageError, match=r"no array of videos \(it has weights\)\. Name one videos, x or data"):
         data.load(tmp_path / "other.npz", "video")
 
 
 def test_a_source_without_videos_says_what_would_be_one(tmp_path):
     (tmp_path / "notes.txt").write_text("no")
-    with pytest.raises(UsageError, match=r"holds no video: give a folder with .mp4, .avi"):
+    with pytest.raises(UsageError, match=r"has no videos\. Give a folder with .mp4, .avi"):
         data.load(tmp_path, "video")
-    with pytest.raises(UsageError, match="give more than 0 of both"):
+    with pytest.raises(UsageError, match="Give more than 0 for both"):
         Videos(frames=0)
 
 

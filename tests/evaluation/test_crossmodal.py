@@ -111,5 +111,5 @@ def test_rows_stand_beside_the_untrained_encoder_and_what_is_no_pair_is_refused(
     encoder = nets.build("audiovisual", size=32, channels=3, rate=RATE)
     rows = evaluation.evaluate(encoder, pairs, pairs, ("crossmodal",), controls={"untrained": encoder})
     assert [row["encoder"] for row in rows] == ["trained"] * 4 + ["untrained"] * 4
-    with pytest.raises(UsageError, match=r"crossmodal is measured on video \+ audio, not on audio"):
+    with pytest.raises(UsageError, match=r"crossmodal takes video \+ audio, not audio"):
         evaluation.evaluate(encoder, pairs.of("audio"), pairs.of("audio"), ("crossmodal",))

@@ -89,8 +89,8 @@ def test_few_items_give_fewer_queries_which_is_said_once(make_task, caplog):
         episodes.measure(make_task(samples, samples, row="untrained"))
     assert [(row["shots"], row["n_queries"]) for row in rows] == [(1, 7), (5, 3)]
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [
-        "episodes with 1 shot a class have 7 items of it as queries, not 15",
-        "episodes with 5 shots a class have 3 items of it as queries, not 15",
+        "episodes with 1 shot per class have 7 items per class as queries, not 15",
+        "episodes with 5 shots per class have 3 items per class as queries, not 15",
     ]
     few = zoo(4, 4, 4, 4, 4)
     assert [row["shots"] for row in episodes.measure(make_task(few, few))] == [1]
@@ -98,5 +98,5 @@ def test_few_items_give_fewer_queries_which_is_said_once(make_task, caplog):
 
 def test_four_classes_are_too_few(make_task):
     samples = zoo(9, 9, 9, 9, 1)
-    with pytest.raises(UsageError, match=r"5 classes of two items or more, and .* has 4"):
+    with pytest.raises(UsageError, match=r"5 classes with at least two items, but .* has 4"):
         episodes.measure(make_task(samples, samples))

@@ -73,7 +73,7 @@ def test_points_that_a_method_finds_stand_beside_features_and_the_mean(encoder):
 def test_both_parts_must_mark_the_same_points(make_task):
     train, test = spots(5, 0), spots(5, 1)
     test.give("points", Target(test.parts["points"].values[:, :2]))
-    with pytest.raises(UsageError, match=r"marks 3 points in an image and .* 2: mark the same ones in both"):
+    with pytest.raises(UsageError, match=r"marks 3 points in an image, but .* marks 2\. Mark the same points in both"):
         keypoints.measure(make_task(train, test, nn.Identity()))
 
 
@@ -86,7 +86,10 @@ def test_items_with_fewer_than_two_marks_count_for_nothing():
 
 @pytest.mark.parametrize(
     ("where", "kept", "sentence"),
-    [("train", [0, 1], "spots marks a point in no item at all"), ("test", [0], "marks fewer than two points in every")],
+    [
+        ("train", [0, 1], "spots has a point that is not marked in any item"),
+        ("test", [0], "marks fewer than two points in every"),
+    ],
 )
 def test_marks_that_are_too_few_are_named(encoder, where, kept, sentence):
     parts = {"train": spots(20, 0), "test": spots(10, 1)}

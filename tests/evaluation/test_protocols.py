@@ -108,14 +108,14 @@ def test_lowshot_leaves_out_shots_that_the_smallest_class_cannot_give(make_sampl
 
 @pytest.mark.parametrize(
     ("protocol", "reason"),
-    [(linear, "a linear probe needs two, one to choose its strength by"),
-     (lowshot, "a draw needs something to draw from")],
+    [(linear, "a linear probe needs two, one of them to choose its strength"),
+     (lowshot, "random draws need at least two")],
 )  # fmt: skip
 def test_a_class_with_one_item_is_left_out_and_named(protocol, reason, make_samples, make_task, caplog):
     samples = make_samples([0] * 5 + [1] + [2] * 5)
     pairs = samples.select([*range(5), *range(6, 11)])
     rows = protocol.measure(make_task(samples, samples))
-    assert caplog.messages == [f"classes are left out: of 'bee' zoo has one item to train on, and {reason}"]
+    assert caplog.messages == [f"classes are left out: zoo has only one training item of 'bee', and {reason}"]
     assert [row["value"] for row in rows] == [row["value"] for row in protocol.measure(make_task(pairs, pairs))]
     assert {row["n_test"] for row in rows} == {10}
     assert rows[0]["n_train"] == (10 if protocol is linear else 2)
@@ -126,8 +126,8 @@ def test_single_items_are_nothing_to_measure_with(make_samples, make_task):
     with pytest.raises(UsageError) as error:
         linear.measure(make_task(samples, samples))
     assert str(error.value) == (
-        "Nothing can be measured: of 'bee', 'cat' zoo has one item to train on, and a linear probe needs two, one to "
-        "choose its strength by: label more of each class."
+        "There is nothing to evaluate: zoo has only one training item of 'bee', 'cat', and a linear probe needs two, "
+        "one of them to choose its strength. Label more items of each class."
     )
 
 

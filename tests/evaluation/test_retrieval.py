@@ -116,5 +116,5 @@ def test_what_a_method_says_is_measured_beside_the_poolings(encoder, digits, mak
 
 
 def test_nothing_to_ask_for(make_samples, make_task):
-    with pytest.raises(UsageError, match="No two items of zoo are of the same class"):
+    with pytest.raises(UsageError, match="No two items of zoo have the same class"):
         retrieval.measure(make_task(make_samples([0, 1, 2] * 4), make_samples([0, 1, 2])))

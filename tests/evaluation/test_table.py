@@ -86,7 +86,7 @@ def test_a_protocol_may_be_a_file_and_know_no_classes(encoder, make_samples, tmp
     ]  # fmt: skip
     (tmp_path / "none.py").write_text("")
     assert sentence(encoder, train, test, (str(tmp_path / "none.py"),)).endswith(
-        "none.py defines no measure(task): a protocol's file does."
+        "none.py is not a protocol: it does not define measure(task)."
     )
 
 
@@ -161,8 +161,8 @@ def sentence(*arguments, **options) -> str:
 def test_labels_missing(encoder, make_samples):
     whole, bare = make_samples([0, 1, 2]), make_samples([0, 1, 2], source="photos")
     expected = (
-        "photos has no labels, and the evaluation needs them: "
-        "sort it into one folder a class, add a label column, or give --labels FILE."
+        "photos has no labels, but the evaluation needs them. "
+        "Sort it into one folder per class, add a label column, or give --labels FILE."
     )
     bare.labels = None
     assert sentence(encoder, bare, whole) == expected
@@ -171,19 +171,19 @@ def test_labels_missing(encoder, make_samples):
 
 def test_one_class_only(encoder, make_samples):
     assert sentence(encoder, make_samples([1] * 5 + [-1]), make_samples([1])) == (
-        "All 5 items of zoo with a label are of class 'bee': a classifier needs two classes or more."
+        "All 5 items of zoo with a label are of class 'bee'. A classifier needs at least two classes."
     )
 
 
 def test_a_class_that_only_the_test_has(encoder, make_samples):
     assert sentence(encoder, make_samples([0, 1] * 5), make_samples([0, 2], source="test")) == (
-        "test asks for class 'cat', of which zoo has no item to train on: give both the same classes."
+        "The test data test have the class 'cat', but the training data zoo have no item of it. Give"
     )
 
 
 def test_nothing_to_test_on(encoder, make_samples):
     assert sentence(encoder, make_samples([0, 1]), make_samples([], source="test")) == (
-        "There is nothing to test on in test: give it at least one item a class."
+        "There is nothing to test on in test. Give it at least one item for each class."
     )
 
 
@@ -197,7 +197,7 @@ def test_an_unknown_protocol(encoder, make_samples):
 def test_a_supervised_network_needs_fresh_weights(encoder, make_samples):
     samples = make_samples([0, 1])
     assert sentence(encoder, samples, samples, supervised=True) == (
-        "A supervised network starts from fresh weights: give the untrained encoder as well."
+        "A supervised network starts from random weights. Give the randomly initialised encoder too."
     )
 
 
@@ -238,5 +238,5 @@ def test_an_interruption_says_what_is_missing_and_every_row_was_told(encoder, di
         )  # fmt: skip
     told = [(row["encoder"], row["protocol"]) for row in rows]
     assert told == [("trained", "knn"), ("trained", "patience"), ("untrained", "knn")]
-    assert re.fullmatch(r"measuring: untrained, knn, patience; about \d+ s left", caplog.messages[1])
-    assert caplog.messages[-1] == "not measured: untrained by patience, pixels by knn, pixels by patience"
+    assert re.fullmatch(r"evaluating: untrained, knn, patience; about \d+ s left", caplog.messages[1])
+    assert caplog.messages[-1] == "not evaluated: untrained by patience, pixels by knn, pixels by patience"

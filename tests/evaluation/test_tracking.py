@@ -94,13 +94,15 @@ def test_frames_without_a_mask_are_followed_through(moving):
 def test_one_mask_is_nothing_to_compare_with(moving):
     for number in range(1, 6):
         (moving / "masks" / "red" / f"{number}.png").unlink()
-    with pytest.raises(WithholdError, match="red has no mask but the first: draw one of another frame to compare with"):
+    with pytest.raises(
+        WithholdError, match=r"red only has the first mask\. Add a mask of another frame to compare with"
+    ):
         agreement(trackers.copied, data.sequences(moving), 48)
 
 
 def test_masks_of_several_sizes_are_refused(moving):
     Image.new("L", (60, 48)).save(moving / "masks" / "red" / "3.png")
-    with pytest.raises(WithholdError, match=r"red/3\.png is not of the first mask's size: make all masks so"):
+    with pytest.raises(WithholdError, match=r"red/3\.png differs in size from the first mask\. Make all masks"):
         agreement(trackers.copied, data.sequences(moving), 48)
 
 
@@ -130,9 +132,9 @@ def test_an_encoder_stands_beside_its_controls(moving):
 def test_only_tracking_takes_sequences(moving, encoder, digits):
     taking = [name for name in evaluation.names() if evaluation.find(name).takes == evaluation.SEQUENCES]
     assert taking == ["tracking"]
-    with pytest.raises(UsageError, match=r"knn is measured on items \+ label, not on video \+ mask"):
+    with pytest.raises(UsageError, match=r"knn takes items \+ label, not video \+ mask"):
         evaluation.evaluate(encoder, None, data.sequences(moving), ("tracking", "knn"))
-    with pytest.raises(UsageError, match=r"tracking is measured on video \+ mask, not on image: give it such data"):
+    with pytest.raises(UsageError, match=r"tracking takes video \+ mask, not image\. Run it separately"):
         evaluation.evaluate(encoder, *digits, ("tracking",))
 
 

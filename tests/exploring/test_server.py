@@ -235,7 +235,7 @@ def test_a_server_that_is_killed_loses_no_label_and_its_folder_opens_again(folde
             assert (
                 browser.post(f"{base}label", json={"items": [item], "labels": ["x"]}, headers=WRITE).status_code == 200
             )
-    with pytest.raises(WithholdError, match="Another process writes"):
+    with pytest.raises(WithholdError, match="Another process is writing"):
         explore(str(folder), run="convnet", out=out)
     process.kill()
     process.wait()

@@ -88,7 +88,7 @@ def test_what_a_run_was_told_is_left_out_and_the_rest_can_be_labelled_round_by_r
 def test_nothing_that_was_filled_in_is_replaced(home, run, capsys):
     (home / "runs" / "label-photos").mkdir(parents=True)
     assert main(["label", "photos", "--run", "run"]) == 2
-    assert "runs/label-photos exists: name another --out" in capsys.readouterr().err
+    assert "runs/label-photos already exists. Choose another --out" in capsys.readouterr().err
 
 
 def test_an_encoder_without_a_classifier_gets_a_probe_of_the_labels_or_does_without(home, caplog):
@@ -118,7 +118,7 @@ def test_labels_of_the_data_count_where_some_are_open(home, caplog):
     (home / "photos").rename(home / "sorted" / "b")
     (home / "sorted" / "b" / "0.png").rename(home / "sorted" / "a" / "0.png")
     assert withhold.label(encoder, "sorted", 24).num_rows == 24
-    assert "sorted says a label of every item: that of none counts, but for a file of --labels" in caplog.messages
+    assert "sorted labels every item itself: these labels are ignored, give known ones as --labels" in caplog.messages
 
 
 def test_what_cannot_be_labelled(home, run, capsys):
@@ -131,7 +131,7 @@ def test_what_cannot_be_labelled(home, run, capsys):
         (["photos", "--run", "run", "-n", "0"], "The number of items to choose must be at least 1, not 0"),
         (["a.wav", "--run", "run", "-n", "1"], "a.wav holds no image"),
         (["photos", "--run", "run", "-n", "2", "--strategy", "atlas"], "atlas needs labelled items"),
-        (["photos", "--run", "photos", "-n", "2"], "photos is no run"),
+        (["photos", "--run", "photos", "-n", "2"], "photos is not a run"),
     ):
         assert main(["label", *words, "--out", "out"]) == 2
         assert sentence in capsys.readouterr().err

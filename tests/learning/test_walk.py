@@ -105,7 +105,7 @@ def test_images_go_up_the_whole_ladder(home, monkeypatch, capsys):
     assert sum(run.classify("photos").column("told").to_pylist()) == 16
     assert main(["export", "run", "--to", "safetensors", "--out", "encoder.safetensors"]) == 0
     learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.05", "--out", "run")
-    with pytest.raises(UsageError, match=r"was learned with minutes 0\.05, not 3: repeat"):
+    with pytest.raises(UsageError, match=r"was made with minutes 0\.05, not 3\. Repeat"):
         withhold.learn("photos", labels="few.csv", encoder="convnet", minutes=3, out="run")
 
 
@@ -124,7 +124,7 @@ def test_other_labels_are_another_walk(home, capsys):
     learn(*words)
     told(home / "few.csv", [f"{i:02d}.png" for i in range(18)], ["temple", "flower"] * 9)
     learn(*words, status=2)
-    assert "the labels that run was learned from have changed: name another --out" in capsys.readouterr().err
+    assert "the labels of run have changed since it began. Choose another --out" in capsys.readouterr().err
     learn(*words[:2], "gone.csv", *words[3:], status=2)
     assert "There is no file of labels 'gone.csv'" in capsys.readouterr().err
 
@@ -142,7 +142,7 @@ def test_a_class_that_no_item_has_is_no_class(home, monkeypatch):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("path,label\ngone.txt,sea\n", "few.csv labels nothing in texts: it says 'gone.txt'"),
+        ("path,label\ngone.txt,sea\n", "No name in few.csv matches an item of texts: a name in it is 'gone.txt'"),
         ("path,label\n1.txt,sea\n2.txt,sea\n", "All labels of texts are 'sea'"),
         ("path,label\n1.txt,sea\n1.txt,bread\n", "gives 1.txt two labels, 'sea' and 'bread'"),
         ("path,label\n1.txt,\n", "texts has no labels"),

@@ -128,7 +128,7 @@ def test_clusters_are_found_and_named_and_measured(run):
     assert right > 0.8
     table = run.classify(source)
     assert set(table["class"].to_pylist()) <= {"cluster 1", "cluster 2", "cluster 3"}
-    with pytest.raises(UsageError, match="imsat has learned no names of classes: leave the protocol classifier out"):
+    with pytest.raises(UsageError, match=r"imsat has not learned any class names\. Remove the protocol classifier"):
         run.evaluate(source, protocols=("classifier",))
 
 

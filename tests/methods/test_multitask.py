@@ -99,7 +99,7 @@ def test_columns_that_name_items_are_left_out_and_all_are_said(caplog):
     told = tell(cls, streams, {"columns": None})
     assert told["targets"] == {"colour": ["red", "green", "blue"], "light": None}
     assert tell(cls, streams, {"columns": "scene,light"})["targets"].keys() == {"scene", "light"}
-    with pytest.raises(UsageError, match=r"has no column 'lite' to learn: did you mean light"):
+    with pytest.raises(UsageError, match=r"has no column 'lite' to predict: did you mean light"):
         tell(cls, streams, {"columns": "lite"})
     config = told | {
         "parameters": {"columns": None},
@@ -111,11 +111,13 @@ def test_columns_that_name_items_are_left_out_and_all_are_said(caplog):
     assert "column colour: 3 classes, the rarest first: red 3, green 3, blue 4; 2 empty cells" in caplog.text
     assert "column light: numbers; 1 empty cell" in caplog.text
     (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
-    assert warning.startswith("columns that are left out, since they name items or files: serial, scene")
+    assert warning.startswith("columns left out because they name items or files: serial, scene")
     assert "columns=A,B" in warning
     named = {"items": columned()}
     del named["items"].parts["targets"]["colour"], named["items"].parts["targets"]["light"]
-    with pytest.raises(UsageError, match=r"Every column .* names its items \(serial, scene\).*columns=serial"):
+    with pytest.raises(
+        UsageError, match=r"Every column .* only identifies its items \(serial, scene\).*columns=serial"
+    ):
         tell(cls, named, {"columns": None})
 
 

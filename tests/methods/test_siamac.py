@@ -138,7 +138,7 @@ def test_tuples_stay_whole_and_come_once_before_they_come_again():
     found = order.epoch(24, tuples, 6, np.random.default_rng(0)).reshape(-1, 3)
     assert (np.diff(found) == 1).all() and (found[:, 0] % 3 == 0).all()
     assert sorted(found[:5, 0]) == [0, 3, 6, 9, 12]
-    with pytest.raises(UsageError, match="does not hold whole tuples of 3: give a batch size of 3"):
+    with pytest.raises(UsageError, match=r"cannot hold whole tuples of 3\. Give a batch size of 3"):
         order.epoch(20, tuples, 10, np.random.default_rng(0))
 
 

@@ -125,7 +125,7 @@ def test_an_interrupted_plan_goes_on(images, tmp_path, monkeypatch):
     assert main(asked) == 130
     assert main(asked) == 0
     assert made == ["rotation", "multitask", "multitask"]
-    with pytest.raises(UsageError, match=r"was learned with minutes 0\.02, not 3\.0: repeat its own options"):
+    with pytest.raises(UsageError, match=r"was made with minutes 0\.02, not 3\.0\. Repeat its own options"):
         withhold.plan(
             images, tasks=["rotation", "label"], budget=1, minutes=3.0, encoder="convnet", out=tmp_path / "plan"
         )

@@ -105,7 +105,7 @@ def test_the_doctor_looks_at_the_control(make_run):
     ]
     (found,) = make_run("low", results=rows).doctor()
     assert found.startswith(
-        "A linear probe on digits is right for 50.0% with this encoder and for 50.0% with an untrain"
+        "The accuracy of a linear probe on digits is 50.0% with this encoder and 50.0% with a randomly"
     )
     assert make_run("high", results=[rows[0] | {"value": 0.6}, rows[1]]).doctor() == []
 

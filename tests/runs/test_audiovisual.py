@@ -75,7 +75,7 @@ def test_pictures_sounds_and_pairs_are_embedded_in_one_space(run, folder, caplog
     caplog.set_level("INFO", "withhold")
     tables = {name: run.embed(str(folder / name)) for name in ("pictures", "sounds", "pairs.csv")}
     assert [table.num_rows for table in tables.values()] == [24, 24, 24]
-    assert not any("frames of one video" in line for line in caplog.messages)
+    assert not any("is read as one video" in line for line in caplog.messages)
     vectors = {name: np.array(table["embedding"].to_pylist()) for name, table in tables.items()}
     for found in vectors.values():
         assert found.shape == (24, 128)
@@ -130,7 +130,7 @@ def test_each_window_is_a_row_with_its_time(run, tmp_path, capsys):
     write_video(tmp_path / "v" / "a.mkv", np.zeros((8, 32, 32, 3), np.uint8), 8, tone(200, 1, RATE), RATE)
     assert run.embed(str(tmp_path / "v"), windows=True)["start"].to_pylist() == [0, 0.25, 0.5, 0.75]
     (tmp_path / "a.png").write_bytes(encode(np.zeros((32, 32, 3), np.uint8)))
-    with pytest.raises(UsageError, match="each image is seen as a whole, and has no windows: leave them out"):
+    with pytest.raises(UsageError, match="data of the kind image have no windows"):
         run.embed(str(tmp_path / "a.png"), windows=True)
 
 
@@ -190,5 +190,5 @@ def test_pairs_without_labels_ask_for_each_other(run, folder, capsys):
 
 
 def test_sounds_alone_are_no_pairs(folder):
-    with pytest.raises(withhold.errors.UsageError, match=r"holds no video.*csv file with columns image and sound\."):
+    with pytest.raises(withhold.errors.UsageError, match=r"has no video.*csv file with columns image and sound\."):
         withhold.train("audiovisual_embedding", str(folder / "sounds"), out=folder / "none")

@@ -34,7 +34,8 @@ def test_boxes_that_were_told_are_not_measured_on(run, things):
     assert {row["protocol"] for row in rows} == {"detection"}
     assert {row["encoder"] for row in rows} == {"trained", "untrained", "places"}
     with pytest.raises(
-        UsageError, match=r"was told the boxes of all items .*: give boxes of others, in a second source, or .*test"
+        UsageError,
+        match=r"was given the boxes of all test items .*\. Give boxes of other items, in a second source, or .*test",
     ):
         run.evaluate(f"{things}::train", protocols=("detection",), budget=24)
 
@@ -63,5 +64,5 @@ def test_apply_writes_one_table_of_boxes_and_an_overlay_of_each_whole_image(run,
 def test_images_that_show_nothing_alone_are_refused(things, tmp_path):
     for path in (things / "Annotations").iterdir():
         write(path, "<annotation/>")
-    with pytest.raises(UsageError, match=r"No image of .*things has a box: draw some"):
+    with pytest.raises(UsageError, match=r"No image of .*things has a box. Draw some"):
         withhold.train("detection", things, encoder="convnet", epochs=1, out=tmp_path / "other")

@@ -64,7 +64,7 @@ def test_images_are_as_large_as_the_time_holds_enough_of(folder, pace, caplog, f
     else:
         passes = fast / 4 * 30 / 80
         wait = duration(30 * 20 / passes)
-        assert f"at 64 px, 30 s hold about {passes:.1f} passes; 20 would take about {wait} (see" in caplog.text
+        assert f"at 64 px, 30 s allow about {passes:.1f} epochs; 20 would take about {wait} (see" in caplog.text
 
 
 def label(count):
@@ -89,7 +89,7 @@ def test_the_time_for_enough_passes_is_longer_than_what_does_not_hold_them(folde
     encoder, decoding = {"name": "convnet", "size": 64, "channels": 3, "pretrained": False}, {"size": 64, "channels": 3}
     with caplog.at_level("INFO"):
         budget.fit_size(methods.find("simclr"), [folder], encoder, decoding, {}, Options(minutes=1), seconds=30.0)
-    assert "at 64 px, 1 min hold about 15.8 passes; 20 would take about 1 min 16 s" in caplog.text
+    assert "at 64 px, 1 min allow about 15.8 epochs; 20 would take about 1 min 16 s" in caplog.text
 
 
 def test_few_labels_among_many_items_need_no_batch_size(folder):
@@ -111,7 +111,7 @@ def test_labels_of_one_class_teach_no_classifier(folder, caplog):
 def test_classes_that_differ_in_capitals_only_are_named(photos, tmp_path, caplog):
     labels = ["dog", "Dog", "cat", "DOG"] * 6
     withhold.train("rotation", (photos[:24], labels), epochs=1, size=16, out=tmp_path / "run", no_report=True)
-    assert "DOG and Dog and dog are 3 classes: where they are one, write it in one way" in caplog.messages
+    assert "DOG and Dog and dog are 3 classes: if they mean the same, use one spelling" in caplog.messages
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_classes_that_differ_in_capitals_only_are_named(photos, tmp_path, caplog
 def test_words_that_may_be_mistyped_are_named(photos, tmp_path, caplog, labels, pairs):
     source = (photos[: 3 * len(labels)], list(labels) * 3)
     withhold.train("rotation", source, epochs=0, size=16, out=tmp_path / "run", no_report=True)
-    said = [message.partition(" are 2 classes: where they are one")[0] for message in caplog.messages]
+    said = [message.partition(" are 2 classes: if they mean the same")[0] for message in caplog.messages]
     assert [each for each in said if " and " in each] == pairs
 
 
@@ -197,8 +197,8 @@ def test_a_report_that_fails_loses_nothing(photos, tmp_path, monkeypatch, caplog
 
     monkeypatch.setattr(reporting, "write_report", fail)
     run = withhold.train("rotation", photos[:24], epochs=1, size=16, batch_size=8, out=tmp_path / "run")
-    assert "The report could not be drawn (MemoryError: no room); the run itself is whole." in caplog.text
-    assert f"Draw it by: withhold report {tmp_path / 'run'}" in caplog.text
+    assert "The report could not be written (MemoryError: no room). The run itself is complete." in caplog.text
+    assert f"To write it: withhold report {tmp_path / 'run'}" in caplog.text
     assert run.finished and run.encoder.dim
     assert json.loads((run.folder / "config.json").read_text())["outcome"]["steps"] == 3
 

@@ -107,7 +107,7 @@ def test_items_whose_labels_it_was_told_are_no_test(folder):
     assert main(["evaluate", "run", "pictures", "tested.csv", "--labels", "few.csv", "--protocol", "classifier"]) == 0
     again = [row for row in run.results() if row["data"] == "tested.csv"]
     assert [row["n_test"] for row in again] == [500 - len(told)] * 2
-    with pytest.raises(UsageError, match=r"told the labels of all items of \./pictures/"):
+    with pytest.raises(UsageError, match=r"given the labels of all test items of \./pictures/"):
         run.evaluate("./pictures/", labels="few.csv", protocols=("classifier",))
 
 
@@ -136,7 +136,7 @@ def test_where_nothing_is_learned_all_are_measured_on_beside_a_probe_with_the_sa
 
 def test_a_run_that_learned_from_a_file_of_labels_asks_for_another_one(folder):
     run = withhold.train("./toy.py", "pictures", labels="few.csv", epochs=0.1, size=16, out="run", no_report=True)
-    asked = r"pictures has no labels \(the training had those of .*few\.csv; others measure it.*give --labels FILE"
+    asked = r"pictures has no labels \(the training used .*few\.csv; give labels of held-out .*give --labels FILE"
     with pytest.raises(UsageError, match=asked):
         run.evaluate("pictures")
 
@@ -179,13 +179,13 @@ def test_labels_of_the_first_folder_say_nothing_of_the_second(folder, caplog):
     assert len(run.config["classes"]) == 10
     assert "labelled: 500 items from pictures, 100 of them with a label" in caplog.messages
     run.evaluate("pictures", labels="all.csv", protocols=("classifier",))
-    first, second = [line for line in caplog.messages if line.startswith("measuring:")]
-    assert first == "measuring: trained, classifier"
-    assert second.startswith("measuring: untrained, classifier; about ")
+    first, second = [line for line in caplog.messages if line.startswith("evaluating:")]
+    assert first == "evaluating: trained, classifier"
+    assert second.startswith("evaluating: untrained, classifier; about ")
     caplog.clear()
     (row,) = run.evaluate("pictures", protocols=("information",))
     assert (row["encoder"], row["n_train"], row["n_test"]) == ("trained", 0, 500)
-    assert [line for line in caplog.messages if line.startswith("measuring:")] == ["measuring: trained, information"]
+    assert [line for line in caplog.messages if line.startswith("evaluating:")] == ["evaluating: trained, information"]
 
 
 def interrupted(*arguments, **options):
@@ -195,7 +195,7 @@ def interrupted(*arguments, **options):
 def test_a_run_says_whether_it_goes_on_or_starts(folder, caplog, monkeypatch):
     options = {"labels": "few.csv", "epochs": 0.1, "size": 16, "out": "run"}
     caplog.set_level("INFO", "withhold")
-    with pytest.raises(UsageError, match=r"There is no run in run to go on with: leave --resume out to start one\."):
+    with pytest.raises(UsageError, match=r"There is no run to resume in run\. Remove --resume to start one\."):
         withhold.train("./toy.py", "pictures", **options, resume=True)
     assert not (folder / "run").exists()
     with monkeypatch.context() as patch:
@@ -207,16 +207,18 @@ def test_a_run_says_whether_it_goes_on_or_starts(folder, caplog, monkeypatch):
     assert "run has no checkpoint yet: it starts from the beginning" in caplog.messages
     withhold.train("./toy.py", "pictures", **options)
     assert "run is finished" in caplog.messages
-    assert caplog.messages.count("drawing the report") == 1
+    assert caplog.messages.count("writing the report") == 1
     (folder / "run" / "encoder.safetensors").unlink()
     withhold.train("./toy.py", "pictures", **options)
-    assert "run goes on from its last checkpoint" in caplog.messages
+    assert "run resumes from its last checkpoint" in caplog.messages
 
 
 def test_labels_that_are_missing_are_asked_for(folder):
-    with pytest.raises(UsageError, match="the stream labelled needs them: sort it into one folder a class"):
+    with pytest.raises(UsageError, match=r"the stream labelled needs them\. Sort it into one folder per class"):
         withhold.train("./toy.py", "pictures", "pictures", out="run")
-    with pytest.raises(UsageError, match="given 1 source: name one source, with --labels FILE, or one for each"):
+    with pytest.raises(
+        UsageError, match=r"1 source given\. Give one source with --labels FILE, or one source for each"
+    ):
         withhold.train("./toy.py", "pictures", out="run")
 
 
@@ -231,9 +233,9 @@ def test_the_classes_are_no_parameter(folder):
 
 def test_what_names_no_classes_is_not_asked_to(folder):
     run = withhold.train("rotation", "pictures", epochs=0.1, size=16, out="run")
-    with pytest.raises(UsageError, match="rotation has learned no names of classes: evaluate or embed with it"):
+    with pytest.raises(UsageError, match=r"rotation has not learned any class names\. Use evaluate or embed"):
         run.classify("pictures")
-    with pytest.raises(UsageError, match="rotation has learned no names of classes: leave the protocol classifier out"):
+    with pytest.raises(UsageError, match=r"rotation has not learned any class names\. Remove the protocol classifier"):
         run.evaluate("pictures", labels="all.csv", protocols=("classifier",))
 
 

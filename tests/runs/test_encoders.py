@@ -58,7 +58,7 @@ def test_published_weights_are_measured_as_they_are_and_nothing_is_written(folde
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [row["encoder"] for row in said["results"]] == ["published", "untrained", "pixels"]
     assert said["run"] == "efficientnet-lite0"
-    assert "efficientnet-lite0 for 128 × 128 px, colour; published weights" in caplog.text
+    assert "efficientnet-lite0 for 128 × 128 px, colour; pretrained weights" in caplog.text
     assert sorted(folder.rglob("*")) == before
     held = withhold.load("efficientnet-lite0")
     held.evaluate("photos/", protocols=("knn",))
@@ -70,7 +70,7 @@ def test_fresh_weights_are_called_a_control(folder, capsys, caplog, monkeypatch)
     monkeypatch.setattr("withhold.training.defaults.images", lambda count, device: 64)
     with caplog.at_level("INFO"):
         assert main(["evaluate", "convnet", "photos/", "--size", "16", "--protocol", "knn", "--supervised"]) == 0
-    assert "convnet for 16 × 16 px, colour; fresh weights: a control, not a trained encoder" in caplog.text
+    assert "convnet for 16 × 16 px, colour; randomly initialised: a control, not a trained encoder" in caplog.text
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in said[:4]] == ["encoder", "untrained", "supervised", "pixels"]
     assert said[-1] == "Next: withhold embed convnet DATA --out emb.parquet"
@@ -127,7 +127,7 @@ def test_each_kind_of_data_has_its_encoders(folder):
         run = withhold.load(name)
         assert run.embed(source).num_rows == 4
         assert run.config["decoding"] == known
-    with pytest.raises(UsageError, match=r"word-vectors reads texts by the tokenizer of a training, and has none"):
+    with pytest.raises(UsageError, match=r"word-vectors reads texts and needs the tokenizer of a trained run"):
         withhold.load("word-vectors")
 
 
@@ -151,21 +151,21 @@ def test_what_there_is_not_is_said_in_a_sentence(folder):
             {},
             r"no encoder 'efficientnt': did you mean efficientnet-lite0.* a run's folder",
         ),
-        ("photos", {}, "photos is no run"),
-        ("runs/none", {}, "runs/none is no run"),
-        ("convnet", {"siz": 3}, "convnet takes data that have no 'siz': did you mean size"),
-        ("none.safetensors", {}, "There is no file none.safetensors: give one that `withhold export"),
+        ("photos", {}, "photos is not a run"),
+        ("runs/none", {}, "runs/none is not a run"),
+        ("convnet", {"siz": 3}, "convnet has no input setting 'siz': did you mean size"),
+        ("none.safetensors", {}, "There is no file none.safetensors. Give a file that `withhold export"),
     ):
         with pytest.raises(UsageError, match=words):
             withhold.load(name, **options)
-    with pytest.raises(UsageError, match=r"for the first data .*\.load\('convnet', size=\.\.\., channels=\.\.\.\)"):
+    with pytest.raises(UsageError, match=r"its first data\. .*\.load\('convnet', size=\.\.\., channels=\.\.\.\)"):
         _ = withhold.load("convnet").encoder
     assert withhold.load("convnet", size=24, channels=1).encoder.size == 24
     train("rotation")
-    with pytest.raises(UsageError, match="run takes data with size 16, not 32: leave that out"):
+    with pytest.raises(UsageError, match=r"run takes data with size 16, not 32\. Remove size"):
         withhold.load("run", size=32)
     (folder / "run" / "encoder.safetensors").unlink()
-    with pytest.raises(WithholdError, match=r"run has no encoder.safetensors yet: finish its training with --resume"):
+    with pytest.raises(WithholdError, match=r"run has no encoder.safetensors yet. Finish its training with --resume"):
         withhold.evaluate("run", "photos/", protocols=("knn",))
     assert main(["apply", "convnet", "photos/"]) == 2
 
@@ -211,7 +211,7 @@ def test_a_file_carries_its_tokenizer(folder):
     again = withhold.train("skipgram", "texts", encoder="encoder.safetensors", epochs=1, batch_size=8, out="more")
     assert again.config["decoding"]["tokens"] == 16
     rewritten("encoder.safetensors", lambda words: words.update(tokenizer=None), "cut.safetensors")
-    with pytest.raises(UsageError, match=r"cut.safetensors does not say what tokenizer its encoder has"):
+    with pytest.raises(UsageError, match=r"cut.safetensors lacks the tokenizer of its encoder"):
         withhold.load("cut.safetensors")
 
 
@@ -230,7 +230,7 @@ def test_what_is_damaged_or_strange_is_said_in_a_sentence(folder):
     train("rotation")
     path = folder / "run" / "encoder.safetensors"
     (folder / "cut.safetensors").write_bytes(path.read_bytes()[:100])
-    with pytest.raises(WithholdError, match=r"cut.safetensors is damaged or no file of weights \(.*\): export it"):
+    with pytest.raises(WithholdError, match=r"cut.safetensors is damaged or not a weights file \(.*\)\. Export it"):
         withhold.load("cut.safetensors")
     save_file({"x": torch.zeros(2)}, "other.safetensors")
     changes = {
@@ -239,10 +239,10 @@ def test_what_is_damaged_or_strange_is_said_in_a_sentence(folder):
     for name, change in changes.items():
         if change:
             rewritten(path, change, f"{name}.safetensors")
-        with pytest.raises(UsageError, match=f"{name}.safetensors does not say which encoder its weights are of"):
+        with pytest.raises(UsageError, match=f"{name}.safetensors does not say which encoder its weights belong to"):
             withhold.load(f"{name}.safetensors")
     rewritten(path, lambda words: words["encoder"].update(name="resnet18"), "wrong.safetensors")
-    with pytest.raises(WithholdError, match=r"wrong.safetensors is damaged or of another version"):
+    with pytest.raises(WithholdError, match=r"wrong.safetensors is damaged or from another version"):
         withhold.embed("wrong.safetensors", "photos/")
 
 
@@ -251,7 +251,9 @@ def test_a_strangers_file_executes_nothing(folder, monkeypatch):
     train("rotation", encoder="./mine.py")
     (folder / "executed").unlink()
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "another"))
-    with pytest.raises(UsageError, match=r"encoder.safetensors was made with the file ./mine.py, which would be exec"):
+    with pytest.raises(
+        UsageError, match=r"encoder.safetensors was made with the Python file ./mine.py, which would be exec"
+    ):
         withhold.load("run/encoder.safetensors")
     assert not (folder / "executed").exists()
     assert withhold.load("run/encoder.safetensors", encoder="./mine.py").embed("photos/").num_rows == 40
@@ -264,13 +266,13 @@ def test_a_run_that_began_with_fresh_weights_does_not_go_on_from_others(folder):
     train("rotation")
     train("simclr", out="second")
     for encoder in ("run", "run/encoder.safetensors"):
-        with pytest.raises(UsageError, match=f"second was trained with encoder convnet, not {encoder}: repeat its own"):
+        with pytest.raises(UsageError, match=f"second was trained with encoder convnet, not {encoder}. Repeat its own"):
             train("simclr", out="second", resume=True, encoder=encoder)
 
 
 def test_a_start_of_another_kind_or_a_folder_that_is_no_run_is_refused(folder):
     for name in ("photos", "runs/none"):
-        with pytest.raises(UsageError, match=f"{name} is no run"):
+        with pytest.raises(UsageError, match=f"{name} is not a run"):
             train("simclr", encoder=name)
     write_video(folder / "videos" / "a.mkv", np.zeros((24, 32, 32, 3), np.uint8), 8)
     write_video(folder / "videos" / "b.mkv", np.full((24, 32, 32, 3), 90, np.uint8), 8)

@@ -35,7 +35,7 @@ def test_a_script_of_others_names_the_same_classes(tmp_path, photos, channels, m
     run = withhold.train("mixmatch", "photos", labels="few.csv", epochs=1, size=32, batch_size=4, out="run")
     caplog.set_level("INFO")
     assert export(run, "onnx", tmp_path / "named.onnx") < 1e-3
-    assert "writing the network as ONNX, which is then compared with the trained one" in caplog.messages
+    assert "writing the network as ONNX and comparing it with the trained one" in caplog.messages
     page = (ROOT / "docs" / "elsewhere.md").read_text(encoding="utf-8")
     (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert not re.search(r"import (withhold|torch)", script)

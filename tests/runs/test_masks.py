@@ -34,13 +34,13 @@ def test_masks_that_were_told_are_not_measured_on(run, scenes):
     assert {row["n_test"] for row in rows} == {4}
     assert {row["protocol"] for row in rows} == {"segmentation"}
     assert {row["encoder"] for row in rows} == {"trained", "untrained", "majority", "colour"}
-    with pytest.raises(UsageError, match=r"was told the masks of all items .*: give masks of others"):
+    with pytest.raises(UsageError, match=r"training was given the masks of all test items .*\. Give masks of other"):
         run.evaluate(f"{scenes}::train", protocols=("segmentation",), budget=24)
 
 
 def test_data_without_masks_are_refused_in_words_of_masks(run, tmp_path):
     with pytest.raises(
-        UsageError, match=r"boxes has no masks: give a folder with images/NAME\.jpg and masks/NAME\.png"
+        UsageError, match=r"boxes has no masks\. Give a folder with images/NAME\.jpg and masks/NAME\.png"
     ):
         run.evaluate(voc(tmp_path / "boxes"))
 
@@ -64,6 +64,6 @@ def test_apply_writes_a_mask_with_a_palette_and_an_overlay_of_the_whole_image(ru
 def test_masks_of_one_class_are_refused(scenes, tmp_path):
     (scenes / "classes.txt").write_text("dark\nvoid\n")
     with pytest.raises(
-        UsageError, match="have fewer than two classes beside 255, which is ignored: number the pixels' classes"
+        UsageError, match=r"have fewer than two classes besides 255, which is ignored\. Number the pixels' classes"
     ):
         withhold.train("segmentation", scenes, encoder="convnet", epochs=1, out=tmp_path / "other")

@@ -102,7 +102,7 @@ def test_a_file_declares_one_encoder(folder):
 @pytest.mark.parametrize("fault", ["def withhold(self):", "import nothing_that_is_installed", "1 / 0"])
 def test_a_file_that_fails_is_named(folder, fault):
     (folder / "mine.py").write_text(fault)
-    with pytest.raises(UsageError, match=r"mine\.py cannot be executed \(\w+Error: .*\): mend it"):
+    with pytest.raises(UsageError, match=r"mine\.py cannot be executed \(\w+Error: .*\)\. Fix the file"):
         withhold.methods.find("./mine.py")
 
 
@@ -111,9 +111,11 @@ def test_a_strangers_run_executes_nothing(folder, monkeypatch):
     assert (folder / "executed").exists()
     assert withhold.load("run").method.head.out_features == 1  # made on this machine
     elsewhere(monkeypatch, folder)
-    with pytest.raises(UsageError, match=r"made with the file ./toy.py, .* nobody has named here: .* as --trust FILE"):
+    with pytest.raises(
+        UsageError, match=r"made with the Python file ./toy.py, .* is not trusted here\. .* add --trust FILE"
+    ):
         withhold.load("run")
-    with pytest.raises(UsageError, match=r"made with the file ./mine.py"):
+    with pytest.raises(UsageError, match=r"made with the Python file ./mine.py"):
         withhold.load("run", method="./toy.py")
     assert not (folder / "executed").exists()
     (folder / "toy.py").rename(folder / "moved.py")
@@ -132,7 +134,7 @@ def test_the_command_line_executes_what_it_is_told_to_trust(folder, monkeypatch,
     withhold.train("./toy.py", "digits", epochs=0.1, out="run")
     elsewhere(monkeypatch, folder)
     assert main(["doctor", "run"]) == 2
-    assert "as --trust FILE" in capsys.readouterr().err
+    assert "add --trust FILE" in capsys.readouterr().err
     assert main(["doctor", "run", "--trust", "./toy.py"]) == 0
     assert main(["doctor", "run"]) == 0  # it was named
     assert main(["doctor", "run", "--trust", "./absent.py"]) == 2

@@ -13,15 +13,15 @@ from withhold.errors import UsageError, WithholdError
 def test_what_is_no_run_of_this_version_is_refused_in_a_sentence(make_run, tmp_path):
     folder = make_run().folder
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match=r"empty is no run: it has no config\.json; give a folder that"):
+    with pytest.raises(UsageError, match=r"empty is not a run: it has no config\.json\. Give a folder that"):
         withhold.load(tmp_path / "empty")
     found = json.loads((folder / "config.json").read_text())
     del found["training"]
     (folder / "config.json").write_text(json.dumps(found | {"withhold": "0.1.0"}))
-    with pytest.raises(WithholdError, match=r"was made by withhold 0\.1\.0, whose runs .* not read: train it again\."):
+    with pytest.raises(WithholdError, match=r"was made by withhold 0\.1\.0, and .* cannot read it\. Train it again\."):
         withhold.load(folder)
     (folder / "config.json").write_text("{")
-    with pytest.raises(WithholdError, match=r"config\.json is damaged \(.*\): train this run again\."):
+    with pytest.raises(WithholdError, match=r"config\.json is damaged \(.*\)\. Train this run again\."):
         withhold.load(folder)
 
 
@@ -38,7 +38,7 @@ def test_statistics_of_controls_are_of_the_training_data_as_they_were(tmp_path, 
         assert "the training data" not in caplog.text
         Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "seen" / "a" / "new.png")
         withhold.load(tmp_path / "run").evaluate(str(tmp_path / "other"), protocols=("knn",))
-    assert "the training data have changed: batch statistics are those of the items measured on" in caplog.text
+    assert "the training data have changed: batch statistics are computed on the test items" in caplog.text
 
 
 def test_a_run_on_data_in_memory_holds_them(photos, tmp_path, caplog):
@@ -47,7 +47,7 @@ def test_a_run_on_data_in_memory_holds_them(photos, tmp_path, caplog):
     with caplog.at_level("INFO"):
         run.evaluate((photos[24:48], np.arange(24) % 2), protocols=("knn",))
     assert "the training data" not in caplog.text
-    with pytest.raises(UsageError, match=r"was trained on an ndarray of \d+, which no file holds: name the data"):
+    with pytest.raises(UsageError, match=r"was trained on an ndarray of \d+, which is not in a file\. Give the data"):
         withhold.load(run.folder).streams()
 
 
@@ -106,8 +106,8 @@ def test_how_labels_are_split_is_said_and_a_file_of_weights_that_labels_made_war
     caplog.set_level("INFO", "withhold")
     labelled = (photos[:40], np.arange(40) % 2)
     run = withhold.train("finetune", labelled, size=8, epochs=0, out=tmp_path / "run", no_report=True)
-    with pytest.raises(UsageError, match="was told the labels of all items"):
+    with pytest.raises(UsageError, match="training was given the labels of all test items"):
         run.evaluate(labelled, protocols=("knn",))
-    assert "is split: 32 to learn from, 8 to be measured on, so few that intervals are wide" in caplog.text
+    assert "is split: 32 for training, 8 for testing; intervals are wide with so few" in caplog.text
     withhold.load(run.weights).evaluate(labelled, protocols=("knn",))
-    assert "was told labels by finetune and does not say of which items: no accuracy on these counts" in caplog.text
+    assert "was trained on labels by finetune, and the file does not list the labelled items: accuracy" in caplog.text

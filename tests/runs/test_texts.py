@@ -35,8 +35,8 @@ def test_a_window_that_no_text_fills_is_said_with_one_that_fits(home, tmp_path, 
     withhold.train("skipgram", home / "texts", epochs=1, out=tmp_path / "run", tokens=500)
     (said,) = [line for line in caplog.messages if "a window holds" in line]
     longest = int(said.split()[3])
-    assert said.startswith(f"the longest has {longest} of the 500 tokens that a window holds; the rest is filled")
-    assert said.endswith(f": tokens={longest} learns more")
+    assert said.startswith(f"the longest item has {longest} of the 500 tokens of a window; the rest is padding")
+    assert said.endswith(f": tokens={longest} suits the data better")
     assert 5 < longest < 250
 
 
@@ -60,7 +60,7 @@ def test_onnx_that_differs_where_texts_are_padded_is_refused(home, tmp_path, mon
         return right(self, tokens) | (torch.compiler.is_exporting() & (tokens == 0) & (tokens[:, -1:] == 0))
 
     monkeypatch.setattr(WordVectors, "counts", counts)
-    with pytest.raises(WithholdError, match=r"differs from the trained one by .* deviations: nothing was written"):
+    with pytest.raises(WithholdError, match=r"differs from the trained one by .* deviations. Nothing was written"):
         export(run, "onnx", tmp_path / "encoder.onnx")
     assert not list(tmp_path.iterdir())
 

@@ -358,9 +358,9 @@ def test_queries_that_cannot_be_asked(small):
 
 
 def test_places(small, vectors, tmp_path):
-    with pytest.raises(UsageError, match=r"index exists: name another --out, or delete it"):
+    with pytest.raises(UsageError, match=r"index already exists\. Choose another --out, or delete it"):
         search.build(table(vectors), small.folder)
-    with pytest.raises(UsageError, match=r"The folder /proc/foo cannot be made .*: name another --out"):
+    with pytest.raises(UsageError, match=r"The folder /proc/foo cannot be made .*\. Choose another --out"):
         search.build(table(vectors), "/proc/foo/index")
     for folder in (tmp_path, tmp_path / "nowhere", ROOT / "README.md"):
         with pytest.raises(UsageError, match=r"is not an index. Give a folder that `withhold search build` wrote"):
@@ -386,7 +386,7 @@ def test_a_full_disk_leaves_nothing(vectors, tmp_path):
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
-        with pytest.raises(WithholdError, match=r"Could not write .*index \(File too large.*\): free some space"):
+        with pytest.raises(WithholdError, match=r"Could not write .*index \(File too large.*\)\. Free some space"):
             search.build(table(vectors), tmp_path / "index")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)

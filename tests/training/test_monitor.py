@@ -35,15 +35,15 @@ def test_spread_is_one_for_noise_and_nothing_for_a_point():
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"loss": float("nan")}, "not finite at step 40: lower --lr"),
-        ({"loss": 1.386, "trivial": 1.3863}, "has not begun to learn"),
-        ({"loss": 1.34, "trivial": 1.3863}, "costs 1.39: 3% less is little; raise --lr or train longer"),
-        ({"loss": 250.0, "trivial": 1.3863}, "costs 1.39: it has diverged; lower --lr"),
+        ({"loss": float("nan")}, "not finite at step 40. Lower --lr"),
+        ({"loss": 1.386, "trivial": 1.3863}, "has learned nothing yet"),
+        ({"loss": 1.34, "trivial": 1.3863}, "it is 1.39. It is only 3% lower: raise --lr or train longer"),
+        ({"loss": 250.0, "trivial": 1.3863}, "it is 1.39. The training has diverged: lower --lr"),
         ({"loss": 0.5, "rank": 1.1, "spread": 0.5}, "has collapsed (rank 1.1"),
         ({"loss": 0.5, "directions": 1.2}, "embeddings have collapsed onto a line (1.2 directions)"),
         (
             {"loss": 0.5, "waiting": 0.4, "seconds": 100.0},
-            "waits for data 40% of the time: put the cache on a faster",
+            "waits for data 40% of the time. Put the cache on a faster",
         ),
         ({"judge/loss": float("inf"), "forger/loss": 1.0}, "The loss of the judge is not finite"),
     ],
@@ -56,7 +56,7 @@ def test_what_is_wrong_is_said_with_its_remedy(row, words):
 
 def test_a_training_in_which_unlabelled_items_hardly_counted_is_told_from_one_in_which_they_did():
     rows = [{"step": step, "loss": 0.5, "counted": 0.02} for step in range(20, 40)]
-    assert "counted with 2.0% of its weight" in findings(rows)[0] and "--encoder RUN" in findings(rows)[0]
+    assert "counted with only 2.0% of their weight" in findings(rows)[0] and "--encoder RUN" in findings(rows)[0]
     assert findings([*rows, {"step": 40, "loss": 0.5, "counted": 1.0}]) == []
 
 
@@ -68,7 +68,7 @@ def test_the_gain_is_a_share_of_what_knowing_nothing_costs():
 
 def test_a_loss_that_compares_items_wants_more_of_them():
     rows = [{"step": step, "loss": 1.31, "trivial": 1.3} for step in range(20, 41)]
-    assert "it has not begun to learn; enlarge --batch-size, raise" in findings(
+    assert "The method has learned nothing yet: increase --batch-size, raise" in findings(
         rows, method="barlow_twins", takes=["batch_size"]
     )[0]  # fmt: skip
     assert "batch-size" not in findings(rows, method="rotation", takes=["batch_size"])[0]
@@ -83,7 +83,7 @@ def test_waiting_for_data_is_no_finding_where_it_took_no_time():
     ("row", "option", "words"),
     [
         ({"loss": math.nan}, "precision", ", or use --precision 32-true"),
-        ({"loss": 0.0, "trivial": 0.0}, "accumulate", ", and leave --accumulate out"),
+        ({"loss": 0.0, "trivial": 0.0}, "accumulate", " and remove --accumulate"),
         ({"loss": 0.5, "waiting": 0.4, "seconds": 100.0}, "size", ", or lower --size"),
     ],
 )
@@ -105,8 +105,8 @@ def test_a_remedy_names_no_option_that_the_run_cannot_take(row, option, words):
 )
 def test_the_doctor_names_methods_of_the_same_kind_of_data(method, wanted):
     rows = [{"step": step, "loss": 0.5, "rank": 1.1, "spread": 0.5} for step in range(20, 41)]
-    said, _, others = findings(rows, method=method)[0].partition(", or choose a method whose loss compares items (")
-    assert said.endswith("lower --lr, enlarge --batch-size" + ("" if wanted else "."))
+    said, _, others = findings(rows, method=method)[0].partition(", or choose a method whose loss compares samples (")
+    assert said.endswith("Lower --lr, increase --batch-size" + ("" if wanted else "."))
     named = {name.strip(" ).") for name in others.split(",")} - {""}
     assert wanted <= named and method not in named
     assert all(find(name).family and find(name).compares for name in named)
@@ -118,7 +118,7 @@ def test_the_doctor_names_methods_of_the_same_kind_of_data(method, wanted):
 
 def test_a_loss_that_falls_from_far_above_has_not_diverged():
     found = findings([{"step": step, "loss": 60.0 - step, "trivial": 8.0} for step in range(20, 41)])
-    assert len(found) == 1 and "costs 8: it has not begun to learn" in found[0]
+    assert len(found) == 1 and "it is 8. The method has learned nothing yet" in found[0]
 
 
 def test_two_classes_need_one_dimension():
@@ -138,7 +138,7 @@ def test_a_healthy_run_is_left_in_peace():
 
 def test_a_few_steps_are_not_judged_unless_they_broke():
     row = {"step": 3, "loss": 1.5, "trivial": 1.3, "rank": 1.0, "spread": 0.01}
-    assert findings([row]) == ["3 steps cannot be judged: train longer, with --epochs or --minutes."]
+    assert findings([row]) == ["3 steps are too few to judge the run. Train longer, with --epochs or --minutes."]
     assert "not finite at step 3" in findings([row | {"loss": math.nan}])[0]
 
 
@@ -154,7 +154,7 @@ def test_a_journal_keeps_rows_with_different_columns(tmp_path):
 def test_a_loss_with_nothing_to_compare_is_found_out():
     empty = [{"step": step, "loss": 0.0, "trivial": 0.0} for step in (1, 60)]
     (found,) = findings(empty)
-    assert found.startswith("The loss is 0, and knowing nothing costs 0 as well: a batch holds nothing to tell apart")
+    assert found.startswith("The loss is 0 even without any learning, because a batch has nothing to compare.")
     assert not findings([{"step": 1, "loss": 0.3, "trivial": 0.0}, *empty[1:]])  # learned, of one item a step
 
 
@@ -162,7 +162,7 @@ def test_what_was_better_before_a_training_is_said():
     looks = {"step": 100, "loss": 0.5, "rank": 20.0, "spread": 0.9}
     (said,) = findings([looks | {"knn": 0.61}], began={"rank": 40.0, "spread": 0.9, "knn": 0.62})
     assert said.startswith(
-        "k-NN accuracy on a sample was 62.0% before this training and is 61.0%: what it went on from"
+        "k-NN accuracy on a sample was 62.0% before this training and is 61.0% now. Use the encoder that"
     )
     assert findings([looks | {"knn": 0.63}], began={"rank": 80.0, "spread": 0.9, "knn": 0.62}) == []
     (said,) = findings([looks], began={"rank": 41.0, "spread": 0.9})

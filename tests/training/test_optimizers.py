@@ -77,7 +77,7 @@ def test_sparse_gradients_have_one_optimiser():
     own = Optimizer("adagrad", weight_decay=0.0)
     assert adapt(own, None, 0.2, None).lr == 0.2
     for name, decay in (("adamw", None), (None, 0.1)):
-        with pytest.raises(UsageError, match="only adagrad without weight decay takes those: leave --optimizer"):
+        with pytest.raises(UsageError, match=r"only adagrad without weight decay supports these\. Remove --optimizer"):
             adapt(own, name, None, decay)
 
 

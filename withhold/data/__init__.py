@@ -1,21 +1,21 @@
-"""Data: from anything on disk to batches of raw tensors. Nothing here knows of methods, networks or training.
+"""Data: from sources on disk to batches of raw tensors. Independent of methods, networks and training.
 
-    annotations  manifests                boxes as files have them; a file of columns -> values by name
-    kind                                  what a kind of data is; a table of items that are not decoded yet
+    annotations  manifests                boxes in files; a file of columns -> values by name
+    kind                                  a kind of data; a table of undecoded items
     images  videos  sounds  texts            the kinds: an item -> an array
-    tables  arrays  hub                   the tables: files and parquet; arrays in memory; Hugging Face's data sets
-    arranging                             names of files -> parts and classes, and what is left out
-    belonging                             masks and boxes that lie beside images -> columns of their tables
-    sources                               what a person names -> tables, one for each part
+    tables  arrays  hub                   the tables: files and parquet; arrays in memory; Hugging Face datasets
+    arranging                             names of files -> parts and classes, and files that are left out
+    belonging                             masks and boxes in folders next to images -> columns of their tables
+    sources                               the name of a source -> tables, one for each part
     streaming  samples  series            decoded items: on demand, of one size, of any length
     labels                                label values -> numbers and classes
-    opening                               what is known of a source before it is decoded: parts, shape, items, labels
-    boxes  parts                          what belongs to an item beside its class
+    opening                               a source before decoding: parts, shape, items, labels
+    boxes  parts                          the parts of an item besides its class
     cache                                 decoded arrays on disk
     loading  feeder                       a source -> samples, through the cache; samples -> batches
     sequences                             whole videos with masks
 
-Each knows those above it only.
+Each module only imports modules above it.
 """
 
 from withhold.data import cache

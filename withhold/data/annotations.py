@@ -1,4 +1,4 @@
-"""Boxes as people have them: in VOC's XML, in YOLO's text, in COCO's JSON, or as a list in a table's cell."""
+"""Formats of boxes: VOC's XML, YOLO's text, COCO's JSON, or a list in a table's cell."""
 
 import json
 import os
@@ -13,19 +13,19 @@ import numpy as np
 from withhold.needs import CROWD, DIFFICULT
 
 ENDINGS = (".xml", ".txt")
-"""Of the files that hold the boxes of one image."""
+"""Endings of files with the boxes of one image."""
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 FROM_ONE = "The VOC"
-"""How the name of a database begins whose boxes are from their first pixel to their last one, counted from 1."""
+"""The beginning of a VOC database's name; its boxes go from their first to their last pixel, counted from 1."""
 NAMELESS = "object"
-"""What the class of boxes is called that have none."""
+"""The class name of boxes without a class."""
 
 
 @dataclass(frozen=True)
 class Marked:
     """The boxes of one image: corners float64 [m, 4], the names of their classes, and whether each is ignored, [m].
 
-    Left, top, right and bottom are in pixels of the file, or shares of its width and height.
+    Left, top, right and bottom are in pixels of the file, or in shares of its width and height.
     """
 
     corners: np.ndarray
@@ -35,25 +35,26 @@ class Marked:
 
 
 class Annotated(dict):
-    """The columns of a COCO file, a row an image, and the names of its categories."""
+    """The columns of a COCO file, with one row for each image, and the names of its categories."""
 
     classes: tuple[str, ...] = ()
 
 
 class Misfit(Exception):
-    """The content of a file that does not fit together; its text is the reason, as a part of a sentence."""
+    """A file with inconsistent content; the text is the reason, as a part of a sentence."""
 
 
 def read(value: Any, root: str, classes: Sequence[str]) -> Marked:
-    """The boxes that a cell holds: a file's path, relative to `root`, or a list, which may be JSON.
+    """Read the boxes of a cell: a file's path, relative to `root`, or a list, which may be JSON.
 
-    Each row of a list is left, top, right, bottom, and if there are any the name of a class, and what makes it ignored.
+    Each row of a list is left, top, right, bottom, optionally followed by the name of a class and the reason to ignore
+    the box (see `needs`).
 
     Args:
-        classes: what YOLO's numbers are called; nothing where nobody says.
+        classes: names of YOLO's class numbers; empty if unknown.
 
     Raises:
-        ValueError: it holds something else; what and where is said, as a part of a sentence.
+        ValueError: it holds something else; the message is a part of a sentence.
     """
     if isinstance(value, str) and value.lower().endswith(ENDINGS):
         path = Path(os.path.normpath(os.path.join(root, value)))
@@ -65,21 +66,23 @@ def read(value: Any, root: str, classes: Sequence[str]) -> Marked:
         return _marked(json.loads(value) if isinstance(value, str) else value)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"{value!r} is no list of boxes; give each one as [left, top, right, bottom], or with its class behind"
+            f"{value!r} is not a list of boxes; give each as [left, top, right, bottom], optionally with its class"
         ) from error
 
 
 def coco(content: dict[str, Any]) -> Annotated:
-    """The columns file_name and boxes of what a COCO file holds. Raises: Misfit."""
+    """Convert the content of a COCO file to the columns file_name and boxes. Raises: Misfit."""
     try:
         names = {one["id"]: str(one["name"]) for one in sorted(content["categories"], key=lambda one: one["id"])}
         paths = {image["id"]: str(image["file_name"]) for image in content["images"]}
         boxes: dict[Any, list[list[Any]]] = {image: [] for image in paths}
         for number, one in enumerate(content["annotations"]):
             if one["image_id"] not in boxes:
-                raise Misfit(f"annotation {number} is of the image {one['image_id']}, which it does not list")
+                raise Misfit(f"annotation {number} has the image_id {one['image_id']}, which is not in images")
             if one["category_id"] not in names:
-                raise Misfit(f"annotation {number} has the category {one['category_id']}, which it does not name")
+                raise Misfit(
+                    f"annotation {number} has the category_id {one['category_id']}, which is not in categories"
+                )
             if len(one["bbox"]) != 4:
                 raise Misfit(f"the bbox of annotation {number} is not left, top, width and height, but {one['bbox']}")
             x, y, w, h = one["bbox"]
@@ -87,8 +90,8 @@ def coco(content: dict[str, Any]) -> Annotated:
                 [x, y, x + w, y + h, names[one["category_id"]], CROWD * bool(one.get("iscrowd"))]
             )
     except (KeyError, TypeError) as error:
-        missing = f"something has no {error}" if isinstance(error, KeyError) else str(error)
-        raise Misfit(f"it has images and annotations, as COCO's files have, but {missing}") from error
+        missing = f"an entry has no {error}" if isinstance(error, KeyError) else str(error)
+        raise Misfit(f"it has images and annotations like a COCO file, but {missing}") from error
     found = Annotated(file_name=list(paths.values()), boxes=list(boxes.values()))
     found.classes = tuple(names.values())
     return found
@@ -97,7 +100,7 @@ def coco(content: dict[str, Any]) -> Annotated:
 def _marked(rows: Iterable[Sequence[Any]], shares: bool = False) -> Marked:
     full = [[*row, *(NAMELESS, 0)[len(row) - 4 :]] for row in rows]
     if any(len(row) != 6 for row in full):
-        raise ValueError("a box has four numbers, and may have a class and what makes it ignored")
+        raise ValueError("a box needs four numbers, optionally followed by a class and an ignore flag")
     corners = np.array([row[:4] for row in full], dtype=np.float64).reshape(-1, 4)
     return Marked(corners, [str(row[4]) for row in full], [int(row[5]) for row in full], shares)
 
@@ -125,8 +128,8 @@ def _yolo(path: Path, classes: Sequence[str]) -> Marked:
         try:
             label, x, y, w, h = map(float, line.split())
         except ValueError as error:
-            raise ValueError(f"line {number} is no class with x, y, width and height, but {line!r}") from error
+            raise ValueError(f"line {number} is not a class, x, y, width and height, but {line!r}") from error
         if classes and not 0 <= label < len(classes):
-            raise ValueError(f"line {number} has the class {label:g}, and {len(classes)} are named, from 0")
+            raise ValueError(f"line {number} has the class {label:g}, but only {len(classes)} are named, from 0")
         rows.append([x - w / 2, y - h / 2, x + w / 2, y + h / 2, classes[int(label)] if classes else f"{label:g}"])
     return _marked(rows, shares=True)

@@ -1,4 +1,4 @@
-"""What the names of the files in a folder or an archive say: parts, classes, and what is left out."""
+"""Parts and classes of a folder or an archive from its file names, and the files that are left out."""
 
 import os
 import posixpath
@@ -18,23 +18,23 @@ from withhold.errors import UsageError, WithholdError
 READABLE = (*manifests.ENDINGS, ".parquet", ".npz", ".zip")
 KNOWN = tuple({*Images.endings, *Videos.endings, *Sounds.endings, *Texts.endings, *READABLE})
 UNLABELLED = ("unlabelled", "unlabeled", "unsup", "unsupervised")
-# What the parts of a set are called, the best name first.
+# Names of the parts of a dataset, in order of preference.
 PARTS = {
     "train": ("train", "training"),
     "test": ("test", "testing", "t10k", "val", "valid", "validation", "dev"),
     "unlabelled": UNLABELLED,
 }
 STRAY = 9
-"""How many times as many files of other kinds make those of one kind strays."""
+"""Files of a kind are strays if files of other kinds are more than this many times as many."""
 
 Tables = dict[str, Table]  # by the names of PARTS where a source holds several, else one entry called ""
 T = TypeVar("T")
 
 
 def parts(found: dict[str, T]) -> dict[str, T]:
-    """The entries that are called train, test and unlabelled, or the like; {} unless one is train and there are others.
+    """Return the entries named train, test and unlabelled, or synonyms; {} unless there is a train part and another.
 
-    Without something to learn from, a folder called test is as good a class as any.
+    Without a train part, a folder called test is treated as a class.
     """
     named = {part: next((found[name] for name in names if name in found), None) for part, names in PARTS.items()}
     there = {part: value for part, value in named.items() if value is not None}
@@ -42,28 +42,30 @@ def parts(found: dict[str, T]) -> dict[str, T]:
 
 
 def arranged(where: Path, names: list[str], kind: type[Kind], table: Callable[[str, list[str]], Table]) -> Tables:
-    """Tables of the files of a folder or an archive: of each of its parts, or of all. {} where none is of this kind.
+    """Make tables of the files of a folder or an archive: one for each part, or one for all. {} without such files.
 
-    A part's sub-folders are its classes where every item is inside one, and the parts together have several.
+    Sub-folders of a part are classes if every item is inside one and the parts together have several.
 
     Args:
-        table: makes one of the name of a folder, "train/" or "", and the files below it.
+        table: makes a table from the name of a folder, "train/" or "", and the files below it.
 
     Raises:
-        UsageError: nearly all files are of other kinds, so that another source was meant.
+        UsageError: nearly all files are of other kinds, so this is probably the wrong source.
     """
     held = [name for name in names if name.lower().endswith(kind.endings)]
     if kind is Videos and not held:
         held = [name for name in names if name.lower().endswith(Images.endings)]
-    images = "images/" if all(name.startswith("images/") for name in held) else ""  # as where masks lie beside them
+    images = (
+        "images/" if all(name.startswith("images/") for name in held) else ""
+    )  # e.g. with a folder of masks next to it
     folders = _folders(held, images) or _folders(held, "") or {"": ""}
     taken = set(held)
     apart = [name for name in names if name not in taken and not name.lower().endswith(READABLE)]
     others = [name for name in apart if name.lower().endswith(KNOWN)]
     if 0 < STRAY * len(held) < len(others):
         raise UsageError(
-            f"{where} holds {counted(len(held), kind.noun)}, such as {held[0]}, and {len(others):,} files of other "
-            f"kinds, such as {others[0]}: give a folder of {kind.noun}s, or name the file itself."
+            f"{where} has only {counted(len(held), kind.noun)}, such as {held[0]}, but {len(others):,} files of other "
+            f"kinds, such as {others[0]}. Give a folder of {kind.noun}s, or the path of the file itself."
         )
     found: Tables = {}
     for part, folder in folders.items():
@@ -75,41 +77,41 @@ def arranged(where: Path, names: list[str], kind: type[Kind], table: Callable[[s
     _sort_into_classes([table for part, table in found.items() if part != "unlabelled"])
     if found:
         beside = [name for name in held if not name.startswith(tuple(folders.values()))]
-        next(iter(found.values())).ignored += [(name, f"it lies in no part of {', '.join(found)}") for name in beside]
+        next(iter(found.values())).ignored += [(name, f"it is not in a part of {', '.join(found)}") for name in beside]
     return found
 
 
 def _folders(names: list[str], below: str) -> dict[str, str]:
-    """The folders right below a folder that are the parts of a set, "images/train/"; see `parts`."""
+    """The folders directly below a folder that are parts of a dataset, e.g. "images/train/"; see `parts`."""
     tops = {name.removeprefix(below).split("/")[0] for name in names if "/" in name.removeprefix(below)}
     return parts({top.lower(): f"{below}{top}/" for top in sorted(tops)})
 
 
 def walk(root: Path, endings: tuple[str, ...] = ("",)) -> Iterator[str]:
-    """The relative paths of the files below a folder that end so, in order; hidden files and folders are left out."""
+    """Yield the relative paths of the files below a folder with these endings, sorted, without hidden ones."""
     waiting, seen = [""], set()
     while waiting:
         folder = waiting.pop()
         try:
             status = os.stat(os.path.join(root, folder))
-            if (status.st_dev, status.st_ino) in seen:  # a link that leads back up
+            if (status.st_dev, status.st_ino) in seen:  # a link to a parent folder
                 continue
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(os.path.join(root, folder)) as scan:
                 entries = sorted((entry for entry in scan if entry.name[0] != "."), key=lambda entry: entry.name)
         except OSError as error:
-            raise WithholdError(f"{root / folder} cannot be read ({error.strerror}): solve that.") from error
+            raise WithholdError(f"The folder {root / folder} cannot be read: {error.strerror}.") from error
         waiting += [f"{folder}{entry.name}/" for entry in reversed(entries) if entry.is_dir()]
         there = (entry.name for entry in entries if entry.is_file() or not os.path.exists(entry.path))
         yield from (folder + name for name in there if name.lower().endswith(endings))
 
 
 def _reason(name: str, kind: type[Kind]) -> str:
-    """Why a file is not read as an item of a kind."""
+    """Return why a file is not read as an item of a kind."""
     end = posixpath.splitext(name)[1].lower()
     if not end:
-        return "it has no ending"
-    return f"{end} is no {kind.noun}" if name.lower().endswith(KNOWN) else f"{end} is not read"
+        return "no file extension"
+    return f"{end} is not a {kind.noun} format" if name.lower().endswith(KNOWN) else f"{end} is not supported"
 
 
 def _sort_into_classes(tables: list[Table]) -> None:
@@ -118,7 +120,7 @@ def _sort_into_classes(tables: list[Table]) -> None:
     for table, inside in zip(tables, tops, strict=True):
         if any(inside) and "" in inside:
             lost = table.names()[inside.index("")]
-            table.unlabelled = f"{lost} lies in no sub-folder, as others do: move it to its class, or to unlabelled"
+            table.unlabelled = f"{lost} is not in a sub-folder like the others: move it to its class, or to unlabelled"
         elif any(inside) and not several:
             table.unlabelled = f"all its items are in one sub-folder, {inside[0]}"
         elif any(inside):

@@ -1,4 +1,4 @@
-"""Sets that come as arrays: digits, npz and IDX files, and arrays from Python."""
+"""Datasets of arrays: digits, npz and IDX files, and arrays from Python."""
 
 import gzip
 import hashlib
@@ -19,7 +19,7 @@ from withhold.errors import UsageError, WithholdError
 
 
 class Arrays(Table):
-    """Pixels uint8 [n, h, w], [n, h, w, c] or, of videos, [n, t, h, w, c] that are in memory already."""
+    """Pixels in memory, uint8 [n, h, w], [n, h, w, c] or, for videos, [n, t, h, w, c]."""
 
     def __init__(self, pixels: np.ndarray, labels: Sequence[Any] | None = None):
         self.pixels = pixels[..., None] if pixels.ndim == 3 else pixels
@@ -36,7 +36,7 @@ class Arrays(Table):
 
 
 class Waves(Table):
-    """Sounds int16 [s], of any lengths, that are in memory already, `rate` samples a second."""
+    """Sounds in memory, int16 [s] of any lengths, with `rate` samples a second."""
 
     def __init__(self, sounds: Sequence[np.ndarray], rate: int):
         self.sounds, self.rate = sounds, rate
@@ -61,24 +61,24 @@ def _digest(about: Any, parts: Iterable[Any]) -> str:
 def as_waves(source: Any) -> Waves:
     """A dictionary of "array", int16 or float in [-1, 1], [n, s] or a list of [s], and "sampling_rate" -> a table."""
     if not isinstance(source, dict) or not {"array", "sampling_rate"} <= set(source):
-        way_out = "give {'array': sounds, 'sampling_rate': samples a second}, as Hugging Face does."
-        raise UsageError(f"An array of sounds does not say how fast it is: {way_out}")
+        way_out = "Give {'array': sounds, 'sampling_rate': samples per second}, as in Hugging Face datasets."
+        raise UsageError(f"An array of sounds needs a sampling rate. {way_out}")
     waves = []
     for sound in map(np.asarray, source["array"]):
         whole = sound.dtype == np.int16
         if sound.ndim != 1 or not (whole or np.issubdtype(sound.dtype, np.floating)):
             found = f"{sound.dtype} {list(sound.shape)}"
-            raise UsageError(f"A sound in the array is {found}: give int16, or floats in [-1, 1], [n, s].")
+            raise UsageError(f"A sound in the array is {found}. Give int16, or floats in [-1, 1], of shape [n, s].")
         waves.append(sound if whole else np.rint(sound * 32767).clip(-32768, 32767).astype(np.int16))
     return Waves(waves, int(source["sampling_rate"]))
 
 
 def as_pixels(images: Any, where: str) -> np.ndarray:
     """An array or tensor uint8 [n, h, w], [n, h, w, c] or [n, c, h, w] -> ndarray uint8 [n, h, w, c], c 1 or 3."""
-    channels_first = not isinstance(images, np.ndarray)  # torch's order, where both readings are possible
+    channels_first = not isinstance(images, np.ndarray)  # torch's order, if both are possible
     pixels = np.asarray(images)
     if pixels.dtype != np.uint8:
-        raise UsageError(f"The images in {where} are {pixels.dtype}: give uint8 values in 0..255.")
+        raise UsageError(f"The images in {where} are {pixels.dtype}. Give uint8 values in 0..255.")
     if pixels.ndim == 3:
         return pixels[..., None]
     if pixels.ndim == 4:
@@ -86,8 +86,8 @@ def as_pixels(images: Any, where: str) -> np.ndarray:
         if axes:
             return np.moveaxis(pixels, axes[0], 3)
     raise UsageError(
-        f"The images in {where} have the shape {list(pixels.shape)}: "
-        f"give [n, h, w], [n, h, w, c] or [n, c, h, w] with 1 or 3 channels."
+        f"The images in {where} have the shape {list(pixels.shape)}. "
+        f"Give [n, h, w], [n, h, w, c] or [n, c, h, w] with 1 or 3 channels."
     )
 
 
@@ -95,23 +95,23 @@ def as_clips(videos: Any, where: str) -> np.ndarray:
     """An array or tensor uint8 [n, t, h, w] or [n, t, h, w, c] (or channels first) -> ndarray uint8 [n, t, h, w, c]."""
     shape = tuple(np.shape(videos))
     if len(shape) not in (4, 5):
-        raise UsageError(f"The videos in {where} have the shape {list(shape)}: give [n, t, h, w] or [n, t, h, w, c].")
+        raise UsageError(f"The videos in {where} have the shape {list(shape)}. Give [n, t, h, w] or [n, t, h, w, c].")
     frames = as_pixels(videos.reshape(-1, *shape[2:]), where)
     return frames.reshape(*shape[:2], *frames.shape[1:])
 
 
 def labelled(table: Table, labels: Any) -> Table:
-    """The table with these labels, one value a sample; whole numbers have no gaps, so -1 is no label among them."""
+    """Set the labels of a table, one value per sample; -1 among integers means no label."""
     given = np.asarray(labels).reshape(-1)
     values = [None if given.dtype.kind == "i" and value == -1 else value for value in given.tolist()]
     if len(values) != len(table):
-        raise UsageError(f"There are {len(table)} items but {len(values)} labels: give one label for each item.")
+        raise UsageError(f"There are {len(table)} items but {len(values)} labels. Give one label for each item.")
     table.labels = values
     return table
 
 
 def digits() -> Table:
-    """The 1,797 handwritten digits of 8x8 pixels that scikit-learn carries; their values 0..16 become 0..255."""
+    """The 1,797 handwritten digits of 8x8 pixels from scikit-learn; their values 0..16 become 0..255."""
     from sklearn.datasets import load_digits
 
     held = load_digits()
@@ -119,7 +119,7 @@ def digits() -> Table:
 
 
 def npz(path: Path, kind: type[Kind] = Images) -> dict[str, Table]:
-    """The tables of an npz file by the split ("" without one): images and labels, or x_train and y_train."""
+    """Read the tables of an npz file by split ("" without one): images and labels, or x_train and y_train."""
     parts = dict.fromkeys((f"{kind.noun}s", kind.noun, "x", "data", "arr"), 0)
     parts |= dict.fromkeys(("labels", "label", "y", "targets"), 1)
     found: dict[str, list[Any]] = {}
@@ -137,7 +137,7 @@ def npz(path: Path, kind: type[Kind] = Images) -> dict[str, Table]:
     held = {split: part for split, part in found.items() if part[0] is not None}
     if not held:
         wanted = f"{kind.noun}s"
-        raise UsageError(f"{path} has no array of {wanted} (it has {', '.join(keys)}): call one {wanted}, x or data.")
+        raise UsageError(f"{path} has no array of {wanted} (it has {', '.join(keys)}). Name one {wanted}, x or data.")
     read = as_clips if kind is Videos else as_pixels
     tables: dict[str, Table] = {split: Arrays(read(values, str(path))) for split, (values, _) in held.items()}
     for split, table in tables.items():
@@ -147,25 +147,25 @@ def npz(path: Path, kind: type[Kind] = Images) -> dict[str, Table]:
 
 
 def idx(path: Path) -> Table:
-    """An IDX file of images, with the file of labels beside it that is called alike."""
+    """Read an IDX file of images, with the file of labels of the corresponding name next to it."""
     table = Arrays(as_pixels(_read_idx(path), str(path)))
     labels = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
     return labelled(table, _read_idx(labels)) if labels != path and labels.is_file() else table
 
 
 def idx_split(name: str) -> str:
-    """The split that a file's name gives it: "train" of train-images-idx3-ubyte.gz; "" for other files."""
+    """The split in a file's name, e.g. "train" for train-images-idx3-ubyte.gz; "" for other files."""
     stem, found, _ = name.partition("-images-idx3")
     return stem.lower().split("-")[-1] if found else ""
 
 
 def _read_idx(path: Path) -> np.ndarray:
-    """A file of LeCun's IDX format (http://yann.lecun.com/exdb/mnist): magic, shape (big-endian), values."""
+    """Read a file of LeCun's IDX format (http://yann.lecun.com/exdb/mnist): magic, shape (big-endian), values."""
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         zero, kind, axes = struct.unpack_from(">HBB", data)
         if (zero, kind) != (0, 8):
-            raise ValueError("it does not begin like an IDX file of bytes")
+            raise ValueError("it does not start like an IDX file of bytes")
         shape = struct.unpack_from(f">{axes}I", data, 4)
         return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What belongs to images and lies in a folder of its own: masks and boxes, one file an image, or COCO's for all."""
+"""Masks and boxes in folders next to images: one file for each image, or a COCO file for all of them."""
 
 import itertools
 import os
@@ -17,12 +17,12 @@ BESIDE = {
     "mask": ((("images", "masks"), ("JPEGImages", "Annotations")), Images.endings),
     "boxes": ((("JPEGImages", "Annotations"), ("images", "annotations"), ("images", "labels")), annotations.ENDINGS),
 }
-"""What the folders of images, or of frames, and of what belongs to them are called, and how its files end: plainly, and
-as DAVIS has masks; and boxes as Pascal VOC, labelImg and YOLO have them."""
+"""Names of the folders of images or frames and of their masks or boxes, and the endings of the latter's files. The
+names are plain ones and those of DAVIS for masks, and those of Pascal VOC, labelImg and YOLO for boxes."""
 
 
 def beside(root: Path) -> dict[str, tuple[Path, Path]]:
-    """By the part that they hold: the folder of images or frames, and the one of what belongs to these beside it."""
+    """Return, by part ("mask", "boxes"), the folder of images or frames and the folder of their masks or boxes."""
     found: dict[str, tuple[Path, Path]] = {}
     for part, (names, endings) in BESIDE.items():
         for images, others in ((root / first, root / second) for first, second in names):
@@ -32,17 +32,17 @@ def beside(root: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def unused_boxes(root: Path, used: Path) -> list[tuple[str, str]]:
-    """Where a folder holds boxes beside the place that is `used`, in another form, and why these are left out."""
+    """Return the places of boxes in other formats than the `used` one, with the reason why they are left out."""
     pairs, endings = BESIDE["boxes"]
     folders = [root / others for images, others in pairs if (root / images).is_dir() and (root / others).is_dir()]
     places = {folder for folder in folders if folder != used and any(walk(folder, endings))}
     form = posixpath.splitext(next(walk(used, endings)))[1]
-    reason = f"boxes in another form; those of {used.name}/*{form} are used"
+    reason = f"boxes in another format; those of {used.name}/*{form} are used"
     return [(place.name, reason) for place in sorted({*places, *coco_files(root / "annotations").values()})]
 
 
 def part_classes(folder: Path) -> tuple[str, ...]:
-    """What the numbers in masks or boxes are called: a line each from 0 in classes.txt, or `names` in YOLO's data.yaml.
+    """Return the class names of numbers in masks or boxes: the lines of classes.txt, or `names` of YOLO's data.yaml.
 
     () without these files.
     """
@@ -57,12 +57,12 @@ def part_classes(folder: Path) -> tuple[str, ...]:
     names = tuple(filter(None, map(str.strip, lines)))
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise UsageError(f"{path} names the class {twice!r} twice: give each number a name of its own.")
+        raise UsageError(f"{path} names the class {twice!r} twice. Give each number a different name.")
     return names
 
 
 def _yaml_names(text: str) -> list[str]:
-    """The names of classes under the key `names`: [a, b], {0: a, 1: b}, or a line each, "- a" or "0: a".
+    """Parse the class names under the key `names`: [a, b], {0: a, 1: b}, or one per line, "- a" or "0: a".
 
     Raises: ValueError: their numbers are not 0, 1, 2 ...
     """
@@ -70,7 +70,7 @@ def _yaml_names(text: str) -> list[str]:
     start = next((number for number, line in enumerate(lines) if line.startswith("names:")), len(lines))
     below = itertools.takewhile(lambda line: not line or line[0] in " \t-]}", lines[start + 1 :])
     body = "\n".join(["", *lines[start : start + 1], *below]).partition("names:")[2].strip()
-    flowing = body.startswith(("[", "{"))  # where a comma in quotes separates nothing
+    flowing = body.startswith(("[", "{"))  # commas inside quotes do not separate
     entries = re.findall(r"""(?:'[^']*'|"[^"]*"|[^,\n'"])+""", body.strip("[{}]")) if flowing else body.split("\n")
     found = [re.fullmatch(r"(?:(\d+)\s*:|-\s)?\s*(.+)", entry.strip()) for entry in entries]
     pairs = [one.groups() for one in found if one]
@@ -82,7 +82,7 @@ def _yaml_names(text: str) -> list[str]:
 
 
 def attach(column: str, found: Tables, images: Path, folder: Path) -> None:
-    """Let the files of a folder be a column of the tables of `images`, by their stems; those of no image are said."""
+    """Add the files of a folder as a column to the tables of `images`, by stem; files without an image are listed."""
     files = {posixpath.splitext(name)[0]: name for name in walk(folder, BESIDE[column][1])}
     usual = posixpath.splitext(next(iter(files.values())))[1]
     for part in found.values():
@@ -93,12 +93,12 @@ def attach(column: str, found: Tables, images: Path, folder: Path) -> None:
     stray = sorted({*files} - {posixpath.splitext(name)[0] for name in walk(images, Images.endings)} - {"classes"})
     if stray and isinstance(first := next(iter(found.values())), Files) and not isinstance(first, Frames):
         sort = "masks" if column == "mask" else column
-        reason = f"{sort} of no image, such as {folder.name}/{files[stray[0]]}"
+        reason = f"{sort} without an image, such as {folder.name}/{files[stray[0]]}"
         first.ignored = [*first.ignored, *((files[stem], reason) for stem in stray)]
 
 
 def in_lists(folder: Path, found: Tables) -> Tables:
-    """Images in the parts that Pascal VOC's lists of stems put them into; as they are where there are no such lists."""
+    """Split images into parts by Pascal VOC's lists of stems; without such lists, return `found`."""
     if not folder.is_dir() or len(found) > 1 or not isinstance(whole := found[""], Files):
         return found
     lists = {file.stem: file for file in sorted(folder.glob("*.txt"))}
@@ -111,14 +111,14 @@ def in_lists(folder: Path, found: Tables) -> Tables:
 
 
 def coco_files(folder: Path) -> dict[str, Path]:
-    """COCO's files in a folder by their parts, as instances_train2017.json; of other sorts those of instances."""
+    """Return the COCO files of a folder by part, e.g. instances_train2017.json; instances are preferred."""
     files = sorted(folder.glob("instances*.json")) or sorted(folder.glob("*.json"))
     named = {file.stem.rpartition("_")[2].rstrip("0123456789").lower(): file for file in files}
     return parts(named) or ({"": files[0]} if len(files) == 1 else {})
 
 
 def pictures_of(path: Path, name: str) -> Path:
-    """The folder that the names in a COCO file are relative to: its own one, or as usual one near it."""
+    """Return the folder that the names in a COCO file are relative to: its own folder or a usual one near it."""
     above, part = path.parent.parent, path.stem.rpartition("_")[2]
     near = (path.parent / "images", above, above / "images", above / part, above / "images" / part)
     return next((root for root in near if (root / name).is_file()), path.parent)

@@ -1,4 +1,4 @@
-"""Boxes that belong to images: from the annotations of a source to numbers in pixels of the decoded squares."""
+"""Boxes of images: from the annotations of a source to pixels of the decoded squares."""
 
 import logging
 import os
@@ -21,44 +21,42 @@ log = logging.getLogger("withhold")
 
 COLUMN = ("boxes",)
 ROUNDING = 1
-"""Pixels by which a box may be larger than its image."""
+"""Pixels by which a box may exceed its image."""
 
 
 def read_boxes(part: Part) -> tuple[list[Marked | str], tuple[str, ...]]:
-    """What is marked in each item, or the reason why nobody knows, and the names of all classes.
+    """Read the boxes of each item, or the reason why they are unknown, and the names of all classes.
 
-    An empty list, an XML file without objects and an empty text file say that nothing is there, which is learned too.
-    An empty cell and a missing file say nothing. All splits decide together what number a class has.
+    An empty list, an XML file without objects and an empty text file mean that there are no objects, which is used in
+    training. An empty cell and a missing file mean that the boxes are unknown. Classes are numbered over all splits.
 
     Raises:
         UsageError: the source has no boxes.
     """
     if find(COLUMN, part.table.columns) is None:
-        raise UsageError(
-            f"{part.name} has no boxes: give a folder of VOC, COCO or YOLO, COCO's file itself, or a column boxes."
-        )
+        raise UsageError(f"{part.name} has no boxes. Give a VOC, COCO or YOLO folder, a COCO file, or a column boxes.")
     splits = {split: _read(table) for split, table in part.tables.items() if find(COLUMN, table.columns)}
     named = dict.fromkeys(name for table in _flat(part.tables.values()) for name in table.part_classes)
     used = [name for found in splits.values() for one in found if isinstance(one, Marked) for name in one.names]
     classes = tuple(named) or tuple(sorted({*used}, key=lambda name: (int(name) if name.isdigit() else -1, name)))
     if not named and any(isinstance(one, Marked) and one.shares for one in splits[part.split]):
-        log.info("%s: no classes.txt or data.yaml names the classes: they are called by their numbers", part.name)
+        log.info("%s: no classes.txt or data.yaml found; classes are named by their numbers", part.name)
     if missing := [name for name in named if name not in used]:
         log.warning("%s: no image has a box of %s", part.name, ", ".join(map(repr, missing)))
     return splits[part.split], classes
 
 
 def give_boxes(samples: Samples, part: Part, marked: Sequence[Marked | str], classes: tuple[str, ...]) -> None:
-    """Let boxes belong to the images of the same rows, float32 [n, m, 6], NaN where there are fewer; see `needs.PARTS`.
+    """Add boxes to the images of the same rows, float32 [n, m, 6], NaN where there are fewer; see `needs.PARTS`.
 
-    What is cropped away of a box is cut off; one of which less than `VISIBLE` is left is difficult. A box of no area,
-    or outside of its image, is left out; that is listed, and said.
+    Boxes are cropped with their image; a box of which less than `VISIBLE` is left becomes difficult. Boxes without area
+    or outside of their image are left out; they are listed and a warning is logged.
     """
     held, lost, cut = [], [], 0
     rows, size = samples.sources.tolist(), samples.shape[0]
     for name, row, extent in zip(samples.names, rows, images.extents(part.table, rows, size), strict=True):
         one, (width, height) = marked[row], extent
-        assert isinstance(one, Marked), "what has no annotation was left out"
+        assert isinstance(one, Marked), "items without annotation were left out"
         corners = one.corners * ([width, height] * 2 if one.shares else 1)
         numbers = np.array([[classes.index(cls), flag] for cls, flag in zip(one.names, one.ignored, strict=True)])
         inside = np.clip(corners, 0, [width, height] * 2)
@@ -70,10 +68,10 @@ def give_boxes(samples: Samples, part: Part, marked: Sequence[Marked | str], cla
         cut += int((np.abs(inside - corners) > ROUNDING)[~gone].any(1).sum())
         held.append(_in_square(inside[~gone], numbers.reshape(-1, 2)[~gone], extent, size))
     if lost:
-        log.warning("%s: boxes that are left out: %s, such as in %s, %s", part.name, len(lost), *lost[0])
+        log.warning("%s: %s boxes are left out, such as in %s, %s", part.name, len(lost), *lost[0])
         samples.skipped += lost
     if cut:
-        log.warning("%s: %s boxes reach beyond their images, and are cut off there", part.name, f"{cut:,}")
+        log.warning("%s: %s boxes extend beyond their images and are cropped", part.name, f"{cut:,}")
     boxes = np.full((len(held), max(map(len, held), default=0), 6), np.nan, dtype=np.float32)
     for row, found in enumerate(held):
         boxes[row, : len(found)] = found
@@ -81,7 +79,7 @@ def give_boxes(samples: Samples, part: Part, marked: Sequence[Marked | str], cla
 
 
 def _in_square(corners: np.ndarray, numbers: np.ndarray, extent: tuple[int, int], size: int) -> np.ndarray:
-    """Corners in pixels of a file, and two numbers of each box -> both of those that its square of `size` shows."""
+    """Corners in pixels of a file, class and flag of each box -> those of the boxes visible in its square of `size`."""
     placed = images.in_square(corners, extent, size)
     shown = np.clip(placed, 0, size)
     share = _areas(shown) / np.maximum(_areas(placed), 1e-9)

@@ -1,12 +1,12 @@
-"""The decode-once cache: one folder an entry, complete from the moment it has its name, mapped into memory when read.
+"""The cache of decoded data: one folder for each entry, written atomically and memory-mapped when read.
 
-    ROOT/KEY/ values.npy (the rows of all items)  ends.npy (where items have several)  names.npy  sources.npy
+    ROOT/KEY/ values.npy (the rows of all items)  ends.npy (if items have several)  names.npy  sources.npy
               labels.npy  entry.json
-    ROOT/KEY.lock (of the process that makes the entry)  ROOT/KEY.*.held (of each that has it open)
+    ROOT/KEY.lock (of the process that writes the entry)  ROOT/KEY.*.held (of each process that has it open)
 
-ROOT is $WITHHOLD_CACHE, or withhold in $XDG_CACHE_HOME or ~/.cache. Together the entries stay below
-$WITHHOLD_CACHE_LIMIT ("20GB"; by default 50 GB or half of the free disk, whichever is less): the ones that were unused
-for longest give way, never one that a process holds open. An entry that was damaged counts as absent.
+ROOT is $WITHHOLD_CACHE, or withhold in $XDG_CACHE_HOME or ~/.cache. The total size stays below $WITHHOLD_CACHE_LIMIT
+("20GB"; by default 50 GB or half of the free disk, whichever is less): the least recently used entries are removed, but
+never one that a process has open. A damaged entry counts as missing.
 """
 
 import contextlib
@@ -29,33 +29,33 @@ from filelock import FileLock, Timeout
 from withhold.errors import UsageError, WithholdError
 
 GB = 2**30
-RESERVE = GB // 4  # disk that is left free for everything else
-BLOCKS, BLOCK = 64, 2**18  # bytes of values that are summed at every opening: a few milliseconds
+RESERVE = GB // 4  # disk space that is left free
+BLOCKS, BLOCK = 64, 2**18  # number and bytes of blocks of values that are checked at every opening: a few milliseconds
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a data set: `values` are the rows of its m items, one after another."""
+    """A part of a dataset: `values` are the concatenated rows of its m items."""
 
     values: np.ndarray
-    sources: np.ndarray  # which items of the table they are, int64 [m]
+    sources: np.ndarray  # indices of the items in the table, int64 [m]
     names: list[str]
     labels: np.ndarray | None = None  # int64 [m]
-    lengths: np.ndarray | None = None  # rows of each item, int64 [m]; None where each has one
+    lengths: np.ndarray | None = None  # rows of each item, int64 [m]; None if each has one
 
 
 @dataclass(frozen=True)
 class Found:
-    """What an entry holds, mapped and held open: `values` are the rows of all items."""
+    """The content of an entry, mapped and held open: `values` are the rows of all items."""
 
     values: np.ndarray
-    ends: np.ndarray | None  # the row behind each item's last, int64 [n]; None where each has one row
-    about: dict[str, Any]  # what samples are made with: names, labels and the rest
+    ends: np.ndarray | None  # the row after each item's last, int64 [n]; None if each has one row
+    about: dict[str, Any]  # arguments of `Samples`: names, labels ...
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A decoded data set: where from, its rows' shape, its bytes on disk, its last use in seconds since 1970."""
+    """A decoded dataset: its source, shape of its rows, bytes on disk, and last use in seconds since 1970."""
 
     key: str
     source: str
@@ -65,16 +65,16 @@ class Entry:
 
 
 def root(folder: str | os.PathLike | None = None) -> Path:
-    """The cache's folder: `folder` where given, else $WITHHOLD_CACHE, else withhold in $XDG_CACHE_HOME or ~/.cache."""
+    """Return the cache's folder: `folder`, else $WITHHOLD_CACHE, else withhold in $XDG_CACHE_HOME or ~/.cache."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(folder or os.environ.get("WITHHOLD_CACHE") or Path(caches, "withhold"))
 
 
 def entries(folder: str | os.PathLike | None = None) -> list[Entry]:
-    """All complete entries, the one used last first."""
+    """Return all complete entries, most recently used first."""
     found = []
     for path in root(folder).glob("*/entry.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError):  # one that is being removed, or was damaged
+        with contextlib.suppress(OSError, ValueError, KeyError):  # an entry that is being removed, or is damaged
             about = json.loads(path.read_text())
             size = sum(file.stat().st_size for file in path.parent.iterdir())
             found.append(Entry(path.parent.name, about["source"], tuple(about["shape"]), size, path.stat().st_mtime))
@@ -82,7 +82,7 @@ def entries(folder: str | os.PathLike | None = None) -> list[Entry]:
 
 
 def clear(folder: str | os.PathLike | None = None) -> int:
-    """Remove every entry that no process holds open, and what killed processes left; gives the bytes that came free."""
+    """Remove all entries that no process has open, and leftovers of killed processes; returns the bytes freed."""
     freed = sum(entry.bytes for entry in entries(folder) if _remove(root(folder) / entry.key))
     for held in root(folder).glob("*.held"):
         _is_held(held)
@@ -93,7 +93,7 @@ def clear(folder: str | os.PathLike | None = None) -> int:
 
 
 def has_room(need: int, folder: str | os.PathLike | None = None) -> bool:
-    """Whether `need` bytes fit the limit and the disk; entries that no process uses make room, the oldest first."""
+    """Whether `need` bytes fit into the limit and on the disk; if not, unused entries are removed, oldest first."""
     held = entries(folder)
     total = sum(entry.bytes for entry in held)
     base = root(folder)
@@ -109,7 +109,7 @@ def has_room(need: int, folder: str | os.PathLike | None = None) -> bool:
 
 
 def find(key: str, folder: str | os.PathLike | None = None) -> Found | None:
-    """What the entry holds, mapped and held open; None where there is no such entry, or it is damaged."""
+    """Return the content of an entry, mapped and held open; None if it is missing or damaged."""
     path = root(folder) / key
     if not path.is_dir():
         return None
@@ -133,14 +133,14 @@ def find(key: str, folder: str | os.PathLike | None = None) -> Found | None:
         except BaseException:
             release()
             raise
-        weakref.finalize(values, release)  # views of the map keep it alive, and the entry with it
+        weakref.finalize(values, release)  # views keep the map alive, and with it the entry
         return found
     return None
 
 
 @contextlib.contextmanager
 def building(key: str, folder: str | os.PathLike | None = None) -> Iterator[None]:
-    """Keep other processes from decoding the same data meanwhile; they wait, and then find the entry."""
+    """Lock an entry while it is made: other processes that need the same data wait, and then find it."""
     base = root(folder)
     with _writing(base):
         lock = FileLock(base / f"{key}.lock")
@@ -152,10 +152,10 @@ def building(key: str, folder: str | os.PathLike | None = None) -> Iterator[None
 
 
 def store(key: str, pieces: Iterable[Piece], about: dict[str, Any], folder: str | os.PathLike | None = None) -> None:
-    """Write an entry, piece by piece, under a temporary name, and rename it when it is complete.
+    """Write an entry piece by piece under a temporary name, and rename it when it is complete.
 
-    `about` has "source", "classes" and "skipped", which may still grow while the pieces are drawn. Raises:
-    WithholdError, if the disk is full or not writable; nothing is left behind.
+    `about` has "source", "classes" and "skipped", which may grow while the pieces are made. Raises: WithholdError: the
+    disk is full or not writable; nothing is left behind.
     """
     base = root(folder)
     _remove_partial(base / key)
@@ -169,14 +169,14 @@ def store(key: str, pieces: Iterable[Piece], about: dict[str, Any], folder: str 
         about = {**about, "shape": shape, "labelled": "labels" in parts, "ended": "ends" in parts}
         digest = _digest(partial, about, np.load(partial / "values.npy", mmap_mode="r"))
         (partial / "entry.json").write_text(json.dumps({**about, "digest": digest}))
-        shutil.rmtree(base / key, ignore_errors=True)  # what stands there under the lock is damaged
+        shutil.rmtree(base / key, ignore_errors=True)  # under the lock, an existing entry must be damaged
         partial.rename(base / key)
 
 
 def _write(file: BinaryIO, pieces: Iterable[Piece]) -> tuple[dict[str, np.ndarray], list[int]]:
-    """The values as an .npy file -> what else is to be saved, by its name, and the shape of the values.
+    """Write the values as an .npy file; returns the other arrays to be saved, by name, and the shape of the values.
 
-    Plain writes, because a mapped page that finds the disk full kills the process.
+    The file is not memory-mapped, because a full disk would then kill the process.
     """
     parts: dict[str, list[np.ndarray]] = {"names": [], "sources": [], "labels": [], "ends": []}
     start, rows, last = 0, 0, None
@@ -193,7 +193,7 @@ def _write(file: BinaryIO, pieces: Iterable[Piece]) -> tuple[dict[str, np.ndarra
         if piece.lengths is not None:
             parts["ends"].append(rows + np.cumsum(piece.lengths))
         rows += len(last)
-    assert last is not None, "a data set has a piece at least"
+    assert last is not None, "a dataset has at least one piece"
     file.seek(0)
     _header(file, last, rows)
     assert file.tell() == start  # numpy pads the header, so that the length of the first axis can grow
@@ -206,9 +206,9 @@ def _header(file: BinaryIO, values: np.ndarray, rows: int) -> None:
 
 
 def _digest(path: Path, about: dict[str, Any], values: np.ndarray) -> str:
-    """A digest of what an entry holds: all of it, but of its values their size, their time and 16 MB in blocks.
+    """A digest of the content of an entry; of its values only their size, modification time and 16 MB in blocks.
 
-    Whoever writes to the values changes their time; the blocks are for what a disk loses by itself.
+    The time detects writes to the values, and the blocks detect disk errors.
     """
     status = (path / "values.npy").stat()
     total = hashlib.blake2b(json.dumps([about, status.st_size, status.st_mtime_ns]).encode(), digest_size=16)
@@ -221,35 +221,35 @@ def _digest(path: Path, about: dict[str, Any], values: np.ndarray) -> str:
 
 
 def _hold(path: Path) -> Callable[[], None]:
-    """Hold an entry until the function that this gives is called, or the process ends: `_remove` leaves it alone."""
+    """Hold an entry, so that `_remove` keeps it, until the returned function is called or the process ends."""
     held = path.with_name(f"{path.name}.{uuid.uuid4().hex}.held")
-    lock = FileLock(held, thread_local=False)  # whoever drops the last view releases it, in whatever thread
+    lock = FileLock(held, thread_local=False)  # any thread may drop the last view and release it
 
     def release() -> None:
         with contextlib.suppress(OSError):
             lock.release()
             held.unlink()
 
-    # A file system without locks, or of others: removing an open entry is harmless on most of them.
+    # Fails on file systems that are read-only or lack locks; removing an open entry is harmless on most of these.
     with contextlib.suppress(OSError, NotImplementedError):
         lock.acquire(timeout=0)
     return release
 
 
 def _is_held(held: Path) -> bool:
-    """Whether a process lives that holds an entry by this file; the file goes if not."""
+    """Whether a living process holds an entry by this file; if not, the file is removed."""
     try:
         with FileLock(held, timeout=0):
             held.unlink()
     except Timeout:
         return True
-    except (OSError, NotImplementedError):  # gone meanwhile, or a file system without locks
+    except (OSError, NotImplementedError):  # already removed, or a file system without locks
         pass
     return False
 
 
 def _remove(path: Path) -> bool:
-    """Remove an entry unless a process holds it open."""
+    """Remove an entry unless a process has it open."""
     if any(map(_is_held, path.parent.glob(f"{path.name}.*.held"))):
         return False
     with contextlib.suppress(OSError):
@@ -259,7 +259,7 @@ def _remove(path: Path) -> bool:
 
 
 def _remove_partial(path: Path) -> None:
-    """Remove what a killed process left of the entry `path`; to be called under its lock."""
+    """Remove leftovers of killed processes for the entry `path`; to be called under its lock."""
     for partial in path.parent.glob(f"{path.name}.*.partial"):
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -270,16 +270,16 @@ def _limit(total: int, free: int) -> int:
         return min(50 * GB, total + max(free, 0) // 2)
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", text, re.IGNORECASE)
     if not match:
-        raise UsageError(f"WITHHOLD_CACHE_LIMIT is {text!r}: give a size such as 20GB.")
+        raise UsageError(f"WITHHOLD_CACHE_LIMIT is {text!r}. Give a size such as 20GB.")
     return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
 @contextlib.contextmanager
 def _writing(base: Path) -> Iterator[None]:
-    """Make the cache's folder, if there is none, and say what it means where that or what follows fails."""
+    """Make the cache's folder if it is missing, and raise a clear error if that or the code in the context fails."""
     try:
         base.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        way_out = "free some space, or set WITHHOLD_CACHE to another folder."
-        raise WithholdError(f"The cache in {base} cannot be written ({error.strerror}): {way_out}") from error
+        way_out = "Free some space, or set WITHHOLD_CACHE to another folder."
+        raise WithholdError(f"The cache in {base} cannot be written ({error.strerror}). {way_out}") from error

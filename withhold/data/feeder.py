@@ -1,4 +1,4 @@
-"""From samples to a training step's batch: a pure function of the step."""
+"""The batches of training steps, as a pure function of the step."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -15,30 +15,31 @@ from withhold.errors import UsageError
 from withhold.needs import Need
 from withhold.orders import Shuffled
 
-AHEAD = 2  # batches that are gathered before they are asked for
+AHEAD = 2  # batches that are prefetched
 RESIDENT = 0.25  # the share of a GPU's free memory that data may occupy
-KNOWN = ("", "label")  # groups that an order may go by without asking the method
-SLICE = 2**26  # bytes that move to the GPU at a time
+KNOWN = ("", "label")  # groups of an order that do not come from the method
+SLICE = 2**26  # bytes that are copied to the GPU at a time
 
 
 class Feeder:
-    """Batches for each training step, in an order that follows from (seed, epoch) alone.
+    """Batches for each training step, in an order that only depends on (seed, epoch).
 
-    An epoch walks once through the longest stream, in a fresh order, and drops what does not fill the last batch.
-    Shorter streams go on from batch to batch through one shuffled order after another. The ranks get consecutive parts
-    of one global batch, so 2 ranks with batches of b see what 1 rank with batches of 2b sees.
+    An epoch goes once through the longest stream, in a new order, and drops the incomplete last batch. Shorter streams
+    continue from batch to batch, reshuffled whenever they are used up. The ranks get consecutive parts of one global
+    batch, so 2 ranks with batches of b see the same as 1 rank with batches of 2b.
 
-    On a GPU, data that fit a quarter of its free memory live there; others are gathered in a thread, pinned and sent.
+    On a GPU, data that fit into a quarter of its free memory are kept there; others are gathered in a thread, pinned
+    and copied.
 
     Args:
-        streams: the samples of each stream; of what is longer than a window, every window counts as an item.
-        needs: what each stream holds; where that is a label too, samples without one are left out.
+        streams: the samples of each stream; every window of a long item counts as an item.
+        needs: the declaration of each stream; if it has a label, samples without one are left out.
         batch_size: items of each stream in this rank's batch.
-        orders: how the method wants a stream ordered; what it does not name is shuffled.
-        groups: by the name that an order gives to them, the groups of a stream's items now, int64 [n].
+        orders: orders of streams that the method sets; other streams are shuffled.
+        groups: returns the current groups of a stream's items, int64 [n], by the name in an order.
 
     Raises:
-        UsageError: the batch is too large, or does not suit an order, or a stream lacks what it needs.
+        UsageError: the batch is too large, does not suit an order, or a stream lacks what it needs.
     """
 
     def __init__(
@@ -67,27 +68,27 @@ class Feeder:
                 samples = next(iter(self.streams.values()))
                 lost = " ({} is left out: {})".format(*samples.skipped[0]) if samples.skipped else ""
                 raise UsageError(
-                    f"{samples.source} holds one item at most, and there is nothing to learn from one: give more{lost}."
+                    f"{samples.source} has fewer than two items, which is too few for training. Give more items{lost}."
                 )
             ranks = f" on each of {world} devices" if world > 1 else ""
             raise UsageError(
-                f"A batch of {batch_size} items{ranks} does not go with {self.longest} items: "
-                f"give a batch size from 1 to {self.longest // world}."
+                f"A batch of {batch_size} items{ranks} is not possible with {self.longest} items. "
+                f"Give a batch size from 1 to {self.longest // world}."
             )
         self.resident = self._resident()
         self._held: dict[tuple[str, int], tuple[Any, int, np.ndarray]] = {}
         settled = [name for name, order in self.orders.items() if order.by in KNOWN]
         for name in settled:
-            self._ordered(name, 0)  # which refuses what does not suit it
-        # What the method writes between two steps decides the groups of the next one.
+            self._ordered(name, 0)  # raises if the data do not suit the order
+        # No prefetching if groups come from the method, because it may change them after every step.
         self.ahead = AHEAD if len(settled) == len(self.streams) else 0
 
     def batch(self, step: int) -> dict[str, Any]:
-        """A step's batch on the device: of each stream what `Samples.batch` gives, or a tuple of that and its parts."""
+        """A step's batch on the device: for each stream `Samples.batch`, or a tuple of that and its parts."""
         return self._send(self._gather(step))
 
     def iterate(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
-        """The batches of the steps from `start` up to `stop`, gathered ahead of time in a thread."""
+        """Yield the batches of the steps from `start` up to `stop`, prefetched in a thread."""
         if self.resident:
             yield from map(self.batch, range(start, stop))
             return
@@ -103,7 +104,7 @@ class Feeder:
             pool.shutdown(cancel_futures=True)
 
     def indices(self, name: str, step: int) -> np.ndarray:
-        """Which samples of a stream make up this rank's part of a step's batch."""
+        """The indices of a stream's samples in this rank's part of a step's batch."""
         whole, lap = self.batch_size * self.world, self._lap(name)
         if len(self.streams[name]) == self.longest:
             epoch, step = divmod(step, self.steps_per_epoch)
@@ -115,7 +116,7 @@ class Feeder:
         return np.concatenate([self._ordered(name, k)[places[places // lap == k] % lap] for k in laps])
 
     def _lap(self, name: str) -> int:
-        """Items of a stream from one order to the next: each once, or where it goes by groups whole batches."""
+        """The number of items in one order of a stream: each once, or with groups a multiple of the batch size."""
         count, batch = len(self.streams[name]), self.batch_size * self.world
         return -(-count // batch) * batch if self.orders[name].by else count
 
@@ -124,9 +125,9 @@ class Feeder:
         order, version = self.orders[name], 0
         groups: Any = self.streams[name].labels
         if order.by not in KNOWN:
-            assert self.groups is not None, f"the groups {order.by} are the method's to give"
+            assert self.groups is not None, f"the groups {order.by} come from the method"
             groups = self.groups(order.by)
-            version = groups._version  # which rises as the method writes into it
+            version = groups._version  # it increases when the method writes into it
         held = self._held.get((name, epoch))
         if held is None or held[0] is not groups or held[1] != version:
             rng = np.random.default_rng([self.seed, list(self.streams).index(name), epoch])
@@ -138,7 +139,7 @@ class Feeder:
         return held[2]
 
     def _resident(self) -> dict[str, Tensor]:
-        """Every stream's images on the GPU, uint8 [n, h, w, c], if there is nothing else and all of them fit."""
+        """Copy every stream's images to the GPU, uint8 [n, h, w, c], if all streams are images and fit."""
         if self.device.type != "cuda" or any(samples.kind != "image" for samples in self.streams.values()):
             return {}
         need = sum(len(samples) * int(np.prod(samples.shape)) for samples in self.streams.values())

@@ -1,4 +1,4 @@
-"""To and from Hugging Face `datasets`: anything opens as a Dataset, and any Dataset loads."""
+"""Conversion to and from Hugging Face `datasets`."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Hub(Table):
-    """A `datasets.Dataset` with a column of one kind: Hugging Face's feature for it, bytes, paths, pixels or texts."""
+    """A `datasets.Dataset` with a column of one kind of data: a Hugging Face feature, bytes, paths, pixels or texts."""
 
     def __init__(self, dataset: "datasets.Dataset", kind: type[Kind]):
         import datasets
@@ -26,7 +26,7 @@ class Hub(Table):
         own = {"image": "Image", "audio": "Audio", "video": "Video"}.get(kind.name, "")
         typed = [name for name, feature in features.items() if type(feature).__name__ == own]
         classed = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-        self.item = typed[0] if typed else kind.item_column("The data set", features)
+        self.item = typed[0] if typed else kind.item_column("The dataset", features)
         self.label = find(LABELS, classed) or next(iter(classed), None) or find(LABELS, features)
         self.classes = tuple(features[self.label].names) if self.label in classed else ()
         for name, feature in features.items():
@@ -64,7 +64,7 @@ class Hub(Table):
 
 
 def fetch(name: str) -> "datasets.Dataset | datasets.DatasetDict":
-    """The data set NAME or NAME:CONFIGURATION of the hub, or in a local folder."""
+    """Load the dataset NAME or NAME:CONFIGURATION from the hub, or from a local folder."""
     import datasets
 
     name, _, configuration = name.partition(":")
@@ -72,15 +72,15 @@ def fetch(name: str) -> "datasets.Dataset | datasets.DatasetDict":
         if (Path(name) / "dataset_dict.json").is_file() or (Path(name) / "state.json").is_file():
             return datasets.load_from_disk(name)
         return datasets.load_dataset(name, configuration or None)
-    except Exception as error:  # the hub, the network and the builder raise some thirty kinds
+    except Exception as error:  # the hub, the network and the builder raise many classes
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         raise WithholdError(f"hf:{name} could not be loaded: {reason}.") from error
 
 
 def as_dataset(table: Table, labels: np.ndarray | None, classes: tuple[str, ...], stamp: str) -> "datasets.Dataset":
-    """A table -> a Dataset with the columns image (undecoded), name, and label where there are labels.
+    """Convert a table to a Dataset with the columns image (undecoded), name, and label if there are labels.
 
-    It is written in small pieces to Hugging Face's own cache, and memory-mapped.
+    It is written piece by piece to Hugging Face's own cache, and memory-mapped.
     """
     import datasets
 

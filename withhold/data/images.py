@@ -1,4 +1,4 @@
-"""One image, from whatever it is encoded in to uint8 pixels of the wanted size."""
+"""Decoding of images to uint8 pixels of a given size."""
 
 import contextlib
 import io
@@ -15,22 +15,22 @@ from withhold.errors import UsageError
 
 DECODER = 1  # part of every cache key: raise it when the pixels that come out of `decode` change
 NUMBERED = ("1", "L", "P", "I", "I;16")
-"""Pillow's modes of images that hold numbers: what a mask is in."""
-CHUNK = 2**26  # bytes of pixels that are decoded before they are written
+"""Pillow's modes of images that hold numbers, such as masks."""
+CHUNK = 2**26  # bytes of pixels that are decoded at a time
 
 
 @dataclass(frozen=True)
 class Pictures(Kind):
-    """What is seen: images, or the frames of videos, as rows uint8 [size, size, channels]."""
+    """Visual data: images, or the frames of videos, as rows uint8 [size, size, channels]."""
 
     size: int | None = None
     channels: int | None = None
 
     def __post_init__(self):
         if self.size is not None and self.size < 1:
-            raise UsageError(f"Images cannot be {self.size} pixels wide: give a size of 1 or more.")
+            raise UsageError(f"Images cannot be {self.size} pixels wide. Give a size of 1 or more.")
         if self.channels not in (None, 1, 3):
-            raise UsageError(f"Images cannot have {self.channels} channels: give 1 (grey) or 3 (colour).")
+            raise UsageError(f"Images cannot have {self.channels} channels. Give 1 (grey) or 3 (colour).")
 
     @property
     def row(self) -> tuple[int, int, int]:
@@ -54,9 +54,9 @@ class Pictures(Kind):
 
 @dataclass(frozen=True)
 class Images(Pictures):
-    """Images as rows uint8 [size, size, channels]; `decode` says how.
+    """Images as rows uint8 [size, size, channels]; see `decode`.
 
-    Where it is None, `size` is the `default_size` of the median shorter side, and `channels` 1 if all images are grey.
+    If None, `size` is the `default_size` of the median shorter side, and `channels` is 1 if all images are grey.
     """
 
     name = noun = "image"
@@ -80,9 +80,9 @@ class Images(Pictures):
 
 
 def default_size(side: int, most: int = 96) -> int:
-    """Pixels of square images, from the shorter side that they have: the same, in 32..most.
+    """The default size of square images, from their shorter side: the same, within 32..most.
 
-    In multiples of 4, and of 16 from 128 on, so that a transformer finds patches that fit.
+    It is rounded up to a multiple of 4, or of 16 above 128, so that it can be divided into a transformer's patches.
     """
     step = 4 if side <= 128 else 16
     return min(max(32, -(-side // step) * step), most)
@@ -91,30 +91,30 @@ def default_size(side: int, most: int = 96) -> int:
 def decode(item: Item, size: int, channels: int) -> np.ndarray:
     """An image -> uint8 [size, size, channels]: its shorter side scaled to `size` (Lanczos), the centre square kept.
 
-    An image whose shorter side has `size` pixels already is cropped only. EXIF rotation is applied; of an animation the
-    first frame counts; what is transparent is laid over white; 16-bit values are divided by 257. 32-bit and floating
-    values are taken to fill the smallest of [0, 1] (floats), [0, 255] and [0, 65535] that holds them, and are stretched
-    from minimum to maximum where none does. Colour becomes grey (channels=1) as ITU-R 601-2 luma. Raises: Unreadable.
+    An image whose shorter side already has `size` pixels is only cropped. EXIF rotation is applied; the first frame of
+    an animation is used; transparent images are drawn on white; 16-bit values are divided by 257. 32-bit and floating
+    values are scaled from the smallest of [0, 1] (floats), [0, 255] and [0, 65535] that contains them, or from their
+    minimum and maximum if none does. Colour becomes grey (channels=1) as ITU-R 601-2 luma. Raises: Unreadable.
     """
     if isinstance(item, np.ndarray) and item.shape == (size, size, channels):
         return item
     with media.image(item) as image:
         if image.format == "JPEG":
-            image.draft(None, (2 * size, 2 * size))  # decodes at 1/2, 1/4 or 1/8, with twice the pixels that we need
+            image.draft(None, (2 * size, 2 * size))  # decodes at 1/2, 1/4 or 1/8, but at least twice `size`
         cropped = square(_plain(image), size)
         pixels = np.asarray(_in_mode(cropped, "L" if channels == 1 else "RGB"))
     return pixels.reshape(size, size, channels)
 
 
 def whole(item: Item) -> np.ndarray:
-    """An image -> uint8 [h, w, 1 or 3] at its own size, otherwise as from `decode`. Raises: Unreadable."""
+    """An image -> uint8 [h, w, 1 or 3] at its own size, otherwise like `decode`. Raises: Unreadable."""
     with media.image(item) as image:
         pixels = np.array(_plain(image))
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def thumbnail(item: Item, size: int) -> Image.Image:
-    """An image, upright, grey or colour with 8 bits, shrunk to fit into `size` pixels squared. Raises: Unreadable."""
+    """An image, upright, 8-bit grey or colour, reduced to fit into `size` x `size` pixels. Raises: Unreadable."""
     with media.image(item) as image:
         if image.format == "JPEG":
             image.draft(None, (2 * size, 2 * size))
@@ -131,17 +131,17 @@ def extent(item: Item) -> tuple[int, int]:
 
 
 def extents(table: Table, rows: Sequence[int], usual: int) -> Iterator[tuple[int, int]]:
-    """The `extent` of the items of a table at `rows`; `usual` pixels each way where one cannot be read."""
+    """Yield the `extent` of the items of a table at `rows`; `usual` x `usual` pixels if one cannot be read."""
     for start in range(0, len(rows), 1024):
         for item in table.items(rows[start : start + 1024]):
             try:
                 yield extent(item)
-            except Unreadable:  # of a stream: what belongs to its neighbour stands for it
+            except Unreadable:  # a stream replaces it by its neighbour
                 yield usual, usual
 
 
 def in_square(places: np.ndarray, extent: tuple[int, int], size: int) -> np.ndarray:
-    """Numbers x, y, x, y ... [..., 2k] in pixels of an image -> of its centre square, scaled to `size` pixels."""
+    """Coordinates x, y, x, y ... [..., 2k] in pixels of an image -> in its centre square, scaled to `size` pixels."""
     width, height = extent
     side = min(width, height)
     corner = [(width - side) // 2, (height - side) // 2] * (places.shape[-1] // 2)
@@ -155,7 +155,7 @@ def short_side(item: Item) -> int:
 
 
 def is_grey(item: Item) -> bool:
-    """Whether an image has no colour: it is stored as grey, or its channels agree. Raises: Unreadable."""
+    """Whether an image has no colour: it is stored as grey, or its channels are equal. Raises: Unreadable."""
     with media.image(item) as image:
         if image.mode in ("1", "L", "LA", "F") or image.mode.startswith("I"):
             return True

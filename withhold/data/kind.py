@@ -1,4 +1,4 @@
-"""What a kind of data is: how its files are found and its items decoded; and a table of items that are not yet."""
+"""Kinds of data: how their files are found and their items decoded; and tables of undecoded items."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from withhold.errors import UsageError, WithholdError, suggestion
 
 PROBES = 256
 
-# An encoded file, what reads one (and raises Unreadable), its path, the paths of a video's frames in order, a text, or
+# An encoded file, a function that reads it (or raises Unreadable), its path, the paths of a video's frames, a text, or
 # pixels: an image's uint8 [h, w] or [h, w, c], or a video's [t, h, w, c].
 Item = bytes | Callable[[], bytes] | str | list[str] | np.ndarray
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a probe saw."""
+    """The result of probing some items of a table."""
 
     size: int = 0  # the median shorter side of images or videos, in pixels
-    channels: int = 0  # 1 if all that was seen is grey, else 3
-    rate: int = 0  # the median of sounds, in samples a second
+    channels: int = 0  # 1 if all probed items are grey, else 3
+    rate: int = 0  # the median rate of sounds, in samples a second
 
 
 class Unreadable(Exception):
@@ -30,71 +30,71 @@ class Unreadable(Exception):
 
 
 class Kind:
-    """A kind of data, and how its items are decoded: a frozen dataclass whose fields are the decode parameters.
+    """A kind of data and its decoding: a frozen dataclass whose fields are the decoding parameters.
 
-    A field that is None takes what suits the data. An item becomes one row of an array, or several where `window` is
-    not None: the frames of a video, the samples of a sound, the tokens of a text.
+    A field that is None is chosen from the data. An item becomes one row of an array, or several if `window` is not
+    None: the frames of a video, the samples of a sound, the tokens of a text.
     """
 
     name: ClassVar[str]  # as methods declare it in `needs`
-    noun: ClassVar[str]  # what a person calls an item
-    endings: ClassVar[tuple[str, ...]]  # of the files that hold one
-    columns: ClassVar[tuple[str, ...]]  # what the column of a table may be called that holds the items or their paths
+    noun: ClassVar[str]  # word for an item in messages
+    endings: ClassVar[tuple[str, ...]]  # endings of its files
+    columns: ClassVar[tuple[str, ...]]  # possible names of the column of a table with the items or their paths
 
     @classmethod
     def item_column(cls, where: Any, columns: Iterable[str]) -> str:
-        """The column that holds items of this kind, or their paths. Raises: UsageError, there is none."""
+        """Return the column with items of this kind, or their paths. Raises: UsageError: there is none."""
         found = find(cls.columns, columns)
         if found is None:
             there, ways = ", ".join(columns), ", ".join(cls.columns)
-            raise UsageError(f"{where} has no column of {cls.noun}s (it has {there}): call it one of {ways}.")
+            raise UsageError(f"{where} has no column of {cls.noun}s (it has {there}). Name it one of {ways}.")
         return found
 
     @property
     def window(self) -> int | None:
-        """Rows of an item that a network sees at once; None where an item is one row."""
+        """The number of rows of a window, which is the input of a network; None if an item is one row."""
         return None
 
     @property
     def key(self) -> str:
-        """Text that changes when `decode` would give other values."""
+        """A text that changes whenever the result of `decode` changes."""
         raise NotImplementedError
 
     @property
     def at_once(self) -> int:
-        """Items that are decoded before they are written."""
+        """The number of items that are decoded at a time."""
         raise NotImplementedError
 
     @property
     def rows_a_second(self) -> float:
-        """Rows of an item for a second of it, where it has a length in time."""
+        """The rows per second of items that have a duration."""
         return 1.0
 
     def measure(self, item: Item) -> dict[str, Any]:
-        """What an item has of its own, quickly: its size, its rate ... Raises: Unreadable."""
+        """Measure properties of an item quickly: its size, its rate ... Raises: Unreadable."""
         raise NotImplementedError
 
     def shape(self, table: "Table", where: str) -> "Shape":
-        """What a probe of the table sees. Raises: WithholdError, if none of its items is readable."""
+        """Probe a table. Raises: WithholdError: none of its items is readable."""
         raise NotImplementedError
 
     def suited(self, shape: "Shape") -> "Kind":
-        """The same kind, where every None has taken what suits the data."""
+        """Return the same kind with every None replaced by a value that suits the data."""
         return self
 
     def decode(self, item: Item) -> np.ndarray:
-        """An item's row, or rows [rows, ...]. Raises: Unreadable."""
+        """Decode an item to its row, or rows [rows, ...]. Raises: Unreadable."""
         raise NotImplementedError
 
     def attempt(self, item: Item) -> np.ndarray | Unreadable:
-        """What `decode` gives, or the error that it raises."""
+        """Return the result of `decode`, or the error that it raises."""
         try:
             return self.decode(item)
         except Unreadable as error:
             return error
 
     def probe(self, table: "Table", where: str) -> list[dict[str, Any]]:
-        """What `measure` says of at most 256 items. Raises: WithholdError, if none of them is readable."""
+        """Apply `measure` to at most 256 items. Raises: WithholdError: none of them is readable."""
         found, bad = [], []
         indices = table.probe(PROBES)
         for index, item in zip(indices, table.items(indices), strict=True):
@@ -107,23 +107,23 @@ class Kind:
         return found
 
     def nothing(self, table: "Table", where: str, bad: list[tuple[str, str]]) -> WithholdError:
-        """The error of a table of which no item is readable."""
+        """Return the error for a table without readable items."""
         if not len(table):
-            return UsageError(f"{where} holds no {self.noun}.")
+            return UsageError(f"{where} has no {self.noun}s.")
         first, reason = bad[0]
         return WithholdError(f"None of the {len(table)} {self.noun}s in {where} can be read ({first}: {reason}).")
 
 
 class Table:
-    """Items that are not decoded yet."""
+    """Undecoded items."""
 
-    labels: Sequence[Any] | None = None  # one value an item, as the source has it
-    unlabelled: str = ""  # why there are none, where a person may have expected some; part of a sentence
-    classes: tuple[str, ...] = ()  # what the label numbers are called, where the source says so
-    listed: bool = False  # whether a manifest names its items
-    beside: Mapping[str, Sequence[Any]] = {}  # the columns of the manifest, the items' own among them
-    part_classes: tuple[str, ...] = ()  # what the numbers in the items' masks or boxes are called, where a file says so
-    ignored: list[tuple[str, str]] = []  # (name, reason) of each file beside them that is not read
+    labels: Sequence[Any] | None = None  # one value per item, as in the source
+    unlabelled: str = ""  # why there are no labels, if a user may expect some; part of a sentence
+    classes: tuple[str, ...] = ()  # names of the label numbers, if the source has them
+    listed: bool = False  # whether the items are listed in a manifest
+    beside: Mapping[str, Sequence[Any]] = {}  # the columns of the manifest, including that of the items
+    part_classes: tuple[str, ...] = ()  # names of the numbers in masks or boxes, if a file has them
+    ignored: list[tuple[str, str]] = []  # (name, reason) of each file that is not read
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -133,11 +133,11 @@ class Table:
         raise NotImplementedError
 
     def stamp(self) -> str:
-        """Text that changes when the items, their names or their labels change; cheap to compute."""
+        """A text that changes when the items, their names or their labels change; cheap to compute."""
         raise NotImplementedError
 
     def names(self) -> Sequence[str]:
-        """What each item is called: its path where there is one, else its row."""
+        """The name of each item: its path if there is one, else its row."""
         return [str(row) for row in range(len(self))]
 
     @property
@@ -146,7 +146,7 @@ class Table:
         return list(self.beside)
 
     def column(self, name: str) -> list[Any]:
-        """The values of a column as the source has them, None for a gap. Raises: UsageError: there is no such."""
+        """The values of a column as in the source, None for missing ones. Raises: UsageError: the column is missing."""
         found = find([name.strip().lower()], self.columns)
         if found is None:
             raise UsageError(f"There is no column {name!r}: {suggestion(name, self.columns)}")
@@ -156,10 +156,10 @@ class Table:
         return list(self.beside[name])
 
     def chunks(self, size: int) -> Iterator[list[Item]]:
-        """All items in order, `size` at a time."""
+        """Yield all items in order, `size` at a time."""
         for start in range(0, len(self), size):
             yield self.items(range(start, min(start + size, len(self))))
 
     def probe(self, count: int) -> list[int]:
-        """The indices of at most `count` items that are cheap to read and stand for the rest."""
+        """The indices of at most `count` items that are cheap to read and represent the table."""
         return sorted({int(index) for index in np.linspace(0, len(self) - 1, min(count, len(self)))})

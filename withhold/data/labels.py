@@ -1,4 +1,4 @@
-"""Label values -> numbers and the names of classes, of one set or of several; and labels from a file of their own."""
+"""Label values -> numbers and class names, for one dataset or several; and labels from separate files."""
 
 import contextlib
 import logging
@@ -25,14 +25,14 @@ NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def number(columns: Iterable[Sequence[Any]], names: tuple[str, ...] = ()) -> tuple[list[np.ndarray], tuple[str, ...]]:
-    """Columns of label values -> int64 [n] of each, -1 where there is no label, and the names of the classes.
+    """Columns of label values -> int64 [n] for each, -1 where there is no label, and the names of the classes.
 
-    A label is text: every text that occurs is a class, in the order of numbers if all of them are, else sorted. An
-    empty cell, None, or "nan" among numbers is no label.
+    Labels are texts, and every different text is a class. Classes are sorted, numerically if all of them are numbers.
+    An empty cell, None, or "nan" among numbers is no label.
 
     Args:
-        columns: of the splits of one source, so that a class has the same number in each.
-        names: the names of the classes where the values are numbers already, else empty; -1 is no label then.
+        columns: one for each split of a source, so that a class has the same number in each.
+        names: the class names if the values are already numbers, with -1 for no label; else empty.
     """
     if names:
         numbers = [np.array([int(_text(value) or -1) for value in column], dtype=np.int64) for column in columns]
@@ -51,34 +51,34 @@ def number(columns: Iterable[Sequence[Any]], names: tuple[str, ...] = ()) -> tup
 
 
 def share_classes(sets: Sequence[tuple[np.ndarray | None, tuple[str, ...]]]) -> tuple[list[Any], tuple[str, ...]]:
-    """One table of classes over several labelled sets: those of the first, then what the others have besides.
+    """Number the classes of several labelled datasets together: those of the first, then further ones of the others.
 
-    A class is known by its name. A column of whole numbers becomes one of floats where it has gaps: numbers that are
-    equal are one class, unless one set writes the number in two ways, and so tells them apart.
+    Classes are matched by name. Names that are equal numbers, such as 1 and 1.0, are one class, because integers
+    with missing values are often stored as floats, unless a dataset itself uses both spellings.
 
     Args:
-        sets: labels int64 [n] (-1 where there is none; None where a set has none) and the names of their classes.
+        sets: labels int64 [n] (-1 where there is none; None if a dataset has none) and the names of their classes.
 
     Returns:
-        the labels of each set as numbers of the one table, and the names in it.
+        the labels of each dataset in the common numbering, and the names of the classes.
     """
     written = (Counter(map(_value, set(classes))) for _, classes in sets)
     torn = {value for counts in written for value, count in counts.items() if count > 1}
-    table: dict[str | Decimal, str] = {}  # what makes names the same, and the name that was there first
+    table: dict[str | Decimal, str] = {}  # the identity of a class, and its first name
     shared: list[Any] = []
     for labels, classes in sets:
         marks = [name if _value(name) in torn else _value(name) for name in classes]
         for mark, name in zip(marks, classes, strict=True):
             table.setdefault(mark, name)
         places = {mark: place for place, mark in enumerate(table)}
-        numbers = np.array([*(places[mark] for mark in marks), -1], dtype=np.int64)  # its last is found by -1
+        numbers = np.array([*(places[mark] for mark in marks), -1], dtype=np.int64)  # index -1 finds the last
         shared.append(None if labels is None else numbers[labels])
     return shared, tuple(table.values())
 
 
 def _value(name: str) -> str | Decimal:
-    """The number that a name is, else the name."""
-    with contextlib.suppress(InvalidOperation):  # an exponent beyond all bounds
+    """Convert a name to a number if it is one."""
+    with contextlib.suppress(InvalidOperation):  # an exponent out of bounds
         return Decimal(name) if NUMBER.fullmatch(name) else name
     return name
 
@@ -92,24 +92,24 @@ def _texts(column: Sequence[Any]) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    """A label value as text; "" where there is none."""
+    """Convert a label value to text; "" if there is none."""
     if isinstance(value, list | tuple | dict | bytes):
-        raise WithholdError(f"A label is {str(value)[:40]}, and it has to be one text or number: name another column.")
+        raise WithholdError(f"The label {str(value)[:40]} is not a text or number. Use another column.")
     return "" if value is None or value != value else str(value).strip()
 
 
 def label_files(labels: Labels | None) -> list[Path]:
-    """The files that were named: one, or several."""
+    """Return the files of labels as a list."""
     if labels is None or isinstance(labels, str | os.PathLike):
         labels = [] if labels is None else [labels]
     return list(map(Path, labels))
 
 
 def attach(samples: Samples, labels: Labels) -> Samples:
-    """The samples with the labels that one table gives to their names, or several do; -1 for those that they leave out.
+    """Return the samples with the labels of one or several tables; -1 for samples that these leave out.
 
-    A name matches as in `places`. Its ending (.jpg) and its capital letters count. An empty label says nothing. In a
-    table with the column time, as `withhold explore` keeps, the last row of an item counts.
+    Names match as in `places`, including file endings and capital letters. Empty labels are ignored. In a table with a
+    column time, as `withhold explore` writes, the last row of an item counts.
     """
     paths = label_files(labels)
     listed, columns = zip(*map(_read, paths), strict=True)
@@ -129,28 +129,28 @@ def attach(samples: Samples, labels: Labels) -> Samples:
                 who = f"{path} gives" if by[place] == path else f"{by[place]} and {path} give"
                 first, second = (classes[other] for other in (given[place], value))
                 raise UsageError(
-                    f"{who} {samples.names[place]} two labels, {first!r} and {second!r} (as {name}): keep one."
+                    f"{who} {samples.names[place]} two labels, {first!r} and {second!r} (as {name}). Keep one of them."
                 )
             if value >= 0:
                 given[place], by[place] = value, path
         if not found:
-            heard = f"it says {said[0]!r}, the data say {samples.names[0]!r}"
-            raise UsageError(f"{path} labels nothing in {samples.source}: {heard}.")
+            heard = f"a name in it is {said[0]!r}, a name in the data is {samples.names[0]!r}"
+            raise UsageError(f"No name in {path} matches an item of {samples.source}: {heard}.")
         count = sum(given[place] >= 0 for place in found)
         log.info("%s labels %s of %s items in %s", path, f"{count:,}", f"{len(samples):,}", samples.source)
         if lost:
-            log.warning("%s of its rows match nothing there, such as %s", f"{len(lost):,}", lost[0])
+            log.warning("%s of its rows match no item, such as %s", f"{len(lost):,}", lost[0])
     (_, shared), table = share_classes([(None, samples.classes), (given, classes)])
-    known = table == samples.classes  # the files know no other classes than the data
+    known = table == samples.classes  # the files have no classes that the data lack
     return samples.with_labels(*(shared, table) if known else (given, classes))
 
 
 def places(names: Sequence[str]) -> Callable[[str], int | None]:
-    """What finds the place among `names` of the item that a table means by a name; None of none, or of several.
+    """Return a function that finds the index in `names` of a name in a table; None if there are none or several.
 
     A name matches in full, by its end ("photos/cat/1.jpg" is cat/1.jpg), or as a file name that occurs once.
     """
-    # Tables say names that are no UTF-8 with escapes.
+    # Tables hold names that are not valid UTF-8 with escapes.
     plain = [name.encode("utf-8", "backslashreplace").decode().replace("\\", "/") for name in names]
     rows = {name: row for row, name in enumerate(plain)}
     tails = Counter(name.split("/")[-1] for name in rows)
@@ -165,18 +165,18 @@ def places(names: Sequence[str]) -> Callable[[str], int | None]:
 
 
 def _read(path: Path) -> tuple[list[str], list[Any]]:
-    """The names in a table, and their labels."""
+    """Read the names in a table and their labels."""
     if not path.is_file():
-        way_out = "give a csv or jsonl file with the columns path and label."
-        raise UsageError(f"There is no file of labels {str(path)!r}: {way_out}")
+        way_out = "Give a csv or jsonl file with the columns path and label."
+        raise UsageError(f"There is no file of labels {str(path)!r}. {way_out}")
     columns = manifests.read(path)
     if not any(columns.values()):
-        raise UsageError(f"{path} is empty: give it the columns path and label, and a line for each item.")
+        raise UsageError(f"{path} is empty. Add the columns path and label, and a line for each item.")
     label = manifests.find(manifests.LABELS, columns)
     names = [str(name or "").strip().replace("\\", "/") for name in columns[Images.item_column(path, columns)]]
     if label is None:
-        raise UsageError(f"{path} has no column of labels: call it label, class or target.")
-    if manifests.find(("time",), columns):  # as labels were given, one after the other: the last one of an item counts
+        raise UsageError(f"{path} has no column of labels. Name it label, class or target.")
+    if manifests.find(("time",), columns):  # a log of labelling: the last row of an item counts
         last = dict(zip(names, columns[label], strict=True))
         return list(last), list(last.values())
     return names, columns[label]

@@ -1,4 +1,4 @@
-"""From what a person names to decoded samples, through the cache."""
+"""Loading of sources as decoded samples, through the cache."""
 
 import functools
 import hashlib
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("withhold")
 
 MANY = 10_000
-"""Items whose decoding takes long enough to be said."""
+"""The number of items from which decoding is logged."""
 
 
 def load(
@@ -49,29 +49,29 @@ def load(
     whole: bool = True,
     **decoding: Any,
 ) -> Samples:
-    """Decoded samples; the first time they are written to the cache, later mapped from it.
+    """Load decoded samples. They are written to the cache the first time, and mapped from it later.
 
     Args:
-        source: a folder or zip archive (its sub-folders, or those of its parts, are the classes if there are several
-            and every item is inside one; folders that wrap all of an archive do not count), a csv, tsv, jsonl, json,
-            parquet, npz, IDX or single file, "digits", "hf:NAME" (hub or local), any of these with "::train", "::test"
-            or "::unlabelled" behind it, where folders, files or splits are called so; or an array or tensor
-            uint8 [n, h, w], [n, h, w, c] or [n, c, h, w] (of videos [n, t, h, w], [n, t, h, w, c] or [n, t, c, h, w],
-            whose frames count as they are, whatever fps says), a pair (items, labels), a list of paths (or of texts),
-            a datasets.Dataset, or Samples (given back as they are).
-        kind: "image", "video", "audio", "text", or several joined by " + ", such as "video + audio"; of "text + text"
-            the second one is a column called translation, target, summary ... of the same table.
-        parts: what else belongs to an item, of `needs.PARTS`; what a table has beside that is said.
-        decoding: what the kind's class takes (`Images`, `Videos`, `Sounds`, `Texts`; of all of them for joined kinds),
-            such as size and channels; what is left out or None takes what suits the data.
+        source: a folder or zip archive, a csv, tsv, jsonl, json, parquet, npz, IDX or single file, "digits", or
+            "hf:NAME" (hub or local). Sub-folders, or those of parts, are classes if there are several and every item is
+            inside one; folders that wrap a whole archive do not count. "::train", "::test" or "::unlabelled" at the end
+            selects a part, if folders, files or splits have such names. Or an array or tensor uint8 [n, h, w],
+            [n, h, w, c] or [n, c, h, w] (for videos [n, t, h, w], [n, t, h, w, c] or [n, t, c, h, w], whose frames are
+            used as they are, whatever fps is), a pair (items, labels), a list of paths (or of texts), a
+            datasets.Dataset, or Samples (returned as they are).
+        kind: "image", "video", "audio", "text", or several joined by " + ", such as "video + audio"; the second text
+            of "text + text" is a column called translation, target, summary ... of the same table.
+        parts: further parts of an item, of `needs.PARTS`; unused columns of a table are logged.
+        decoding: parameters of the kind's class (`Images`, `Videos`, `Sounds`, `Texts`; of all of them for joined
+            kinds), such as size and channels; missing ones and None are chosen from the data.
         strict: raise at the first item that cannot be decoded, instead of skipping and listing it.
-        labels: a table of paths or names and labels, which replace the source's, or several; see `labels.attach`. The
-            rest are unlabelled.
-        cache_dir: instead of $WITHHOLD_CACHE or ~/.cache/withhold.
-        whole: decode everything at once; else of images only what is asked for, each time that it is.
+        labels: one or several tables of paths or names and labels, which replace those of the source; see
+            `labels.attach`. Other items are unlabelled.
+        cache_dir: replaces $WITHHOLD_CACHE or ~/.cache/withhold.
+        whole: decode everything at once; False decodes images whenever they are read, unless they are in the cache.
 
     Raises:
-        UsageError, WithholdError: each with a sentence that names the source and the way out.
+        UsageError, WithholdError: the message names the source and how to fix it.
     """
     samples = source
     if not isinstance(source, Samples):
@@ -80,7 +80,7 @@ def load(
 
 
 def labels_of(source: Any, kind: str, labels: Labels | None = None) -> Samples:
-    """The names and labels of a source's items, as `load` gives them, without what the items hold."""
+    """Load only the names and labels of a source's items, as `load` returns them."""
     samples = source
     if not isinstance(source, Samples):
         part = part_of(source, kind_named(kind))
@@ -92,14 +92,14 @@ def labels_of(source: Any, kind: str, labels: Labels | None = None) -> Samples:
 
 
 def fit_tokenizer(sources: Sequence[tuple[Any, str]], name: str) -> "Tokenizer":
-    """A tokenizer that has learned its vocabulary from all texts of sources, each given with its kind.
+    """Train a tokenizer on all texts of the sources, each given with its kind, or load an existing one.
 
     Args:
-        name: "words", "wordpiece:8000" ...; or a tokenizer that exists: "hf:NAME", a tokenizer.json or its folder.
+        name: "words", "wordpiece:8000" ...; or an existing tokenizer: "hf:NAME", a tokenizer.json or its folder.
     """
     if texts.is_elsewhere(name):
         return texts.load_tokenizer(name)
-    found: dict[str, Part] = {}  # a source that is named twice counts once
+    found: dict[str, Part] = {}  # a source that is given twice counts once
     for source, kind in sources:
         part = part_of(source, texts.Texts)
         twice = kind.split(JOINT).count(texts.Texts.name) > 1
@@ -109,7 +109,7 @@ def fit_tokenizer(sources: Sequence[tuple[Any, str]], name: str) -> "Tokenizer":
 
 
 def takes(kind: str) -> dict[str, Any]:
-    """The decode parameters of a kind and their defaults; None is chosen from the data."""
+    """Return the decoding parameters of a kind and their defaults; None is chosen from the data."""
     own = (fields(kind_named(name)) for name in kind.split(JOINT))  # type: ignore[arg-type]
     return {field.name: field.default for part in own for field in part}
 
@@ -117,7 +117,7 @@ def takes(kind: str) -> dict[str, Any]:
 def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any, whole: bool) -> Samples:
     table, name = part.table, part.name
     if isinstance(table, Frames) and any(len(frames) > 1 for frames in table.frames):
-        log.info("%s: the images of a folder are read as the frames of one video; videos: %s", name, f"{len(table):,}")
+        log.info("%s: each folder of images is read as one video; videos: %s", name, f"{len(table):,}")
     if any(value is None for value in vars(kind).values()):
         kind = kind.suited(kind.shape(table, name))
     key = hashlib.blake2b(f"{part.stamp} {kind.key}".encode(), digest_size=16).hexdigest()
@@ -133,7 +133,7 @@ def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any, whole: bool) -> 
             if held is None:
                 labels, classes = part.labels()
                 if isinstance(kind, Images) and not cache.has_room(len(table) * kind.row_bytes, cache_dir):
-                    if isinstance(table, Parquet):  # which has no quick way to a single row
+                    if isinstance(table, Parquet):  # single rows of parquet files are slow to read
                         table = hub.Hub(hub.as_dataset(table, None, (), key), Images)
                     return _stream(table, kind, labels, classes, key, name, strict)
                 skipped: list[tuple[str, str]] = []
@@ -141,14 +141,14 @@ def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any, whole: bool) -> 
                 cache.store(key, _pieces(table, labels, kind, skipped, strict, name), known, cache_dir)
                 held = cache.find(key, cache_dir)
     if held is None:
-        raise WithholdError(f"The cache in {cache.root(cache_dir)} lost what was just written to it: try again.")
+        raise WithholdError(f"The cache in {cache.root(cache_dir)} lost the entry that was just written. Try again.")
     if strict and held.about["skipped"]:
         item, reason = held.about["skipped"][0]
         raise WithholdError(f"{item} in {name} cannot be read: {reason}.")
     if table.ignored:
         endings = Counter(reason for _, reason in table.ignored)
         said = ", ".join(f"{count:,} ({reason})" for reason, count in endings.most_common())
-        log.warning("%s: files that are left out: %s", name, said)
+        log.warning("%s: files left out: %s", name, said)
     if held.about["skipped"]:
         item, reason = held.about["skipped"][0]
         log.warning("%s: %s left out, such as %s (%s)", name, len(held.about["skipped"]), printable(item), reason)
@@ -157,12 +157,12 @@ def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any, whole: bool) -> 
     if held.ends is None or kind.window is None:
         return Samples(held.values, **about)
     spans = np.stack([np.concatenate([[0], held.ends[:-1]]), held.ends], axis=1)
-    cache.has_room(0, cache_dir)  # how long items are is known only now: what is beyond the limit gives way
+    cache.has_room(0, cache_dir)  # the size of the entry is only known now; older entries may exceed the limit
     return Series(held.values, spans, kind.window, kind.name, kind.rows_a_second, **about)
 
 
 def _as_it_is(pixels: np.ndarray, kind: Pictures, part: Part, key: str) -> Samples:
-    """Images [n, h, w, c] or videos [n, t, h, w, c] that lie in memory in the size that is wanted."""
+    """Make samples of images [n, h, w, c] or videos [n, t, h, w, c] in memory that already have the right size."""
     rows = np.arange(len(pixels))
     labels, classes = part.labels()
     about: dict[str, Any] = {
@@ -184,7 +184,7 @@ def _load_all(
     cache_dir: Any,
     whole: bool,
 ) -> Samples:
-    """A source's items in all kinds, with what is wanted of them; what lacks one of these is left out, and listed."""
+    """Load a source's items in all kinds, with the wanted parts; items that lack any are skipped and listed."""
     first = part_of(source, kind_named(kinds[0]))
     loaded = []
     for place, name in enumerate(kinds):
@@ -192,10 +192,10 @@ def _load_all(
         part = first
         if name in kinds[:place]:
             part = second_text(first)
-        elif place and (first.table.listed or name != Sounds.name):  # else a sound is the video's own
+        elif place and (first.table.listed or name != Sounds.name):  # otherwise the sound is the video's own
             part = part_of(source, kind_named(name))
         elif place and isinstance(first.table, Frames):
-            raise UsageError(f"{first.name} holds images, and no video with sound. {TOGETHER}")
+            raise UsageError(f"{first.name} has images, but no video with sound. {TOGETHER}")
         loaded.append(_load(part, kind_named(name)(**own), strict, cache_dir, whole))
     masked = "mask" in (wanted or ())
     if masked:
@@ -220,7 +220,7 @@ def _load_all(
     for other in loaded[1:]:
         loaded[0].skipped += other.skipped
         if isinstance(other.values, Stream):
-            other.values.skipped = loaded[0].skipped  # one list, which grows as they are read
+            other.values.skipped = loaded[0].skipped  # a shared list that grows while streams are read
     if masked:
         give_masks(loaded[0], loaded.pop(), first, marking)
     if boxed:
@@ -232,10 +232,10 @@ def _load_all(
 def _pieces(
     table: Table, labels: np.ndarray | None, kind: Kind, skipped: list[tuple[str, str]], strict: bool, where: str
 ) -> Iterator[cache.Piece]:
-    """Decode everything in order, a chunk at a time, in threads: the decoders work outside the interpreter's lock."""
+    """Decode everything in order, a chunk at a time, in threads: decoders release the interpreter's lock."""
     from tqdm import tqdm
 
-    names = [name or f"row {row}" for row, name in enumerate(table.names(), 1)]  # of a table with an empty cell
+    names = [name or f"row {row}" for row, name in enumerate(table.names(), 1)]  # a cell of a table may be empty
     start = 0
     if len(table) >= MANY:
         log.info("decoding %s %ss from %s, once", f"{len(table):,}", kind.noun, where)

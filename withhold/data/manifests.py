@@ -1,4 +1,4 @@
-"""The one reader of tables: csv, tsv, jsonl and json, gzipped or not, and parquet, as columns of values."""
+"""Reading of tables as columns of values: csv, tsv, jsonl and json, gzipped or not, and parquet."""
 
 import codecs
 import csv
@@ -15,21 +15,21 @@ from withhold.errors import WithholdError
 
 ENDINGS = tuple(f".{name}{packed}" for name in ("csv", "tsv", "jsonl", "json") for packed in ("", ".gz"))
 LABELS = ("label", "labels", "class", "target", "fine_label")
-"""What the column of labels may be called, the best name first."""
+"""Possible names of the column of labels, in order of preference."""
 SEPARATORS = ",;\t|"
 MOST_BYTES = 2**31
-"""Of a text that was packed: a small file must not fill the memory."""
+"""The most bytes of an unpacked text, so that a small file cannot fill the memory."""
 GZIP = b"\x1f\x8b"
 
 csv.field_size_limit(2**31 - 1)  # a cell may hold a whole document
 
 
 def read(path: Path) -> dict[str, list[Any]]:
-    """The columns of a table by their names: text as the file has it; of json and parquet the values, None for a gap.
+    """Read the columns of a table by name: texts of csv files; values of json and parquet, None for missing ones.
 
-    COCO's files are tables of images with boxes, see `annotations.coco`.
-    The separator of a csv file is the one that gives its heading most cells. Raises: WithholdError, which names the
-    line, also where a row has more or fewer cells than the heading.
+    COCO files are tables of images with boxes, see `annotations.coco`. The separator of a csv file is the one that
+    gives its heading the most cells. Raises: WithholdError: the file is damaged, or a row has more or fewer cells than
+    the heading; the message names the line.
     """
     form = path.name.lower().removesuffix(".gz").rsplit(".")[-1]
     try:
@@ -40,30 +40,30 @@ def read(path: Path) -> dict[str, list[Any]]:
         text = text_of(path.read_bytes())
         return _objects(text) if form in ("json", "jsonl") else _cells(text)
     except Misfit as error:
-        raise WithholdError(f"{path} does not fit together: {error}.") from error
+        raise WithholdError(f"{path} is inconsistent: {error}.") from error
     except (OSError, EOFError, ValueError, RecursionError, NotImplementedError, zlib.error) as error:
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise WithholdError(f"{path} cannot be read as {form}: {reason}.") from error
 
 
 def find(wanted: Iterable[str], names: Iterable[str]) -> str | None:
-    """The first of the wanted names (in lower case) among `names`, whatever the case and the blanks around it there."""
+    """Return the first of the wanted names (in lower case) among `names`, ignoring case and surrounding spaces."""
     there = {_fold(name): name for name in reversed(list(names))}
     return next((there[name] for name in wanted if name in there), None)
 
 
 def text_of(content: bytes) -> str:
-    """The text of a file, gzipped or not, UTF-8 or UTF-16. Raises: OSError, EOFError, zlib.error, ValueError."""
+    """Decode the text of a file, gzipped or not, UTF-8 or UTF-16. Raises: OSError, EOFError, zlib.error, ValueError."""
     if content.startswith(GZIP):
         with gzip.open(io.BytesIO(content)) as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
-            raise ValueError(f"it holds more than {MOST_BYTES >> 30} GB when unpacked; cut it into parts")
+            raise ValueError(f"it has more than {MOST_BYTES >> 30} GB when unpacked; split it into parts")
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError("not UTF-8 text; save it as that") from error
+        raise ValueError("not UTF-8 text; save it as UTF-8") from error
 
 
 def _cells(text: str) -> dict[str, list[Any]]:
@@ -79,7 +79,7 @@ def _cells(text: str) -> dict[str, list[Any]]:
             if not names:
                 names = [cell.strip() for cell in cells]
             elif len(cells) != len(names):
-                raise ValueError(f"line {reader.line_num} has {len(cells)} cells, and the heading has {len(names)}")
+                raise ValueError(f"line {reader.line_num} has {len(cells)} cells, but the heading has {len(names)}")
             else:
                 rows.append(cells)
     except csv.Error as error:
@@ -91,7 +91,7 @@ def _cells(text: str) -> dict[str, list[Any]]:
 
 
 def _objects(text: str) -> dict[str, list[Any]]:
-    """Of json: a list of objects, one on each line, or what COCO's files hold."""
+    """Read json: a list of objects, one object per line, or a COCO file."""
     rows: list[Any] = []
     if text.lstrip().startswith("["):
         rows = json.loads(text)
@@ -102,11 +102,11 @@ def _objects(text: str) -> dict[str, list[Any]]:
             try:
                 rows += [json.loads(line)] if line.strip() else []
             except json.JSONDecodeError as error:
-                raise ValueError(f"line {number}: {error.msg}; give an object on each line, or one list") from error
+                raise ValueError(f"line {number}: {error.msg}; give one object per line, or one list") from error
     names: dict[str, str] = {}
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            raise ValueError(f'row {number} is no object, such as {{"path": "1.png", "label": "cat"}}')
+            raise ValueError(f'row {number} is not an object, such as {{"path": "1.png", "label": "cat"}}')
         for name in row:
             names.setdefault(_fold(name), name.strip())
     rows = [{_fold(name): value for name, value in row.items()} for row in rows]

@@ -1,7 +1,7 @@
-"""What opens a media file: an image with Pillow, a video or a sound with FFmpeg. It opens that file and no other.
+"""Opening of media files: images with Pillow, videos and sounds with FFmpeg. No other files are opened.
 
-A damaged file is `Unreadable`, and the item is skipped. What may pass, such as a lack of permission or memory, is a
-`WithholdError` and ends the job: the cache must not remember an item as skipped that can be read tomorrow.
+A damaged file is `Unreadable`, and the item is skipped. A temporary problem, such as missing permission or memory, is a
+`WithholdError` and ends the job: the cache must not record an item as skipped that can be read later.
 """
 
 import contextlib
@@ -23,26 +23,27 @@ from withhold.data.kind import Item, Unreadable
 from withhold.errors import WithholdError
 
 MOST_BYTES = 2**31
-"""Of one decoded item, whatever its header declares, since several are in memory at once: nearly 3 hours of video at 96
-pixels and 8 frames a second, 18 hours of sound at 16,000 samples a second. It is the limit of an image's file, too."""
-TOO_LARGE = f"more than {MOST_BYTES >> 30} GB when decoded; cut it into parts"
+"""The most bytes of a decoded item, whatever its header declares, because several are in memory at once: nearly 3 hours
+of video at 96 pixels and 8 frames a second, or 18 hours of sound at 16,000 samples a second. It also limits the size of
+image files."""
+TOO_LARGE = f"more than {MOST_BYTES >> 30} GB when decoded; split it into parts"
 MOST_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 2**26)
-"""Of one image or frame: Pillow's own limit."""
+"""The most pixels of an image or frame: Pillow's own limit."""
 LOSSY = "saved as JPEG, which changes a mask's numbers; save it as PNG"
 IMAGES = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF")
-"""Formats of images, by Pillow's names. Some others would start a program, as EPS does."""
+"""Image formats by Pillow's names. Some others, such as EPS, would start a program."""
 STREAMS = (
     "aac,aiff,amr,asf,avi,caf,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,mpegvideo,ogg,w64,wav,"
     "bmp_pipe,jpeg_pipe,png_pipe,tiff_pipe,webp_pipe"  # an image is a video of one frame
 )
-"""Formats of videos and sounds, by FFmpeg's names. Some others are lists of files to be opened."""
+"""Video and sound formats by FFmpeg's names. Some others are lists of files that would be opened."""
 
 log = logging.getLogger("withhold")
 
 
 @contextlib.contextmanager
 def image(item: Item) -> Iterator[Image.Image]:
-    """An image, opened. Raises: Unreadable, for what goes wrong inside, too; WithholdError."""
+    """Open an image. Raises: Unreadable, also for errors inside the context; WithholdError."""
     with _blamed(item):
         if isinstance(item, np.ndarray):
             yield from_pixels(item)
@@ -59,18 +60,18 @@ def image(item: Item) -> Iterator[Image.Image]:
 
 
 def document(item: Item) -> bytes:
-    """All bytes of a text file. Raises: as `image` does."""
+    """Read all bytes of a text file. Raises: as `image` does."""
     with _blamed(item), _file(item, "empty document") as file:
         return file.read()
 
 
 def from_pixels(pixels: np.ndarray) -> Image.Image:
-    """Pixels uint8 [h, w] or [h, w, 1 or 3] as an image."""
+    """Convert pixels uint8 [h, w] or [h, w, 1 or 3] to an image."""
     return Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
 
 
 def has_heif() -> bool:
-    """Whether HEIC images can be read here."""
+    """Whether HEIC images can be read on this machine."""
     return importlib.util.find_spec("pillow_heif") is not None
 
 
@@ -86,7 +87,7 @@ def _formats() -> list[str]:
 
 @contextlib.contextmanager
 def stream(item: Item, kind: str) -> Iterator[Any]:
-    """The `best` stream of a file. Raises: as `image` does."""
+    """Open the `best` stream of a file. Raises: as `image` does."""
     import av
     from av.container.core import Flags
 
@@ -98,14 +99,14 @@ def stream(item: Item, kind: str) -> Iterator[Any]:
             raise Unreadable("it has no picture" if kind == "video" else "it has no sound track")
         if found.codec_context is None:
             raise Unreadable("FFmpeg has no decoder for it")
-        found.codec_context.thread_count = 1  # the files are decoded side by side
-        if kind == "video":  # the time stamps that PyAV asks FFmpeg to make up are out of order in AVI files
+        found.codec_context.thread_count = 1  # several files are decoded at once
+        if kind == "video":  # generated time stamps, PyAV's default, are out of order in AVI files
             container.flags &= ~Flags.gen_pts.value
         yield found
 
 
 def best(container: Any, kind: str) -> Any:
-    """The stream of `kind` "video" or "audio" that a player plays; None where there is none, or a cover only."""
+    """Return the stream of `kind` "video" or "audio" that a player plays; None if there is none, or only a cover."""
     from av.stream import Disposition
 
     found = container.streams.best(kind)
@@ -113,10 +114,10 @@ def best(container: Any, kind: str) -> Any:
 
 
 def decoded(stream: Any, since: float = -math.inf) -> Iterator[Any]:
-    """The frames of a stream. A packet that cannot be decoded costs that packet. Raises: Unreadable, of none.
+    """Yield the frames of a stream, without packets that cannot be decoded. Raises: Unreadable: there are no others.
 
     Args:
-        since: seconds by the clock of the file before which nothing is decoded.
+        since: start of decoding, in seconds by the clock of the file.
     """
     import av
 
@@ -140,17 +141,17 @@ def decoded(stream: Any, since: float = -math.inf) -> Iterator[Any]:
         raise Unreadable("it cannot be decoded" if lost else nothing)
     if lost:
         name = stream.container.name.replace("<none>", "A file")
-        log.warning("%s: %d of its packets cannot be decoded; the rest is kept", name, lost)
+        log.warning("%s: %d packets cannot be decoded; the rest is kept", name, lost)
 
 
 def time_of(frame: Any) -> float | None:
-    """When a frame of a video is shown, in seconds by the clock of its file, if that says."""
+    """The time at which a frame is shown, in seconds by the clock of its file; None if unknown."""
     ticks = frame.dts if frame.pts is None else frame.pts
     return None if ticks is None else float(ticks * frame.time_base)
 
 
 def bounded(rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The same arrays. Raises: Unreadable, if they are more than one item may take."""
+    """Yield the same arrays. Raises: Unreadable: they exceed the size limit of an item."""
     total = 0
     for part in rows:
         total += part.nbytes
@@ -160,11 +161,11 @@ def bounded(rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _file(item: Item, empty: str = "empty file") -> IO[bytes]:
-    """An item as a file; what is a pipe or a device is not opened. Raises: Unreadable, OSError."""
+    """Open an item as a file; pipes and devices are not opened. Raises: Unreadable, OSError."""
     item = item() if callable(item) else item
     status = None if isinstance(item, bytes) else os.stat(str(item))
     if status and not stat.S_ISREG(status.st_mode):
-        raise Unreadable("no file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+        raise Unreadable("a folder, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
     if not (status.st_size if status else len(item)):
         raise Unreadable(empty)
     return io.BytesIO(item) if isinstance(item, bytes) else open(str(item), "rb", buffering=0)
@@ -172,24 +173,24 @@ def _file(item: Item, empty: str = "empty file") -> IO[bytes]:
 
 @contextlib.contextmanager
 def _blamed(item: Item) -> Iterator[None]:
-    """Any error inside becomes `Unreadable`, as a damaged file can raise nearly anything, or a `WithholdError`."""
+    """Convert any error inside to `Unreadable` or `WithholdError`, because a damaged file can raise nearly anything."""
     try:
         yield
     except (Unreadable, WithholdError):
         raise
     except Exception as error:
-        number = getattr(error, "errno", None)  # which the errors of damaged images lack
+        number = getattr(error, "errno", None)  # errors of damaged images have none
         reason = str(error).strip().rstrip(".") or type(error).__name__
         if isinstance(error, EOFError):
             reason = "it ends before its first frame"
-        elif type(error).__module__ == "av.error":  # of damaged files, too, FFmpeg says that memory or permission lacks
-            reason = "no known format"
+        elif type(error).__module__ == "av.error":  # FFmpeg reports damaged files as lack of memory or permission, too
+            reason = "unknown format"
         elif isinstance(error, UnidentifiedImageError):
             reason = "not an image"
         elif number in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
             reason = "missing file"
         elif isinstance(error, MemoryError) or number is not None:
             name, why = item if isinstance(item, str) else "A file", getattr(error, "strerror", "out of memory")
-            told = f"{name} could not be read ({why}). The file may be fine: solve this, and run again."
+            told = f"{name} could not be read ({why}). The file may be fine: solve this and run the command again."
             raise WithholdError(told) from error
         raise Unreadable(reason) from error

@@ -1,4 +1,4 @@
-"""What a person names, before it is decoded: its tables, splits, shapes and labels."""
+"""Sources before decoding: their tables, splits, shapes and labels."""
 
 import contextlib
 import hashlib
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 log = logging.getLogger("withhold")
 
 JOINT = " + "
-"""Between kinds that go together."""
-TOGETHER = "Pictures and sounds go together in videos, or in a csv file with columns image and sound."
+"""The separator of joined kinds."""
+TOGETHER = "Give videos with sound, or a csv file with columns image and sound."
 KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Videos, Sounds, Texts)}
 FORMAT = 3  # part of every fingerprint: raise it when the same source gives other names or labels than before
 
 
 def register(cls: type[Kind]) -> type[Kind]:
-    """Declare a class as a kind of data, by its name; `withhold.kinds` has what it is to the eye and to controls."""
+    """Register a class as a kind of data; `withhold.kinds` has its pictures and controls."""
     KINDS[cls.name] = cls
     return cls
 
 
 def splits(source: Any, kind: str = "image") -> dict[str, Any]:
-    """{"train": ..., "test": ...}, each a source of its own, if `source` holds both; else {}.
+    """Return {"train": ..., "test": ...}, each a source of its own, if `source` has both; else {}.
 
-    A split of something with a name is the text "NAME::train", which can be typed wherever a source can.
+    A split of a source with a name is the text "NAME::train", which can be used like any source.
     """
     base, split = _separate(source)
     if isinstance(base, dict):  # a DatasetDict
@@ -59,7 +59,7 @@ def splits(source: Any, kind: str = "image") -> dict[str, Any]:
 
 
 def measure(source: Any, kind: str = "image") -> Shape:
-    """The shape of a source, from at most 256 of its items. Raises: WithholdError, if none of them can be read."""
+    """Measure the shape of a source from at most 256 items. Raises: WithholdError: none of them can be read."""
     if isinstance(source, Samples):
         return source.measured()
     shape = Shape()
@@ -76,11 +76,11 @@ def measure(source: Any, kind: str = "image") -> Shape:
 
 
 def holds(source: Any, kinds: Sequence[str]) -> str:
-    """Which of `kinds` a source holds most of, the first of several.
+    """Return the one of `kinds` of which a source has the most items; the first one if several are equal.
 
-    A folder of frames holds as much of a video as of images.
+    For videos that are folders of frames, the frames are counted.
 
-    Raises: WithholdError: none of them.
+    Raises: WithholdError: the source has none of them.
     """
     if isinstance(source, Samples):
         return source.kind
@@ -92,33 +92,33 @@ def holds(source: Any, kinds: Sequence[str]) -> str:
         with contextlib.suppress(WithholdError):
             measure(source, kind)
             return kind
-    measure(source, kinds[0])  # which says why not
+    measure(source, kinds[0])  # raises an error with the reason
     return kinds[0]
 
 
 def _held(table: Table) -> int:
-    """How many items, or of videos that are folders of frames how many of these."""
+    """The number of items, or of frames for videos that are folders of frames."""
     return sum(map(len, table.frames)) if isinstance(table, Frames) else len(table)
 
 
 def alone(kind: str) -> list[str]:
-    """What data of a joined kind may be read as: together, or each alone; a video alone as an image, if it is one."""
+    """The kinds that data of a joined kind may be read as: joined, or each alone; instead of a video also an image."""
     kinds = kind.split(JOINT)
     return [kind, *(["image"] if "video" in kinds else []), *reversed(kinds)]
 
 
 def open(source: Any) -> "datasets.Dataset":
-    """Any source as a Hugging Face Dataset, nothing decoded.
+    """Open any source as an undecoded Hugging Face Dataset.
 
     Columns: image (a struct of encoded bytes or path), name, and label if any (a ClassLabel, null if unlabelled).
-    A source that holds splits and is asked for none gives "train".
+    Without a split in its name, a source with splits gives "train".
     """
     part = part_of(source, Images)
     return hub.as_dataset(part.table, *part.labels(), part.stamp)
 
 
 def address(source: Any) -> str | None:
-    """Text that names the source from within any folder; None for what has no name, such as an array."""
+    """The address of a source, valid in any folder; None for a source without a name, such as an array."""
     base, split = _separate(source)
     if not isinstance(base, str | os.PathLike):
         return None
@@ -129,14 +129,14 @@ def address(source: Any) -> str | None:
 
 
 def unnamed(address: str) -> bool:
-    """Whether it stands for data that have no address, as a run writes down an "ndarray of 64"."""
+    """Whether an address in a run's configuration stands for data without one, such as "ndarray of 64"."""
     return re.fullmatch(r"\w+ of \d+", address) is not None
 
 
 def items(source: Any, names: Sequence[str], kind: str = "image") -> list[Item | None]:
-    """The undecoded items that are called `names` in `source`; None for each that is not there any more.
+    """Return the undecoded items called `names` in `source`; None for each that is missing.
 
-    Without a source, names are paths, but for those of texts, which are numbers. Of a video with sound it is the video.
+    Without a source, names are paths, except for texts, whose names are numbers. For joined kinds it is the first one.
     """
     if source is None:
         return [None if kind == Texts.name else name for name in names]
@@ -151,14 +151,14 @@ def items(source: Any, names: Sequence[str], kind: str = "image") -> list[Item |
 
 
 def undecoded(source: Any, kind: str = "image") -> Table:
-    """The table of a source's items, nothing decoded; of joined kinds that of the first one."""
+    """Return the table of a source's undecoded items; for joined kinds that of the first one."""
     return part_of(source, kind_named(kind)).table
 
 
 def each_image(source: Any) -> Iterator[tuple[str, Tensor]]:
-    """The name and the pixels, uint8 [c, h, w] at the image's own size, of each sample.
+    """Yield the name and the pixels, uint8 [c, h, w] at the image's own size, of each image.
 
-    One that cannot be read is skipped with a warning. Raises: WithholdError, if none of them can be read.
+    Images that cannot be read are skipped with a warning. Raises: WithholdError: none of them can be read.
     """
     part = part_of(source, Images)
     table, where, skipped = part.table, part.name, []
@@ -175,7 +175,7 @@ def each_image(source: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def kind_named(name: str) -> type[Kind]:
-    """The kind of data that has this name, of joined ones the first. Raises: UsageError, there is none."""
+    """Return the kind of data of this name; for joined kinds the first one. Raises: UsageError: there is none."""
     first = name.split(JOINT)[0]
     if first not in KINDS:
         raise UsageError(f"There is no kind of data {name!r}: {suggestion(name, KINDS)}")
@@ -183,7 +183,7 @@ def kind_named(name: str) -> type[Kind]:
 
 
 def _separate(source: Any) -> tuple[Any, str | None]:
-    """What is before the "::" of a source, and the split that is named behind it."""
+    """Separate a source at "::" into its name and its split."""
     if isinstance(source, str) and "::" in source:
         base, _, split = source.rpartition("::")
         return base, split
@@ -192,11 +192,11 @@ def _separate(source: Any) -> tuple[Any, str | None]:
 
 @dataclass(frozen=True)
 class Part:
-    """The split of a source that is meant."""
+    """A split of a source."""
 
-    tables: sources.Tables  # of all splits of the source
-    split: str  # one of them; "" where there is only one
-    name: str  # what to call it to a person
+    tables: sources.Tables  # the tables of all splits of the source
+    split: str  # the name of this split; "" if there is only one
+    name: str  # the name in messages
 
     @property
     def table(self) -> Table:
@@ -204,12 +204,12 @@ class Part:
 
     @property
     def stamp(self) -> str:
-        """Identifies the data; all splits count, because a class has the same number in each."""
+        """Identifies the data. It depends on all splits, because classes are numbered over all of them."""
         stamps = "\n".join(f"{name}: {table.stamp()}" for name, table in sorted(self.tables.items()))
         return hashlib.blake2b(f"{FORMAT}\n{self.split}\n{stamps}".encode(), digest_size=16).hexdigest()
 
     def labels(self) -> tuple[np.ndarray | None, tuple[str, ...]]:
-        """The numbers of the classes that the items belong to, and the names of the classes."""
+        """The class numbers of the items, and the names of the classes."""
         columns = {split: labels for split, table in self.tables.items() if (labels := table.labels) is not None}
         if self.split not in columns:
             return None, ()
@@ -222,11 +222,11 @@ class Part:
 
 
 class Several(tuple):
-    """Sources that are read as one, in which each is a domain."""
+    """Sources that are read as one; each of them is a domain."""
 
 
 def part_of(source: Any, kind: type[Kind]) -> Part:
-    """What a person means by `source`: of one that holds splits and is asked for none, the first."""
+    """Return the part that `source` names; the first one if it has splits and none is selected."""
     if isinstance(source, Several):
         parts = [part_of(one, kind) for one in source]
         names = [part.name for part in parts]
@@ -242,6 +242,6 @@ def part_of(source: Any, kind: type[Kind]) -> Part:
     if split not in found:
         known = [known for known in found if known]
         if not known:
-            raise UsageError(f"{name} is not split: leave ::{split} out.")
+            raise UsageError(f"{name} has no splits. Remove ::{split}.")
         raise UsageError(f"{name} has no split {split!r}: {suggestion(split, known)}")
     return Part(found, split, f"{name}::{split}")

@@ -1,4 +1,4 @@
-"""What belongs to an item beside its class: further columns of its table, a mask, boxes, points, a pose's numbers."""
+"""Parts of an item besides its class: further columns of its table, a mask, boxes, points, a pose's numbers."""
 
 import contextlib
 import json
@@ -25,24 +25,23 @@ from withhold.needs import IGNORED
 log = logging.getLogger("withhold")
 
 COLUMNS = {"mask": ("mask", "masks"), "boxes": ("boxes",), "points": ("points",), "poses": ("poses", "pose")}
-"""What the column of a part may be called."""
+"""Possible names of the column of a part."""
 VOID = ("unlabelled", "unlabeled", "void", "ignore", "ignored")
-"""What a class of masks is called that means that nobody knows."""
+"""Names of a class in masks that means "unknown"."""
 EACH = {"points": (-1, 2), "poses": (-1,)}
 """The shape of the numbers of an item."""
 SECOND = ("translation", "target", "summary", "paraphrase", "hypothesis", "answer", "text2", "sentence2")
-"""What the column of a second text may be called."""
+"""Possible names of the column of a second text."""
 FEW = 20
-"""Whole numbers of which a column may hold as many different ones, and be one of classes."""
+"""A column of whole numbers is one of classes if it has at most this many different values."""
 
 
 @dataclass(frozen=True)
 class Masks(Images):
-    """Masks of images as rows uint8 [size, size, 1]: a palette's numbers, or grey values, scaled to the nearest.
+    """Masks of images as rows uint8 [size, size, 1]: palette numbers or grey values, scaled by nearest neighbour.
 
     Args:
-        classes: what the numbers are called, where somebody says so. Then they become those of `known`, and `IGNORED`
-            for the others.
+        classes: names of the numbers, if known. Then the numbers become indices of `known`, and `IGNORED` for others.
     """
 
     channels: int | None = 1
@@ -56,24 +55,24 @@ class Masks(Images):
 
     @property
     def known(self) -> tuple[str, ...]:
-        """The names of the classes, without what means that nobody knows."""
+        """The names of the classes, without those of `VOID`."""
         return tuple(name for name in self.classes if name.lower() not in VOID)
 
     def decode(self, item):
         with media.image(item) as image:
             if image.mode not in images.NUMBERED:
-                raise Unreadable(f"in colour ({image.mode}), and a mask has numbers; save it as grey")
+                raise Unreadable(f"in colour ({image.mode}), but a mask needs numbers; save it as grey")
             if image.format == "JPEG":
                 raise Unreadable(media.LOSSY)
             square = np.asarray(images.square(image, self.size, Image.Resampling.NEAREST))
             if square.max() > 255:
-                raise Unreadable(f"it has the number {square.max()}, and masks go to 255")
+                raise Unreadable(f"it has the number {square.max()}, but the maximum is 255")
             numbers = square.astype(np.uint8)[..., None]
         if not self.classes:
             return numbers
         wrong = numbers[(numbers >= len(self.classes)) & (numbers != IGNORED)]
         if wrong.size:
-            raise Unreadable(f"it has the number {wrong.max()}, and {len(self.classes)} classes are named, from 0")
+            raise Unreadable(f"it has the number {wrong.max()}, but only {len(self.classes)} classes are named, from 0")
         places = {name: place for place, name in enumerate(self.known)}
         table = np.full(IGNORED + 1, IGNORED, dtype=np.uint8)
         table[: len(self.classes)] = [places.get(name, IGNORED) for name in self.classes]
@@ -81,7 +80,7 @@ class Masks(Images):
 
 
 def learnable(source: Any) -> tuple[str, ...]:
-    """The parts of a source's images that can be learned: the label, and columns and masks where it has them."""
+    """The parts of a source's images that a method can predict: the label, and columns and masks if it has them."""
     columns = part_of(source, kind_named("image")).table.columns
     named = {"image": kind_named("image").columns, "label": LABELS, **COLUMNS}
     found = {name: find(names, columns) for name, names in named.items()}
@@ -90,18 +89,18 @@ def learnable(source: Any) -> tuple[str, ...]:
 
 
 def masks_of(part: Part, size: int) -> tuple[Part, Masks]:
-    """The masks of the items of `part`, in their order, and how they are decoded to `size` pixels.
+    """Return the masks of the items of `part`, in their order, and their decoding to `size` pixels.
 
-    Raises: UsageError: there are none, or what their numbers are called differs.
+    Raises: UsageError: there are none, or their class names differ between tables.
     """
     if find(COLUMNS["mask"], part.table.columns) is None:
         ways = "a folder with images/NAME.jpg and masks/NAME.png, or a column mask"
-        raise UsageError(f"{part.name} has no masks: give {ways}.")
+        raise UsageError(f"{part.name} has no masks. Give {ways}.")
     tables = part.table.tables.values() if isinstance(part.table, Succession) else [part.table]
     classes = {table.part_classes for table in tables}
     if len(classes) > 1 or len(max(classes)) > IGNORED:
         raise UsageError(
-            f"The masks of {part.name} need one classes.txt, with {IGNORED} names at most, for all of them."
+            f"The masks of {part.name} need the same classes.txt for all of them, with at most {IGNORED} names."
         )
     return Part({"": _masks(part.table)}, "", part.name), Masks(size=size, classes=classes.pop())
 
@@ -112,42 +111,44 @@ def _masks(table: Table) -> Table:
     values = table.column(find(COLUMNS["mask"], table.columns) or "")
     root = getattr(table, "root", "")
     names = [located(root, str(path or "")) for path in values]
-    while names and root and all(name.startswith("../") for name in names):  # masks lie beside the folder of images
+    while names and root and all(name.startswith("../") for name in names):  # masks are next to the folder of images
         root, names = os.path.dirname(os.path.normpath(root)), [name.removeprefix("../") for name in names]
     return Files(root, names)
 
 
 def misfits(part: Part, rows: np.ndarray) -> dict[int, str]:
-    """Of the items at `rows` whose masks have other proportions than their images, the reason to leave them out."""
+    """Find items at `rows` whose masks have another aspect ratio than their images; returns the reason for each."""
     table, found = _masks(part.table), {}
     for some in np.array_split(rows, len(rows) // 1024 + 1):
         for row, *pair in zip(some.tolist(), *(one.items(some.tolist()) for one in (part.table, table)), strict=True):
-            with contextlib.suppress(Unreadable):  # of a stream: their neighbours stand for both
+            with contextlib.suppress(Unreadable):  # a stream replaces both by neighbours
                 (w, h), (wide, high) = map(images.extent, pair)
                 if abs(w * high - h * wide) > max(w, h, wide, high):  # more than rounding
-                    found[row] = f"it has {w} x {h} pixels, and its mask {wide} x {high}; give it the same proportions"
+                    found[row] = (
+                        f"it has {w} x {h} pixels, but its mask {wide} x {high}; give both the same aspect ratio"
+                    )
     return found
 
 
 def left_out(part: Part, reasons: dict[int, str], strict: bool) -> list[tuple[str, str]]:
-    """The names of the items at these rows, and the reasons. Raises: WithholdError, `strict` and there is one."""
+    """Return names and reasons of the items at these rows. Raises: WithholdError: with `strict`, if there is one."""
     names = part.table.names()
     found = [(names[row], reason) for row, reason in reasons.items()]
     for name, reason in found[:1]:
         if strict:
-            raise WithholdError(f"{name} in {part.name} cannot be learned from: {reason}.")
+            raise WithholdError(f"{name} in {part.name} cannot be used: {reason}.")
         log.warning("%s: %s left out, such as %s (%s)", part.name, len(found), name, reason)
     return found
 
 
 def give_masks(samples: Samples, masks: Samples, part: Part, kind: Masks) -> None:
-    """Let masks belong to the images of the same rows, with the names of their classes: numbers where none is known.
+    """Add masks to the images of the same rows, with the names of their classes, or numbers if there are no names.
 
-    Classes that no mask has are said.
+    A warning names classes that do not occur in any mask.
     """
     masks.classes = kind.known
     if not kind.classes:
-        log.info("%s: no classes.txt names the classes of the masks: they are called by their numbers", part.name)
+        log.info("%s: no classes.txt found; classes of the masks are named by their numbers", part.name)
     if isinstance(masks.values, np.ndarray):
         parts = np.array_split(np.arange(len(masks)), len(masks) // 1024 + 1)
         counts = np.sum([np.bincount(masks.read(rows).ravel(), minlength=IGNORED + 1) for rows in parts], axis=0)
@@ -159,7 +160,7 @@ def give_masks(samples: Samples, masks: Samples, part: Part, kind: Masks) -> Non
 
 
 def known(source: Any, kind: str = "image") -> set[str]:
-    """What a source says of its items: of "label", "mask", "boxes", "points" and "poses" those that it has."""
+    """Return which of "label", "mask", "boxes", "points" and "poses" a source has."""
     if isinstance(source, Samples):
         return {*source.parts} | ({"label"} if source.labels is not None else set())
     table = part_of(source, kind_named(kind)).table
@@ -168,15 +169,15 @@ def known(source: Any, kind: str = "image") -> set[str]:
 
 
 def second_text(part: Part) -> Part:
-    """The second text of each row. Raises: UsageError, where no column is called as one of `SECOND`."""
+    """Return the second text of each row. Raises: UsageError: no column has a name of `SECOND`."""
     name = find(SECOND, part.table.columns)
     if name is None:
-        raise UsageError(f"{part.name} has no column of second texts: call it {', '.join(SECOND[:3])} or {SECOND[-1]}.")
+        raise UsageError(f"{part.name} has no column of second texts. Name it {', '.join(SECOND[:3])} or {SECOND[-1]}.")
     return Part({"": Lines([str(text or "") for text in part.table.column(name)])}, "", f"{part.name} ({name})")
 
 
 def attach_columns(samples: Samples, part: Part, kinds: Sequence[str], wanted: Sequence[str] | None) -> None:
-    """Give the samples what is wanted of their table, and say which columns are not; None wants and says nothing."""
+    """Add the wanted columns of their table to the samples, and log the unused ones; None does nothing."""
     if wanted is None:
         return
     table, rows = part.table, samples.sources
@@ -184,15 +185,15 @@ def attach_columns(samples: Samples, part: Part, kinds: Sequence[str], wanted: S
     read = {find(names, table.columns) for names in items}
     columns = {name: find(names, table.columns) for name, names in {"label": LABELS, **COLUMNS}.items()}
     if "targets" in wanted and "label" not in wanted:
-        del columns["label"]  # which is a column like any other
+        del columns["label"]  # here it is a column like any other
     others = [name for name in table.columns if name not in read and name not in columns.values()]
     left = [column for name, column in columns.items() if column and name not in wanted]
     left += others * ("targets" not in wanted)
     if left and wanted:
-        log.info("%s also has %s, which nothing is learned from here", part.name, ", ".join(left))
+        log.info("%s also has %s, which this method does not use", part.name, ", ".join(left))
     for name in wanted:
         if not (others if name == "targets" else columns.get(name, True) or name in ("label", "mask", "boxes")):
-            raise UsageError(f"{part.name} has no column of {name}, which is needed: add it to its table.")
+            raise UsageError(f"{part.name} has no column of {name}, which is needed. Add it to the table.")
         if name == "targets":
             samples.give(name, {other: target(part, other).select(rows) for other in others})
         elif name == "domain":
@@ -208,9 +209,10 @@ def attach_columns(samples: Samples, part: Part, kinds: Sequence[str], wanted: S
 
 
 def target(part: Part, name: str) -> Target:
-    """A column: numbers if every value is one, and there are more than `FEW` different ones or one that is not whole.
+    """Read a column as numbers if all values are numbers, and more than `FEW` are different or one is not whole.
 
-    Else classes, numbered as labels are. All splits decide together. What is missing is not a number, or of class -1.
+    Otherwise it is read as classes, numbered like labels. This is decided over all splits. Missing values are NaN, or
+    class -1.
     """
     columns = {split: table.column(name) for split, table in part.tables.items()}
     with contextlib.suppress(TypeError, ValueError):
@@ -231,14 +233,16 @@ def target(part: Part, name: str) -> Target:
 def _stacked(lists: list[np.ndarray], name: str, part: Part) -> np.ndarray:
     """The numbers of each item, float32 [n, ...]."""
     if len({numbers.size for numbers in lists}) > 1:
-        raise WithholdError(f"The {name} in {part.name} have different numbers of values: give as many in each row.")
+        raise WithholdError(
+            f"The {name} in {part.name} have different numbers of values. Give the same number in each row."
+        )
     return np.stack(lists).astype(np.float32)
 
 
 def _numbers(value: Any, name: str, part: Part) -> np.ndarray:
-    """A JSON list of numbers, or a list, as an array of the shape that `EACH` says."""
+    """Convert a JSON list of numbers, or a list, to an array of the shape in `EACH`."""
     try:
         numbers = np.array(json.loads(value) if isinstance(value, str) and value else value or [], dtype=np.float64)
         return numbers.reshape(EACH[name])
     except (ValueError, TypeError) as error:
-        raise WithholdError(f"{part.name} has {name} that are no JSON list of numbers: {value!r}.") from error
+        raise WithholdError(f"{part.name} has {name} that are not a JSON list of numbers: {value!r}.") from error

@@ -1,4 +1,4 @@
-"""Decoded samples: pixels, names, labels, and what else belongs to each."""
+"""Decoded samples: pixels, names, labels and further parts."""
 
 import copy
 import hashlib
@@ -18,15 +18,13 @@ from withhold.data.streaming import Stream
 from withhold.errors import UsageError, WithholdError
 from withhold.needs import Need
 
-DIFFERENT = 0.9
-"""The share of items from which on they are all of different classes, but for a few."""
-FILE = re.compile(r".*\w\.[a-zA-Z]\w{1,4}")
-"""The name of a file."""
+DIFFERENT = 0.9  # if the share of different classes among items exceeds this, the classes identify the items
+FILE = re.compile(r".*\w\.[a-zA-Z]\w{1,4}")  # the name of a file
 
 
 @dataclass(frozen=True)
 class Target:
-    """A value of each item: classes by number, int64 [n], -1 where unknown; or float32 [n, ...], NaN where unknown."""
+    """A value for each item: class numbers int64 [n], -1 where unknown; or float32 [n, ...], NaN where unknown."""
 
     values: np.ndarray
     classes: tuple[str, ...] | None = None  # their names; None for numbers
@@ -38,7 +36,7 @@ class Target:
 
     @property
     def names_items(self) -> bool:
-        """Whether the classes say which item it is rather than what: (almost) all are different, or files."""
+        """Whether the classes only identify the items: (almost) all are different, or they are file names."""
         if not self.classes:
             return False
         found = self.values[self.known]
@@ -58,27 +56,27 @@ class Target:
 
 
 class Samples:
-    """Decoded items, with what is known about them: images of one size; see `Series` for what has length.
+    """Decoded items with names and labels: images of one size; see `Series` for items with a length.
 
     Args:
-        values: uint8 [n, h, w, c]: an array, a memory map, or whatever else gives rows for an array of indices.
+        values: uint8 [n, h, w, c]: an array, a memory map, or anything that returns rows for an array of indices.
         names: text or UTF-8 bytes [n].
-        labels: int64 [n], -1 where unlabelled; None where there are none.
+        labels: int64 [n], -1 where unlabelled; None if there are none.
         skipped: (name, reason) of each sample that could not be decoded; grows while a stream is read.
-        fingerprint: identifies the data and how they were decoded.
-        source: what a person called it.
-        rows: the rows of `values` and `names` that belong to this set, int64; None for all.
-        unlabelled: why there are no labels, where a person may have expected some; part of a sentence.
-        sources: which items of the source these are, int64 [n]; None for all.
+        fingerprint: identifies the data and their decoding.
+        source: the name of the source.
+        rows: the rows of `values` and `names` that belong to these samples, int64; None for all.
+        unlabelled: why there are no labels, if a user may expect some; part of a sentence.
+        sources: indices of the items in the source, int64 [n]; None for all.
 
     Attributes:
-        parts: what else belongs to each item, by the names of `needs.PARTS`: {"mask": Samples of one channel,
+        parts: further parts of each item, by the names of `needs.PARTS`: {"mask": Samples of one channel,
             "targets": {column: Target}, "boxes": a Target of float32 [n, m, 4] ...}.
-        owners: of windows, the item that each was cut of; else the items themselves: int64 [n].
+        owners: the item from which each window was cut; otherwise the items themselves: int64 [n].
     """
 
     kind = "image"
-    members: tuple["Samples", ...] = ()  # of joined ones: those of each kind
+    members: tuple["Samples", ...] = ()  # the samples of each kind, if several are joined
 
     def __init__(
         self,
@@ -110,7 +108,7 @@ class Samples:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of what a batch holds of an item: height, width and channels."""
+        """The shape of an item in a batch: height, width and channels."""
         return self.values.shape[1:]
 
     @property
@@ -125,19 +123,19 @@ class Samples:
 
     @property
     def array(self) -> np.ndarray:
-        """All images, uint8 [n, h, w, c]: the map itself where the set is whole, else a copy in memory."""
+        """All images, uint8 [n, h, w, c]: the memory map if all rows belong to these samples, else a copy."""
         if self.rows is None and isinstance(self.values, np.ndarray):
             return self.values
         return self.read(np.arange(len(self)))
 
     @cached_property
     def names(self) -> list[str]:
-        """Each sample's path, or its row in the source where it has none."""
+        """The path of each sample, or its row in the source if it has none."""
         names = self._names if self.rows is None else self._names[self.rows]
         return [n.decode("utf-8", "surrogatepass") if isinstance(n, bytes) else str(n) for n in names]
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The images at int64 `indices`, copied: uint8 [m, h, w, c]."""
+        """A copy of the images at int64 `indices`: uint8 [m, h, w, c]."""
         return np.asarray(self.values[self._rows(self.settled(indices))])
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Any:
@@ -145,7 +143,7 @@ class Samples:
         return torch.from_numpy(self.read(np.asarray(indices, dtype=np.int64))).permute(0, 3, 1, 2)
 
     def beside(self, need: Need, indices: np.ndarray) -> tuple[Any, ...]:
-        """What belongs to the items at `indices`: of each part that `need` names a tensor, or {column: tensor}."""
+        """The parts of the items at `indices`: for each part in `need` a tensor, or {column: tensor}."""
         indices = self.settled(np.asarray(indices, dtype=np.int64))
         own = self.parts | {"label": Target(np.asarray(self.labels))}
         found = tree_map(lambda part: part.batch(indices), {name: own[name] for name in need.parts if name in own})
@@ -153,12 +151,12 @@ class Samples:
         return tuple(found[name] for name in need.parts)
 
     def give(self, name: str, part: Any) -> None:
-        """Let a part belong to the items: Samples, a Target, or {column: Target}."""
+        """Add a part to the items: Samples, a Target, or {column: Target}."""
         self.parts[name] = part
         self.fingerprint = self._derive("".join([name, *(one.fingerprint for one in tree_leaves(part))]).encode())
 
     def readable(self) -> np.ndarray:
-        """Which items are what they are called, int64: all but those that could not be read, as far as is known."""
+        """The indices of the items without those known to be unreadable, which neighbours replace: int64."""
         every, kept = np.arange(len(self)), np.ones(len(self), dtype=bool)
         for part in self._read_together():
             if isinstance(part.values, Stream):
@@ -166,13 +164,12 @@ class Samples:
         return np.flatnonzero(kept)
 
     def settled(self, indices: np.ndarray) -> np.ndarray:
-        """The items to read for those at `indices`, so that what belongs together is of one item.
+        """The indices of the items to read for those at `indices`, so that all parts of an item fit together.
 
-        In place of an item that cannot be read, or has a part that cannot be, comes the next one that is whole, of the
-        same label if there is one. What is alone, its `Stream` replaces.
+        An item that cannot be read completely is replaced by the next one that can, with the same label if possible.
         """
         streams = [(part, part.values) for part in self._read_together() if isinstance(part.values, Stream)]
-        if not streams or not (self.parts or self.members):
+        if not streams or not (self.parts or self.members):  # without parts, a `Stream` does this itself
             return indices
 
         def whole(some: np.ndarray) -> np.ndarray:
@@ -185,12 +182,12 @@ class Samples:
                 others = others[np.argsort(self.labels[others] != self.labels[indices[place]], kind="stable")]
             found = next((other for other in others if whole(np.array([other])).all()), None)
             if found is None:
-                raise WithholdError(f"{self.source}: no item can be read together with what belongs to it.")
+                raise WithholdError(f"{self.source}: no item can be read together with all its parts.")
             chosen[place] = found
         return chosen
 
     def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> Self:
-        """The samples at `indices`, in this order; no pixel is copied."""
+        """Return the samples at `indices`, in this order, without copying pixels."""
         chosen = np.asarray(indices, dtype=np.int64)
         rows = chosen if self.rows is None else self.rows[chosen]
         labels = None if self.labels is None else self.labels[chosen]
@@ -200,24 +197,24 @@ class Samples:
         )  # fmt: skip
 
     def measured(self) -> Shape:
-        """What a probe of these samples would see."""
+        """The shape of these samples, as from `measure`."""
         return Shape(size=min(self.shape[:2]), channels=self.shape[2])
 
     def windows(self) -> "Samples":
-        """What training steps and encoders get: items that are longer are cut, images stay as they are."""
+        """The inputs of training steps and encoders: long items are cut into windows, images stay as they are."""
         return self
 
     @property
     def times(self) -> np.ndarray:
-        """Of each of the `windows()` of a series, where it begins and ends in its item: see there."""
-        raise UsageError(f"{self.source}: each {self.kind} is seen as a whole, and has no windows: leave them out.")
+        """The beginning and end of each window in its item: see `Series.times`."""
+        raise UsageError(f"{self.source}: data of the kind {self.kind} have no windows. Remove the option for windows.")
 
     def middles(self) -> "Samples":
-        """One window of each item, the one in its middle: a quick look, where `windows` gives all."""
+        """The middle window of each item; `windows` gives all windows."""
         return self
 
     def digests(self) -> list[str]:
-        """Of each item what tells its content from others', whatever it is called; of long ones by their middle."""
+        """A digest of each item's content, independent of its name; for long items of the middle window."""
         middles, found = self.middles(), []
         for rows in np.array_split(np.arange(len(self)), len(self) // 256 + 1):
             leaves = tree_leaves(middles.batch(rows)) if len(rows) else []
@@ -227,43 +224,43 @@ class Samples:
         return found
 
     def of(self, kind: str) -> "Samples":
-        """The part of each item that is of `kind`: where an item has several, as a video has a sound."""
+        """The samples of one `kind`, if items have several kinds, such as videos with sound."""
         return self
 
     def labelled(self, user: str) -> Self:
-        """The samples that have a label. Raises: UsageError, where none has, although `user` needs them."""
+        """Return the samples with a label. Raises: UsageError: there are none, but `user` needs them."""
         known = np.flatnonzero([] if self.labels is None else self.labels >= 0)
         if not len(known):
             reason = f" ({self.unlabelled})" if self.unlabelled else ""
             raise UsageError(
-                f"{self.source} has no labels{reason}, and {user} needs them: "
-                "sort it into one folder a class, add a label column, or give --labels FILE."
+                f"{self.source} has no labels{reason}, but {user} needs them. "
+                "Sort it into one folder per class, add a label column, or give --labels FILE."
             )
         return self if len(known) == len(self) else self.select(known)
 
     def serving(self, need: Need, user: str) -> Self:
-        """The samples that have what `need` names. Raises: UsageError, where there are none; see `labelled`."""
+        """Return the samples with all parts in `need`. Raises: UsageError: there are none; see `labelled`."""
         lacking = [part for part in need.parts if part not in ("label", "number", *self.parts)]
         if lacking:
-            raise UsageError(f"{self.source} has no {lacking[0]}, and {user} needs it: give each item one.")
+            raise UsageError(f"{self.source} has no {lacking[0]}, but {user} needs it. Give each item one.")
         return self.labelled(user) if need.labelled else self
 
     def with_labels(self, labels: np.ndarray, classes: tuple[str, ...]) -> Self:
-        """The same samples with other labels, int64 [n]."""
+        """Return the same samples with other labels, int64 [n]."""
         fingerprint = self._derive(labels.tobytes() + repr(classes).encode())
         values = self.values.with_labels(labels, self.rows) if isinstance(self.values, Stream) else self.values
         return self._with(values=values, labels=labels, classes=classes, fingerprint=fingerprint, unlabelled="")
 
     def split(self, fraction: float, seed: int, owners: Sequence[str] | None = None) -> tuple[Self, Self]:
-        """Two disjoint random sets, the second with `fraction` in (0, 1) of the samples, or of each class if labelled.
+        """Split at random; the second set has `fraction` in (0, 1) of the samples, or of each class if labelled.
 
-        A class of two or more items has one at least on either side; a single item stays in the first set. Items of one
-        of the `owners` [n], such as copies by their `digests`, stay together, count as one, and have the first's class.
+        A class of two or more items has at least one in each set; a single item stays in the first. Items with equal
+        `owners` [n], such as copies with equal `digests`, stay together, count as one, and have the class of the first.
         """
         if not 0 < fraction < 1:
-            raise UsageError(f"A fraction of {fraction} cannot be split off: give one between 0 and 1.")
+            raise UsageError(f"A fraction of {fraction} cannot be split off. Give one between 0 and 1.")
         if len(self) < 2:
-            raise UsageError(f"{self.source} holds {len(self)} item: splitting needs two at least.")
+            raise UsageError(f"{self.source} has {len(self)} item, but splitting needs at least two.")
         rng = np.random.default_rng(seed)
         places: dict[str, int] = {}
         firsts = [i if owners is None else places.setdefault(owners[i], i) for i in range(len(self))]
@@ -275,20 +272,20 @@ class Samples:
             count = min(max(round(fraction * len(members)), 1), len(members) - 1)
             held_out[members[:count]] = True
         if not held_out.any():
-            raise UsageError(f"Every class in {self.source} has one item only: splitting needs two of one class.")
+            raise UsageError(f"Every class in {self.source} has only one item, but splitting needs two of one class.")
         return self.select(np.flatnonzero(~held_out[owner])), self.select(np.flatnonzero(held_out[owner]))
 
     def _rows(self, indices: np.ndarray) -> np.ndarray:
         return indices if self.rows is None else self.rows[indices]
 
     def _read_together(self) -> list["Samples"]:
-        """The samples that hold what is decoded of the items: of each kind, and their masks."""
+        """The samples with decoded data of the items: of each kind, and masks."""
         return [part for part in (*(self.members or (self,)), *tree_leaves(self.parts)) if isinstance(part, Samples)]
 
     def _with(self, **changes: Any) -> Self:
-        """The same samples, but for these attributes."""
+        """Return a copy with other values of these attributes."""
         other = copy.copy(self)
-        other.__dict__.pop("names", None)  # which follow from the rows
+        other.__dict__.pop("names", None)  # cached, but depends on the rows
         other.__dict__.update(changes)
         return other
 
@@ -297,7 +294,7 @@ class Samples:
 
 
 def together(items: Any, parts: tuple[Any, ...]) -> Any:
-    """What a batch of a stream holds: the items alone, or a tuple of what the kinds give and of the parts."""
+    """Return a stream's batch: the items alone, or a tuple of the data of all kinds and the parts."""
     if not parts:
         return items
     return (*items, *parts) if isinstance(items, tuple) else (items, *parts)

@@ -12,20 +12,21 @@ from withhold.data.kind import Shape
 from withhold.data.samples import Samples
 
 TIMED = ("video", "audio")
-"""Kinds whose rows lie in time."""
+"""Kinds whose rows have a time."""
 
 
 class Series(Samples):
-    """Items of different lengths in one flat array, seen through windows of one length.
+    """Items of different lengths in one flat array, read in windows of one length.
 
-    Like Samples, a series is indexed by item, and gives of each the window in its middle; `windows()` are all windows
-    of all items. An item shorter than a window shows its last frame on, or ends in zeros: silence, padding.
+    Like Samples, a series is indexed by item, and returns the middle window of each; `windows()` are all windows of all
+    items. An item shorter than a window is padded by its last frame (videos) or by zeros (sounds, texts).
 
     Args:
-        values: the rows of all items in a row: frames uint8 [rows, h, w, c], samples int16 [rows], tokens int32 [rows].
-        spans: int64 [n, 2], the first row of each item and the one behind its last.
+        values: the concatenated rows of all items: frames uint8 [rows, h, w, c], samples int16 [rows], tokens int32
+            [rows].
+        spans: int64 [n, 2], the first row of each item and the one after its last.
         window: rows of a window.
-        rate: rows a second, where they lie in time.
+        rate: rows per second, for kinds with a time.
         sources, about: as for Samples.
     """
 
@@ -41,11 +42,11 @@ class Series(Samples):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a window: [t, h, w, c], [s] or [l]."""
+        """The shape of a window: [t, h, w, c], [s] or [l]."""
         return (self.window, *self.values.shape[1:])
 
     def read(self, indices: np.ndarray) -> np.ndarray:
-        """The windows in the middle of the items at int64 `indices`, copied: [m, window, ...]."""
+        """A copy of the middle windows of the items at int64 `indices`: [m, window, ...]."""
         found = np.zeros((len(indices), *self.shape), dtype=self.values.dtype)
         for row, (begin, end) in enumerate(self.spans[indices].tolist()):
             begin += max(0, end - begin - self.window) // 2
@@ -56,7 +57,7 @@ class Series(Samples):
         return found
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Tensor:
-        """The windows in the middle of the items at `indices`: uint8 [m, t, c, h, w], int16 [m, s] or int32 [m, l]."""
+        """The middle windows of the items at `indices`: uint8 [m, t, c, h, w], int16 [m, s] or int32 [m, l]."""
         found = torch.from_numpy(self.read(np.asarray(indices, dtype=np.int64)))
         return found.permute(0, 1, 4, 2, 3) if self.kind == "video" else found
 
@@ -80,9 +81,9 @@ class Series(Samples):
         return self.uncut or self
 
     def windows(self) -> Self:
-        """Every window as an item of its own; `owners`, int64 [windows], says of which item each was cut.
+        """Every window as an item of its own; `owners`, int64 [windows], has the item of each.
 
-        The windows of an item lie side by side; the last one ends where the item does, and may overlap.
+        The windows of an item are adjacent; the last one ends at the end of the item and may overlap the one before.
         """
         counts = np.maximum(1, -(-self.lengths // self.window))
         owners = np.repeat(np.arange(len(counts)), counts)
@@ -91,14 +92,14 @@ class Series(Samples):
 
     @property
     def times(self) -> np.ndarray:
-        """Where each window begins and ends in the item that it was cut of: float64 [n, 2], in seconds or tokens."""
+        """The beginning and end of each window in its item: float64 [n, 2], in seconds or tokens."""
         return (self.spans - self.items.spans[self.owners, :1]) / self.rate
 
     def middles(self) -> Self:
         return self.cut(np.arange(len(self)), np.maximum(0, self.lengths - self.window) // 2)
 
     def cut(self, owners: np.ndarray, begins: np.ndarray) -> Self:
-        """Windows as items: of the items `owners`, from the row `begins` of each on."""
+        """Cut windows from the items `owners`, each from the row `begins` on."""
         first, last = self.spans[owners].T
         begins = np.minimum(first + begins, last - 1)
         spans = np.stack([begins, np.minimum(begins + self.window, last)], axis=1)
@@ -119,14 +120,14 @@ class Series(Samples):
 
 
 class Joined(Samples):
-    """Several kinds of data of the same items, such as videos with their sounds: what a batch holds is a tuple of them.
+    """Several kinds of data of the same items, such as videos with their sounds; a batch is a tuple of them.
 
-    Where all lie in time, they are cut at the same moments: each window of the last one is an item, and the others show
-    what is in its middle (a video of one frame is a picture, and is shown throughout). Else nothing is cut: an item is
-    the image, and the beginning of each text.
+    If all kinds have a time, they are cut together: each window of the last kind is an item, and windows of the other
+    kinds are centred on it (a video of one frame is an image, and is used throughout). Otherwise nothing is cut: an
+    item is the image, and the beginning of each text.
 
     Args:
-        members: samples of the same items in the same order; labels, parts and `skipped` are the first one's.
+        members: samples of the same items in the same order; labels, parts and `skipped` are those of the first.
     """
 
     def __init__(self, *members: Samples):
@@ -146,13 +147,13 @@ class Joined(Samples):
         return self.members[0].shape
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> tuple[Tensor, ...]:
-        """What each gives of the items at `indices`: of a video with sound uint8 [m, t, c, h, w] and int16 [m, s]."""
+        """The batch of each member at `indices`, e.g. uint8 [m, t, c, h, w] and int16 [m, s] for videos with sound."""
         indices = self.settled(np.asarray(indices, dtype=np.int64))
         return tuple(part.batch(indices) for part in self.members)
 
     @property
     def timed(self) -> list[Series]:
-        """The members, where all of them lie in time; else none."""
+        """The members, if all of them have a time; else none."""
         found = [part for part in self.members if isinstance(part, Series) and part.kind in TIMED]
         return found if len(found) == len(self.members) else []
 

@@ -1,4 +1,4 @@
-"""One sound, from a sound file or the sound track of a video to int16 samples of the wanted rate."""
+"""Decoding of sounds, from sound files or the sound tracks of videos, to int16 samples of a given rate."""
 
 import contextlib
 import io
@@ -17,20 +17,20 @@ from withhold.errors import UsageError
 
 DECODER = 3  # part of every cache key: raise it when the samples that come out of `decode` change
 MOST_RATE = 16_000
-"""Samples a second that are kept of a sound that has more, by default."""
+"""The largest default rate, in samples per second."""
 LEAD = 1.0
-"""Seconds of a file that are decoded before those that are wanted: decoders build on what was before."""
+"""Seconds that are decoded before an excerpt, because decoders depend on earlier data."""
 BLOCK = 4096
-"""Samples that an encoder takes at once, at most."""
+"""The largest block of samples of an encoder."""
 
 
 @dataclass(frozen=True)
 class Sounds(Kind):
-    """Sounds as samples int16 [s], seen through windows of `seconds`.
+    """Sounds as samples int16 [s], read in windows of `seconds`.
 
     Args:
-        rate: samples a second; None takes what the sounds have, 16,000 at most.
-        seconds: in a window.
+        rate: samples per second; None takes that of the sounds, at most 16,000.
+        seconds: length of a window.
     """
 
     rate: int | None = None
@@ -45,9 +45,9 @@ class Sounds(Kind):
 
     def __post_init__(self):
         if self.rate is not None and self.rate < 1:
-            raise UsageError(f"Sounds cannot have {self.rate} samples a second: give a rate of 1 or more.")
+            raise UsageError(f"Sounds cannot have {self.rate} samples per second. Give a rate of 1 or more.")
         if self.seconds <= 0:
-            raise UsageError(f"Sounds cannot be seen {self.seconds} seconds at a time: give more than 0.")
+            raise UsageError(f"Windows of sounds cannot have {self.seconds} seconds. Give more than 0.")
 
     @property
     def window(self):
@@ -77,10 +77,10 @@ class Sounds(Kind):
 
 
 def decode(item: Item, rate: int) -> np.ndarray:
-    """A sound -> int16 [s], the mean of its channels, resampled to `rate` samples a second.
+    """A sound -> int16 [s], the mean of its channels, resampled to `rate` samples per second.
 
-    A sound track begins when its pictures do: what comes before is left out, what lacks is silence. Raises: Unreadable,
-    also for silence throughout.
+    A sound track is aligned with the beginning of its video: it is cut, or padded with silence. Raises: Unreadable,
+    also if there is only silence.
     """
     with media.stream(item, "audio") as stream:
         frames = media.decoded(stream)
@@ -90,7 +90,7 @@ def decode(item: Item, rate: int) -> np.ndarray:
         samples = np.concatenate([*mixed, np.zeros(0, np.int16)])
         samples = samples[: len(samples) - round(_padding(stream, len(samples) / rate) * rate)]
     shift = round(late * rate)
-    if abs(shift) < len(samples):  # more cannot be meant
+    if abs(shift) < len(samples):  # larger shifts are errors in the file
         samples = np.concatenate([np.zeros(max(0, shift), np.int16), samples[max(0, -shift) :]])
     if not len(samples):
         raise Unreadable("no sound in it")
@@ -100,9 +100,9 @@ def decode(item: Item, rate: int) -> np.ndarray:
 
 
 def excerpt(item: Item, rate: int, start: float, end: float) -> np.ndarray:
-    """What `decode` gives of a sound between two times, in seconds; of the rest of a long file nothing is decoded.
+    """Decode a sound like `decode`, but only between two times in seconds; the rest of a long file is not decoded.
 
-    Raises: Unreadable, also for a time behind the end.
+    Raises: Unreadable, also for a time after the end.
     """
     with media.stream(item, "audio") as stream:
         first = next(media.decoded(stream))
@@ -120,7 +120,7 @@ def excerpt(item: Item, rate: int, start: float, end: float) -> np.ndarray:
 
 
 def _mixed(frames: Iterable[Any], rate: int) -> Iterator[np.ndarray]:
-    """Frames, whose rate and channels may change -> int16 [s] each: the mean of the channels, whatever they are for."""
+    """Frames, whose rate and channels may change -> int16 [s] each: the mean of all channels."""
     from av.filter import Graph
 
     for form, run in itertools.groupby(frames, lambda frame: (frame.sample_rate, frame.layout, frame.format.name)):
@@ -134,17 +134,17 @@ def _mixed(frames: Iterable[Any], rate: int) -> Iterator[np.ndarray]:
         graph.link_nodes(*nodes, graph.add("abuffersink")).configure()
         for number, frame in enumerate(itertools.chain(run, [None])):
             if frame is not None:
-                frame.pts = None  # gaps in time stamps are no silence
+                frame.pts = None  # gaps in time stamps do not mean silence
             graph.push(frame)
-            if number % 16 and frame is not None:  # to ask in vain costs more than to mix
+            if number % 16 and frame is not None:  # pulling before output is ready costs more than mixing
                 continue
-            with contextlib.suppress(BlockingIOError, EOFError):  # until it waits for more, or ends
+            with contextlib.suppress(BlockingIOError, EOFError):  # until it needs more input, or ends
                 while True:
                     yield graph.pull().to_ndarray()[0]
 
 
 def _padding(stream: Any, seconds: float) -> float:
-    """How many of the seconds an encoder added to fill its last block: FFmpeg leaves them in MP4 files."""
+    """Seconds that an encoder added to fill its last block: FFmpeg keeps them in MP4 files."""
     if not stream.container.format.name.startswith("mov") or not stream.duration:
         return 0.0
     more = seconds - float(stream.duration * stream.time_base)
@@ -152,13 +152,13 @@ def _padding(stream: Any, seconds: float) -> float:
 
 
 def _after_pictures(frame: Any, stream: Any) -> float:
-    """Seconds from the beginning of the pictures beside a sound track to a frame of it; 0 where there are none."""
+    """Seconds from the beginning of the video to a frame of its sound track; 0 if there is no video."""
     pictures = media.best(stream.container, "video")
     return (frame.time or 0.0) - float((pictures.start_time or 0) * pictures.time_base) if pictures else 0.0
 
 
 def encode(samples: np.ndarray, rate: int) -> bytes:
-    """Samples int16 [s], `rate` a second -> a WAV file."""
+    """Samples int16 [s], `rate` per second -> a WAV file."""
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
         sound.setnchannels(1)

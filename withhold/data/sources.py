@@ -1,4 +1,4 @@
-"""What a person names -> tables of undecoded items: folders, zip, manifests, parquet, IDX, npz, digits, hub."""
+"""Sources -> tables of undecoded items: folders, zip, manifests, parquet, IDX, npz, digits, hub."""
 
 import errno
 import os
@@ -25,7 +25,7 @@ ENCRYPTED = 1  # the bit in a zip entry's flags
 
 
 def tables(source: Any, kind: type[Kind] = Images) -> Tables:
-    """The tables that a source holds of a kind of data. Raises: UsageError, WithholdError, each with a sentence."""
+    """Return the tables of a source for a kind of data. Raises: UsageError, WithholdError."""
     if isinstance(source, str) and source.startswith("hf:"):
         source = hub.fetch(source.removeprefix("hf:"))
     if type(source).__module__.split(".")[0] == "datasets":
@@ -37,12 +37,12 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
     if isinstance(source, list | tuple):
         if not source:
             wanted = "text" if kind is Texts else "path"
-            raise UsageError(f"The list of {kind.noun}s is empty: give at least one {wanted}.")
+            raise UsageError(f"The list of {kind.noun}s is empty. Give at least one {wanted}.")
         return {"": Lines(source) if kind is Texts else Files("", [os.fspath(path) for path in source])}
     if kind is Sounds and (isinstance(source, dict) or hasattr(source, "__array__")):
         return {"": arrays.as_waves(source)}
     if isinstance(source, dict):
-        raise UsageError(f"The dict holds sounds, and no {kind.noun}: give {kind.noun}s as an array.")
+        raise UsageError(f"A dict holds sounds, not {kind.noun}s. Give {kind.noun}s as an array.")
     if hasattr(source, "__array__"):
         read = arrays.as_clips if kind is Videos else arrays.as_pixels
         return {"": arrays.Arrays(read(source, "the array"))}
@@ -57,7 +57,7 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     way_out = suggestion(path.name, siblings)
     if not way_out.startswith("did"):
-        way_out = "give a folder, a file, digits, or hf:NAME for a Hugging Face data set."
+        way_out = "give a folder, a file, digits, or hf:NAME for a Hugging Face dataset."
     raise UsageError(f"There is no file or folder {text!r}: {way_out}")
 
 
@@ -77,7 +77,7 @@ def _folder(path: Path, kind: type[Kind]) -> Tables:
         return {part: _manifest(file, kind) for part, file in files.items()}
     names = list(walk(path))
     if not names:
-        raise UsageError(f"{path} is empty: give a folder that holds {kind.noun}s.")
+        raise UsageError(f"{path} is empty. Give a folder with {kind.noun}s.")
 
     def table(folder: str, below: list[str]) -> Table:
         root = str(path / folder)
@@ -109,8 +109,8 @@ def _folder(path: Path, kind: type[Kind]) -> Tables:
     readable = [file for file in direct if file.name.lower().endswith(READABLE)]
     if len(readable) == 1:
         return _file(readable[0], kind)
-    way_out = f"give a folder with {', '.join(kind.endings)} files in it or in its sub-folders."
-    raise UsageError(f"{path} holds no {kind.noun}: {way_out}")
+    way_out = f"Give a folder with {', '.join(kind.endings)} files in it or in its sub-folders."
+    raise UsageError(f"{path} has no {kind.noun}s. {way_out}")
 
 
 def _file(path: Path, kind: type[Kind]) -> Tables:
@@ -129,13 +129,13 @@ def _file(path: Path, kind: type[Kind]) -> Tables:
     if name.endswith(kind.endings):
         return {"": Paragraphs(str(path)) if kind is Texts else Files(str(path.parent), [path.name])}
     ways = ", ".join((*kind.endings, ".csv", ".jsonl", ".parquet", ".npz"))
-    raise UsageError(f"{path} holds no {kind.noun}: give a folder, or a {ways} or .zip file.")
+    raise UsageError(f"{path} has no {kind.noun}s. Give a folder, or a {ways} or .zip file.")
 
 
 def _manifest(path: Path, kind: type[Kind]) -> Table:
     columns = manifests.read(path)
     if not any(columns.values()):
-        raise UsageError(f"{path} lists no {kind.noun}: give one line for each.")
+        raise UsageError(f"{path} lists no {kind.noun}s. Add one line for each.")
     values = ["" if value is None else str(value) for value in columns[kind.item_column(path, columns)]]
     root = str(pictures_of(path, values[0]) if isinstance(columns, Annotated) else path.parent)
     if kind is Texts:
@@ -151,7 +151,7 @@ def _manifest(path: Path, kind: type[Kind]) -> Table:
 
 
 class Zip(Files):
-    """Files in an archive, by name; each is read when it is decoded, and nothing is unpacked to disk."""
+    """Files in an archive, by name; each is read when it is decoded, without unpacking to disk."""
 
     def __init__(self, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]):
         super().__init__("", list(members))
@@ -165,32 +165,32 @@ class Zip(Files):
 
     def _read(self, member: zipfile.ZipInfo) -> bytes:
         if member.file_size > manifests.MOST_BYTES:
-            raise Unreadable(f"more than {manifests.MOST_BYTES >> 30} GB when unpacked; cut it into parts")
+            raise Unreadable(f"more than {manifests.MOST_BYTES >> 30} GB when unpacked; split it into parts")
         try:
-            with self.lock:  # an archive counts its readers, which threads could get wrong
+            with self.lock:  # an archive's count of readers is not thread-safe
                 return self.archive.read(member)
         except Exception as error:  # a damaged archive can raise nearly anything
             if isinstance(error, MemoryError) or getattr(error, "errno", None) not in (None, errno.EINVAL):
                 reason = getattr(error, "strerror", None) or "out of memory"
-                told = f"{self.archive.filename} cannot be read now ({reason}): solve that, and run again."
+                told = f"{self.archive.filename} cannot be read now ({reason}). Solve this and run the command again."
                 raise WithholdError(told) from error
             raise Unreadable(str(error).rstrip(".") or type(error).__name__) from error
 
 
 def _zip(path: Path, kind: type[Kind]) -> Tables:
-    """The tables of an archive, as of a folder; folders that wrap everything in it count for nothing."""
+    """Return the tables of an archive, as of a folder; folders that wrap everything in it are ignored."""
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         reason = str(error).rstrip(".")
-        raise WithholdError(f"{path} cannot be read as zip ({reason}): copy or download it again.") from error
+        raise WithholdError(f"{path} cannot be read as zip ({reason}). Copy or download it again.") from error
     entries = {posixpath.normpath(entry.filename).lstrip("/"): entry for entry in archive.infolist()}
     visible = [name for name in sorted(entries) if not (entries[name].is_dir() or f"/{name}".count("/."))]
     names = [name for name in visible if name.lower().endswith(kind.endings)]
     if not names:
-        raise UsageError(f"{path} holds no {kind.noun}: give an archive with {', '.join(kind.endings)} files in it.")
+        raise UsageError(f"{path} has no {kind.noun}s. Give an archive with {', '.join(kind.endings)} files in it.")
     if all(entries[name].flag_bits & ENCRYPTED for name in names):
-        raise UsageError(f"{path} is encrypted: unpack it, and give the folder.")
+        raise UsageError(f"{path} is encrypted. Unpack it and give the folder.")
     wrapper = posixpath.join(posixpath.commonpath(map(posixpath.dirname, names)), "")
 
     def table(folder: str, below: list[str]) -> Table:

@@ -1,4 +1,4 @@
-"""Data that the cache has no room for: decoded whenever they are asked for."""
+"""Images that do not fit into the cache: they are decoded whenever they are read."""
 
 import copy
 import os
@@ -12,11 +12,11 @@ from withhold.errors import WithholdError
 
 
 class Stream:
-    """Reads like an array uint8 [n, size, size, channels], and `kind` decodes what is asked for in a pool of threads.
+    """Indexed like an array uint8 [n, size, size, channels]; `kind` decodes the requested rows in a pool of threads.
 
-    In place of a sample that cannot be decoded it gives the next one that can be, of the same label where there are
-    labels, and adds the sample to `skipped`; with `strict` it raises WithholdError. What has parts beside it asks first
-    what is readable: see `Samples.settled`.
+    A sample that cannot be decoded is replaced by the next one that can, with the same label if there are labels, and
+    added to `skipped`; with `strict`, it raises WithholdError. For samples with parts, `readable` is checked first: see
+    `Samples.settled`.
     """
 
     def __init__(self, table: Table, kind: Images, labels: np.ndarray | None, strict: bool):
@@ -45,7 +45,7 @@ class Stream:
         return images
 
     def readable(self, indices: np.ndarray) -> np.ndarray:
-        """Which of these samples can be decoded, bool [m]; what had to be decoded for that is held to be read next."""
+        """Whether each of these samples can be decoded, bool [m]; newly decoded ones are kept for the next read."""
         new = [index for index in indices.tolist() if not self.good[index] and index not in self.bad]
         if new:
             self.held = self._decode(new)
@@ -57,7 +57,7 @@ class Stream:
         return self.good[indices]
 
     def with_labels(self, labels: np.ndarray, rows: np.ndarray | None) -> "Stream":
-        """The same stream where the samples at `rows` (None: all) have these labels, and the others none."""
+        """Return the same stream with these labels at `rows` (None: all) and no other labels."""
         other = copy.copy(self)
         other.labels = np.full(len(self), -1, dtype=np.int64)
         other.labels[slice(None) if rows is None else rows] = labels
@@ -77,12 +77,12 @@ class Stream:
                 return outcome
             self._skip(other, outcome)
         name, reason = self.names[index], self.bad[index]
-        raise WithholdError(f"{name} cannot be read ({reason}), nor can any image that could replace it.")
+        raise WithholdError(f"{name} cannot be read ({reason}), and neither can any image that could replace it.")
 
     def _skip(self, index: int, error: Unreadable) -> None:
         if self.strict:
             raise WithholdError(f"{self.names[index]} cannot be read: {error}.")
-        self.good[index] = False  # a file may have been there before
+        self.good[index] = False  # the file may have existed before
         if index not in self.bad:
             self.bad[index] = str(error)
             self.skipped.append((str(self.names[index]), str(error)))

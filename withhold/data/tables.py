@@ -1,4 +1,4 @@
-"""Tables of items that are not decoded yet: files, documents, lines, paragraphs, parquet."""
+"""Tables of undecoded items: files, documents, lines, paragraphs, parquet."""
 
 import contextlib
 import gzip
@@ -35,7 +35,7 @@ class Files(Table):
         return [self.paths(index)[0] for index in indices]
 
     def paths(self, index: int) -> list[str]:
-        """The files that sample `index` lies in."""
+        """The files of sample `index`."""
         return [os.path.join(self.root, self._names[index])]
 
     def stamp(self):
@@ -57,14 +57,14 @@ class Frames(Files):
 
 
 class Documents(Files):
-    """Text files, a document each."""
+    """Text files with one document each."""
 
     def items(self, indices):
         return [partial(media.document, path) for path in super().items(indices)]
 
 
 class Lines(Table):
-    """Texts that are in memory."""
+    """Texts in memory."""
 
     def __init__(self, texts: Sequence[str]):
         self.texts = texts
@@ -80,7 +80,7 @@ class Lines(Table):
 
 
 class Paragraphs(Table):
-    """The paragraphs of a text file: what stands between empty lines. They are read when they are asked for."""
+    """The paragraphs of a text file, separated by empty lines. They are read when needed."""
 
     def __init__(self, path: str):
         self.path = path
@@ -109,7 +109,7 @@ class Paragraphs(Table):
                     if not blank:
                         yield "".join(lines)
         except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
-            reason = "not UTF-8 text; save it as that" if isinstance(error, UnicodeDecodeError) else str(error)
+            reason = "not UTF-8 text; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
             raise WithholdError(f"{self.path} cannot be read: {reason}.") from error
 
 
@@ -120,12 +120,14 @@ class Parquet(Table):
         from pyarrow import parquet
 
         self.paths, self.root = paths, os.path.dirname(paths[0])
-        with self._reading():  # mapped and unbuffered, a file of any size is read page by page
+        with self._reading():  # mapped and unbuffered, files of any size are read page by page
             self.files = [parquet.ParquetFile(path, memory_map=True, pre_buffer=False) for path in paths]
         schema = self.files[0].schema_arrow
         for path, file in zip(paths, self.files, strict=True):
             if set(file.schema_arrow.names) != set(schema.names):
-                raise UsageError(f"{path} and {paths[0]} have different columns: give them the same, or name one file.")
+                raise UsageError(
+                    f"{path} and {paths[0]} have different columns. Give them the same columns, or use one file."
+                )
         self.item, self.label = kind.item_column(paths[0], schema.names), find(LABELS, schema.names)
         self.groups = [(file, group) for file in self.files for group in range(file.num_row_groups)]
         counts = [file.metadata.row_group(group).num_rows for file, group in self.groups]
@@ -200,13 +202,13 @@ class Parquet(Table):
     def _reading(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, ValueError, NotImplementedError) as error:  # pyarrow's own are of these kinds
+        except (OSError, ValueError, NotImplementedError) as error:  # includes pyarrow's own errors
             reason = str(error).partition("\n")[0].rstrip(".")
             raise WithholdError(f"{self.paths[0]} cannot be read as parquet: {reason}.") from error
 
 
 class Succession(Table):
-    """Several tables as one; an item is called by its table's name and its own. `domains` has the table of each."""
+    """Several tables as one; the name of an item begins with its table's name. `domains` has the table of each item."""
 
     def __init__(self, tables: dict[str, Table]):
         self.tables = tables
@@ -229,7 +231,7 @@ class Succession(Table):
         ]
 
     def apart(self, column: Sequence[Any]) -> list[Sequence[Any]]:
-        """The values of a column of each table: what is written differently in two may be one class."""
+        """The values of a column for each table, because tables may write the same class in different ways."""
         return [column[start:end] for start, end in itertools.pairwise(self.starts)]
 
     @property
@@ -258,7 +260,7 @@ class Succession(Table):
 
 
 def file_stamp(path: str) -> str:
-    """What changes when another file stands at `path`, also one of the same size and time: a link is followed."""
+    """A text that changes when the file at `path` is replaced, even by one of the same size and time; follows links."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -267,13 +269,13 @@ def file_stamp(path: str) -> str:
 
 
 def located(root: str, name: str) -> str:
-    """A path of a manifest as this system has it: without blanks around it and with / for Windows' separators."""
+    """Convert a path in a manifest to one of this system: without surrounding spaces, with / for \\."""
     plain = name.strip().replace("\\", "/")
     return name if plain == name or os.path.exists(os.path.join(root, name)) else plain
 
 
 def digest(table: Table | None, parts: Iterable[str]) -> str:
-    """A digest of the names and the labels of a table, and of what else it is made of."""
+    """Return a digest of the names and labels of a table, and of further parts."""
     about = () if table is None else (repr(table.labels), *table.names())
     total = hashlib.blake2b(digest_size=16)
     for part in itertools.chain(about, ["\0"], parts):
@@ -282,8 +284,8 @@ def digest(table: Table | None, parts: Iterable[str]) -> str:
 
 
 def _class_names(schema: Any, label: str | None) -> tuple[str, ...]:
-    """The names that Hugging Face's metadata in a parquet file give to the label numbers."""
-    with contextlib.suppress(ValueError, AttributeError, TypeError):  # they are what anybody may have written
+    """Return the class names in the Hugging Face metadata of a parquet file."""
+    with contextlib.suppress(ValueError, AttributeError, TypeError):  # the metadata may have any content
         about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         feature = about["info"]["features"][label] if "info" in about else {}
         if feature.get("_type") == "ClassLabel" and str(schema.field(label).type).startswith(("int", "uint")):

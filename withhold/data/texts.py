@@ -1,4 +1,4 @@
-"""One document, from text to the numbers of its tokens; and tokenizers, trained on what they will be used for."""
+"""Decoding of documents to token numbers, and training of tokenizers."""
 
 import contextlib
 import logging
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-"""The first tokens of every vocabulary that is trained here; [PAD] is 0, so that zeros pad."""
+"""The first tokens of every trained vocabulary; [PAD] is 0, so that zeros are padding."""
 TOKENIZERS = ("words", "wordpiece")
 LEAST = 5
-"""Times that a word occurs, to be one of the vocabulary."""
+"""The least occurrences of a word in the vocabulary."""
 SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*"
-"""A character, with its marks, of a script that puts no spaces between words."""
+"""A character, with its marks, of a script without spaces between words."""
 log = logging.getLogger("withhold")
 
 
 @dataclass(frozen=True)
 class Texts(Kind):
-    """Documents as token numbers int32 [l], seen through windows of `tokens`.
+    """Documents as token numbers int32 [l], read in windows of `tokens`.
 
     Args:
-        tokenizer: the path of a tokenizer.json; only measuring does without.
-        tokens: in a window.
+        tokenizer: the path of a tokenizer.json; only measuring does not need it.
+        tokens: length of a window.
     """
 
     tokenizer: str | None = None
@@ -50,7 +50,7 @@ class Texts(Kind):
 
     def __post_init__(self):
         if self.tokens < 1:
-            raise UsageError(f"Texts cannot be seen {self.tokens} tokens at a time: give 1 or more.")
+            raise UsageError(f"Windows of texts cannot have {self.tokens} tokens. Give 1 or more.")
 
     @property
     def window(self):
@@ -70,7 +70,7 @@ class Texts(Kind):
         return Shape()
 
     def suited(self, shape):
-        raise UsageError("Texts are read with a tokenizer: give the path of a tokenizer.json.")
+        raise UsageError("Texts need a tokenizer. Give the path of a tokenizer.json.")
 
     @cached_property
     def _tokenizer(self) -> "Tokenizer":
@@ -85,7 +85,7 @@ class Texts(Kind):
 
 
 def read(item: Any) -> str:
-    """The text of a document, unpacked where it is gzipped. Raises: Unreadable."""
+    """Read the text of a document, gzipped or not. Raises: Unreadable."""
     item = item() if callable(item) else item
     if isinstance(item, bytes):
         try:
@@ -94,20 +94,20 @@ def read(item: Any) -> str:
             raise Unreadable(str(error).rstrip(".")) from error
     if not isinstance(item, str) or not item.strip():
         raise Unreadable("empty document")
-    return item.encode("utf-8", "replace").decode()  # half an emoji, as json can hold one, becomes a question mark
+    return item.encode("utf-8", "replace").decode()  # a lone surrogate from json becomes a question mark
 
 
 def train_tokenizer(table: Table, name: str, where: str) -> "Tokenizer":
-    """A tokenizer that has learned its vocabulary from a table of documents.
+    """Train a tokenizer on a table of documents.
 
-    A word is what stands between spaces and punctuation; in scripts without spaces, such as Chinese, Japanese and Thai,
-    every character is one.
+    Words are separated by spaces and punctuation; in scripts without spaces, such as Chinese, Japanese and Thai, every
+    character is a word.
 
     Args:
-        name: "words" (lower case, all words that occur five times or more), "words:20000" (the commonest of them), or
-            "wordpiece:8000" (lower case, 8,000 pieces of words).
+        name: "words" (lower case, all words that occur at least five times), "words:20000" (the most frequent of them),
+            or "wordpiece:8000" (lower case, 8,000 pieces of words).
 
-    Raises: UsageError, of an unknown name; WithholdError, of fewer than two tokens.
+    Raises: UsageError: an unknown name; WithholdError: a vocabulary of fewer than two tokens.
     """
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
@@ -127,29 +127,29 @@ def train_tokenizer(table: Table, name: str, where: str) -> "Tokenizer":
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(SPACELESS), "isolated"), pre_tokenizers.BertPreTokenizer()]
     )
-    log.info("making the tokenizer, %s", name)
+    log.info("training the tokenizer, %s", name)
     tokenizer.train_from_iterator(_readable(table), trainer, length=len(table))
     found = tokenizer.get_vocab_size()
     if found > size:
         raise UsageError(
-            f"{name} is too few for {where}: its characters alone make {found} pieces, so take "
+            f"The vocabulary {name} is too small for {where}, whose characters alone make {found} pieces. Use "
             f"wordpiece:{2 * found} or more."
         )
     if found < len(SPECIAL) + 2:
         often = f" that occur {LEAST} times" if kind == "words" else ""
-        raise WithholdError(f"The vocabulary of {where} has {found - len(SPECIAL)} words{often}: give it more text.")
+        raise WithholdError(f"The vocabulary of {where} has {found - len(SPECIAL)} words{often}. Give more text.")
     return tokenizer
 
 
 def is_elsewhere(name: str) -> bool:
-    """Whether a name says where a tokenizer lies, rather than how to train one."""
+    """Whether a name is the place of an existing tokenizer, not that of one to train."""
     return name.partition(":")[0] not in TOKENIZERS and (name.startswith("hf:") or Path(name).exists())
 
 
 def load_tokenizer(name: str | os.PathLike) -> "Tokenizer":
-    """A tokenizer from a tokenizer.json, a folder that holds one, or "hf:NAME", a model of the hub.
+    """Load a tokenizer from a tokenizer.json, a folder with one, or "hf:NAME", a model of the hub.
 
-    It neither cuts nor pads what it is given. Raises: WithholdError, if there is none, or its first token does not pad.
+    It neither truncates nor pads. Raises: WithholdError: there is none, or its first token is not the padding.
     """
     from tokenizers import Tokenizer
 
@@ -160,12 +160,12 @@ def load_tokenizer(name: str | os.PathLike) -> "Tokenizer":
             tokenizer = Tokenizer.from_pretrained(str(place))
         else:
             tokenizer = Tokenizer.from_file(str(place / "tokenizer.json" if place.is_dir() else place))
-    except Exception as error:  # which has no kinds of its own
-        raise WithholdError(f"{name} is no tokenizer: {str(error).rstrip('.')}.") from error
+    except Exception as error:  # the library raises plain exceptions
+        raise WithholdError(f"{name} is not a tokenizer: {str(error).rstrip('.')}.") from error
     lacking = [token for token in SPECIAL if tokenizer.token_to_id(token) is None]
     if lacking or tokenizer.token_to_id(SPECIAL[0]):
         reason = f"lacks {lacking[0]}" if lacking else f"has no {SPECIAL[0]} as its first token"
-        raise WithholdError(f"The tokenizer {name} {reason}: take one of BERT's kind, such as hf:bert-base-uncased.")
+        raise WithholdError(f"The tokenizer {name} {reason}. Use a BERT tokenizer, such as hf:bert-base-uncased.")
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
@@ -173,5 +173,5 @@ def load_tokenizer(name: str | os.PathLike) -> "Tokenizer":
 
 def _readable(table: Table) -> Iterator[str]:
     for item in chain.from_iterable(table.chunks(256)):
-        with contextlib.suppress(Unreadable):  # which is said when it is decoded
+        with contextlib.suppress(Unreadable):  # reported when it is decoded
             yield read(item)

@@ -1,4 +1,4 @@
-"""One video, from a file or a folder of frames to uint8 frames of the wanted size and rate."""
+"""Decoding of videos, from files or folders of frames, to uint8 frames of a given size and rate."""
 
 import contextlib
 import logging
@@ -20,24 +20,24 @@ from withhold.errors import UsageError
 
 DECODER = 2  # part of every cache key: raise it when the frames that come out of `decode` change
 FRAME_RATE = 24.0
-"""Frames a second of a folder of frames, which does not say."""
+"""The assumed frames per second of a folder of frames."""
 LEAP = 10.0
-"""Seconds between two frames that are more than a pause: the clock has leapt."""
+"""Longer gaps between two frames, in seconds, are treated as errors of the clock."""
 FAR = 4
-"""Frames of a video that are looked at for colour."""
+"""The number of frames that are checked for colour."""
 
 log = logging.getLogger("withhold")
 
 
 @dataclass(frozen=True)
 class Videos(Pictures):
-    """Videos as frames uint8 [t, size, size, channels], seen through windows of `frames`.
+    """Videos as frames uint8 [t, size, size, channels], read in windows of `frames`.
 
     Args:
         size: height and width in pixels; None takes `default_size` of the median shorter side.
         channels: 1 or 3; None takes 1 if all videos are grey.
-        fps: frames a second that are kept; a slower video shows frames twice.
-        frames: in a window.
+        fps: decoded frames per second; frames of a slower video are repeated.
+        frames: length of a window.
     """
 
     fps: float = 8.0
@@ -53,8 +53,8 @@ class Videos(Pictures):
     def __post_init__(self):
         super().__post_init__()
         if self.fps <= 0 or self.frames < 1:
-            said = f"frames={self.frames}, fps={self.fps} a second"
-            raise UsageError(f"A video of {said}, cannot be: give more than 0 of both.")
+            said = f"frames={self.frames} and fps={self.fps}"
+            raise UsageError(f"Windows of videos cannot have {said}. Give more than 0 for both.")
 
     @property
     def window(self):
@@ -85,9 +85,9 @@ class Videos(Pictures):
 def decode(item: Item, size: int, channels: int, fps: float) -> np.ndarray:
     """A video -> uint8 [t, size, size, channels]: the frame that is shown at each multiple of 1 / fps seconds.
 
-    Each is scaled and cropped as an image is: the shorter side to `size`, the centre square kept, turned, mirrored and
-    stretched as a player shows it. A folder of frames counts as 24 a second, an array [t, h, w, c] has the frames
-    wanted. In place of a frame that cannot be read, the one before it is shown for longer. Raises: Unreadable.
+    Each frame is scaled and cropped like an image: the shorter side to `size`, the centre square kept. It is rotated,
+    mirrored and stretched as in a player. A folder of frames has 24 frames per second; the frames of an array
+    [t, h, w, c] are used as they are. A frame that cannot be read is replaced by the one before. Raises: Unreadable.
     """
     found = list(media.bounded(_frames(item, fps, size, channels)))
     if not found:
@@ -116,12 +116,12 @@ def _frames(item: Item, fps: float, size: int, channels: int) -> Iterator[np.nda
 
 
 def _timed(stream: Any) -> Iterator[tuple[Any, float]]:
-    """Each frame of a stream, and the second from the first frame on at which the next one takes its place.
+    """Yield each frame of a stream, and the time at which the next one replaces it, in seconds after the first frame.
 
-    Where the clock of a file falls back or leaps, as in files that were joined, the frames go on as before.
+    If the clock of a file jumps back or far ahead, as in concatenated files, the usual distance of frames is used.
     """
     step = min(1 / float(stream.average_rate or FRAME_RATE), LEAP)
-    rounding = min(float(stream.time_base) / 2, 5e-4)  # of time stamps, as Matroska has them in milliseconds
+    rounding = min(float(stream.time_base) / 2, 5e-4)  # of time stamps, which are in milliseconds in Matroska
     usual, now, end, shown = step, 0.0, -rounding, None
     for frame in media.decoded(stream):
         before, time = now, media.time_of(frame)
@@ -139,7 +139,7 @@ def _timed(stream: Any) -> Iterator[tuple[Any, float]]:
 
 
 def _each_image(names: Iterable[str], read: Callable[[str], np.ndarray]) -> Iterator[np.ndarray]:
-    """The images of a folder; in place of one that cannot be read, the one before. Raises: Unreadable, of the first."""
+    """Yield the images of a folder; unreadable ones are replaced by the one before. Raises: Unreadable: the first."""
     pixels = None
     for name in names:
         try:
@@ -147,12 +147,12 @@ def _each_image(names: Iterable[str], read: Callable[[str], np.ndarray]) -> Iter
         except Unreadable as error:
             if pixels is None:
                 raise
-            log.warning("%s cannot be read (%s); the frame before it is shown for longer", name, error)
+            log.warning("%s cannot be read (%s); it is replaced by the frame before", name, error)
         yield pixels
 
 
 def each_frame(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
-    """Each whole frame of a video, uint8 [h, w, 3]; the shorter side is `side` pixels, if given. Raises: Unreadable."""
+    """Yield the whole frames of a video, uint8 [h, w, 3], with a shorter side of `side` pixels. Raises: Unreadable."""
     if isinstance(item, np.ndarray):
         yield from (_scaled(frame, side) for frame in item)
         return
@@ -165,9 +165,9 @@ def each_frame(item: Item, side: int | None = None) -> Iterator[np.ndarray]:
 
 
 def middle(item: Item, time: float | None = None) -> Item:
-    """The frame in the middle of a video, or at `time` in seconds, an image that may be undecoded.
+    """Return the frame in the middle of a video, or at `time` in seconds; the image may be undecoded.
 
-    The last one, where the video ends before. Raises: Unreadable.
+    It is the last frame if the video ends before. Raises: Unreadable.
     """
     import av
 
@@ -178,7 +178,7 @@ def middle(item: Item, time: float | None = None) -> Item:
         container, frame = stream.container, None
         begin = container.start_time or 0
         wanted = begin + ((container.duration or 0) // 2 if time is None else round(time * av.time_base))
-        for start in (wanted, begin):  # from the start, if nothing can be read from the middle on
+        for start in (wanted, begin):  # from the start if nothing after the middle can be read
             with contextlib.suppress(av.FFmpegError):
                 container.seek(start)
             with contextlib.suppress(Unreadable):
@@ -192,7 +192,7 @@ def middle(item: Item, time: float | None = None) -> Item:
 
 
 def frame_rate(item: Item) -> Fraction:
-    """Frames a second of a video, as it says; 24 of a folder of frames. Raises: Unreadable."""
+    """The frames per second of a video, by its header; 24 for a folder of frames. Raises: Unreadable."""
     if isinstance(item, list | np.ndarray):
         return Fraction(FRAME_RATE)
     with media.stream(item, "video") as stream:
@@ -200,9 +200,9 @@ def frame_rate(item: Item) -> Fraction:
 
 
 def encode(frames: Iterable[np.ndarray], rate: Fraction, file: Any) -> None:
-    """Write frames uint8 [h, w, 3] to a file, named or open, as what plays everywhere: MP4 with H.264.
+    """Write frames uint8 [h, w, 3] to a file, given by name or open, as MP4 with H.264.
 
-    The number of rows and of columns is made even.
+    An odd last row or column is dropped.
     """
     import av
 
@@ -217,7 +217,7 @@ def encode(frames: Iterable[np.ndarray], rate: Fraction, file: Any) -> None:
 
 
 def picture(frame: Any, stream: Any) -> np.ndarray:
-    """A frame as a player shows it, uint8 [h, w, 3]. Raises: Unreadable, it would have too many pixels."""
+    """Convert a frame to pixels uint8 [h, w, 3], as in a player. Raises: Unreadable: too many pixels."""
     width, height = max(1, round(frame.width * _stretch(stream))), frame.height
     return _upright(_pixels(frame, width, height, "rgb24"), frame)
 
@@ -238,10 +238,10 @@ def _pixels(frame: Any, width: int, height: int, form: str, interpolation: str |
 
 
 def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
-    """Pixels [h, w, c] turned and mirrored by the matrix [a b u, c d v, ...]: (x, y) to (a x + c y, b x + d y)."""
+    """Rotate and mirror pixels [h, w, c] by the matrix [a b u, c d v, ...]: (x, y) to (a x + c y, b x + d y)."""
     try:
         a, b, _, c, d = np.frombuffer(frame.side_data["DISPLAYMATRIX"], np.int32)[:5].tolist()
-    except (KeyError, ValueError):  # there is none; or what else there is is not known to PyAV
+    except (KeyError, ValueError):  # there is no matrix, or PyAV does not know other side data
         return np.ascontiguousarray(pixels)
     if abs(a) + abs(d) < abs(b) + abs(c):
         pixels, a, d = pixels.swapaxes(0, 1), c, b
@@ -249,12 +249,12 @@ def _upright(pixels: np.ndarray, frame: Any) -> np.ndarray:
 
 
 def _stretch(stream: Any) -> float:
-    """How much wider than tall a pixel is."""
+    """The aspect ratio of a pixel, width divided by height."""
     return float(stream.sample_aspect_ratio or 1)
 
 
 def _scaled(pixels: np.ndarray, side: int | None) -> np.ndarray:
-    """Pixels uint8 [h, w, 1 or 3] -> [h', w', 3], their shorter side `side` pixels."""
+    """Pixels uint8 [h, w, 1 or 3] -> [h', w', 3], with a shorter side of `side` pixels."""
     image = Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))))
     scale = 1 if side is None else side / min(image.size)
     width, height = (max(1, round(length * scale)) for length in image.size)

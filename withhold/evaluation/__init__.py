@@ -1,4 +1,4 @@
-"""Evaluation: what frozen features are worth, beside an untrained encoder, raw items and a supervised network."""
+"""Evaluation of frozen features, compared with a random encoder, raw items and a supervised network."""
 
 from withhold.evaluation.features import plain_batches, scores
 from withhold.evaluation.protocols import SEQUENCES, find, names

@@ -1,4 +1,4 @@
-"""How well boxes are found, as COCO measures it (Lin et al., ECCV 2014; its pycocotools are the definition)."""
+"""Average precision of detected boxes, as in COCO (Lin et al., ECCV 2014; pycocotools are the definition)."""
 
 from collections.abc import Sequence
 
@@ -7,20 +7,20 @@ import numpy as np
 from withhold.needs import CROWD
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
-"""Of the IoU from which a box is found."""
+"""IoU thresholds from which a box counts as found."""
 RECALLS = np.linspace(0, 1, 101)
-"""At which precision is read."""
+"""Recalls at which the precision is read."""
 MOST = 100
-"""Boxes of a class and an image that count, the surest ones."""
+"""The most boxes of a class in an image that count, by score."""
 
 
 def average_precision(said: Sequence[np.ndarray], truth: Sequence[np.ndarray], classes: int) -> np.ndarray:
-    """Of each class and IoU of `THRESHOLDS` the mean precision at `RECALLS`, [k, 10]; NaN where no box is to be found.
+    """The mean precision at `RECALLS` for each class and IoU of `THRESHOLDS`, [k, 10]; NaN for a class without boxes.
 
     Args:
-        said: of each image boxes [m, 6]: left, top, right, bottom, class, score.
-        truth: of each image boxes [m, 6]: left, top, right, bottom, class, and 0 or what makes it ignored, as
-            `needs.PARTS` says. A box that is ignored is not to be found, and what is found there is not wrong.
+        said: predicted boxes [m, 6] of each image: left, top, right, bottom, class, score.
+        truth: true boxes [m, 6] of each image: left, top, right, bottom, class, and 0 or the reason to ignore it (see
+            `needs.PARTS`). An ignored box need not be found, and a prediction there is not an error.
     """
     found = np.full((classes, len(THRESHOLDS)), np.nan)
     for number in range(classes):
@@ -38,7 +38,7 @@ def average_precision(said: Sequence[np.ndarray], truth: Sequence[np.ndarray], c
 
 
 def overlaps(said: np.ndarray, truth: np.ndarray, crowd: np.ndarray | None = None) -> np.ndarray:
-    """The IoU of boxes [m, 4] and [t, 4], [m, t]; of a crowd's box the share of what is said that lies in it."""
+    """The IoU of boxes [m, 4] and [t, 4], [m, t]; for a crowd's box the share of the predicted box inside it."""
     start, end = np.maximum(said[:, None, :2], truth[:, :2]), np.minimum(said[:, None, 2:], truth[:, 2:])
     shared = (end - start).clip(0).prod(2)
     own, other = ((boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (said, truth))
@@ -48,10 +48,10 @@ def overlaps(said: np.ndarray, truth: np.ndarray, crowd: np.ndarray | None = Non
 
 
 def _judged(said: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One class of one image -> scores [m] of what is said, and at each IoU whether it is right, and wrong, [m, 10].
+    """One class of one image -> scores [m] of predictions, and whether each is right, and wrong, at each IoU [m, 10].
 
-    The surest one chooses first. Each takes the box that it overlaps most and nobody has taken; an ignored one, which
-    several may take, only where it reaches no other.
+    Predictions are matched in order of their scores, each with the unmatched true box that it overlaps most. An ignored
+    box, which may be matched several times, is only used if no other box overlaps enough.
     """
     said = said[np.argsort(-said[:, 5], kind="stable")][:MOST]
     truth = truth[np.argsort(truth[:, 5] > 0, kind="stable")]
@@ -66,14 +66,14 @@ def _judged(said: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray
             if not able.any():
                 wrong[row, place] = True
                 continue
-            taken = len(reach) - 1 - np.argmax(np.where(able, reach, -1)[::-1])  # of equal ones the last
+            taken = len(reach) - 1 - np.argmax(np.where(able, reach, -1)[::-1])  # the last of equal ones
             right[row, place] = not ignored[taken]
             free[taken] = ignored[taken]
     return said[:, 5], right, wrong
 
 
 def _mean_precision(recall: np.ndarray, precision: np.ndarray) -> float:
-    """The mean over `RECALLS` of the best precision at that recall or beyond; 0 where it is not reached."""
+    """The mean over `RECALLS` of the best precision at that recall or above; 0 at recalls that are not reached."""
     best = np.maximum.accumulate(precision[::-1])[::-1]
     places = np.searchsorted(recall, RECALLS, side="left")
     return float(np.append(best, 0.0)[places].mean())

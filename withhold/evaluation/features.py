@@ -1,4 +1,4 @@
-"""From samples to what an evaluation looks at."""
+"""Scores and batches of samples for an evaluation."""
 
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
@@ -14,15 +14,15 @@ from withhold.methods import Classifier
 
 
 def scores(classifier: Classifier, samples: Samples, *, device: str | torch.device = "cpu") -> Tensor:
-    """The classifier's scores of every sample, float32 [n, k] on the CPU: see `nets.rows`."""
+    """Return the classifier's scores of every sample, float32 [n, k] on the CPU: see `nets.rows`."""
     return nets.rows(classifier, classifier.classify, samples.of(classifier.encoder.kind), device)
 
 
 def plain_batches(streams: Sequence[Samples], device: str | torch.device, most: int = 2048) -> Iterator[Any]:
-    """At most `most` random items of each stream, or clips with so many frames, as networks take them.
+    """Yield batches of at most `most` random items of each stream (for clips, `most` frames), as networks take them.
 
-    Each batch has a part of every stream, as in training, and classes as they come at random, so that in batch
-    statistics what two domains or two classes differ in counts as variance.
+    Each batch has items of every stream, as in training, and of random classes. So the batch statistics include the
+    variance between domains and between classes.
     """
     drawn = []
     for samples in streams:

@@ -1,4 +1,4 @@
-"""How well one mask agrees with another, as DAVIS measures it (Perazzi et al., CVPR 2016, section 4)."""
+"""Agreement of two masks, as in DAVIS (Perazzi et al., CVPR 2016, section 4)."""
 
 import math
 
@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TOLERANCE = 0.008
-"""How far off a boundary may be, as a share of the image's diagonal; rounded up to pixels."""
+"""The tolerated distance between boundaries, as a share of the image's diagonal; rounded up to pixels."""
 CHUNK = 1024
-"""Pixels of an outline that are compared with another one at a time."""
+"""Pixels of an outline that are compared with another outline at a time."""
 
 
 def region(mask: Tensor, truth: Tensor) -> float:
-    """J: the intersection of two masks, bool [h, w], by their union; 1 where both are empty."""
+    """J: the intersection of two masks, bool [h, w], divided by their union; 1 if both are empty."""
     union = (mask | truth).sum().item()
     return (mask & truth).sum().item() / union if union else 1.0
 
@@ -21,8 +21,8 @@ def region(mask: Tensor, truth: Tensor) -> float:
 def boundary(mask: Tensor, truth: Tensor) -> float:
     """F: the harmonic mean of precision and recall of the boundary of a mask, bool [h, w] both.
 
-    A boundary pixel is right that is no farther from one of the other boundary than the tolerance. Of an empty mask
-    the precision is 1, of an empty truth the recall.
+    A boundary pixel is right if it is within the tolerance of a pixel of the other boundary. The precision of an empty
+    mask is 1, and so is the recall of an empty truth.
     """
     first, second = outline(mask), outline(truth)
     reach = math.ceil(TOLERANCE * math.hypot(*mask.shape))
@@ -31,16 +31,16 @@ def boundary(mask: Tensor, truth: Tensor) -> float:
 
 
 def outline(mask: Tensor) -> Tensor:
-    """The pixels of a mask, bool [h, w], that differ from the one on the right, below, or on the right below."""
+    """The pixels of a mask, bool [h, w], that differ from the pixel on the right, below, or diagonally below right."""
     beyond = F.pad(mask[None, None].float(), (0, 1, 0, 1), mode="replicate")[0, 0] > 0
     return (mask != beyond[:-1, 1:]) | (mask != beyond[1:, :-1]) | (mask != beyond[1:, 1:])
 
 
 def _within(these: Tensor, those: Tensor, reach: int) -> float:
-    """The share of `these` pixels that have one of `those` no more than `reach` away; 1 where there are none."""
+    """The share of `these` pixels that are within `reach` of one of `those`; 1 if there are no `these`."""
     points, others = these.nonzero().float(), those.nonzero().float()
     if not len(points) or not len(others):
         return 0.0 if len(points) else 1.0
-    exact = "donot_use_mm_for_euclid_dist"  # a product of matrices rounds
+    exact = "donot_use_mm_for_euclid_dist"  # matrix multiplication would round
     near = [(torch.cdist(part, others, compute_mode=exact) <= reach).any(1) for part in points.split(CHUNK)]
     return torch.cat(near).float().mean().item()

@@ -1,4 +1,4 @@
-"""Networks that see the labels: the supervised control, and fine-tuning."""
+"""Networks trained on labels: the supervised control and fine-tuning."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -33,14 +33,14 @@ def train(
     device: torch.device,
     flip: float = 0.5,
 ) -> Finetune:
-    """Train a copy of `encoder` on labelled samples until it has seen `images`, counted with repeats, in eval mode.
+    """Train a copy of `encoder` on labelled samples for `images` images, counted with repeats; returns it in eval mode.
 
     Args:
-        learned: whether it has learned before, and is fine-tuned; else it is trained from scratch.
-        flip: probability of a mirror image.
+        learned: whether it is pretrained, and is fine-tuned; False trains it from scratch.
+        flip: probability of a horizontal flip.
 
     Raises:
-        KeyboardInterrupt, SystemExit: it was asked to end before that.
+        KeyboardInterrupt, SystemExit: the training was interrupted.
     """
     feeder = Feeder({"labelled": samples}, NEEDS, min(BATCH_SIZE, len(samples)), seed, device=device)
     return teach(
@@ -50,15 +50,15 @@ def train(
 
 
 def over_maps(task: Task, cls: type[Dense], takes: Need, classes: Sequence[str]) -> Method:
-    """A method that has learned over maps of the task's encoder, which stay as they are, for the task's budget.
+    """Train a dense method on frozen maps of the task's encoder, for the task's budget.
 
     Raises:
-        UsageError: the encoder gives no maps of images.
+        UsageError: the encoder has no maps of images.
     """
     if task.encoder.kind != "image":
         raise UsageError(
-            f"{cls.name} needs maps of images, and {type(task.encoder).__name__} gives none: take a run of a method of "
-            "images."
+            f"{cls.name} needs maps of images, but {type(task.encoder).__name__} has none. Use a run of an image "
+            "method."
         )
     feeder = Feeder({"images": task.train}, {"images": takes}, min(cls.batch_size or 1, len(task.train)), task.seed,
                     device=task.device)  # fmt: skip
@@ -69,11 +69,11 @@ def over_maps(task: Task, cls: type[Dense], takes: Need, classes: Sequence[str])
 
 
 def teach(make: Callable[[], Learner], feeder: Feeder, images: int, device: torch.device, **options: Any) -> Learner:
-    """Train a method on one stream until it has seen `images`, counted with repeats; see `train`.
+    """Train a method on one stream for `images` images, counted with repeats; see `train`.
 
     Args:
-        make: makes the method, with weights from the feeder's seed.
-        options: of the plan.
+        make: builds the method; its weights follow from the feeder's seed.
+        options: options of the plan.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(feeder.seed)

@@ -1,4 +1,4 @@
-"""The table: an encoder beside the controls that its numbers mean nothing without."""
+"""The evaluation table: an encoder and its controls."""
 
 import copy
 import logging
@@ -25,13 +25,13 @@ from withhold.training import defaults
 log = logging.getLogger("withhold")
 
 SMALL = 200
-"""Test items below which an accuracy shows its interval."""
+"""The number of test items below which an accuracy gets an interval."""
 
 
 def by_data(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Rows of evaluations, apart for each data set, and number of its items, that they were measured on.
+    """Group rows of evaluations by dataset and number of test items.
 
-    Rows on one sequence of a data set are left out.
+    Rows for a single sequence of a dataset are left out.
     """
     parts: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in rows:
@@ -64,51 +64,51 @@ def evaluate(
     row: str = "trained",
     told: Samples | None = None,
 ) -> list[dict[str, Any]]:
-    """Measure an encoder by each protocol, beside the controls: a row for each pair.
+    """Evaluate an encoder and its controls with each protocol; returns one or more rows for each pair.
 
-    A row is {"encoder", "protocol", "metric", "value", "data", "n_train", "n_test", "n_unlabelled"} and what else a
-    protocol has to say ("shots", "deviation", "strength", "sequence"), or an encoder that is `nets.Pooled` ("stage").
-    "encoder" is `row`, a control's name, "supervised", or what the raw items are called, such as "pixels"; "data" is
-    what it was measured on; "n_unlabelled" counts the items left out because they have no label. An accuracy on fewer
-    than 200 items, and whatever comes with its "standard_error", has "low" and "high", the ends of its 95 % interval.
+    A row is {"encoder", "protocol", "metric", "value", "data", "n_train", "n_test", "n_unlabelled"}, with further
+    values of some protocols ("shots", "deviation", "strength", "sequence") and of a `nets.Pooled` encoder ("stage").
+    "encoder" is `row`, a control's name, "supervised", or the name of the raw items, such as "pixels"; "data" is the
+    test data; "n_unlabelled" counts the items left out because they have no label. An accuracy on fewer than 200 items,
+    and any value with a "standard_error", has "low" and "high", the ends of its 95 % interval.
 
-    Batch statistics: the trained encoder and the untrained one have those of the items that the trained one learned
-    from, or where these are not there any more, both have those of the training items of the evaluation, or of the
-    sequences' frames. The supervised network has those of what it learned from. Any other control keeps its own, as
-    whoever takes it in place of the trained one does.
+    Batch statistics: those of the trained encoder and of the randomly initialised one are computed on the data of the
+    training. If these are not available any more, they are computed on the training items of the evaluation, or on the
+    frames of the sequences. Those of the supervised network are computed on its own training data. Any other control
+    keeps its own, as it would have in use.
 
     Args:
         train, test: samples, decoded as the encoder takes them; classes are matched by name. Or None and videos with
-            masks, whose frames are scaled to the encoder's size and seen whole.
+            masks, whose frames are scaled to the encoder's size without cropping.
         protocols: names, or paths of files; see `withhold.evaluation.protocols`.
-        controls: encoders to measure beside it, by the name of their rows; "untrained" is one with fresh weights.
-        learned: what the encoder was trained on, a stream each; [] for an encoder that keeps its own statistics,
-            wherever they are from; None where what it was trained on is not there any more.
-        supervised: also train the untrained network on the labels, and measure its features likewise.
-        methods: by the name of the row, what its encoder is a part of, where that says something that a protocol
-            measures, such as classes. That of a control is measured with its own encoder, and has fresh weights.
-        pixels: also measure raw items.
-        budget: images, counted with repeats, that fine-tuning and the supervised network see; by default as
-            many as `training.defaults.images` says.
-        flip: probability with which these see a mirror image.
-        source: what a person called the test data; by default as the samples say.
-        report: told every row as soon as it is measured.
-        row: what the encoder is called in the rows; "untrained" where it has fresh weights itself.
-        told: what the classifier learned from with labels, where that is there; the controls learn from the same.
+        controls: encoders to compare with, by the name of their rows; "untrained" is randomly initialised.
+        learned: the data that the encoder was trained on, one entry for each stream; [] for an encoder that keeps its
+            own batch statistics; None if the data are not available any more.
+        supervised: also train the randomly initialised network on the labels, and evaluate its features as well.
+        methods: the methods that encoders belong to, by the name of the row, if a protocol measures their predictions.
+            The method of a control has random weights and gets the control's encoder.
+        pixels: also evaluate raw items.
+        budget: images, counted with repeats, for fine-tuning and the supervised network; by default
+            `training.defaults.images`.
+        flip: probability of a horizontal flip in these trainings.
+        source: name of the test data; by default that of the samples.
+        report: called with every row as soon as it is measured.
+        row: name of the encoder in the rows; "untrained" if it is randomly initialised itself.
+        told: the labelled training data of the classifier, if available; the controls are trained on the same labels.
 
     Raises:
-        UsageError: an unknown protocol, or data that it cannot measure with.
-        KeyboardInterrupt, SystemExit: it was asked to end; what is missing then is said.
+        UsageError: an unknown protocol, or data that it cannot use.
+        KeyboardInterrupt, SystemExit: the evaluation was interrupted; what is missing is logged.
     """
     found = [registry.find(name) for name in protocols]
     controls, methods, device = controls or {}, methods or {}, torch.device(device)
     fresh = controls.get("untrained", encoder if row == "untrained" else None)
     if supervised and fresh is None:
-        raise UsageError("A supervised network starts from fresh weights: give the untrained encoder as well.")
+        raise UsageError("A supervised network starts from random weights. Give the randomly initialised encoder too.")
     for samples, purpose in ((train, "train"), (test, "test")):
         if isinstance(samples, Samples) and not len(samples):
             raise UsageError(
-                f"There is nothing to {purpose} on in {samples.source}: give it at least one item a class."
+                f"There is nothing to {purpose} on in {samples.source}. Give it at least one item for each class."
             )
     given: dict[Any, list[Any]] = {
         protocol.takes: [None if part is None else protocol.given(part, encoder.kind) for part in (train, test)]
@@ -126,7 +126,7 @@ def evaluate(
         return network
 
     def taught() -> tuple[Encoder, Classifier]:
-        assert train is not None and fresh is not None  # else it is not asked for
+        assert train is not None and fresh is not None  # otherwise it is not called
         part = train.of(encoder.kind).labelled("the supervised network")
         log.info("training a supervised network on %s labels", f"{len(part):,}")
         network = labels_seen.train(
@@ -140,7 +140,7 @@ def evaluate(
             method.to(device).eval().finish(lambda: _plain(shown, method.encoder, device))
         return method
 
-    # Each is made when its turn comes: with what it is a part of, where that says something itself.
+    # Each encoder is made when its turn comes, with its method if that makes predictions.
     networks: dict[str, Callable[[], tuple[Encoder | None, Method | None]]] = {
         row: lambda: (refreshed(encoder, shown) if learned is None else encoder, methods.get(row))
     }
@@ -153,7 +153,7 @@ def evaluate(
         networks["supervised"] = taught
     if pixels:
         networks["raw" if train is None else kinds.of(train.of(encoder.kind).kind).control] = lambda: (None, None)
-    if all(protocol.told for protocol in found):  # what it began with is control enough
+    if all(protocol.told for protocol in found):  # the encoder that training started from is control enough
         began = "start" if "start" in controls else "untrained"
         networks = {name: make for name, make in networks.items() if name in (row, began, "supervised")}
 
@@ -169,11 +169,11 @@ def evaluate(
         for done, (name, make) in enumerate(networks.items()):
             left = (time.perf_counter() - started) / max(done, 1) * (len(networks) - done)
             log.info(
-                "measuring: %s, %s%s", name, ", ".join(protocol.name for protocol in measured[name]),
+                "evaluating: %s, %s%s", name, ", ".join(protocol.name for protocol in measured[name]),
                 f"; about {duration(left)} left" if done else "",
             )  # fmt: skip
             network, answers = make()
-            tasks: dict[Any, Task] = {}  # one for all protocols that take the same: it keeps what it computes
+            tasks: dict[Any, Task] = {}  # protocols with the same input share a task, which caches its results
             kept: dict[Samples, Any] = {}
             for protocol in measured[name]:
                 known, asked = given[protocol.takes]
@@ -195,13 +195,13 @@ def evaluate(
                     report(rows[-1])
                 del missing[0]
     except (KeyboardInterrupt, SystemExit):
-        log.warning("not measured: %s", ", ".join(missing))
+        log.warning("not evaluated: %s", ", ".join(missing))
         raise
     return rows
 
 
 def _plain(items: list[Any], encoder: Encoder, device: torch.device) -> Iterator[Any]:
-    """Items as networks take them: of samples some, of sequences all frames."""
+    """Yield batches as networks take them: some items of samples, or all frames of sequences."""
     if isinstance(items[0], Samples):
         yield from plain_batches([samples.of(encoder.kind) for samples in items], device)
     else:
@@ -214,10 +214,10 @@ def _plain(items: list[Any], encoder: Encoder, device: torch.device) -> Iterator
 
 
 def _with_interval(row: dict[str, Any]) -> dict[str, Any]:
-    """The row and its 95 % interval: what 1.96 deviations reach.
+    """Return the row with its 95 % interval, if it has one.
 
-    Where a protocol knows the standard error, that is the deviation. Of an accuracy on few items it is a share's own,
-    at the interval's ends (Wilson, JASA 1927).
+    With a "standard_error", the interval is 1.96 standard errors to both sides. For an accuracy on few items it is the
+    Wilson interval (Wilson, JASA 1927).
     """
     value, n, z = row["value"], row["n_test"], 1.96
     if "standard_error" in row:

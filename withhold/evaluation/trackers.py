@@ -1,4 +1,4 @@
-"""Ways to follow what the first frame's mask marks: by an encoder's maps, and the controls."""
+"""Trackers that propagate the first frame's mask through a video: by an encoder's maps, and controls."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,18 +10,18 @@ from withhold import nets, views
 from withhold.nets import ImageEncoder
 
 Tracker = Callable[[Tensor, Tensor], Iterator[Tensor]]
-"""A whole video uint8 [t, 3, h, w] and the labels of its first frame, int64 [h', w'] from 0 -> those of each frame."""
+"""A whole video uint8 [t, 3, h, w] and the labels of its first frame, int64 [h', w'] from 0 -> labels of each frame."""
 
 PATCH, STRIDE = 5, 4
-"""Pixels of the patches that raw colours are compared by, and from one to the next."""
+"""Side and stride, in pixels, of the patches whose raw colours are compared."""
 ALIKE = 10.0
-"""Root mean square distance of two patches in CIE Lab at which one counts exp(-1 / 2) of what an equal one does."""
+"""Root mean square distance of two patches in CIE Lab at which the weight is exp(-1 / 2) of that of equal patches."""
 
 
 def by_encoder(encoder: ImageEncoder, device: torch.device, near: bool = False) -> Tracker:
-    """Places are alike whose features point the same way; the encoder is moved to `device`.
+    """Compare places by the cosine similarity of their features; the encoder is moved to `device`.
 
-    With `near`, the first frame too is only asked about places nearby.
+    With `near`, only nearby places of the first frame are compared, as for other frames.
     """
     encoder.to(device)
 
@@ -37,7 +37,7 @@ def by_encoder(encoder: ImageEncoder, device: torch.device, near: bool = False) 
 
 
 def by_color(side: int) -> Tracker:
-    """Places are alike whose patches of 5 x 5 pixels have the same colours, in frames of that shorter side."""
+    """Compare places by the colours of their patches of 5 x 5 pixels, in frames whose shorter side is `side`."""
 
     def follow(frames: Tensor, mask: Tensor) -> Iterator[Tensor]:
         shares = nets.track(lab_patches, frames, mask, side, STRIDE)
@@ -47,12 +47,12 @@ def by_color(side: int) -> Tracker:
 
 
 def copied(frames: Tensor, mask: Tensor) -> Iterator[Tensor]:
-    """Nothing moves: every frame has the first one's mask."""
+    """Copy the first frame's mask to every frame."""
     return (mask for _ in frames)
 
 
 def lab_patches(images: Tensor) -> Tensor:
-    """Images float [n, 3, h, w] -> the Lab of the patch in the middle of every cell, [n, 75, h / 4, w / 4], scaled."""
+    """Images float [n, 3, h, w] -> scaled Lab colours of the patch at every cell, [n, 75, h / 4, w / 4]."""
     lab = F.pad(views.rgb_to_lab(images), (0, PATCH - STRIDE, 0, PATCH - STRIDE), mode="replicate")
     patches = F.unfold(lab, PATCH, stride=STRIDE) / (ALIKE * PATCH / nets.TEMPERATURE**0.5)
     return patches.unflatten(2, (images.shape[2] // STRIDE, images.shape[3] // STRIDE))

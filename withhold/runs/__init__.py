@@ -1,4 +1,4 @@
-"""Runs: making them, loading them, and what can be done with them and with encoders of other origin."""
+"""Runs: training, loading and using them, and encoders from other sources."""
 
 from pathlib import Path
 from typing import Any

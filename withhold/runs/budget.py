@@ -1,4 +1,4 @@
-"""What a run's minutes hold: the time for training, the size of its images and its batch, where nobody chose these."""
+"""Choices that fit a run into its minutes: training time, image size and batch size, if they are not given."""
 
 import itertools
 import logging
@@ -23,22 +23,22 @@ from withhold.training.fabric import make_fabric
 log = logging.getLogger("withhold")
 
 ENDING = 8.0
-"""Seconds that are kept for what follows the training: batch statistics, weights, the report."""
+"""Seconds reserved for the work after training: batch statistics, weights, the report."""
 LITTLE = 0.05
-"""The share of the time that a choice may take."""
+"""The largest share of the time that a choice may take."""
 SOME, STEPS = 256, 3
-"""Items of each stream that a training is timed on, and its steps."""
+"""Items of each stream, and steps, of a timed training."""
 
 
 class Repeated(data.Feeder):
-    """The first batch again and again: a step is timed without the decoding of its items."""
+    """Repeats the first batch, so that a step is timed without decoding its items."""
 
     def iterate(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
         return itertools.repeat(self.batch(0), stop - start)
 
 
 def left(options: Options, began: float) -> float:
-    """Seconds of the minutes that remain for training: half of them at least, however long the data took to decode."""
+    """Seconds that remain for training: at least half of the minutes, however long decoding the data took."""
     minutes = options.minutes or 0.0
     return max(30 * minutes, 60 * minutes - ENDING - (time.perf_counter() - began))
 
@@ -50,7 +50,7 @@ def speed(
     parameters: dict[str, Any],
     options: Options,
 ) -> float:
-    """Items a second of a training on one device, from a few steps of a small batch."""
+    """Measure the items per second of a training on one device, with a few steps of a small batch."""
     learner = build_method(cls, encoder, parameters, options.seed, tell(cls, streams, parameters))
     some = {
         name: held.select(np.linspace(0, len(held) - 1, min(SOME, len(held))).astype(int))
@@ -76,9 +76,9 @@ def timed(
     precisions: Sequence[str],
     seconds: float,
 ) -> tuple[Options, float]:
-    """The options with that one of `precisions` in which the training does most in a second; and how many items.
+    """Return the options with the fastest of `precisions`, and its items per second.
 
-    Another than the first has to be faster by a tenth, and is tried where that takes little of the `seconds` left.
+    A precision other than the first must be 10 % faster, and is only tried if that takes little of the `seconds` left.
     """
     began, chosen, best = time.perf_counter(), options, 0.0
     for precision in precisions:
@@ -103,10 +103,10 @@ def fit_size(
     options: Options,
     seconds: float,
 ) -> None:
-    """Give `encoder` and `decoding` the largest size up to their own of which `seconds` hold enough to learn from.
+    """Reduce the image size in `encoder` and `decoding` to the largest one at which `seconds` allow enough training.
 
-    Sizes are timed from the smallest on, on a few items, before all of them are decoded. It stays where these few are
-    nothing to learn from, and for data that are not images, or are decoded already.
+    Sizes are timed in ascending order on a few items, before the whole dataset is decoded. The size stays as it is if
+    these few items cannot be trained on, and for data that are not images or are already decoded.
     """
     own = decoding.get("size", 0)
     smaller = [size for size in defaults.SIZES if size < own]
@@ -114,7 +114,7 @@ def fit_size(
         return
     taken = 0
     try:
-        with quiet(logging.ERROR):  # what is to be said of the data is said when all of them are loaded
+        with quiet(logging.ERROR):  # messages about the data are logged when the whole dataset is loaded
             for size in smaller and [*smaller, own]:
                 sized = [part | {"size": size} if "size" in part else part for part in (encoder, decoding)]
                 streams = load_streams(cls, sources, sized[1], labels=options.labels, whole=False)
@@ -127,10 +127,10 @@ def fit_size(
     except WithholdError:
         return
     if taken not in (0, own):
-        passes *= (size / own) ** 2  # of the own size, by the pixels
+        passes *= (size / own) ** 2  # at the original size, in proportion to the pixels
         minutes = 60 * (options.minutes or 0)
         log.info(
-            "images are scaled to %s px: at %s px, %s hold about %.1f passes; %s would take about %s (see --size)",
+            "images are scaled to %s px: at %s px, %s allow about %.1f epochs; %s would take about %s (see --size)",
             taken, own, duration(minutes), passes, defaults.PASSES, duration(minutes * defaults.PASSES / passes),
         )  # fmt: skip
         for part in (encoder, decoding):

@@ -1,4 +1,4 @@
-"""What a run is made of: the encoder that suits, the streams, the method around them."""
+"""Building the parts of a run: the encoder, the streams and the method."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -25,28 +25,30 @@ log = logging.getLogger("withhold")
 
 
 def kinds(cls: type[Method], decoding: dict[str, Any]) -> dict[str, str]:
-    """The kind of data of each of a method's streams; `decoding` says which of several it is."""
+    """Return the kind of data of each of a method's streams; `decoding` selects it if several are possible."""
     chosen = decoding.get("kinds", {})
     return {stream: need.kind(chosen.get(stream)) for stream, need in cls.needs.items()}
 
 
 def deal(cls: type[Method], sources: Sequence[Any]) -> dict[str, list[Any]]:
-    """The sources of each stream: one each, in order; the stream that takes several gets all that the others leave.
+    """Assign sources to streams: one each, in order; the stream that takes several gets all remaining ones.
 
     Raises:
-        UsageError: too few or too many.
+        UsageError: too few or too many sources.
     """
     several = [stream for stream, need in cls.needs.items() if need.several]
     more = len(sources) - len(cls.needs)
     if len(several) > 1:
         raise UsageError(
-            f"{cls.name} needs several sources for {' and '.join(several)}: only one stream can have them."
+            f"{cls.name} needs several sources for {' and '.join(several)}, but only one stream can take several."
         )
     if more < 0 or (more and not several):
         wanted = ", ".join(f"{stream} ({need})" for stream, need in cls.needs.items())
         taught = any(need.labelled for need in cls.needs.values())
-        way_out = "name one source, with --labels FILE, or one for each" if taught else "name one source for each"
-        raise UsageError(f"{cls.name} learns from {wanted}; it was given {counted(len(sources), 'source')}: {way_out}.")
+        way_out = "one source with --labels FILE, or one source for each" if taught else "one source for each"
+        raise UsageError(
+            f"{cls.name} learns from {wanted}, but {counted(len(sources), 'source')} given. Give {way_out}."
+        )
     rest = iter(sources)
     return {stream: list(islice(rest, 1 + more if stream in several else 1)) for stream in cls.needs}
 
@@ -60,16 +62,16 @@ def choose(
     pretrained: bool = False,
     start: dict[str, Any] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A run's "encoder" and "decoding": what is None suits the method, the data and the hardware.
+    """Choose a run's "encoder" and "decoding" configuration; what is None follows from method, data and hardware.
 
-    All streams have the size of the largest images, and colour if one of them has. Decode parameters that are the
-    method's own, such as the frames of a clip, are taken from `parameters`. A tokenizer is still to be trained.
+    All streams get the size of the largest images, and colour if one of them has colour. Decoding parameters of the
+    method, such as the frames of a clip, are taken from `parameters`. A tokenizer is not trained here.
 
     Args:
-        start: the encoder to go on from, as the configuration of its run describes it.
+        start: the configuration of the pretrained encoder to start from.
 
     Raises:
-        UsageError: not the sources that the streams need, or an encoder that does not suit the method.
+        UsageError: the sources do not match the streams, or the encoder does not suit the method.
     """
     decoding: dict[str, Any] = {}
     shapes = []
@@ -94,40 +96,42 @@ def choose(
     encoder |= {field: decoding[field] for field in nets.takes(address(encoder)) if field in decoding}
     if set(nets.takes(address(encoder))) - set(encoder):
         raise UsageError(
-            f"{name} is an encoder for other data: it takes {nets.kind(address(encoder))} data, and these are {kind} "
-            "data. Leave --encoder out, and the method takes its default."
+            f"The encoder {name} takes {nets.kind(address(encoder))} data, but these are {kind} data. Remove --encoder "
+            "to use the method's default encoder."
         )
     if "channels" in encoder:
         encoder["channels"] = start["channels"] if start else cls.channels or decoding["channels"]
         if cls.channels not in (None, encoder["channels"]):
             raise UsageError(
-                f"{cls.name} takes an encoder of images with {counted(cls.channels, 'channel')}, and this one has "
-                f"{encoder['channels']}: leave --encoder out."
+                f"{cls.name} needs an encoder for images with {counted(cls.channels, 'channel')}, but this one takes "
+                f"{encoder['channels']}. Remove --encoder."
             )
     return encoder, decoding
 
 
 def suited_size(measured: int, name: str, pretrained: bool) -> int:
-    """Pixels of the input that suit images of `measured` pixels and the encoder called `name`."""
+    """Return the input size in pixels that suits images of `measured` pixels and the encoder called `name`."""
     published = nets.published_size(name) if pretrained else 0
     found = defaults.size(measured, defaults.device(), published)
     if published:
-        log.info("images are scaled to %s px, the published weights saw %s (see --size)", found, published)
+        log.info(
+            "images are scaled to %s px; the pretrained weights were trained at %s px (see --size)", found, published
+        )
     return found
 
 
 def address(encoder: dict[str, Any]) -> str:
-    """What `nets` builds the encoder from that a run's configuration describes."""
+    """Return the name by which `nets` builds the encoder of a run's configuration."""
     return f"hf:{encoder['model']}" if "model" in encoder else encoder["name"]
 
 
 def make_tokenizer(
     cls: type[Method], sources: Sequence[Any], encoder: dict[str, Any], decoding: dict[str, Any], folder: Path
 ) -> None:
-    """Put the tokenizer that `decoding` names into the folder, and its path into `encoder` and `decoding`.
+    """Write the tokenizer that `decoding` names to the folder, and its path into `encoder` and `decoding`.
 
-    One that is to be trained learns from the texts among `sources`. That of a run that has begun stays; any other that
-    the folder holds is left over from one that never did.
+    A new tokenizer is trained on the texts among `sources`. The tokenizer of a run that has begun is kept; one left
+    over from a run that never began is replaced.
     """
     path = folder / "tokenizer.json"
     if not (folder / "config.json").is_file():
@@ -142,7 +146,7 @@ def make_tokenizer(
 
 
 def load_stream(source: Any, kind: str, decoding: dict[str, Any], **options: Any) -> Samples:
-    """A source of a kind of data, decoded as a run's configuration says."""
+    """Load a source of a kind of data, decoded as a run's configuration says."""
     own = {field: value for field, value in decoding.items() if field in data.takes(kind)}
     return data.load(source, kind, **own, **options)
 
@@ -155,9 +159,9 @@ def load_streams(
     labels: data.Labels | None = None,
     **options: Any,
 ) -> dict[str, Samples]:
-    """The method's streams; `labels` belong to those that are to be labelled, if any are.
+    """Load the method's streams; `labels` belong to the streams that need labels, or to all if none does.
 
-    A class has the same number in all of these.
+    A class has the same number in all labelled streams.
     """
     taught = [stream for stream, need in cls.needs.items() if need.labelled]
     streams = {}
@@ -173,18 +177,18 @@ def load_streams(
 
 
 def served(cls: type[Method], streams: dict[str, Samples]) -> dict[str, Samples]:
-    """Of each stream the items that a training goes through: where it needs labels, those that have one."""
+    """Return the training items of each stream: all of them, or the labelled ones if the stream needs labels."""
     return {name: streams[name].serving(need, f"the stream {name}") for name, need in cls.needs.items()}
 
 
 def build_encoder(config: dict[str, Any], seed: int, begin: bool = True) -> Encoder:
-    """The encoder that a run's configuration describes, with weights from `seed`, or from the file that it starts from.
+    """Build the encoder of a run's configuration, with random weights from `seed` or the weights that it starts from.
 
     Args:
-        begin: whether it gets the weights that it starts from; else it is only built so that they would fit.
+        begin: whether to load the weights that it starts from; False builds the encoder without them.
 
     Raises:
-        UsageError: these are weights of another encoder.
+        UsageError: the weights belong to another encoder.
     """
     inputs = {name: value for name, value in config.items() if name not in ("name", "start", "model")}
     with torch.random.fork_rng(devices=[]):
@@ -196,8 +200,8 @@ def build_encoder(config: dict[str, Any], seed: int, begin: bool = True) -> Enco
             encoder.learned = True
         except (SafetensorError, RuntimeError, OSError) as error:
             raise UsageError(
-                f"The weights in {config['start']} do not go with {config['name']} for this input: leave --size and "
-                f"the window of the method as they were ({str(error).splitlines()[-1].strip()})."
+                f"The weights in {config['start']} do not fit {config['name']} for this input: use the --size and the "
+                f"window that they were trained with ({str(error).splitlines()[-1].strip()})."
             ) from error
     return encoder
 
@@ -205,7 +209,7 @@ def build_encoder(config: dict[str, Any], seed: int, begin: bool = True) -> Enco
 def build_method(
     cls: type[Method], encoder: dict[str, Any], parameters: dict[str, Any], seed: int, told: Mapping[str, Any]
 ) -> Method:
-    """The method around the encoder that `encoder` describes, with weights from `seed`, and what the data tell it."""
+    """Build the method with the encoder that `encoder` describes, with weights from `seed` and what `tell` returns."""
     with torch.random.fork_rng(devices=[]):
         learner = build_encoder(encoder, seed)
         torch.manual_seed(seed)
@@ -213,29 +217,27 @@ def build_method(
 
 
 def tell(cls: type[Method], streams: dict[str, Samples], parameters: dict[str, Any]) -> dict[str, Any]:
-    """What the data tell the method, see `withhold.methods.registry.TOLD`, as a run's configuration keeps it.
+    """Return what the method needs to know of the data (`withhold.methods.registry.TOLD`), for the run's configuration.
 
-    The classes are those of the stream that it takes labels from, else of the one with masks or boxes, else of its
-    first one. The columns are those that the parameter "columns" names, else all that do not name the items.
+    The classes are those of the labelled stream, otherwise of the stream with masks or boxes, otherwise of the first
+    stream. The columns are those that the parameter "columns" names, otherwise all columns that do not name the items.
 
     Raises:
-        UsageError: the labels, boxes or columns that it needs are missing, or a classifier's or a mask's are all the
-            same.
+        UsageError: the labels, boxes or columns that the method needs are missing, or there is only one class.
     """
     taught = [streams[name].labelled(f"the stream {name}") for name, need in cls.needs.items() if need.labelled]
     known = {samples.classes[number] for samples in taught for number in np.unique(np.asarray(samples.labels))}
     if issubclass(cls, Classifier) and len(known) == 1:
         raise UsageError(
-            f"All labels of {taught[0].source} are {known.pop()!r}, and {cls.name} learns to tell classes apart: give "
-            "labels of two or more."
+            f"All labels of {taught[0].source} are {known.pop()!r}. {cls.name} needs labels of at least two classes."
         )
     parts = [streams[name].parts for name, need in cls.needs.items() if {"mask", "boxes"} & set(need.parts)]
     shown = [part["mask" if "mask" in part else "boxes"] for part in parts]
     if issubclass(cls, Dense) and not shown[0].classes:
-        raise UsageError(f"No image of {next(iter(streams.values())).source} has a box: draw some.")
+        raise UsageError(f"No image of {next(iter(streams.values())).source} has a box. Draw some boxes first.")
     if issubclass(cls, Segmenter) and len(shown[0].classes) < 2:
         raise UsageError(
-            f"The masks of {shown[0].source} have fewer than two classes beside {IGNORED}, which is ignored: number "
+            f"The masks of {shown[0].source} have fewer than two classes besides {IGNORED}, which is ignored. Number "
             "the pixels' classes 0, 1, 2 ..., or name them in classes.txt."
         )
     columns = [
@@ -249,18 +251,18 @@ def tell(cls: type[Method], streams: dict[str, Samples], parameters: dict[str, A
 
 
 def _columns(samples: Samples, named: str | None) -> dict[str, data.Target]:
-    """The columns of these names, joined by commas; where none are named, those that do not name the items."""
+    """Return the columns of these comma-separated names; without names, those that do not name the items."""
     targets = samples.targets
     if named is not None:
-        chosen = [named] if named in targets else named.split(",")  # one with a comma in its name
+        chosen = [named] if named in targets else named.split(",")  # a column's name may contain a comma
         for name in chosen:
             if name not in targets:
-                raise UsageError(f"{samples.source} has no column {name!r} to learn: {suggestion(name, targets)}")
+                raise UsageError(f"{samples.source} has no column {name!r} to predict: {suggestion(name, targets)}")
         return {name: targets[name] for name in dict.fromkeys(chosen)}
     found = {name: target for name, target in targets.items() if not target.names_items}
     if targets and not found:
         raise UsageError(
-            f"Every column of {samples.source} names its items ({', '.join(targets)}), and nothing else: add one that "
-            f"says what they are, or learn one all the same with columns={next(iter(targets))}."
+            f"Every column of {samples.source} only identifies its items ({', '.join(targets)}). Add a column to "
+            f"predict, or choose one of these with columns={next(iter(targets))}."
         )
     return found

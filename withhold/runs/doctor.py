@@ -1,4 +1,4 @@
-"""What is wrong with a run, from its journal and its evaluations."""
+"""Diagnosis of a run from its journal and its evaluations."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def examine(run: "Run") -> list[str]:
-    """What is wrong with a run, one sentence each with its remedy; none when all is well."""
+    """Return the problems of a run, each as one sentence with its remedy; empty if there are none."""
     remedies = {
         "precision": run.config["training"]["precision"] != "32-true",
         "accumulate": run.config["training"]["accumulate"] > 1,
@@ -24,18 +24,20 @@ def examine(run: "Run") -> list[str]:
     )  # fmt: skip
     kept = run.config.get("outcome", {}).get("kept")
     if kept is not None:
-        found.append(f"The encoder became worse after step {kept:,}, whose weights are kept: lower --encoder-lr.")
+        found.append(
+            f"The encoder became worse after step {kept:,}. The weights of that step are kept. Lower --encoder-lr."
+        )
     for name, rows in evaluation.by_data(run.results()).items():
         linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}
         for control, network, remedy in (
-            ("untrained", "an untrained one", "train longer, on more data, or otherwise"),
-            ("start", "the one that it went on from", "that one is enough, frozen as it is"),
+            ("untrained", "a randomly initialised encoder", "Train longer, on more data, or with another method"),
+            ("start", "the encoder that training started from", "Use that encoder without further training"),
         ):
             if linear.get("trained", 1.0) <= linear.get(control, 0.0) and not (run.frozen and control == "start"):
                 found.append(
-                    f"A linear probe on {name} is right for {linear['trained']:.1%} with this encoder and for "
-                    f"{linear[control]:.1%} with {network}: {remedy}."
+                    f"The accuracy of a linear probe on {name} is {linear['trained']:.1%} with this encoder and "
+                    f"{linear[control]:.1%} with {network}. {remedy}."
                 )
     if not run.finished:
-        found.append("The training has not come to its end: go on with --resume.")
+        found.append("The training is not finished. Resume it with --resume.")
     return found

@@ -1,4 +1,4 @@
-"""An encoder with what data are decoded to for it: it embeds items, and is measured on labelled ones."""
+"""An encoder and the decoding of its data: embedding items and evaluating on labelled ones."""
 
 import copy
 import json
@@ -26,15 +26,15 @@ log = logging.getLogger("withhold")
 
 
 class Embedder:
-    """An encoder that embeds and is measured: a run's, that of an exported file, or one by its name.
+    """An encoder that embeds items and can be evaluated: that of a run, of an exported file, or one given by name.
 
     Attributes:
-        name: what a person calls it by: the run's folder, the file, or the encoder's name.
-        config: how the "encoder" is built, the "decoding" of data for it, and what else is known.
-        weights: the file of its weights; None where they are published or fresh ones.
-        row: what it is called in the rows of an evaluation.
-        kind: of the data that it was trained on, or is of: "image", "video" ...
-        seed: of fresh weights, of a split, and of what a protocol draws.
+        name: the run's folder, the file, or the encoder's name.
+        config: how the "encoder" is built, the "decoding" of its data, and further metadata.
+        weights: the file of its weights; None for published or randomly initialised weights.
+        row: its name in the rows of an evaluation.
+        kind: the kind of data that it was trained on or takes: "image", "video" ...
+        seed: seed of random weights, of a split, and of what a protocol draws.
     """
 
     name: str
@@ -54,79 +54,79 @@ class Embedder:
 
     @property
     def digest(self) -> str:
-        """What tells the encoder's weights from others, in 32 hexadecimal digits."""
+        """A digest of the encoder's weights, 32 hexadecimal digits."""
         return digest(self.encoder)
 
     @property
     def lineage(self) -> list[dict[str, Any]]:
-        """The trainings that its weights come from, the first one first: method, data and the encoder's digest."""
+        """The trainings that its weights come from, oldest first: method, data and the encoder's digest."""
         return self.config["lineage"]
 
     @property
     def classifier(self) -> Classifier | None:
-        """The method that trained it, where that answers with classes and is at hand."""
+        """The method that trained it, if it predicts classes and is available."""
         return None
 
     @property
     def flip(self) -> float:
-        """How often a mirror image is shown to a network that is taught what it knows."""
+        """The probability of a horizontal flip in supervised training for an evaluation."""
         return 0.5
 
     def suit(self, source: Any) -> None:
-        """Let what is not yet known of the input suit `source`."""
+        """Choose the input settings that are not fixed yet so that they suit `source`."""
 
     def untrained(self) -> Encoder:
-        """The same encoder with fresh weights: the control."""
+        """The same encoder with random weights: the control."""
         return build_encoder(self.fresh, self.seed)
 
     @property
     def fresh(self) -> dict[str, Any]:
-        """How the encoder is built, without the weights that it started from."""
+        """The configuration that builds the encoder without the weights that it started from."""
         kept = {name: value for name, value in self.config["encoder"].items() if name != "start"}
         return kept | {"pretrained": False}
 
     def controls(self) -> dict[str, Encoder]:
-        """What it is measured beside, by the names of the rows."""
+        """The encoders that it is compared with, by the names of their rows."""
         return {"untrained": self.untrained()}
 
     def methods(self) -> dict[str, Method]:
-        """What encoders are a part of that says something which protocols measure, by the names of the rows."""
+        """The methods whose predictions protocols measure, by the names of their rows."""
         return {self.row: self.classifier} if self.classifier else {}
 
     def learned(self) -> list[Samples] | None:
-        """What its batch statistics are of, for `evaluation.evaluate`."""
+        """The data of its batch statistics, for `evaluation.evaluate`."""
         return []
 
     def told(self, learned: list[Samples] | None) -> Samples | None:
-        """What its classifier was told labels of, among what it `learned` from."""
+        """The stream of `learned` whose labels its classifier was trained on."""
         return None
 
     def was_told(self, samples: Samples) -> np.ndarray:
-        """Of each of `samples` whether its training was told the label, bool [n]."""
+        """Whether its training was given the label of each of `samples`, bool [n]."""
         return np.zeros(len(samples), dtype=bool)
 
     def unseen(self, samples: Samples) -> Samples:
-        """`samples` without those whose labels its training was told."""
+        """`samples` without those whose labels its training was given."""
         return samples
 
     def kind_of(self, source: Any) -> str:
-        """What kind `source` is read as: its own, or where that is of joined kinds also one of them alone."""
+        """The kind that `source` is read as: the encoder's own, or one part of it if that joins several kinds."""
         kinds = data.alone(self.kind)
         return data.holds(source, kinds) if len(kinds) > 2 else self.kind
 
     def load_data(self, source: Any, kind: str | None = None, **options: Any) -> Samples:
-        """`source` decoded as the encoder takes it, or as `kind`; what cannot be read is left out, and said."""
+        """Decode `source` as the encoder takes it, or as `kind`. Files that cannot be read are skipped and reported."""
         self.suit(source)
         samples = load_stream(source, kind or self.kind_of(source), self.config["decoding"], **options)
         return samples if kind else samples.of(self.encoder.kind)
 
     def pooled(self, encoder: Encoder, stage: int | None, pooling: str | None) -> Encoder:
-        """The encoder at a stage, with a pooling; itself where neither is asked for."""
+        """The encoder at a stage, with a pooling; the encoder itself if both are None."""
         return encoder if stage is None and pooling is None else nets.Pooled(encoder, stage, pooling)
 
     def vectors(self, samples: Samples, stage: int | None = None, pooling: str | None = None) -> Tensor:
-        """What stands for each of `samples`, float32 [n, dim] on the CPU: see `embed`."""
-        encoder = copy.deepcopy(self.encoder)  # which moves to the device; its own stays
+        """The embedding of each of `samples`, float32 [n, dim] on the CPU: see `embed`."""
+        encoder = copy.deepcopy(self.encoder)  # the copy moves to the device
         return nets.features(self.pooled(encoder, stage, pooling), samples, device=defaults.device())
 
     def embed(
@@ -139,27 +139,28 @@ class Embedder:
         stage: int | None = None,
         pooling: str | None = None,
     ) -> pyarrow.Table:
-        """The embedding of every item of `source`: a table with path, label (where there are any), embedding [dim].
+        """Embed every item of `source`: returns a table with path, label (if there are any) and embedding [dim].
 
-        With `windows`, of every window of each video, sound or text, as long as those of the training: it also has
-        where each one lies, start and end, in seconds, or in tokens. With a `stage` or a `pooling`, of images, it is
-        what `nets.Pooled` gives; without them, of a method that says a "descriptor", that.
+        With `windows`, the table has a row for every window of each video, sound or text. Windows are as long as in
+        training, and the columns start and end give their position in seconds or tokens. With a `stage` or a `pooling`
+        (images only), the embedding is the output of `nets.Pooled`. Without them, it is the method's "descriptor" if
+        it has one.
 
-        Its schema's metadata hold, as JSON under "withhold", the address of the source, the kind of its items, what
-        they were decoded to, the stage and the pooling, and a digest of the encoder, by which a search finds the
-        pictures and knows queries of another encoder.
+        The schema's metadata hold, as JSON under "withhold", the address of the source, the kind of its items, their
+        decoding, the stage and the pooling, and a digest of the encoder. A search uses them to find the images and to
+        refuse queries of another encoder.
         """
         samples = self.load_data(source, labels=labels, strict=strict)
         samples = samples.windows() if windows else samples
         times = samples.times.T if windows else None
         vectors = self.vectors(samples, stage, pooling).numpy()
-        kept = samples.readable()  # in place of the others their neighbours were embedded
+        kept = samples.readable()  # in place of unreadable items, their neighbours were embedded
         samples, vectors = samples.select(kept), vectors[kept]
         columns: dict[str, Any] = {"path": utf8(samples.names)}
         if times is not None:
             columns["start"], columns["end"] = map(pyarrow.array, times)
         if samples.labels is not None:
-            classes = [*utf8(samples.classes), None]  # whose last is found by -1
+            classes = [*utf8(samples.classes), None]  # index -1, no label, finds None
             columns["label"] = pyarrow.array([classes[i] for i in samples.labels], pyarrow.string())
         flat = pyarrow.array(vectors.reshape(-1))
         columns["embedding"] = pyarrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
@@ -185,25 +186,26 @@ class Embedder:
         pooling: str | None = None,
         report: Callable[[dict[str, Any]], None] = lambda row: None,
     ) -> list[dict[str, Any]]:
-        """Measure the encoder on data with labels, masks or boxes, beside an untrained one and raw items.
+        """Evaluate the encoder on data with labels, masks or boxes, next to a randomly initialised one and raw items.
 
-        A run that started from other weights than fresh ones also stands beside that "start".
+        A run that started from pretrained weights is also compared with these, as the row "start".
 
-        The probes learn from `source` and are measured on `test`. Without `test`, `source` holds a train and a test
-        part, or is split: `test_fraction` of it is for testing, by the run's seed; where nothing is learned, as by
-        "classifier" alone, all of it. Items whose labels the training was told are left out of what is measured on.
+        Probes are trained on `source` and measured on `test`. Without `test`, `source` has a train and a test part, or
+        `test_fraction` of it is split off for testing, by the run's seed. If nothing is trained, as with "classifier"
+        alone, all of it is used for testing. Test items whose labels the training was given are left out.
 
         Args:
-            labels: a file with those of `source`; a `test` has its own.
-            protocols: their names, or paths of Python files (see `withhold.evaluation.protocols`); by default "knn" and
-                "linear", and before them "classifier" for a method that has learned to name classes, or "clustering"
-                for one that has found some itself; "columns" alone for one that has learned those of a table.
-                "tracking" takes a folder of sequences with masks, and nothing else; it is the default there. Of a
-                method that has learned masks it is "segmentation", and of one that has learned boxes "detection".
-            supervised: also train the untrained network on all labels, to compare.
-            budget: images, counted with repeats, that this and "finetune" see at most; see `evaluation.evaluate`.
-            stage, pooling: where its features are taken from, and those of its controls: see `nets.Pooled`.
-            report: told every row as soon as it is measured.
+            labels: a file with the labels of `source`; `test` has its own.
+            protocols: names, or paths of Python files (see `withhold.evaluation.protocols`). The default is "knn" and
+                "linear", preceded by "classifier" for a classifier or "clustering" for a method that finds clusters.
+                It is "columns" for a method that predicts columns of a table, "segmentation" for one that predicts
+                masks, "detection" for one that predicts boxes, and "tracking" for a folder of sequences with masks,
+                which no other protocol takes.
+            supervised: also train the randomly initialised network on all labels, for comparison.
+            budget: the most images, counted with repeats, in this training and in "finetune"; see
+                `evaluation.evaluate`.
+            stage, pooling: where the features, and those of the controls, are taken from: see `nets.Pooled`.
+            report: called with every row as soon as it is measured.
         """
         methods = self.methods()
         says = {name for method in methods.values() for name in method.says()}
@@ -219,7 +221,7 @@ class Embedder:
         protocols = protocols or (*answers, "knn", "linear")
         if "classifier" in protocols and "classifier" not in answers:
             method = self.config.get("method", self.name)
-            raise UsageError(f"{method} has learned no names of classes: leave the protocol classifier out.")
+            raise UsageError(f"{method} has not learned any class names. Remove the protocol classifier.")
         self.suit(source)
         learned = self.learned()
         encoder = self.pooled(self.encoder, stage, pooling)
@@ -249,43 +251,41 @@ class Embedder:
         else:
             bank, queries = bank.split(test_fraction, self.seed)
             known, asked = (len(p) if p.labels is None else int((p.labels >= 0).sum()) for p in (bank, queries))
-            wide = ", so few that intervals are wide: label more" if asked < evaluation.SMALL else ""
-            log.info("%s is split: %s to learn from, %s to be measured on%s", bank.source, known, asked, wide)
+            wide = "; intervals are wide with so few: label more items" if asked < evaluation.SMALL else ""
+            log.info("%s is split: %s for training, %s for testing%s", bank.source, known, asked, wide)
         return evaluation.evaluate(encoder, bank, self.unseen(queries), protocols, **options)
 
 
 def apart(test: Samples, train: Samples) -> Samples:
-    """The test items that are none of the training items, whatever they are called. Raises: UsageError: there are none.
+    """Return the test items that are not among the training items, by content. Raises: UsageError: there are none.
 
-    A probe that has learned an item by heart would name it rightly.
+    A probe could memorise items that are in both.
     """
     known = set(train.digests())
     kept = [row for row, digest in enumerate(test.digests()) if digest not in known]
     if len(test) and not kept:
         raise UsageError(
-            f"All items of {test.source} are also in {train.source}, which is learned from: give others to be measured "
-            "on, or one of the two alone, of which a part is then held back."
+            f"All items of {test.source} are also in the training data {train.source}. Give other test items, or only "
+            "one of the two sources, which is then split."
         )
     if len(kept) < len(test):
         log.warning(
-            "%s are not measured on: they are in %s as well, which is learned from",
+            "%s left out of the test set: also in the training data %s",
             counted(len(test) - len(kept), "item"), train.source,
         )  # fmt: skip
     return test if len(kept) == len(test) else test.select(kept)
 
 
 def utf8(names: Sequence[str]) -> list[str]:
-    """Names as a table takes them: bytes of a file's name that are no UTF-8 are escaped."""
+    """Return names as valid UTF-8: other bytes of a file's name are escaped."""
     return [name.encode("utf-8", "backslashreplace").decode() for name in names]
 
 
 def named_file(owner: str, name: str, given: str | nn.Module | None) -> str:
-    """The Python file called `name` that `owner` was made with, or the one `given` in its place; else `name`.
-
-    In the place of a module, as in that of a file, the person may give one.
+    """Return the Python file or module `given` to replace `name`, with which `owner` was made; without one, `name`.
 
     Raises:
-        UsageError: it would be executed, and nobody has named it on this machine.
+        UsageError: `name` is a Python file, which would be executed, and it was never named on this machine.
     """
     if isinstance(given, nn.Module):
         return lend(given)
@@ -293,7 +293,7 @@ def named_file(owner: str, name: str, given: str | nn.Module | None) -> str:
         return name
     if given is None and not outside.trusted(name):
         raise UsageError(
-            f"{owner} was made with the file {name}, which would be executed, and which nobody has named here: where "
-            "you trust it, name it, as --trust FILE."
+            f"{owner} was made with the Python file {name}, which would be executed and is not trusted here. If you "
+            "trust it, add --trust FILE."
         )
     return given or name

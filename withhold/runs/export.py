@@ -1,4 +1,4 @@
-"""Taking an encoder or its embeddings elsewhere."""
+"""Export of encoders and embeddings."""
 
 import json
 import logging
@@ -24,18 +24,19 @@ TOLERANCE = 1e-3
 
 
 def export(run: Run, to: str, path: Path) -> float:
-    """Write the run's encoder to `path` as "onnx" or "safetensors", with what `metadata.describe` says of it.
+    """Write the run's encoder to `path` as "onnx" or "safetensors", with the metadata of `metadata.describe`.
 
-    ONNX takes any number of items at once, each as long and as large as the run's: images float [n, c, h, w] in [0, 1],
-    videos [n, t, c, h, w], sounds [n, s] in [-1, 1], or texts int64 [n, l], the numbers of their tokens in the run's
-    tokenizer.json, 0 behind the end. It gives their "features" [n, dim], and of a method that names classes the
-    "scores" [n, k] too, whose softmax are the probabilities.
+    The ONNX network takes any number of items at once, of the run's size and length: images float [n, c, h, w] in
+    [0, 1], videos [n, t, c, h, w], sounds [n, s] in [-1, 1], or texts int64 [n, l], token numbers of the run's
+    tokenizer.json, padded with 0. It returns their "features" [n, dim], and for a classifier also the "scores" [n, k],
+    whose softmax gives the probabilities.
 
-    Gives the largest difference to what the trained network says, in units of its deviation.
+    Returns the largest difference from the trained network's output, in standard deviations of that output.
 
     Raises:
-        UsageError: an unknown format, ONNX of an encoder of other data, or a file that is not to be replaced.
-        WithholdError: the written network does not agree with the trained one, or the packages for ONNX are missing.
+        UsageError: an unknown format, ONNX for a kind of data that has no ONNX export, or a file that must not be
+            replaced.
+        WithholdError: the written network disagrees with the trained one, or the packages for ONNX are missing.
     """
     if to not in ("onnx", "safetensors"):
         raise UsageError(f"There is no format {to!r}: {suggestion(to, ['onnx', 'safetensors'])}")
@@ -58,7 +59,7 @@ def _write_onnx(run: Run, path: Path, about: dict[str, Any]) -> float:
     items, other = (kind.noise(run.encoder, [n, *shape], torch.Generator().manual_seed(n)) for n in (3, 5))
     with torch.inference_mode():
         expected = network(other)
-    log.info("writing the network as ONNX, which is then compared with the trained one")
+    log.info("writing the network as ONNX and comparing it with the trained one")
     with writing(path) as partial:
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         with warnings.catch_warnings():
@@ -76,13 +77,14 @@ def _write_onnx(run: Run, path: Path, about: dict[str, Any]) -> float:
         difference = max(((a - b).abs().max() / b.std().clamp_min(1e-12)).item() for a, b in pairs)
         if not difference < TOLERANCE:
             raise WithholdError(
-                f"The ONNX network differs from the trained one by {difference:.1e} deviations: nothing was written."
+                f"The ONNX network differs from the trained one by {difference:.1e} standard deviations. Nothing was "
+                "written."
             )
     return difference
 
 
 class WithScores(nn.Module):
-    """Items -> their features, and the scores of the classes."""
+    """Items -> their features and class scores."""
 
     def __init__(self, classifier: Classifier):
         super().__init__()
@@ -93,24 +95,24 @@ class WithScores(nn.Module):
 
 
 def inputs(run: Run) -> dict[str, Any]:
-    """What an ONNX encoder takes: its name, shape, values and preparation.
+    """The input of an ONNX encoder: its name, shape, values and preparation.
 
     Raises:
-        UsageError: none is written of encoders of the kind.
+        UsageError: encoders of this kind have no ONNX export.
     """
     kind = kinds.of(run.encoder.kind)
     if kind.input is None:
-        raise UsageError(f"ONNX is not written of encoders of {run.encoder.kind}: --to safetensors.")
+        raise UsageError(f"There is no ONNX export for encoders of {run.encoder.kind}. Use --to safetensors.")
     return kind.inputs(run.config["decoding"])[0]
 
 
 def outputs(run: Run) -> list[str]:
-    """The names of what an ONNX encoder gives."""
+    """The names of the outputs of an ONNX encoder."""
     return ["features", "scores"] if run.names_classes else ["features"]
 
 
 def write_table(path: Path, table: pyarrow.Table) -> None:
-    """Write `table` as parquet to `path`, whole or not at all."""
+    """Write `table` as parquet to `path`, atomically."""
     marked = table.replace_schema_metadata({**(table.schema.metadata or {}), "software": MARK})
     with writing(path) as partial:
         pyarrow.parquet.write_table(marked, partial, compression="zstd")

@@ -1,4 +1,4 @@
-"""What a person names where an encoder is wanted: a run's folder, an exported file, or the name of an encoder."""
+"""Loading an encoder from a run's folder, an exported file, or the name of an encoder."""
 
 import json
 import logging
@@ -26,19 +26,20 @@ log = logging.getLogger("withhold")
 def load(
     name: str | Path, method: str | None = None, encoder: str | nn.Module | None = None, **decoding: Any
 ) -> Embedder:
-    """What `name` stands for: the `Run` in a folder, an encoder that was exported, or one as it is.
+    """Load the `Run` in a folder, an exported encoder, or an encoder by its name.
 
-    An encoder by its name has published weights where there are some, and fresh ones otherwise.
+    An encoder given by name has its published weights if there are any, otherwise random ones.
 
     Args:
-        name: a run's folder; a file encoder.safetensors, of a run or of `withhold export`; or an encoder's name, as
+        name: a run's folder; a file encoder.safetensors of a run or of `withhold export`; or an encoder's name, as
             `--encoder` takes it: `efficientnet-lite0`, `hf:NAME`, `timm:NAME`, `./mine.py` ...
-        method, encoder: the Python files with which it was made elsewhere, if any; or a module that was its encoder.
-        decoding: for an encoder by its name, what data are to be decoded to, such as size=224. What is left out suits
+        method, encoder: the Python files with which it was made on another machine, if any; or the module that was its
+            encoder.
+        decoding: for an encoder given by name, how data are decoded, such as size=224. What is left out is chosen for
             the first data that it sees.
 
     Raises:
-        UsageError: there is nothing of that name, or it has another size than the one given.
+        UsageError: there is nothing of that name, or its decoding differs from the given one.
     """
     found = find(name, method, encoder)
     if found is None:
@@ -46,23 +47,25 @@ def load(
     for field, value in decoding.items():
         own = found.config["decoding"].get(field)
         if value != own:
-            raise UsageError(f"{name} takes data with {field} {own}, not {value}: leave that out, or name another one.")
+            raise UsageError(
+                f"{name} takes data with {field} {own}, not {value}. Remove {field}, or choose another encoder."
+            )
     return found
 
 
 def find(name: str | Path, method: str | None = None, encoder: str | nn.Module | None = None) -> Embedder | None:
-    """The run or the exported encoder called `name`; None where that can only be an encoder's name.
+    """Return the run or the exported encoder called `name`; None if `name` can only be an encoder's name.
 
     Raises:
-        UsageError: it is a file or a folder, but no run or encoder.
+        UsageError: it is a file or a folder, but not a run or an encoder.
     """
     text, path = str(name), Path(name)
     if path.suffix == ".safetensors" and not path.is_dir():
         return Exported(path, encoder)
     if path.is_file() and path.suffix != ".py":
         raise UsageError(
-            f"{name} is no encoder that can be loaded: give the encoder.safetensors of its run, or what `withhold "
-            "export --to safetensors` wrote."
+            f"{name} is not an encoder file. Give the encoder.safetensors of a run, or a file that `withhold export "
+            "--to safetensors` wrote."
         )
     an_encoder = text in nets.names() or text.endswith(".py") or ":" in text
     if (path / "config.json").is_file() or (not an_encoder and (path.exists() or os.sep in text)):
@@ -71,7 +74,7 @@ def find(name: str | Path, method: str | None = None, encoder: str | nn.Module |
 
 
 def _unpacked(kind: str, files: dict[str, Any]) -> Path:
-    """A folder in the cache with JSON files of these names and contents."""
+    """Write JSON files of these names and contents to a folder in the cache and return it."""
     packed = {name: json.dumps(content, ensure_ascii=False).encode() for name, content in files.items()}
     folder = data.cache.root() / kind / blake2b(repr(sorted(packed.items())).encode(), digest_size=16).hexdigest()
     for name, content in packed.items():
@@ -81,7 +84,7 @@ def _unpacked(kind: str, files: dict[str, Any]) -> Path:
 
 
 class Exported(Embedder):
-    """An encoder from a safetensors file that says what it is: a run's encoder.safetensors, or an exported one."""
+    """An encoder from a safetensors file with metadata: a run's encoder.safetensors, or an exported file."""
 
     def __init__(self, path: Path, encoder: str | nn.Module | None = None):
         self.name, self.weights, self.config = str(path), path, read(path)
@@ -95,7 +98,7 @@ class Exported(Embedder):
             kept = _unpacked("tokenizers", {"tokenizer.json": self.config["tokenizer"]}) / "tokenizer.json"
             own["tokenizer"] = self.config["decoding"]["tokenizer"] = str(kept)
         if lacking := [field for field in taken if field not in own]:
-            raise UsageError(f"{path} does not say what {lacking[0]} its encoder has: export it again.")
+            raise UsageError(f"{path} lacks the {lacking[0]} of its encoder. Export it again.")
         self.config["encoder"] = {n: own[n] for n in ("name", "pretrained", "model", *taken) if n in own}
 
     def __repr__(self) -> str:
@@ -105,23 +108,23 @@ class Exported(Embedder):
         own = [stage["method"] for stage in self.lineage if stage["method"] in registry.names()]
         if taught := [name for name in own if any(need.teaches for need in registry.find(name).needs.values())]:
             log.warning(
-                "%s was told labels by %s and does not say of which items: no accuracy on these counts; the folder of "
-                "its run knows them, and leaves them out", self.name, taught[-1],
+                "%s was trained on labels by %s, and the file does not list the labelled items: accuracy on them is "
+                "not valid. Evaluate the run's folder, which leaves them out", self.name, taught[-1],
             )  # fmt: skip
         return samples
 
 
 class Named(Embedder):
-    """An encoder as it is: with published weights where there are some, else with fresh ones.
+    """An encoder given by name, with its published weights if there are any, otherwise with random ones.
 
-    The first data decide what it is built for, where `decoding` does not.
+    Its input settings are those of `decoding`; missing ones are chosen for the first data.
 
     Args:
         name: as `withhold.nets.build` takes it.
-        decoding: what data are decoded to, such as the size of images.
+        decoding: how data are decoded, such as the size of images.
 
     Raises:
-        UsageError: there is no such encoder, it reads texts, or data of its kind are not decoded to that.
+        UsageError: the encoder is unknown, it reads texts, or `decoding` does not apply to its kind of data.
     """
 
     weights, seed = None, 0
@@ -130,8 +133,8 @@ class Named(Embedder):
         self.name, self.kind, self._given = name, nets.kind(name), decoding
         if "text" in self.kind:
             raise UsageError(
-                f"{name} reads texts by the tokenizer of a training, and has none: give a run's folder, or the "
-                "encoder.safetensors of one."
+                f"{name} reads texts and needs the tokenizer of a trained run. Give a run's folder, or its "
+                "encoder.safetensors."
             )
         published = nets.has_published(name)
         self.row = "published" if published else "untrained"
@@ -140,7 +143,7 @@ class Named(Embedder):
         known = {field for kind in self._kinds for field in data.takes(kind)}
         for field in decoding:
             if field not in known:
-                raise UsageError(f"{name} takes data that have no {field!r}: {suggestion(field, known)}")
+                raise UsageError(f"{name} has no input setting {field!r}: {suggestion(field, known)}")
         if set(nets.takes(name)) <= set(decoding):
             self._settle(next(kind for kind in self._kinds if set(decoding) <= set(data.takes(kind))), {})
 
@@ -151,8 +154,8 @@ class Named(Embedder):
     def encoder(self):
         if not self.config["decoding"]:
             raise UsageError(
-                f"{self.name} is built for the first data that it sees: embed some, or give what it is to be built "
-                f"for, as withhold.load({self.name!r}, {'=..., '.join(nets.takes(self.name))}=...)."
+                f"{self.name} is built when it sees its first data. Embed some data first, or give its input settings: "
+                f"withhold.load({self.name!r}, {'=..., '.join(nets.takes(self.name))}=...)."
             )
         return super().encoder
 
@@ -165,11 +168,12 @@ class Named(Embedder):
             self._settle(kind, {"size": size, "channels": shape.channels or 3, "rate": rate})
 
     def _settle(self, kind: str, suited: dict[str, Any]) -> None:
-        """Fix what data are decoded to, and with that what the encoder is built for."""
+        """Fix the decoding of the data, and with it the input of the encoder."""
         known = data.takes(kind) | suited | self._given
         self.config["decoding"] = {field: known[field] for field in data.takes(kind)}
         self.config["encoder"] |= {field: known[field] for field in nets.takes(self.name)}
-        weights = "published weights" if self.row == "published" else "fresh weights: a control, not a trained encoder"
+        random = "randomly initialised: a control, not a trained encoder"
+        weights = "pretrained weights" if self.row == "published" else random
         log.info("%s for %s; %s", self.name, inputs(self.config), weights)
 
     def kind_of(self, source: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a file of weights says of itself: how its encoder is built, what it takes, and where it comes from."""
+"""The metadata of a file of weights: how its encoder is built, its input, and its origin."""
 
 import hashlib
 import json
@@ -17,27 +17,26 @@ from withhold.methods import Classifier, Encoder, Method
 from withhold.runs.build import kinds
 
 KEY = "withhold"
-"""Under which safetensors and ONNX files hold it, as one JSON object."""
+"""The key under which safetensors and ONNX files hold the metadata, as one JSON object."""
 PARTS = {
     "encoder": dict, "decoding": dict, "kind": str, "seed": int, "lineage": list, "tokenizer": dict | None,
     "model": dict | None,
 }  # fmt: skip
-"""What a file needs for its encoder to be built again."""
+"""The parts of the metadata that are needed to build the encoder again."""
 
 
 def describe(config: dict[str, Any], cls: type[Method], encoder: Encoder) -> dict[str, Any]:
-    """What the weights of a run need beside them to be used, ready for JSON.
+    """Return the metadata that are needed to use the weights of a run, ready for JSON.
 
-    "inputs" has for each input of the encoder its name, shape, values, and how an item becomes one; "encoder" the name
-    and the arguments by which the encoder is built again; "decoding" the size, rate, window ... of items; "kind" what
-    the method learned from; "lineage" the trainings so far, with the names of their data. Where the method has learned
-    names of classes there are "classes", of texts the content of their tokenizer.json, of a model of Transformers the
-    files that describe it, by name.
+    "inputs" has the name, shape, values and preparation of each input of the encoder; "encoder" the name and arguments
+    that build it again; "decoding" the size, rate, window ... of items; "kind" the kind of data that the method learned
+    from; "lineage" the trainings so far, with the names of their data. "classes" are the class names of a classifier,
+    "tokenizer" is the content of tokenizer.json for texts, "model" has the files that describe a Transformers model.
 
     Args:
-        config: of the run.
+        config: configuration of the run.
         cls: its method.
-        encoder: what it has trained.
+        encoder: the trained encoder.
     """
     decoding = _without_tokenizer(config["decoding"])
     stages = [*config.get("lineage", []), stage(config, encoder)]
@@ -61,67 +60,69 @@ def describe(config: dict[str, Any], cls: type[Method], encoder: Encoder) -> dic
 
 
 def stage(config: dict[str, Any], encoder: Encoder) -> dict[str, Any]:
-    """A training, as a lineage lists it."""
+    """One training as an entry of a lineage."""
     return {"method": config["method"], "data": config["data"], "digest": digest(encoder)}
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What `describe` made of the encoder in a safetensors file; nothing is executed, and no weights are read.
+    """Read the metadata that `describe` made from a safetensors file; nothing is executed, and no weights are read.
 
     Raises:
-        UsageError: there is no such file, or it does not say what it holds.
-        WithholdError: it is damaged.
+        UsageError: the file does not exist or lacks the metadata.
+        WithholdError: the file is damaged.
     """
     if not path.is_file():
-        raise UsageError(f"There is no file {path}: give one that `withhold export --to safetensors` wrote.")
+        raise UsageError(f"There is no file {path}. Give a file that `withhold export --to safetensors` wrote.")
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get(KEY, "null"))
     except (SafetensorError, OSError, ValueError) as error:
-        raise WithholdError(f"{path} is damaged or no file of weights ({error}): export it again.") from error
+        raise WithholdError(f"{path} is damaged or not a weights file ({error}). Export it again.") from error
     whole = isinstance(about, dict) and all(isinstance(about.get(part), kind) for part, kind in PARTS.items())
     stages = about["lineage"] if whole else []
     if not whole or not all(isinstance(one, dict) and {"method", "data", "digest"} <= set(one) for one in stages):
         raise UsageError(
-            f"{path} does not say which encoder its weights are of: give a file that `withhold export --to "
+            f"{path} does not say which encoder its weights belong to. Give a file that `withhold export --to "
             "safetensors` wrote, or a run's folder."
         )
     return about
 
 
 def state(module: nn.Module) -> dict[str, Tensor]:
-    """A module's state as safetensors takes it, which refuses tensors that share memory."""
+    """Return a module's state for safetensors, which refuses tensors that share memory."""
     return {name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}
 
 
 def digest(module: nn.Module) -> str:
-    """What tells a module's weights from others, in 32 hexadecimal digits."""
+    """Return a digest of a module's weights, 32 hexadecimal digits."""
     return hashlib.blake2b(save(state(module)), digest_size=16).hexdigest()
 
 
 def write_weights(path: Path, module: nn.Module, about: dict[str, Any], **more: str) -> None:
-    """Write a module's state as safetensors with what is known of it, and `more` metadata, whole or not at all."""
-    with writing(path) as partial:  # whose own way to a file lets no one else read it
+    """Write a module's state as safetensors, with the metadata `about` and `more`, atomically."""
+    with writing(path) as partial:  # safetensors' own file writer lets no other user read the file
         partial.write_bytes(save(state(module), {KEY: json.dumps(about), **more}))
 
 
 def _described(model: str | None) -> dict[str, Any] | None:
-    """The files in a folder that describe a model, by name."""
+    """Return the files in a folder that describe a model, by name."""
     if model is None:
         return None
     return {path.name: json.loads(path.read_text(encoding="utf-8")) for path in Path(model).glob("*.json")}
 
 
 def _without_tokenizer(values: dict[str, Any]) -> dict[str, Any]:
-    """Without the path of a tokenizer, which is another one elsewhere."""
+    """Return `values` without the path of the tokenizer, which differs between machines."""
     return {name: value for name, value in values.items() if name != "tokenizer"}
 
 
 def fill(module: nn.Module, path: Path) -> None:
-    """Load the weights in the file `path` into `module`. Raises: WithholdError, where there are none that fit."""
+    """Load the weights in the file `path` into `module`. Raises: WithholdError: there are none that fit."""
     if not path.is_file():
-        raise WithholdError(f"{path.parent} has no {path.name} yet: finish its training with --resume.")
+        raise WithholdError(f"{path.parent} has no {path.name} yet. Finish its training with --resume.")
     try:
         module.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise WithholdError(f"{path} is damaged or of another version ({error}): train or export it again.") from error
+        raise WithholdError(
+            f"{path} is damaged or from another version ({error}). Train or export it again."
+        ) from error

@@ -1,4 +1,4 @@
-"""What is looked at while a run trains: a few items, and the numbers of them that the journal keeps."""
+"""The samples that the monitor measures during training, and the numbers that it writes to the journal."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -15,12 +15,13 @@ from withhold.training import Row
 def choose(
     needs: Mapping[str, Need], streams: Mapping[str, Samples], told: Collection[str] = ()
 ) -> tuple[Samples, Samples]:
-    """A bank and queries for the monitor, of long items the middle: items with labels that the method is not told.
+    """Choose a bank and queries for the monitor: items with labels that the method is not given.
 
-    Where there are no such labels there are no queries: an accuracy on labels that were told says nothing.
+    Of long items the middle is taken. Without unused labels there are no queries, because accuracy on labels that were
+    used in training says nothing.
 
     Args:
-        told: digests of items whose labels were told before, by an earlier training.
+        told: digests of items whose labels an earlier training was given.
     """
     told = set(told) | {
         digest
@@ -40,14 +41,14 @@ def choose(
             known[stream] = [i for i, digest in zip(rows, digests, strict=True) if digest not in told]
     stream = next((stream for stream, rows in known.items() if rows), next(iter(streams)))
     samples, rows = streams[stream], known.get(stream) or shuffled(streams[stream])
-    most = max(200, 1000 // kinds.of(samples.kind).images(samples))  # a look takes little of a training's time
+    most = max(200, 1000 // kinds.of(samples.kind).images(samples))  # keeps the monitor's share of the time small
     count = min(most // 4, len(rows) // 4)
     bank, asked = samples.select(rows[count : count + most]), rows[: count if known.get(stream) else 0]
     return bank.middles(), samples.select(asked).middles()
 
 
 def look(encoder: Any, bank: Samples, queries: Samples) -> Row:
-    """The monitor's numbers: rank, spread, and k-NN accuracy where there are queries."""
+    """Return the monitor's numbers: rank, spread, and k-NN accuracy if there are queries."""
     device = next(encoder.parameters()).device
     features = nets.features(encoder, bank, device=device)
     row = {"rank": training.rank(features), "spread": training.spread(features)}

@@ -1,4 +1,4 @@
-"""Pictures of what a method sees."""
+"""Pictures of a method's inputs."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,16 +19,15 @@ from withhold.training import prepare
 
 
 def preview(method: str, *sources: Any, out: Path, **options: Any) -> None:
-    """Render a few samples as `method` would see them, beside what it withholds, to the PNG, JPEG or WebP file `out`.
+    """Draw a few samples as `method` sees them, next to what it withholds, to the PNG, JPEG or WebP file `out`.
 
-    Where `method` is the folder of a run, the picture shows what that says too. Without `sources` it is of what the
-    run was trained on.
+    If `method` is the folder of a run, the picture also shows its predictions, by default on its training data.
 
     Args:
-        options: encoder, size, labels and seed, as of a training, and the method's own parameters.
+        options: encoder, size, labels and seed, as for training, and the method's own parameters.
 
     Raises:
-        UsageError: what makes no sense, or a file that is not to be replaced.
+        UsageError: invalid options, or a file that must not be replaced.
     """
     with claiming(out, PICTURES, *sources):
         write_picture(grid(_columns(method, *sources, **options)), out)
@@ -45,11 +44,13 @@ def _columns(
 ) -> Columns:
     if (Path(method) / "config.json").is_file():
         if parameters or encoder or size or labels:
-            raise UsageError(f"{method} is a run, which has its encoder, size, labels and parameters: leave them out.")
+            raise UsageError(
+                f"{method} is a run and has its own encoder, size, labels and parameters. Remove these options."
+            )
         run = Run(method)
         return gallery.of_run(run, run.streams(*sources), seed)
     cls = registry.find(method)
-    if labels is not None and len(sources) == 1:  # which tells what it labels from the rest of one source
+    if labels is not None and len(sources) == 1:  # the file tells labelled from unlabelled items of one source
         sources *= len(cls.needs)
     with TemporaryDirectory() as folder:
         start = find_start(Options(encoder=encoder), Path(folder))

@@ -1,4 +1,4 @@
-"""What to label next, by what an encoder or a classifier makes of the items."""
+"""Choosing the items to label next, from an encoder's features or a classifier's probabilities."""
 
 import copy
 import json
@@ -29,20 +29,20 @@ def label(
     seed: int = 0,
     strict: bool = False,
 ) -> pyarrow.Table:
-    """The `n` items of `source` to label next, the first one first: a table with path, guess, probability, score, why.
+    """Return the `n` items of `source` to label next, best first: a table with path, guess, probability, score, why.
 
-    "guess" is the class that the run's classifier names, where labels taught it, else a linear probe of the labels that
-    there are, else null. Items that have a label, or whose label the training was told, are left out. What `source`
-    says itself of labels counts only where it leaves some open: the sub-folders of a folder say one of every item.
+    "guess" is the class that the run's classifier predicts if it was trained on labels, otherwise that of a linear
+    probe on the known labels, otherwise null. Items that have a label, or whose label the training was given, are left
+    out. Labels in `source` itself count only if some of its items have none: sub-folders would label every item.
 
     The schema's metadata hold, as JSON under "withhold", the address of the source, the kind of its items, the
     strategy, and the labels of the file.
 
     Args:
-        run: what `withhold.load` takes or gives.
-        strategy: a name in `withhold.labelling.STRATEGIES`; by default what suits how many labels there are.
-        labels: a file with those that are known; empty ones are none.
-        seed: of what is drawn at random.
+        run: a run, or what `withhold.load` takes.
+        strategy: a name in `withhold.labelling.STRATEGIES`; by default it depends on the number of labels.
+        labels: a file with the known labels; empty ones count as missing.
+        seed: seed of random choices.
 
     Raises:
         UsageError: fewer than `n` items have no label, or the strategy is unknown or lacks what it needs.
@@ -53,7 +53,7 @@ def label(
     features, scores = nets.features(copy.deepcopy(run.encoder), samples, device=device), None
     if classifier is not None and classifier.taught:
         scores = evaluation.scores(copy.deepcopy(classifier), samples, device=device)
-    kept = samples.readable()  # in place of the others their neighbours were seen
+    kept = samples.readable()  # in place of unreadable items, the network saw their neighbours
     samples = samples.select(kept)
     found = labelling.rank(
         features[kept], n, _known(samples, labels is not None), told=torch.from_numpy(run.was_told(samples)),
@@ -82,9 +82,9 @@ def label(
 
 
 def _known(samples: Samples, said: bool) -> torch.Tensor:
-    """The classes of the items, int64 [n], -1 where there is none; those of the source where a file has `said` none."""
+    """The known classes of the items, int64 [n], -1 for none; `said` is whether they come from a file of labels."""
     if samples.labels is not None and not said and (samples.labels >= 0).all():
-        log.info("%s says a label of every item: that of none counts, but for a file of --labels", samples.source)
+        log.info("%s labels every item itself: these labels are ignored, give known ones as --labels", samples.source)
     elif samples.labels is not None:
         return torch.from_numpy(samples.labels)
     return torch.from_numpy(np.full(len(samples), -1))

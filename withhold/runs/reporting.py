@@ -1,4 +1,4 @@
-"""The report of a run that has ended."""
+"""The report of a finished run."""
 
 import logging
 import shlex
@@ -11,11 +11,11 @@ log = logging.getLogger("withhold")
 
 
 def draw_report(run: Run, *streams: Samples) -> None:
-    """Write the report; whatever goes wrong is said, and the run is whole without."""
+    """Write the report; an error is only logged, because the run is complete without it."""
     try:
         write_report(run, *streams)
     except Exception as error:
         log.warning(
-            "The report could not be drawn (%s: %s); the run itself is whole. Draw it by: withhold report %s",
+            "The report could not be written (%s: %s). The run itself is complete. To write it: withhold report %s",
             type(error).__name__, error, shlex.quote(str(run.folder)),
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a training may change when it goes on: nothing, but for more of the same once it has ended."""
+"""Checks of a resumed training: nothing may change, except a longer budget for a finished run."""
 
 import math
 from typing import Any
@@ -11,10 +11,10 @@ BUDGETS = ("epochs", "minutes")
 
 
 def planned(options: Options, steps_per_epoch: int, before: Run | None) -> int | None:
-    """The steps that are asked for; None where minutes are, and their pace is not known.
+    """Return the number of steps; None if the budget is in minutes and the pace is unknown.
 
     Args:
-        before: the run that is resumed. One that has come to its end takes longer budgets than its own, in its unit.
+        before: the run that is resumed. A finished one takes a longer budget, in the same unit as before.
     """
     if options.epochs is not None:
         return max(options.epochs > 0, round(options.epochs * steps_per_epoch))
@@ -27,7 +27,7 @@ def planned(options: Options, steps_per_epoch: int, before: Run | None) -> int |
 
 
 def check_same(run: Run, config: dict[str, Any]) -> None:
-    """A run is resumed with its own data and configuration or not at all; one that has ended, with a longer budget."""
+    """Raises: UsageError: the data or the configuration differ from the run's own. A finished run may get more time."""
     saved, ended = run.config, run.finished
     for part in (
         "withhold", "method", "parameters", "encoder", "decoding", "data", "training", "classes", "targets", "streams"
@@ -43,12 +43,12 @@ def check_same(run: Run, config: dict[str, Any]) -> None:
             if part == "streams":
                 raise UsageError(
                     f"The data of the stream {name} have changed since {run.folder} began ({value['items']:,} items "
-                    f"then, {other['items']:,} now): put them back to resume it, or name another --out."
+                    f"then, {other['items']:,} now). Restore them to resume the run, or choose another --out."
                 )
             words = name.replace("_", " ")
             told = [" and ".join(one) if one and name == "labels" else one for one in (value, other)]
             said = [f"without {words}" if one is None else f"with {words} {one}" for one in told]
             raise UsageError(
-                f"{run.folder} was trained {said[0]}, not {said[1]}: repeat its own options to resume it, or name "
+                f"{run.folder} was trained {said[0]}, not {said[1]}. Repeat its own options to resume it, or choose "
                 "another --out."
             )

@@ -1,4 +1,4 @@
-"""A run: the folder that a training leaves behind, and what can be done with it."""
+"""A run: the folder that a training writes, and its use."""
 
 import copy
 import json
@@ -31,20 +31,20 @@ from withhold.training.journal import read as read_journal
 log = logging.getLogger("withhold")
 
 KEPT = {"start": "start.safetensors", "model": "model"}
-"""What a run's encoder began with, and where in its folder that lies."""
+"""The files in a run's folder from which its encoder started."""
 
 
 class Run(Embedder):
-    """A trained (or still training) run in `folder`, as `withhold.load` gives it.
+    """A trained (or still training) run in `folder`, as returned by `withhold.load`.
 
     Attributes:
-        folder: where its files are.
-        config: what was trained on what, and how; the folder's config.json.
+        folder: the folder with its files.
+        config: its method, data and options: the content of config.json.
 
     Args:
-        method, encoder: the Python files that declare them, where the run was made with such files and not on this
-            machine; else nothing is executed. Or the module that was trained as the encoder.
-        held: its streams, where they are open already, or have no address from which they could be opened again.
+        method, encoder: the Python files that declare them, if the run was made with Python files on another machine;
+            without them nothing is executed. Or the module that was trained as the encoder.
+        held: its streams, if they are already open or have no address from which they could be opened again.
     """
 
     def __init__(
@@ -58,21 +58,21 @@ class Run(Embedder):
         self.weights: Path = self.folder / "encoder.safetensors"
         path = self.folder / "config.json"
         if not path.is_file():
-            raise UsageError(f"{folder} is no run: it has no config.json; give a folder that `withhold train` made.")
+            raise UsageError(f"{folder} is not a run: it has no config.json. Give a folder that `withhold train` made.")
         try:
             self.config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise WithholdError(f"{path} is damaged ({error}): train this run again.") from error
+            raise WithholdError(f"{path} is damaged ({error}). Train this run again.") from error
         if "training" not in self.config:
             raise WithholdError(
-                f"{folder} was made by withhold {self.config.get('withhold')}, whose runs this version does not read: "
-                "train it again."
+                f"{folder} was made by withhold {self.config.get('withhold')}, and this version cannot read it. Train "
+                "it again."
             )
         own, self.seed = self.config["encoder"], self.config["training"]["seed"]
         self.config["method"] = named_file(self.name, self.config["method"], method)
         own["name"] = named_file(self.name, own["name"], encoder)
         for part in (own, self.config["decoding"]):
-            if "tokenizer" in part:  # which lies in the folder, wherever that was moved
+            if "tokenizer" in part:  # the folder may have been moved since
                 part["tokenizer"] = str(self.folder / "tokenizer.json")
         own |= {part: str(self.folder / KEPT[part]) for part in KEPT if part in own}
 
@@ -81,7 +81,7 @@ class Run(Embedder):
 
     @property
     def trained_on(self) -> str:
-        """The data that it was trained on, by their names alone."""
+        """The names of its training data."""
         return ", ".join(dict.fromkeys(os.path.basename(address) or address for address in self.config["data"]))
 
     @cached_property
@@ -93,18 +93,18 @@ class Run(Embedder):
 
     @property
     def cls(self) -> type[Method]:
-        """The class of its method."""
+        """The method's class."""
         return registry.find(self.config["method"])
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The method's parameters, without the windows of other kinds of data than those that it learned from."""
+        """The method's parameters, without the windows of kinds of data that it was not trained on."""
         windows = {field for kind in data.KINDS for field in data.takes(kind)} - set(self.config["decoding"])
         return {name: value for name, value in self.config["parameters"].items() if name not in windows}
 
     @property
     def finished(self) -> bool:
-        """Whether the training came to its end."""
+        """Whether the training is finished."""
         return self.weights.is_file()
 
     @property
@@ -113,7 +113,7 @@ class Run(Embedder):
 
     @property
     def names_classes(self) -> bool:
-        """Whether the method answers with classes, which it was taught or has found; `classify` gives them."""
+        """Whether the method predicts classes, from labels or its own clusters; `classify` returns them."""
         return issubclass(self.cls, Classifier)
 
     @property
@@ -125,39 +125,39 @@ class Run(Embedder):
         return self.config["parameters"].get("flip", super().flip)
 
     def start(self) -> Encoder:
-        """The encoder as its training began: with the weights of an earlier run, published ones, or fresh ones."""
+        """The encoder before training: with the weights of an earlier run, published ones, or random ones."""
         return build_encoder(self.config["encoder"], self.seed)
 
     @property
     def kind(self) -> str:  # type: ignore[override]
-        """What kind of data its method learns from: "image", "video" ...; of several streams, the first one's."""
+        """The kind of data of its method's first stream: "image", "video" ..."""
         return next(iter(kinds(self.cls, self.config["decoding"]).values()))
 
     def streams(self, *sources: Any) -> list[Samples]:
-        """`sources`, or else the data that it was trained on, decoded as then: one for each stream that it needs.
+        """Load `sources`, by default its training data, one for each stream, decoded as for training.
 
         Raises:
-            UsageError: these were arrays, which it does not keep.
+            UsageError: the training data were arrays, which a run does not keep.
         """
         if self.held and not sources:
             return self.held
         labels = None if sources else self.config["training"]["labels"]
         given = sources or self.config["data"]
         if gone := [source for source in given if isinstance(source, str) and data.unnamed(source)]:
-            raise UsageError(f"{self.folder} was trained on an {gone[0]}, which no file holds: name the data.")
+            raise UsageError(f"{self.folder} was trained on an {gone[0]}, which is not in a file. Give the data.")
         return list(load_streams(self.cls, given, self.config["decoding"], labels=labels).values())
 
     def classify(self, source: Any, *, strict: bool = False) -> pyarrow.Table:
-        """The class of every item of `source`: a table with path, class, probability in [0, 1].
+        """Predict the class of every item of `source`: returns a table with path, class, probability in [0, 1].
 
-        Then whether the training was told the item's label, "told", where it was told some, and each "probability of
-        CLASS".
+        Further columns are "told", whether the training was given the item's label (if it was given any), and a
+        "probability of CLASS" for each class.
 
         Raises:
-            UsageError: the method has learned no names of classes.
+            UsageError: the method does not predict classes.
         """
         if not self.names_classes:
-            raise UsageError(f"{self.config['method']} has learned no names of classes: evaluate or embed with it.")
+            raise UsageError(f"{self.config['method']} has not learned any class names. Use evaluate or embed instead.")
         samples = self.load_data(source, strict=strict)
         method = cast(Classifier, copy.deepcopy(self.method))
         scores = evaluation.scores(method, samples, device=defaults.device())
@@ -176,36 +176,36 @@ class Run(Embedder):
 
     @property
     def labels_told(self) -> int:
-        """How many labels its own training was told."""
+        """The number of labels that its own training was given."""
         return sum(row["stream"] != BEFORE for row in read_told(self.folder))
 
     @cached_property
     def frozen(self) -> bool:
-        """Whether its encoder is still what the training began with, which were no fresh weights."""
+        """Whether its encoder started from pretrained weights and did not change."""
         return "start" in self.config["encoder"] and self.finished and self.digest == digest(self.start())
 
     def vectors(self, samples, stage=None, pooling=None):
-        """What the method says as "descriptor", where it says one, and neither a stage nor a pooling is asked for."""
+        """The method's "descriptor", if it has one and neither a stage nor a pooling is given; else the embedding."""
         if stage is None and pooling is None and self.cls.says is not Method.says:
-            method = copy.deepcopy(self.method)  # which moves to the device
+            method = copy.deepcopy(self.method)  # the copy moves to the device
             if "descriptor" in (said := method.says()):
                 return nets.rows(method, said["descriptor"], samples, defaults.device())
         return super().vectors(samples, stage, pooling)
 
     def controls(self):
-        """An untrained encoder, and what it began with, as "start", where these were no fresh weights and it moved."""
+        """A randomly initialised encoder and, as "start", the pretrained one that it started from, if it changed."""
         began = self.config["encoder"]["pretrained"] or "start" in self.config["encoder"]
         return super().controls() | ({"start": self.start()} if began and not self.frozen else {})
 
     def methods(self):
-        """The trained method; and where it says something besides classes, one with fresh weights."""
+        """The trained method; if it predicts more than classes, also one with random weights."""
         if self.cls.says is Method.says:
             return super().methods()
         fresh = build_method(self.cls, self.fresh, self.config["parameters"], self.seed, self.config)
         return {"trained": self.method, "untrained": fresh}
 
     def learned(self):
-        """What it was trained on; None where that is not there any more as it was."""
+        """Its training data; None if they have changed or cannot be read any more."""
         reason = "have changed"
         try:
             streams = self.streams()
@@ -215,7 +215,7 @@ class Run(Embedder):
                 return streams
         except WithholdError as error:
             reason = f"cannot be read ({error})"
-        log.info("the training data %s: batch statistics are those of the items measured on", reason)
+        log.info("the training data %s: batch statistics are computed on the test items", reason)
         return None
 
     def told(self, learned):
@@ -227,7 +227,7 @@ class Run(Embedder):
         if known and samples.labels is None:
             samples = copy.copy(samples)
             files = " and ".join(map(str, data.label_files(known)))
-            samples.unlabelled = f"the training had those of {files}; others measure it, such as some held back"
+            samples.unlabelled = f"the training used those of {files}; give labels of held-out items to evaluate it"
         return samples
 
     def was_told(self, samples):
@@ -237,16 +237,18 @@ class Run(Embedder):
         return without_told(self.folder, self.encoder.kind, samples)
 
     def evaluate(self, source: Any, test: Any = None, **options: Any) -> list[dict[str, Any]]:
-        """As `Embedder.evaluate`; the folder keeps the rows, those too that were measured before an interruption.
+        """As `Embedder.evaluate`; the rows are also written to the folder, even if the evaluation is interrupted.
 
-        They take the place of those of the same data, as many items of it, the same protocols, encoders and stages.
+        They replace earlier rows with the same data, number of test items, protocol, encoder, stage and pooling.
 
         Raises:
-            WithholdError: another process evaluates it.
+            WithholdError: another process is evaluating this run.
         """
         path = self.folder / "evaluation.json"
         if self.frozen:
-            log.info("the encoder is frozen: it is itself what the training began with, which has no row of its own")
+            log.info(
+                'the encoder is frozen: it equals the encoder that training started from, so there is no row "start"'
+            )
         rows: list[dict[str, Any]] = []
         with holding(path):
             try:
@@ -258,38 +260,38 @@ class Run(Embedder):
                     write_json(path, {"results": older + rows})
 
     def temper(self, temperature: float) -> None:
-        """Divide the scores of its classes by a temperature, for good, so that its probabilities are calibrated."""
+        """Divide its class scores by a temperature to calibrate its probabilities; the files are changed too."""
         cast(Classifier, self.method).temper(temperature)
         self.config["temperature"] = temperature
         write_json(self.folder / "config.json", self.config)
         write_weights(self.folder / "method.safetensors", self.method, describe(self.config, self.cls, self.encoder))
 
     def apply(self, item: Any, **given: Answer) -> dict[str, Answer]:
-        """What the method gives beyond embeddings of one item: named values; see `Method.apply_to`.
+        """Apply the method to one item: returns named values beyond embeddings; see `Method.apply_to`.
 
         Raises:
-            UsageError: the method gives embeddings only.
+            UsageError: the method only gives embeddings.
         """
-        method = self.method  # made outside, or its weights could not be trained any more
+        method = self.method  # built outside inference mode, otherwise its weights could not be trained any more
         with torch.inference_mode():
             return method.apply_to(item, **given)
 
     def rows(self) -> list[Row]:
-        """The journal: a row of numbers a logging point."""
+        """The journal: one row of numbers for each logging point."""
         path = self.folder / "metrics.csv"
         return read_journal(path) if path.is_file() else []
 
     def results(self) -> list[dict[str, Any]]:
-        """The rows of its evaluations, in the order in which they were made."""
+        """The rows of its evaluations, oldest first."""
         path = self.folder / "evaluation.json"
         return json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
 
     def doctor(self) -> list[str]:
-        """What is wrong with this run, one sentence each with its remedy; none when all is well."""
+        """Return the problems of this run, each as one sentence with its remedy; empty if there are none."""
         return examine(self)
 
 
 def _measured(row: dict[str, Any]) -> tuple[Any, ...]:
-    """What a row of an evaluation is of."""
+    """The key of a row of an evaluation: two rows with the same key measure the same."""
     names = ("data", "n_test", "protocol", "encoder", "stage", "pooling")
     return tuple(row.get(name) for name in names)

@@ -1,4 +1,4 @@
-"""What is said of a training before it starts."""
+"""The log messages before a training starts."""
 
 import itertools
 import logging
@@ -17,15 +17,15 @@ from withhold.report.report import inputs
 log = logging.getLogger("withhold")
 
 CLASSES = 8
-"""Classes that are named."""
+"""The most classes that are named."""
 SHORT, LONG, LETTERS = 5, 7, (2, 3)
-"""Letters of a word that may be mistyped, and of a longer one; and letters that differ in either."""
+"""The least letters of a word and of a long word that may be mistyped, and the most letters that differ in each."""
 MANY = 200
-"""Classes among which some words are alike: from there on no pairs are named."""
+"""The most classes for which similar pairs are looked for: among more, some words are always similar."""
 
 
 def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> None:
-    """Log what a run is about to learn from: items and classes of each stream; and how, on which device."""
+    """Log the data of a run (items and classes of each stream), its settings and its device."""
     plan, encoder = config["training"], config["encoder"]
     for stream, samples in streams.items():
         cut = f" in {len(samples.windows()):,} windows" if len(samples.windows()) > len(samples) else ""
@@ -38,10 +38,10 @@ def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> Non
             log.info("%s", _classes(samples.labels, samples.classes))
             for alike in written_alike(samples.classes):
                 log.warning(
-                    "%s are %s classes: where they are one, write it in one way", " and ".join(alike), len(alike)
+                    "%s are %s classes: if they mean the same, use one spelling", " and ".join(alike), len(alike)
                 )
         if "domain" in samples.parts and len(np.unique(samples.parts["domain"].values)) < 2:
-            log.warning("%s: there is one domain, and the method learns from several: give a source for each", stream)
+            log.warning("%s: there is only one domain, but the method needs several: give one source for each", stream)
         for column, classes in config["targets"].items():
             if column in samples.targets:
                 target = samples.targets[column]
@@ -50,14 +50,14 @@ def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> Non
         left = [name for name, target in samples.targets.items() if target.names_items]
         if left and config["parameters"].get("columns") is None:
             log.warning(
-                "columns that are left out, since they name items or files: %s (columns=A,B names what is learned)",
+                "columns left out because they name items or files: %s (choose the columns to learn with columns=A,B)",
                 ", ".join(left),
             )
         if isinstance(samples, Series) and samples.longest <= samples.window / 2:
             length = kinds.of(samples.kind).length
             fits = samples.longest / samples.rate if length == "seconds" else samples.longest
             log.warning(
-                "the longest has %s of the %s %s that a window holds; the rest is filled: %s=%.5g learns more",
+                "the longest item has %s of the %s %s of a window; the rest is padding: %s=%.5g suits the data better",
                 f"{samples.longest:,}", f"{samples.window:,}", length.replace("seconds", "samples"), length, fits,
             )  # fmt: skip
     log.info(
@@ -69,7 +69,7 @@ def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> Non
 
 
 def _classes(labels: np.ndarray, classes: Sequence[str]) -> str:
-    """The classes and how many items they have, the rarest first: a mistyped one is among these."""
+    """The classes and their numbers of items, rarest first, which shows mistyped ones."""
     numbers, counts = np.unique(labels[labels >= 0], return_counts=True)
     if len(numbers) == 1:
         return f"all labels are {classes[numbers[0]]}"
@@ -79,8 +79,10 @@ def _classes(labels: np.ndarray, classes: Sequence[str]) -> str:
 
 
 def written_alike(classes: Sequence[str]) -> list[list[str]]:
-    """The classes that differ only in capital letters, and in the blanks or marks between words; and pairs of words in
-    which so few letters differ that one may be mistyped: of longer ones `LETTERS[1]`, a changed one counting twice.
+    """Find classes that may be the same, spelled in different ways.
+
+    These are classes that differ only in capital letters, spaces, hyphens or underscores, and pairs of words that
+    differ in at most `LETTERS[0]` letters, or `LETTERS[1]` if both are long. A changed letter counts twice.
     """
     found: dict[str, list[str]] = {}
     for name in classes:

@@ -1,4 +1,4 @@
-"""What a run takes over from an earlier one, or an exported file of it, whose encoder it goes on from."""
+"""Starting a training from the encoder of an earlier run or of an exported file."""
 
 import filecmp
 import shutil
@@ -21,13 +21,13 @@ from withhold.runs.run import Run
 
 @dataclass(frozen=True)
 class Start:
-    """Where a training begins.
+    """The starting point of a training.
 
     Attributes:
-        encoder: the configuration of the encoder that it goes on from, "start" being the file of its weights and
-            "model" the folder that describes a model of the hub; None for another encoder.
-        window: how that encoder's data are cut and decoded, which the method takes over unless a person says otherwise.
-        lineage: the trainings before, the first one first: method, data and the digest of the encoder.
+        encoder: the configuration of the encoder that it starts from, where "start" is the file of its weights and
+            "model" the folder that describes a model of the hub; None for a new encoder.
+        window: how that encoder's data are cut and decoded; used by the method unless the user sets it.
+        lineage: the earlier trainings, oldest first: method, data and the digest of the encoder.
     """
 
     encoder: dict[str, Any] | None = None
@@ -35,17 +35,17 @@ class Start:
     lineage: list[dict[str, Any]] = field(default_factory=list)
 
     def configure(self, cls: type[Method], given: dict[str, Any]) -> dict[str, Any]:
-        """All parameters of the method: what is `given`, then the window, then the defaults."""
+        """Return all parameters of the method: those `given`, then the window, then the defaults."""
         window = {name: self.window[name] for name in registry.parameters(cls) if name in self.window}
         return registry.configure(cls, window | given)
 
 
 def find_start(options: Options, folder: Path) -> Start:
-    """The start that `options.encoder` names; a run that has begun in `folder` keeps its own there.
+    """Return the start that `options.encoder` names; a run that has begun in `folder` keeps its own.
 
     Raises:
-        UsageError: the run that it names has not come to its end, or published weights are asked for too; or the run in
-            the folder has begun with other weights.
+        UsageError: the named run is not finished, --pretrained is given as well, or the run in `folder` began with
+            other weights.
     """
     begun = (folder / "config.json").is_file()
     config = Run(folder).config if begun else {}
@@ -58,22 +58,22 @@ def find_start(options: Options, folder: Path) -> Start:
         return Start(window={"tokenizer": named} if reads else {})
     if begun:
         raise UsageError(
-            f"{folder} was trained with encoder {config['encoder']['name']}, not {options.encoder}: repeat its own "
-            "options to resume it, or name another --out."
+            f"{folder} was trained with encoder {config['encoder']['name']}, not {options.encoder}. Repeat its own "
+            "options to resume it, or choose another --out."
         )
     if options.pretrained:
-        raise UsageError(f"{origin.name} and published weights are two starts: leave --pretrained out.")
+        raise UsageError(f"{origin.name} and --pretrained are two starting points. Remove one of them.")
     if not origin.weights.is_file():
-        raise UsageError(f"The training in {origin.name} has not come to its end: go on with it first, by --resume.")
+        raise UsageError(f"The training in {origin.name} is not finished. Finish it first with --resume.")
     encoder = origin.config["encoder"] | {"start": str(origin.weights)}
     return Start(encoder, origin.config["decoding"], origin.lineage)
 
 
 def keep_start(encoder: dict[str, Any], folder: Path) -> None:
-    """Put what `encoder` starts from into the folder, which then needs nothing else: its weights, and its description.
+    """Copy the weights and the description that `encoder` starts from into the folder, to make it self-contained.
 
     Args:
-        encoder: a run's "encoder", where they are named.
+        encoder: a run's "encoder" configuration, which is changed to name the copies.
     """
     kept, model = folder / "start.safetensors", folder / "model"
     if "start" in encoder:

@@ -1,4 +1,4 @@
-"""The items whose labels, masks or boxes a training was told: no accuracy is measured on them."""
+"""The items whose labels, masks or boxes a training was given: they are left out of evaluations."""
 
 import csv
 import logging
@@ -17,17 +17,17 @@ log = logging.getLogger("withhold")
 
 COLUMNS = ("stream", "item", "digest")
 BEFORE = "(an earlier training)"
-"""What stands for the stream where the training that a run goes on from was told the label."""
+"""The value of "stream" for items whose label an earlier training was given, from whose encoder this one started."""
 
 Told = list[dict[str, Any]]
-"""Of each item the stream, its name, and a digest of its content, which tells it from others whatever it is called."""
+"""For each item its stream, its name, and a digest of its content, which identifies it independently of the name."""
 
 
 def find_told(needs: Mapping[str, Need], streams: Mapping[str, Samples], kind: str, earlier: Path | None) -> Told:
-    """The items whose labels, masks or boxes a method is told, or was told in the `earlier` run that it goes on from.
+    """Find the items whose labels, masks or boxes a method is given, or was given in the `earlier` run it starts from.
 
     Args:
-        kind: of data of the encoder, which what tells items from others is of.
+        kind: the encoder's kind of data, of which the digests are computed.
     """
     found = [] if earlier is None else [row | {"stream": BEFORE} for row in read_told(earlier)]
     for stream, samples in streams.items():
@@ -39,7 +39,7 @@ def find_told(needs: Mapping[str, Need], streams: Mapping[str, Samples], kind: s
 
 
 def write_told(folder: Path, rows: Told) -> None:
-    """Write told.csv, if there is anything to write."""
+    """Write told.csv, if there are any rows."""
     if rows:
         with open(folder / "told.csv", "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.DictWriter(file, COLUMNS)
@@ -48,7 +48,7 @@ def write_told(folder: Path, rows: Told) -> None:
 
 
 def read_told(folder: Path) -> Told:
-    """What `write_told` wrote into the folder."""
+    """Read what `write_told` wrote to the folder."""
     path = folder / "told.csv"
     if not path.is_file():
         return []
@@ -57,20 +57,20 @@ def read_told(folder: Path) -> Told:
 
 
 def are_told(folder: Path, kind: str, samples: Samples) -> np.ndarray:
-    """Of each of `samples` whether the training in `folder` was told its label, bool [n]; content tells, not names.
+    """Whether the training in `folder` was given the label of each of `samples`, bool [n], compared by content.
 
     Args:
-        kind: of data of the encoder.
+        kind: the encoder's kind of data.
     """
     told = [row["digest"] for row in read_told(folder)]
     return np.isin(samples.of(kind).digests(), told) if told else np.zeros(len(samples), dtype=bool)
 
 
 def without_told(folder: Path, kind: str, test: Samples) -> Samples:
-    """`test` without the items whose labels the training in `folder` was told, see `are_told`.
+    """Return `test` without the items whose labels the training in `folder` was given, see `are_told`.
 
     Raises:
-        UsageError: no other item has one.
+        UsageError: no other item has a label.
     """
     what = next((sort for part, sort in (("mask", "masks"), ("boxes", "boxes")) if part in test.parts), "labels")
     taught = bool(test.targets) or what != "labels"
@@ -80,10 +80,10 @@ def without_told(folder: Path, kind: str, test: Samples) -> Samples:
     has = np.ones(len(test), dtype=bool) if taught else np.asarray(test.labels) >= 0
     known, left = int(has.sum()), int(has[others].sum())
     if left < known:
-        log.info("%s not measured on: the training was told their %s", counted(known - left, "item"), what)
+        log.info("%s left out of the test set: the training was given their %s", counted(known - left, "item"), what)
     if known and not left:
         raise UsageError(
-            f"The training was told the {what} of all items of {test.source} to be measured on: give {what} of others, "
-            "in a second source, or in a part of the data called test (a folder, images/test, ImageSets/Main/test.txt)."
+            f"The training was given the {what} of all test items of {test.source}. Give {what} of other items, in a "
+            "second source, or in a part of the data called test (a folder, images/test, ImageSets/Main/test.txt)."
         )
     return test.select(others)

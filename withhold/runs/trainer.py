@@ -1,4 +1,4 @@
-"""Training from data to a finished run folder."""
+"""Training: from data to a finished run folder."""
 
 import atexit
 import csv
@@ -52,31 +52,34 @@ def train(
     progress: Callable[[Row, int], None] | None = None,
     **given: Any,
 ) -> Run:
-    """Train `method` on `sources`, one for each stream that it needs; gives the finished run.
+    """Train `method` on `sources`, one for each stream that it needs, and return the finished run.
 
-    What is left None is chosen from the data, the budget and the hardware, said, and saved in the run's config.json.
+    Options that are None are chosen from the data, the budget and the hardware, logged, and saved in the run's
+    config.json.
 
     Args:
         method: a method's name, or the path of a Python file that declares one.
-        sources: folders, manifests, `hf:NAME`, `digits`, arrays, data sets: whatever `withhold.data.load` takes.
-        out: the run's folder; `runs/METHOD-DATA` where it is not named.
-        resume: go on where the folder's last checkpoint is; a run that was stopped before its first one starts again.
-        progress: told every row of the journal, and the number of steps planned.
-        given: options of the training, as `withhold.options.Options` lists them (encoder, size, epochs, minutes,
-            batch_size, lr, seed, labels ...), and the method's own parameters. An encoder may also be a module that
-            maps images to [n, dim] or [n, dim, h, w] and has a `dim`; `withhold.load(FOLDER, encoder=MODULE)` then
-            needs it again, whatever its weights.
+        sources: folders, manifests, `hf:NAME`, `digits`, arrays, datasets: whatever `withhold.data.load` takes.
+        out: the run's folder; by default `runs/METHOD-DATA`.
+        resume: resume from the last checkpoint in the folder; a run that was stopped before its first checkpoint
+            starts again.
+        progress: called with every row of the journal and the planned number of steps.
+        given: training options, see `withhold.options.Options` (encoder, size, epochs, minutes, batch_size, lr, seed,
+            labels ...), and the method's own parameters. An encoder may also be a module that maps images to [n, dim]
+            or [n, dim, h, w] and has a `dim`; pass such a module to `withhold.load(FOLDER, encoder=MODULE)` as well,
+            with any weights.
 
     Raises:
-        UsageError: a name, value or combination that makes no sense.
-        WithholdError: data that cannot be read, a loss that is not finite, a full disk, or another training there.
+        UsageError: an invalid name, value or combination.
+        WithholdError: data that cannot be read, a loss that is not finite, a full disk, or another training in the
+            folder.
     """
     began, cls = time.perf_counter(), registry.find(method)
     own = {option.name for option in named()}
     if isinstance(given.get("encoder"), nn.Module):
         given["encoder"] = lend(given["encoder"])
     options = Options(**{name: value for name, value in given.items() if name in own})
-    if options.labels is not None and len(sources) == 1:  # which tells what it labels from the rest of one source
+    if options.labels is not None and len(sources) == 1:  # the file tells labelled from unlabelled items of one source
         sources *= len(cls.needs)
     folder = folder_of(method, sources, out)
     with held(folder, resume, options):
@@ -95,12 +98,12 @@ def _train(
     given: dict[str, Any],
     began: float,
 ) -> Run:
-    """`train` in a folder that is held, since `began`, with the method's own parameters, as far as they are `given`."""
-    # What may fail and what looks for files comes before other processes are started, which do the same.
+    """Do the work of `train` in a locked folder, with the `given` parameters of the method."""
+    # What may fail or looks for files comes first: processes that are started later repeat it.
     unlimited, most = options.epochs is None and options.minutes is None, None
     size, batch_size = options.size, options.batch_size
     before = Run(folder) if resume else None
-    if before is not None:  # what was chosen for it stays
+    if before is not None:  # keep what was chosen for it
         saved = before.config["training"]
         size, batch_size = size or before.config["decoding"].get("size"), batch_size or saved["batch_size"]
         most = saved["most"]
@@ -108,7 +111,7 @@ def _train(
             options = replace(options, **{budget: saved[budget] for budget in BUDGETS})
     elif unlimited:
         options = replace(options, minutes=defaults.minutes(defaults.device()))
-    # Ranks would each find a pace of their own.
+    # Each rank would find a different pace.
     paced = options.minutes is not None and not resume and options.devices * options.nodes == 1
 
     start = find_start(options, folder)
@@ -116,11 +119,11 @@ def _train(
     chosen, decoding = choose(cls, sources, parameters, options.encoder, size, options.pretrained, start.encoder)
     if "tokenizer" in decoding:
         make_tokenizer(cls, sources, chosen, decoding, folder)
-    # A throw-away, so that a wrong name or size is found before anything is decoded.
+    # Built once and discarded, so that a wrong name or size is found before anything is decoded.
     told: dict[str, Any] = {"classes": ("this", "that"), "targets": {"this": ("one", "other"), "that": None}}
     build_method(cls, chosen, parameters, options.seed, told)
     keep_start(chosen, folder)
-    published = options.pretrained or ":" in chosen["name"]  # made for images of one size
+    published = options.pretrained or ":" in chosen["name"]  # trained on images of one size
     if paced and size is None and start.encoder is None and not published:
         fit_size(cls, sources, chosen, decoding, parameters, options, left(options, began))
     streams = load_streams(cls, sources, decoding, labels=options.labels, strict=options.strict)
@@ -148,7 +151,7 @@ def _train(
         world=fabric.world_size, orders=cls.order, groups=learner.get_buffer,
     )  # fmt: skip
     layerwise = defaults.layerwise("start" in chosen, chosen["pretrained"])
-    if unlimited and before is None and all(need.labelled for need in cls.needs.values()):  # soon known by heart
+    if unlimited and before is None and all(need.labelled for need in cls.needs.values()):  # few labels overfit soon
         most = math.ceil(defaults.images(feeder.longest, fabric.device) / (batch_size * fabric.world_size))
     options = replace(
         options, batch_size=batch_size, precision=fabric._precision.precision, most=most,
@@ -189,7 +192,7 @@ def _train(
     watched = monitoring.choose(cls.needs, seen, {row["digest"] for row in told_items})
     if before is not None:
         config["began"] = before.config.get("began")
-    else:  # what learned before may have become worse in the end
+    else:  # training may make a pretrained encoder worse
         config["began"] = monitoring.look(learner.encoder, *watched) if "start" in chosen else None
     if fabric.is_global_zero:
         if not resume:
@@ -200,7 +203,7 @@ def _train(
             csv.writer(file).writerows([["stream", "item", "reason"], *skipped])
         say(config, streams, fabric.device.type)
     if fabric.device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # shapes stay: the fastest algorithms are worth a search
+        torch.backends.cudnn.benchmark = True  # shapes are constant, so a search for fast algorithms pays off
         for part in learner.modules():
             if isinstance(part, nets.Encoder):
                 part.compile()
@@ -211,27 +214,27 @@ def _train(
             best=training.Best(folder / "checkpoints" / "best.ckpt", config["began"]) if config["began"] else None,
         )  # fmt: skip
     except Exception:
-        if not resume and not (folder / "metrics.csv").exists():  # it has not begun: there is nothing to go on with
+        if not resume and not (folder / "metrics.csv").exists():  # it has not begun: there is nothing to resume
             (folder / "config.json").unlink(missing_ok=True)
         raise
     if outcome.kept is not None:
-        log.info("the encoder was better at step %s, whose weights are kept", f"{outcome.kept:,}")
+        log.info("the encoder was better at step %s; the weights of that step are kept", f"{outcome.kept:,}")
     _finish(folder, learner, streams, config, outcome, fabric)
     fabric.barrier()
     return Run(folder, held=list(streams.values()))
 
 
 def _say_how(before: Run, more: bool, options: Options) -> None:
-    """Say how a training goes on from where it was stopped, or has ended."""
+    """Log how a training is resumed, or that it is finished."""
     folder = before.folder
     if more:
-        log.info("%s goes on to %s", folder, counted(options.steps or 0, "step"))
+        log.info("%s continues to %s", folder, counted(options.steps or 0, "step"))
         if before.results():
-            log.info("what was measured of it before is forgotten: measure it again when it has ended")
+            log.info("its earlier evaluations are deleted: evaluate it again when it is finished")
     elif before.finished:
         log.info("%s is finished", folder)
     elif (folder / "checkpoints" / "last.ckpt").is_file():
-        log.info("%s goes on from its last checkpoint", folder)
+        log.info("%s resumes from its last checkpoint", folder)
     else:
         log.info("%s has no checkpoint yet: it starts from the beginning", folder)
 
@@ -255,7 +258,7 @@ def _fabric(learner: Method, options: Options) -> "Fabric":
 
 
 def _part() -> None:
-    """Leave the other processes; the threads that speak to them would abort an interpreter that ends before them."""
+    """Leave the process group: its communication threads would otherwise abort the interpreter at exit."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
 
@@ -268,11 +271,11 @@ def _finish(
     plain = [samples.of(encoder.kind) for samples in streams.values()]
     learner.seed(config["training"]["seed"])
     learner.eval().finish(lambda: evaluation.plain_batches(plain, fabric.device))
-    if not fabric.is_global_zero:  # the others were needed for statistics across ranks
+    if not fabric.is_global_zero:  # the other ranks were only needed for the statistics
         return
     about = describe(config, type(learner), encoder)
     write_weights(folder / "method.safetensors", learner, about)
-    write_weights(folder / "encoder.safetensors", encoder, about)  # the last one, which says that the run is finished
+    write_weights(folder / "encoder.safetensors", encoder, about)  # written last: it marks the run as finished
     last = outcome.rows[-1] if outcome.rows else {"seconds": 0.0}  # without a step there is no row
     items = config["training"]["batch_size"] * fabric.world_size
     config["hardware"] = {
@@ -293,5 +296,5 @@ def _finish(
     write_json(folder / "config.json", config)
     if config["training"]["no_report"]:
         return
-    log.info("drawing the report")
+    log.info("writing the report")
     draw_report(Run(folder), *streams.values())

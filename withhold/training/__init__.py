@@ -1,4 +1,4 @@
-"""Training: how any method is fitted, checkpointed and resumed."""
+"""Training: fitting, checkpointing and resuming any method."""
 
 from withhold.options import Plan
 from withhold.training.best import Best

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to go on, in one file that appears whole or not at all."""
+"""Checkpoints: everything that a run needs to resume, in one file that is written atomically."""
 
 import hashlib
 import os
@@ -12,15 +12,15 @@ from withhold.errors import WithholdError
 from withhold.methods import Method
 
 DIGEST = 32
-"""Bytes at the end of the file: a checksum of all others, since torch finds no changed bit of a weight."""
+"""Bytes at the end of the file: a checksum of the rest, because torch does not detect a changed bit of a weight."""
 CHUNK = 2**24
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` (tensors and plain values) to `path`, replacing what was there only once it is complete.
+    """Write `state` (tensors and plain values) to `path`; an old checkpoint is replaced once the new one is complete.
 
     Raises:
-        WithholdError: the disk is full or the folder cannot be written; the old checkpoint is untouched.
+        WithholdError: the disk is full or the folder is not writable; the old checkpoint is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
@@ -33,17 +33,17 @@ def save(path: Path, state: dict[str, Any]) -> None:
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise WithholdError(
-            f"Could not write the checkpoint {path} ({error}): free some space or name another --out, then --resume."
+            f"Could not write the checkpoint {path} ({error}). Free some space and --resume, or choose another --out."
         ) from error
     finally:
         partial.unlink(missing_ok=True)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read what `save` wrote, onto the CPU; no code in it is run.
+    """Read what `save` wrote, onto the CPU; no code in the file is executed.
 
     Raises:
-        WithholdError: the file is damaged, no checkpoint, or one of another version.
+        WithholdError: the file is damaged, not a checkpoint, or of another version.
     """
     try:
         with open(path, "rb") as file:
@@ -53,12 +53,12 @@ def load(path: Path) -> dict[str, Any]:
         version = saved["withhold"]
     except Exception as error:  # a damaged zip, a truncated tensor, a foreign pickle: each fails in its own way
         raise WithholdError(
-            f"The checkpoint {path} is damaged or not one of ours: delete it to start this run again."
+            f"The checkpoint {path} is damaged or not a withhold checkpoint. Delete it to start this run again."
         ) from error
     if version != withhold.__version__:
         raise WithholdError(
-            f"The checkpoint {path} is of withhold {version}, and this is {withhold.__version__}: "
-            "go on with that version, or delete it to start this run again."
+            f"The checkpoint {path} is from withhold {version}, but this is {withhold.__version__}. Resume with that "
+            "version, or delete the checkpoint to start this run again."
         )
     return saved
 
@@ -70,16 +70,16 @@ def restore(
     scaling: Any,
     path: Path | None,
 ) -> tuple[int, int]:
-    """Put the states that `saved` holds back; gives the steps done and those planned.
+    """Restore the states in `saved`, and return the steps done and the steps planned.
 
     Raises:
-        WithholdError: they are of another configuration or precision.
+        WithholdError: they belong to another configuration or precision.
     """
     try:
         if saved["precision"] != scaling.precision:
             raise WithholdError(
-                f"The checkpoint {path} was made with --precision {saved['precision']}, and this is "
-                f"{scaling.precision}: name that one, or another --out."
+                f"The checkpoint {path} was made with --precision {saved['precision']}, but this run has "
+                f"{scaling.precision}. Use the checkpoint's precision, or choose another --out."
             )
         method.load_state_dict(saved["method"])
         for player, optimizer in optimizers.items():
@@ -88,12 +88,13 @@ def restore(
         return saved["step"], saved["steps"]
     except (KeyError, RuntimeError, ValueError) as error:
         raise WithholdError(
-            f"The checkpoint {path} is from another configuration: repeat the run's own options, or name another --out."
+            f"The checkpoint {path} is from another configuration. Repeat the run's own options, or choose another "
+            "--out."
         ) from error
 
 
 def _digest(file: BinaryIO, length: int) -> bytes:
-    """Of the first `length` bytes of the file, which is then at their end."""
+    """Return the digest of the first `length` bytes of the file; its position is then at their end."""
     total = hashlib.blake2b(digest_size=DIGEST)
     file.seek(0)
     for start in range(0, length, CHUNK):

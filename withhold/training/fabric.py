@@ -1,4 +1,4 @@
-"""Where a training runs: its device, precision and ranks."""
+"""The device, precision and ranks of a training."""
 
 import logging
 from typing import TYPE_CHECKING, Any
@@ -8,8 +8,8 @@ if TYPE_CHECKING:
 
 
 def make_fabric(accelerator: str = "cpu", devices: int = 1, **options: Any) -> "Fabric":
-    """A Fabric. Its package is imported here: it takes seconds, and only what trains needs it."""
+    """Make a Fabric. Its package is imported here because that takes seconds and only training needs it."""
     from lightning_fabric import Fabric
 
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it would say, the run says itself
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the run logs the same itself
     return Fabric(accelerator=accelerator, devices=devices, **options)

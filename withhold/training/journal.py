@@ -1,4 +1,4 @@
-"""What a run wrote down: one row of numbers a logging point."""
+"""The journal of a run: one row of numbers for each logging point."""
 
 import csv
 import os
@@ -8,10 +8,10 @@ Row = dict[str, float]
 
 
 class Journal:
-    """The rows of a run, mirrored in `path` as a csv file whenever one is added; in memory alone where `path` is None.
+    """The rows of a run, written to the csv file `path` whenever one is added; None keeps them in memory only.
 
-    It takes up the rows that `path` holds up to step `until`; None starts afresh. Rows may have different columns: what
-    the monitor measures now and then stands beside what every row has.
+    Rows in `path` up to step `until` are kept; None starts with no rows. Rows may have different columns, because the
+    monitor's numbers are not measured at every logging point.
     """
 
     def __init__(self, path: Path | None = None, until: int | None = None):
@@ -34,7 +34,7 @@ class Journal:
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a journal's file, without the cells that are empty."""
+    """Read the rows of a journal's file, without empty cells."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
     return [row | {"step": int(row["step"])} for row in rows]

@@ -1,4 +1,4 @@
-"""The loop: how any method is fitted. Read it from top to bottom."""
+"""The training loop of all methods."""
 
 import logging
 import math
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 LOOKS = 0.05
-"""The share of the time trained that looking may take."""
+"""The share of the training time that the monitor may take."""
 
 log = logging.getLogger("withhold")
 
 
 @dataclass
 class Outcome:
-    """What `fit` gives back: how many steps were done, the journal's rows, and of what step the weights are kept.
+    """The result of `fit`: the number of steps, the journal's rows, and the step whose weights are kept.
 
-    The last is None where these are the last ones.
+    `kept` is None if these are the last weights.
     """
 
     steps: int
@@ -63,20 +63,20 @@ def fit(
     report: Callable[[Row, int], None] | None = None,
     every: float = 60.0,
 ) -> Outcome:
-    """Train `method` on `batches`; `folder`, where given, holds its checkpoint and journal, and is resumed from.
+    """Train `method` on `batches`; `folder`, if given, holds its checkpoint and journal, and training resumes from it.
 
     Args:
-        seconds: what is left for it of the plan's minutes; None for all of them.
-        look: measures the encoder, at the end and up to twenty times before, as often as a twentieth of the time
-            allows; its numbers enter the journal.
-        best: keeps the best state that `look` sees, which the method has in the end.
-        report: told every row of the journal and the number of steps planned.
+        seconds: time left of the plan's minutes; None for all of them.
+        look: measures the encoder at the end and up to twenty times before, within 5 % of the training time; its
+            numbers are added to the journal.
+        best: keeps the best state that `look` measures, which is restored at the end.
+        report: called with every row of the journal and the planned number of steps.
         every: seconds between checkpoints.
 
     Raises:
-        UsageError: a plan that does not go with the method.
+        UsageError: the plan does not suit the method.
         WithholdError: a loss that is not finite, or a checkpoint that cannot be read or written.
-        KeyboardInterrupt, SystemExit: Ctrl-C or SIGTERM asked it to end, and the checkpoint is saved.
+        KeyboardInterrupt, SystemExit: stopped by Ctrl-C or SIGTERM, after the checkpoint is saved.
     """
     keep_memory()
     fabric = fabric or make_fabric()
@@ -103,22 +103,22 @@ def fit(
         player: build(modules, recipes[player], peaks[player], plan.encoder_lr, plan.layer_decay)
         for player, modules in method.players().items()
     }
-    scaling = fabric.strategy.precision  # of the loss, in float16: its gradient is scaled down before a step
+    scaling = fabric.strategy.precision  # scales the loss in float16; gradients are scaled back before a step
     step, steps = 0, plan.steps
     deadline: Deadline | None = None
     if saved is not None:
         step, steps = checkpoint.restore(saved, method, optimizers, scaling, path)
-        steps = max(steps, plan.steps or 0)  # of a run that came to its end, and is to go on
+        steps = max(steps, plan.steps or 0)  # more than before for a finished run with a longer budget
     turn = Turn(method)
     module = fabric.setup_module(turn)
 
     def turn_all(step: int, steps: int, batch: Batch) -> dict[str, Any]:
-        """One step of every player; gives the named terms: tensors still on the device, and numbers as they are.
+        """Do one step of every player, and return the named terms: tensors stay on the device, numbers stay numbers.
 
-        A number that went to a GPU would wait for it, in every step.
+        Copying a number to a GPU would wait for the GPU in every step.
         """
         seed = mix(plan.seed, step, fabric.global_rank)
-        torch.manual_seed(seed)  # for dropout and the like inside networks
+        torch.manual_seed(seed)  # for random layers inside networks, such as dropout
         method.seed(seed)
         method.progress = step / steps
         parts = cut(batch, plan.accumulate)
@@ -151,7 +151,7 @@ def fit(
         if plan.minutes is None:
             raise UsageError("A plan needs steps or minutes.")
         if fabric.is_global_zero:
-            log.info("timing a few steps, to see how many fill %s", duration(60 * plan.minutes))
+            log.info("timing a few steps to find out how many fit into %s", duration(60 * plan.minutes))
         timed, budget = batches.iterate(0, 12), (60 * plan.minutes if seconds is None else seconds)
         end = began + budget
         budget /= 1 if look is None else 1 + LOOKS
@@ -161,11 +161,11 @@ def fit(
         if fabric.is_global_zero:
             passes, more = fits / batches.steps_per_epoch, ""
             if steps < fits:
-                more = f"; it ends after {counted(steps, 'step')}, which is enough for so few labels"
+                more = f"; training ends after {counted(steps, 'step')}, enough for this few labels"
             elif not defaults.enough(steps, passes):
                 wait = duration(method.once + (60 * plan.minutes - method.once) * defaults.PASSES / passes)
-                more = f"; {defaults.PASSES} passes would take about {wait}"
-            log.info("%s fit, %.1f passes over the data%s", counted(fits, "step"), passes, more)
+                more = f"; {defaults.PASSES} epochs would take about {wait}"
+            log.info("%s fit (%.1f epochs)%s", counted(fits, "step"), passes, more)
     log_every = max(1, min(50, steps // 100))
     look_every = max(log_every, math.ceil(steps / 20 / log_every) * log_every)
     journal = Journal(
@@ -180,7 +180,12 @@ def fit(
             checkpoint.save(path, state)
 
     sums: dict[str, Any] = {}
-    waited, started, saved_at, logged = 0.0, time.perf_counter(), began, step  # what took long to prepare is kept soon
+    waited, started, saved_at, logged = (
+        0.0,
+        time.perf_counter(),
+        began,
+        step,
+    )  # the first checkpoint comes early if preparing took long
     looked = look_took = 0.0
     with termination() as terminated:
         stream = batches.iterate(step, steps)
@@ -189,10 +194,10 @@ def fit(
                 method.progress = step / steps
                 versions: dict[Any, int] = {weight: weight._version for weight in method.parameters()}
                 prepare(method, batches.streams, mix(plan.seed, step, 0))
-                for optimizer in optimizers.values():  # what was made anew has no past
+                for optimizer in optimizers.values():  # forget the state of weights that `prepare` replaced
                     for weight in [weight for weight in optimizer.state if weight._version != versions[weight]]:
                         del optimizer.state[weight]
-                stream = batches.iterate(step, steps)  # anew: the method may have changed the order of items
+                stream = batches.iterate(step, steps)  # the method may have changed the order of items
             asked = time.perf_counter()
             batch = next(stream)
             waited += time.perf_counter() - asked
@@ -200,7 +205,7 @@ def fit(
                 sums[name] = sums.get(name, 0) + value
             step += 1
 
-            # Several ranks must end at the same step: they look whether one was asked to only where they meet.
+            # All ranks must end at the same step, so with several ranks the signal is only checked at logging points.
             due = best is not None and best.due(step, steps)
             if step % log_every == 0 or step == steps or due or (fabric.world_size == 1 and terminated.is_set()):
                 signalled = float(terminated.is_set())
@@ -208,7 +213,7 @@ def fit(
                     torch.as_tensor(v, dtype=torch.float32, device=fabric.device) for v in (*sums.values(), signalled)
                 ]
                 here = torch.stack(sent) / (step - logged)
-                # Over all ranks, so that each sees the loss that is not finite on one, and none waits for it in vain.
+                # Averaged over ranks: all of them stop at a loss that is not finite on one, and none waits forever.
                 *averages, ending = gather(here[None]).mean(0).tolist()
                 means = dict(zip(sums, averages, strict=True))
                 elapsed = time.perf_counter() - started
@@ -220,7 +225,7 @@ def fit(
                     "lr": next(iter(optimizers.values())).param_groups[0]["lr"],
                 }  # fmt: skip
                 bad = [name for name, value in means.items() if name.endswith("loss") and not math.isfinite(value)]
-                in_time = looked + 2 * look_took <= LOOKS * trained  # this one, and the last one
+                in_time = looked + 2 * look_took <= LOOKS * trained  # time for this look and the last one
                 if look is not None and not bad and (step == steps or due or (step % look_every == 0 and in_time)):
                     began = time.perf_counter()
                     row |= look(method.encoder)
@@ -234,12 +239,12 @@ def fit(
                     report(row, steps)
                 if bad:
                     raise WithholdError(
-                        f"The {bad[0]} is not finite at step {step}: lower --lr"
-                        + (" or use --precision 32-true" if scaling.precision != "32-true" else "")
-                        + (f"; the checkpoint {path} is from before it." if path is not None and path.exists() else ".")
+                        f"The {bad[0]} is not finite at step {step}. Lower --lr"
+                        + (" or use --precision 32-true." if scaling.precision != "32-true" else ".")
+                        + (f" The checkpoint {path} is from before." if path is not None and path.exists() else "")
                     )
                 sums, waited, logged = {}, 0.0, step
-                # Only what has just been seen to be finite is kept.
+                # Saved only after the check that the loss is finite.
                 if time.perf_counter() - saved_at > every or step == steps or ending:
                     save()
                     saved_at = time.perf_counter()
@@ -249,7 +254,7 @@ def fit(
                 started = time.perf_counter()
                 if ending:
                     fabric.barrier()
-                    terminated.set()  # on every rank, whichever was asked
+                    terminated.set()  # on every rank, whichever got the signal
                     break
     return Outcome(steps, journal.rows, best.restore(method) if best is not None and step == steps else None)
 

@@ -1,4 +1,4 @@
-"""Optimisers and the learning rate's course."""
+"""Optimisers and learning rate schedules."""
 
 import math
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from withhold.errors import UsageError, suggestion
 from withhold.methods import Encoder, Optimizer
 
 REFERENCE_BATCH = 256
-TRUST, FINAL = 0.001, 0.001  # of LARS; and the share of the learning rate at which a course ends
+TRUST, FINAL = 0.001, 0.001  # the trust coefficient of LARS; the final share of the learning rate
 USUAL_LR = {"adamw": 1e-3, "sgd": 0.06, "lars": 0.3, "adagrad": 0.1}
-"""At the reference batch, where a person names another optimiser than the method's own, and no learning rate."""
+"""Learning rates at the reference batch, if the user chooses another optimiser but no learning rate."""
 
 
 class LARS(torch.optim.SGD):
     """SGD with momentum whose step is scaled, tensor by tensor, by the ratio of the weight's to the gradient's norm.
 
     You, Gitman & Ginsburg, 2017: "Large batch training of convolutional networks". Biases and normalisation parameters
-    (groups that are not `scaled`) are stepped as SGD steps them, as self-supervised practice has it. The decay is the
-    group's `decay` rather than SGD's `weight_decay`, because it belongs inside the scaling.
+    (groups that are not `scaled`) get plain SGD steps, as is common in self-supervised learning. Weight decay is the
+    group's `decay` instead of SGD's `weight_decay`, because it belongs inside the scaling.
     """
 
     def __init__(self, params, lr: float):
@@ -44,10 +44,10 @@ class LARS(torch.optim.SGD):
 
 
 class Adagrad(torch.optim.Optimizer):
-    """A row's step is divided by the root of its sum of mean squared gradients: for tables of words and the like.
+    """Row-wise Adagrad for embedding tables: a row's step is divided by the root of its summed mean squared gradients.
 
-    Duchi, Hazan & Singer, JMLR 2011, with one sum for a row instead of one for each of its numbers. Gradients may be
-    sparse, and have a row several times; rows that they do not have, stay.
+    Duchi, Hazan & Singer, JMLR 2011, with one sum for each row instead of one for each number. Gradients may be sparse
+    and may contain a row several times; rows without a gradient do not change.
     """
 
     def __init__(self, params, lr: float):
@@ -71,11 +71,11 @@ class Adagrad(torch.optim.Optimizer):
 
 
 def adapt(own: Optimizer, name: str | None, lr: float | None, weight_decay: float | None) -> Optimizer:
-    """The method's `own` optimiser with what a person named instead; another optimiser has its usual learning rate."""
+    """Return the method's `own` optimiser with the user's settings; another optimiser gets its usual learning rate."""
     if own.name == "adagrad" and (name not in (None, "adagrad") or weight_decay):
         raise UsageError(
-            "This method's gradients are sparse, and only adagrad without weight decay takes those: "
-            "leave --optimizer and --weight-decay out."
+            "This method's gradients are sparse, and only adagrad without weight decay supports these. Remove "
+            "--optimizer and --weight-decay."
         )
     usual = own.lr if name in (None, own.name) else USUAL_LR.get(name, own.lr)
     return replace(
@@ -93,10 +93,11 @@ def build(
     encoder_lr: float | None = None,
     layer_decay: float | None = None,
 ) -> torch.optim.Optimizer:
-    """The optimiser of `recipe` over the trainable parameters of `modules`, at peak learning rate `lr`.
+    """Build the optimiser of `recipe` over the trainable parameters of `modules`, at peak learning rate `lr`.
 
-    A group's "share" is its part of the learning rate, which whoever sets the rate multiplies in: 1, of the last stage
-    of an encoder `encoder_lr`, and of each stage before it `layer_decay` times that of the next one; None stands for 1.
+    A group's "share" is the factor of its learning rate, which the training loop applies. It is 1 outside encoders,
+    `encoder_lr` for the last stage of an encoder, and `layer_decay` times that of the next stage for each stage before;
+    None stands for 1.
     """
     last, decay = (1.0 if share is None else share for share in (encoder_lr, layer_decay))
     shares: dict[nn.Parameter, float] = {}
@@ -126,13 +127,13 @@ def build(
 
 
 def peak_lr(recipe: Optimizer, batch_size: int) -> float:
-    """The recipe's learning rate for `batch_size` items a step: linear in it for SGD and LARS, its root for others."""
+    """The recipe's learning rate for a batch size: scaled linearly for SGD and LARS, by the square root for others."""
     ratio = batch_size / REFERENCE_BATCH
     return recipe.lr * (ratio if recipe.name in ("sgd", "lars") else math.sqrt(ratio))
 
 
 def schedule(recipe: Optimizer, step: int, steps: int, warmup: int) -> float:
-    """The share of the peak learning rate at `step` of `steps`: a linear warm-up, then what the recipe says."""
+    """The share of the peak learning rate at `step` of `steps`: a linear warm-up, then the recipe's schedule."""
     if recipe.schedule == "cyclic":
         done = recipe.cycles * step / steps % 1
     elif step < warmup:
@@ -143,10 +144,10 @@ def schedule(recipe: Optimizer, step: int, steps: int, warmup: int) -> float:
 
 
 def clip(optimizer: torch.optim.Optimizer, norm: float) -> Tensor:
-    """Scale the optimiser's gradients down to a joint norm of at most `norm`; gives their norm before."""
+    """Scale the optimiser's gradients down to a joint norm of at most `norm`, and return their norm before."""
     gradients = []
     for parameter in (p for group in optimizer.param_groups for p in group["params"] if p.grad is not None):
-        if parameter.grad.is_sparse:  # a row that it has several times is their sum
+        if parameter.grad.is_sparse:  # sum repeated rows
             parameter.grad = parameter.grad.coalesce()
         gradients.append(parameter.grad._values() if parameter.grad.is_sparse else parameter.grad)
     before = nn.utils.get_total_norm(gradients)

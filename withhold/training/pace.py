@@ -1,4 +1,4 @@
-"""How many steps fill a budget of time."""
+"""The number of steps that fit into a time budget."""
 
 import copy
 import logging
@@ -14,9 +14,9 @@ from withhold.methods import Batch, Method
 log = logging.getLogger("withhold")
 
 SLOWER, FASTER = 0.95, 1.25
-"""The shares of the steps planned below and above which they are planned anew."""
+"""The shares of the planned steps below and above which the number of steps is changed."""
 EARLY = 0.1
-"""The share of the steps planned in which the pace is not known yet: the first ones fill queues and caches."""
+"""The share of the planned steps in which the pace is not reliable yet: the first steps fill queues and caches."""
 
 
 def pace(
@@ -27,12 +27,12 @@ def pace(
     seconds: float,
     prepared: float,
 ) -> int:
-    """How many steps fill what timing leaves of `seconds`: a few are timed, and the state from before is put back.
+    """Return how many steps fit into `seconds`: a few steps are timed, and then the earlier state is restored.
 
     Args:
-        batches: of the steps that may be timed.
-        prepared: seconds that `prepare` took; they are gone, and where it runs again it takes as long, but for the
-            method's `once`.
+        batches: the batches of the steps that may be timed.
+        prepared: seconds that `prepare` took. They are subtracted; if `prepare` is repeated during training, it takes
+            as long again, without the method's `once`.
     """
     state = copy.deepcopy((method.state_dict(), {p: o.state_dict() for p, o in optimizers.items()}))
     times = []
@@ -40,7 +40,7 @@ def pace(
     for step, batch in enumerate(batches):
         turn_all(step, 1000, batch)["loss" if len(optimizers) == 1 else f"{next(iter(optimizers))}/loss"].item()
         begun, ended = ended, time.perf_counter()
-        times.append(ended - begun)  # with the time that it waited for the batch
+        times.append(ended - begun)  # includes waiting for the batch
         spent = ended - began
         enough = len(times) > 1 and spent > (0.2 if len(times) < 4 else 0.05) * seconds
         if enough and not torch.distributed.is_initialized():
@@ -49,28 +49,28 @@ def pace(
     for player, optimizer in optimizers.items():
         optimizer.state.clear()
         optimizer.load_state_dict(state[1][player])
-    settled = sorted(times[max(1, len(times) // 3) :])  # the first one is slow: libraries start, memory is found
+    settled = sorted(times[max(1, len(times) // 3) :])  # the first steps are slow: libraries load, memory is allocated
     step_takes = settled[len(settled) // 2] + ((prepared - method.once) / method.refresh if method.refresh else 0)
     return max(1, int((seconds - prepared - (time.perf_counter() - began)) / step_takes))
 
 
 class Deadline:
-    """When a training has to end for which minutes were given.
+    """The deadline of a training with a budget in minutes.
 
     Args:
         at: the time, as `time.perf_counter` gives it.
-        most: steps that it may have.
-        known: the step after which its pace is known, for it has prepared itself again.
+        most: the maximum number of steps.
+        known: the step after which the pace is known, because `prepare` has been repeated once.
     """
 
     def __init__(self, at: float, most: int | None, known: int):
         self.at, self.most, self.known, self.began = at, most, known, time.perf_counter()
 
     def plan(self, step: int, steps: int) -> int:
-        """The steps planned, or as many as fit at the pace of the first `step`, where these differ much.
+        """Return the planned `steps`, or the number that fits at the pace so far if it differs much.
 
-        The machine may have become busy, or data that were slow to read when steps were timed lie in the cache now.
-        Only in its first half does a training get longer: its learning rate would rise again.
+        The pace changes if the machine becomes busy, or if data that were slow to read at first are in the cache now.
+        Steps are only added in the first half, because the learning rate rises when they are.
         """
         now = time.perf_counter()
         fits = max(step + 1, step + int((self.at - now) * step / max(now - self.began, 1e-9)))

@@ -10,7 +10,7 @@ from withhold.methods import Method
 
 
 def mix(seed: int, step: int, rank: int) -> int:
-    """One seed from three, well apart for neighbouring values (the mixing step of splitmix64)."""
+    """Mix three numbers into one seed; neighbouring values give unrelated seeds (the mixing step of splitmix64)."""
     mixed = (seed * 0x9E3779B97F4A7C15 + step * 0xBF58476D1CE4E5B9 + rank * 0x94D049BB133111EB) & (2**64 - 1)
     mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & (2**64 - 1)
     mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & (2**64 - 1)
@@ -18,14 +18,14 @@ def mix(seed: int, step: int, rank: int) -> int:
 
 
 def prepare(method: Method, streams: dict[str, Any], seed: int) -> None:
-    """Let the method look at its data, as a function of `seed` whatever it calls for that.
+    """Call the method's `prepare` with its data, reproducibly for a `seed`.
 
-    Libraries draw from global generators: k-means of scikit-learn from numpy's, `nn.init` from torch's. All are seeded,
-    and afterwards in the state in which they were. What the method registers moves to its device.
+    Libraries draw from global generators: k-means of scikit-learn from numpy's, `nn.init` from torch's. All of them are
+    seeded, and their states are restored afterwards. Tensors that the method registers are moved to its device.
     """
     device = next(method.parameters()).device
     method.seed(seed)
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002 (others draw from it)
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002 (libraries draw from it)
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""What changes in a network where several processes train it together."""
+"""Changes to a network that several processes train together."""
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +9,10 @@ from withhold.nets import HeldStatistics
 
 
 class BatchNormAcrossRanks(_BatchNorm):
-    """Batch normalisation with the mean and variance of every rank's batch together.
+    """Batch normalisation with the mean and variance of the batches of all ranks.
 
-    What torch's own SyncBatchNorm does on GPUs, on any device: two processes then see one batch of twice the size, and
-    a rank's statistics cannot give away which views belong together.
+    This is torch's SyncBatchNorm for any device. Two processes act as one batch of twice the size, and the statistics
+    of a rank do not reveal which views belong together.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -21,7 +21,9 @@ class BatchNormAcrossRanks(_BatchNorm):
         dims = [0, *range(2, x.ndim)]
         variances, means = gather(torch.stack(torch.var_mean(x.float(), dims, correction=0))[None]).unbind(1)
         mean = means.mean(0)
-        variance = (variances + (means - mean).square()).mean(0)  # not of squares, whose difference would cancel
+        variance = (variances + (means - mean).square()).mean(
+            0
+        )  # mean of squares minus squared mean would lose precision
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             with torch.no_grad():
                 count = ranks() * x.numel() / x.shape[1]
@@ -37,10 +39,10 @@ class BatchNormAcrossRanks(_BatchNorm):
 
 
 def synchronize_batch_norm(module: nn.Module) -> None:
-    """Make every batch normalisation inside `module` one across ranks, in place; parameters and their names stay.
+    """Make every batch normalisation inside `module` work across ranks, in place; parameters and names stay the same.
 
-    A class of somebody's own keeps what its forward does around that of its base; one that normalises by itself, like
-    torch's SyncBatchNorm, stays as it is.
+    A custom subclass keeps what its `forward` does around that of its base class. A class that normalises by itself,
+    like torch's SyncBatchNorm, is not changed.
     """
     for part in module.modules():
         if isinstance(part, _BatchNorm) and not isinstance(part, BatchNormAcrossRanks | HeldStatistics):
@@ -49,7 +51,7 @@ def synchronize_batch_norm(module: nn.Module) -> None:
 
 
 def dense_gradients(module: nn.Module) -> None:
-    """Give every embedding inside `module` a dense gradient, in place: NCCL, unlike gloo, adds no sparse ones."""
+    """Give every embedding inside `module` dense gradients, in place: NCCL, unlike gloo, cannot add sparse ones."""
     for part in module.modules():
         if isinstance(part, nn.Embedding | nn.EmbeddingBag):
             part.sparse = False

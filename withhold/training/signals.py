@@ -1,4 +1,4 @@
-"""Ending in order when the system or a person asks for it."""
+"""Stopping a training cleanly after SIGTERM or Ctrl-C."""
 
 import contextlib
 import signal
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def termination() -> Iterator[threading.Event]:
-    """An event that SIGTERM and the first Ctrl-C set, so that the loop saves and ends; a second one ends at once.
+    """Yield an event that SIGTERM or the first Ctrl-C sets, so that the loop saves and ends; the second stops at once.
 
     Raises:
-        KeyboardInterrupt, SystemExit: at the end, where the event is set, so that what was to follow does not: the one
-            after Ctrl-C, the other with the status of a process that SIGTERM ended.
+        KeyboardInterrupt, SystemExit: at the end of the context, after Ctrl-C or SIGTERM respectively, so that nothing
+            that follows runs; SystemExit has the status of a process that SIGTERM ended.
     """
     asked, interrupted = threading.Event(), threading.Event()
 
@@ -23,7 +23,7 @@ def termination() -> Iterator[threading.Event]:
         if signum == signal.SIGINT:
             interrupted.set()
 
-    main = threading.current_thread() is threading.main_thread()  # to which signals belong
+    main = threading.current_thread() is threading.main_thread()  # only it may handle signals
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT) if main}
     try:
         yield asked

@@ -1,4 +1,4 @@
-"""How players take their turns on a batch, or on the parts of it."""
+"""The turns of players on a batch or on parts of it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from withhold.orders import whole
 class Turn(nn.Module):
     """A player's turn as a forward pass, for Fabric and DDP to wrap.
 
-    They rebuild the dictionaries that they are given, so what the players hand on is kept here, out of their sight.
+    These rebuild the dictionaries passed to them, so what players hand on to each other is kept here as an attribute.
     """
 
     def __init__(self, method: Method):
@@ -29,35 +29,35 @@ class Turn(nn.Module):
 
 
 def check(method: Method, batch_size: int, ranks: int, parts: int) -> None:
-    """See that `batch_size` items on each rank make `parts` equal parts, and enough to compare where a loss does that.
+    """Check that `batch_size` items on each rank make `parts` equal parts, and enough for a loss that compares items.
 
     Raises:
         UsageError: they do not.
     """
     if method.compares and parts > 1:
         raise UsageError(
-            f"{method.name} compares the items of a batch with each other, and --accumulate would cut it into parts "
-            "that do not meet: leave --accumulate out, and lower --batch-size where memory is short."
+            f"{method.name} compares the items of a batch with each other, which --accumulate would separate. Remove "
+            "--accumulate; if memory is short, lower --batch-size."
         )
     if method.compares and batch_size < 2:
         raise UsageError(
-            f"{method.name} compares the items of a batch with each other: give a --batch-size of 2 or more."
+            f"{method.name} compares the items of a batch with each other. Give a --batch-size of 2 or more."
         )
     if batch_size <= parts and any(isinstance(part, nn.BatchNorm1d) for part in method.modules()):
         raise UsageError(
-            f"{method.name} normalises features over a batch, or the part of it that --accumulate leaves: give a "
-            f"--batch-size of {2 * parts} or more."
+            f"{method.name} normalises features over a batch, or over its parts with --accumulate. Give a --batch-size "
+            f"of {2 * parts} or more."
         )
     unit = parts * whole(method.order, 1)  # episodes stay whole
     if parts > 1 and batch_size % unit:
         raise UsageError(
-            f"--accumulate {parts} cannot cut a batch of {batch_size} items into equal parts: "
-            f"give a --batch-size that is a multiple of {unit}."
+            f"--accumulate {parts} cannot split a batch of {batch_size} items into equal parts. Give a --batch-size "
+            f"that is a multiple of {unit}."
         )
 
 
 def cut(batch: Batch, parts: int) -> list[Batch]:
-    """A batch as `parts` smaller ones of the same size."""
+    """Split a batch into `parts` smaller ones of the same size."""
     if parts == 1:
         return [batch]
     leaves, form = tree_flatten(batch)
@@ -66,7 +66,7 @@ def cut(batch: Batch, parts: int) -> list[Batch]:
 
 @contextlib.contextmanager
 def alone(player: str, optimizers: dict[str, torch.optim.Optimizer]) -> Iterator[None]:
-    """While `player` plays, the other players' parameters take no gradient."""
+    """Disable the gradients of the other players' parameters while `player` plays."""
     mine = {id(p) for group in optimizers[player].param_groups for p in group["params"]}
     others = [
         p for optimizer in optimizers.values() for group in optimizer.param_groups for p in group["params"]

@@ -1,4 +1,4 @@
-"""The method's own answers, where it has learned to name classes, beside those of a probe with the same labels."""
+"""The predictions of a classifier, compared with a probe trained on the same labels."""
 
 from withhold.data import share_classes
 from withhold.evaluation.features import scores
@@ -10,10 +10,10 @@ TOLD = True
 
 
 def measure(task: Task) -> list[dict]:
-    """The share of test items that it names rightly.
+    """The accuracy on the test items.
 
-    Of a control, which has learned no names, it is what a linear probe of its features does that learns from the labels
-    that the method was told. Of the encoder that a training began with, that is what the training had to beat.
+    For a control, which has no classifier, it is that of a linear probe on its features, trained on the labels that the
+    method was given. With the encoder that training started from, this is the accuracy that the training has to exceed.
     """
     if not isinstance(task.method, Classifier):
         return [] if task.train is None else [{"metric": "accuracy", "value": task.accuracy(answers(task)[0])}]

@@ -1,4 +1,4 @@
-"""Clustering: groups that were found without labels, beside the classes."""
+"""Clustering: agreement of clusters found without labels with the classes."""
 
 import numpy as np
 import torch
@@ -9,21 +9,20 @@ from withhold.evaluation.task import Task
 from withhold.methods import Classifier
 
 MOST = 20_000
-"""Training items that k-means looks at."""
+"""The most training items for k-means."""
 STARTS = 10
 
 
 def measure(task: Task) -> list[dict]:
-    """How well the clusters of the test items agree with their classes, in three measures.
+    """The agreement of the clusters of the test items with their classes, in three metrics.
 
-    A method that answers with clusters or classes has its own. To other features k-means is fitted, with as many
-    clusters as the test has classes, on the training items without their labels; of ten starts the best is taken.
+    A method that predicts clusters or classes is measured by these. Other features are clustered by k-means, with as
+    many clusters as the test set has classes, fitted on the training items without their labels; the best of ten starts
+    is used.
 
-    "chance" is what the same clusters give when items change places.
-
-    "accuracy" is the share of items that are named rightly when each cluster is named after a class of its own, in the
-    best way that there is. "NMI" is the mutual information of clusters and classes, divided by the mean of their
-    entropies, and "ARI" the adjusted Rand index (Hubert & Arabie, 1985): 0 is chance, 1 is perfect.
+    "accuracy" is the share of correct items under the best one-to-one assignment of clusters to classes. "NMI" is the
+    mutual information of clusters and classes, divided by the mean of their entropies. "ARI" is the adjusted Rand index
+    (Hubert & Arabie, 1985): 0 is chance, 1 is perfect. "chance" is the value when the clusters are shuffled over items.
     """
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
@@ -53,7 +52,7 @@ def matched(clusters: Tensor, classes: Tensor) -> float:
 
 
 def _k_means(task: Task) -> Tensor:
-    """Of each test item minus its distance to each cluster's centre: float [n, k]."""
+    """The negative distance of each test item to each cluster's centre: float [n, k]."""
     from sklearn.cluster import KMeans
 
     some = torch.randperm(len(task.bank), generator=torch.Generator().manual_seed(task.seed))[:MOST]

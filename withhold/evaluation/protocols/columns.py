@@ -1,4 +1,4 @@
-"""Columns: what a table says of items, classes and numbers, each by a probe of features and by the method itself."""
+"""Columns: prediction of a table's columns, classes or numbers, by a probe on features and by the method itself."""
 
 from dataclasses import replace
 from typing import Any, cast
@@ -15,10 +15,10 @@ TAKES = "items + targets"
 
 
 def measure(task: Task) -> list[dict]:
-    """Of each column that both parts have: the accuracy of classes, R2 and the mean absolute error of numbers.
+    """For each column of both parts: the accuracy for classes, R2 and the mean absolute error for numbers.
 
-    "by" is "features", by a linear probe or ridge regression that learns from the training items; and of what has
-    learned columns itself, "answers".
+    "by" is "features" for a linear probe or ridge regression on the training items, and "answers" for the predictions
+    of a method that has learned columns.
     """
     learned = list(getattr(task.method, "targets", ())) if task.row == "trained" else []
     names = [
@@ -26,13 +26,17 @@ def measure(task: Task) -> list[dict]:
         if name in task.test.targets and (name in learned or not target.names_items)
     ]  # fmt: skip
     if not names:
-        raise UsageError(f"{task.train.source} and {task.test.source} have no column in common: give both the same.")
+        raise UsageError(
+            f"{task.train.source} and {task.test.source} have no column in common. Give both the same columns."
+        )
     said = task.said("targets", task.test) if learned else None
     rows = []
     for name in names:
         known, asked = task.train.targets[name], task.test.targets[name]
         if (known.classes is None) != (asked.classes is None):
-            raise UsageError(f"The column {name} holds classes in one part and numbers in the other: make them alike.")
+            raise UsageError(
+                f"The column {name} holds classes in one part and numbers in the other. Use the same in both."
+            )
         own = None if said is None or name not in learned else said[:, learned.index(name)].numpy()
         measured = _numbers(task, name, own) if known.classes is None else _classes(task, name, own)
         rows += [{"column": name, **row} for row in measured]
@@ -46,7 +50,7 @@ def _classes(task: Task, name: str, own: np.ndarray | None) -> list[dict]:
         rows.append(np.flatnonzero(target.values >= 0))
         parts.append(samples.select(rows[-1]).with_labels(target.values[rows[-1]], target.classes or ()))
     labelled = replace(task, train=parts[0], test=parts[1])
-    labelled.__dict__.update(bank=task.bank[rows[0]], queries=task.queries[rows[1]])  # they are computed once
+    labelled.__dict__.update(bank=task.bank[rows[0]], queries=task.queries[rows[1]])  # avoids computing them again
     found = [{**row, "by": "features"} for row in linear.measure(labelled)]
     if own is not None:
         taught = cast(Any, task.method).targets[name]

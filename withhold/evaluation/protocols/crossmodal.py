@@ -1,4 +1,4 @@
-"""Cross-modal retrieval: pictures and sounds ask for pictures and sounds of their class."""
+"""Cross-modal retrieval: images and sounds retrieve images and sounds of their class."""
 
 import math
 from itertools import product
@@ -18,20 +18,20 @@ KINDS = {"picture": "video", "sound": "audio"}
 
 
 def measure(task: Task) -> list[dict]:
-    """nDCG@30 by cosine, asking with either half of the test items for either half of them; raw data has no such space.
+    """nDCG@30 by cosine, with the images or sounds of the test items as queries for their images or sounds.
 
-    An item never finds the half that it asks with; its other half counts like the others of its class. A pair without a
-    label is a class of its own, so of pairs without labels each half asks for its own other half alone. Beside the
-    value stand "recall_at_1" and "recall_at_10", the shares of queries that find one of their class so early, and what
-    a random order is worth: "chance", "chance_at_1", "chance_at_10". Where no item has another one of its class, halves
-    of one sort are not asked for. The training items are not looked at.
+    A query never retrieves itself; the other half of its pair counts like other items of its class. A pair without a
+    label is a class of its own, so it only retrieves its other half. "recall_at_1" and "recall_at_10" are the shares of
+    queries that find an item of their class among the first 1 or 10. "chance", "chance_at_1" and "chance_at_10" are the
+    values for a random order. If no item has another one of its class, images are not retrieved by images, nor sounds
+    by sounds. The training items are not used. Raw items have no common space, and no row.
     """
     if task.encoder is None:
         return []
     if task.encoder.kind != TAKES:
         raise UsageError(
-            f"crossmodal asks pictures for sounds, and an encoder of {task.encoder.kind} takes only one of them: take "
-            "a run that learned from videos with sound."
+            f"The protocol crossmodal needs an encoder of images and sounds, but this one only takes "
+            f"{task.encoder.kind}. Use a run that was trained on videos with sound."
         )
     halves = {
         name: F.normalize(nets.features(task.encoder, task.test.of(kind), device=task.device), dim=1)
@@ -40,12 +40,12 @@ def measure(task: Task) -> list[dict]:
     count = len(task.test)
     classes = torch.full((count,), -1) if task.test.labels is None else task.truth.cpu()
     classes = classes.where(classes >= 0, len(task.test.classes) + torch.arange(count))
-    order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(task.seed))  # which decides ties
+    order = torch.randperm(len(classes), generator=torch.Generator().manual_seed(task.seed))  # decides ties
     rows = []
     for asks, answers in product(KINDS, repeat=2):
         similarity = halves[asks] @ halves[answers][order].T
         relevant = classes[:, None] == classes[order]
-        if asks == answers:  # the others only
+        if asks == answers:  # without the item itself
             others = order != torch.arange(len(order))[:, None]
             similarity, relevant = (x[others].view(len(order), -1) for x in (similarity, relevant))
         if relevant.any():
@@ -55,10 +55,10 @@ def measure(task: Task) -> list[dict]:
 
 
 def ranked(similarity: Tensor, relevant: Tensor) -> dict[str, float]:
-    """The measures of rankings by similarity [q, n] of what is relevant, bool [q, n], averaged over the queries.
+    """The metrics of rankings by similarity [q, n], given what is relevant, bool [q, n], averaged over the queries.
 
-    nDCG@k = sum over the first k ranks r of relevance / log2(r + 1), divided by the largest such sum that there is
-    (Jarvelin & Kekalainen, TOIS 2002). Queries for which nothing is relevant are left out.
+    nDCG@k = sum over the first k ranks r of relevance / log2(r + 1), divided by the largest possible sum (Jarvelin &
+    Kekalainen, TOIS 2002). Queries without relevant items are left out.
     """
     asked = relevant.any(1)
     similarity, relevant = similarity[asked], relevant[asked]

@@ -1,4 +1,4 @@
-"""Detection: a box around each thing and its class, by a head that learns from boxes over a network's maps."""
+"""Object detection: boxes and their classes, by a head trained on frozen maps."""
 
 import math
 
@@ -16,15 +16,15 @@ from withhold.needs import parse
 
 TAKES = "image + boxes"
 FOUND = 0.5
-"""The IoU from which the control takes a box for the same."""
+"""The IoU from which the control counts boxes as the same."""
 
 
 def measure(task: Task) -> list[dict]:
-    """The average precision as COCO has it: "AP" is its mean over IoUs from 0.5 to 0.95, "AP50" that at 0.5.
+    """The average precision of COCO: "AP" is its mean over IoUs from 0.5 to 0.95, "AP50" its value at 0.5.
 
-    By the method's own "boxes", and by "maps": what a head says that has learned from the training boxes, over maps
-    that stay as they are, for the task's budget of images, the same for every encoder. For raw items stand "places":
-    the usual boxes of the training images, wherever an image shows something.
+    "by" is "boxes" for the method's own boxes, and "maps" for a head that is trained on the training boxes over frozen
+    maps, for the task's budget of images, which is the same for every encoder. The raw control is "places": the typical
+    boxes of the training images, whatever an image shows.
     """
     classes = task.train.parts["boxes"].classes
     truth = boxes_of(task.test, classes)
@@ -40,9 +40,9 @@ def measure(task: Task) -> list[dict]:
 
 
 def rows(said: list[np.ndarray], truth: list[np.ndarray], classes: tuple[str, ...]) -> list[dict]:
-    """What is said and true of each image -> what was measured; see `average_precision`.
+    """Predicted and true boxes of each image -> rows; see `average_precision`.
 
-    A class that the test has no box of has no value.
+    A class without boxes in the test set has no value.
     """
     found = average_precision(said, truth, len(classes))
     named = {"AP": found.mean(1), "AP50": found[:, 0]}
@@ -56,25 +56,25 @@ def rows(said: list[np.ndarray], truth: list[np.ndarray], classes: tuple[str, ..
 
 
 def boxes_of(samples: Samples, classes: tuple[str, ...]) -> list[np.ndarray]:
-    """The boxes of each sample [m, 6], in the numbers of `classes`. Raises: UsageError: they have others, or none."""
+    """Boxes of each sample [m, 6], numbered as in `classes`. Raises: UsageError: other classes, or no boxes."""
     boxes = samples.parts["boxes"]
     if unknown := [name for name in boxes.classes if name not in classes]:
         raise UsageError(
-            f"The boxes of {samples.source} have the class {unknown[0]!r}, and those learned from have not: give both "
+            f"The boxes of {samples.source} have the class {unknown[0]!r}, but the training boxes do not. Give both "
             "the same classes."
         )
     truth = [found[~np.isnan(found[:, 0])].copy() for found in boxes.values]
     for found in truth:
         found[:, 4] = [classes.index(boxes.classes[number]) for number in found[:, 4].astype(int)]
     if not any((found[:, 5] == 0).any() for found in truth):
-        raise UsageError(f"The images of {samples.source} have no box that is to be found: draw some.")
+        raise UsageError(f"The images of {samples.source} have no boxes to find. Draw some.")
     return truth
 
 
 def places(train: Samples) -> np.ndarray:
-    """Boxes [m, 6] that training images usually have, and as scores the share of the images that have each.
+    """Typical boxes [m, 6] of training images; the score of each is the share of images that have it.
 
-    They are the means of clusters, of each class as many as an image has of it on average.
+    They are cluster centres, for each class as many as an image has boxes of it on average.
     """
     shown = boxes_of(train, train.parts["boxes"].classes)
     every, found = np.concatenate(shown), []

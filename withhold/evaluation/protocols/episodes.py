@@ -1,4 +1,4 @@
-"""Episodes: few-shot classification among five classes at a time, which the training need not have seen."""
+"""Episodes: few-shot classification among five classes at a time, which may be new to the encoder."""
 
 import logging
 
@@ -16,30 +16,30 @@ log = logging.getLogger("withhold")
 
 WAYS, SHOTS, QUERIES, COUNT = 5, (1, 5), 15, 1000
 CHUNK = 2**22
-"""Numbers of gathered features at a time: 16 MB."""
+"""The most feature values gathered at a time: 16 MB."""
 
 
 def measure(task: Task) -> list[dict]:
     """The mean accuracy over 1,000 episodes of 5 classes with 1 and 5 shots and 15 queries a class, all of test items.
 
-    The training items are not looked at. Every encoder is asked the same episodes. "standard_error" is that of the
-    mean over episodes of these items, as is usual: other items or classes may move it ten times as far, and of another
-    seed of the training it says nothing. Classes of fewer items than an episode takes are left out; where fewer than
-    five would be left, episodes have fewer queries, "n_queries", and shots that leave no query are left out.
+    The training items are not used, and every encoder gets the same episodes. "standard_error" is that of the mean over
+    episodes of these items, as usual. The variation between other items or classes may be ten times as large, and the
+    variation between training seeds is not included. Classes with too few items for an episode are left out. If fewer
+    than five would remain, episodes have fewer queries ("n_queries"), and shots that leave no query are left out.
     """
     labels, sizes = task.truth.cpu().numpy(), task.truth.bincount().sort(descending=True).values.tolist()
     fifth = sizes[WAYS - 1] if len(sizes) >= WAYS else 0
     if fifth <= SHOTS[0]:
         raise UsageError(
-            f"An episode asks about {WAYS} classes of two items or more, and {task.test.source} has "
-            f"{sum(size > 1 for size in sizes)}: give it more classes, or more items of each."
+            f"An episode needs {WAYS} classes with at least two items, but {task.test.source} has "
+            f"{sum(size > 1 for size in sizes)}. Give it more classes, or more items of each."
         )
     features, rows = F.normalize(task.queries, dim=1), []
     for shots in (shots for shots in SHOTS if shots < fifth):
         queries = min(QUERIES, fifth - shots)
         if queries < QUERIES and task.row == "trained":
             log.warning(
-                "episodes with %s a class have %s of it as queries, not %s: no five classes of %s have more items",
+                "episodes with %s per class have %s per class as queries, not %s: no five classes of %s have more",
                 counted(shots, "shot"), counted(queries, "item"), QUERIES, task.test.source,
             )  # fmt: skip
         order = Episodes(WAYS, shots, queries)
@@ -56,11 +56,11 @@ def measure(task: Task) -> list[dict]:
 def accuracies(features: Tensor, shots: int) -> Tensor:
     """The share of an episode's queries that are nearest to the prototype of their class, by cosine: float [e].
 
-    A prototype is the mean of the features of a class that are shown (Snell, Swersky & Zemel, NIPS 2017), all of length
-    1 (Gidaris & Komodakis, CVPR 2018, section 3.2).
+    A prototype is the mean feature of a class's shots (Snell, Swersky & Zemel, NIPS 2017); all features have length 1
+    (Gidaris & Komodakis, CVPR 2018, section 3.2).
 
     Args:
-        features: of length 1 [e, ways, shots + queries, d], those that are shown first.
+        features: of length 1 [e, ways, shots + queries, d], the shots first.
     """
     shown, asked = features.split([shots, features.shape[2] - shots], 2)
     prototypes = F.normalize(shown.mean(2), dim=2)

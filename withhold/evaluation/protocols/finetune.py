@@ -1,4 +1,4 @@
-"""Fine-tuning: the whole network goes on from the encoder's weights, with the labels."""
+"""Fine-tuning: the whole network is trained on the labels, starting from the encoder's weights."""
 
 from withhold.evaluation.features import scores
 from withhold.evaluation.supervised import train
@@ -6,7 +6,7 @@ from withhold.evaluation.task import Task
 
 
 def measure(task: Task) -> list[dict]:
-    """The accuracy after the task's budget of images; pixels have no network to tune, so they give no row."""
+    """The accuracy after fine-tuning for the task's budget of images; raw items have no row."""
     if task.encoder is None:
         return []
     task.require_known()

@@ -1,4 +1,4 @@
-"""Information: how sure a method's answers are, and how evenly spread over the classes, where no item has a label."""
+"""Information: confidence and balance of a classifier's predictions, measured without labels."""
 
 import math
 
@@ -13,18 +13,20 @@ TAKES, TOLD, ANSWERS = "items", True, True
 
 
 def measure(task: Task) -> list[dict]:
-    """The mutual information of items and answers, as a share of the most that there can be: 1 is sure, and even.
+    """The mutual information of items and predicted classes, as a share of its maximum: 1 is confident and balanced.
 
-    It is the entropy of the mean answer less the mean entropy of the answers, over the logarithm of the number of
-    classes. Of trainings of one method on the same data, the one that has most of it is a guess at the best, as long as
-    the classes are about as frequent as each other: a collapse of the answers has none, and so have doubts. What is
-    surely wrong has much.
+    It is the entropy of the mean prediction minus the mean entropy of the predictions, divided by the logarithm of the
+    number of classes. Among trainings of one method on the same data, the one with the highest value is probably the
+    best, if the classes are about equally frequent. Collapsed and uncertain predictions have low values; confident but
+    wrong ones have high values.
 
     Source: Bridle, Heading & MacKay, NIPS 1991, equation 4.
     """
     if not isinstance(task.method, Classifier):
         if task.row == "trained":
-            raise UsageError("information is measured of a method that names classes: give a run of one.")
+            raise UsageError(
+                "The protocol information needs a classifier. Use a run of a method that predicts classes."
+            )
         return []
     shares = scores(task.method, task.test, device=task.device).softmax(1)
     found = torch.special.entr(shares.mean(0)).sum() - torch.special.entr(shares).sum(1).mean()

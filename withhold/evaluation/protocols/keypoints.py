@@ -1,4 +1,4 @@
-"""Keypoints: places that people have marked, by linear regression from what a network says of an image."""
+"""Keypoints: prediction of marked points by linear regression from a network's output."""
 
 import numpy as np
 from sklearn.linear_model import RidgeCV
@@ -13,26 +13,25 @@ STRENGTHS = (1e-3, 1e-1, 1e1, 1e3, 1e5)
 
 
 def measure(task: Task) -> list[dict]:
-    """How far off places are, regressed from the points that the method discovered ("points") and from features.
+    """The error of keypoints predicted from the points that the method discovered ("points") and from features.
 
-    The "error" is the distance to the true place, as a share of the diagonal of the box around the item's true places,
-    averaged over all places that are marked, in items where these are two or more. "chance" is that of who always says
-    the mean of the training items. The regression is ridge regression, of the strength that leaving each training item
-    out likes best.
+    The "error" is the distance to the true point, as a share of the diagonal of the box around the item's true points,
+    averaged over all marked points, in items with at least two. "chance" is the error of always predicting the mean of
+    the training items. Predictions are by ridge regression, with a strength chosen by leave-one-out cross-validation.
     """
     size = task.train.shape[0]
     known, truth = (part.parts["points"].values / size for part in (task.train, task.test))
     if known.shape[1:] != truth.shape[1:]:
         raise UsageError(
-            f"{task.train.source} marks {known.shape[1]} points in an image and {task.test.source} {truth.shape[1]}: "
-            "mark the same ones in both."
+            f"{task.train.source} marks {known.shape[1]} points in an image, but {task.test.source} marks "
+            f"{truth.shape[1]}. Mark the same points in both."
         )
     if not np.isfinite(known).all(2).any(0).all():
-        raise UsageError(f"{task.train.source} marks a point in no item at all: mark each one in some.")
+        raise UsageError(f"{task.train.source} has a point that is not marked in any item. Mark each point in some.")
     if not (np.isfinite(truth).all(2).sum(1) > 1).any():
         raise UsageError(
-            f"{task.test.source} marks fewer than two points in every item, and the error is a share of the box around "
-            "them: mark more."
+            f"{task.test.source} marks fewer than two points in every item, but the error needs the box around them. "
+            "Mark more points."
         )
     said = [places.flatten(1) for part in (task.train, task.test) if (places := task.said("points", part)) is not None]
     found = {"features": [task.bank.cpu(), task.queries.cpu()]} | ({"points": said} if said else {})
@@ -47,10 +46,10 @@ def measure(task: Task) -> list[dict]:
 
 
 def regress(bank: np.ndarray, queries: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Numbers [n, d] with places [n, m, c], NaN where not known, and numbers [q, d] -> their places [q, m, c]."""
+    """Features [n, d] with points [n, m, c], NaN where unknown, and features [q, d] -> their points [q, m, c]."""
     said = np.empty((len(queries), *places.shape[1:]))
     known, which = np.unique(np.isfinite(places).all(2), axis=1, return_inverse=True)
-    for group, items in enumerate(known.T):  # of the places that are marked in the same items, which is mostly all
+    for group, items in enumerate(known.T):  # points marked in the same items are fitted together
         learned = make_pipeline(StandardScaler(), RidgeCV(STRENGTHS))
         learned.fit(bank[items], places[items][:, which == group].reshape(items.sum(), -1))
         said[:, which == group] = learned.predict(queries).reshape(len(queries), -1, places.shape[2])
@@ -58,9 +57,9 @@ def regress(bank: np.ndarray, queries: np.ndarray, places: np.ndarray) -> np.nda
 
 
 def error(said: np.ndarray, true: np.ndarray) -> float:
-    """Places [n, m, 2] that are said and true ones, NaN where not known -> the mean error, see `measure`."""
+    """Predicted and true points [n, m, 2], NaN where unknown -> the mean error, see `measure`."""
     boxed = np.isfinite(true).all(2).sum(1) > 1
     said, true = said[boxed], true[boxed]
     diagonal = np.linalg.norm(np.nanmax(true, axis=1) - np.nanmin(true, axis=1), axis=1)
-    kept = diagonal > 0  # of points that all lie at one place there is no box
+    kept = diagonal > 0  # points at one place have no box
     return float(np.nanmean(np.linalg.norm(said - true, axis=2)[kept] / diagonal[kept, None]))

@@ -13,8 +13,8 @@ def knn(bank: Tensor, labels: Tensor, queries: Tensor, classes: int, k: int = 20
     """The class of each query, int64 [m], by a vote of its k nearest training items.
 
     A neighbour at cosine similarity s votes for its class with weight exp(s / temperature): Wu et al., CVPR 2018,
-    section 3.4. k is at most a fifth of the mean class size: in small sets the neighbours beyond are not near, and the
-    vote gets worse (on digits, and on CIFAR-10 cut to 100 to 5,000 items, it is within about 2 points of the best k).
+    section 3.4. k is at most a fifth of the mean class size, because in small datasets further neighbours are not near
+    and make the vote worse. On digits and on 100 to 5,000 items of CIFAR-10, it is within about 2 points of the best k.
 
     Args:
         bank: float [n, d], features of the training items.
@@ -26,7 +26,7 @@ def knn(bank: Tensor, labels: Tensor, queries: Tensor, classes: int, k: int = 20
     found = []
     for part in F.normalize(queries, dim=1).split(max(1, CHUNK // len(bank))):
         similarity, nearest = (part @ directions).topk(k, dim=1)
-        # The softmax is exp(s / T) up to a factor a row, and cannot overflow.
+        # The softmax is exp(s / T) up to a factor per row, and cannot overflow.
         weights = (similarity / temperature).softmax(1)
         votes = weights.new_zeros(len(part), classes).scatter_add_(1, labels[nearest], weights)
         found.append(votes.argmax(1))

@@ -9,19 +9,19 @@ from withhold.nets.logistic import fit
 
 SHOTS = (1, 5, 10)
 DRAWS = 5
-STRENGTH = 1e-3  # fixed: with one label a class there is nothing to choose it by
+STRENGTH = 1e-3  # fixed: it cannot be chosen with one label a class
 
 
 def measure(task: Task) -> list[dict]:
-    """Mean and deviation over five draws of the labelled items; shots that the smallest class cannot give are left out.
+    """Mean and standard deviation of the accuracy over five draws of the labelled items.
 
-    So are classes with one training item.
+    Shots for which the smallest class has too few items are left out, and so are classes with one training item.
 
-    Features are standardised by all training items, which takes no label, and scaled to unit length: with one label a
-    class, a few large features would decide.
+    Features are standardised by all training items, which needs no labels, and scaled to unit length: otherwise, with
+    one label a class, a few large features would dominate.
     """
     task.require_known()
-    task = task.with_pairs("a draw needs something to draw from")
+    task = task.with_pairs("random draws need at least two")
     mean, deviation = task.moments
     bank, queries = (F.normalize((part - mean) / deviation, dim=1) for part in (task.bank, task.queries))
     rng = torch.Generator().manual_seed(task.seed)
@@ -39,7 +39,7 @@ def measure(task: Task) -> list[dict]:
 
 
 def draw(labels: Tensor, shots: int, rng: torch.Generator) -> Tensor:
-    """Indices of `shots` random items of each class in labels [n]."""
+    """Draw the indices of `shots` random items of each class in labels [n]."""
     shuffled = torch.randperm(len(labels), generator=rng).to(labels.device)
     by_class = shuffled[labels[shuffled].argsort(stable=True)]
     counts = torch.bincount(labels)

@@ -1,4 +1,4 @@
-"""Retrieval: every test item asks for the others of its class."""
+"""Retrieval: every test item is a query for the others of its class."""
 
 from collections.abc import Sequence
 
@@ -15,24 +15,22 @@ from withhold.evaluation.task import Task
 CHUNK = 2**22
 """Similarities at a time: 16 MB."""
 MOST = 20_000
-"""Training items that the whitening is learnt from."""
+"""The most training items for the whitening."""
 
 
 def measure(task: Task) -> list[dict]:
     """The mean average precision of each pooling of the encoder's maps, plain and whitened, by cosine.
 
-    Of the one pooling, where one is chosen. What has no maps [n, d, h, w], which images
-    have, is asked for by the encoder's features: the pooling "embedding". A method that says a "descriptor" is measured
-    by that too.
+    If a pooling is chosen, only that one is measured. Data without maps [n, d, h, w] use the encoder's features, as the
+    pooling "embedding". A method with a "descriptor" is measured by that as well.
 
-    Beside it stand "recall_at_1", the share of queries whose nearest item is right, and "n_queries", because an item
-    without another one of its class asks for nothing. The training items, without their labels, teach the whitening; it
-    is applied to the whole descriptor, also of R-MAC, of which Tolias et al. whiten every region.
+    "recall_at_1" is the share of queries whose nearest item is right. "n_queries" counts the queries: an item without
+    another one of its class is not a query. The whitening is fitted on the training items without their labels. It is
+    applied to the whole descriptor, also for R-MAC, where Tolias et al. whiten every region.
     """
     if task.truth.bincount().max() < 2:
         raise UsageError(
-            f"No two items of {task.test.source} are of the same class, and retrieval asks one for the other: "
-            "give it more items to test on."
+            f"No two items of {task.test.source} have the same class, which retrieval needs. Give it more test items."
         )
     some = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(task.seed))[:MOST]
     poolings = (
@@ -57,9 +55,9 @@ def _measured(x: Tensor, classes: Tensor) -> dict:
 def average_precision(x: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
     """The average precision of each item among the others, and whether the nearest is right: float [n] both.
 
-    For each of the others of its class: of all that are at least as near, the share that is of the class; averaged.
-    Ties count on both sides, as in scikit-learn, so that collapsed features are worth chance. An item alone in its
-    class gets NaN.
+    For each other item of its class, this is the share of the class among all items that are at least as near,
+    averaged. Ties count on both sides, as in scikit-learn, so that collapsed features give chance level. An item alone
+    in its class gets NaN.
 
     Args:
         x: descriptors [n, d] of length 1.
@@ -80,12 +78,12 @@ def average_precision(x: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _sorted(rows: Tensor) -> Tensor:
-    """Every row in ascending order; numpy is ten times as fast at it on a CPU as torch."""
+    """Sort every row in ascending order; on a CPU, numpy is ten times as fast as torch."""
     return torch.from_numpy(np.sort(rows.numpy(), axis=1)) if rows.device.type == "cpu" else rows.sort(1).values
 
 
 def _descriptors(task: Task, samples: Samples, poolings: Sequence[str]) -> dict[str, Tensor]:
-    """Of each pooling float [n, d] on the task's device, of length 1; of raw items they are all the same."""
+    """Descriptors of each pooling, float [n, d] of length 1 on the task's device; for raw items they are all equal."""
     if task.encoder is None or poolings == ["embedding"]:
         return dict.fromkeys(poolings, F.normalize(task.features(samples), dim=1))
 

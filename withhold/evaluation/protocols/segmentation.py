@@ -1,4 +1,4 @@
-"""Segmentation: the class of every pixel, by a head that learns from masks over a network's maps."""
+"""Semantic segmentation: the class of every pixel, by a head trained on frozen maps."""
 
 from typing import Any
 
@@ -17,15 +17,16 @@ from withhold.needs import IGNORED, parse
 
 TAKES = "image + mask"
 PIXELS = 20_000
-"""Of the training images, from which the control learns colours and places."""
+"""The most pixels of training images for the control "colour"."""
 
 
 def measure(task: Task) -> list[dict]:
-    """The mean IoU and the share of pixels named rightly: by the method's own "masks", and by "maps".
+    """The mean IoU and the pixel accuracy.
 
-    By maps it is what a head says that has learned from the training masks, over maps that stay as they are, for the
-    task's budget of images: the same for every encoder. For raw items stand "majority", the commonest class everywhere,
-    and "colour", logistic regression on the colour and the place of a pixel, and on their products.
+    "by" is "masks" for the method's own masks, and "maps" for a head that is trained on the training masks over frozen
+    maps, for the task's budget of images, which is the same for every encoder. The raw controls are "majority", the
+    most frequent class everywhere, and "colour", logistic regression on the colour and position of a pixel and their
+    products.
     """
     classes = task.train.parts["mask"].classes
     truth = masks_of(task.test, classes)
@@ -43,10 +44,10 @@ def measure(task: Task) -> list[dict]:
 
 
 def rows(said: np.ndarray, truth: np.ndarray, classes: tuple[str, ...]) -> list[dict]:
-    """Numbers of classes that are said and true ones [n, h, w] -> what was measured; see `confusion`.
+    """Predicted and true classes [n, h, w] -> rows; see `confusion`.
 
-    The IoU of a class is the share of the pixels that are rightly of it in those that are of it or said to be, over
-    all items together; a class that no pixel is, nor is said to be, has none.
+    The IoU of a class is computed over the pixels of all items together. A class that is neither present nor predicted
+    has none.
     """
     table = confusion(said, truth, len(classes))
     right, either = table.diagonal(), table.sum(0) + table.sum(1) - table.diagonal()
@@ -58,35 +59,35 @@ def rows(said: np.ndarray, truth: np.ndarray, classes: tuple[str, ...]) -> list[
 
 
 def confusion(said: np.ndarray, truth: np.ndarray, count: int) -> np.ndarray:
-    """How many pixels of each class (a row) are said to be of each one; those that are ignored do not count."""
+    """The number of pixels of each true class (rows) and predicted class (columns), without ignored pixels."""
     known = truth != IGNORED
     return np.bincount(count * truth[known].astype(np.int64) + said[known], minlength=count**2).reshape(count, count)
 
 
 def masks_of(samples: Samples, classes: tuple[str, ...]) -> np.ndarray:
-    """The masks of samples, uint8 [n, h, w], in the numbers of `classes`. Raises: UsageError: they have others."""
+    """Masks of samples, uint8 [n, h, w], numbered as in `classes`. Raises: UsageError: they have other classes."""
     masks = samples.parts["mask"]
     if unknown := [name for name in masks.classes if name not in classes]:
         raise UsageError(
-            f"The masks of {samples.source} have the class {unknown[0]!r}, and those learned from have not: give both "
+            f"The masks of {samples.source} have the class {unknown[0]!r}, but the training masks do not. Give both "
             "the same classes.txt."
         )
     table = np.full(IGNORED + 1, IGNORED, dtype=np.uint8)
     table[: len(masks.classes)] = [classes.index(name) for name in masks.classes]
     truth = table[masks.array[..., 0]]
     if (truth == IGNORED).all():
-        raise UsageError(f"The masks of {samples.source} name the class of no pixel: draw some.")
+        raise UsageError(f"The masks of {samples.source} have no pixel with a class. Draw some.")
     return truth
 
 
 def majority(train: Samples, test: Samples) -> np.ndarray:
-    """The class that most training pixels have, at every pixel of the test."""
+    """Predict the most frequent class of the training pixels at every test pixel."""
     counts = np.bincount(train.parts["mask"].array.ravel(), minlength=IGNORED + 1)[:IGNORED]
     return np.full(test.parts["mask"].array.shape[:3], counts.argmax())
 
 
 def by_colour(train: Samples, test: Samples) -> np.ndarray:
-    """What logistic regression says of each pixel of the test, from its colour and its place."""
+    """Predict the class of each test pixel by logistic regression on its colour and position."""
     labels = train.parts["mask"].array.ravel()
     some = np.random.default_rng(0).permutation(np.flatnonzero(labels != IGNORED))[:PIXELS]
     items, places = np.divmod(some, labels.size // len(train))
@@ -99,7 +100,7 @@ def by_colour(train: Samples, test: Samples) -> np.ndarray:
 
 
 def _pixels(samples: Samples, item: int) -> np.ndarray:
-    """The colours of an image and where they are: float [h * w, channels + 2]."""
+    """The colour and position of each pixel of an image: float [h * w, channels + 2]."""
     h, w, channels = samples.shape
     place = np.stack(np.meshgrid(np.arange(h) / h, np.arange(w) / w, indexing="ij"), axis=2)
     colours = samples.read(np.array([item]))[0] / 255

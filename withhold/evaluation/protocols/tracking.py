@@ -1,4 +1,4 @@
-"""Tracking: the first frame's mask is carried through a video, and compared with those of its other frames."""
+"""Tracking: the first frame's mask is propagated through a video and compared with the masks of other frames."""
 
 import numpy as np
 import torch
@@ -14,19 +14,19 @@ METRICS = {"J": region, "F": boundary}
 
 
 def measure(task: Task) -> list[dict]:
-    """How well an encoder's maps carry the masks: see `agreement`.
+    """The accuracy of masks that are propagated by an encoder's maps: see `agreement`.
 
-    Beside "untrained" stands "untrained, near", which asks the first frame too only about places nearby: what of the
-    number is the rule that things move little. For raw items stand "colors" (raw patches) and "identity" (the first
-    mask copied).
+    The row "untrained, near" compares only nearby places of the first frame as well. It shows how much of the value is
+    due to the assumption that objects move little. The raw controls are "colors" (raw patches) and "identity" (the
+    first mask copied).
     """
     encoder = task.encoder
     if encoder is None:
         trackers = {"colors": by_color(task.size), "identity": copied}
     elif encoder.kind != "image":
         raise UsageError(
-            f"tracking needs a map of every frame, and {type(encoder).__name__} gives none: take a run of a method of "
-            "images, or of tracking_by_colorizing."
+            f"The protocol tracking needs a map of every frame, but {type(encoder).__name__} has none. Use a run of an "
+            "image method, or of tracking_by_colorizing."
         )
     else:
         trackers = {task.row: by_encoder(encoder, task.device)}
@@ -40,10 +40,10 @@ def measure(task: Task) -> list[dict]:
 
 
 def agreement(tracker: Tracker, sequences: list[Sequence], side: int) -> list[dict]:
-    """The means of J and F over sequences, and of each sequence, which is named.
+    """The means of J and F over all sequences, and for each sequence by name.
 
-    Of a sequence they are means over its objects and its frames that have a mask, the first, which is given, left out:
-    they are what "n_test" counts.
+    The values of a sequence are means over its objects and over its frames with a mask, without the first frame, whose
+    mask is given. "n_test" counts these frames.
 
     Args:
         side: pixels to which the frames' shorter side is scaled; masks keep their shape.
@@ -61,7 +61,7 @@ def agreement(tracker: Tracker, sequences: list[Sequence], side: int) -> list[di
 
 
 def _follow(tracker: Tracker, sequence: Sequence, side: int) -> np.ndarray:
-    """Each metric in each frame after the first that has a mask, mean over objects: float [frames, metrics]."""
+    """Each metric in each frame with a mask after the first, mean over objects: float [frames, metrics]."""
     frames = torch.from_numpy(sequence.frames(side)).permute(0, 3, 1, 2)
     values, first = np.unique(sequence.mask(0).labels, return_inverse=True)
     objects = np.flatnonzero(values).tolist()
@@ -71,9 +71,12 @@ def _follow(tracker: Tracker, sequence: Sequence, side: int) -> np.ndarray:
             continue
         truth = torch.from_numpy(sequence.mask(number).labels)
         if truth.shape != labels.shape:
-            raise WithholdError(f"{sequence.masks[number]} is not of the first mask's size: make all masks so.")
+            raise WithholdError(
+                f"{sequence.masks[number]} differs in size from the first mask. Make all masks of a sequence equal in "
+                "size."
+            )
         pairs = [(labels == thing, truth == values[thing].item()) for thing in objects]
         rows.append([np.mean([compare(*pair) for pair in pairs]) for compare in METRICS.values()])
     if not rows:
-        raise WithholdError(f"{sequence.name} has no mask but the first: draw one of another frame to compare with.")
+        raise WithholdError(f"{sequence.name} only has the first mask. Add a mask of another frame to compare with.")
     return np.array(rows)
