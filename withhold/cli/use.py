@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from inspect import getdoc
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def search(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         parser.add_argument("part", choices=parts, help="`withhold search PART --help` lists its options")
         parser.parse_args(arguments)
     part = parts[arguments[0]]
-    parser.prog, parser.description = f"{parser.prog} {arguments[0]}", part.__doc__
+    parser.prog, parser.description = f"{parser.prog} {arguments[0]}", getdoc(part)
     part(parser, arguments[1:])
 
 
