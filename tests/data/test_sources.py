@@ -477,7 +477,7 @@ def test_bad_sources_are_refused_in_one_sentence(tmp_path, image_folder):
         ("float.npz", UsageError, r"float.npz are float64\. Give uint8 values in 0..255"),
         ("texts.zip", UsageError, r"texts.zip has no images\. Give an archive with .jpg"),
         ("secret.zip", UsageError, r"secret.zip is encrypted\. Unpack it and give the folder"),
-        ("bad.zip", WithholdError, r"bad.zip cannot be read as zip \(File is not a zip file\): copy or download"),
+        ("bad.zip", WithholdError, r"bad.zip cannot be read as zip \(File is not a zip file\)\. Copy or download"),
         ("bad.npz", WithholdError, "bad.npz cannot be read as npz"),
         ("bad.parquet", WithholdError, "bad.parquet cannot be read as parquet"),
         ("bad.jsonl", WithholdError, "bad.jsonl cannot be read as jsonl"),
