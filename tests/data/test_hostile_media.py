@@ -120,7 +120,7 @@ def paths(tmp_path):
     (tmp_path / "file").write_text("a")
     return {
         tmp_path / "fifo.png": "not a regular file",
-        tmp_path / "folder.png": "no file",
+        tmp_path / "folder.png": "not a file",
         tmp_path / "zero.png": "not a regular file",
         tmp_path / "loop.png": "missing file",
         tmp_path / "file" / "a.png": "missing file",
