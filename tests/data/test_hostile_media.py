@@ -220,5 +220,5 @@ def test_what_may_pass_ends_the_job_and_skips_nothing(tmp_path, monkeypatch, kin
         with pytest.raises(WithholdError, match=rf"items/.* could not be read \({reason}\)\. The file may be fine"):
             data.load(folder, kind, **decoding)
     found = data.load(folder, kind, **decoding)
-    unread = [reason for _, reason in found.skipped if "is no" not in reason]
+    unread = [reason for _, reason in found.skipped if "files are not" not in reason]
     assert (len(found), unread) == (2 if kind == "audio" else 1, [])
