@@ -342,7 +342,7 @@ def test_wrong_data(run, capsys, tmp_path, pictures, photos):
     cut = ["train", "simclr", str(pictures), "--batch-size", "4", "--accumulate", "4", "--out", str(tmp_path / "x")]
     fails(capsys, cut, 2, "simclr compares the items of a batch", "--accumulate")
     (tmp_path / "one.csv").write_text("path,label\n" + "".join(f"loose/{i}.png,only\n" for i in range(4)))
-    fails(capsys, ["evaluate", str(run), str(tmp_path / "one.csv")], 2, "of class 'only'", "two classes or more")
+    fails(capsys, ["evaluate", str(run), str(tmp_path / "one.csv")], 2, "of class 'only'", "at least two classes")
     fails(capsys, ["apply", str(run), str(pictures), "--out", str(tmp_path / "a")], 2, "gives embeddings only")
 
 
@@ -394,7 +394,7 @@ def test_two_trainings_in_one_folder_exclude_each_other(run, pictures, tmp_path,
     for folder, resume in ((run, ["--resume"]), (tmp_path / "new", [])):
         with filling(folder, (run / "config.json").exists):
             arguments = ["train", "rotation", str(pictures), *FAST, "--out", str(folder), *resume]
-            fails(capsys, arguments, 1, f"Another process is writing {folder}: wait until it has ended")
+            fails(capsys, arguments, 1, f"Another process is writing {folder}. Wait until it is finished")
 
 
 def test_what_is_measured_and_written_replaces_nothing_else(run, pictures, tmp_path, capsys):

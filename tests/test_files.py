@@ -57,7 +57,7 @@ def test_places_where_nothing_can_be_written(tmp_path, monkeypatch):
     ):
         pass
     with (
-        pytest.raises(WithholdError, match=r"Could not write /proc/foo.png \(No such file or directory\): free"),
+        pytest.raises(WithholdError, match=r"Could not write /proc/foo.png \(No such file or directory\)\. Free"),
         writing(Path("/proc/foo.png")) as partial,
     ):
         partial.write_text("")

@@ -170,7 +170,7 @@ def test_columns_of_classes_and_numbers_are_learned_and_measured_on_other_items(
     assert found["trained", "label", "answers"]["value"] > 0.9
     assert found["trained", "degrees", "answers"]["value"] > 0.8
     assert found["pixels", "degrees", "features"]["value"] > 0.8
-    with pytest.raises(UsageError, match="told the labels of all items"):
+    with pytest.raises(UsageError, match="given the labels of all test items"):
         run.evaluate(str(taught))
     assert main(["apply", str(run.folder), str(tmp_path / "59.png"), "--out", str(tmp_path / "out")]) == 0
     with (tmp_path / "out" / "classes.csv").open() as file:

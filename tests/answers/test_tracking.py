@@ -108,7 +108,7 @@ def test_a_mask_and_a_tracker_belong_together(run, make_run, video, tmp_path):
     with pytest.raises(UsageError, match=r"autoencoder takes no --with\. Omit --with mask=m\.png\."):
         apply(make_run(method="autoencoder"), str(video), tmp_path / "out", mask="m.png")
     Image.new("L", (47, 32)).save(tmp_path / "first.png")
-    with pytest.raises(WithholdError, match=r"first\.png marks nothing"):
+    with pytest.raises(WithholdError, match=r"first\.png is empty"):
         apply(run, str(video), tmp_path / "out", mask=str(tmp_path / "first.png"))
     assert not (tmp_path / "out").exists()
 

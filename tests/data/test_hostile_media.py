@@ -120,7 +120,7 @@ def paths(tmp_path):
     (tmp_path / "file").write_text("a")
     return {
         tmp_path / "fifo.png": "not a regular file",
-        tmp_path / "folder.png": "no file",
+        tmp_path / "folder.png": "not a file",
         tmp_path / "zero.png": "not a regular file",
         tmp_path / "loop.png": "missing file",
         tmp_path / "file" / "a.png": "missing file",
@@ -220,5 +220,5 @@ def test_what_may_pass_ends_the_job_and_skips_nothing(tmp_path, monkeypatch, kin
         with pytest.raises(WithholdError, match=rf"items/.* could not be read \({reason}\)\. The file may be fine"):
             data.load(folder, kind, **decoding)
     found = data.load(folder, kind, **decoding)
-    unread = [reason for _, reason in found.skipped if "is no" not in reason]
+    unread = [reason for _, reason in found.skipped if "files are not" not in reason]
     assert (len(found), unread) == (2 if kind == "audio" else 1, [])

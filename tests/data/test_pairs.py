@@ -115,7 +115,7 @@ def test_a_manifest_pairs_pictures_with_sounds(columns, tmp_path):
     seen, heard = windows.batch(range(8))
     assert seen[:, 0, 0, 0, 0].tolist() == [20, 20, 40, 40, 60, 60, 80, 80]
     assert pitches(heard).tolist() == [800, 800, 600, 600, 400, 400, 200, 200]
-    assert set(pairs.skipped) == {("row 7", "no file"), ("none.wav", "missing file"), ("row 5", "no file")}
+    assert set(pairs.skipped) == {("row 7", "not a file"), ("none.wav", "missing file"), ("row 5", "not a file")}
 
 
 def test_a_manifest_pairs_videos_with_sounds_or_takes_their_own(tmp_path):

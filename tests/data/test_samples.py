@@ -69,5 +69,5 @@ def test_impossible_splits():
         data.load(PIXELS).split(1.5, seed=0)
     with pytest.raises(UsageError, match=r"Every class in .* has only one item"):
         data.load((PIXELS[:3], [0, 1, 2])).split(0.5, seed=0)
-    with pytest.raises(UsageError, match="holds 1 item: splitting needs two"):
+    with pytest.raises(UsageError, match="has 1 item, but splitting needs"):
         data.load(PIXELS[:1]).split(0.5, seed=0)

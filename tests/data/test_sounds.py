@@ -199,7 +199,7 @@ def broken(tmp_path):
         str(tmp_path / "empty.wav"): "empty file",
         str(tmp_path / "text.wav"): "unknown format",
         str(tmp_path / "none.wav"): "missing file",
-        str(tmp_path): "no file",
+        str(tmp_path): "not a file",
         str(silent): "silence",
         str(mute): "it has no sound track",
         b"": "empty file",

@@ -152,7 +152,7 @@ def test_files_that_no_kind_reads_are_counted_and_listed(image_folder, caplog, p
             ("cat/4.PSD", ".psd is not supported"),
             ("dog/5.psd", ".psd is not supported"),
             ("dog/6", "no file extension"),
-            ("dog/notes.txt", ".txt is no image"),
+            ("dog/notes.txt", ".txt files are not images"),
         ]
     assert "files left out: 2 (.psd is not supported), 1 (.xcf is not supported)" in caplog.text
 
@@ -170,7 +170,7 @@ def test_a_stray_file_among_those_of_another_kind_is_not_what_was_meant(image_fo
     assert data.holds(source, ("text", "image")) == "image"
     (folder / "cat" / "0.png").unlink()
     (table,) = sources.tables(folder, Texts).values()
-    assert [len(table), len(table.ignored), table.ignored[0][1]] == [1, 9, ".png is no document"]
+    assert [len(table), len(table.ignored), table.ignored[0][1]] == [1, 9, ".png files are not documents"]
 
 
 def test_what_is_no_regular_file_is_not_opened(image_folder):
@@ -477,7 +477,7 @@ def test_bad_sources_are_refused_in_one_sentence(tmp_path, image_folder):
         ("float.npz", UsageError, r"float.npz are float64\. Give uint8 values in 0..255"),
         ("texts.zip", UsageError, r"texts.zip has no images\. Give an archive with .jpg"),
         ("secret.zip", UsageError, r"secret.zip is encrypted\. Unpack it and give the folder"),
-        ("bad.zip", WithholdError, r"bad.zip cannot be read as zip \(File is not a zip file\): copy or download"),
+        ("bad.zip", WithholdError, r"bad.zip cannot be read as zip \(File is not a zip file\)\. Copy or download"),
         ("bad.npz", WithholdError, "bad.npz cannot be read as npz"),
         ("bad.parquet", WithholdError, "bad.parquet cannot be read as parquet"),
         ("bad.jsonl", WithholdError, "bad.jsonl cannot be read as jsonl"),
@@ -570,9 +570,13 @@ def test_items_of_every_kind_are_found_again(tmp_path):
 @pytest.mark.parametrize(
     ("names", "kind", "said"),
     [
-        (("a/1.wav", "a/2.wav", "b/3.wav", "b/cover.png"), "audio", "1 (.png is no sound)"),
-        (("1.wav", "cover.png"), "image", "1 (.wav is no image)"),
-        (("1.mkv", "2.mkv", "1.png", "notes.txt"), "video", "1 (.png is no video), 1 (.txt is no video)"),
+        (("a/1.wav", "a/2.wav", "b/3.wav", "b/cover.png"), "audio", "1 (.png files are not sounds)"),
+        (("1.wav", "cover.png"), "image", "1 (.wav files are not images)"),
+        (
+            ("1.mkv", "2.mkv", "1.png", "notes.txt"),
+            "video",
+            "1 (.png files are not videos), 1 (.txt files are not videos)",
+        ),
         (("1.mkv", "2.mkv"), "video", None),
         (("a/1.png", "a/2.png", "b/1.png"), "image", None),
         (("1.txt", "2.txt"), "text", None),

@@ -197,7 +197,7 @@ def test_masks_that_do_not_go_with_their_images_are_named(tmp_path, caplog):
     caplog.set_level(logging.WARNING)
     assert load_masked(folder).names == ["0.png", "1.png"]
     assert "left out: 1 (masks without an image, such as masks/stray.png)" in caplog.text
-    assert "2 left out, such as masks/2.png (it has the number 8, and 3 classes are named" in caplog.text
+    assert "2 left out, such as masks/2.png (it has the number 8, but only 3 classes are named" in caplog.text
     assert "no mask has a pixel of 'car'" in caplog.text
     Image.fromarray(np.zeros((32, 20), np.uint8)).save(folder / "masks" / "1.png")
     samples = load_masked(folder)

@@ -266,7 +266,7 @@ def test_what_is_no_tokenizer_is_named(tmp_path, monkeypatch):
     path = tmp_path / "tokenizer.json"
     path.write_text("{}")
     for name in (path, tmp_path):
-        with pytest.raises(WithholdError, match=f"{name} is no tokenizer"):
+        with pytest.raises(WithholdError, match=f"{name} is not a tokenizer"):
             data.fit_tokenizer([(DOCUMENTS, "text")], str(name))
     with pytest.raises(WithholdError, match="hf:no/such is not a tokenizer: no network"):
         data.fit_tokenizer([(DOCUMENTS, "text")], "hf:no/such")

@@ -276,7 +276,7 @@ def test_arrays_are_videos_as_they_are(tmp_path):
 def test_arrays_of_another_shape_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"have the shape \[5, 32, 32\]\. Give \[n, t, h, w\]"):
         data.load(np.zeros((5, 32, 32), np.uint8), "video")
-    with pytest.raises(UsageError, match="float32: give uint8"):
+    with pytest.raises(UsageError, match=r"float32\. Give uint8"):
         data.load(np.zeros((2, 5, 32, 32), np.float32), "video")
     np.savez(tmp_path / "other.npz", weights=np.zeros(3))
     with pytest.raises(UsageError, match=r"no array of videos \(it has weights\)\. Name one videos, x or data"):

@@ -37,5 +37,5 @@ def test_what_names_no_classes_is_refused_and_a_control_has_no_row(make_samples,
     assert protocols.find("information").told  # all items are measured on: none is learned from
     samples, other = make_samples([0, 1]), SimpleNamespace()
     assert information.measure(make_task(samples, samples, method=other, row="untrained")) == []
-    with pytest.raises(UsageError, match="a method that names classes"):
+    with pytest.raises(UsageError, match="a method that predicts classes"):
         information.measure(make_task(samples, samples, method=other))

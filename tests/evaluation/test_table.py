@@ -177,7 +177,8 @@ def test_one_class_only(encoder, make_samples):
 
 def test_a_class_that_only_the_test_has(encoder, make_samples):
     assert sentence(encoder, make_samples([0, 1] * 5), make_samples([0, 2], source="test")) == (
-        "The test data test have the class 'cat', but the training data zoo have no item of it. Give"
+        "The test data test have the class 'cat', but the training data zoo have no item of it. "
+        "Give both the same classes."
     )
 
 

@@ -146,7 +146,7 @@ def test_a_picture_that_goes_with_two_sounds_is_drawn_twice(folder, tmp_path):
 
 def test_it_leaves_as_safetensors_only(run, tmp_path):
     with pytest.raises(
-        withhold.errors.UsageError, match=r"not written of encoders of video \+ audio: --to safetensors"
+        withhold.errors.UsageError, match=r"no ONNX export for encoders of video \+ audio\. Use --to safetensors"
     ):
         export(run, "onnx", tmp_path / "encoder.onnx")
     assert export(run, "safetensors", tmp_path / "encoder.safetensors") == 0.0

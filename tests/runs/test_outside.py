@@ -89,7 +89,7 @@ def test_a_file_declares_one_encoder(folder):
     (folder / "none.py").write_text(ENCODER.replace("@register", ""))
     with pytest.raises(UsageError, match=r"none.py declares 0 encoders with @register; it must declare exactly one"):
         nets.build("none.py", size=32, channels=3)
-    with pytest.raises(UsageError, match=r"no encoder file 'absent.py': give the path of a Python file"):
+    with pytest.raises(UsageError, match=r"no encoder file 'absent.py'\. Give the path of a Python file"):
         nets.takes("absent.py")
     with pytest.raises(UsageError, match=r"mine.py is an encoder for other data: these have no size and no channels"):
         nets.build("mine.py", rate=16_000)

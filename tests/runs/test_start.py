@@ -141,7 +141,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_made(folder):
             withhold.train(method, "photos/", encoder="first", epochs=1, out="second", **options)
     assert not (folder / "second").exists()
     (folder / "book.txt").write_text("the king and the queen\n\n" * 20)
-    with pytest.raises(UsageError, match="convnet is an encoder for other data"):
+    with pytest.raises(UsageError, match="The encoder convnet takes image data"):
         withhold.train("skipgram", "book.txt", encoder="first", epochs=1, out="second")
     (folder / "first" / "encoder.safetensors").unlink()
     with pytest.raises(UsageError, match="The training in first is not finished"):

@@ -33,8 +33,8 @@ def home(tmp_path_factory):
 
 def test_a_window_that_no_text_fills_is_said_with_one_that_fits(home, tmp_path, caplog):
     withhold.train("skipgram", home / "texts", epochs=1, out=tmp_path / "run", tokens=500)
-    (said,) = [line for line in caplog.messages if "a window holds" in line]
-    longest = int(said.split()[3])
+    (said,) = [line for line in caplog.messages if "tokens of a window" in line]
+    longest = int(said.split()[4])
     assert said.startswith(f"the longest item has {longest} of the 500 tokens of a window; the rest is padding")
     assert said.endswith(f": tokens={longest} suits the data better")
     assert 5 < longest < 250

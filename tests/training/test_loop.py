@@ -627,7 +627,7 @@ def test_gradients_of_tables_are_sparse_in_one_process_only(ranks):
 
 
 def test_a_loss_that_is_not_finite_on_one_rank_stops_all(ranks):
-    assert [found["error"] for found in ranks] == 2 * ["The loss is not finite at step 4: lower --lr."]
+    assert [found["error"] for found in ranks] == 2 * ["The loss is not finite at step 4. Lower --lr."]
 
 
 def test_ranks_stop_together_when_one_is_asked_to(ranks):

@@ -111,7 +111,7 @@ def _reason(name: str, kind: type[Kind]) -> str:
     end = posixpath.splitext(name)[1].lower()
     if not end:
         return "no file extension"
-    return f"{end} is not a {kind.noun} format" if name.lower().endswith(KNOWN) else f"{end} is not supported"
+    return f"{end} files are not {kind.noun}s" if name.lower().endswith(KNOWN) else f"{end} is not supported"
 
 
 def _sort_into_classes(tables: list[Table]) -> None:

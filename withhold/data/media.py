@@ -165,7 +165,7 @@ def _file(item: Item, empty: str = "empty file") -> IO[bytes]:
     item = item() if callable(item) else item
     status = None if isinstance(item, bytes) else os.stat(str(item))
     if status and not stat.S_ISREG(status.st_mode):
-        raise Unreadable("a folder, not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
+        raise Unreadable("not a file" if stat.S_ISDIR(status.st_mode) else "not a regular file")
     if not (status.st_size if status else len(item)):
         raise Unreadable(empty)
     return io.BytesIO(item) if isinstance(item, bytes) else open(str(item), "rb", buffering=0)
