@@ -56,7 +56,7 @@ def test_what_a_run_was_told_is_left_out_and_the_rest_can_be_labelled_round_by_r
     assert "strategy: typical, since there are 4 labels per class" in caplog.messages
     assert "Chose 4 items to label: runs/label-photos/label.html shows them" in said
     assert "withhold learn photos --labels runs/label-photos/label.csv --out runs/learn-label-photos" in said
-    assert "name it by --labels, and the file holds all labels" in said
+    assert "The file lacks the labels that the run was trained on. Pass them as --labels" in said
     folder = home / "runs" / "label-photos"
     first = rows(folder)
     assert list(first[0]) == ["path", "label", "guess", "probability", "score", "why"]
@@ -129,7 +129,7 @@ def test_what_cannot_be_labelled(home, run, capsys):
         (["photos", "--run", "run", "--labels", "all.csv"], "All 24 items of photos have a label. Give data with"),
         (["photos", "--run", "run"], "photos has 16 unlabelled items, fewer than the 20 to choose"),
         (["photos", "--run", "run", "-n", "0"], "The number of items to choose must be at least 1, not 0"),
-        (["a.wav", "--run", "run", "-n", "1"], "a.wav holds no image"),
+        (["a.wav", "--run", "run", "-n", "1"], "a.wav has no images"),
         (["photos", "--run", "run", "-n", "2", "--strategy", "atlas"], "atlas needs labelled items"),
         (["photos", "--run", "photos", "-n", "2"], "photos is not a run"),
     ):

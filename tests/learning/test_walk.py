@@ -200,7 +200,7 @@ def test_a_planted_wrong_label_is_found(home):
 def test_too_few_labels_take_the_frozen_route_and_say_so(home, capsys):
     photographs(home, few=5)
     learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run")
-    assert "Class flower has 2 of the 3 labels of different items" in capsys.readouterr().out
+    assert "class flower has 2 of the 3 different labelled items" in capsys.readouterr().out
     assert not rows() and withhold.load("run").names_classes
     assert main(["apply", "run", "photos/01.png"]) == 0
 

@@ -196,7 +196,7 @@ def test_the_page_of_a_run_that_names_classes(folder, capsys):
     page = (folder / "look.html").read_text("utf-8")
     assert len(re.findall("<img", page)) == 2 * (4 * 8 + 2)
     assert "the guided gradient of these values" in page
-    assert re.search(r"Of the nine images of a channel, \d+ % on average are of one class\.", page)
+    assert re.search(r"On average, \d+ % of the nine images of a channel are of one class\.", page)
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert main(["look", "run", "photos/", "--out", "look.html"]) == 0  # its own may be replaced
 

@@ -126,7 +126,7 @@ def test_any_number_of_samples_will_do(make_run, make_samples, count, labels):
 def test_a_run_that_has_just_begun_has_a_report(make_run, make_samples):
     page = Page(report.write(make_run(rows=[], finished=False), make_samples()))
     assert "Not evaluated yet" in page.text
-    assert "has not come to its end" in page.text
+    assert "The training is not finished" in page.text
     assert "Training curves" not in page.text
     assert page.images == 0
 

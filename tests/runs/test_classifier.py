@@ -157,7 +157,9 @@ def test_applied_to_a_folder_it_names_the_classes(folder, capsys):
     shares = np.array([[float(row[f"probability of {name}"]) for name in sorted(NAMES)] for row in rows])
     assert shares.sum(1) == pytest.approx(1, abs=1e-4)
     assert [sorted(NAMES)[k] for k in shares.argmax(1)] == [row["class"] for row in rows]
-    assert "was told 100 labels: probabilities from so few are not calibrated" in capsys.readouterr().out
+    assert (
+        "was trained on 100 labels. With so few labels, its probabilities are not calibrated" in capsys.readouterr().out
+    )
     assert main(["apply", "run", "pictures/7.png"]) == 0
     (said,) = [row for row in rows if row["path"] == "7.png"]
     assert re.search(rf"7\.png +{said['class']} +{float(said['probability']):.3f}", capsys.readouterr().out)

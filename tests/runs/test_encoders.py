@@ -90,7 +90,7 @@ def test_an_index_keeps_what_its_items_were_decoded_to(folder, capsys):
     assert (found["path"], found["distance"]) == ("a/0.png", pytest.approx(0, abs=1e-5))
     assert main(["search", "query", "index", "asked.png", "--run", "efficientnet-lite0"]) == 0
     assert main([*query, "convnet"]) == 2
-    assert "embeddings of another encoder: give the run that made them" in capsys.readouterr().err
+    assert "embeddings of another encoder. Give the run that made them" in capsys.readouterr().err
 
 
 def test_an_index_keeps_the_stage_and_the_pooling(folder, capsys):

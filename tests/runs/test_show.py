@@ -35,7 +35,7 @@ def test_one_of_anything_is_no_plural(run, photos_folder, tmp_path, capsys):
     assert main(["apply", str(run.folder), photo, "--out", str(tmp_path / "made")]) == 0
     embedded, _, built, _, made = capsys.readouterr().out.splitlines()
     assert embedded == f"Wrote 1 embedding of 256 numbers to {table}"
-    assert built.startswith("1 embedding of 256 numbers can be")
+    assert built.startswith("Indexed 1 embedding of dimension 256 in")
     assert made == f"Wrote 2 files to {tmp_path / 'made'}"
 
 

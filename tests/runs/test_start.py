@@ -129,7 +129,7 @@ def test_a_frozen_encoder_is_its_start_and_is_not_compared_with_it(folder, capsy
     assert frozen.doctor() == []
     assert "2 steps are too few to judge the run" in tuned.doctor()[0]
     assert main(["doctor", "frozen"]) == 0
-    assert "the encoder is frozen: it is what the training began with." in capsys.readouterr().out
+    assert "The encoder was frozen, so its weights are those that training started from." in capsys.readouterr().out
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_made(folder):

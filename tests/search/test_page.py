@@ -49,7 +49,7 @@ def test_the_page_shows_the_query_and_what_is_nearest(album, photos, tmp_path):
     assert [float(d) for d in re.findall(r"<p><b>([\d.]+)</b>", text)] == pytest.approx(
         [1 - np.cos(i / 10) for i in range(1, 6)], abs=6e-4
     )
-    assert "0 is the same direction, 1 a right angle, 2 the opposite one" in text
+    assert "cosine distances from 0 (same direction) to 2 (opposite)" in text
     assert "http" not in text.replace("http://www.w3.org", ""), "it needs nothing else"
     assert "any more" not in text
     page = search.write_page(tmp_path / "other.html", album, "3.png", album.query("3.png", 5))
