@@ -80,7 +80,7 @@ def test_a_transformer_knows_order_and_segments(build):
     torch.testing.assert_close(segments[0], encoder.segments(torch.tensor([0, 0, 0, 0, 0, 1])))  # 3 is [SEP]
     torch.testing.assert_close(segments[1], encoder.segments(torch.zeros(6, dtype=torch.int64)))
     assert encoder.maps(torch.full((1, 11), 6)).shape == (1, 192, 11)  # eight, [CLS] and two [SEP]
-    with pytest.raises(ValueError, match="at most 11 tokens, not 12. Use shorter windows"):
+    with pytest.raises(ValueError, match=r"at most 11 tokens, not 12\. Use shorter windows"):
         encoder.maps(torch.full((1, 12), 6))
 
 
