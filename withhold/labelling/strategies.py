@@ -219,10 +219,10 @@ STRATEGIES = {
     "typical": Strategy(typical, "typical of unlabelled items ({:.2f})"),
     "core-set": Strategy(core_set, "distance {:.2f} to all labelled and chosen items"),
     "badge": Strategy(badge, "would change the classifier in a new way ({:.2f})", "probabilities"),
-    "least-confident": Strategy(uncertainty(least_confident), "least confident: {:.2f} of 1", "probabilities"),
-    "margin": Strategy(uncertainty(margin), "between two classes: {:.2f} of 1", "probabilities"),
-    "entropy": Strategy(uncertainty(entropy), "entropy: {:.2f} of 1", "probabilities"),
-    "atlas": Strategy(atlas, "similar to misclassified items: {:.2f} of 1", "labels"),
+    "least-confident": Strategy(uncertainty(least_confident), "low confidence (uncertainty {:.2f})", "probabilities"),
+    "margin": Strategy(uncertainty(margin), "small margin between two classes (uncertainty {:.2f})", "probabilities"),
+    "entropy": Strategy(uncertainty(entropy), "high entropy ({:.2f} of the maximum)", "probabilities"),
+    "atlas": Strategy(atlas, "similar to misclassified items (probability {:.2f})", "labels"),
     "random": Strategy(random, "drawn at random"),
 }
 """All strategies by name."""
