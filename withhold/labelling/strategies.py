@@ -222,7 +222,7 @@ STRATEGIES = {
     "least-confident": Strategy(uncertainty(least_confident), "low confidence (uncertainty {:.2f})", "probabilities"),
     "margin": Strategy(uncertainty(margin), "small margin between two classes (uncertainty {:.2f})", "probabilities"),
     "entropy": Strategy(uncertainty(entropy), "high entropy ({:.2f} of the maximum)", "probabilities"),
-    "atlas": Strategy(atlas, "similar to misclassified items (probability {:.2f})", "labels"),
+    "atlas": Strategy(atlas, "likely misclassified (probability {:.2f})", "labels"),
     "random": Strategy(random, "drawn at random"),
 }
 """All strategies by name."""
