@@ -70,8 +70,8 @@ class VICReg(Method):
     def trivial(self):
         """The loss of independent noise with the standard deviation s, from 0 (a constant) to 1, that minimises it.
 
-        The squared distance of two views is 2 s^2 on average, the deviation is 1 - s below 1, and covariances are near
-        0.
+        The squared distance of two views is 2 s^2 on average, the standard deviation is 1 - s below 1, and covariances
+        are near 0.
         """
         scale = min(1.0, self.variance / (4 * self.invariance))
         return 2 * self.invariance * scale**2 + self.variance * (1 - scale)

@@ -66,7 +66,7 @@ class Multitask(Method):
         self.fresh: list[tuple[Tensor, Tensor]] = []  # a step's present tasks, and the balances before it
 
     def prepare(self, items):
-        """Compute the cost of trivial predictions: the entropy of classes, and the mean and deviation of numbers."""
+        """Compute the cost of trivial predictions: entropies of classes, means and standard deviations of numbers."""
         for place, (column, classes) in enumerate(self.targets.items()):
             values = torch.as_tensor(items.targets[column].values)
             known = values[values.isfinite() & (values >= 0)] if classes else values[values.isfinite()]
