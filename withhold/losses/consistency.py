@@ -175,12 +175,15 @@ def annealed_cross_entropy(scores: Tensor, labels: Tensor, known: float) -> Tens
 
 
 def annealing(way: Annealing, progress: float, classes: int) -> float:
-    """The schedule of `known` for `annealed_cross_entropy`: from 1 / `classes` to 1 as `progress` rises from 0 to 1."""
+    """The schedule of `known` for `annealed_cross_entropy`: from 1 / `classes` to 1 as `progress` rises from 0 to 1.
+
+    "none" is always 1. The start of "exp" and the end of "log" are approximate, to 1 %.
+    """
     t = progress
     risen = {"none": 1.0, "log": 1 - math.exp(-5 * t), "linear": t, "exp": math.exp(5 * (t - 1))}[way]
     return risen * (1 - 1 / classes) + 1 / classes
 
 
 def ramp_up(step: float, steps: float = 1) -> float:
-    """exp(-5 (1 - t)^2), where t rises from 0 to 1 over the first `steps` steps (Laine & Aila, ICLR 2017)."""
+    """exp(-5 (1 - t)^2), where t rises from 0 to 1 over `steps` steps and stays 1 (Laine & Aila, ICLR 2017)."""
     return math.exp(-5 * (1 - min(1.0, step / steps)) ** 2)

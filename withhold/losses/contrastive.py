@@ -29,8 +29,8 @@ def symmetric_info_nce(first: Tensor, second: Tensor, temperature: float) -> Ten
     """InfoNCE of each row and its partner in the other set, averaged over both directions (CLIP: Radford et al., 2021).
 
     Args:
-        first, second: [n, d], embeddings of this rank's pairs; rows are normalised here. The pairs of other ranks are
-            also used as negatives.
+        first, second: [n, d], the two embeddings of this rank's pairs, row by row; rows are normalised here. Pairs of
+            other ranks are also used as negatives.
         temperature: divides the cosine similarities.
     """
     first, second = F.normalize(first, dim=1), F.normalize(second, dim=1)

@@ -8,7 +8,7 @@ from withhold.losses.precision import float32
 
 @float32
 def squared_error(predicted: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-    """The mean squared error, weighted by `weight` if given; all three broadcast."""
+    """The mean squared error, or its weighted mean if `weight` is given; all three broadcast."""
     errors = (predicted - target).square()
     if weight is None:
         return errors.mean()

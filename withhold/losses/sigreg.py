@@ -14,8 +14,8 @@ def sigreg(z: Tensor, rng: torch.Generator, slices: int = 1024, points: int = PO
     """The Epps-Pulley statistic for a standard normal distribution, averaged over random directions.
 
     In each direction, the empirical characteristic function is compared with the normal one, exp(-t^2 / 2), under a
-    Gaussian weight, by the trapezoid rule over [-3, 3]. The statistic grows with n; for perfectly normal embeddings it
-    is about 1.05 for every n. It depends on mean and scale, so do not normalise the embeddings.
+    Gaussian weight, by the trapezoid rule over [-3, 3]. The statistic grows with n, but for perfectly normal embeddings
+    it is about 1.05 for every n. It depends on mean and scale, so do not normalise the embeddings.
 
     Args:
         z: embeddings [n, d].

@@ -37,7 +37,10 @@ class _Methods(types.ModuleType):
     """The package itself, made callable: `withhold.methods()`."""
 
     def __call__(self) -> list[dict[str, Any]]:
-        """Return the card of every method: name, folder, paper, family, needs, parameters and a description."""
+        """Return the card of every method.
+
+        A card has the name, folder, paper, family, needs, parameters with defaults and allowed values, and description.
+        """
         return [card(find(name)) for name in names()]
 
 

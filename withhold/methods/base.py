@@ -58,7 +58,7 @@ class Method(nn.Module):
         progress: completed share of the training, in [0, 1]; for schedules such as a teacher's momentum.
         channels: 1 if the encoder must see only lightness; None if it sees the channels of the data.
         optimizer: the default optimiser, or one for each player.
-        batch_size: default samples per step, fewer for small datasets; None takes the default of the kind of data.
+        batch_size: default samples per step, fewer for small data or a short time; None takes that of the kind of data.
         refresh: number of steps after which `prepare` runs again; None if it runs once.
         once: seconds that only the first call of `prepare` takes.
         order: the sampling order of each stream, by the stream's name (see `withhold.orders`); shuffled by default.

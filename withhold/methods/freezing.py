@@ -11,7 +11,7 @@ from withhold.methods.base import Method
 from withhold.methods.ranges import Range
 
 Stages = Annotated[int, Range(least=0)] | Literal["all"] | None
-"""Number of frozen stages of an encoder, counted from the input; "all" or None."""
+"""Number of frozen stages of an encoder, counted from the input; "all" of them, or None for none."""
 
 
 class Freezing(Method):

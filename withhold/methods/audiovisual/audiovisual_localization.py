@@ -13,7 +13,7 @@ from withhold.nets import AudioVisualEncoder
 
 @method(paper="Arandjelovic & Zisserman, ECCV 2018 (AVOL-Net)", needs={"clips": "video + audio"}, family="verify")
 class AudiovisualLocalization(Method):
-    """Withholds which sound belongs to a picture; predicts it from the place in the picture that goes best with it.
+    """Withholds which sound belongs to a picture; predicts it from the place in the picture that matches it best.
 
     The best place decides: in a matching pair, at least one place must match the sound; in a mismatched pair, no place
     may. The trained network can therefore localise the source of a sound. Mismatched pairs are made from the same batch

@@ -76,7 +76,7 @@ class CycleGAN(Method):
         return {"generators": [self.to_first, self.to_second], "discriminators": [self.encoder, self.head]}
 
     def turn(self, player, batch, handed):
-        """The discriminators see what the generators have just made, or earlier images from the pools in its place."""
+        """The discriminators see what the generators have just made, or earlier images from the pools instead."""
         if player == "generators":
             both, _ = self.hide(batch)
             predicted = self.predict(both)

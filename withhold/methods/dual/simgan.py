@@ -74,7 +74,7 @@ class SimGAN(Method):
         return {"refiner": [self.refiner], "adversary": [self.encoder, self.head]}
 
     def turn(self, player, batch, handed):
-        """The adversary sees what the refiner has just made, or earlier images from the pool (section 2.3)."""
+        """The adversary sees what the refiner has just made, or earlier images from the pool instead (section 2.3)."""
         if player == "refiner":
             visible, simulated = self.hide(batch)
             predicted = self.predict(visible)

@@ -9,7 +9,7 @@ from withhold.methods import Count, ImageEncoder, Method, NonNegative, Optimizer
 
 @method(paper="Zbontar, Jing, Misra, LeCun & Deny, ICML 2021", needs={"images": "image"}, family="distil")
 class BarlowTwins(Method):
-    """Withholds the other view's embedding; predicts each feature from the same feature of its own embedding only.
+    """Withholds the other view's embedding; predicts each feature from the same feature of this view's embedding.
 
     The features of one view's embeddings are correlated with those of the other's over the batch, and the loss drives
     the correlation matrix to the identity. The diagonal makes each feature agree between the views. The other entries
@@ -19,7 +19,7 @@ class BarlowTwins(Method):
 
     Args:
         redundancy: weight of the squared correlations between different features; the paper's 0.0051 is for 8,192
-            features, where each feature has as many correlations.
+            features, each of which is correlated with as many others.
         projection: length of the embeddings; longer ones are better, in the paper up to 16,384.
         hidden: width of the projector.
     """

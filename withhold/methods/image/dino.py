@@ -20,7 +20,8 @@ class DINO(Method):
     prototypes in the second.
 
     The teacher sees two large crops. The student sees these and small crops of half the size. A learning rate warm-up
-    replaces the paper's first epoch with frozen prototypes. Unlike in the paper, the projector has batch normalisation.
+    replaces the paper's first epoch, in which prototypes are frozen. Unlike in the paper, the projector has batch
+    normalisation.
 
     Args:
         prototypes: number of prototypes.

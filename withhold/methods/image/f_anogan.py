@@ -26,9 +26,9 @@ class FAnoGAN(Method):
     codes. An abnormal image can only be predicted as a normal one, so its error shows the anomaly, both in pixels and
     in the critic's features. Codes are limited to (-1, 1), where the generator was trained; distant codes could produce
     any image. The paper trains the encoder after the generator (izi_f). Here all networks are trained together with
-    decreasing learning rates, so that the generator is nearly constant at the end. In the encoder's turn, the generator
-    is in eval mode and frozen. A critic that learns four times as fast replaces five turns of the critic for each turn
-    of the generator (Heusel et al., NIPS 2017).
+    decreasing learning rates, so that the generator hardly changes at the end. In the encoder's turn, generator and
+    critic are frozen, and the generator is in eval mode. A critic that learns four times as fast replaces five turns of
+    the critic for each turn of the generator (Heusel et al., NIPS 2017).
 
     Args:
         code: length of the code.

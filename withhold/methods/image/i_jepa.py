@@ -16,7 +16,7 @@ LEAST = 1 / 16
 
 @method(paper="Assran et al., CVPR 2023", needs={"images": "image"}, family="distil")
 class IJEPA(Method):
-    """Withholds a slow teacher's features of some blocks of an image; predicts them from the rest of another block.
+    """Withholds a slow teacher's features of some blocks of an image; predicts them from the rest of a large block.
 
     The teacher sees the whole image. The encoder sees only the patches of the context: a large block, from which the
     target blocks are removed, because otherwise they could be copied. A narrow predictor gets the position of a block

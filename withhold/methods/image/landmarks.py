@@ -40,7 +40,7 @@ class Landmarks(Method):
         self.decoder = Decoder(dim + points, encoder.channels, grid, encoder.size)
 
     def withhold(self, images):
-        """uint8 [n, c, h, w] -> (two warps, float [n, c, size, size]); the second one, and its share of each pixel."""
+        """uint8 [n, c, h, w] -> (two warps, float [n, c, size, size]); the second, how much of each pixel is inside."""
         whole = views.augment(images, self.rng, size=self.encoder.size, flip=0.0)
         whole = views.with_channels(whole, self.encoder.channels)
         framed = torch.cat([whole, torch.ones_like(whole[:, :1])], 1)

@@ -23,7 +23,7 @@ class MoCo(Method):
             them.
         momentum: share of itself that the teacher keeps in a step; 0.999 suits runs of 100,000 steps and more.
         temperature: temperature of the softmax over similarities; a lower one emphasises hard negatives.
-        parts: number of parts of a batch that are normalised separately, if each has at least eight images.
+        parts: number of parts of a batch that are normalised separately; reduced so that each has eight images.
         projection: length of queries and keys.
     """
 

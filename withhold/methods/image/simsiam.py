@@ -35,7 +35,7 @@ class SimSiam(Method):
         return seen, torch.arange(len(images), device=seen.device)
 
     def predict(self, seen):
-        """Return the predictions of the other view's embedding and the embeddings, [2n, projection] each."""
+        """Return the predictions of the other view's embedding, and each view's own embedding, [2n, d]."""
         embedded = self.projector(self.encoder(seen))
         return self.predictor(embedded), embedded
 

@@ -18,9 +18,9 @@ class SwAV(Method):
     divided as evenly as possible among the prototypes (the Sinkhorn algorithm). It may be small compared with their
     number, so it is divided together with earlier images from a queue, once the queue is full. The queue holds first
     crops and serves both crops, since both are made alike. Small crops, of half the size, are used for prediction only,
-    never as targets. A learning rate warm-up replaces the paper's first epoch with frozen prototypes. Unlike in the
-    paper, the projector's output is normalised over the batch, so that more prototypes are used from the start. With
-    several processes, all batches are divided together.
+    never as targets. A learning rate warm-up replaces the paper's first epoch, in which prototypes are frozen. Unlike
+    in the paper, the projector's output is normalised over the batch, so that more prototypes are used from the start.
+    With several processes, all batches are divided together.
 
     Args:
         prototypes: number of prototypes.

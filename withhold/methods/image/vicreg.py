@@ -9,7 +9,7 @@ from withhold.methods import Count, ImageEncoder, Method, NonNegative, Optimizer
 
 @method(paper="Bardes, Ponce & LeCun, ICLR 2022", needs={"images": "image"}, family="distil")
 class VICReg(Method):
-    """Withholds the other view's embedding; predicts it from its own, whose features vary and are uncorrelated.
+    """Withholds the other view's embedding; predicts it with this view's own, whose features vary and are uncorrelated.
 
     There are two shortcuts. All images may be embedded alike: the standard deviation of each feature over the batch
     must therefore be at least 1. Features may repeat each other: their covariances are therefore penalised. Both terms
@@ -18,7 +18,7 @@ class VICReg(Method):
 
     Args:
         invariance: weight of the mean squared distance between the two embeddings.
-        variance: weight of the amounts by which standard deviations are below 1.
+        variance: weight of the mean amount by which standard deviations are below 1.
         covariance: weight of the squared covariances, summed over the other features.
         projection: length of the embeddings.
         hidden: width of the projector.
@@ -70,8 +70,8 @@ class VICReg(Method):
     def trivial(self):
         """The loss of independent noise with the standard deviation s, from 0 (a constant) to 1, that minimises it.
 
-        The squared distance of two views is 2 s^2 on average, the deviation is 1 - s below 1, and covariances are near
-        0.
+        The squared distance of two views is 2 s^2 on average, the standard deviation is 1 - s below 1, and covariances
+        are near 0.
         """
         scale = min(1.0, self.variance / (4 * self.invariance))
         return 2 * self.invariance * scale**2 + self.variance * (1 - scale)

@@ -91,9 +91,10 @@ class FreeMatch(SemiSupervised):
         return terms | {"fairness": unfair}
 
     def unfairness(self, said: Tensor) -> Tensor:
-        """Cross-entropy of the mean prediction for strong views, `said` [m, k], with that for all images; 0 if none.
+        """Cross-entropy of strong views' mean prediction, from `said` [m, k], with that for all images as the target.
 
-        Both are class probabilities divided by how often each class is predicted. Rows of zeros do not count.
+        Both are class probabilities divided by how often each class is predicted, and normalised. Rows of zeros do not
+        count; if there are no others, the result is 0.
         """
         known = said.sum(1) > 0
         often = F.one_hot(said.argmax(1), said.shape[1]).mul(known[:, None]).sum(0)

@@ -101,8 +101,8 @@ class Finetune(Freezing, Classifier):
     def withhold(self, labelled):
         """A batch as `data` gives it, and labels [n] -> light views; class probabilities [n, k].
 
-        A fully frozen encoder cannot learn invariance to augmentation, which would only blur its classes, so its
-        samples are not augmented.
+        The samples of a fully frozen encoder are not augmented: it cannot learn invariance to augmentation, so views
+        would only blur its classes.
         """
         items, labels = labelled
         still = self.encoder in self.frozen

@@ -31,11 +31,11 @@ class Multitask(Method):
 
     Args:
         balance: "fixed" gives all tasks the same weight. "uncertainty" learns the variance of each task (Kendall et
-            al., equation 7), and adds half its logarithm to the loss. "gradnorm" learns weights that equalise the
-            tasks' gradients in the encoder's last layer, with larger ones for tasks that lag behind. "pcgrad" removes
-            from each task's gradient in the encoder the components that conflict with another task's. Except for
-            "uncertainty", weights have the sum 1.
-        columns: columns to learn, separated by commas; by default all but those that name the samples, such as files.
+            al., equation 7), and adds half its logarithm to the loss. "gradnorm" learns weights that equalise the norms
+            of the tasks' gradients in the encoder's last layer, except that tasks that lag behind get larger ones.
+            "pcgrad" removes from each task's gradient in the encoder the components that conflict with another task's.
+            Except for "uncertainty", weights have the sum 1.
+        columns: columns to learn, separated by commas; by default all but those that name the samples, such as `file`.
         alpha: for "gradnorm", how much more weight tasks get that have learned less than the others.
         frames: frames per clip.
         fps: frames per second.
@@ -66,7 +66,7 @@ class Multitask(Method):
         self.fresh: list[tuple[Tensor, Tensor]] = []  # a step's present tasks, and the balances before it
 
     def prepare(self, items):
-        """Compute the cost of trivial predictions: the entropy of classes, and the mean and deviation of numbers."""
+        """Compute the cost of trivial predictions: entropies of classes, means and standard deviations of numbers."""
         for place, (column, classes) in enumerate(self.targets.items()):
             values = torch.as_tensor(items.targets[column].values)
             known = values[values.isfinite() & (values >= 0)] if classes else values[values.isfinite()]
@@ -128,7 +128,10 @@ class Multitask(Method):
         return loss, weights
 
     def pull(self, costs: Tensor, present: Tensor) -> Tensor:
-        """GradNorm's loss (algorithm 1): the distance of weighted gradient norms from their goal. Costs start at 1."""
+        """GradNorm's loss (algorithm 1): the distance of weighted gradient norms from their goal.
+
+        A cost is taken as its ratio to the initial one, because a trivial prediction costs 1.
+        """
         last = [weight for weight in self.encoder.parameters() if weight.ndim > 1][-1]
         lengths = [torch.autograd.grad(cost, last, retain_graph=True)[0].to_dense().norm() for cost in costs]
         weighted, rates = (self.balances * torch.stack(lengths))[present], costs.detach()[present]
