@@ -47,7 +47,7 @@ def training() -> str:
     gpu = found["H100"]["withhold"]
     speed = gpu["images_per_second"]
     return "\n\n".join([
-        table(["machine", *parts], shares),
+        table(["machine", *(part.replace("_", " ") for part in parts)], shares),
         table(["machine", "library", "images/s", "speed relative to lightly", "peak memory, MB"], speeds),
         f"An H100 processes {speed:,.0f} images/s with batch size {gpu['batch_size']}, compiled, in bfloat16.\n"
         f"At that rate 200 epochs of CIFAR-10 take {200 * 50_000 / speed / 60:.1f} minutes; "

@@ -82,7 +82,7 @@ def generalization() -> str:
 
 
 def tasks() -> str:
-    """Accuracy or error per column, of one network for all columns and of one network per column."""
+    """Accuracy or R2 per column, of one network for all columns and of one network per column."""
     cells = []
     for claim, found in measured("tasks"):
         alone = {row["column"]: row for other in claim.controls if len(other.data) > 2
