@@ -77,8 +77,8 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """Write the embedding of every item to a parquet file, with the columns path, label (if any) and embedding.
 
-    With --windows, every window of a long recording, video or text gets a row, with the columns start and end in
-    seconds (for texts, in tokens).
+    With --windows, every window of a long recording, video or text gets a row, with the further columns start and end,
+    in seconds (for texts, in tokens).
     """
     parser.add_argument("run", help=ENCODER)
     parser.add_argument("data", help="as for `withhold train`")
@@ -277,7 +277,10 @@ def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     difference = run_export(run, options.to, Path(options.out))
     if options.json:
         return print_json({"out": options.out, "largest_difference": difference})
-    say(f"Wrote {options.out}. Its features differ from the trained encoder's by at most {difference:.1e} deviations")
+    say(
+        f"Wrote {options.out}. Its features differ from those of the trained encoder by at most "
+        f"{difference:.1e} standard deviations"
+    )
     if options.to == "onnx":
         taken, gives = inputs(run), f"features [n, {run.encoder.dim}]"
         if "scores" in outputs(run):
