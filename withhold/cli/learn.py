@@ -60,7 +60,7 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     else:
         cards.sort(key=lambda c: (c["folder"], c["family"], c["name"]))
         print_table(
-            ["of", "family", "method", "withholds and predicts", "paper"],
+            ["group", "family", "method", "withholds and predicts", "paper"],
             [[c["folder"], c["family"], c["name"], c["about"].split("\n")[0], c["paper"]] for c in cards],
         )
         advise(["methods", "NAME"])
