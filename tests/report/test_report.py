@@ -172,7 +172,15 @@ def test_the_demo_shows_its_runs_beside_the_controls(make_run, make_samples, tmp
     results = [{**RESULTS[0], "method": "rotation"}, {**RESULTS[0], "method": "simclr", "value": 0.8}, RESULTS[1]]
     path = report.write_demo(results, runs, tmp_path / "new" / "report.html", make_samples())
     page = Page(path)
-    for said in ("2 encoders", "Rotation", "SimCLR", "Randomly initialised encoder", "75.0", "80.0", "50.0"):
+    for said in (
+        "2 runs on the same data",
+        "Rotation",
+        "SimCLR",
+        "Randomly initialised encoder",
+        "75.0",
+        "80.0",
+        "50.0",
+    ):
         assert said in page.text, said
     assert page.source.count('class="map"') == 2
     assert not list(path.parent.glob("*.partial"))

@@ -37,8 +37,8 @@ def test_spread_is_one_for_noise_and_nothing_for_a_point():
     [
         ({"loss": float("nan")}, "not finite at step 40. Lower --lr"),
         ({"loss": 1.386, "trivial": 1.3863}, "has learned nothing yet"),
-        ({"loss": 1.34, "trivial": 1.3863}, "it is 1.39. It is only 3% lower: raise --lr or train longer"),
-        ({"loss": 250.0, "trivial": 1.3863}, "it is 1.39. The training has diverged: lower --lr"),
+        ({"loss": 1.34, "trivial": 1.3863}, "baseline is 1.39. The loss is only 3% lower: raise --lr or train longer"),
+        ({"loss": 250.0, "trivial": 1.3863}, "the trivial baseline is 1.39. The training has diverged: lower --lr"),
         ({"loss": 0.5, "rank": 1.1, "spread": 0.5}, "has collapsed (rank 1.1"),
         ({"loss": 0.5, "directions": 1.2}, "embeddings have collapsed onto a line (1.2 directions)"),
         (
@@ -118,7 +118,7 @@ def test_the_doctor_names_methods_of_the_same_kind_of_data(method, wanted):
 
 def test_a_loss_that_falls_from_far_above_has_not_diverged():
     found = findings([{"step": step, "loss": 60.0 - step, "trivial": 8.0} for step in range(20, 41)])
-    assert len(found) == 1 and "it is 8. The method has learned nothing yet" in found[0]
+    assert len(found) == 1 and "the trivial baseline is 8. The method has learned nothing yet" in found[0]
 
 
 def test_two_classes_need_one_dimension():
@@ -154,7 +154,7 @@ def test_a_journal_keeps_rows_with_different_columns(tmp_path):
 def test_a_loss_with_nothing_to_compare_is_found_out():
     empty = [{"step": step, "loss": 0.0, "trivial": 0.0} for step in (1, 60)]
     (found,) = findings(empty)
-    assert found.startswith("The loss is 0 even without any learning, because a batch has nothing to compare.")
+    assert found.startswith("The loss is 0 for any prediction, because a batch has nothing to compare.")
     assert not findings([{"step": 1, "loss": 0.3, "trivial": 0.0}, *empty[1:]])  # learned, of one item a step
 
 

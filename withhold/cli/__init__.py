@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
         parser.add_argument(
             "--trust", metavar="FILE", action=_Trust, default=argparse.SUPPRESS,
-            help="allow this Python file to be executed, which a run from another machine needs",
+            help="a Python file that the run needs and that may be executed, if the run is from another machine",
         )  # fmt: skip
         function(parser, rest)
         return 0

@@ -11,7 +11,7 @@ from withhold.errors import UsageError
 
 @verb
 def compare(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Compare runs side by side: their own results or, with --on, their accuracy on other data.
+    """Compare runs side by side: their own results or, with --on, their results on other data.
 
     --on trains a linear probe on data with classes, and a head over the encoder's feature maps on data with masks or
     boxes. The encoder stays frozen.
@@ -39,7 +39,7 @@ def compare(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
 @verb
 def report(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Rewrite a run's report.html, with its latest evaluation."""
+    """Write a run's report.html, with its latest evaluation."""
     parser.add_argument("run", help="a run folder, as written by `withhold train`")
     parser.add_argument("--data", help="data for example images and neighbours (default: the training data)")
     options = parser.parse_intermixed_args(arguments)

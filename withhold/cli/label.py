@@ -12,7 +12,7 @@ from withhold.console import advise, counted, print_json, print_table, say
 def label(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """Choose which items to label next: writes a csv file to fill in, and a page that shows the items.
 
-    Items that --labels lists, and those whose labels the run was trained on, are left out. The default strategy is
+    Items with a label in --labels, and those whose labels the run was trained on, are left out. The default strategy is
     "typical" with up to ten labels per class or without a classifier, and "margin" (items between two classes)
     otherwise.
     """
@@ -26,11 +26,11 @@ def label(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument(
         "--labels",
         action="append",
-        help="a csv file with known labels: its items are left out, and a linear probe learns from them if the run is "
-        "not a classifier; may be repeated",
+        help="a csv file with known labels: labelled items are left out, and a linear probe is trained on them if the "
+        "run is not a classifier; may be repeated",
     )
     parser.add_argument("--strategy", choices=STRATEGIES, help="how items are chosen (default: see above)")
-    parser.add_argument("--out", help="the folder to write, which does not exist yet (default: runs/label-DATA)")
+    parser.add_argument("--out", help="the folder to write, which must not exist (default: runs/label-DATA)")
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     parser.add_argument("--size", type=int, help=SIZE)
     parser.add_argument("--strict", action="store_true", help="fail on files that cannot be read (default: skip them)")

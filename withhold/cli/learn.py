@@ -60,7 +60,7 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     else:
         cards.sort(key=lambda c: (c["folder"], c["family"], c["name"]))
         print_table(
-            ["of", "family", "method", "withholds and predicts", "paper"],
+            ["group", "family", "method", "withholds and predicts", "paper"],
             [[c["folder"], c["family"], c["name"], c["about"].split("\n")[0], c["paper"]] for c in cards],
         )
         advise(["methods", "NAME"])
@@ -68,7 +68,7 @@ def methods(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
 @verb
 def check(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Check that a method, such as your own, meets the requirements for all methods.
+    """Check that a method, for example your own, meets the contract of all methods.
 
     The method is trained on tiny generated data, or on the data that you give.
     """
@@ -145,7 +145,7 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
                 options.flag(option), type=options.kind(option), default=option.default, help=explained[option.name]
             )
     parser.add_argument("--out", help="the run folder (default: runs/METHOD-DATA)")
-    parser.add_argument("--resume", action="store_true", help="continue the interrupted run in the folder")
+    parser.add_argument("--resume", action="store_true", help="continue the run in the folder from its last checkpoint")
     given = vars(parser.parse_intermixed_args(arguments))
     machine, _ = given.pop("json"), given.pop("debug")
     sources, parameters = split_items(given.pop("items"), given)

@@ -1,4 +1,4 @@
-"""The command that plans which tasks to train for which targets."""
+"""The command that plans which tasks to train on for which targets."""
 
 import argparse
 import shlex
@@ -15,7 +15,7 @@ TASKS = ("tasks", "targets")
 
 @verb
 def plan(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Plan which tasks to train for which targets, when you can only train some of them (Taskonomy).
+    """Plan which tasks to train on for which target tasks, if you can only train on some of them (Taskonomy).
 
     One network is trained on each task, all for the same time. A two-layer head then learns each target from the
     features of each network, and of combinations of the best networks. The plan picks the tasks with the lowest

@@ -34,15 +34,15 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument(
         "test",
         nargs="?",
-        help="the test set (default: the test part of DATA, or 20 %% of it; with --protocol classifier alone, which "
-        "trains nothing, all of DATA)",
+        help="the test set (default: the test part of DATA; if it has none, 20 %% of DATA or, with --protocol "
+        "classifier alone, which trains nothing, all of it)",
     )
     parser.add_argument(
         "--protocol", help="knn, linear, lowshot, episodes, retrieval, crossmodal, finetune, classifier, clustering, "
         "information, anomaly, keypoints, columns, segmentation, detection, tracking, or a Python file; separate "
         "several by commas (default: knn,linear, plus classifier for a classifier, or clustering for a clustering "
-        "method; columns alone for a method of table columns; tracking if DATA has masks, or segmentation for a "
-        "method that was trained on masks; detection for a method that was trained on boxes)",
+        "method. Some get only one: columns for a method that predicts table columns, segmentation or detection for "
+        "one that predicts masks or boxes, and tracking for DATA of videos with masks)",
     )  # fmt: skip
     parser.add_argument("--labels", action="append", help="a csv file with the labels of DATA (not of TEST)")
     parser.add_argument(
@@ -77,8 +77,8 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """Write the embedding of every item to a parquet file, with the columns path, label (if any) and embedding.
 
-    With --windows, every window of a long recording, video or text gets a row, with the columns start and end in
-    seconds (for texts, in tokens).
+    With --windows, every window of a long recording, video or text gets a row, with the further columns start and end,
+    in seconds (for texts, in tokens).
     """
     parser.add_argument("run", help=ENCODER)
     parser.add_argument("data", help="as for `withhold train`")
@@ -259,7 +259,7 @@ def apply(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 
 @verb
 def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Export a run's encoder to ONNX or safetensors, and check its outputs against the trained encoder.
+    """Export a run's encoder to safetensors, or to ONNX with outputs checked against the trained encoder.
 
     The file's metadata describe the preprocessing of its inputs. The ONNX file of a classifier also outputs class
     scores.
@@ -277,7 +277,7 @@ def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     difference = run_export(run, options.to, Path(options.out))
     if options.json:
         return print_json({"out": options.out, "largest_difference": difference})
-    say(f"Wrote {options.out}. Its features differ from the trained encoder's by at most {difference:.1e} deviations")
+    say(f"Wrote {options.out}. It differs from the trained encoder by at most {difference:.1e} standard deviations")
     if options.to == "onnx":
         taken, gives = inputs(run), f"features [n, {run.encoder.dim}]"
         if "scores" in outputs(run):

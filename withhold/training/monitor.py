@@ -12,11 +12,11 @@ from withhold.errors import UsageError
 from withhold.training.journal import Row
 
 FEW = 20
-"""Steps before a run can be judged."""
+"""Number of steps after which a run can be judged."""
 PATIENCE = 30
 """Seconds of waiting for data above which a remedy is suggested."""
 LITTLE = 0.05
-"""How far the loss must be below that of a model that has learned nothing, as a share of the latter."""
+"""How far the loss must be below the trivial loss, as a share of it."""
 
 
 def rank(features: Tensor) -> float:
@@ -40,7 +40,7 @@ def spread(features: Tensor) -> float:
 def gain(row: Row, player: str = "") -> float | None:
     """How far the loss of a row is below the trivial loss, as a share of it; None if the trivial loss is unknown.
 
-    The trivial loss is that of a model that has learned nothing.
+    The trivial loss is that of the best predictor that ignores its input.
 
     Args:
         player: the prefix of a player's columns in an adversarial method, e.g. "generator/".
@@ -58,7 +58,7 @@ def findings(
     began: Row | None = None,
     frozen: bool = False,
 ) -> list[str]:
-    """Return the problems that a run's journal shows, each as one sentence with its remedy; empty if there are none.
+    """Return the problems that a run's journal shows, each with its remedy; empty if there are none.
 
     Args:
         method: name or file of the trained method.
@@ -82,7 +82,7 @@ def findings(
         trivial = last.get(player + "trivial")
         if trivial is not None and not any(row.get(player + part) for row in rows for part in ("loss", "trivial")):
             found.append(
-                f"{who} is 0 even without any learning, because a batch has nothing to compare. "
+                f"{who} is 0 for any prediction, because a batch has nothing to compare. "
                 f"Increase --batch-size{' and remove --accumulate' if 'accumulate' in takes else ''}."
             )
         below = gain(last, player)
@@ -94,8 +94,8 @@ def findings(
             elif below < 0.02:
                 said, advice = "The method has learned nothing yet", remedy
             else:
-                said, advice = f"It is only {below:.0%} lower", remedy
-            found.append(f"{who} is {loss:.3g}; without any learning it is {trivial:.3g}. {said}: {advice}")
+                said, advice = f"The loss is only {below:.0%} lower", remedy
+            found.append(f"{who} is {loss:.3g}; the trivial baseline is {trivial:.3g}. {said}: {advice}")
     if not found and not judged and not frozen:
         return [f"{counted(steps, 'step')} are too few to judge the run. Train longer, with --epochs or --minutes."]
     used = [row["counted"] for row in rows if "counted" in row]
@@ -117,7 +117,7 @@ def findings(
     if looks and began and "knn" in looks[-1] and looks[-1]["knn"] <= began["knn"]:
         found.append(
             f"k-NN accuracy on a sample was {began['knn']:.1%} before this training and is {looks[-1]['knn']:.1%} now. "
-            "Use the encoder that training started from without further training, or lower --encoder-lr."
+            "Use the encoder that this training started from, or lower --encoder-lr."
         )
     elif looks and began and "knn" not in began and not taught and looks[-1]["rank"] < began["rank"] / 2:
         found.append(

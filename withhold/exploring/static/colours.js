@@ -50,7 +50,7 @@ export class Palette {
   }
 }
 
-// A square of a colour, as no page of ours has styles of its own in the text.
+// A square of a colour, without an inline style, which the content security policy forbids.
 export function swatch(colour) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), square = document.createElementNS("http://www.w3.org/2000/svg", "rect");
   svg.setAttribute("viewBox", "0 0 10 10"); svg.setAttribute("aria-hidden", "true");

@@ -93,7 +93,7 @@ async function heard(event) {
     about(); classes();
     if ($("colour").value === "labels") paint();
     if (current !== null && data.labels[current] >= 0 && !answer.busy) { // keep the item, or the next key press would label the next one
-      $("guess").textContent = `Labelled ${state.classes[data.labels[current]]} in another tab.`;
+      $("guess").textContent = `Labelled ${state.classes[data.labels[current]]} elsewhere.`;
     }
   }
   if (event.route) state.route = event.route;
