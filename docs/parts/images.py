@@ -29,7 +29,9 @@ def published() -> str:
     for row in found.values():
         by = {each["protocol"]: each["value"] for each in result(row.name)["results"]}
         minutes = result(row.name).get("training_cpu_minutes")
-        name = "none (control)" if row.like else f"`{row.method}`"
+        name = f"`{row.method}`"
+        if row.like:
+            name = "none (control)" if row.method == "start" else "none, on lightness only (control)"
         lines.append([
             name, percent(by["knn"]), percent(by["linear"]), f"{row.epochs:g}" if row.epochs else "",
             f"{minutes:.1f}" if minutes else "",
