@@ -69,3 +69,9 @@ def test_nothing_to_draw_is_said():
     for columns in ({}, {"seen": torch.empty(0, 3, 8, 8)}):
         with pytest.raises(UsageError, match="nothing to draw"):
             pictures.grid(columns)
+
+
+def test_more_classes_than_colours_repeat_them():
+    image, box = torch.zeros(3, 20, 20), [2.0, 2.0, 12.0, 12.0]
+    first, later = (pictures.framed(image, torch.tensor([[*box, number, 1.0]])) for number in (3.0, 259.0))
+    assert later.any() and torch.equal(first, later)

@@ -31,7 +31,8 @@ def painted(masks: Tensor) -> Tensor:
 def framed(image: Tensor, boxes: Tensor) -> Tensor:
     """Draw boxes [m, 5 or more], left, top, right, bottom, class, into an image float [3, h, w].
 
-    Each is an outline in the colour of its class; class 0 has colour 1 of the palette. Boxes with NaN are not drawn.
+    Each is an outline in the colour of its class; class 0 has colour 1 of the palette, and after the last colour they
+    repeat. Boxes with NaN are not drawn.
     """
     drawn, (h, w) = image.clone(), image.shape[1:]
     colours = PALETTE.to(image) / 255
@@ -45,7 +46,7 @@ def framed(image: Tensor, boxes: Tensor) -> Tensor:
             (slice(top, top + thick), slice(left, right + thick)),
             (slice(bottom, bottom + thick), slice(left, right + thick)),
         ):
-            drawn[:, rows, columns] = colours[number + 1, :, None, None]
+            drawn[:, rows, columns] = colours[(number + 1) % len(colours), :, None, None]
     return drawn
 
 

@@ -207,3 +207,12 @@ def test_a_long_text_is_named_by_all_its_windows():
     windows = encoder.take(words)
     assert windows.shape == (2, 8)
     assert encoder.words(windows) == ["the ship sails the sea . the baker", "bakes bread"]
+
+
+def test_a_legend_has_more_classes_than_there_are_colours(tmp_path):
+    legend = {f"class {number}": number for number in range(1, 301)}
+    write([("a.png", {"overlay": answers.Image(torch.zeros(3, 8, 8), legend)})], tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out" / "legend.csv").open()))
+    assert [row["class"] for row in rows] == list(legend)
+    assert rows[0]["colour"] == rows[256]["colour"] != rows[1]["colour"]
+    assert (tmp_path / "out" / "legend.png").is_file()

@@ -145,7 +145,10 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
         rows = [[name, *row] for name, value in boxes.items() for row in tables(value)[1]]
         yield Path("boxes.csv"), partial(_write_csv, ["path", *tables(next(iter(boxes.values())))[0]]), rows
     if legend:
-        colours = {name: "#{:02x}{:02x}{:02x}".format(*PALETTE[number].tolist()) for name, number in legend.items()}
+        colours = {
+            name: "#{:02x}{:02x}{:02x}".format(*PALETTE[number % len(PALETTE)].tolist())
+            for name, number in legend.items()
+        }
         rows = [[legend[name], name, colour] for name, colour in colours.items()]
         yield Path("legend.csv"), partial(_write_csv, ["number", "class", "colour"]), rows
         yield Path("legend.png"), lambda found, path: listed(found).save(path, "PNG"), colours

@@ -180,12 +180,8 @@ def fit(
             checkpoint.save(path, state)
 
     sums: dict[str, Any] = {}
-    waited, started, saved_at, logged = (
-        0.0,
-        time.perf_counter(),
-        began,
-        step,
-    )  # the first checkpoint comes early if preparing took long
+    # Counted from `began`, the first checkpoint comes early if preparing took long.
+    waited, started, saved_at, logged = 0.0, time.perf_counter(), began, step
     looked = look_took = 0.0
     with termination() as terminated:
         stream = batches.iterate(step, steps)
