@@ -50,6 +50,9 @@ def encoders() -> list[Claim]:
         row("split_brain", "split-convnet", 10, controls=beside["split"]),
         row("mae", "vit-tiny", 2, controls=beside["vit-tiny"]),
         row("i_jepa", "vit-tiny", 2, controls=beside["vit-tiny"]),
+        # The causes of two negatives: few steps, and patches of one cell of the encoder's map.
+        row("i_jepa", "vit-tiny", 2, settings={"batch_size": 64, "momentum": 0.995}, controls=beside["vit-tiny"]),
+        row("selfie", "convnet", 6, settings={"grid": 2}, controls=beside["convnet"]),
         beside_controls(Claim("encoders", ("digits",), "rotation", "convnet", 40, protocols=("knn", "linear"))),
     ]
 

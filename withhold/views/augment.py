@@ -21,7 +21,7 @@ SIGMA = (0.1, 2.0)
 BLOCK = 32
 """Each window of the image gives this many pixels along an axis of the view, or up to twice as many."""
 
-CACHED = 300_000
+CACHED = 150_000
 """Values of a batch that a CPU core processes at once, so that intermediate results stay in its cache."""
 
 
@@ -88,7 +88,7 @@ def augment(
     followers = ((follow_masks, masks), (follow_boxes, boxes), (follow_points, points))
     followed = [follow(given, crops, mirrored, (height, width)) for follow, given in followers if given is not None]
 
-    crops = [number.repeat_interleave(frames) for number in crops]
+    top, left, tall, wide = (number.repeat_interleave(frames) for number in crops)
     mirrored, matrices, contrast, sigma = (
         drawn.repeat_interleave(frames, 0) for drawn in (mirrored, matrices, contrast, sigma)
     )
@@ -97,18 +97,17 @@ def augment(
     views = torch.empty(n * frames, height, width, c, device=images.device).permute(0, 3, 1, 2)
     cached = CACHED * torch.get_num_threads() // (c * frames * max(h * w, height * width))
     step = max(1, cached) * frames if images.device.type == "cpu" else n * frames
+    rows = _axis(top, tall, h, height, sigma if blur else None)
+    columns = _axis(left, wide, w, width, sigma if blur else None, mirrored)
     for start in range(0, n * frames, step):
         part = slice(start, start + step)
-        top, left, tall, wide = (number[part] for number in crops)
-        rows = _axis(top, tall, h, height, sigma[part] if blur else None)
-        columns = _axis(left, wide, w, width, sigma[part] if blur else None, mirrored[part])
-        view = _resample(pictures[part], rows, columns, (height, width), matrices[part] if jitter or grey else None)
+        across, down = ((weights[part], first[part]) for weights, first in (columns, rows))
+        view = _resample(pictures[part], down, across, (height, width), matrices[part] if jitter or grey else None)
         if jitter:
             middle = view.mean((2, 3)).unflatten(0, (-1, frames)).mean(1).repeat_interleave(frames, 0)
             share = contrast[part]
-            view = (view * share[:, None, None, None]).add_(((1 - share) * luma(middle))[:, None, None, None])
-        views[part] = view
-    views.clamp_(0, 1)
+            view.mul_(share[:, None, None, None]).add_(((1 - share) * luma(middle))[:, None, None, None])
+        views[part] = view.clamp_(0, 1)
     views = views.unflatten(0, (n, frames)) if images.ndim == 5 else views
     views = invert(views, rng, solarize) if solarize else views
     return (views, *followed) if followed else views
