@@ -21,7 +21,7 @@ SIGMA = (0.1, 2.0)
 BLOCK = 32
 """Each window of the image gives this many pixels along an axis of the view, or up to twice as many."""
 
-CACHED = 150_000
+CACHED = 240_000
 """Values of a batch that a CPU core processes at once, so that intermediate results stay in its cache."""
 
 
