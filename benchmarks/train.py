@@ -163,8 +163,10 @@ def main() -> Path:
         result["times_faster"] = round(result["withhold"]["images_per_second"] / result["peer"]["images_per_second"], 2)
     print(json.dumps(result, indent=2))
     name = "train" if options.method == "simclr" else f"train-{options.method}"
-    half = "-amx" if result["withhold"]["precision"] == "bf16-mixed" else ""  # a processor that multiplies bfloat16
-    return record(name + ("-gpu" if torch.cuda.is_available() else half), result)
+    device = "-gpu" if torch.cuda.is_available() else ""
+    if not device and result["withhold"]["precision"] == "bf16-mixed":
+        device = "-amx" if torch.cpu._is_amx_tile_supported() else "-avx512"
+    return record(name + device, result)
 
 
 if __name__ == "__main__":
