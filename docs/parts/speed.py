@@ -29,10 +29,13 @@ def memory() -> str:
 
 
 def training() -> str:
-    """Parts of a training step, and speed and memory next to lightly's, on two processors and a GPU."""
-    machines = {"AMD EPYC, no AMX": "train", "Intel Xeon, AMX": "train-amx", "H100": "train-gpu"}
+    """Parts of a training step, and speed and memory next to lightly's, on three processors and a GPU."""
+    machines = {
+        "AMD EPYC": "train", "AMD EPYC, AVX512-BF16": "train-avx512", "Intel Xeon, AMX": "train-amx",
+        "H100": "train-gpu",
+    }  # fmt: skip
     found = {machine: result(name) for machine, name in machines.items()}
-    parts = found["AMD EPYC, no AMX"]["withhold"]["shares"]
+    parts = found["AMD EPYC"]["withhold"]["shares"]
     shares = [
         [machine, *(f"{100 * each['withhold']['shares'][part]:.1f} %" for part in parts)]
         for machine, each in found.items() if "peer" in each
