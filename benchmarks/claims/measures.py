@@ -1,5 +1,6 @@
 """Measures of claims that no protocol has: functions of a run and its data."""
 
+import copy
 import gzip
 import json
 import subprocess
@@ -202,6 +203,21 @@ def pairs_told(run: withhold.Run, split: Split, at: Place) -> Found:
         scores["colour_auc"].append(-(first - second).norm(dim=1))
         together.append(answers)
     return {name: float(roc_auc_score(torch.cat(together), torch.cat(said))) for name, said in scores.items()}
+
+
+@torch.inference_mode()
+def context_used(run: withhold.Run, split: Split, at: Place) -> Found:
+    """Accuracy on which removed patch belongs where, with the rest of the image, and with that of another image."""
+    method, test = copy.deepcopy(run.method).train(), run.load_data(split.test)  # statistics of patches, not of images
+    right: dict[str, list[float]] = {"placed": [], "placed_in_another": []}
+    method.seed(at.seed)
+    for part in np.array_split(np.arange(2000), 10):
+        (patches, holes), answers = method.hide({"images": test.batch(part)})
+        image = torch.arange(len(patches))[:, None]
+        other = patches.roll(1, 0).index_put((image, holes), patches[image, holes])
+        for name, seen in zip(right, (patches, other), strict=True):
+            right[name].append(method.loss(method.predict((seen, holes)), answers)["accuracy"].item())
+    return {name: float(np.mean(found)) for name, found in right.items()}
 
 
 PATCHES = 24

@@ -33,7 +33,7 @@ def encoders() -> list[Claim]:
     }
     epochs = {
         "autoencoder": 3, "variational_autoencoder": 3, "denoising_autoencoder": 3, "context_encoder": 2, "rotation": 2,
-        "jigsaw": 10, "relative_position": 7, "egomotion": 7, "selfie": 6, "simclr": 4, "moco": 6, "byol": 3,
+        "jigsaw": 10, "relative_position": 7, "egomotion": 7, "simclr": 4, "moco": 6, "byol": 3,
         "lejepa": 2, "simsiam": 4, "pirl": 8, "barlow_twins": 4, "vicreg": 4, "dino": 3, "swav": 4,
     }  # fmt: skip
     return [
@@ -50,9 +50,10 @@ def encoders() -> list[Claim]:
         row("split_brain", "split-convnet", 10, controls=beside["split"]),
         row("mae", "vit-tiny", 2, controls=beside["vit-tiny"]),
         row("i_jepa", "vit-tiny", 2, controls=beside["vit-tiny"]),
-        # The causes of two negatives: few steps, and patches of one cell of the encoder's map.
+        # Two possible causes of negatives: few steps, and small patches.
         row("i_jepa", "vit-tiny", 2, settings={"batch_size": 64, "momentum": 0.995}, controls=beside["vit-tiny"]),
         row("selfie", "convnet", 6, settings={"grid": 2}, controls=beside["convnet"]),
+        row("selfie", "convnet", 6, measures=("context_used",), controls=beside["convnet"]),
         beside_controls(Claim("encoders", ("digits",), "rotation", "convnet", 40, protocols=("knn", "linear"))),
     ]
 
@@ -132,6 +133,7 @@ def dense(method: str, data: str, small: float, most: float) -> list[Claim]:
     controls = (control(row, "untrained", "convnet", epochs=small), control(row, "raw"))
     begun = (row, replace(row, start=start), large)
     claims = [replace(each, settings=each.settings | kept) for each in begun for kept in ({}, {"freeze": "all"})]
+    claims.append(replace(begun[1], settings={"encoder_lr": 1.0, "layer_decay": 1.0}))  # as from scratch
     return [replace(claim, controls=controls) for claim in (start, *claims)]
 
 

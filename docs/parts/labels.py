@@ -6,6 +6,33 @@ STARTS = [claim.start for claim in CLAIMS]
 """The claims whose encoders other claims start from."""
 
 
+def learned() -> str:
+    """Accuracy of the routes of `learn`, cross-validated and on the test set; and how many suspected labels are wrong."""
+    names = {"cifar10": "CIFAR-10", "photographs": "photographs", "esc10": "ESC-10", "ag_news": "AG News"}
+    cells = []
+    for found in (result(f"learn/{name}") for name in names):
+        for row in found.get("rows", ()):
+            spread = f"{percent(row['low'])} to {percent(row['high'])}" if "low" in row else "not tried: no time"
+            kept = "chosen" * (row["route"] == found["kept"])
+            test = percent(found["test"].get(row["route"]))
+            given = [names[found["data"]], str(found["labels"]), row["route"]]
+            cells.append([*given, percent(row.get("accuracy")), spread, test, kept])
+    return table(["data", "labels", "route", "cross-validation", "95 % interval", "test", ""], cells)
+
+
+def mislabelled() -> str:
+    """How many of the suspected labels are wrong."""
+    found = result("learn/mislabelled")
+    if not found:
+        return table([], [])
+    return (
+        f"Of {found['items']:,} training images of Fashion-MNIST, {found['flipped']} have a changed label. Of the "
+        f"hundred labels\nthat `learn` suspects most after {found['minutes']:g} minutes, "
+        f"{100 * found['precision']:.0f} are among these. All {found['named']} suspected labels\n"
+        f"contain {percent(found['recall'])} % of the changed ones."
+    )
+
+
 def label() -> str:
     """Accuracy by labelling strategy and number of labels, and the gain over random labels."""
     found = result("label")

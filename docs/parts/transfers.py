@@ -86,7 +86,7 @@ def tasks() -> str:
     cells = []
     for claim, found in measured("tasks"):
         alone = {row["column"]: row for other in claim.controls if len(other.data) > 2
-                 for row in result(other.name)["results"] if row["by"] == "answers"}  # fmt: skip
+                 for row in result(other.name).get("results", ()) if row["by"] == "answers"}  # fmt: skip
         by = values(beside(claim), "encoder", "column", "by")
         for column, metric in {row["column"]: row["metric"] for row in found["results"]}.items():
             of = ("trained", column, "answers"), ("untrained", column, "features"), ("pixels", column, "features")
@@ -119,7 +119,8 @@ def _from_starts(group: str, metrics: dict[str, str]) -> str:
             start = (
                 f"`{claim.start.method}`" if claim.start else "pretrained weights" * ("pretrained" in claim.settings)
             )
-            trained = {"trained": f"`{claim.method}`" + ", frozen" * ("freeze" in claim.settings)}.get(name, name)
+            how = ", frozen" * ("freeze" in claim.settings) + ", at full learning rate" * ("encoder_lr" in claim.settings)
+            trained = {"trained": f"`{claim.method}`{how}"}.get(name, name)
             scores = [percent(by[name, said, metric]) for metric in metrics]
             cells.append([f"`{claim.encoder}`" if claim.encoder else "", start, trained, said or "", *scores])
     return table(["encoder", "pretraining", "method", "output", *metrics.values()], cells)
