@@ -7,7 +7,7 @@ STARTS = [claim.start for claim in CLAIMS]
 
 
 def learned() -> str:
-    """Accuracy of the routes of `learn`, cross-validated and on the test set; and how many suspected labels are wrong."""
+    """Accuracy of the routes of `learn`, cross-validated and on the test set."""
     names = {"cifar10": "CIFAR-10", "photographs": "photographs", "esc10": "ESC-10", "ag_news": "AG News"}
     cells = []
     for found in (result(f"learn/{name}") for name in names):

@@ -1,6 +1,6 @@
 """Tables of transfer between domains and tasks."""
 
-from parts.reading import answered, beside, measured, percent, result, table, values
+from parts.reading import answered, measured, percent, result, table, values
 
 
 def translation() -> str:
@@ -87,7 +87,8 @@ def tasks() -> str:
     for claim, found in measured("tasks"):
         alone = {row["column"]: row for other in claim.controls if len(other.data) > 2
                  for row in result(other.name).get("results", ()) if row["by"] == "answers"}  # fmt: skip
-        by = values(beside(claim), "encoder", "column", "by")
+        probed = [row for other in claim.controls if other.like for row in result(other.name).get("results", ())]
+        by = values([*found["results"], *probed], "encoder", "column", "by")
         for column, metric in {row["column"]: row["metric"] for row in found["results"]}.items():
             of = ("trained", column, "answers"), ("untrained", column, "features"), ("pixels", column, "features")
             own = percent(alone[column]["value"] if column in alone else None)
@@ -119,7 +120,8 @@ def _from_starts(group: str, metrics: dict[str, str]) -> str:
             start = (
                 f"`{claim.start.method}`" if claim.start else "pretrained weights" * ("pretrained" in claim.settings)
             )
-            how = ", frozen" * ("freeze" in claim.settings) + ", at full learning rate" * ("encoder_lr" in claim.settings)
+            how = ", frozen" * ("freeze" in claim.settings)
+            how += ", at full learning rate" * ("encoder_lr" in claim.settings)
             trained = {"trained": f"`{claim.method}`{how}"}.get(name, name)
             scores = [percent(by[name, said, metric]) for metric in metrics]
             cells.append([f"`{claim.encoder}`" if claim.encoder else "", start, trained, said or "", *scores])
