@@ -161,19 +161,19 @@ def test_the_interval_is_of_items():
     assert interval(np.ones((4, 12)))[1] == pytest.approx(never_wrong.low, abs=1e-4)
 
 
-def test_the_simpler_route_wins_a_tie():
-    simple = np.tile((np.arange(100) < 60).astype(float), (4, 1))
-    little, much = simple.copy(), simple.copy()
+def test_the_first_route_wins_a_tie():
+    first = np.tile((np.arange(100) < 60).astype(float), (4, 1))
+    little, much = first.copy(), first.copy()
     little[:, 60:62], little[:, 0] = 1.0, 0.0  # two more are right, and one fewer
     much[:, 60:80] = 1.0
-    assert choose([simple, little], [0, 1]) == 0
-    assert choose([simple, little], [0, 0]) == 1  # of those that cost the same the better one
-    assert choose([simple, little, much[:1]], [0, 1, 2]) == 2  # of what has fewer repeats these are compared
-    assert choose([much, simple], [0, 1]) == 0
+    assert choose([first, little]) == 0 and choose([little, first]) == 0
+    assert choose([first, much]) == 1
+    assert choose([first, little, much[:1]]) == 2  # of what has fewer repeats these are compared
+    assert choose([much, first]) == 0
     for n in range(6, 200):  # one item more or less is a tie, however it is rounded
         more, fewer = np.ones((1, n)), np.ones((1, n))
         fewer[0, 0] = 0
-        assert choose([fewer, more], [0, 1]) == 0
+        assert choose([fewer, more]) == 0
 
 
 def test_what_is_likeliest_of_its_own_class_does_not_look_mislabelled():

@@ -184,7 +184,7 @@ class Adviser:
                 scores[held] = self._scores(rows[known], given[known], classes, route)(self.x[rows[held]])
             found.append(scores[compared])
         right = [(scores.argmax(1).numpy() == given[compared]).astype(float)[None] for scores in found]
-        place = folds.choose(right, range(len(names)))
+        place = folds.choose(right)
         values = folds.interval(right[place])
         shares = found[place].softmax(1).numpy()
         return Measured(len(rows), *values, rows[compared], given[compared], shares), names[place]

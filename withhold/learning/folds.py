@@ -54,21 +54,19 @@ def interval(right: np.ndarray) -> tuple[float, float, float]:
     return float(mean), float((middle - reach) / whole), float((middle + reach) / whole)
 
 
-def choose(right: Sequence[np.ndarray], costs: Sequence[int]) -> int:
-    """Index of the cheapest route that is as good as the best one; among equally expensive routes, the best.
+def choose(right: Sequence[np.ndarray]) -> int:
+    """Index of the first route that is as good as the best one.
 
     A route is as good if it is behind by at most one standard error of the paired difference over items, in the repeats
     that both have (Breiman, Friedman, Olshen & Stone, 1984, section 3.4.3).
 
     Args:
         right: for each route, which held-out items it classified correctly [repeats, n].
-        costs: the cost rank of each route.
     """
-    by_mean = sorted(range(len(right)), key=lambda place: -right[place].mean())
-    for cost in sorted(set(costs)):
-        place = next(place for place in by_mean if costs[place] == cost)
-        shared = min(len(right[place]), len(right[by_mean[0]]))
-        behind = right[by_mean[0]][:shared].mean(0) - right[place][:shared].mean(0)
-        if place == by_mean[0] or behind.mean() <= (1 + EVEN) * behind.std(ddof=1) / np.sqrt(len(behind)):
+    best = max(range(len(right)), key=lambda place: right[place].mean())
+    for place in range(best):
+        shared = min(len(right[place]), len(right[best]))
+        behind = right[best][:shared].mean(0) - right[place][:shared].mean(0)
+        if behind.mean() <= (1 + EVEN) * behind.std(ddof=1) / np.sqrt(len(behind)):
             return place
-    return by_mean[0]
+    return best

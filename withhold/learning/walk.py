@@ -104,7 +104,7 @@ class Walk:
         log.info("%s", self.plan(pace))
         name = "word vectors" if reads else "published features" if start["pretrained"] else "frozen features"
         few = 60 * SHARES["frozen"] * given.minutes
-        frozen = routes.frozen(given, known, features, name, 0, first, start, few)
+        frozen = routes.frozen(given, known, features, name, first, start, few)
         self.measure(routes.raw(given, known, few), *frozen)
         starts = {1: start}
         if not reads and kind in WITHOUT_LABELS:
@@ -114,9 +114,9 @@ class Walk:
                 second = self.stage("learned-start", lambda to: given.probe(to, after, given.labels))
                 after_it, _ = routes.embedded(known, second, self.stages / "learned.npy")
                 place = len(self.routes)
-                self.measure(*routes.frozen(given, known, after_it, f"features after {apart}", 1, second, after, few))
+                self.measure(*routes.frozen(given, known, after_it, f"features after {apart}", second, after, few))
                 starts |= {place: after} if place < len(self.routes) else {}
-        best = list(starts.values())[folds.choose([self.right(place) for place in starts], range(len(starts)))]
+        best = list(starts.values())[folds.choose([self.right(place) for place in starts])]
         for part, method in (("finetune", "finetune"), ("all", FROM_ALL.get(kind))):
             times = 1 + len(self.drawn[0])
             count = len(known.rows) if part == "finetune" else len(known.samples)
@@ -220,8 +220,8 @@ class Walk:
     def choose(self) -> None:
         """Choose the best route so far; if it changed, train it on all labels and keep it."""
         able = [place for place, route in enumerate(self.routes) if route.keep is not None]
-        best, costs = max(able, key=lambda at: self.right(at).mean()), [self.routes[place].cost for place in able]
-        chosen = able[folds.choose([self.right(place) for place in able], costs)]
+        best = max(able, key=lambda at: self.right(at).mean())
+        chosen = able[folds.choose([self.right(place) for place in able])]
         route, rows = self.routes[chosen], {row["route"]: row for row in self.state["rows"]}
         if route.name != self.state["kept"] and route.keep is not None:
             self.install(route.keep, rows[route.name]["temperature"])
