@@ -130,7 +130,7 @@ def test_no_route_from_frozen_features_is_told_the_labels_that_it_is_asked_for()
     for labels in (true, np.where(np.arange(30) < 6, 1 - true, true)):
         known = SimpleNamespace(labels=labels, rows=np.arange(0, 120, 4), classes=("a", "b"))
         given, run = SimpleNamespace(seed=0), SimpleNamespace(folder=Path("run"))
-        ways = routes.frozen(given, known, features, "features", 1, run, {}, 1.0)
+        ways = routes.frozen(given, known, features, "features", run, {}, 1.0)
         found.append([way.answer(told, asked) for way in ways])
     assert len(found[0]) == 2
     assert all(torch.equal(*scores) for scores in zip(*found, strict=True))

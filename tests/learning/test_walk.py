@@ -245,8 +245,8 @@ def test_what_the_clock_leaves_no_time_for_is_left_out_and_stays_so(home, monkey
     words = ["photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "1", "--out", "run"]
     learn(*words)
     found = rows()
-    assert "accuracy" in found["frozen features, logistic regression"]
-    for name in ("frozen features, label propagation", "features after simclr", "finetune", "uda"):
+    assert "accuracy" in found["frozen features, label propagation"]
+    for name in ("frozen features, logistic regression", "features after simclr", "finetune", "uda"):
         assert found[name]["has"] == 0 < found[name]["takes"] and found[name]["needs"] > 1
     page = Path("run/report.html").read_text()
     assert "has 0 s: give about 1 min" in page and "took 1 min 30 s" in caplog.text
