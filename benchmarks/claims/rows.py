@@ -133,7 +133,8 @@ def dense(method: str, data: str, small: float, most: float) -> list[Claim]:
     controls = (control(row, "untrained", "convnet", epochs=small), control(row, "raw"))
     begun = (row, replace(row, start=start), large)
     claims = [replace(each, settings=each.settings | kept) for each in begun for kept in ({}, {"freeze": "all"})]
-    claims.append(replace(begun[1], settings={"encoder_lr": 1.0, "layer_decay": 1.0}))  # as from scratch
+    full = {"encoder_lr": 1.0, "layer_decay": 1.0}  # as from scratch
+    claims += [replace(each, settings=each.settings | full) for each in begun[1:]]
     return [replace(claim, controls=controls) for claim in (start, *claims)]
 
 
