@@ -69,8 +69,7 @@ def test_rare_colours_weigh_more():
     images = torch.cat([grey, grey, grey, red]).expand(-1, -1, 8, 8).mul(255).round().to(torch.uint8)
     method.prepare(images=Stream(images))
     bins, shares = (
-        torch.cat(parts)
-        for parts in zip(*[views.to_bins(colorization.split(i[None])[1], method.palette) for i in images], strict=True)
+        torch.cat(parts) for parts in zip(*[views.to_bins(colorization.split(i[None])[1]) for i in images], strict=True)
     )
     frequency = [0.0] * 261
     for k, share in zip(bins.flatten().tolist(), shares.flatten().tolist(), strict=True):

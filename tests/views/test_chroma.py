@@ -25,7 +25,7 @@ def test_the_palette_is_the_bins_that_sRGB_reaches():
 def test_colours_are_spread_over_their_five_nearest_bins():
     palette = views.ab_palette()
     ab = torch.tensor([[3.0, -4.0], [50.0, 42.0], [-86.0, 83.0]]).T.reshape(1, 2, 3, 1)
-    bins, shares = views.to_bins(ab, palette)
+    bins, shares = views.to_bins(ab)
     assert bins.shape == shares.shape == (1, 5, 3, 1)
     for i in range(3):
         square = [sum((p - q) ** 2 for p, q in zip(ab[0, :, i, 0].tolist(), c, strict=True)) for c in palette.tolist()]
@@ -36,6 +36,16 @@ def test_colours_are_spread_over_their_five_nearest_bins():
         expected = {k: h / sum(heights) for k, h in zip(nearest, heights, strict=True)}
         for k, share in zip(bins[0, :, i, 0].tolist(), shares[0, :, i, 0].tolist(), strict=True):
             assert share == pytest.approx(expected[k], abs=1e-4)
+
+
+def test_the_nearest_bins_are_those_of_all():
+    rng = torch.Generator().manual_seed(0)
+    of_images = views.rgb_to_lab(torch.rand(4, 3, 20, 20, generator=rng))[:, 1:]
+    anywhere = 250 * torch.rand(4, 2, 20, 20, generator=rng) - 125
+    for ab in (of_images, anywhere, torch.zeros(1, 2, 1, 1)):
+        distance = torch.cdist(ab.movedim(1, -1), views.ab_palette())
+        bins = views.to_bins(ab)[0].movedim(1, -1)
+        torch.testing.assert_close(distance.gather(-1, bins), distance.sort(-1).values[..., :5], atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 12), (30, 33)])

@@ -2,20 +2,20 @@
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 import torch
-from torch import Tensor
 
 Options = ParamSpec("Options")
+Made = TypeVar("Made")
 
 
-def cached(make: Callable[Options, Tensor]) -> Callable[Options, Tensor]:
+def cached(make: Callable[Options, Made]) -> Callable[Options, Made]:
     """Cache the results of `make` by its arguments. They are made outside inference mode, so autograd can use them."""
 
     @functools.lru_cache(maxsize=16)
     @functools.wraps(make)
-    def made(*arguments: Options.args, **options: Options.kwargs) -> Tensor:
+    def made(*arguments: Options.args, **options: Options.kwargs) -> Made:
         with torch.inference_mode(False):
             return make(*arguments, **options)
 

@@ -1,5 +1,7 @@
 """Colour without lightness: the ab plane of CIE Lab, at a lower resolution than the image, and in bins."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,13 +28,33 @@ def ab_palette() -> Tensor:
     return (reached.nonzero() - 12) * float(STEP)
 
 
-def to_bins(ab: Tensor, palette: Tensor) -> tuple[Tensor, Tensor]:
+@cached
+def _nearby(device: torch.device) -> tuple[Tensor, Tensor]:
+    """For each cell of the ab plane, the bins that may be the nearest ones [625, k] and their places [625, 2, k].
+
+    A colour is at most half a diagonal from the centre of its cell, so none of its nearest bins is farther from the
+    centre than the centre's own nearest bins by more than a diagonal.
+    """
+    palette = ab_palette()
+    centers = STEP * (torch.cartesian_prod(torch.arange(25.0), torch.arange(25.0)) - 12)
+    distance, bins = torch.cdist(centers, palette).sort(1)
+    reach = distance[:, NEIGHBOURS - 1, None] + STEP * math.sqrt(2)
+    bins = bins[:, : int((distance <= reach).sum(1).max())]
+    return bins.to(device), palette[bins].mT.contiguous().to(device)
+
+
+def to_bins(ab: Tensor) -> tuple[Tensor, Tensor]:
     """Colours [n, 2, h, w] -> the five nearest bins, nearest first, and their weights, both [n, 5, h, w].
 
     Source: the soft encoding of Zhang, Isola & Efros, ECCV 2016, section 2.1.
     """
-    distance, bins = torch.cdist(ab.movedim(1, -1).flatten(0, 2), palette).topk(NEIGHBOURS, largest=False)
-    shares = (distance.square() / (-2 * SIGMA**2)).softmax(1)
+    nearby, places = _nearby(ab.device)
+    row, column = (ab / STEP).round().long().add_(12).clamp_(0, 24).unbind(1)
+    cell = (25 * row + column).flatten()
+    distance = (ab.movedim(1, -1).reshape(-1, 2, 1) - places[cell]).square().sum(1)
+    distance, nearest = distance.topk(NEIGHBOURS, largest=False)
+    bins = nearby[cell].gather(1, nearest)
+    shares = (distance / (-2 * SIGMA**2)).softmax(1)
     shape = (len(ab), *ab.shape[2:], NEIGHBOURS)
     return bins.view(shape).movedim(-1, 1), shares.view(shape).movedim(-1, 1)
 

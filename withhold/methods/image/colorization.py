@@ -50,7 +50,7 @@ class Colorization(Method):
         frequency = torch.zeros_like(self.weight)
         for part in self.some(len(images), SURVEYED).split(256):
             _, ab = split(images.batch(part).to(frequency.device))
-            bins, shares = views.to_bins(ab, self.palette)
+            bins, shares = views.to_bins(ab)
             frequency.index_add_(0, bins.flatten(), shares.flatten())
         frequency /= frequency.sum()
         weight = 1 / ((1 - self.smoothing) * frequency + self.smoothing / len(frequency))
@@ -64,7 +64,7 @@ class Colorization(Method):
         """
         view = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0))
         lightness, ab = split(view)
-        bins, shares = views.to_bins(ab, self.palette)
+        bins, shares = views.to_bins(ab)
         colourful = ab.abs().amax((1, 2, 3)) > 5
         return lightness, (bins, shares, self.weight[bins[:, 0]] * colourful[:, None, None])
 

@@ -39,7 +39,7 @@ class SplitBrain(Method):
         view = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0))
         lab = views.rgb_to_lab(F.adaptive_avg_pool2d(view, self.side))
         levels = (lab[:, 0] * LEVELS / 100).long().clamp(0, LEVELS - 1)
-        return view, (views.to_bins(lab[:, 1:], self.palette)[0][:, 0], levels)
+        return view, (views.to_bins(lab[:, 1:])[0][:, 0], levels)
 
     def predict(self, view):
         """Scores of colour bins [n, bins, s, s] from lightness, and of lightness bins [n, 50, s, s] from colours."""
