@@ -193,7 +193,7 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
 def learn(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """Train a classifier from a folder and few labels: compares several routes and keeps the best.
 
-    Routes are tried from simple to expensive and compared by cross-validation on the given labels. Each result is
+    Routes are tried, the cheap ones first, and compared by cross-validation on the given labels. Each result is
     saved at once, and the run always holds the best classifier so far. After Ctrl-C the same command resumes.
     """
     parser.add_argument("items", nargs="+", metavar="DATA | key=value", help="the data, and parameters of the methods")

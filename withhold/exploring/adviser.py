@@ -26,6 +26,7 @@ GRAPH = 20_000
 SPOKEN = 128
 """Number of principal components for clusters and neighbours."""
 ROUTES = ("logistic regression", "label propagation")
+"""The first one wins a tie: it answers at once, so the page does not switch to another without need."""
 CLUSTERS = 20
 FAR = 10
 """The distance to this neighbour measures how much of an outlier an item is."""

@@ -37,9 +37,9 @@ def learn(
     """Train the best classifier from a source and few labels, and return its run.
 
     Routes are compared by repeated stratified cross-validation on the given labels, the cheap ones first. The first
-    route within one standard error of the best is trained on all labels, and its probabilities are calibrated. The
-    run's learn.json has a row for each route and the items that look mislabelled. If interrupted, the same call resumes
-    after the routes that were measured; until then the run is the best classifier so far.
+    route, controls apart, within one standard error of the best is trained on all labels, and its probabilities are
+    calibrated. The run's learn.json has a row for each route and the items that look mislabelled. If interrupted, the
+    same call resumes after the routes that were measured; until then the run is the best classifier so far.
 
     Args:
         source: a folder, manifest, array ..., as `withhold.data.load` takes it.

@@ -74,8 +74,8 @@ def frozen(
 ) -> list[Route]:
     """Two routes on frozen features [N, d]: logistic regression, with and without label propagation.
 
-    Label propagation comes first, so that it wins a tie: it also uses the unlabelled items, and with few labels it is
-    often better by more than cross-validation shows.
+    Label propagation comes first, so that it wins a tie: it also uses the unlabelled items, and cross-validation on few
+    labels cannot show what that adds.
 
     Args:
         name: name of the features.

@@ -1,4 +1,4 @@
-"""The search for a classifier: measures routes from simple to expensive and keeps the best as a run."""
+"""The search for a classifier: measures routes, the cheap ones first, and keeps the best as a run."""
 
 import json
 import logging

@@ -70,7 +70,10 @@ class Adagrad(torch.optim.Optimizer):
 
 
 def _summed(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of a sparse gradient, each once, and the sums of their values. Faster than `coalesce`: no sorting."""
+    """The rows of a sparse gradient, each once, and the sums of their values.
+
+    Without sorting, unlike `coalesce`: faster unless the table is far larger than the batch.
+    """
     index, values = gradient._indices()[0], gradient._values()
     given = torch.zeros(len(gradient), dtype=torch.bool, device=index.device).index_fill_(0, index, True)
     rows = given.nonzero()[:, 0]

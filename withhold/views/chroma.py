@@ -32,7 +32,7 @@ def ab_palette() -> Tensor:
 def _nearby(device: torch.device) -> tuple[Tensor, Tensor]:
     """For each cell of the ab plane, the bins that may be the nearest ones [625, k] and their places [625, 2, k].
 
-    A colour is at most half a diagonal from the centre of its cell, so none of its nearest bins is farther from the
+    A colour of sRGB is at most half a diagonal from the centre of its cell, so none of its nearest bins is farther from the
     centre than the centre's own nearest bins by more than a diagonal.
     """
     palette = ab_palette()
@@ -44,7 +44,7 @@ def _nearby(device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def to_bins(ab: Tensor) -> tuple[Tensor, Tensor]:
-    """Colours [n, 2, h, w] -> the five nearest bins, nearest first, and their weights, both [n, 5, h, w].
+    """Colours of sRGB [n, 2, h, w] -> the five nearest bins, nearest first, and their weights, both [n, 5, h, w].
 
     Source: the soft encoding of Zhang, Isola & Efros, ECCV 2016, section 2.1.
     """
