@@ -32,8 +32,8 @@ def ab_palette() -> Tensor:
 def _nearby(device: torch.device) -> tuple[Tensor, Tensor]:
     """For each cell of the ab plane, the bins that may be the nearest ones [625, k] and their places [625, 2, k].
 
-    A colour of sRGB is at most half a diagonal from the centre of its cell, so none of its nearest bins is farther from the
-    centre than the centre's own nearest bins by more than a diagonal.
+    A colour of sRGB is at most half a diagonal from the centre of its cell, so none of its nearest bins is farther from
+    the centre than the centre's own nearest bins by more than a diagonal.
     """
     palette = ab_palette()
     centers = STEP * (torch.cartesian_prod(torch.arange(25.0), torch.arange(25.0)) - 12)
