@@ -12,7 +12,7 @@ def learned() -> str:
     cells = []
     for found in (result(f"learn/{name}") for name in names):
         for row in found.get("rows", ()):
-            spread = f"{percent(row['low'])} to {percent(row['high'])}" if "low" in row else "not tried: no time"
+            spread = f"{percent(row['low'])} to {percent(row['high'])}" if "low" in row else f"needs --minutes {row['needs']:.0f}"
             kept = "chosen" * (row["route"] == found["kept"])
             test = percent(found["test"].get(row["route"]))
             given = [names[found["data"]], str(found["labels"]), row["route"]]
