@@ -1,5 +1,7 @@
 """Tables of training with few labels."""
 
+import math
+
 from parts.reading import CLAIMS, answered, measured, percent, result, table
 
 STARTS = [claim.start for claim in CLAIMS]
@@ -12,7 +14,10 @@ def learned() -> str:
     cells = []
     for found in (result(f"learn/{name}") for name in names):
         for row in found.get("rows", ()):
-            spread = f"{percent(row['low'])} to {percent(row['high'])}" if "low" in row else f"needs --minutes {row['needs']:.0f}"
+            if "low" in row:
+                spread = f"{percent(row['low'])} to {percent(row['high'])}"
+            else:
+                spread = f"needs --minutes {math.ceil(row['needs'])}"
             kept = "chosen" * (row["route"] == found["kept"])
             test = percent(found["test"].get(row["route"]))
             given = [names[found["data"]], str(found["labels"]), row["route"]]
