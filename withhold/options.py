@@ -28,9 +28,9 @@ class Plan:
         clip: maximum norm of the gradients; 0 for no limit.
         accumulate: number of parts into which a batch is split to save memory.
         encoder_lr: learning rate of the encoder, as a share of --lr; by default 0.1 for pretrained weights, 0.3 for
-            those of an earlier run, else 1.
+            those of an earlier run, else 1; always 1 for masks and boxes.
         layer_decay: factor of the learning rate from each stage of the encoder to the stage before it; by default 0.8
-            for pretrained weights, 0.9 for those of an earlier run, else 1.
+            for pretrained weights, 0.9 for those of an earlier run, else 1; always 1 for masks and boxes.
         seed: random seed of weights, order and views.
     """
 

@@ -133,8 +133,8 @@ def dense(method: str, data: str, small: float, most: float) -> list[Claim]:
     controls = (control(row, "untrained", "convnet", epochs=small), control(row, "raw"))
     begun = (row, replace(row, start=start), large)
     claims = [replace(each, settings=each.settings | kept) for each in begun for kept in ({}, {"freeze": "all"})]
-    full = {"encoder_lr": 1.0, "layer_decay": 1.0}  # as from scratch
-    claims += [replace(each, settings=each.settings | full) for each in begun[1:]]
+    gentle = ({"encoder_lr": 0.3, "layer_decay": 0.9}, {"encoder_lr": 0.1, "layer_decay": 0.8})  # as for few labels
+    claims += [replace(each, settings=each.settings | slow) for each, slow in zip(begun[1:], gentle, strict=True)]
     return [replace(claim, controls=controls) for claim in (start, *claims)]
 
 

@@ -121,7 +121,7 @@ def _from_starts(group: str, metrics: dict[str, str]) -> str:
                 f"`{claim.start.method}`" if claim.start else "pretrained weights" * ("pretrained" in claim.settings)
             )
             how = ", frozen" * ("freeze" in claim.settings)
-            how += ", at full learning rate" * ("encoder_lr" in claim.settings)
+            how += ", at a lower learning rate" * ("encoder_lr" in claim.settings)
             trained = {"trained": f"`{claim.method}`{how}"}.get(name, name)
             scores = [percent(by[name, said, metric]) for metric in metrics]
             cells.append([f"`{claim.encoder}`" if claim.encoder else "", start, trained, said or "", *scores])

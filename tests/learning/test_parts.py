@@ -136,6 +136,14 @@ def test_no_route_from_frozen_features_is_told_the_labels_that_it_is_asked_for()
     assert all(torch.equal(*scores) for scores in zip(*found, strict=True))
 
 
+def test_many_unlabelled_items_put_label_propagation_first():
+    features, run = torch.randn(120, 8, generator=torch.Generator().manual_seed(0)), SimpleNamespace(folder=Path("run"))
+    for count, first in ((11, "label propagation"), (12, "logistic regression")):
+        known = SimpleNamespace(labels=np.arange(count) % 2, rows=np.arange(count), classes=("a", "b"))
+        ways = routes.frozen(SimpleNamespace(seed=0), known, features, "features", run, {}, 1.0)
+        assert len(ways) == 2 and ways[0].name == f"features, {first}"
+
+
 def test_folds_hold_out_every_item_once_and_keep_owners_together():
     labels, owners = np.arange(40) % 4, np.arange(40) // 8
     assert folds.counted(np.array([0, 0, 0, 1]), ["a", "a", "b", "b"])[1].tolist() == [2, 1]  # copies count once

@@ -24,6 +24,8 @@ from withhold.training import defaults
 
 MOST = 5000
 """Largest number of items that a head is fitted to, as in `Classifier.fit_head`."""
+MANY = 10
+"""Items for each label from which label propagation comes before logistic regression."""
 TIMED, REPEATS = 32, 5
 """Windows used to time an encoder, and repetitions."""
 
@@ -74,8 +76,8 @@ def frozen(
 ) -> list[Route]:
     """Two routes on frozen features [N, d]: logistic regression, with and without label propagation.
 
-    Label propagation comes first, so that it wins a tie: it also uses the unlabelled items, and cross-validation on few
-    labels cannot show what that adds.
+    The first one wins a tie. This is label propagation if there are many unlabelled items for each label: they help it
+    by more than cross-validation on few labels can show.
 
     Args:
         name: name of the features.
@@ -106,10 +108,11 @@ def frozen(
         return kept
 
     simple = _probe(given, features[known.rows], labels, classes)
-    return [
-        Route(f"{name}, label propagation", answer, seconds, keep),
+    found = [
         Route(f"{name}, logistic regression", simple, seconds, lambda to: Run(shutil.copytree(run.folder, to))),
+        Route(f"{name}, label propagation", answer, seconds, keep),
     ]
+    return found[::-1] if len(features) > MANY * len(known.rows) else found
 
 
 def trained(given: Given, known: Known, method: str, name: str, start: dict, minutes: float, scratch: Path) -> Route:

@@ -59,6 +59,7 @@ class Method(nn.Module):
         channels: 1 if the encoder must see only lightness; None if it sees the channels of the data.
         optimizer: the default optimiser, or one for each player.
         batch_size: default samples per step, fewer for small data or a short time; None takes that of the kind of data.
+        gentle: whether a pretrained encoder gets a lower learning rate by default, as suits few labels.
         refresh: number of steps after which `prepare` runs again; None if it runs once.
         once: seconds that only the first call of `prepare` takes.
         order: the sampling order of each stream, by the stream's name (see `withhold.orders`); shuffled by default.
@@ -72,6 +73,7 @@ class Method(nn.Module):
     channels: ClassVar[int | None] = None
     optimizer: Optimizer | dict[str, Optimizer] = Optimizer()
     batch_size: ClassVar[int | None] = None
+    gentle: ClassVar[bool] = True
     refresh: ClassVar[int | None] = None
     once: float = 0.0
     order: ClassVar[dict[str, Shuffled]] = {}

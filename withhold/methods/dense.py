@@ -28,6 +28,7 @@ class Dense(Method):
 
     optimizer: Optimizer | dict[str, Optimizer] = Optimizer(lr=4e-3)  # 0.001 for 16 images
     batch_size = 16
+    gentle = False  # a mask or boxes teach an encoder more than a class does
 
     def __init__(self, encoder: ImageEncoder, classes: Sequence[str], flip: float, outputs: int):
         super().__init__(encoder)

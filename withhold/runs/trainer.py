@@ -150,7 +150,7 @@ def _train(
         streams, cls.needs, batch_size, options.seed, device=fabric.device, rank=fabric.global_rank,
         world=fabric.world_size, orders=cls.order, groups=learner.get_buffer,
     )  # fmt: skip
-    layerwise = defaults.layerwise("start" in chosen, chosen["pretrained"])
+    layerwise = defaults.layerwise(cls.gentle and "start" in chosen, cls.gentle and chosen["pretrained"])
     if unlimited and before is None and all(need.labelled for need in cls.needs.values()):  # few labels overfit soon
         most = math.ceil(defaults.images(feeder.longest, fabric.device) / (batch_size * fabric.world_size))
     options = replace(

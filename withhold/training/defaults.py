@@ -103,8 +103,8 @@ def layerwise(learned: bool, published: bool = False) -> dict[str, Any]:
     """Default "encoder_lr" and "layer_decay" (see `Plan`): lower for a pretrained encoder.
 
     Args:
-        learned: whether the encoder is pretrained.
-        published: whether it has published weights, trained for long on other data.
+        learned: whether the encoder is pretrained, and its method `gentle`.
+        published: the same, with published weights, trained for long on other data.
     """
     share, decay = (0.1, 0.8) if published else (0.3, 0.9) if learned else (1.0, 1.0)
     return {"encoder_lr": share, "layer_decay": decay}
