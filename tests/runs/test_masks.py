@@ -38,6 +38,11 @@ def test_masks_that_were_told_are_not_measured_on(run, scenes):
         run.evaluate(f"{scenes}::train", protocols=("segmentation",), budget=24)
 
 
+def test_masks_train_a_pretrained_encoder_at_the_full_learning_rate(run, scenes, tmp_path):
+    again = withhold.train("segmentation", scenes, encoder=str(run.folder), epochs=1, out=tmp_path / "again")
+    assert (again.config["training"]["encoder_lr"], again.config["training"]["layer_decay"]) == (1.0, 1.0)
+
+
 def test_data_without_masks_are_refused_in_words_of_masks(run, tmp_path):
     with pytest.raises(
         UsageError, match=r"boxes has no masks\. Give a folder with images/NAME\.jpg and masks/NAME\.png"
