@@ -134,7 +134,7 @@ def main() -> None:
             found = compare(sets[name], root, options.minutes, options.seed)
         print(json.dumps(found, indent=1))
         if not options.tried:
-            print(record(f"learn/{name}", found))
+            print(record(f"learn-{name}", found))
 
 
 if __name__ == "__main__":

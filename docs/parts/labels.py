@@ -12,7 +12,7 @@ def learned() -> str:
     """Accuracy of the routes of `learn`, cross-validated and on the test set."""
     names = {"cifar10": "CIFAR-10", "photographs": "photographs", "esc10": "ESC-10", "ag_news": "AG News"}
     cells = []
-    for found in (result(f"learn/{name}") for name in names):
+    for found in (result(f"learn-{name}") for name in names):
         for row in found.get("rows", ()):
             if "low" in row:
                 spread = f"{percent(row['low'])} to {percent(row['high'])}"
@@ -27,7 +27,7 @@ def learned() -> str:
 
 def mislabelled() -> str:
     """How many of the suspected labels are wrong."""
-    found = result("learn/mislabelled")
+    found = result("learn-mislabelled")
     if not found:
         return table([], [])
     return (
