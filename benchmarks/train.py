@@ -6,9 +6,10 @@
     python benchmarks/train.py DATA --method all           every image method, with its own encoder and batch size
 
 The default is SimCLR with ResNet-18 at 32 pixels, batch size 256. `prepare` is not counted. What networks compute while
-views are made, such as predictions, counts as forward. The loop is the library's own, timed from outside. The peer's
-script takes --data, --images and --batch-size, and prints a JSON object with `images_per_second` and `peak_rss_mb`. It
-runs after withhold, in the plain environment of its users; withhold has the environment that its command line sets.
+views are made, such as predictions and their gradients, counts as forward and backward. The loop is the library's own,
+timed from outside. The peer's script takes --data, --images and --batch-size, and prints a JSON object with
+`images_per_second` and `peak_rss_mb`. It runs after withhold, in the plain environment of its users; withhold has the
+environment that its command line sets.
 """
 
 # ruff: noqa: E402 (environment variables are set before torch is imported)
@@ -20,6 +21,7 @@ import resource
 import subprocess
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from withhold import cli
@@ -70,7 +72,7 @@ class Clock:
         return timed
 
 
-def measure(source: str, name: str, encoder: str, batch_size: int, steps: int, count: int) -> dict:
+def measure(source: str, name: str, encoder: str, batch_size: int, seconds: float, count: int) -> dict:
     """Speed of a step, and the share of each part; an empty `encoder` and a `batch_size` of 0 are the method's own."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     samples = data.load(source, size=32)
@@ -84,20 +86,21 @@ def measure(source: str, name: str, encoder: str, batch_size: int, steps: int, c
     feeder = data.Feeder(dict.fromkeys(method.needs, samples), method.needs, batch_size, 0, device=device)
     precision = defaults.precision(device, method.encoder)
     fabric = make_fabric(device.type, precision=precision)
-    fit(method, feeder, Plan(steps=max(3, steps // 5)), fabric=fabric)  # warms up
-
+    fit(method, feeder, Plan(steps=3), fabric=fabric)  # warms up
+    warm = _timed(lambda: fit(method, feeder, Plan(steps=3), fabric=fabric), device)
+    steps = max(3, round(3 * seconds / warm))  # in a short run, logging and the optimizer's first step count too much
     plain = _timed(lambda: fit(method, feeder, Plan(steps=steps), fabric=fabric), device)
     clock = Clock(device)
     method.prepare = clock.around("prepare", method.prepare)
     method.hide = clock.around("views", method.hide)
     method.predict = clock.around("forward", method.predict)
     method.loss = clock.around("forward", method.loss)
-    for network in method.children():
-        compiled = network._compiled_call_impl is not None  # the compiler traces `forward`: it must stay unchanged
-        call = "_compiled_call_impl" if compiled else "forward"
+    for network in networks(method):
+        call = "forward" if network._compiled_call_impl is None else "_compiled_call_impl"
         setattr(network, call, clock.around("forward", getattr(network, call)))
     method.after_step = clock.around("after_step", method.after_step)
     fabric.backward = clock.around("backward", fabric.backward)
+    gradients, torch.autograd.grad = torch.autograd.grad, clock.around("backward", torch.autograd.grad)
     iterate = feeder.iterate
 
     def timed_batches(start, stop):
@@ -114,6 +117,7 @@ def measure(source: str, name: str, encoder: str, batch_size: int, steps: int, c
         register_optimizer_step_post_hook(lambda *_: clock.stop()),
     ]
     whole = _timed(lambda: fit(method, feeder, Plan(steps=steps), fabric=fabric), device) - clock.seconds.pop("prepare")
+    torch.autograd.grad = gradients
     for hook in hooks:
         hook.remove()
     shares = {part: round(seconds / whole, 4) for part, seconds in clock.seconds.items()}
@@ -124,6 +128,14 @@ def measure(source: str, name: str, encoder: str, batch_size: int, steps: int, c
         "outside_forward_and_backward": round(1 - shares["forward"] - shares["backward"], 4),
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }  # fmt: skip
+
+
+def networks(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """Every module below, but none inside a compiled one: the compiler traces `forward`, which must not change."""
+    for child in module.children():
+        yield child
+        if child._compiled_call_impl is None:
+            yield from networks(child)
 
 
 def _timed(function, device: torch.device) -> float:
@@ -140,7 +152,7 @@ def main() -> Path:
     parser.add_argument("--method", default="simclr", help="an image method, or all (default: %(default)s)")
     parser.add_argument("--encoder", default="resnet18", help="not with --method all (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=256, help="not with --method all (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=16, help="timed steps (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=20, help="timed seconds (default: %(default)s)")
     parser.add_argument("--images", type=int, default=2048, help="number of images at most (default: %(default)s)")
     parser.add_argument("--peer", nargs=2, metavar=("PYTHON", "SCRIPT"), help="Python and script of another library")
     options = parser.parse_args()
@@ -148,10 +160,10 @@ def main() -> Path:
         names = [card["name"] for card in withhold.methods() if card["folder"] == "image"]
         rows = []
         for name in names:
-            rows.append(measure(options.data, name, "", 0, options.steps, options.images))
+            rows.append(measure(options.data, name, "", 0, options.seconds, options.images))
             print(json.dumps(rows[-1]), flush=True)
         return record("train-methods", {"rows": rows})
-    asked = (options.data, options.method, options.encoder, options.batch_size, options.steps, options.images)
+    asked = (options.data, options.method, options.encoder, options.batch_size, options.seconds, options.images)
     result = {"withhold": measure(*asked)}
     if options.peer:
         folder = Path(options.data).parent if Path(options.data).is_file() else Path(options.data)

@@ -48,6 +48,17 @@ def test_without_changes_a_view_is_the_image(photos):
     torch.testing.assert_close(views.augment(images, rng(), flip=1), views.to_float(images.flip(3)))
 
 
+def test_a_view_of_the_same_size_without_a_crop_keeps_every_pixel(photos):
+    images = photo_batch(photos)
+    floats = views.to_float(images)
+    before = floats.clone()
+    tinted = {"jitter": (0.4, 0.4, 0.4, 0.1), "grey": 0.2}
+    for given in (images, floats):
+        resampled = views.augment(given, rng(), blur=1e-9, **tinted)  # which no view draws
+        torch.testing.assert_close(views.augment(given, rng(), **tinted), resampled, atol=1e-6, rtol=0)
+    assert torch.equal(floats, before)
+
+
 def test_bytes_and_floats_of_an_image_give_the_same_views(photos):
     images = photo_batch(photos)
     seen = views.augment(images, rng(), **SIMCLR | {"solarize": 0})

@@ -13,7 +13,7 @@ from withhold.views.filters import blur_weights
 from withhold.views.filters import solarize as invert
 from withhold.views.geometry import along, axis_weights, draw_crops, reflect
 from withhold.views.precision import precise
-from withhold.views.random import chance, uniform
+from withhold.views.random import chance, uniform, where
 
 SIGMA = (0.1, 2.0)
 """Range of the standard deviation of the blur, in pixels (SimCLR)."""
@@ -97,12 +97,18 @@ def augment(
     views = torch.empty(n * frames, height, width, c, device=images.device).permute(0, 3, 1, 2)
     cached = CACHED * torch.get_num_threads() // (c * frames * max(h * w, height * width))
     step = max(1, cached) * frames if images.device.type == "cpu" else n * frames
-    rows = _axis(top, tall, h, height, sigma if blur else None)
-    columns = _axis(left, wide, w, width, sigma if blur else None, mirrored)
+    still = not crop and not blur and (height, width) == (h, w)
+    if not still:
+        rows = _axis(top, tall, h, height, sigma if blur else None)
+        columns = _axis(left, wide, w, width, sigma if blur else None, mirrored)
     for start in range(0, n * frames, step):
         part = slice(start, start + step)
-        across, down = ((weights[part], first[part]) for weights, first in (columns, rows))
-        view = _resample(pictures[part], down, across, (height, width), matrices[part] if jitter or grey else None)
+        colors = matrices[part] if jitter or grey else None
+        if still:
+            view = _keep(pictures[part], mirrored[part], colors)
+        else:
+            across, down = ((weights[part], first[part]) for weights, first in (columns, rows))
+            view = _resample(pictures[part], down, across, (height, width), colors)
         if jitter:
             middle = view.mean((2, 3)).unflatten(0, (-1, frames)).mean(1).repeat_interleave(frames, 0)
             share = contrast[part]
@@ -111,6 +117,13 @@ def augment(
     views = views.unflatten(0, (n, frames)) if images.ndim == 5 else views
     views = invert(views, rng, solarize) if solarize else views
     return (views, *followed) if followed else views
+
+
+def _keep(images: Tensor, mirrored: Tensor, matrices: Tensor | None) -> Tensor:
+    """Images uint8 or float [n, c, h, w] -> new images float [n, c, h, w]: every pixel kept, flipped and recoloured."""
+    pixels = images.float().div(255 if images.dtype == torch.uint8 else 1)
+    pixels = where(mirrored, pixels.flip(3), pixels)
+    return pixels if matrices is None else (matrices @ pixels.flatten(2)).view(pixels.shape)
 
 
 def _axis(
