@@ -33,6 +33,7 @@ def few_labels() -> list[Claim]:
         (few, plan), (few, replace(plan, start=start)),
         *((some, replace(plan, data=("few_images", "mnist", 100), encoder="perceptron")) for some in (digits, longer)),
         *((fewest, replace(plan, data=("few_images", "cifar10", 40), seed=seed)) for seed in (0, 1, 2)),
+        (fewest, replace(plan, data=("few_images", "cifar10", 4000))),
         (published, replace(
             plan, data=(*plan.data, 64), encoder="efficientnet-lite0", settings={"pretrained": True}
         )),
