@@ -1,7 +1,11 @@
-"""Tables of the methods."""
+"""Tables of the methods, encoders and protocols."""
+
+import importlib
 
 import withhold
 from parts.reading import table
+from withhold import nets
+from withhold.evaluation import protocols as measured
 
 FROM = {
     "image": "images", "semisupervised": "few labels", "transfer": "labels", "dual": "two domains", "video": "videos",
@@ -31,3 +35,19 @@ def cards() -> str:
         for card in _ordered()
     ]
     return table(["learns from", "family", "method", "what it withholds and predicts", "paper"], rows)
+
+
+def networks() -> str:
+    """One row for each encoder of the library."""
+    rows = [
+        [nets.kind(name), f"`{name}`", nets.about(name), "yes" if nets.has_published(name) else ""]
+        for name in sorted(nets.names(), key=lambda name: (nets.kind(name) != "image", nets.kind(name), name))
+    ]
+    return table(["data", "encoder", "what it is", "pretrained weights"], rows)
+
+
+def protocols() -> str:
+    """One row for each protocol of the library."""
+    module = "withhold.evaluation.protocols"
+    docs = ((name, importlib.import_module(f"{module}.{name}").__doc__.partition("\n")[0]) for name in measured.names())
+    return table(["protocol", "what it measures"], [[f"`{name}`", about] for name, about in docs])

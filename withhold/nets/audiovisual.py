@@ -72,4 +72,5 @@ class AudioVisualEncoder(PixelEncoder):
 
 @register
 def audiovisual(size: int, channels: int, rate: int) -> AudioVisualEncoder:
+    """A `convnet` and an `audio-cnn` whose 128 features share one space."""
     return AudioVisualEncoder(ConvNet(size, channels), AudioCNN(rate))

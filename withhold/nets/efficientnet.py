@@ -127,6 +127,7 @@ def load_published(encoder: EfficientNetLite0 | AudioEfficientNetLite0) -> None:
 
 @register
 def efficientnet_lite0(size: int, channels: int, pretrained: bool = False, weights: bool = True) -> ImageEncoder:
+    """EfficientNet-Lite0: 1,280 features from 3.4 million weights, pretrained on ImageNet."""
     encoder = EfficientNetLite0(size, channels)
     if pretrained and weights:
         load_published(encoder)
@@ -135,6 +136,7 @@ def efficientnet_lite0(size: int, channels: int, pretrained: bool = False, weigh
 
 @register
 def audio_efficientnet_lite0(rate: int, pretrained: bool = False, weights: bool = True) -> AudioEncoder:
+    """EfficientNet-Lite0 on spectrograms, pretrained on photographs."""
     encoder = AudioEfficientNetLite0(rate)
     if pretrained and weights:
         load_published(encoder)

@@ -69,6 +69,12 @@ def kind(name: str) -> str:
     return getattr(made, "kind", "image")
 
 
+def about(name: str) -> str:
+    """The first line of the documentation of the encoder called `name`. Raises: UsageError, if there is none."""
+    builder = _find(name)
+    return (inspect.getdoc(builder.func if isinstance(builder, partial) else builder) or "").partition("\n")[0]
+
+
 def has_published(name: str) -> bool:
     """Whether the encoder called `name` has pretrained weights. Raises: UsageError, if there is no such encoder."""
     return "pretrained" in inspect.signature(_find(name)).parameters

@@ -75,14 +75,17 @@ class Block(nn.Module):
 
 @register
 def resnet18(size: int, channels: int) -> ImageEncoder:
+    """ResNet-18: 512 features; below 64 pixels it has the stem of the CIFAR variant."""
     return ResNet((2, 2, 2, 2), bottleneck=False, size=size, channels=channels)
 
 
 @register
 def resnet34(size: int, channels: int) -> ImageEncoder:
+    """ResNet-34: 512 features; below 64 pixels it has the stem of the CIFAR variant."""
     return ResNet((3, 4, 6, 3), bottleneck=False, size=size, channels=channels)
 
 
 @register
 def resnet50(size: int, channels: int) -> ImageEncoder:
+    """ResNet-50: 2,048 features; below 64 pixels it has the stem of the CIFAR variant."""
     return ResNet((3, 4, 6, 3), bottleneck=True, size=size, channels=channels)

@@ -199,5 +199,5 @@ def text_transformer(tokenizer: str, tokens: int) -> TextEncoder:
 
 @register
 def word_vectors(tokenizer: str) -> TextEncoder:
-    """100 features."""
+    """100 features: the mean of the vectors of the words."""
     return WordVectors(dim=100, tokenizer=tokenizer)

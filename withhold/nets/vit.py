@@ -123,11 +123,11 @@ def patch_size(size: int) -> int:
 
 @register
 def vit_tiny(size: int, channels: int) -> ImageEncoder:
-    """192 features; below 64 pixels it has half the depth, so that it trains on a CPU."""
+    """192 features and twelve blocks; below 64 pixels six, so that it trains on a CPU."""
     return ViT(dim=192, depth=12 if size >= 64 else 6, heads=3, size=size, channels=channels)
 
 
 @register
 def vit_small(size: int, channels: int) -> ImageEncoder:
-    """384 features."""
+    """384 features and twelve blocks."""
     return ViT(dim=384, depth=12, heads=6, size=size, channels=channels)
