@@ -41,7 +41,10 @@ from withhold.training.fabric import make_fabric
 
 
 class Clock:
-    """Sums the seconds from `start(part)` to its `stop()`, excluding nested parts; waits for the device."""
+    """Sums the seconds from `start(part)` to its `stop()`, excluding nested parts; waits for the device.
+
+    What is nested in "prepare" counts as that.
+    """
 
     def __init__(self, device: torch.device):
         self.device, self.seconds, self.open, self.since = device, defaultdict(float), [], 0.0
@@ -59,7 +62,7 @@ class Clock:
             torch.cuda.synchronize()
         now = time.perf_counter()
         if self.open:
-            self.seconds[self.open[-1]] += now - self.since
+            self.seconds["prepare" if "prepare" in self.open else self.open[-1]] += now - self.since
         self.since = now
 
     def around(self, part: str, function):
@@ -86,12 +89,20 @@ def measure(source: str, name: str, encoder: str, batch_size: int, seconds: floa
     feeder = data.Feeder(dict.fromkeys(method.needs, samples), method.needs, batch_size, 0, device=device)
     precision = defaults.precision(device, method.encoder)
     fabric = make_fabric(device.type, precision=precision)
-    fit(method, feeder, Plan(steps=3), fabric=fabric)  # warms up
-    warm = _timed(lambda: fit(method, feeder, Plan(steps=3), fabric=fabric), device)
-    steps = max(3, round(3 * seconds / warm))  # in a short run, logging and the optimizer's first step count too much
-    plain = _timed(lambda: fit(method, feeder, Plan(steps=steps), fabric=fabric), device)
     clock = Clock(device)
     method.prepare = clock.around("prepare", method.prepare)
+
+    def timed(steps: int) -> float:
+        """The seconds of a training, without those of `prepare`."""
+        began = time.perf_counter()
+        fit(method, feeder, Plan(steps=steps), fabric=fabric)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - began - clock.seconds.pop("prepare")
+
+    timed(3)  # warms up
+    steps = max(3, round(3 * seconds / timed(3)))  # in a short run, logging and the first step count too much
+    plain = timed(steps)
     method.hide = clock.around("views", method.hide)
     method.predict = clock.around("forward", method.predict)
     method.loss = clock.around("forward", method.loss)
@@ -116,7 +127,7 @@ def measure(source: str, name: str, encoder: str, batch_size: int, seconds: floa
         register_optimizer_step_pre_hook(lambda *_: clock.start("optimizer")),
         register_optimizer_step_post_hook(lambda *_: clock.stop()),
     ]
-    whole = _timed(lambda: fit(method, feeder, Plan(steps=steps), fabric=fabric), device) - clock.seconds.pop("prepare")
+    whole = timed(steps)
     torch.autograd.grad = gradients
     for hook in hooks:
         hook.remove()
@@ -136,14 +147,6 @@ def networks(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
         yield child
         if child._compiled_call_impl is None:
             yield from networks(child)
-
-
-def _timed(function, device: torch.device) -> float:
-    started = time.perf_counter()
-    function()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
 
 
 def main() -> Path:

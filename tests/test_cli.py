@@ -322,7 +322,9 @@ def test_wrong_words(pictures, capsys, tmp_path):
     (tmp_path / "file").write_text("")
     fails(capsys, ["train", "rotation", data, "--out", str(tmp_path / "file")], 2, "is a file, but must be a folder")
     fails(capsys, ["train", "rotation", data, "--batch-size", "500"], 2, "500", "40")
-    fails(capsys, ["train", "mae", data, "--encoder", "convnet"], 2, "mae needs a ViT, not a ConvNet")
+    fails(
+        capsys, ["train", "mae", data, "--encoder", "convnet"], 2, "mae takes an encoder of the class ViT, not ConvNet"
+    )
     fails(capsys, ["train", "jigsaw", data, "--size", "8"], 2, "8")
     fails(capsys, ["evaluate", str(tmp_path), data], 2, "is not a run")
     assert not (ROOT / "runs" / "moco-pictures").exists()

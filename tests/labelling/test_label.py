@@ -114,6 +114,7 @@ def test_labels_of_the_data_count_where_some_are_open(home, caplog):
     (home / "list.csv").write_text("path,label\nphotos/0.png,a\nphotos/1.png,b\nphotos/2.png,\nphotos/3.png,\n")
     found = withhold.label(encoder, "list.csv", 2)
     assert sorted(found["path"].to_pylist()) == ["photos/2.png", "photos/3.png"] and found["guess"].null_count == 0
+    assert json.loads(found.schema.metadata[b"withhold"])["known"] == [["photos/0.png", "a"], ["photos/1.png", "b"]]
     (home / "sorted" / "a").mkdir(parents=True)
     (home / "photos").rename(home / "sorted" / "b")
     (home / "sorted" / "b" / "0.png").rename(home / "sorted" / "a" / "0.png")

@@ -120,7 +120,13 @@ def test_the_calibration_error_is_its_definition():
             accuracy = sum(int(said[i] == labels[i]) for i in inside) / len(inside)
             confidence = sum(sure[i].item() for i in inside) / len(inside)
             expected += len(inside) / 500 * abs(accuracy - confidence)
-    assert calibration_error(shares, labels) == pytest.approx(expected, abs=1e-5)
+    assert calibration_error(shares[None], labels) == pytest.approx(expected, abs=1e-5)
+
+
+def test_repeats_of_the_same_predictions_are_as_well_calibrated_as_one():
+    shares = (3 * torch.randn(1, 60, 4, generator=torch.Generator().manual_seed(1))).softmax(2)
+    labels = torch.arange(60) % 4
+    assert calibration_error(shares.expand(4, -1, -1), labels) == pytest.approx(calibration_error(shares, labels))
 
 
 def test_no_route_from_frozen_features_is_told_the_labels_that_it_is_asked_for():

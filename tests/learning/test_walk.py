@@ -94,7 +94,9 @@ def test_images_go_up_the_whole_ladder(home, monkeypatch, capsys):
     ]  # fmt: skip
     assert all(0 <= row["low"] <= row["accuracy"] <= row["high"] <= 1 for row in found.values())
     assert "withhold apply run photos --out named" in said
-    assert withhold.load("run/stages/start").config["outcome"]["steps"] == 0  # a probe is no training
+    start, learned = (withhold.load(f"run/stages/{name}").config for name in ("start", "learned"))
+    assert start["outcome"]["steps"] == 0  # a probe is no training
+    assert learned["training"]["size"] == start["decoding"]["size"]  # all routes have images of one size
     assert "Kept: " in said and "Comparison of routes" in Path("run/report.html").read_text()
     told = {f"{i:02d}.png" for i in range(16)}
     assert len(state()["next"]) == 20 and not told & {row["item"] for row in state()["next"]}
@@ -116,6 +118,43 @@ def test_a_run_by_propagated_labels_keeps_them(home, monkeypatch):
     assert state()["kept"].endswith("label propagation")
     (streams,) = withhold.load("run").streams()
     assert (streams.labels >= 0).sum() > 16
+
+
+def test_labels_are_propagated_to_names_of_any_kind(home, monkeypatch):
+    photographs(home)
+    (home / "photos" / "30.png").rename(home / "photos" / "caf\udce9.png")
+    monkeypatch.setattr(folds, "choose", lambda right: len(right) - 1)
+    learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run")
+    assert state()["kept"].endswith("label propagation")
+
+
+def test_an_item_that_is_listed_twice_keeps_its_label(home, monkeypatch):
+    photographs(home)
+    labels = [("temple", "flower")[i % 2] if i < 16 else "" for i in range(60)]
+    told(home / "list.csv", [*(f"photos/{i:02d}.png" for i in range(60)), "photos/00.png"], [*labels, "flower"])
+    monkeypatch.setattr(folds, "choose", lambda right: len(right) - 1)
+    learn("list.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run")
+    (samples,) = withhold.load("run").streams()
+    assert [samples.classes[i] for i in samples.labels[:16]] == labels[:16]
+
+
+def test_labels_of_earlier_trainings_stay_known(home, monkeypatch):
+    photographs(home)
+    told(home / "before.csv", ["40.png", "41.png"], ["temple", "flower"])
+    withhold.train("finetune", "photos", labels="before.csv", encoder="convnet", epochs=0, out="before")
+    monkeypatch.setattr(folds, "choose", lambda right: len(right) - 1)
+    run = withhold.learn("photos", labels="few.csv", encoder="before", minutes=0.01, out="run")
+    assert state()["kept"].endswith("label propagation")
+    assert sum(run.classify("photos").column("told").to_pylist()) == 18
+
+
+def test_parameters_of_finetune_leave_the_frozen_probe_as_it_is_measured(home):
+    photographs(home, few=5)
+    withhold.learn(
+        "photos", labels="few.csv", encoder="convnet", minutes=1, out="run", freeze=2, probe=False, balance=True
+    )
+    parameters = withhold.load("run").config["parameters"]
+    assert (parameters["freeze"], parameters["probe"], parameters["balance"]) == ("all", True, False)
 
 
 def test_other_labels_are_another_walk(home, capsys):
@@ -172,6 +211,25 @@ def test_texts_begin_with_word_vectors(home):
     found = rows()
     assert {"tf-idf, logistic regression", "word vectors, logistic regression", "finetune", "uda_text"} <= set(found)
     assert main(["apply", "run", "the ship sails the sea"]) == 0
+
+
+def test_an_encoder_that_the_method_without_labels_does_not_train_is_used_as_it_is(home, caplog):
+    texts(home)
+    with caplog.at_level("INFO", "withhold"):
+        learn(
+            "texts",
+            "--labels",
+            "few.csv",
+            "--encoder",
+            "text-transformer",
+            "--minutes",
+            "0.01",
+            "--out",
+            "run",
+            "tokens=32",
+        )
+    assert "skipgram does not train this encoder; learning without labels is skipped" in caplog.text
+    assert state()["finished"]
 
 
 def test_sounds_say_that_nothing_learns_from_them_alone(home, caplog):
@@ -236,6 +294,36 @@ def test_an_interrupted_walk_has_a_run_and_goes_on(home, monkeypatch):
     assert rows()["uda"]["needs"] > 0
 
 
+def test_a_finished_classifier_is_not_trained_again(home, monkeypatch):
+    photographs(home)
+    monkeypatch.setattr(walk, "PASSES", {"without": 1e9, "finetune": 0, "all": 1e9})
+    monkeypatch.setattr(folds, "PARTS", 2)
+    monkeypatch.setattr(folds, "choose", lambda right: len(right) - 1)
+    words = ["photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.05", "--out", "run"]
+    learn(*words)
+    assert state()["kept"] == "finetune" and rows()["finetune"]["each"] > 0
+    Path("run/learn.json").write_text(json.dumps(state() | {"finished": False}))
+    monkeypatch.setattr(walk.Walk, "install", None)
+    learn(*words)
+    assert state()["kept"] == "finetune" and state()["finished"]
+
+
+def test_a_walk_on_arrays_goes_on(home, monkeypatch):
+    photos = tiny.photographs().array[:30]
+    source = (photos, np.where(np.arange(30) < 16, np.arange(30) % 2, -1))
+    settings = {"encoder": "convnet", "minutes": 0.01, "out": "run"}
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(walk.Walk, "fits", stop)
+        with pytest.raises(KeyboardInterrupt):
+            withhold.learn(source, **settings)
+    withhold.learn(source, **settings)
+    assert state()["finished"]
+
+
 def test_what_the_clock_leaves_no_time_for_is_left_out_and_stays_so(home, monkeypatch, caplog):
     """A part of what takes longer than it has; and of what is measured, all but the first features."""
     photographs(home)
@@ -272,6 +360,10 @@ def test_the_clock_goes_on_after_an_interruption(home, monkeypatch):
     assert again.part("without") == pytest.approx(0.6) and again.part("all") == pytest.approx(0.6)
     again.began -= 57
     assert again.part("all") == pytest.approx(0.05, abs=0.02)
+    monkeypatch.setattr(walk.Walk, "measure_all", lambda self, *start: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        again.go(None, False, None)
+    assert state()["spent"] > 1.9  # also if a training was interrupted
 
 
 def test_only_the_given_labels_are_known(home):
@@ -317,6 +409,8 @@ def test_what_makes_no_sense_is_said(home):
     photographs(home)
     with pytest.raises(UsageError, match="None of finetune, simclr, uda takes a parameter 'tokns'"):
         withhold.learn("photos", labels="few.csv", tokns=3)
+    with pytest.raises(UsageError, match="The minutes must be above 0, not 0"):
+        withhold.learn("photos", labels="few.csv", minutes=0)
     with pytest.raises(UsageError, match=r"no file of labels 'fwe\.csv'"):
         withhold.learn("photos", labels="fwe.csv", encoder="convnet", out="run")
     assert not (home / "run").exists()

@@ -163,7 +163,7 @@ def test_values_that_make_no_sense_are_refused():
 
     with pytest.raises(UsageError, match="frames must be at least 2 and a multiple of 2, not 5"):
         make(frames=5)
-    with pytest.raises(UsageError, match="needs a Recurrent, not a Conv3d"):
+    with pytest.raises(UsageError, match="takes an encoder of the class Recurrent, not Conv3d"):
         build(find("frame_prediction"), nets.build("conv3d", size=32, channels=1), {})
     with pytest.raises(ValueError, match="The size must be a multiple of 4, not 30"):
         nets.build("convnet-lstm", size=30, channels=1)

@@ -102,7 +102,7 @@ def test_it_fits_sizes_and_channels(size, channels, seen):
 
 
 def test_it_needs_a_vision_transformer():
-    with pytest.raises(UsageError, match="mae needs a ViT, not a ConvNet"):
+    with pytest.raises(UsageError, match="mae takes an encoder of the class ViT, not ConvNet"):
         build(MAE, nets.build("convnet", size=32, channels=3), {})
 
 

@@ -97,5 +97,5 @@ def test_every_place_has_two_answers(size):
 def test_grey_images_and_other_networks_are_refused():
     with pytest.raises(UsageError, match="needs colour images, and these are grey"):
         nets.build("split-convnet", size=32, channels=1)
-    with pytest.raises(UsageError, match="split_brain needs a SplitConvNet, not a ConvNet"):
+    with pytest.raises(UsageError, match="split_brain takes an encoder of the class SplitConvNet, not ConvNet"):
         build(find("split_brain"), nets.build("convnet", size=32, channels=3), {})

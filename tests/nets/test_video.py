@@ -100,5 +100,5 @@ def test_conv3d_pools_time_from_its_second_block_on():
 
 
 def test_a_method_of_images_takes_no_encoder_of_clips():
-    with pytest.raises(UsageError, match="rotation needs a ImageEncoder, not a Conv3d"):
+    with pytest.raises(UsageError, match="rotation takes an encoder of the class ImageEncoder, not Conv3d"):
         build(find("rotation"), nets.build("conv3d", size=32, channels=3), {})

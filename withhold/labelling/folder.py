@@ -17,7 +17,7 @@ def write(table: pyarrow.Table, folder: Path) -> None:
     """Write label.csv and label.html into a folder.
 
     label.csv has the columns of `table`, as returned by `withhold.label`, and an empty column, label, to fill in. The
-    items whose labels were given by a file follow, so that the filled-in table has all labels.
+    items with known labels follow, so that the filled-in table has all labels.
     """
     about = json.loads(table.schema.metadata[b"withhold"])
     rows = table.to_pylist()

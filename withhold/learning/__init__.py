@@ -10,6 +10,7 @@ from withhold import methods as registry
 from withhold.files import filling
 from withhold.learning.given import Given, check
 from withhold.learning.walk import FROM_ALL, WITHOUT_LABELS, Walk
+from withhold.options import Options
 from withhold.report.routes import FILE
 from withhold.runs import Run
 from withhold.runs.folder import folder_of
@@ -59,7 +60,8 @@ def learn(
     """
     kind = data.holds(source, registry.find("finetune").needs["labelled"].kinds)
     check(parameters, ["finetune", *(tried[kind] for tried in (WITHOUT_LABELS, FROM_ALL) if kind in tried)])
-    minutes = minutes or defaults.minutes(defaults.device())
+    minutes = defaults.minutes(defaults.device()) if minutes is None else minutes
+    Options(minutes=minutes, size=size)  # checks them
     files = data.label_files(labels)
     given = Given(source, list(map(str, files)) or None, kind, minutes, seed, parameters, progress)
     given.check_labels()

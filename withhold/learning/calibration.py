@@ -54,15 +54,16 @@ def cross_fitted(scores: Tensor, labels: Tensor, drawn: Folds) -> Tensor:
 
 
 def calibration_error(shares: Tensor, labels: Tensor) -> float:
-    """Expected calibration error of probabilities [n, k], in [0, 1], with at most 15 bins of equal width.
+    """Expected calibration error of probabilities [repeats, n, k], in [0, 1], with at most 15 bins of equal width.
 
     It is the mean distance between confidence and accuracy over the bins. For few items it overestimates the error,
-    since accuracy in a bin varies by chance.
+    since accuracy in a bin varies by chance. The number of bins depends on the items only: repeats hold the same ones.
 
     Source: Naeini, Cooper & Hauskrecht, AAAI 2015.
     """
-    sure, answers = shares.max(1)
     count = max(1, min(BINS, len(labels) // FEW))
+    sure, answers = shares.flatten(0, 1).max(1)
+    labels = labels.repeat(len(shares))
     bins = (sure * count).ceil().long().clamp(1, count) - 1
     gaps = torch.zeros(count, dtype=shares.dtype).index_add_(0, bins, sure - (answers == labels).to(shares.dtype))
     return gaps.abs().sum().item() / len(labels)

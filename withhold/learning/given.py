@@ -107,13 +107,15 @@ class Given:
     def train(self, method: str, *sources: Any, out: Path, start: dict[str, Any], **options: Any) -> Run:
         """Train `method` with those of the parameters that it has."""
         known = registry.parameters(registry.find(method))
-        own = {name: value for name, value in self.parameters.items() if name in known}
+        own = {name: value for name, value in self.parameters.items() if name in known and name not in options}
         options |= {"seed": self.seed, "no_report": True, "progress": self.progress}
         return train(method, *sources, out=out, **start, **own, **options)
 
     def probe(self, out: Path, start: dict[str, Any], labels: list[str] | None) -> Run:
-        """Fit a linear probe to the frozen start, as a run."""
-        return self.train("finetune", self.source, out=out, start=start, labels=labels, freeze="all", epochs=0)
+        """Fit a linear probe to the frozen start, as a run: the head that cross-validation measures, whatever the
+        parameters of `finetune` are."""
+        fixed = {"freeze": "all", "probe": True, "balance": False, "epochs": 0}
+        return self.train("finetune", self.source, out=out, start=start, labels=labels, **fixed)
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,9 @@ class Known:
 
     @classmethod
     def of(cls, given: Given, run: Run) -> "Known":
-        (samples,) = run.streams()
-        own = load_stream(given.source, given.kind, run.config["decoding"])
+        decoding = run.config["decoding"]  # the run itself does not keep data that are not in a file
+        own = load_stream(given.source, given.kind, decoding)
+        samples = load_stream(given.source, given.kind, decoding, labels=given.labels) if given.labels else own
         bare = given.source if own.labels is None else own.with_labels(np.full(len(own), -1), ())
         return cls(samples, bare)
 

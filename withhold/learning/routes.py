@@ -19,7 +19,7 @@ from withhold.learning import folds, propagation
 from withhold.learning.given import Given, Known
 from withhold.nets import logistic
 from withhold.runs import Run
-from withhold.runs.told import find_told, write_told
+from withhold.runs.told import BEFORE, find_told, read_told, write_told
 from withhold.training import defaults
 
 MOST = 5000
@@ -40,12 +40,14 @@ class Route:
         seconds: time limit of its measurement; the first repeat of the folds always runs, further ones only if they
             fit.
         keep: trains it on all labels in a new folder; None for a control, which cannot be kept.
+        minutes: time budget of each training; 0 if nothing is trained.
     """
 
     name: str
     answer: Callable[[np.ndarray, np.ndarray], Tensor]
     seconds: float
     keep: Callable[[Path], Run] | None = None
+    minutes: float = 0.0
 
     def measure(self, drawn: folds.Folds, count: int, classes: int) -> Tensor:
         """Cross-validated scores of `count` labelled items, float32 [repeats, n, k].
@@ -97,14 +99,17 @@ def frozen(
 
     def keep(folder: Path) -> Run:
         found = propagation.propagate(graph, known.rows, known.labels, classes)
-        with open(propagated, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = zip(known.samples.names, found, strict=True)
-            csv.writer(file).writerows([("path", "label"), *((name, known.classes[i]) for name, i in rows if i >= 0)])
+        named: dict[str, str] = {}
+        for item in (*known.rows, *np.flatnonzero(found >= 0)):  # an item that is listed twice keeps its given label
+            named.setdefault(known.samples.names[item], known.classes[found[item]])
+        with open(propagated, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            csv.writer(file).writerows([("path", "label"), *named.items()])
         with quiet():  # warnings about the data were logged when they were first loaded
             kept = given.probe(folder, start, [str(propagated)])
         # Only the given labels count as seen: propagated ones are predictions, which evaluation may measure on.
         told = {"labelled": known.samples.select(known.rows)}
-        write_told(folder, find_told(kept.cls.needs, told, kept.encoder.kind, None))
+        earlier = [row for row in read_told(folder) if row["stream"] == BEFORE]
+        write_told(folder, earlier + find_told(kept.cls.needs, told, kept.encoder.kind, None))
         return kept
 
     simple = _probe(given, features[known.rows], labels, classes)
@@ -132,7 +137,7 @@ def trained(given: Given, known: Known, method: str, name: str, start: dict, min
         sources = (given.source, *[known.bare] * others)
         return given.train(method, *sources, out=folder, start=start, minutes=minutes, labels=given.labels)
 
-    return Route(name, answer, 0.0, keep)
+    return Route(name, answer, 0.0, keep, minutes)
 
 
 def embedded(known: Known, run: Run, path: Path) -> tuple[Tensor, float]:

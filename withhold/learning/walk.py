@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from withhold import methods as registry
 from withhold.console import duration
 from withhold.files import write_json
 from withhold.labelling import rank
@@ -73,13 +74,23 @@ class Walk:
         return min(SHARES[name] * self.given.minutes, self.left)
 
     def go(self, encoder: str | None, pretrained: bool, size: int | None) -> None:
-        """Measure the routes in order, as far as labels and minutes allow."""
+        """Measure the routes in order, as far as labels and minutes allow; if interrupted, save the time spent."""
+        try:
+            self.measure_all(encoder, pretrained, size)
+        finally:
+            if self.file.is_file():
+                self.save()
+
+    def measure_all(self, encoder: str | None, pretrained: bool, size: int | None) -> None:
+        """Measure the routes in order, then finish."""
         given, kind = self.given, self.given.kind
         start = given.begin(encoder, pretrained, size)
         reads = kind == "text" and start["encoder"] is None  # word vectors must be trained first
         if reads:
             start = self.learned(start, given.source)
         first = self.stage("start", lambda to: given.probe(to, start, given.labels))
+        if size := first.config["decoding"].get("size"):
+            start = start | {"size": size}  # of all trainings: cross-validation must measure what is kept
         self.known = known = Known.of(given, first)
         self.save()  # not earlier: wrong data or labels must leave no folder behind
         features, pace = routes.embedded(known, first, self.stages / "start.npy")
@@ -109,7 +120,9 @@ class Walk:
         starts = {1: start}
         if not reads and kind in WITHOUT_LABELS:
             apart = WITHOUT_LABELS[kind]
-            if self.fits(f"features after {apart}", "without", pace, len(known.samples), 1):
+            if not registry.accepts(registry.find(apart), first.encoder):
+                log.info("%s does not train this encoder; learning without labels is skipped", apart)
+            elif self.fits(f"features after {apart}", "without", pace, len(known.samples.windows()), 1):
                 after = self.learned(start, known.bare)
                 second = self.stage("learned-start", lambda to: given.probe(to, after, given.labels))
                 after_it, _ = routes.embedded(known, second, self.stages / "learned.npy")
@@ -119,9 +132,9 @@ class Walk:
         best = list(starts.values())[folds.choose([self.right(place) for place in starts])]
         for part, method in (("finetune", "finetune"), ("all", FROM_ALL.get(kind))):
             times = 1 + len(self.drawn[0])
-            count = len(known.rows) if part == "finetune" else len(known.samples)
-            if method is not None and self.fits(method, part, pace, count, times):
-                each = self.part(part) / times
+            items = known.samples.select(known.rows) if part == "finetune" else known.samples
+            if method is not None and self.fits(method, part, pace, len(items.windows()), times):
+                each = self.row(method).get("each") or self.part(part) / times
                 self.measure(routes.trained(given, known, method, method, best, each, self.stages), repeats=1)
         self.finish(features)
 
@@ -212,13 +225,19 @@ class Walk:
         labels, compared = torch.as_tensor(self.known.labels), self.compared
         heat = temperature(scores[:, compared], labels[compared])
         shares = cross_fitted(scores, labels, self.drawn)[:, compared]
-        error = calibration_error(shares.flatten(0, 1), labels[compared].repeat(len(scores)))
+        error = calibration_error(shares, labels[compared])
         ends = zip(("accuracy", "low", "high"), folds.interval(self.right(len(self.scores) - 1)), strict=True)
         said = {"ece": error, "temperature": heat, "repeats": len(scores), "control": route.keep is None}
+        said |= {"each": route.minutes} if route.minutes else {}
         return {"route": route.name, **dict(ends), **said}
 
     def choose(self) -> None:
-        """Choose the best route so far; if it changed, train it on all labels and keep it."""
+        """Choose the best route so far; if it changed, train it on all labels and keep it.
+
+        A resumed search leaves the kept route alone until it has read the scores of this route again.
+        """
+        if self.row(self.state["kept"] or "") and self.state["kept"] not in [route.name for route in self.routes]:
+            return
         able = [place for place, route in enumerate(self.routes) if route.keep is not None]
         best = max(able, key=lambda at: self.right(at).mean())
         chosen = able[folds.choose([self.right(place) for place in able])]
@@ -266,19 +285,17 @@ class Walk:
     def finish(self, features: Tensor) -> None:
         """Suggest what to label next, draw the report and mark the search as finished."""
         labels = np.asarray(self.known.samples.labels)
-        if free := int((labels < 0).sum()):
-            found = rank(features, min(NEXT, free), torch.from_numpy(labels), seed=self.given.seed)
-            rows = zip(found.items.tolist(), found.why, strict=True)
+        read = self.known.samples.readable()
+        if free := int((labels[read] < 0).sum()):
+            found = rank(features[read], min(NEXT, free), torch.from_numpy(labels[read]), seed=self.given.seed)
+            rows = zip(read[found.items.numpy()].tolist(), found.why, strict=True)
             self.state["next"] = [{"item": self.known.samples.names[i], "why": why} for i, why in rows]
         run = Run(self.folder)
         classes = run.config["classes"]
         numbers = [classes.index(name) if name in classes else -1 for name in self.known.classes]
         own = np.where(labels < 0, -1, np.array(numbers)[labels])
         if self.left < 0:
-            log.warning(
-                "took %s, more than the budget: the first features take that long",
-                duration(60 * (self.given.minutes - self.left)),
-            )
+            log.warning("took %s, more than the budget", duration(60 * (self.given.minutes - self.left)))
         draw_report(run, *[self.known.samples.with_labels(own, tuple(classes))] * len(run.cls.needs))
         self.state["finished"] = True
         self.save()

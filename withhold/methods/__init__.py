@@ -21,15 +21,15 @@ from withhold.methods.ranges import (
     Several,
     Share,
 )  # fmt: skip
-from withhold.methods.registry import build, card, configure, find, method, names, parameters
+from withhold.methods.registry import accepts, build, card, configure, find, method, names, parameters
 from withhold.methods.segmenter import Segmenter
 from withhold.nets import Encoder, ImageEncoder
 
 __all__ = [
     "Batch", "Classifier", "ConsistencyTraining", "Count", "Dense", "Encoder", "Fraction", "Freezing", "ImageEncoder",
     "Magnitude", "Method", "Mixtures", "NoisyViews", "NonNegative", "Optimizer", "Positive", "Probability", "Range",
-    "Segmenter", "SemiSupervised", "Several", "Share", "Stages", "accuracy", "answers", "build", "card", "configure",
-    "find", "method", "names", "paired", "parameters",
+    "Segmenter", "SemiSupervised", "Several", "Share", "Stages", "accepts", "accuracy", "answers", "build", "card",
+    "configure", "find", "method", "names", "paired", "parameters",
 ]  # fmt: skip
 
 

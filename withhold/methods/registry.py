@@ -90,6 +90,17 @@ def configure(cls: type[Method], values: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(f"{cls.name}: {error}") from error
 
 
+def accepts(cls: type[Method], encoder: Any) -> bool:
+    """Whether the method can be built around `encoder`."""
+    needed = _encoder(cls)
+    return not isinstance(needed, type) or isinstance(encoder, needed)
+
+
+def _encoder(cls: type[Method]) -> Any:
+    """The class of the encoders that the method takes; None if it does not declare one."""
+    return typing.get_type_hints(cls.__init__).get("encoder")
+
+
 def build(cls: type[Method], encoder: Any, values: dict[str, Any], told: Mapping[str, Any] | None = None) -> Method:
     """Construct the method around `encoder` after checking its configuration.
 
@@ -99,10 +110,9 @@ def build(cls: type[Method], encoder: Any, values: dict[str, Any], told: Mapping
     Raises:
         UsageError: a wrong name or value, an encoder of the wrong kind, too few classes, or no columns.
     """
-    needed = typing.get_type_hints(cls.__init__).get("encoder")
-    if isinstance(needed, type) and not isinstance(encoder, needed):
+    if not accepts(cls, encoder):
         raise UsageError(
-            f"{cls.name} needs a {needed.__name__}, not a {type(encoder).__name__}. "
+            f"{cls.name} takes an encoder of the class {_encoder(cls).__name__}, not {type(encoder).__name__}. "
             "Leave out --encoder to use the default."
         )
     asked = {name: (told or {}).get(name, ()) for name in inspect.signature(cls.__init__).parameters if name in TOLD}

@@ -36,7 +36,7 @@ def label(
     out. Labels in `source` itself count only if some of its items have none: sub-folders would label every item.
 
     The schema's metadata hold, as JSON under "withhold", the address of the source, the kind of its items, the
-    strategy, and the labels of the file.
+    strategy, and the known labels.
 
     Args:
         run: a run, or what `withhold.load` takes.
@@ -55,8 +55,9 @@ def label(
         scores = evaluation.scores(copy.deepcopy(classifier), samples, device=device)
     kept = samples.readable()  # in place of unreadable items, the network saw their neighbours
     samples = samples.select(kept)
+    known = _known(samples, labels is not None)
     found = labelling.rank(
-        features[kept], n, _known(samples, labels is not None), told=torch.from_numpy(run.was_told(samples)),
+        features[kept], n, known, told=torch.from_numpy(run.was_told(samples)),
         probabilities=None if scores is None else scores[kept].softmax(1), strategy=strategy, seed=seed,
         source=samples.source,
     )  # fmt: skip
@@ -74,9 +75,9 @@ def label(
         "strategy": found.strategy,
         "known": [],
     }
-    if labels is not None and samples.labels is not None:
-        rows = np.flatnonzero(samples.labels >= 0)
-        named = zip(utf8(samples.select(rows).names), samples.labels[rows], strict=True)
+    if (known >= 0).any():
+        rows = np.flatnonzero(known >= 0)
+        named = zip(utf8(samples.select(rows).names), known[rows].tolist(), strict=True)
         about["known"] = [[name, utf8(samples.classes)[number]] for name, number in named]
     return pyarrow.table(columns).replace_schema_metadata({"withhold": json.dumps(about)})
 
