@@ -195,7 +195,8 @@ def augmentation() -> list[Claim]:
         row = replace(image, settings={"augmentation": kind})
         alone = replace(row, settings=row.settings | {"labelled_views": "strong"})
         claims.append(replace(row, controls=(labels_alone(alone),)))
-    for changes in ({"share": 0.0}, {"augmentation": "tfidf"}, {"augmentation": "switchout"}):
+    switched = {"augmentation": "switchout"}
+    for changes in ({"share": 0.0}, {"augmentation": "tfidf"}, switched, switched | {"temperature": 1.0}):
         claims.append(replace(text, settings=changes, controls=(labels_alone(text),)))
     return claims
 

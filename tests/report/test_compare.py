@@ -110,6 +110,15 @@ def test_the_doctor_looks_at_the_control(make_run):
     assert make_run("high", results=[rows[0] | {"value": 0.6}, rows[1]]).doctor() == []
 
 
+def test_the_doctor_names_a_classifier_with_one_answer(make_run):
+    run = make_run("same")
+    run.config["outcome"] = {"one class": {"class": "sea", "predicted": 1.0, "told": 0.25}}
+    (found,) = run.doctor()
+    assert found.startswith(
+        "The classifier predicts sea for 100% of the unlabelled training samples, but only 25% of the labels are sea."
+    )
+
+
 def test_a_game_shows_the_loss_of_each_player(make_run):
     rows = [{"step": 5, "epoch": 1, "seconds": 2, "generator/loss": 0.5, "critic/loss": 0.7, "critic/accuracy": 0.6}]
     row = compare([make_run("game", rows=rows)])[0]

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from withhold import nets
 from withhold.data import Samples
+from withhold.methods import build, find
 from withhold.needs import parse
 from withhold.runs import monitoring
 
@@ -62,3 +64,22 @@ def test_labels_that_were_told_before_are_not_measured_on(make_samples):
     assert not told & {*bank.digests(), *queries.digests()}
     _, queries = monitoring.choose(needs(images="image"), {"images": samples}, samples.digests())
     assert not len(queries)
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "labels", "found"),
+    [
+        ("pseudo_label", [1] * 60, (0, 1, 2), {"class": "b", "predicted": 1.0, "told": 1 / 3}),
+        ("pseudo_label", [1] * 57 + [0] * 3, (0, 1, 2), None),  # the predictions vary
+        ("pseudo_label", [1] * 60, (1,) * 19 + (0,), None),  # nearly all labels are this class, too
+        ("finetune", [1] * 60, (0, 1, 2), None),  # it has no unlabelled items
+    ],
+)
+def test_one_prediction_for_all_unlabelled_items_is_found(make_samples, monkeypatch, method, said, labels, found):
+    classes = ("a", "b", "c")
+    known = make_samples(60).with_labels(np.resize(labels, 60), classes)
+    streams = {"labelled": known, "unlabelled": make_samples(60, labels=None)}
+    learner = build(find(method), nets.build("convnet", size=32, channels=1), {}, {"classes": classes}).eval()
+    monkeypatch.setattr(monitoring.evaluation, "scores", lambda *given, **options: torch.eye(3)[said])
+    streams = {name: streams[name] for name in learner.needs}
+    assert monitoring.one_class(learner, streams, torch.device("cpu")) == found

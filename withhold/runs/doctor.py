@@ -22,10 +22,16 @@ def examine(run: "Run") -> list[str]:
         began=run.config.get("began"), taught=run.labels_told > 0,
         frozen=run.frozen,
     )  # fmt: skip
-    kept = run.config.get("outcome", {}).get("kept")
-    if kept is not None:
+    outcome = run.config.get("outcome", {})
+    if (kept := outcome.get("kept")) is not None:
         found.append(
             f"The encoder became worse after step {kept:,}. The weights of that step are kept. Lower --encoder-lr."
+        )
+    if same := outcome.get("one class"):
+        found.append(
+            f"The classifier predicts {same['class']} for {same['predicted']:.0%} of the unlabelled training samples, "
+            f"but only {same['told']:.0%} of the labels are {same['class']}. If these samples have several classes, "
+            "set a lower weight, or start from a trained encoder (--encoder RUN)."
         )
     for name, rows in evaluation.by_data(run.results()).items():
         linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}

@@ -8,8 +8,12 @@ import torch
 
 from withhold import evaluation, kinds, nets, training
 from withhold.data import Samples
+from withhold.methods import Classifier, Method
 from withhold.needs import Need
 from withhold.training import Row
+
+ASKED, NEARLY, RATHER = 128, 0.98, 0.9
+"""Number of predictions; the share of them that is nearly all, and a share of labels that could explain it."""
 
 
 def choose(
@@ -57,3 +61,26 @@ def look(encoder: Any, bank: Samples, queries: Samples) -> Row:
         found = evaluation.knn(features, torch.as_tensor(bank.labels), asked, len(bank.classes))
         row["knn"] = (found == torch.as_tensor(queries.labels)).float().mean().item()
     return row
+
+
+def one_class(learner: Method, streams: Mapping[str, Samples], device: torch.device) -> dict[str, Any] | None:
+    """The class that a classifier predicts for nearly all unlabelled training items, if the labels do not explain it.
+
+    Guesses for unlabelled items can teach the same answer for all of them, while the few labelled items, known by
+    heart, are still classified correctly.
+
+    Returns:
+        the class, the share of the predictions, and the share of the labels; None if the predictions vary.
+    """
+    others = [samples for name, samples in streams.items() if not learner.needs[name].labelled]
+    if not isinstance(learner, Classifier) or not others or len(others) == len(streams):
+        return None
+    labels = np.concatenate([streams[name].labels for name, need in learner.needs.items() if need.labelled])
+    rows = torch.randperm(len(others[0]), generator=torch.Generator().manual_seed(0))[:ASKED]
+    said = evaluation.scores(learner, others[0].select(rows.numpy()).middles(), device=device).argmax(1)
+    shares = said.bincount(minlength=len(learner.classes)) / len(said)
+    number = int(shares.argmax())
+    told = float((labels[labels >= 0] == number).mean())
+    if shares[number] < NEARLY or told > RATHER:
+        return None
+    return {"class": learner.classes[number], "predicted": float(shares[number]), "told": told}

@@ -292,6 +292,7 @@ def _finish(
         "items_per_second": outcome.steps * items / max(last["seconds"], 1e-9),
         "kept": outcome.kept,
         "metrics": {name: value for name, value in last.items() if name not in ("step", "seconds", "waiting", "lr")},
+        "one class": monitoring.one_class(learner, streams, fabric.device) if outcome.steps else None,
     }
     write_json(folder / "config.json", config)
     if config["training"]["no_report"]:
