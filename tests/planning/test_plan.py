@@ -153,6 +153,17 @@ def test_copies_of_an_image_are_on_one_side(tmp_path):
     assert len(few) == len(held) == 4
 
 
+@pytest.mark.parametrize(("encoder", "size"), [("efficientnet-lite0", 64), ("convnet", 128)])
+def test_the_control_sees_images_of_the_size_that_the_tasks_see(tmp_path, encoder, size, caplog):
+    """Published weights suit larger images than these, and a CPU smaller ones."""
+    photos = withhold.data.load(tiny.photographs().array[:20], size=size)
+    with caplog.at_level("INFO"):
+        found = walk.Walk(tmp_path, photos, {"edges": Task("edges")}, {"seed": 0}, encoder, None)
+    errors = found.read(walk.SCRATCH, found.truth("edges"), 1)
+    assert found.fresh().size == size and np.isfinite(errors).all()
+    assert not caplog.messages, "no other size is said"
+
+
 def test_what_is_withheld_from_a_view_is_no_target():
     asked = {name for name in ("edges", "corners", "autoencoding", "rotation", "jigsaw") if Task(name, "any").asked}
     assert asked == {"edges", "corners", "autoencoding"}

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from withhold import evaluation, nets
-from withhold.console import counted, duration
+from withhold.console import counted, duration, quiet
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.files import write_json, writing
@@ -72,7 +72,8 @@ class Walk:
         self.many, few = rest.split(min(FEW / len(rest), SHARE / (1 - SHARE)), seed, rest.digests())
         self.parts = few, held
         self.named = load(encoder)
-        self.named.suit(samples)
+        with quiet():  # it names the size that suits the encoder, but all networks have that of the samples
+            self.named.suit(samples)
         self.kept: dict[str, tuple[Tensor, Tensor]] = {}
 
     def go(self, targets: Sequence[str], budget: int, order: int) -> dict[str, Any]:
@@ -115,8 +116,11 @@ class Walk:
         return run.encoder
 
     def fresh(self) -> ImageEncoder:
-        """A randomly initialised network."""
-        return cast(ImageEncoder, build_encoder(self.named.fresh, self.asked["seed"]).to(defaults.device()))
+        """A randomly initialised network with the input of the tasks' networks."""
+        config = self.named.fresh
+        if "size" in config:
+            config["size"] = self.many.shape[0]
+        return cast(ImageEncoder, build_encoder(config, self.asked["seed"]).to(defaults.device()))
 
     def maps(self, name: str) -> tuple[Tensor, Tensor]:
         """The feature maps of a task's network on training and held-out items, float16 [n, dim, g, g]."""
