@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -162,6 +163,27 @@ def test_the_control_sees_images_of_the_size_that_the_tasks_see(tmp_path, encode
     errors = found.read(walk.SCRATCH, found.truth("edges"), 1)
     assert found.fresh().size == size and np.isfinite(errors).all()
     assert not caplog.messages, "no other size is said"
+
+
+@pytest.mark.parametrize(("interrupted", "steps"), [(0.0, 500), (9.0, 20)])
+def test_heads_get_the_steps_that_fit_beside_what_every_read_costs(tmp_path, monkeypatch, interrupted, steps):
+    """Two heads and the control take 2 s and 10 ms a step each, and the first read of all 30 s more: 21 s in total.
+
+    If a read without steps seems slower than one with some, all of the latter counts as steps.
+    """
+    clock = 0.0
+
+    def read(self, sources, truth, steps):
+        nonlocal clock
+        clock += 2 + 0.01 * steps + 30 * (clock == 0) + interrupted * (steps == 0)
+
+    monkeypatch.setattr(walk, "time", SimpleNamespace(perf_counter=lambda: clock))
+    monkeypatch.setattr(walk.Walk, "read", read)
+    tasks = {name: Task(name) for name in ("edges", walk.RANDOM)}
+    found = walk.Walk(
+        tmp_path, withhold.data.load(tiny.photographs().array[:20]), tasks, {"seed": 0, "minutes": 1}, "convnet", None
+    )
+    assert found.pace({"edges": found.truth("edges")}, 1) == pytest.approx(steps, abs=1)
 
 
 def test_what_is_withheld_from_a_view_is_no_target():

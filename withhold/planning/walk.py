@@ -40,7 +40,7 @@ CHOOSING, JUDGING = slice(0, None, 2), slice(1, None, 2)
 """Held-out items for affinities, and for gain and quality: different ones, to avoid selection bias."""
 TASKS, READING = 0.55, 0.35
 """Shares of the minutes for tasks and for heads; the rest is for features."""
-STEPS, LEAST, TIMED = 1000, 10, 3
+STEPS, LEAST, TIMED = 1000, 10, 6
 """Most and fewest training steps of a head, and steps used for timing."""
 BEAM = 5
 """Number of best sources of a target that are combined."""
@@ -146,16 +146,17 @@ class Walk:
         return few.scaled(few), held.scaled(few)
 
     def pace(self, truths: dict[str, tuple[Truth, Truth]], order: int) -> int:
-        """The number of training steps of every head that fits the minutes."""
-        seconds = 0.0
+        """The number of training steps of every head that fits the minutes beside what reads cost without any step."""
+        weighted = sum(number * count for number, count in enumerate(self.counts(order), 1))
+        fixed = each = 0.0
+        self.read((RANDOM,), next(iter(truths.values())), 1)  # the first read is slow, since libraries are loaded
         for truth in truths.values():
-            began = time.perf_counter()
-            self.read((RANDOM,), truth, TIMED)
-            read, began = time.perf_counter() - began, time.perf_counter()
-            self.read(SCRATCH, truth, TIMED)
-            seconds += time.perf_counter() - began
-            seconds += read * sum(number * count for number, count in enumerate(self.counts(order), 1))
-        steps = int(60 * READING * self.asked["minutes"] / (seconds / TIMED))
+            for sources, reads in (((RANDOM,), weighted), (SCRATCH, 1)):
+                none, some = (self.seconds(sources, truth, steps) for steps in (0, TIMED))
+                none = none if none < some else 0.0  # it was interrupted, and steps must not look free
+                fixed += reads * none
+                each += reads * (some - none) / TIMED
+        steps = int((60 * READING * self.asked["minutes"] - fixed) / each)
         steps = min(STEPS, max(LEAST, steps))
         log.info("each head is trained for %s, with batches of %s", counted(steps, "step"), transfers.BATCH)
         return steps
@@ -164,6 +165,12 @@ class Walk:
         """The number of heads of a target on one source, on two combined, ..."""
         several = [comb(min(max(BEAM, k), len(self.tasks) - 1), k) for k in range(2, order + 1)]
         return [len(self.tasks), *several]
+
+    def seconds(self, sources: Sources, truth: tuple[Truth, Truth], steps: int) -> float:
+        """How long `read` takes."""
+        began = time.perf_counter()
+        self.read(sources, truth, steps)
+        return time.perf_counter() - began
 
     def read(self, sources: Sources, truth: tuple[Truth, Truth], steps: int) -> np.ndarray:
         """The errors of a head on the features of `sources`, on the held-out items with known values."""
