@@ -82,12 +82,12 @@ def zoo(*sizes):
     return data.load((images, labels), size=8)
 
 
-def test_few_items_give_fewer_queries_which_is_said_once(make_task, caplog):
+@pytest.mark.parametrize("row", ["trained", "published"])
+def test_few_items_give_fewer_queries_which_is_said_once(row, encoder, make_task, caplog):
     samples = zoo(30, 30, 9, 8, 8, 3)
     with caplog.at_level(logging.WARNING, "withhold"):
-        rows = episodes.measure(make_task(samples, samples))
-        episodes.measure(make_task(samples, samples, row="untrained"))
-    assert [(row["shots"], row["n_queries"]) for row in rows] == [(1, 7), (5, 3)]
+        rows = evaluation.evaluate(encoder, samples, samples, ("episodes",), controls={"untrained": encoder}, row=row)
+    assert [(row["shots"], row["n_queries"]) for row in rows] == [(1, 7), (5, 3)] * 3
     assert [record.getMessage().split(":")[0] for record in caplog.records] == [
         "episodes with 1 shot per class have 7 items per class as queries, not 15",
         "episodes with 5 shots per class have 3 items per class as queries, not 15",

@@ -158,6 +158,16 @@ def sentence(*arguments, **options) -> str:
     return str(error.value)
 
 
+@pytest.mark.parametrize("row", ["trained", "published", "untrained"])
+def test_classes_that_are_left_out_are_said_once_whatever_the_encoder_is_called(row, encoder, make_samples, caplog):
+    samples = make_samples([0] * 5 + [1] + [2] * 5)
+    evaluation.evaluate(encoder, samples, samples, ("linear",), row=row)
+    assert caplog.messages == [
+        "classes are left out: zoo has only one training item of 'bee', and a linear probe needs two, one of them to "
+        "choose its strength"
+    ]
+
+
 def test_labels_missing(encoder, make_samples):
     whole, bare = make_samples([0, 1, 2]), make_samples([0, 1, 2], source="photos")
     expected = (

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from withhold import kinds, nets, views
-from withhold.console import counted, duration
+from withhold.console import counted, duration, once
 from withhold.data import Samples, Sequence
 from withhold.errors import UsageError
 from withhold.evaluation import protocols as registry
@@ -44,6 +44,7 @@ def by_data(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+@once()  # every encoder is measured on the same data, about which protocols warn
 def evaluate(
     encoder: Encoder,
     train: Samples | None,

@@ -134,8 +134,7 @@ class Task:
         left = f"{self.train.source} has only one training item of {', '.join(map(repr, single))}, and {reason}"
         if self.labels[kept].unique().numel() < 2 or not asked.any():
             raise UsageError(f"There is nothing to evaluate: {left}. Label more items of each class.")
-        if self.row == "trained":
-            log.warning("classes are left out: %s", left)
+        log.warning("classes are left out: %s", left)
         rest = replace(
             self, train=self.train.select(kept.nonzero()[:, 0]), test=self.test.select(asked.nonzero()[:, 0])
         )

@@ -37,7 +37,7 @@ def measure(task: Task) -> list[dict]:
     features, rows = F.normalize(task.queries, dim=1), []
     for shots in (shots for shots in SHOTS if shots < fifth):
         queries = min(QUERIES, fifth - shots)
-        if queries < QUERIES and task.row == "trained":
+        if queries < QUERIES:
             log.warning(
                 "episodes with %s per class have %s per class as queries, not %s: no five classes of %s have more",
                 counted(shots, "shot"), counted(queries, "item"), QUERIES, task.test.source,
