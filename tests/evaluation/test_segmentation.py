@@ -72,6 +72,13 @@ def test_the_majority_is_the_class_of_most_pixels():
     assert set(said.ravel()) == {int(np.argmax(counts))}
 
 
+def test_colours_of_one_class_tell_no_more_than_the_majority():
+    train, test = scenes(3, 0), scenes(2, 1)
+    masks = train.parts["mask"].values
+    masks[masks != 255] = 2
+    assert (segmentation.by_colour(train, test) == 2).all()
+
+
 def test_classes_go_by_their_names(make_task):
     train, test = scenes(5, 0), scenes(5, 1, ("sky", "thing", "ground"))
     turned = segmentation.masks_of(test, train.parts["mask"].classes)

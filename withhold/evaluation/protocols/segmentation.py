@@ -26,7 +26,7 @@ def measure(task: Task) -> list[dict]:
     "by" is "masks" for the method's own masks, and "maps" for a head that is trained on the training masks over frozen
     maps, for the task's budget of images, which is the same for every encoder. The raw controls are "majority", the
     most frequent class everywhere, and "colour", logistic regression on the colour and position of a pixel and their
-    products.
+    products, or the majority if it sees pixels of only one class.
     """
     classes = task.train.parts["mask"].classes
     truth = masks_of(task.test, classes)
@@ -87,9 +87,11 @@ def majority(train: Samples, test: Samples) -> np.ndarray:
 
 
 def by_colour(train: Samples, test: Samples) -> np.ndarray:
-    """Predict the class of each test pixel by logistic regression on its colour and position."""
+    """Predict the class of each test pixel by logistic regression on its colour and position; see `measure`."""
     labels = train.parts["mask"].array.ravel()
     some = np.random.default_rng(0).permutation(np.flatnonzero(labels != IGNORED))[:PIXELS]
+    if len(np.unique(labels[some])) < 2:  # logistic regression needs two
+        return majority(train, test)
     items, places = np.divmod(some, labels.size // len(train))
     chosen = np.unique(items)
     pixels = np.concatenate([_pixels(train, item)[places[items == item]] for item in chosen])
