@@ -23,11 +23,7 @@ def measure(task: Task) -> list[dict]:
     Source: Bridle, Heading & MacKay, NIPS 1991, equation 4.
     """
     if not isinstance(task.method, Classifier):
-        if task.row == "trained":
-            raise UsageError(
-                "The protocol information needs a classifier. Use a run of a method that predicts classes."
-            )
-        return []
+        raise UsageError("The protocol information needs a classifier. Use a run of a method that predicts classes.")
     shares = scores(task.method, task.test, device=task.device).softmax(1)
     found = torch.special.entr(shares.mean(0)).sum() - torch.special.entr(shares).sum(1).mean()
     return [{"metric": "MI", "value": found.item() / math.log(shares.shape[1])}]
