@@ -155,7 +155,7 @@ def listed_in(blocks):
 
 
 def test_it_needs_a_vision_transformer():
-    with pytest.raises(UsageError, match="i_jepa needs a ViT, not a ConvNet"):
+    with pytest.raises(UsageError, match="i_jepa takes an encoder of the class ViT, not ConvNet"):
         build(IJEPA, nets.build("convnet", size=32, channels=3), {})
 
 

@@ -76,7 +76,7 @@ def test_larger_specks_and_more_of_them_hide_more():
 
 
 def test_it_needs_a_network_with_features_for_every_pixel():
-    with pytest.raises(UsageError, match="restoration needs a PixelConv, not a ConvNet"):
+    with pytest.raises(UsageError, match="restoration takes an encoder of the class PixelConv, not ConvNet"):
         build(find("restoration"), nets.build("convnet", size=32, channels=3), {})
 
 

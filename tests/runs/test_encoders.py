@@ -277,5 +277,5 @@ def test_a_start_of_another_kind_or_a_folder_that_is_no_run_is_refused(folder):
     write_video(folder / "videos" / "a.mkv", np.zeros((24, 32, 32, 3), np.uint8), 8)
     write_video(folder / "videos" / "b.mkv", np.full((24, 32, 32, 3), 90, np.uint8), 8)
     withhold.train("frame_prediction", "videos", epochs=0.5, batch_size=2, frames=4, out="clips")
-    with pytest.raises(UsageError, match="simclr needs a ImageEncoder, not a Recurrent"):
+    with pytest.raises(UsageError, match="simclr takes an encoder of the class ImageEncoder, not Recurrent"):
         train("simclr", encoder="clips/encoder.safetensors", size=None)
