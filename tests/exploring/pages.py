@@ -46,7 +46,7 @@ def visit(browser):
     yield opened
     for context in contexts:
         context.close()
-    assert not wrong
+    assert not wrong, wrong
 
 
 def guarded(session):

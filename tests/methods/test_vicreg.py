@@ -74,9 +74,9 @@ def test_without_the_covariance_features_say_the_same(ablated):
 
 
 def test_a_few_images_are_learned_by_heart():
-    terms = overfit(make(), smooth_images(32), seeds=range(40))[-1]
-    assert terms["loss"] < terms["trivial"]
-    assert terms["accuracy"] > 0.1  # chance is 1 / 32
+    history = overfit(make(), smooth_images(32), seeds=range(40))
+    assert history[-1]["loss"] < history[-1]["trivial"]
+    assert sum(terms["accuracy"] for terms in history[-10:]) / 10 > 0.1  # chance is 1 / 32
 
 
 @pytest.mark.parametrize("wrong", [{"invariance": 0.0}, {"variance": -1.0}, {"covariance": -1.0}, {"projection": 0}])

@@ -129,7 +129,7 @@ map.place(data.places);
 paint();
 requestAnimationFrame(() => performance.mark("painted"));
 classes();
-listen(heard, (connected, ended) => {
+listen((event) => attempt(() => heard(event)), (connected, ended) => {
   if (connected && state.connected === false) attempt(again);
   Object.assign(state, { connected, ended }); about();
 });
