@@ -232,10 +232,7 @@ class Walk:
         return {"route": route.name, **dict(ends), **said}
 
     def choose(self) -> None:
-        """Choose the best route so far; if it changed, train it on all labels and keep it.
-
-        A resumed search leaves the kept route alone until it has read the scores of this route again.
-        """
+        """Train the best route so far on all labels and keep it; a resumed search first reads the kept one's scores."""
         if self.row(self.state["kept"] or "") and self.state["kept"] not in [route.name for route in self.routes]:
             return
         able = [place for place, route in enumerate(self.routes) if route.keep is not None]

@@ -173,7 +173,6 @@ def _train(
     }
     if before is not None:
         check_same(before, config)
-    if before is not None:
         more = before.finished and (options.steps or 0) > before.config["outcome"]["steps"]
         if fabric.is_global_zero:
             _say_how(before, more, options)
