@@ -93,6 +93,7 @@ def augmentation() -> str:
     cells = []
     for claim, _ in measured("augmentation"):
         how = "none" if claim.settings.get("share") == 0 else claim.settings["augmentation"]
+        how += f", temperature {claim.settings['temperature']:g}" if "temperature" in claim.settings else ""
         scores = [percent(answered(row)) for row in (claim, *claim.controls)]
         cells.append([f"`{claim.data[1]}`", str(claim.data[2]), f"`{claim.method}`", str(claim.seed), how, *scores])
     return table(["data", "labels", "method", "seed", "augmentation", "with unlabelled data", "labels only"], cells)
