@@ -74,9 +74,9 @@ def test_without_the_covariance_features_say_the_same(ablated):
 
 
 def test_a_few_images_are_learned_by_heart():
-    history = overfit(make(), smooth_images(32), seeds=range(40))
+    history = overfit(make(), smooth_images(32), seeds=range(60))
     assert history[-1]["loss"] < history[-1]["trivial"]
-    assert sum(terms["accuracy"] for terms in history[-10:]) / 10 > 0.1  # chance is 1 / 32
+    assert sum(terms["accuracy"] for terms in history[-10:]) / 10 > 0.125  # chance is 1 / 32; one step is noisy
 
 
 @pytest.mark.parametrize("wrong", [{"invariance": 0.0}, {"variance": -1.0}, {"covariance": -1.0}, {"projection": 0}])
