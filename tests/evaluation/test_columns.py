@@ -68,3 +68,14 @@ def test_test_items_of_a_class_that_was_not_trained_are_left_out_and_counted(mak
     same = columns.measure(make_task(train, test.select([0, 1, 4, 5])))
     assert [row for row in rows if row["column"] == "kind"] == [row for row in same if row["column"] == "kind"]
     assert {row["column"]: row["n_test"] for row in rows} == {"whole": 7, "kind": 4}
+
+
+def test_columns_that_name_items_are_left_out_and_said(make_part, encoder, caplog):
+    part = make_part(kind=CLASSES)
+    part.parts["targets"] = {"title": Target(np.arange(12), tuple(map(str, range(12)))), **part.targets}
+    rows = evaluation.evaluate(encoder, part, part, ("columns",))
+    assert {row["column"] for row in rows} == {"whole", "kind"}
+    assert "columns left out because they name items or files: title" in caplog.messages
+    part.parts["targets"] = {"title": part.targets["title"]}
+    with pytest.raises(UsageError, match=r"no column in common except those that name items or files \(title\)"):
+        evaluation.evaluate(encoder, part, part, ("columns",))

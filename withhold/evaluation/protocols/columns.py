@@ -27,13 +27,14 @@ def measure(task: Task) -> list[dict]:
     items of a class that no training item has; warnings name them.
     """
     learned = list(getattr(task.method, "targets", ())) if task.row == "trained" else []
-    names = [
-        name for name, target in task.train.targets.items()
-        if name in task.test.targets and (name in learned or not target.names_items)
-    ]  # fmt: skip
+    both = {name: target for name, target in task.train.targets.items() if name in task.test.targets}
+    names = [name for name, target in both.items() if name in learned or not target.names_items]
+    if left := ", ".join(name for name in both if name not in names):
+        log.warning("columns left out because they name items or files: %s", left)
     if not names:
+        other = f" except those that name items or files ({left})" if left else ""
         raise UsageError(
-            f"{task.train.source} and {task.test.source} have no column in common. Give both the same columns."
+            f"{task.train.source} and {task.test.source} have no column in common{other}. Give both the same columns."
         )
     said = task.said("targets", task.test) if learned else None
     rows = []
