@@ -255,6 +255,15 @@ def test_a_planted_wrong_label_is_found(home):
     assert doubted[0]["item"] == "07.png" and doubted[0]["likeliest"] == "flower" and doubted[0]["told"] == "temple"
 
 
+def test_an_item_that_cannot_be_read_is_not_suggested_for_labelling(home, monkeypatch):
+    photographs(home)
+    whole = (home / "photos" / "30.png").read_bytes()
+    (home / "photos" / "30.png").write_bytes(whole[: len(whole) // 2])
+    monkeypatch.setattr(walk, "NEXT", 60)
+    learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run")
+    assert {item["item"] for item in state()["next"]} == {f"{i:02d}.png" for i in range(16, 60)} - {"30.png"}
+
+
 def test_too_few_labels_take_the_frozen_route_and_say_so(home, capsys):
     photographs(home, few=5)
     learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run")
