@@ -29,6 +29,7 @@ NAMES = {
     "vadd": ("vadd", {}),
     "sntg": ("sntg", {"noise": 0.05}),
     "ict": ("ict", {}),
+    "ict, weight 1": ("ict", {"weight": 1.0}),
 }
 """The methods by title, with the parameters other than the defaults; noise and radius suit the scale of the points."""
 
@@ -78,8 +79,8 @@ def main() -> None:
     torch.set_num_threads(1)
     across = torch.linspace(0, 1, 120)
     grid = torch.stack(torch.meshgrid(across, across, indexing="xy"), -1).flatten(0, 1)[:, :, None, None]
-    figure, found = Figure(figsize=(12, 6)), {}
-    for axes, (title, (name, values)) in zip(figure.subplots(2, 4).flat, NAMES.items(), strict=True):
+    figure, found = Figure(figsize=(9, 9)), {}
+    for axes, (title, (name, values)) in zip(figure.subplots(3, 3).flat, NAMES.items(), strict=True):
         accuracies = []
         for seed in range(SEEDS):
             points, labels, known = moons(seed)

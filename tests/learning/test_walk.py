@@ -275,14 +275,15 @@ def test_too_few_labels_take_the_frozen_route_and_say_so(home, capsys):
 def test_a_mistyped_label_does_not_stop_the_comparison(home, caplog):
     photographs(home)
     with open(home / "few.csv", "a") as file:
-        file.write("20.png,Tempel\n")
+        file.write("20.png,Temple\n")
     learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.01", "--out", "run")
     assert (
-        "Tempel: fewer than 3 different labelled items; used for training, but left out of the comparison"
+        "Temple: fewer than 3 different labelled items; used for training, but left out of the comparison"
         in caplog.messages
     )
+    assert caplog.messages.count("Temple and temple are 2 classes: if they mean the same, use one spelling") == 1
     assert len(rows()) > 2
-    assert "Tempel" in withhold.load("run").config["classes"]
+    assert "Temple" in withhold.load("run").config["classes"]
 
 
 def test_an_interrupted_walk_has_a_run_and_goes_on(home, monkeypatch):

@@ -7,6 +7,7 @@ from typing import Any
 
 from withhold import data
 from withhold import methods as registry
+from withhold.console import once
 from withhold.files import filling
 from withhold.learning.given import Given, check
 from withhold.learning.walk import FROM_ALL, WITHOUT_LABELS, Walk
@@ -21,6 +22,7 @@ __all__ = ["learn"]
 log = logging.getLogger("withhold")
 
 
+@once()  # every route is trained on the same data, about which training warns
 def learn(
     source: Any,
     *,

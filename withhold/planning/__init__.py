@@ -7,6 +7,7 @@ from typing import Any
 
 from withhold import data
 from withhold import methods as registry
+from withhold.console import once
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.files import filling
@@ -23,6 +24,7 @@ SIZE = 64
 """Largest default image size on a CPU, since there are many networks to train."""
 
 
+@once()  # every network is trained on the same data, about which training warns
 def plan(
     source: Any,
     *,
