@@ -1,6 +1,6 @@
 """Gain and quality of the plans of `withhold plan` on PACS, of random plans, and of ImageNet features for all targets.
 
-    python benchmarks/plan.py                        30 minutes
+    python benchmarks/plan.py                        15 minutes
     python benchmarks/plan.py --minutes 0.3 --try    a quick trial on 5 % of the images; nothing is recorded
 
 Gain is the share of held-out images on which a transfer has a smaller error than a network trained for the target on
@@ -114,9 +114,9 @@ def draw(found: dict[str, Any], path: Path) -> None:
         counts = [row["budget"] for row in found["budgets"]]
         axes.plot(counts, [row[name] for row in found["budgets"]], "o-", color="black", label="plan")
         axes.plot(counts, [row["random"][name] for row in found["budgets"]], "o-", color="grey", label="random plans")
-        for control, style in (("imagenet", "--"), ("fresh weights", ":")):
-            axes.axhline(found[control][name], linestyle=style, color="tab:blue", label=f"{control}, for all targets")
-        axes.set(title=name, xlabel="tasks that are learned", xticks=counts)
+        for control, title, style in (("imagenet", "ImageNet", "--"), ("fresh weights", "random weights", ":")):
+            axes.axhline(found[control][name], linestyle=style, color="tab:blue", label=f"{title}, for all targets")
+        axes.set(title=name, xlabel="trained tasks", xticks=counts)
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right", frameon=False)
     figure.savefig(path, metadata={"Date": None})
@@ -124,7 +124,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=30.0, help="minutes of training (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=15.0, help="minutes of training (default: %(default)s)")
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the split, weights and views (default: %(default)s)"
     )
