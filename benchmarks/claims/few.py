@@ -16,13 +16,13 @@ def few_labels() -> list[Claim]:
     start = next(row for row in starts() if row.method == "simclr" and row.encoder == "convnet")
     image = partial(Claim, "fewlabels", encoder="convnet", protocols=("classifier", "linear"))
     few = {
-        **dict.fromkeys(WEAK, 2.5), **dict.fromkeys(NOISY, 6), "ict": 6, "mixmixup": 6, "fast_swa": 6, "vadd": 9,
-        "remixmatch": 2.5,
+        **dict.fromkeys(WEAK, 1.25), **dict.fromkeys(NOISY, 3), "ict": 3, "mixmixup": 3, "fast_swa": 3, "vadd": 4.5,
+        "remixmatch": 1.25,
     }  # fmt: skip
     digits = {**dict.fromkeys((*WEAK[:2], "vat"), 6), **dict.fromkeys(NOISY[1:], 6), "vadd": 10}
     longer = {"temporal_ensembling": 20}  # its targets are means over past epochs
-    fewest = dict.fromkeys(("fixmatch", "freematch", "remixmatch", "uda"), 2.5)
-    published = dict.fromkeys(fewest, 0.8) | {"remixmatch": 0.28}
+    fewest = dict.fromkeys(("fixmatch", "freematch", "remixmatch", "uda"), 1.25)
+    published = dict.fromkeys(fewest, 0.4) | {"remixmatch": 0.14}
     claims = []
     for name, count, each in (("cifar10", 250, 1.5), ("cifar10", 4000, 8), ("fashion-mnist", 100, 1.5)):
         for method, epochs in {"mean_teacher": 1.5, "mixmatch": 1.5, "uda": each}.items():

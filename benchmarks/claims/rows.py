@@ -99,7 +99,7 @@ def generalization() -> list[Claim]:
     found = []
     for domain in ("art_painting", "cartoon", "photo", "sketch"):
         row = partial(Claim, "generalization", method="jigen", protocols=("classifier",))
-        small = row(data=("other_domain", domain), encoder="convnet", epochs=40)
+        small = row(data=("other_domain", domain), encoder="convnet", epochs=20)
         published = {"pretrained": True}
         large = row(data=("other_domain", domain, 96), encoder="efficientnet-lite0", epochs=2, settings=published)
         found += [replace(claim, controls=(labels_alone(claim),)) for claim in (small, large)]
@@ -185,7 +185,7 @@ def episodes() -> list[Claim]:
 
 def augmentation() -> list[Claim]:
     """UDA by augmentation of images and texts; the control uses labels only, for images with the same augmentation."""
-    image = Claim("augmentation", ("few_images", "cifar10", 1000), "uda", "convnet", 3, protocols=("classifier",))
+    image = Claim("augmentation", ("few_images", "cifar10", 1000), "uda", "convnet", 1.5, protocols=("classifier",))
     text = Claim(
         "augmentation", ("few_topics", "ag_news", 40), "uda_text", "word-vectors", 8, protocols=("classifier",)
     )

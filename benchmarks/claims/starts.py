@@ -102,7 +102,7 @@ def video_starts(*starts: Claim) -> list[Claim]:
 def clip_starts() -> list[Claim]:
     """The same with encoders of clips: `convnet-lstm`, and `conv3d` on whole clips and on two frames."""
     found = []
-    for name, epochs in (("fight-surv", 100), ("miracl-lips", 60)):
+    for name, epochs in (("fight-surv", 50), ("miracl-lips", 30)):
         start = Claim("actions", ("videos", name), "frame_prediction", "convnet-lstm", epochs)
         start = replace(start, protocols=("knn", "linear"))
         scratch = Claim("starts", start.data, "finetune", "conv3d", 20, protocols=("classifier", "linear"))
