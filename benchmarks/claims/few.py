@@ -15,16 +15,13 @@ def few_labels() -> list[Claim]:
     """Accuracy of each method's classifier. All methods of a family train for the same number of epochs."""
     start = next(row for row in starts() if row.method == "simclr" and row.encoder == "convnet")
     image = partial(Claim, "fewlabels", encoder="convnet", protocols=("classifier", "linear"))
-    few = {
-        **dict.fromkeys(WEAK, 1.25), **dict.fromkeys(NOISY, 3), "ict": 3, "mixmixup": 3, "fast_swa": 3, "vadd": 4.5,
-        "remixmatch": 1.25,
-    }  # fmt: skip
+    few = dict.fromkeys((*WEAK, *NOISY, "ict", "mixmatch", "mixmixup", "fast_swa", "vadd"), 1.5) | {"remixmatch": 0.75}
     digits = {**dict.fromkeys((*WEAK[:2], "vat"), 6), **dict.fromkeys(NOISY[1:], 6), "vadd": 10}
     longer = {"temporal_ensembling": 20}  # its targets are means over past epochs
-    fewest = dict.fromkeys(("fixmatch", "freematch", "remixmatch", "uda"), 1.25)
+    fewest = {name: few[name] for name in ("fixmatch", "freematch", "remixmatch", "uda")}
     published = dict.fromkeys(fewest, 0.4) | {"remixmatch": 0.14}
     claims = []
-    for name, count, each in (("cifar10", 250, 1.5), ("cifar10", 4000, 8), ("fashion-mnist", 100, 1.5)):
+    for name, count, each in (("cifar10", 4000, 8), ("fashion-mnist", 100, 1.5)):
         for method, epochs in {"mean_teacher": 1.5, "mixmatch": 1.5, "uda": each}.items():
             row = image(("few_images", name, count), method, epochs=epochs)
             claims.append(replace(row, controls=(labels_alone(row), *fresh_and_raw(row))))
