@@ -8,14 +8,14 @@ import torch
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
-import withhold.methods
+import withhold
 from tests.methods.toys import random_images, tinted_images
 from withhold import data, evaluation, nets
 from withhold.contract import Trial
 from withhold.methods import SemiSupervised, find, names
 from withhold.pictures import grid
 from withhold.training import Plan, fit
-from withhold.training.optimizers import build
+from withhold.training.optimizers import build, peak_lr
 
 CLASSES = ("red", "green", "blue")
 NAMES = [name for name in names() if issubclass(find(name), SemiSupervised)]
@@ -36,6 +36,11 @@ def wander(method, steps):
         method.after_step()
         path.append(method.head.weight.detach().clone())
     return path
+
+
+@pytest.mark.parametrize("name", ["mixmatch", "mixmixup", "remixmatch"])
+def test_the_learning_rate_of_mixmatch_is_the_papers_at_its_batch(name):
+    assert peak_lr(find(name).optimizer, 64) == pytest.approx(2e-3)
 
 
 def test_the_average_is_a_plain_mean_at_first_and_then_a_moving_one():
@@ -138,6 +143,18 @@ def test_no_label_is_read_that_was_not_given(name):
         ends.append(method.state_dict())
     assert not np.array_equal(samples.labels, garbage.labels)
     assert all(torch.equal(torch.as_tensor(value), ends[1][name]) for name, value in ends[0].items())
+
+
+@pytest.mark.parametrize("name", ["uda", "fast_swa", "dann"])
+def test_a_run_without_weight_is_that_of_the_labels_whatever_else_there_is(name, photos, tmp_path):
+    """Including the batch statistics, which are computed anew when a training ends."""
+    labels, told = np.arange(16) % 2, {"weight": 0.0, "encoder": "convnet", "size": 16, "batch_size": 8, "epochs": 1}
+    first, other = (
+        withhold.train(name, (photos[:16], labels), others, out=tmp_path / str(i), no_report=True, **told).method
+        for i, others in enumerate((photos[16:32], 255 - photos[16:32]))
+    )
+    state = other.state_dict()
+    assert all(torch.equal(torch.as_tensor(value), state[name]) for name, value in first.state_dict().items())
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -66,6 +66,13 @@ def test_the_first_epoch_teaches_labels_alone_and_its_answers_the_second_one():
     assert again["loss"] > again["supervised"]
 
 
+def test_an_image_without_an_average_does_not_count():
+    method, batch = make(), streams()
+    assert method(batch)["counted"] == 0
+    method.averages[:3], method.seen[:3] = shares(3), 1
+    assert method(batch)["counted"].item() == pytest.approx(3 / 12)
+
+
 def test_what_is_measured_in_between_is_not_remembered():
     method = make().eval()
     method(streams())

@@ -247,7 +247,7 @@ def test_labels_that_the_first_training_was_told_are_no_measure_of_the_second(fo
 def test_a_training_that_makes_its_start_worse_keeps_the_start(folder, caplog, monkeypatch):
     caplog.set_level("INFO", "withhold")
     looks = iter([0.9, *[0.1] * 100])
-    monkeypatch.setattr(monitoring, "look", lambda *args: {"rank": 9.0, "spread": 0.5, "knn": next(looks)})
+    monkeypatch.setattr(monitoring, "look", lambda *args: {"rank": 9.0, "spread": 0.5, "knn": float(next(looks))})
     run = withhold.train("rotation", "photos/", labels="all.csv", encoder="first", epochs=1, batch_size=8, out="worse")
     assert run.config["outcome"]["kept"] == 0
     assert "the encoder was better at step 0; the weights of that step are kept" in caplog.text
@@ -296,3 +296,13 @@ def test_what_a_person_gives_comes_before_the_window_of_the_start():
     found = start.configure(methods.find("finetune"), {"seconds": 3.0})
     assert (found["seconds"], found["tokens"], found["frames"]) == (3.0, 32, 16)
     assert "size" not in found
+
+
+def test_what_takes_labels_is_not_chosen_by_others(folder, monkeypatch):
+    """Even if the k-NN accuracy of the unlabelled images, whose labels are known here, falls from the start on."""
+    looks = iter(np.linspace(0.9, 0.1, 100))
+    monkeypatch.setattr(monitoring, "look", lambda *_: {"rank": 4.0, "spread": 0.5, "knn": float(next(looks))})
+    options = {"encoder": "first", "epochs": 2, "batch_size": 8, "no_report": True}
+    both = [withhold.data.load("photos/", size=16, channels=3, labels=labels) for labels in ("few.csv", "all.csv")]
+    assert withhold.train("uda", *both, out="uda", **options).config["outcome"]["kept"] is None
+    assert withhold.train("rotation", both[1], out="more", **options).config["outcome"]["kept"] == 0

@@ -1,6 +1,6 @@
 """The base class of all methods: three functions, and optional hooks."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -124,12 +124,16 @@ class Method(nn.Module):
             return self.loss(predicted, withheld)
 
     def hide(self, batch: Batch) -> tuple[Any, Any]:
-        """Call `withhold` without gradient, with the random generator on the batch's device."""
+        """Call `withhold` without gradient, with the random generator on the batch's device.
+
+        Ignored streams arrive empty.
+        """
         device = next(self.parameters()).device
         if self.rng.device != device:
             self.rng = torch.Generator(device).manual_seed(self.rng.initial_seed())
+        empty = {stream: tree_map(lambda part: part[:0], batch[stream]) for stream in self.ignored}
         with torch.no_grad():
-            return self.withhold(**batch)
+            return self.withhold(**batch | empty)
 
     def seed(self, seed: int) -> None:
         """Restart the random generator from `seed`."""
@@ -140,6 +144,11 @@ class Method(nn.Module):
         return torch.randperm(count, generator=self.rng, device=self.rng.device)[:most].cpu()
 
     # The hooks.
+
+    @property
+    def ignored(self) -> Collection[str]:
+        """The streams that affect nothing with these parameters, such as unlabelled ones if they have no weight."""
+        return ()
 
     def prepare(self, **streams: Any) -> None:
         """Compute statistics of the data before training (a palette, a vocabulary, clusters) and store them in buffers.
@@ -168,7 +177,8 @@ class Method(nn.Module):
         """Recompute the batch normalisation statistics of every network that is used after training.
 
         Training leaves the statistics of augmented views. The method is in eval mode. Each call of `plain` iterates
-        once over batches of unaugmented samples of all streams, in the form that the encoder takes.
+        once over batches of unaugmented samples of the streams that are not ignored, in the form that the encoder
+        takes.
         """
         refresh_statistics(self.encoder, plain())
 

@@ -158,14 +158,9 @@ class SemiSupervised(Classifier):
         answers = self.answers(others)
         return torch.cat([self.weak(images), self.strong(unlabelled)]), (labels, answers, others)
 
-    def hide(self, batch):
-        if not self.weight:
-            labelled = {stream for stream, need in self.needs.items() if need.labelled}
-            batch = {
-                stream: items if stream in labelled else tree_map(lambda part: part[:0], items)
-                for stream, items in batch.items()
-            }
-        return super().hide(batch)
+    @property
+    def ignored(self):
+        return () if self.weight else [stream for stream, need in self.needs.items() if not need.labelled]
 
     def predict(self, seen):
         return self.student()(seen)

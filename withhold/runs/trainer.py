@@ -206,11 +206,14 @@ def _train(
         for part in learner.modules():
             if isinstance(part, nets.Encoder):
                 part.compile()
+    best = None
+    if config["began"] and not any(need.teaches for need in cls.needs.values()):  # whose labels are few on purpose
+        best = training.Best(folder / "checkpoints" / "best.ckpt", config["began"])
     try:
         outcome = training.fit(
             learner, feeder, options, seconds=left(options, began), fabric=fabric, folder=folder,
             look=lambda encoder: monitoring.look(encoder, *watched), report=progress,
-            best=training.Best(folder / "checkpoints" / "best.ckpt", config["began"]) if config["began"] else None,
+            best=best,
         )  # fmt: skip
     except Exception:
         if not resume and not (folder / "metrics.csv").exists():  # it has not begun: there is nothing to resume
@@ -267,7 +270,7 @@ def _finish(
 ) -> None:
     """Write the weights, with batch statistics of plain images, and the report."""
     encoder = learner.encoder
-    plain = [samples.of(encoder.kind) for samples in streams.values()]
+    plain = [samples.of(encoder.kind) for stream, samples in streams.items() if stream not in learner.ignored]
     learner.seed(config["training"]["seed"])
     learner.eval().finish(lambda: evaluation.plain_batches(plain, fabric.device))
     if not fabric.is_global_zero:  # the other ranks were only needed for the statistics

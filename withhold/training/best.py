@@ -17,7 +17,8 @@ MARGIN = 0.02
 class Best:
     """The state of a method with the best encoder, by k-NN accuracy on items whose labels the method is not given.
 
-    Without such items nothing is kept. The effective rank is no substitute: it may fall while the encoder improves.
+    It is for methods without labels: one that learns from a few labels must not depend on others. Without labelled
+    items nothing is kept. The effective rank is no substitute: it may fall while the encoder improves.
 
     Args:
         path: the file of the state.

@@ -18,8 +18,8 @@ class FastSWA(NoisyViews):
     """Withholds the label, or the network's own prediction for another view; predicts it while weights are averaged.
 
     Consistency training has many equally good solutions, and the weights keep moving among them; their average is
-    better than each of them. The learning rate therefore decays and restarts in cycles. From the second cycle on, the
-    weights at several moments of each cycle, not only at its end, are averaged with equal weight. The average is the
+    better than each of them. The learning rate therefore decays and restarts in cycles. From the end of the first cycle
+    on, the weights at several moments of each cycle, not only at its end, are averaged with equal weight. The average is the
     trained network. It is combined with the paper's Pi-model here. An untrained network could satisfy the consistency
     loss with a constant prediction, so the weight of consistency rises slowly.
 
@@ -52,7 +52,8 @@ class FastSWA(NoisyViews):
     def after_step(self):
         """Update the average: the network itself in the first cycle, then the plain mean over all moments so far."""
         self.steps += 1
-        passed = int(self.progress * CYCLES * self.moments) - self.moments  # moments since the end of the first cycle
+        done = self.progress * self.steps / max(1, self.steps - 1)  # with this step, which `progress` does not count
+        passed = int(done * CYCLES * self.moments + 1e-6) - self.moments  # moments since the end of the first cycle
         if passed < 0:
             self.teacher.update(self.student(), 0.0)
         elif passed >= self.averaged:

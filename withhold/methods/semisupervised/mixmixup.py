@@ -38,7 +38,7 @@ class MixMixup(Mixtures):
         flip: probability of a horizontal flip; 0 for digits and letters.
     """
 
-    optimizer = Optimizer(lr=2e-3, weight_decay=0.02)
+    optimizer = Optimizer(lr=4e-3, weight_decay=0.02)  # 0.002 for 64 images
 
     def __init__(
         self,

@@ -75,7 +75,8 @@ class TemporalEnsembling(SemiSupervised):
         shares, known = rest.softmax(1), targets.sum(1) > 0
         if self.training:
             self.fresh.append((numbers, shares.detach()))
-        terms = self.terms(named, labels, known * (shares - targets).square().mean(1), self.risen)
+        costs, sure = known * (shares - targets).square().mean(1), known.sum() / max(1, len(known))
+        terms = self.terms(named, labels, costs, self.risen, sure)
         mean = targets.sum(0) / known.sum().clamp(min=1)
         spread = (known * (targets - mean).square().mean(1)).sum() / max(1, len(known))
         return terms | {"trivial": math.log(scores.shape[1]) + self.weight * self.risen * spread}

@@ -19,7 +19,8 @@ class VAT(SemiSupervised):
 
     Of all small changes of a given size, the change is the one that affects the prediction most. Predictions therefore
     change only where few images are. The same prediction for all images is unaffected, but the labels prevent it. A
-    change that is too large turns an image into another class.
+    change that is too large turns an image into another class. The paper also changes labelled images; here these are
+    changed if they are among the unlabelled ones, too.
 
     Args:
         weight: weight of the loss on unlabelled images, relative to 1 for the labels: the mean divergence from the

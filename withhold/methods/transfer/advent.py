@@ -73,8 +73,9 @@ class Advent(Segmenter):
         heads = [self.head] if self.inner is None else [self.head, self.inner]
         return {"segmenter": [self.encoder, *heads], "critic": [self.critics]}
 
-    def hide(self, batch):
-        return super().hide(batch if self.weight else batch | {"target": batch["target"][:0]})
+    @property
+    def ignored(self):
+        return () if self.weight else ("target",)
 
     def withhold(self, source, target):
         """Views of both domains, the source's first, float [n + m, c, size, size]; the source's masks."""
@@ -126,11 +127,6 @@ class Advent(Segmenter):
     def information(self, scores):
         """The contribution of each class to the entropy of a pixel [n, k, h, w]; their sum is at most 1."""
         return losses.self_information(scores) / math.log(len(self.classes))
-
-    def finish(self, plain):
-        """Recompute batch statistics, except in the control: statistics of both domains would adapt it."""
-        if self.weight:
-            super().finish(plain)
 
     def picture(self, seen, masks, said=None):
         """Masks and entropy maps, which are white at maximum entropy."""

@@ -49,8 +49,9 @@ class DANN(Classifier):
         """Factor of the reversed gradient: rises from 0, while the domain classifier is untrained, to `weight`."""
         return self.weight * (2 / (1 + math.exp(-STEEPNESS * self.progress)) - 1)
 
-    def hide(self, batch):
-        return super().hide(batch if self.weight else batch | {"target": batch["target"][:0]})
+    @property
+    def ignored(self):
+        return () if self.weight else ("target",)
 
     def withhold(self, source, target):
         """Images uint8 [n, c, h, w], labels [n], images [m, ...] -> crops float [n + m, c, size, size]; labels."""
@@ -79,11 +80,6 @@ class DANN(Classifier):
             terms["target_classes"] = torch.special.entr(answers).sum().exp()  # effective number; low: collapse
             terms["trivial"] += math.log(4)
         return terms
-
-    def finish(self, plain):
-        """Recompute batch statistics, except in the control: statistics of both domains would adapt it."""
-        if self.weight:
-            super().finish(plain)
 
     def picture(self, images, labels, predicted=None):
         """Images with predictions; only the source has labels, so no prediction is marked as right or wrong."""
