@@ -25,7 +25,8 @@ NAMES = {
     "entropy_minimization": ("entropy_minimization", {}),
     "pi_model": ("pi_model", {"noise": 0.05}),
     "mean_teacher": ("mean_teacher", {"noise": 0.05}),
-    "vat": ("vat", {"radius": 0.06, "entropy": 1.0}),
+    "vat": ("vat", {"radius": 0.06}),
+    "vat with entropy": ("vat", {"radius": 0.06, "entropy": 1.0}),
     "vadd": ("vadd", {}),
     "sntg": ("sntg", {"noise": 0.05}),
     "ict": ("ict", {}),
@@ -79,8 +80,8 @@ def main() -> None:
     torch.set_num_threads(1)
     across = torch.linspace(0, 1, 120)
     grid = torch.stack(torch.meshgrid(across, across, indexing="xy"), -1).flatten(0, 1)[:, :, None, None]
-    figure, found = Figure(figsize=(9, 9)), {}
-    for axes, (title, (name, values)) in zip(figure.subplots(3, 3).flat, NAMES.items(), strict=True):
+    figure, found = Figure(figsize=(15, 6)), {}
+    for axes, (title, (name, values)) in zip(figure.subplots(2, 5).flat, NAMES.items(), strict=True):
         accuracies = []
         for seed in range(SEEDS):
             points, labels, known = moons(seed)

@@ -16,8 +16,9 @@ def few_labels() -> list[Claim]:
     start = next(row for row in starts() if row.method == "simclr" and row.encoder == "convnet")
     image = partial(Claim, "fewlabels", encoder="convnet", protocols=("classifier", "linear"))
     few = dict.fromkeys((*WEAK, *NOISY, "ict", "mixmatch", "mixmixup", "fast_swa", "vadd"), 1.5) | {"remixmatch": 0.75}
+    few |= {"temporal_ensembling": 3}  # its targets are means over past epochs
     digits = {**dict.fromkeys((*WEAK[:2], "vat"), 6), **dict.fromkeys(NOISY[1:], 6), "vadd": 10}
-    longer = {"temporal_ensembling": 20}  # its targets are means over past epochs
+    longer = {"temporal_ensembling": 20}
     fewest = {name: few[name] for name in ("fixmatch", "freematch", "remixmatch", "uda")}
     published = dict.fromkeys(fewest, 0.4) | {"remixmatch": 0.14}
     claims = []
@@ -26,14 +27,14 @@ def few_labels() -> list[Claim]:
             row = image(("few_images", name, count), method, epochs=epochs)
             claims.append(replace(row, controls=(labels_alone(row), *fresh_and_raw(row))))
     plan = image(("few_images", "cifar10", 250), "")
+    large = replace(plan, encoder="efficientnet-lite0", settings={"pretrained": True})
     groups = [
         (few, plan), (few, replace(plan, start=start)),
         *((some, replace(plan, data=("few_images", "mnist", 100), encoder="perceptron")) for some in (digits, longer)),
         *((fewest, replace(plan, data=("few_images", "cifar10", 40), seed=seed)) for seed in (0, 1, 2)),
+        (fewest, replace(plan, data=("few_images", "cifar10", 40), start=start)),
         (fewest, replace(plan, data=("few_images", "cifar10", 4000))),
-        (published, replace(
-            plan, data=(*plan.data, 64), encoder="efficientnet-lite0", settings={"pretrained": True}
-        )),
+        *((published, replace(large, data=("few_images", "cifar10", count, 64))) for count in (40, 250)),
     ]  # fmt: skip
     for methods, plan in groups:
         for method, epochs in methods.items():
@@ -41,7 +42,7 @@ def few_labels() -> list[Claim]:
             family = next((family for family in (WEAK, NOISY) if method in family), (method,))
             controls = (labels_alone(replace(row, method=family[0])), *fresh_and_raw(row))
             claims.append(replace(row, controls=controls))
-            if method == "vat" and plan.encoder == "convnet" and plan.start is None:
+            if method == "vat" and plan.start is None:
                 claims.append(replace(row, settings={"entropy": 1.0}, controls=controls))
     for seed in (0, 1):
         row = Claim(

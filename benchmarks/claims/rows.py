@@ -178,7 +178,8 @@ def episodes() -> list[Claim]:
     claims = []
     for name, epochs in (("omniglot", 40), ("cifar10", 8)):
         row = Claim("episodes", ("novel", name), "few_shot", "convnet", protocols=("episodes",))
-        for pretext, passes in (("rotation", epochs), ("none", 4 * epochs), ("none", epochs)):
+        located = [("location", epochs)] * (name == "cifar10")
+        for pretext, passes in (("rotation", epochs), *located, ("none", 4 * epochs), ("none", epochs)):
             claims.append(beside_controls(replace(row, epochs=passes, settings={"pretext": pretext})))
     return claims
 

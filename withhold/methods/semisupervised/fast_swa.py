@@ -19,9 +19,9 @@ class FastSWA(NoisyViews):
 
     Consistency training has many equally good solutions, and the weights keep moving among them; their average is
     better than each of them. The learning rate therefore decays and restarts in cycles. From the end of the first cycle
-    on, the weights at several moments of each cycle, not only at its end, are averaged with equal weight. The average is the
-    trained network. It is combined with the paper's Pi-model here. An untrained network could satisfy the consistency
-    loss with a constant prediction, so the weight of consistency rises slowly.
+    on, the weights at several moments of each cycle, not only at its end, are averaged with equal weight. The average
+    is the trained network. It is combined with the paper's Pi-model here. An untrained network could satisfy the
+    consistency loss with a constant prediction, so the weight of consistency rises slowly.
 
     Args:
         weight: weight of the squared difference of the predictions, averaged over classes and all images, labelled or
