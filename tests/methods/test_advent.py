@@ -9,6 +9,7 @@ from tests.methods.toys import random_images
 from withhold import losses, nets
 from withhold.errors import UsageError
 from withhold.methods import build, find
+from withhold.methods.transfer.advent import critic
 
 NAMES = ("ground", "thing", "sky")
 
@@ -50,6 +51,13 @@ def test_minent_adds_the_targets_entropy(inner):
     assert list(method.players()) == ["learner"]
 
 
+@pytest.mark.parametrize(("size", "side", "layers"), [(128, 4, 5), (100, 3, 5), (32, 1, 5), (16, 1, 4)])
+def test_the_critic_judges_regions(size, side, layers):
+    network = critic(3, size)
+    assert network(torch.rand(2, 3, size, size)).shape == (2, 1, side, side)
+    assert sum(isinstance(part, torch.nn.Conv2d) for part in network) == layers
+
+
 @pytest.mark.parametrize("inner", [False, True])
 def test_the_critic_tells_the_domains_and_the_segmenter_fools_it(inner):
     method, streams, handed = make(weight=0.5, inner=inner), batch(), {}
@@ -60,17 +68,17 @@ def test_the_critic_tells_the_domains_and_the_segmenter_fools_it(inner):
     seen, masks = method.hide(streams)
     said = method.predict(seen)
     expected, told = method.loss(said, masks)["loss"], 0.0
-    for scores, critic, share in zip(said, method.critics, (1.0, 0.2), strict=False):
+    for scores, judge, share in zip(said, method.critics, (1.0, 0.2), strict=False):
         shares = scores.softmax(1)
         maps = -shares * shares.log() / math.log(3)
-        source, target = critic(maps[:6]), critic(maps[6:])
-        ones, zeros = torch.ones(6), torch.zeros(6)
+        source, target = judge(maps[:6]), judge(maps[6:])
+        ones, zeros = torch.ones(6, 1, 1, 1), torch.zeros(6, 1, 1, 1)
         expected = expected + 0.5 * share * F.binary_cross_entropy_with_logits(target, ones)
         told = told + F.binary_cross_entropy_with_logits(source, ones)
         told = told + F.binary_cross_entropy_with_logits(target, zeros)
     assert terms["loss"].item() == pytest.approx(expected.item(), rel=1e-4)
-    critic = method.turn("critic", streams, handed)
-    assert critic["loss"].item() == pytest.approx(told.item(), rel=1e-4)
+    terms = method.turn("critic", streams, handed)
+    assert terms["loss"].item() == pytest.approx(told.item(), rel=1e-4)
     assert not any(part.requires_grad for pair in handed["maps"] for part in pair)
     assert len(method.critics) == 1 + inner
 

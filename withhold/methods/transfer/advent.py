@@ -1,5 +1,6 @@
 """ADVENT: unsupervised domain adaptation for segmentation by entropy minimisation."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -13,6 +14,22 @@ from withhold.methods import ImageEncoder, NonNegative, Optimizer, Probability, 
 
 INNER_LABELS, INNER_TARGET = 0.1, 0.2
 """Weights of the inner head relative to the last one: for the source, and for the target as a share of `weight`."""
+
+
+WIDTHS = (64, 128, 256, 512)
+"""Channels of the critic's hidden layers."""
+
+
+def critic(classes: int, size: int) -> nn.Sequential:
+    """Maps [n, classes, size, size] -> logits [n, 1, size / 32, size / 32], high for the source; one below 32 pixels.
+
+    Each logit judges a region. A single logit for the whole map would let the critic recognise a few training images.
+    """
+    widths = (classes, *WIDTHS[: int(math.log2(size)) - 1])
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise(widths):
+        layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, stride=2, padding=1))
 
 
 @method(
@@ -63,7 +80,7 @@ class Advent(Segmenter):
         self.critics = nn.ModuleList()
         if mode == "advent" and weight:
             for _ in range(1 + inner):
-                self.critics.append(nets.Discriminator(len(self.classes), encoder.size, norm=lambda _: nn.Identity()))
+                self.critics.append(critic(len(self.classes), encoder.size))
             slow = Optimizer(lr=4e-4, weight_decay=0.0, betas=(0.9, 0.99))  # 0.0001 for 16 images
             self.optimizer = {"segmenter": Optimizer(lr=4e-3), "critic": slow}
 
