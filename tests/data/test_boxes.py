@@ -150,6 +150,16 @@ def test_yolo_without_names_has_its_numbers(tmp_path, caplog):
     assert load(tmp_path).parts["boxes"].classes == ("cat", "dog", "horse")
 
 
+def test_a_yolo_folder_may_have_its_parts_on_top(tmp_path):
+    """train/images and train/labels, valid/images ...; data.yaml lies beside them."""
+    for part in ("train", "valid"):
+        (yolo(tmp_path / part) / "classes.txt").unlink()
+    write(tmp_path / "data.yaml", "train: ../train/images\nnc: 2\nnames: ['cat', 'dog']\n")
+    parts = [load(f"{tmp_path}::train"), load(f"{tmp_path}::test"), load(tmp_path / "valid")]
+    for samples in parts:
+        assert samples.parts["boxes"].classes == ("cat", "dog") and len(samples) == len(BOXES)
+
+
 @pytest.mark.parametrize(
     "names",
     [

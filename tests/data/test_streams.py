@@ -179,6 +179,21 @@ def test_the_numbers_of_masks_are_named_and_what_nobody_knows_is_ignored(tmp_pat
     assert "no classes.txt found; classes of the masks are named by their numbers" in caplog.text
 
 
+def test_masks_of_a_stream_have_the_classes_of_those_that_are_decoded_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("WITHHOLD_CACHE_LIMIT", "1KB")
+    folder = masked(tmp_path, [np.full((32, 32), number) for number in (0, 3, 1)])
+    found = [load_masked(folder, whole=whole).parts["mask"] for whole in (False, True)]
+    assert not isinstance(found[0].values, np.ndarray)
+    assert found[0].classes == found[1].classes == ("0", "1", "2", "3")
+
+
+def test_masks_of_another_size_are_scaled_and_that_is_said(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    samples = load_masked(masked(tmp_path, [np.zeros((16, 16)), np.zeros((32, 32))]))
+    assert len(samples) == 2
+    assert "1 mask of another size than the image, such as 0.png (32 x 32, mask 16 x 16)" in caplog.text
+
+
 def test_masks_follow_their_images_into_the_parts_of_a_set(tmp_path):
     for place, part in enumerate(("train", "test")):
         image(tmp_path / "images" / part / "a.png", 40 * place)

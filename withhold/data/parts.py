@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from withhold.console import counted
 from withhold.data import images, media
 from withhold.data.images import Images
 from withhold.data.kind import Table, Unreadable
@@ -117,8 +118,11 @@ def _masks(table: Table) -> Table:
 
 
 def misfits(part: Part, rows: np.ndarray) -> dict[int, str]:
-    """Find items at `rows` whose masks have another aspect ratio than their images; returns the reason for each."""
-    table, found = _masks(part.table), {}
+    """Find items at `rows` whose masks have another aspect ratio than their images; returns the reason for each.
+
+    Masks of another size with the same aspect ratio are logged.
+    """
+    table, found, scaled = _masks(part.table), {}, 0
     for some in np.array_split(rows, len(rows) // 1024 + 1):
         for row, *pair in zip(some.tolist(), *(one.items(some.tolist()) for one in (part.table, table)), strict=True):
             with contextlib.suppress(Unreadable):  # a stream replaces both by neighbours
@@ -127,6 +131,10 @@ def misfits(part: Part, rows: np.ndarray) -> dict[int, str]:
                     found[row] = (
                         f"it has {w} x {h} pixels, but its mask {wide} x {high}; give both the same aspect ratio"
                     )
+                elif (w, h) != (wide, high):
+                    scaled, example = scaled + 1, f"{part.table.names()[row]} ({w} x {h}, mask {wide} x {high})"
+    if scaled:
+        log.info("%s: %s of another size than the image, such as %s", part.name, counted(scaled, "mask"), example)
     return found
 
 
@@ -149,7 +157,7 @@ def give_masks(samples: Samples, masks: Samples, part: Part, kind: Masks) -> Non
     masks.classes = kind.known
     if not kind.classes:
         log.info("%s: no classes.txt found; classes of the masks are named by their numbers", part.name)
-    if isinstance(masks.values, np.ndarray):
+    if isinstance(masks.values, np.ndarray) or not kind.known:  # of a stream, only if the names are needed
         parts = np.array_split(np.arange(len(masks)), len(masks) // 1024 + 1)
         counts = np.sum([np.bincount(masks.read(rows).ravel(), minlength=IGNORED + 1) for rows in parts], axis=0)
         there = np.flatnonzero(counts[:IGNORED])

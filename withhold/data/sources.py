@@ -70,9 +70,12 @@ def _folder(path: Path, kind: type[Kind]) -> Tables:
                 attach(column, found, images, folder)
                 first = next(iter(found.values()))
                 first.ignored = [*first.ignored, *(unused_boxes(path, folder) if column == "boxes" else [])]
+        places = path, next(iter(pairs.values()))[1], path.parent
         for part in found.values():
-            part.part_classes = part_classes(path) or part_classes(next(iter(pairs.values()))[1])
+            part.part_classes = next(filter(None, map(part_classes, places)), ())
         return found
+    if kind is Images and (apart := parts({child.name: child for child in sorted(path.iterdir()) if beside(child)})):
+        return {part: _folder(child, kind)[""] for part, child in apart.items()}
     if kind is Images and (files := coco_files(path / "annotations")):
         return {part: _manifest(file, kind) for part, file in files.items()}
     names = list(walk(path))

@@ -233,7 +233,7 @@ def tell(cls: type[Method], streams: dict[str, Samples], parameters: dict[str, A
         )
     parts = [streams[name].parts for name, need in cls.needs.items() if {"mask", "boxes"} & set(need.parts)]
     shown = [part["mask" if "mask" in part else "boxes"] for part in parts]
-    if issubclass(cls, Dense) and not shown[0].classes:
+    if issubclass(cls, Dense) and not issubclass(cls, Segmenter) and not shown[0].classes:
         raise UsageError(f"No image of {next(iter(streams.values())).source} has a box. Draw some boxes first.")
     if issubclass(cls, Segmenter) and len(shown[0].classes) < 2:
         raise UsageError(
