@@ -5,6 +5,7 @@ import types
 from typing import Any
 
 from withhold.methods import answers
+from withhold.methods.balanced import Balance, Balanced
 from withhold.methods.base import Batch, Method, Optimizer, accuracy, paired
 from withhold.methods.classifier import Classifier, SemiSupervised
 from withhold.methods.consistency import ConsistencyTraining, Mixtures, NoisyViews
@@ -26,10 +27,10 @@ from withhold.methods.segmenter import Segmenter
 from withhold.nets import Encoder, ImageEncoder
 
 __all__ = [
-    "Batch", "Classifier", "ConsistencyTraining", "Count", "Dense", "Encoder", "Fraction", "Freezing", "ImageEncoder",
-    "Magnitude", "Method", "Mixtures", "NoisyViews", "NonNegative", "Optimizer", "Positive", "Probability", "Range",
-    "Segmenter", "SemiSupervised", "Several", "Share", "Stages", "accepts", "accuracy", "answers", "build", "card",
-    "configure", "find", "method", "names", "paired", "parameters",
+    "Balance", "Balanced", "Batch", "Classifier", "ConsistencyTraining", "Count", "Dense", "Encoder", "Fraction",
+    "Freezing", "ImageEncoder", "Magnitude", "Method", "Mixtures", "NoisyViews", "NonNegative", "Optimizer",
+    "Positive", "Probability", "Range", "Segmenter", "SemiSupervised", "Several", "Share", "Stages", "accepts",
+    "accuracy", "answers", "build", "card", "configure", "find", "method", "names", "paired", "parameters",
 ]  # fmt: skip
 
 

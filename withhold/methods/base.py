@@ -206,7 +206,8 @@ class Method(nn.Module):
         Samples are in the form that the encoder takes. "anomaly" returns scores [n], higher for more unusual samples;
         "points" returns positions (x, y) as shares of width and height [n, k, 2]; "mask" returns class numbers [n, h,
         w]; "boxes" returns detections [n, m, 6]: corners in pixels, class and score; "descriptor" returns vectors for
-        comparison [n, d]. They must not depend on anything that `prepare` computes.
+        comparison [n, d]. A function that needs what `prepare` computes is left out before, because an untrained
+        method, with which the trained one is compared, is not prepared.
         """
         return {}
 

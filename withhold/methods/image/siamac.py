@@ -147,7 +147,9 @@ class Siamac(Method):
         }
 
     def says(self):
-        """Whitened descriptors of length 1."""
+        """Whitened descriptors of length 1; nothing before a whitening was learned."""
+        if not len(self.pairs):
+            return {}
         return {"descriptor": lambda items: F.normalize((self.describe(items) - self.mean) @ self.projection, dim=1)}
 
     def picture(self, seen, same, descriptors=None):
