@@ -9,6 +9,7 @@ The rows are defined in benchmarks/claims/rows.py. WITHHOLD_DATA names the folde
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 from dataclasses import replace
@@ -62,7 +63,9 @@ def measure(claim: Claim, share: float, peer: tuple[str, ...]) -> dict[str, Any]
             if claim in CLAIMS:
                 drawn = (run, *(split.shown or split.streams))
         if share == 1:
-            record(claim.name, found, *drawn)
+            path = record(claim.name, found, *drawn)
+            for picture in at.folder.glob("*.webp"):  # by measures
+                shutil.copy(picture, path.with_suffix(f".{picture.name}"))
     return found
 
 

@@ -143,7 +143,7 @@ def weather() -> list[Claim]:
     claims = []
     for target, epochs in (("dusk", 74), ("fog", 15)):  # with the target's own labels; dusk has a fifth as many frames
         row = Claim("weather", ("weather", "day", target), "advent", "efficientnet-lite0", 15)
-        row = replace(row, settings={"pretrained": True}, protocols=("segmentation",))
+        row = replace(row, settings={"pretrained": True}, protocols=("segmentation",), measures=("entropy_maps",))
         controls = (labels_alone(row), labels_alone(replace(row, data=("weather", target, target), epochs=epochs)))
         for more in ({"mode": "minent"}, {}, {"inner": True}):
             claims.append(replace(row, settings=row.settings | more, controls=controls))

@@ -129,7 +129,7 @@ def _from_starts(group: str, metrics: dict[str, str]) -> str:
 
 
 def weather() -> str:
-    """Mean IoU in the unlabelled domain, with source masks only, with the method, and with target masks."""
+    """Mean IoU in the unlabelled domain, with source masks only, with the method, and with target masks; entropies."""
     cells = []
     for claim, _ in measured("weather"):
         scores = []
@@ -138,5 +138,7 @@ def weather() -> str:
                 percent(values(result(row.name).get("results", ()), "by", "metric").get(("masks", "mean IoU")))
             )
         mode = claim.settings.get("mode", "advent") + ", with an inner head" * ("inner" in claim.settings)
-        cells.append([" to ".join(claim.data[1:]), mode, *scores])
-    return table(["domains", "mode", "source only", "`advent`", "target masks"], cells)
+        doubts = [percent(result(row.name).get("entropy")) for row in (claim.controls[0], claim)]
+        cells.append([" to ".join(claim.data[1:]), mode, *scores, *doubts])
+    entropies = "entropy, source only", "entropy, `advent`"
+    return table(["domains", "mode", "source only", "`advent`", "target masks", *entropies], cells)

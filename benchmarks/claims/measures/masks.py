@@ -1,0 +1,28 @@
+"""The confidence of segmentation in a domain."""
+
+import numpy as np
+import torch
+from claims.data import Place, Split
+from claims.measures.common import Found
+
+import withhold
+from withhold import views
+from withhold.pictures import grid
+
+
+@torch.inference_mode()
+def entropy_maps(run: withhold.Run, split: Split, at: Place) -> Found:
+    """The mean entropy of test images, as a share of the largest; five of its maps are drawn to entropy.webp."""
+    method, entropies = run.method.eval(), []
+    for rows in np.array_split(np.arange(len(split.test)), len(split.test) // 16 + 1):
+        scores, *_ = method.predict(views.to_float(split.test.batch(rows)))
+        entropies.append(method.information(scores.float()).sum(1))
+    rows = np.linspace(0, len(split.test) - 1, 5).round().astype(int)
+    images, masks = views.to_float(split.test.batch(rows)), split.test.parts["mask"].batch(rows)[:, 0].long()
+    scores, *_ = method.predict(images)
+    columns = {
+        "seen": images, "true": method.draw(masks, images), "said": method.draw(scores.argmax(1), images),
+        "entropy": torch.cat(entropies)[rows, None].clamp(0, 1),
+    }  # fmt: skip
+    grid(columns).save(at.folder / "entropy.webp")
+    return {"entropy": torch.cat(entropies).mean().item()}
