@@ -6,6 +6,7 @@ Each of three photographs gets the style of each of two paintings. A picture's s
 EfficientNet-Lite0 with pretrained weights, whichever encoder made it. WITHHOLD_DATA names the folder of datasets.
 """
 
+import argparse
 import os
 import tempfile
 from collections.abc import Callable
@@ -60,6 +61,7 @@ def judged(judge: ImageEncoder, picture: Tensor, content: Tensor, goal: Tensor) 
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     torch.set_num_threads(1)
     root, rows, columns = Path(os.environ["WITHHOLD_DATA"]), [], {}
     contents, goals = images(root, "photo", CONTENTS), images(root, "art_painting", STYLES)

@@ -185,7 +185,7 @@ def episodes() -> list[Claim]:
 
 
 def augmentation() -> list[Claim]:
-    """UDA by augmentation of images and texts; the control uses labels only, for images with the same augmentation."""
+    """UDA by augmentation of images and texts; the control uses labels only, with the same augmentation."""
     image = Claim("augmentation", ("few_images", "cifar10", 1000), "uda", "convnet", 1.5, protocols=("classifier",))
     text = Claim(
         "augmentation", ("few_topics", "ag_news", 40), "uda_text", "word-vectors", 8, protocols=("classifier",)
@@ -197,7 +197,10 @@ def augmentation() -> list[Claim]:
         claims.append(replace(row, controls=(labels_alone(alone),)))
     switched = {"augmentation": "switchout"}
     for changes in ({"share": 0.0}, {"augmentation": "tfidf"}, switched, switched | {"temperature": 1.0}):
-        claims.append(replace(text, settings=changes, controls=(labels_alone(text),)))
+        alone = text
+        if kind := changes.get("augmentation"):
+            alone = replace(text, settings={"augmentation": kind, "labelled_views": "strong"})
+        claims.append(replace(text, settings=changes, controls=(labels_alone(alone),)))
     return claims
 
 

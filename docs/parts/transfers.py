@@ -35,6 +35,29 @@ def refinement() -> str:
     return table([*header, "real to simulated", "real to refined"], cells)
 
 
+def style() -> str:
+    """Errors of style and content, by encoder."""
+    cells = []
+    for row in result("style").get("rows", ()):
+        own = [f"{row[name]:.2f}" if name in row else "" for name in ("style before", "style after", "content")]
+        nearest = percent(row.get("nearest content is its own"))
+        cells.append([row["encoder"], *own, nearest, f"{row['judged style']:.2f}", f"{row['judged content']:.2f}"])
+    header = ["encoder", "style error before", "style error after", "content error", "own content is nearest"]
+    return table([*header, "judged style error", "judged content error"], cells)
+
+
+def transfer() -> str:
+    """Frozen encoders on classes, masks and boxes, with the same encoder randomly initialised."""
+    measures = ("photo.parquet linear accuracy", "camvid segmentation mean IoU", "bccd detection AP50")
+    cells, rows = [], result("transfer").get("rows", ())
+    for row in rows:
+        title = f"`{row['method']}`" if "method" in row else row["run"]
+        cells.append([title, *(percent(row.get(measure)) for measure in measures)])
+        if row is rows[0]:
+            cells.insert(0, ["untrained", *(percent(row.get(f"{measure} untrained")) for measure in measures)])
+    return table(["training", "PACS photos, accuracy", "CamVid, mean IoU", "BCCD, AP50"], cells)
+
+
 def domains() -> str:
     """Accuracy in the target domain."""
     cells = []

@@ -281,6 +281,7 @@ def test_a_mistyped_label_does_not_stop_the_comparison(home, caplog):
         "Temple: fewer than 3 different labelled items; used for training, but left out of the comparison"
         in caplog.messages
     )
+    assert "not compared on Temple: fewer than 3 different labelled items" in state()["why"]
     assert caplog.messages.count("Temple and temple are 2 classes: if they mean the same, use one spelling") == 1
     assert len(rows()) > 2
     assert "Temple" in withhold.load("run").config["classes"]

@@ -72,6 +72,12 @@ def test_only_the_unlabelled_texts_are_changed_and_answers_are_to_them_unchanged
     assert torch.equal(seen[4:], batch["unlabelled"])
 
 
+def test_labelled_texts_may_be_changed_too():
+    seen, (labels, _, plain) = prepared(labelled_views="strong").hide(streams())
+    unchanged, _ = prepared().hide(streams())
+    assert not torch.equal(seen[: len(labels)], unchanged[: len(labels)]) and len(seen) == len(labels) + len(plain)
+
+
 def test_switchout_replaces_words_that_say_much_too():
     method, batch = prepared(augmentation="switchout", share=1.0), streams()
     seen, _ = method.hide(batch)

@@ -105,10 +105,11 @@ class Walk:
                 "features, without a measured accuracy. Label more items of this class."
             )
             return self.finish(features)
-        if not enough.all():
+        self.rare = [known.classes[number] for number in numbers[~enough]]
+        if self.rare:
             log.warning(
                 "%s: fewer than %s different labelled items; used for training, but left out of the comparison",
-                ", ".join(known.classes[number] for number in numbers[~enough]), folds.LEAST,
+                ", ".join(self.rare), folds.LEAST,
             )  # fmt: skip
         self.compared = np.flatnonzero(np.isin(known.labels, numbers[enough]))
         self.drawn = folds.fold(known.labels, known.owners, self.compared, seed=given.seed)
@@ -257,6 +258,8 @@ class Walk:
         if best != chosen:
             ahead = rows[self.routes[best].name]["accuracy"] - rows[route.name]["accuracy"]
             why += f"; {self.routes[best].name} is better by {100 * ahead:.1f} points, within one standard error"
+        if self.rare:
+            why += f"; not compared on {', '.join(self.rare)}: fewer than {folds.LEAST} different labelled items"
         for row in (row for row in rows.values() if row.get("control")):
             ahead = row["accuracy"] - rows[route.name]["accuracy"]
             if ahead >= 0:

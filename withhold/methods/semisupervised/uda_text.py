@@ -38,6 +38,7 @@ class UDAText(ConsistencyTraining):
         confidence: minimum probability of a prediction, before sharpening, to count; 0 counts all predictions.
         annealing: how the probability above which a labelled text is left out rises from chance to 1: evenly
             ("linear"), late ("exp", for very few labels), early ("log", for many), or not used ("none").
+        labelled_views: whether labelled texts stay unchanged ("weak", as in the paper) or change, too ("strong").
         momentum: share of itself that the moving average of the weights keeps in a step.
         tokens: tokens per window.
         tokenizer: the tokenizer of the text.
@@ -55,12 +56,14 @@ class UDAText(ConsistencyTraining):
         temperature: Positive = 0.85,
         confidence: Share = 0.0,
         annealing: losses.Annealing = "linear",
+        labelled_views: Literal["weak", "strong"] = "weak",
         momentum: Share = 0.99,
         tokens: Count = 128,
         tokenizer: str = "words:20000",
     ):
         super().__init__(encoder, classes, weight, temperature, confidence, annealing, momentum)
         self.augmentation, self.share = augmentation, SHARES[augmentation] if share is None else share
+        self.labelled_views = labelled_views
         self.register_buffer("frequencies", encoder.ordinary.float())
         self.register_buffer("idf", torch.zeros(encoder.vocabulary))
 
@@ -79,6 +82,8 @@ class UDAText(ConsistencyTraining):
         length = int((torch.cat([texts, unlabelled]) != 0).sum(1).max())
         texts, unlabelled = texts[:, :length], unlabelled[:, :length]
         answers = self.answers(unlabelled)
+        if self.labelled_views == "strong":
+            texts = self.strong(texts)
         return torch.cat([texts, self.strong(unlabelled)]), (labels, answers, unlabelled)
 
     def strong(self, texts):
