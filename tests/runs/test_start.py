@@ -12,9 +12,11 @@ from safetensors.torch import load_file
 import withhold
 from withhold import methods, nets
 from withhold.cli import main
+from withhold.contract import Trial
 from withhold.data.tables import Lines
 from withhold.data.texts import train_tokenizer
 from withhold.errors import UsageError
+from withhold.methods import find
 from withhold.nets import registry
 from withhold.runs import monitoring
 
@@ -306,3 +308,16 @@ def test_what_takes_labels_is_not_chosen_by_others(folder, monkeypatch):
     both = [withhold.data.load("photos/", size=16, channels=3, labels=labels) for labels in ("few.csv", "all.csv")]
     assert withhold.train("uda", *both, out="uda", **options).config["outcome"]["kept"] is None
     assert withhold.train("rotation", both[1], out="more", **options).config["outcome"]["kept"] == 0
+
+
+STARTS = ({"encoder": "convnet"}, {"encoder": "first"}, {"encoder": "efficientnet-lite0", "pretrained": True})
+END_TASKS = ("segmentation", "detection", "multitask", "siamac", "advent", "dann", "jigen", "simgan")
+
+
+@pytest.mark.parametrize("name", END_TASKS)
+def test_end_tasks_begin_from_random_weights_a_run_and_pretrained_weights(folder, name):
+    streams = [part if name == "siamac" else part.select(range(16)) for part in Trial(find(name)).made[1].values()]
+    batch = {} if name in ("siamac", "simgan") else {"batch_size": 8}
+    for place, start in enumerate(STARTS):
+        run = withhold.train(name, *streams, epochs=0.1, size=32, out=f"run{place}", no_report=True, **batch, **start)
+        assert run.finished and run.config["encoder"]["name"] in ("convnet", "efficientnet-lite0")
