@@ -21,6 +21,7 @@ from torch import Tensor
 import withhold
 from withhold import data, nets
 from withhold.answers import style
+from withhold.evaluation import plain_batches
 from withhold.nets import ImageEncoder
 from withhold.pictures import grid
 
@@ -42,11 +43,14 @@ def encoders(root: Path, folder: Path) -> dict[str, ImageEncoder]:
         "simclr", root / "pacs" / "photo.parquet", encoder="convnet", size=64, epochs=EPOCHS, out=folder, no_report=True
     )
     large = {"size": SIZE, "channels": 3}
+    random = nets.build("efficientnet-lite0", **large), nets.build("convnet", size=64, channels=3)
+    for encoder in random:
+        nets.refresh_statistics(encoder, plain_batches(run.streams(), torch.device("cpu")))
     return {
         "efficientnet-lite0, pretrained": nets.build("efficientnet-lite0", **large, pretrained=True),
-        "efficientnet-lite0, random": nets.build("efficientnet-lite0", **large),
+        "efficientnet-lite0, random": random[0],
         "convnet, after simclr": run.encoder,
-        "convnet, random": nets.build("convnet", size=64, channels=3),
+        "convnet, random": random[1],
     }
 
 
@@ -58,6 +62,13 @@ def judged(judge: ImageEncoder, picture: Tensor, content: Tensor, goal: Tensor) 
                          (picture[None], style.scaled(content, SIZE, 3), style.scaled(goal, SIZE, 3)))  # fmt: skip
     apart = [style.relative(style.gram(a), style.gram(b)) for a, b in zip(found[:-1], other[:-1], strict=True)]
     return {"style": torch.stack(apart).mean().item(), "content": style.relative(found[-1], own[-1]).item()}
+
+
+def apart(encoder: ImageEncoder, picture: Tensor, content: Tensor) -> float:
+    """The mean squared difference of two images' features at the stage of the content."""
+    middle = round(0.75 * (len(encoder.stages()) - 1))
+    (drawn,), (other,) = (style.maps(encoder, image[None], [middle]) for image in (picture, content))
+    return (drawn - other).square().mean().item()
 
 
 def main() -> None:
@@ -83,7 +94,7 @@ def main() -> None:
                 before = judged(
                     encoder.eval(), style.scaled(contents[content], SIZE, 3)[0], contents[content], goals[goal]
                 )
-                others = [judged(encoder, picture, other, goals[goal])["content"] for other in contents]
+                others = [apart(encoder, picture, shown(other)) for other in contents]
                 by_judge = judged(judge, picture, contents[content], goals[goal])
             drawn.append(picture)
             each.append({

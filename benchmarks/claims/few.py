@@ -12,7 +12,7 @@ NOISY = ("mean_teacher", "pi_model", "temporal_ensembling", "sntg")
 
 
 def few_labels() -> list[Claim]:
-    """Accuracy of each method's classifier. All methods of a family train for the same number of epochs."""
+    """Accuracy of each method's classifier. Rows and their controls train for the same number of epochs."""
     start = next(row for row in starts() if row.method == "simclr" and row.encoder == "convnet")
     image = partial(Claim, "fewlabels", encoder="convnet", protocols=("classifier", "linear"))
     few = dict.fromkeys((*WEAK, *NOISY, "ict", "mixmatch", "mixmixup", "fast_swa", "vadd"), 1.5) | {"remixmatch": 0.75}

@@ -150,7 +150,7 @@ def test_yolo_without_names_has_its_numbers(tmp_path, caplog):
     assert load(tmp_path).parts["boxes"].classes == ("cat", "dog", "horse")
 
 
-def test_a_yolo_folder_may_have_its_parts_on_top(tmp_path):
+def test_a_yolo_folder_may_have_its_parts_on_top(tmp_path, caplog):
     """train/images and train/labels, valid/images ...; data.yaml lies beside them."""
     for part in ("train", "valid"):
         (yolo(tmp_path / part) / "classes.txt").unlink()
@@ -158,6 +158,17 @@ def test_a_yolo_folder_may_have_its_parts_on_top(tmp_path):
     parts = [load(f"{tmp_path}::train"), load(f"{tmp_path}::test"), load(tmp_path / "valid")]
     for samples in parts:
         assert samples.parts["boxes"].classes == ("cat", "dog") and len(samples) == len(BOXES)
+    picture(tmp_path / "unlabelled" / "new.jpg")
+    yolo(tmp_path / "Test")
+    caplog.set_level(logging.INFO)
+    load(tmp_path)
+    assert "valid/ is not a part of train, test, unlabelled" in caplog.text
+
+
+def test_classes_beside_a_folder_are_not_those_of_its_masks(tmp_path):
+    write(tmp_path / "classes.txt", "cat\ndog\n")
+    (yolo(tmp_path / "set") / "classes.txt").unlink()
+    assert load(tmp_path / "set").parts["boxes"].classes == ("0", "1")
 
 
 @pytest.mark.parametrize(

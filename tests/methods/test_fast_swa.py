@@ -52,6 +52,18 @@ def test_what_answers_is_the_mean_over_moments_of_all_cycles_but_the_first():
     torch.testing.assert_close(method.teacher.network[1].weight, expected)
 
 
+def test_a_continued_training_goes_on_averaging_or_begins_anew():
+    """After 100 steps of 100, 200 are a second half; 1,000 are the first cycle again."""
+    for steps, averaged in ((200, 17 + 11), (1000, 17)):
+        method = make(moments=4)
+        torch.manual_seed(1)
+        wander(method, 100)
+        before = method.teacher.network[1].weight.clone()
+        wander(method, steps, start=100)
+        assert method.averaged == averaged
+        assert not torch.equal(method.teacher.network[1].weight, before)
+
+
 def test_in_the_first_cycle_it_is_the_network_itself():
     method = make(moments=4)
     path = wander(method, 100, stop=20)

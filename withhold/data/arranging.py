@@ -31,6 +31,11 @@ Tables = dict[str, Table]  # by the names of PARTS where a source holds several,
 T = TypeVar("T")
 
 
+def is_part(name: str) -> bool:
+    """Whether a folder of this name may be a part of a dataset."""
+    return any(name.lower() in names for names in PARTS.values())
+
+
 def parts(found: dict[str, T]) -> dict[str, T]:
     """Return the entries named train, test and unlabelled, or synonyms; {} unless there is a train part and another.
 

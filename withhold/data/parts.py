@@ -122,7 +122,7 @@ def misfits(part: Part, rows: np.ndarray) -> dict[int, str]:
 
     Masks of another size with the same aspect ratio are logged.
     """
-    table, found, scaled = _masks(part.table), {}, 0
+    table, found, scaled = _masks(part.table), {}, []
     for some in np.array_split(rows, len(rows) // 1024 + 1):
         for row, *pair in zip(some.tolist(), *(one.items(some.tolist()) for one in (part.table, table)), strict=True):
             with contextlib.suppress(Unreadable):  # a stream replaces both by neighbours
@@ -132,9 +132,11 @@ def misfits(part: Part, rows: np.ndarray) -> dict[int, str]:
                         f"it has {w} x {h} pixels, but its mask {wide} x {high}; give both the same aspect ratio"
                     )
                 elif (w, h) != (wide, high):
-                    scaled, example = scaled + 1, f"{part.table.names()[row]} ({w} x {h}, mask {wide} x {high})"
+                    scaled.append((row, f"{w} x {h}, mask {wide} x {high}"))
     if scaled:
-        log.info("%s: %s of another size than the image, such as %s", part.name, counted(scaled, "mask"), example)
+        row, sizes = scaled[0]
+        said = counted(len(scaled), "mask"), part.table.names()[row], sizes
+        log.info("%s: %s of another size than the image, such as %s (%s)", part.name, *said)
     return found
 
 

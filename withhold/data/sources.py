@@ -11,7 +11,7 @@ from typing import Any
 
 from withhold.data import arrays, hub, manifests
 from withhold.data.annotations import Annotated
-from withhold.data.arranging import READABLE, Tables, arranged, parts, walk
+from withhold.data.arranging import READABLE, Tables, arranged, is_part, parts, walk
 from withhold.data.belonging import attach, beside, coco_files, in_lists, part_classes, pictures_of, unused_boxes
 from withhold.data.images import Images
 from withhold.data.kind import Kind, Table, Unreadable
@@ -70,12 +70,12 @@ def _folder(path: Path, kind: type[Kind]) -> Tables:
                 attach(column, found, images, folder)
                 first = next(iter(found.values()))
                 first.ignored = [*first.ignored, *(unused_boxes(path, folder) if column == "boxes" else [])]
-        places = path, next(iter(pairs.values()))[1], path.parent
+        places = [path, next(iter(pairs.values()))[1], *[path.parent] * is_part(path.name)]
         for part in found.values():
             part.part_classes = next(filter(None, map(part_classes, places)), ())
         return found
-    if kind is Images and (apart := parts({child.name: child for child in sorted(path.iterdir()) if beside(child)})):
-        return {part: _folder(child, kind)[""] for part, child in apart.items()}
+    if kind is Images and (apart := _parts_on_top(path, kind)):
+        return apart
     if kind is Images and (files := coco_files(path / "annotations")):
         return {part: _manifest(file, kind) for part, file in files.items()}
     names = list(walk(path))
@@ -114,6 +114,24 @@ def _folder(path: Path, kind: type[Kind]) -> Tables:
         return _file(readable[0], kind)
     way_out = f"Give a folder with {', '.join(kind.endings)} files in it or in its sub-folders."
     raise UsageError(f"{path} has no {kind.noun}s. {way_out}")
+
+
+def _parts_on_top(path: Path, kind: type[Kind]) -> Tables:
+    """The tables of folders for the parts of a dataset, each with folders of images and of their masks or boxes in it.
+
+    {} unless that is how the training part is arranged.
+    """
+    folders = {child.name.lower(): child for child in sorted(path.glob("*/")) if is_part(child.name)}
+    apart = parts(folders)
+    if "train" not in apart or not beside(apart["train"]):
+        return {}
+    found = {part: _folder(child, kind) for part, child in apart.items()}
+    if any(list(tables) != [""] for tables in found.values()):  # parts within parts
+        return {}
+    others = [child.name for child in folders.values() if child not in apart.values()]
+    first = found["train"][""]
+    first.ignored = [*first.ignored, *((f"{name}/", f"{name}/ is not a part of {', '.join(found)}") for name in others)]
+    return {part: tables[""] for part, tables in found.items()}
 
 
 def _file(path: Path, kind: type[Kind]) -> Tables:

@@ -29,7 +29,8 @@ def measure(task: Task) -> list[dict]:
     learned = list(getattr(task.method, "targets", ())) if task.row == "trained" else []
     both = {name: target for name, target in task.train.targets.items() if name in task.test.targets}
     names = [name for name, target in both.items() if name in learned or not target.names_items]
-    if left := ", ".join(name for name in both if name not in names):
+    left = ", ".join(name for name in both if name not in names)
+    if left and (task.row == "trained" or task.method is None):
         log.warning("columns left out because they name items or files: %s", left)
     if not names:
         other = f" except those that name items or files ({left})" if left else ""

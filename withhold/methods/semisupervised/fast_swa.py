@@ -43,7 +43,7 @@ class FastSWA(NoisyViews):
         flip: Probability = 0.5,
     ):
         super().__init__(encoder, classes, weight, noise, 0.0, flip)
-        self.moments, self.averaged = moments, 0
+        self.moments, self.averaged, self.moment = moments, 0, -moments
 
     def guess(self, views):
         """The network's own predictions, as in the Pi-model."""
@@ -53,15 +53,17 @@ class FastSWA(NoisyViews):
         """Update the average: the network itself in the first cycle, then the plain mean over all moments so far."""
         self.steps += 1
         done = self.progress * self.steps / max(1, self.steps - 1)  # with this step, which `progress` does not count
-        passed = int(done * CYCLES * self.moments + 1e-6) - self.moments  # moments since the end of the first cycle
-        if passed < 0:
+        moment = int(done * CYCLES * self.moments + 1e-6) - self.moments  # from 0 at the end of the first cycle
+        if moment < 0:
+            self.averaged = 0
             self.teacher.update(self.student(), 0.0)
-        elif passed >= self.averaged:
+        elif moment != self.moment:  # it falls if a finished training is continued
             self.averaged += 1
             self.teacher.update(self.student(), 1 - 1 / self.averaged)
+        self.moment = moment
 
     def get_extra_state(self):
-        return torch.tensor([self.steps, self.averaged])
+        return torch.tensor([self.steps, self.averaged, self.moment])
 
     def set_extra_state(self, state):
-        self.steps, self.averaged = state.tolist()
+        self.steps, self.averaged, self.moment = state.tolist()

@@ -30,13 +30,15 @@ class JiGen(Classifier):
     a domain.
 
     Most images of a batch are whole and train their class. The tiles of the others are shuffled and put together to an
-    image of the same size. All images train their order, which is 0 for whole images. Shortcuts that do not require the
-    content are removed: continuing edges (every tile is a random square of its cell, resized), and chromatic aberration
-    (some tiles are grey, and images have colour jitter).
+    image of the same size, which trains its order only; an order of 0 leaves the tiles in place. Shortcuts that do not
+    require the content are removed: continuing edges (every tile is a random square of its cell, resized), and
+    chromatic aberration (some tiles are grey, and images have colour jitter). For the same reason whole images do not
+    train the order 0, as they do in the paper: they have no seams.
 
     Args:
-        weight: weight of the cross-entropy of orders, relative to 1 for the classes; with 0 no image is shuffled: the
-            control, which learns classes from all domains pooled.
+        weight: weight of the cross-entropy of orders, summed over the shuffled images and divided by the number of all
+            images, relative to 1 for the classes; with 0 no image is shuffled: the control, which learns classes from
+            all domains pooled.
         shuffled: share of the images that are shuffled; at least one image of a batch is shuffled, and at least one is
             not.
         orders: number of orders of shuffled tiles, chosen to differ in as many places as possible; at most all orders.
@@ -59,16 +61,15 @@ class JiGen(Classifier):
     def withhold(self, images):
         """uint8 [n, c, h, w], labels and domains [n] -> float [n, c, size, size], the first m of them shuffled.
 
-        The targets are the orders [n], 0 for whole images, and the labels and domains [n - m] of these.
+        The targets are the orders [m] of these, and the labels and domains [n - m] of the others.
         """
         images, labels, domains = images
         n = len(images)
         m = min(math.ceil(self.shuffled * n), n - 1) if self.weight else 0
         size = self.encoder.size
         whole = views.augment(images, self.rng, size=size, crop=(0.8, 1.0), flip=self.flip, jitter=JITTER)
-        order = torch.randint(1, len(self.orders), (m,), generator=self.rng, device=labels.device)
-        seen = torch.cat([self.shuffle(whole[:m], order), whole[m:]])
-        return seen, (F.pad(order, (0, n - m)), labels[m:], domains[m:])
+        order = torch.randint(len(self.orders), (m,), generator=self.rng, device=labels.device)
+        return torch.cat([self.shuffle(whole[:m], order), whole[m:]]), (order, labels[m:], domains[m:])
 
     def shuffle(self, images: Tensor, order: Tensor) -> Tensor:
         """Shuffle images float [m, c, size, size] by orders [m]: the tile of cell `orders[o, i]` moves to place i.
@@ -89,13 +90,12 @@ class JiGen(Classifier):
         return self.head(features), self.puzzle(features)
 
     def loss(self, predicted, withheld):
-        """The cross-entropy of the orders of all images, and of the classes of the whole ones."""
+        """The cross-entropy of the orders of the m shuffled images, and of the classes of the others."""
         (order, labels, domains), (named, laid) = withheld, predicted
-        m = len(order) - len(labels)
-        named = named[m:]
-        classes, puzzle = F.cross_entropy(named, labels), F.cross_entropy(laid, order)
-        share = torch.tensor([1 - m / len(order), m / len(order)])
-        guessed = torch.special.entr(share).sum() + share[1] * math.log(len(self.orders) - 1)
+        m, n = len(order), len(laid)
+        named, laid = named[m:], laid[:m]
+        classes = F.cross_entropy(named, labels)
+        puzzle = F.cross_entropy(laid, order, reduction="sum") / n
         right = (named.argmax(1) == labels).float()
         counts = domains.bincount()
         found = domains.bincount(right, len(counts)) / counts  # NaN if a batch has no image of a domain
@@ -105,8 +105,8 @@ class JiGen(Classifier):
             "puzzle": puzzle,
             "accuracy": right.mean(),
             "worst_domain": found.nan_to_num(1).amin(),
-            "puzzle_accuracy": accuracy(laid[:m], order[:m]).nan_to_num(),
-            "trivial": math.log(len(self.classes)) + self.weight * guessed.item(),
+            "puzzle_accuracy": accuracy(laid, order).nan_to_num(),
+            "trivial": math.log(len(self.classes)) + self.weight * m / n * math.log(len(self.orders)),
         }
 
     def picture(self, seen, withheld, predicted=None):
@@ -114,9 +114,9 @@ class JiGen(Classifier):
         columns = {"seen": seen, "true": self.named(order, labels)}
         if predicted is not None:
             named, laid = (scores.argmax(1) for scores in predicted)
-            columns["said"] = self.named(laid, named[len(order) - len(labels) :])
+            columns["said"] = self.named(laid[: len(order)], named[len(order) :])
         return columns
 
     def named(self, order: Tensor, labels: Tensor) -> list[str]:
-        """Captions of the orders of the m shuffled images, given orders [n] and classes [n - m] of the others."""
-        return [f"order {number}" for number in order[: len(order) - len(labels)].tolist()] + self.captions(labels)
+        """Captions of orders [m] and classes [n - m]."""
+        return [f"order {number}" for number in order.tolist()] + self.captions(labels)
