@@ -149,12 +149,13 @@ def test_no_label_is_read_that_was_not_given(name):
 def test_a_run_without_weight_is_that_of_the_labels_whatever_else_there_is(name, photos, tmp_path):
     """Including the batch statistics, which are computed anew when a training ends."""
     labels, told = np.arange(16) % 2, {"weight": 0.0, "encoder": "convnet", "size": 16, "batch_size": 8, "epochs": 1}
-    first, other = (
-        withhold.train(name, (photos[:16], labels), others, out=tmp_path / str(i), no_report=True, **told).method
+    runs = [
+        withhold.train(name, (photos[:16], labels), others, out=tmp_path / str(i), no_report=True, **told)
         for i, others in enumerate((photos[16:32], 255 - photos[16:32]))
-    )
-    state = other.state_dict()
-    assert all(torch.equal(torch.as_tensor(value), state[name]) for name, value in first.state_dict().items())
+    ]
+    first, other = (run.method.state_dict() for run in runs)
+    assert all(torch.equal(torch.as_tensor(value), other[name]) for name, value in first.items())
+    assert [part.labels.tolist() for part in runs[0].learned()] == [labels.tolist()]
 
 
 @pytest.mark.parametrize("name", NAMES)

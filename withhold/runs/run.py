@@ -205,21 +205,26 @@ class Run(Embedder):
         return {"trained": self.method, "untrained": fresh}
 
     def learned(self):
-        """Its training data; None if they have changed or cannot be read any more."""
+        """The streams that it learned from; None if they have changed or cannot be read any more."""
         reason = "have changed"
         try:
             streams = self.streams()
             if [part.fingerprint for part in streams] == [
                 one["fingerprint"] for one in self.config["streams"].values()
             ]:
-                return streams
+                return [part for name, part in zip(self.cls.needs, streams, strict=True) if name in self.used]
         except WithholdError as error:
             reason = f"cannot be read ({error})"
         log.info("the training data %s: batch statistics are computed on the test items", reason)
         return None
 
+    @property
+    def used(self) -> list[str]:
+        """The names of the streams that are not ignored with its parameters."""
+        return [name for name in self.cls.needs if name not in self.method.ignored]
+
     def told(self, learned):
-        streams = dict(zip(self.cls.needs, learned, strict=True)) if learned else {}
+        streams = dict(zip(self.used, learned, strict=True)) if learned else {}
         return next((part for name, part in streams.items() if self.cls.needs[name].labelled), None)
 
     def load_data(self, source: Any, kind: str | None = None, **options: Any) -> Samples:
