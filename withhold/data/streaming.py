@@ -56,6 +56,10 @@ class Stream:
                     self.good[index] = True
         return self.good[indices]
 
+    def decoded(self, indices: np.ndarray) -> list[np.ndarray]:
+        """Those of these samples that can be decoded; nothing is remembered of the others."""
+        return [found for found in self._decode(indices.tolist()).values() if not isinstance(found, Unreadable)]
+
     def with_labels(self, labels: np.ndarray, rows: np.ndarray | None) -> "Stream":
         """Return the same stream with these labels at `rows` (None: all) and no other labels."""
         other = copy.copy(self)
