@@ -16,7 +16,6 @@ from withhold.contract import Trial
 from withhold.data.tables import Lines
 from withhold.data.texts import train_tokenizer
 from withhold.errors import UsageError
-from withhold.methods import find
 from withhold.nets import registry
 from withhold.runs import monitoring
 
@@ -249,7 +248,7 @@ def test_labels_that_the_first_training_was_told_are_no_measure_of_the_second(fo
 def test_a_training_that_makes_its_start_worse_keeps_the_start(folder, caplog, monkeypatch):
     caplog.set_level("INFO", "withhold")
     looks = iter([0.9, *[0.1] * 100])
-    monkeypatch.setattr(monitoring, "look", lambda *args: {"rank": 9.0, "spread": 0.5, "knn": float(next(looks))})
+    monkeypatch.setattr(monitoring, "look", lambda *args: {"rank": 9.0, "spread": 0.5, "knn": next(looks)})
     run = withhold.train("rotation", "photos/", labels="all.csv", encoder="first", epochs=1, batch_size=8, out="worse")
     assert run.config["outcome"]["kept"] == 0
     assert "the encoder was better at step 0; the weights of that step are kept" in caplog.text
@@ -302,8 +301,8 @@ def test_what_a_person_gives_comes_before_the_window_of_the_start():
 
 def test_what_takes_labels_is_not_chosen_by_others(folder, monkeypatch):
     """Even if the k-NN accuracy of the unlabelled images, whose labels are known here, falls from the start on."""
-    looks = iter(np.linspace(0.9, 0.1, 100))
-    monkeypatch.setattr(monitoring, "look", lambda *_: {"rank": 4.0, "spread": 0.5, "knn": float(next(looks))})
+    looks = iter(np.linspace(0.9, 0.1, 100).tolist())
+    monkeypatch.setattr(monitoring, "look", lambda *_: {"rank": 4.0, "spread": 0.5, "knn": next(looks)})
     options = {"encoder": "first", "epochs": 2, "batch_size": 8, "no_report": True}
     both = [withhold.data.load("photos/", size=16, channels=3, labels=labels) for labels in ("few.csv", "all.csv")]
     assert withhold.train("uda", *both, out="uda", **options).config["outcome"]["kept"] is None
@@ -316,7 +315,8 @@ END_TASKS = ("segmentation", "detection", "multitask", "siamac", "advent", "dann
 
 @pytest.mark.parametrize("name", END_TASKS)
 def test_end_tasks_begin_from_random_weights_a_run_and_pretrained_weights(folder, name):
-    streams = [part if name == "siamac" else part.select(range(16)) for part in Trial(find(name)).made[1].values()]
+    _, found = Trial(methods.find(name)).made
+    streams = [part if name == "siamac" else part.select(range(16)) for part in found.values()]
     batch = {} if name in ("siamac", "simgan") else {"batch_size": 8}
     for place, start in enumerate(STARTS):
         run = withhold.train(name, *streams, epochs=0.1, size=32, out=f"run{place}", no_report=True, **batch, **start)

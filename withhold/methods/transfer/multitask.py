@@ -47,9 +47,8 @@ class Multitask(Balanced):
 
     def __init__(
         self, encoder: Encoder, targets: Mapping[str, Sequence[str] | None], balance: Balance = "fixed",
-        alpha: NonNegative = 1.5,
-        columns: str | None = None, frames: Count = 16, fps: Positive = 15.0, seconds: Positive = 1.0,
-        tokens: Count = 128, tokenizer: str = "words:20000",
+        alpha: NonNegative = 1.5, columns: str | None = None, frames: Count = 16, fps: Positive = 15.0,
+        seconds: Positive = 1.0, tokens: Count = 128, tokenizer: str = "words:20000",
     ):  # fmt: skip
         super().__init__(encoder, targets, balance, alpha)
         for name, start in (("means", 0.0), ("deviations", 1.0), ("guesses", 1.0)):
