@@ -107,7 +107,7 @@ def generalization() -> list[Claim]:
 
 
 def tasks() -> list[Claim]:
-    """One network for all columns, with each way to balance them; control: one network per column, same total cost."""
+    """One network for all tasks, with each way to balance them; control: one network per task, same total cost."""
     found = []
     for name, columns, epochs in (("pacs", ("class", "domain"), 40), ("mnist", ("class", "thickness", "slant"), 3)):
         row = Claim("tasks", ("columns", name), "multitask", "convnet", epochs, protocols=("columns",))
@@ -116,7 +116,10 @@ def tasks() -> list[Claim]:
         )
         ways = [replace(row, settings={"balance": way}) for way in ("uncertainty", "gradnorm", "pcgrad")]
         found += [replace(beside_controls(row), controls=(*beside_controls(row).controls, *alone)), *ways]
-    return found
+    row = Claim("tasks", ("camvid",), "dense_multitask", "convnet", 45, measures=("each_task",))
+    alone = tuple(replace(row, settings={"tasks": task}, epochs=15) for task in ("mask", "edges", "corners"))
+    ways = [replace(row, settings={"balance": way}) for way in ("uncertainty", "gradnorm", "pcgrad")]
+    return [*found, replace(row, controls=alone), *ways]
 
 
 def dense(method: str, data: str, small: float, most: float) -> list[Claim]:

@@ -105,10 +105,10 @@ def generalization() -> str:
 
 
 def tasks() -> str:
-    """Accuracy or R2 per column, of one network for all columns and of one network per column."""
+    """Accuracy, R2 or IoU per task, of one network for all tasks and of one network per task."""
     cells = []
     for claim, found in measured("tasks"):
-        alone = {row["column"]: row for other in claim.controls if len(other.data) > 2
+        alone = {row["column"]: row for other in claim.controls if not other.like
                  for row in result(other.name).get("results", ()) if row["by"] == "answers"}  # fmt: skip
         probed = [row for other in claim.controls if other.like for row in result(other.name).get("results", ())]
         by = values([*found["results"], *probed], "encoder", "column", "by")
@@ -117,8 +117,8 @@ def tasks() -> str:
             own = percent(alone[column]["value"] if column in alone else None)
             said, fresh, raw = (percent(by.get(each)) for each in of)
             balance = claim.settings.get("balance", "fixed")
-            cells.append([claim.data[1], f"`{balance}`", f"{claim.epochs:g}", column, metric, said, own, fresh, raw])
-    header = ["data", "balance", "epochs", "column", "metric", "one network", "a network each", "untrained", "pixels"]
+            cells.append([claim.data[-1], f"`{balance}`", f"{claim.epochs:g}", column, metric, said, own, fresh, raw])
+    header = ["data", "balance", "epochs", "task", "metric", "one network", "a network each", "untrained", "pixels"]
     return table(header, cells)
 
 

@@ -23,14 +23,15 @@ from withhold.methods.ranges import (
     Share,
 )  # fmt: skip
 from withhold.methods.registry import accepts, build, card, configure, find, method, names, parameters
+from withhold.methods.responses import Responses
 from withhold.methods.segmenter import Segmenter
 from withhold.nets import Encoder, ImageEncoder
 
 __all__ = [
     "Balance", "Balanced", "Batch", "Classifier", "ConsistencyTraining", "Count", "Dense", "Encoder", "Fraction",
     "Freezing", "ImageEncoder", "Magnitude", "Method", "Mixtures", "NoisyViews", "NonNegative", "Optimizer",
-    "Positive", "Probability", "Range", "Segmenter", "SemiSupervised", "Several", "Share", "Stages", "accepts",
-    "accuracy", "answers", "build", "card", "configure", "find", "method", "names", "paired", "parameters",
+    "Positive", "Probability", "Range", "Responses", "Segmenter", "SemiSupervised", "Several", "Share", "Stages",
+    "accepts", "accuracy", "answers", "build", "card", "configure", "find", "method", "names", "paired", "parameters",
 ]  # fmt: skip
 
 

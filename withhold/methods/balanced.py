@@ -1,4 +1,4 @@
-"""The base class of multi-task methods: a head for each task, and the balance of their costs."""
+"""The base class of multi-task methods: the balance of the costs of their tasks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from withhold import losses
 from withhold.methods.base import Method
-from withhold.nets import Encoder
 
 Balance = Literal["fixed", "uncertainty", "gradnorm", "pcgrad"]
 
@@ -17,33 +16,47 @@ FARTHEST, LEAST = 5.0, 1e-3
 
 
 class Balanced(Method):
-    """An encoder with a linear head for each column.
+    """A method that learns several tasks at once. The cost of each is scaled so that a trivial prediction costs 1.
 
-    Args:
-        targets: the class names of each column, None for numbers.
-        balance: how the tasks are weighted: "fixed", or as in Kendall et al. (CVPR 2018, "uncertainty"), Chen et al.
-            (ICML 2018, "gradnorm") or Yu et al. (NeurIPS 2020, "pcgrad").
-        alpha: for "gradnorm", how much more weight tasks get that have learned less than the others.
+    A subclass calls `start_balance` and computes its loss with `combined`.
     """
 
-    def __init__(
-        self, encoder: Encoder, targets: Mapping[str, Sequence[str] | None], balance: Balance, alpha: float
-    ):  # fmt: skip
-        super().__init__(encoder)
-        self.targets, self.balance, self.alpha = dict(targets), balance, alpha
-        count = len(self.targets)
-        self.heads = nn.ModuleList(nn.Linear(encoder.dim, len(classes or "1")) for classes in self.targets.values())
+    def start_balance(self, tasks: Mapping[str, bool], balance: Balance, alpha: float) -> None:
+        """Set how the tasks are weighted.
+
+        Args:
+            tasks: by name, whether the cost is a cross-entropy; otherwise it is a squared error.
+            balance: "fixed", or as in Kendall et al. (CVPR 2018, "uncertainty"), Chen et al. (ICML 2018, "gradnorm") or
+                Yu et al. (NeurIPS 2020, "pcgrad").
+            alpha: for "gradnorm", how much more weight tasks get that have learned less than the others.
+        """
+        self.balance, self.alpha, self.tasks = balance, alpha, dict(tasks)
         if balance in ("uncertainty", "gradnorm"):
-            self.balances = nn.Parameter(torch.full((count,), 0.0 if balance == "uncertainty" else 1 / count))
+            start = 0.0 if balance == "uncertainty" else 1 / len(tasks)
+            self.balances = nn.Parameter(torch.full((len(tasks),), start))
         self.fresh: list[tuple[Tensor, Tensor]] = []  # a step's present tasks, and the balances before it
+
+    def shared(self) -> list[nn.Parameter]:
+        """The weights that all tasks use, in the order of the layers; each other weight belongs to one task."""
+        return list(self.encoder.parameters())
+
+    def combined(self, costs: Mapping[str, Tensor], present: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The costs of the tasks, and which the batch contains -> the loss, what it would be if every cost were 1, and
+        the cost and the weight of each task."""
+        together, known = torch.stack(list(costs.values())), torch.stack(list(present))
+        loss, weights = self.balanced(together, known)
+        terms = {"loss": loss, "trivial": (loss + (weights * known * (1 - together)).sum()).detach()}
+        for task, cost, weight in zip(costs, together, weights.detach(), strict=True):
+            terms |= {f"cost of {task}": cost, f"weight of {task}": weight}
+        return terms
 
     def balanced(self, costs: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """The costs of the tasks [t], and which the batch contains -> the loss, and the weights of the tasks [t]."""
         if self.training and self.balance in ("uncertainty", "gradnorm"):
             self.fresh.append((present, self.balances.detach().clone()))
         if self.balance == "uncertainty":
-            halves = torch.tensor([1.0 if classes else 0.5 for classes in self.targets.values()], device=costs.device)
-            weights = halves * (-self.balances).exp()
+            halves = [1.0 if entropy else 0.5 for entropy in self.tasks.values()]
+            weights = torch.tensor(halves, device=costs.device) * (-self.balances).exp()
             return (weights * costs).sum() + (self.balances * present).sum() / 2, weights
         learned = self.balance == "gradnorm"
         weights = self.balances.detach().clone() if learned else torch.full_like(costs, 1 / len(costs)).detach()
@@ -59,15 +72,17 @@ class Balanced(Method):
 
         A cost is taken as its ratio to the initial one, because a trivial prediction costs 1.
         """
-        last = [weight for weight in self.encoder.parameters() if weight.ndim > 1][-1]
+        last = [weight for weight in self.shared() if weight.ndim > 1][-1]
         lengths = [torch.autograd.grad(cost, last, retain_graph=True)[0].to_dense().norm() for cost in costs]
         weighted, rates = (self.balances * torch.stack(lengths))[present], costs.detach()[present]
         rates = rates / rates.mean()
         return (weighted - (weighted.mean() * rates**self.alpha).detach()).abs().sum()
 
     def without_conflicts(self, costs: Tensor) -> Tensor:
-        """A sum whose gradient in the heads is that of the costs, and in the encoder that of PCGrad (algorithm 1)."""
-        wanted, heads = (list(part.parameters()) for part in (self.encoder, self.heads))
+        """A sum whose gradient in shared weights is that of PCGrad (algorithm 1), and in others that of the costs."""
+        wanted = self.shared()
+        known = set(map(id, wanted))
+        heads = [weight for weight in self.parameters() if id(weight) not in known]
         each = [torch.autograd.grad(cost, wanted, retain_graph=True, materialize_grads=True) for cost in costs]
         shared = torch.stack([torch.cat([slope.to_dense().flatten() for slope in found]) for found in each])
         own = torch.autograd.grad(costs.sum(), heads, retain_graph=True)

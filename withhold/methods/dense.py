@@ -1,11 +1,12 @@
 """Base class of methods that predict something at every position of an image."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from withhold import nets, views
 from withhold.methods.base import Method, Optimizer
@@ -51,3 +52,20 @@ class Dense(Method):
         for start in torch.linspace(0, longer - side, math.ceil(longer / side)).round().int().tolist():
             left, top = (0, start) if h > w else (start, 0)
             yield self.encoder.take(image[:, top : top + side, left : left + side]), left, top
+
+    def joined(self, image: Tensor, predict: Callable[[Tensor], Tensor], turn: Callable[[Tensor], Tensor]) -> Tensor:
+        """Predictions for an image [c, h, w]: [k, h, w] on the CPU, their means where the square crops overlap.
+
+        Args:
+            predict: crops in the form that the encoder takes -> [1, k, size, size].
+            turn: predictions at every pixel of a crop [k, side, side] -> those to take the mean of.
+        """
+        h, w = image.shape[1:]
+        side = min(h, w)
+        found, count = torch.zeros(1, h, w), torch.zeros(h, w)
+        for square, left, top in self.squares(image):
+            said = F.interpolate(predict(square).float(), (side, side), mode="bilinear", align_corners=False)[0]
+            found = found.expand(len(said), h, w).clone()
+            found[:, top : top + side, left : left + side] += turn(said).cpu()
+            count[top : top + side, left : left + side] += 1
+        return found / count

@@ -12,18 +12,18 @@ from torch.nn import functional as F
 from withhold import views
 from withhold.data import Samples, Target
 from withhold.errors import UsageError, suggestion
+from withhold.methods.responses import FILTERS
 from withhold.needs import IGNORED
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "autoencoding": ("autoencoder", {}), "denoising": ("denoising_autoencoder", {}),
     "inpainting": ("context_encoder", {}), "colorization": ("colorization", {}), "jigsaw": ("jigsaw", {}),
-    "rotation": ("rotation", {}), "edges": ("filter_response", {"of": "edges"}),
-    "corners": ("filter_response", {"of": "corners"}),
+    "rotation": ("rotation", {}), **{name: ("filter_response", {"of": name}) for name in FILTERS},
 }  # fmt: skip
 """Tasks without labels, and their methods."""
 RANDOM = "random"
 """The control: a randomly initialised network."""
-DENSE = {"autoencoding": lambda images: images, "edges": views.edges, "corners": views.corners}
+DENSE = {"autoencoding": lambda images: images, **FILTERS}
 """Tasks without labels that can be targets: functions of images float [n, c, h, w] in [0, 1]."""
 LABEL, MASK = "label", "mask"
 

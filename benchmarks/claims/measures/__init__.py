@@ -2,7 +2,7 @@
 
 from claims.measures.common import largest_class, last_row
 from claims.measures.generated import frame_errors, likelihood, read_by_another, restored, taught_by_refined
-from claims.measures.masks import entropy_maps
+from claims.measures.masks import each_task, entropy_maps
 from claims.measures.pretext import (
     class_agreement,
     context_used,
@@ -17,6 +17,7 @@ from claims.measures.words import gensim, perplexity, similarity, tfidf
 __all__ = [
     "class_agreement",
     "context_used",
+    "each_task",
     "entropy_maps",
     "frame_errors",
     "gensim",

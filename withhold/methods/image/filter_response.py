@@ -2,15 +2,10 @@
 
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from withhold import losses, nets, views
-from withhold.methods import ImageEncoder, Method, answers, method
+from withhold.methods import ImageEncoder, Method, Responses, answers, method
+from withhold.methods.responses import SURVEYED
 from withhold.nets import Decoder
-
-SURVEYED = 1024
-"""Number of images from which the mean and the standard deviation of the responses are computed."""
 
 
 @method(
@@ -29,26 +24,20 @@ class FilterResponse(Method):
         of: what the filter detects: "edges" or "corners".
     """
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, encoder: ImageEncoder, of: Literal["edges", "corners"] = "edges"):
         super().__init__(encoder)
-        self.filter = {"edges": views.edges, "corners": views.corners}[of]
         self.decoder = Decoder(encoder.dim, 1, encoder.grid, encoder.size)
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("deviation", torch.ones(()))
+        self.responses = Responses([of])
 
     def prepare(self, images):
         """Compute the mean and the standard deviation of the responses."""
-        some = images.batch(self.some(len(images), SURVEYED)).to(self.mean.device)
-        found = self.filter(views.augment(some, self.rng, size=self.encoder.size))
-        self.mean, self.deviation = found.mean(), found.std(correction=0).clamp(min=1e-6)
+        some = images.batch(self.some(len(images), SURVEYED)).to(self.responses.mean.device)
+        self.responses.survey(views.augment(some, self.rng, size=self.encoder.size))
 
     def withhold(self, images):
         """uint8 [n, c, h, w] -> a view float [n, c, size, size]; its standardised response [n, 1, size, size]."""
         view = views.with_channels(views.augment(images, self.rng, size=self.encoder.size), self.encoder.channels)
-        return view, (self.filter(view) - self.mean) / self.deviation
+        return view, self.responses(view)
 
     def predict(self, view):
         return self.decoder(self.encoder.maps(view))
@@ -64,13 +53,8 @@ class FilterResponse(Method):
     def apply_to(self, image):
         """Return the image and the predicted response; the strongest response is white."""
         view = self.encoder.take(image)
-        return {"seen": answers.Image(view[0]), "response": answers.Image(self.draw(self.predict(view))[0])}
+        return {"seen": answers.Image(view[0]), "response": answers.Image(self.responses.draw(self.predict(view))[0])}
 
     def picture(self, view, response, predicted=None):
-        columns = {"seen": view, "true": self.draw(response)}
-        return columns if predicted is None else columns | {"said": self.draw(predicted.float())}
-
-    def draw(self, response: Tensor) -> Tensor:
-        """Standardised responses [n, 1, h, w] -> shares of the strongest response of each image, in [0, 1]."""
-        strength = (response * self.deviation + self.mean).clamp(min=0)
-        return strength / strength.amax((1, 2, 3), keepdim=True).clamp(min=1e-3)
+        columns = {"seen": view, "true": self.responses.draw(response)}
+        return columns if predicted is None else columns | {"said": self.responses.draw(predicted.float())}

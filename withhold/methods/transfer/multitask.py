@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import views
@@ -50,7 +50,10 @@ class Multitask(Balanced):
         alpha: NonNegative = 1.5, columns: str | None = None, frames: Count = 16, fps: Positive = 15.0,
         seconds: Positive = 1.0, tokens: Count = 128, tokenizer: str = "words:20000",
     ):  # fmt: skip
-        super().__init__(encoder, targets, balance, alpha)
+        super().__init__(encoder)
+        self.targets = dict(targets)
+        self.heads = nn.ModuleList(nn.Linear(encoder.dim, len(classes or "1")) for classes in targets.values())
+        self.start_balance({column: classes is not None for column, classes in targets.items()}, balance, alpha)
         for name, start in (("means", 0.0), ("deviations", 1.0), ("guesses", 1.0)):
             self.register_buffer(name, torch.full((len(self.targets),), start))
 
@@ -80,24 +83,20 @@ class Multitask(Balanced):
         return [head(features) for head in self.heads]
 
     def loss(self, predicted, withheld):
-        terms, costs, present = {}, [], []
+        terms, costs, present = {}, {}, []
         for place, (said, true) in enumerate(zip(predicted, withheld, strict=True)):
             column, classes = list(self.targets.items())[place]
             known = true >= 0 if classes else true.isfinite()
             said, true, count = said[known], true[known], known.sum().clamp(min=1)
             present.append(known.any())
             if classes:
-                costs.append(F.cross_entropy(said, true, reduction="sum") / count / self.guesses[place])
+                costs[column] = F.cross_entropy(said, true, reduction="sum") / count / self.guesses[place]
                 terms[f"accuracy of {column}"] = accuracy(said, true).nan_to_num()
             else:
                 gaps = said[:, 0] - true
-                costs.append(gaps.square().sum() / count)
+                costs[column] = gaps.square().sum() / count
                 terms[f"error of {column}"] = gaps.detach().abs().sum() / count * self.deviations[place]
-        together, known = torch.stack(costs), torch.stack(present)
-        loss, weights = self.balanced(together, known)
-        for column, cost, weight in zip(self.targets, costs, weights.detach(), strict=True):
-            terms |= {f"cost of {column}": cost, f"weight of {column}": weight}
-        return {"loss": loss, "trivial": (loss + (weights * known * (1 - together)).sum()).detach()} | terms
+        return self.combined(costs, present) | terms
 
     def answers(self, seen: Tensor) -> Tensor:
         """What the encoder takes -> the predicted class number, or the number in its units, for each column [n, t]."""

@@ -1,0 +1,127 @@
+"""Multi-task learning at every pixel: masks, edges and corners."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from withhold import nets
+from withhold.errors import UsageError, suggestion
+from withhold.methods import (
+    Balance,
+    Balanced,
+    ImageEncoder,
+    NonNegative,
+    Probability,
+    Responses,
+    Segmenter,
+    answers,
+    method,
+)
+from withhold.methods.responses import FILTERS, SURVEYED
+from withhold.methods.segmenter import entropy
+from withhold.needs import IGNORED
+
+MASK = "mask"
+
+
+@method(
+    paper="Caruana, Machine Learning 1997; Kendall et al., CVPR 2018; Chen et al., ICML 2018; Yu et al., NeurIPS 2020",
+    needs={"images": "image + mask"},
+    family="supervised",
+)
+class DenseMultitask(Balanced, Segmenter):
+    """Withholds the mask and the responses of fixed filters, edges and corners; predicts each of them at every pixel.
+
+    Edges and corners are computed from the view itself and need no labels. The tasks share the encoder and the head up
+    to its last layer. The cost of masks is the cross-entropy divided by the entropy of the class frequencies; the cost
+    of a filter is the squared error of its standardised response. A trivial prediction therefore costs 1, and the
+    weights of tasks are comparable. Views and head are those of `segmentation`.
+
+    Args:
+        tasks: what to predict, separated by commas: "mask", "edges", "corners".
+        balance: "fixed" gives all tasks the same weight; "uncertainty", "gradnorm" and "pcgrad" are those of
+            `multitask`.
+        alpha: for "gradnorm", how much more weight tasks get that have learned less than the others.
+        flip: probability of a horizontal flip; 0 if left and right differ in meaning.
+    """
+
+    def __init__(
+        self, encoder: ImageEncoder, classes: Sequence[str], tasks: str = "mask,edges,corners",
+        balance: Balance = "fixed", alpha: NonNegative = 1.5, flip: Probability = 0.5,
+    ):  # fmt: skip
+        names = dict.fromkeys(name.strip() for name in tasks.split(","))
+        for name in names:
+            if name not in (MASK, *FILTERS):
+                raise UsageError(f"dense_multitask has no task {name!r}: {suggestion(name, (MASK, *FILTERS))}")
+        filters = [name for name in FILTERS if name in names]
+        super().__init__(encoder, classes, flip, more=len(filters))
+        self.responses = Responses(filters)
+        self.register_buffer("guess", torch.ones(()))
+        self.start_balance({name: name == MASK for name in (MASK, *FILTERS) if name in names}, balance, alpha)
+
+    def shared(self):
+        head = [*self.head.project.parameters(), *self.head.layers[:-1].parameters()]
+        return [*super().shared(), *head]
+
+    def prepare(self, images):
+        """Compute the cost of trivial predictions: the entropy of classes, means and deviations of responses."""
+        rows = self.some(len(images), SURVEYED)
+        parts = images.batch(rows), *images.beside(self.needs["images"], rows.numpy())
+        items, masks = (part.to(self.guess.device) for part in parts)
+        seen, masks = self.view(items, masks=masks)
+        self.responses.survey(seen)
+        self.guess = entropy(masks[masks != IGNORED].long(), len(self.classes))
+        if MASK in self.tasks and not self.guess:
+            raise UsageError(
+                f"The masks of {images.source} show only one class, so they cannot be learned. Add masks with other "
+                "classes, or choose tasks=edges,corners."
+            )
+
+    def withhold(self, images):
+        """Images uint8 [n, c, h, w] and masks [n, h, w] -> views of the encoder's size; the same views of the masks,
+        and the standardised responses of the filters to the views, float [n, f, h, w]."""
+        items, masks = images
+        seen, masks = self.view(items, masks=masks)
+        return seen, (masks, self.responses(seen))
+
+    def predict(self, seen):
+        """Class scores [n, k, h, w] and standardised responses [n, f, h, w]."""
+        said = self.head(nets.stage_maps(self.encoder, seen), seen.shape[2:])
+        return said.tensor_split([len(self.classes)], 1)
+
+    def loss(self, said, withheld):
+        (scores, own), (masks, responses) = said, withheld
+        terms, errors = self.terms(scores, masks), (own - responses).square().mean((0, 2, 3))
+        costs = {MASK: terms["loss"] / self.guess} | dict(zip(self.responses.names, errors, strict=True))
+        present = {task: torch.ones_like(self.guess, dtype=torch.bool) for task in costs}
+        present[MASK] = (masks != IGNORED).any()
+        found = self.combined({task: costs[task] for task in self.tasks}, [present[task] for task in self.tasks])
+        return found | ({f"accuracy of {MASK}": terms["accuracy"]} if MASK in self.tasks else {})
+
+    def says(self):
+        return super().says() if MASK in self.tasks else {}
+
+    def apply_to(self, image):
+        """An image -> "mask" and "overlay" as from `segmentation`, and the response of each filter; the strongest
+        response is white."""
+        found = super().apply_to(image) if MASK in self.tasks else {}
+        said = self.joined(image, lambda square: self.predict(square)[1], lambda responses: responses)
+        drawn = self.responses.draw(said[None].to(self.guess))[0].cpu()
+        return found | {
+            name: answers.Image(drawn[place : place + 1]) for place, name in enumerate(self.responses.names)
+        }
+
+    def picture(self, seen, withheld, said=None):
+        shown = {"true": withheld} | ({} if said is None else {"said": (said[0].argmax(1), said[1].float())})
+        columns = {"seen": seen}
+        for task in self.tasks:
+            columns |= {f"{who} {task}": self.drawn(task, *found, seen) for who, found in shown.items()}
+        return columns
+
+    def drawn(self, task: str, masks: Tensor, responses: Tensor, images: Tensor) -> Tensor:
+        """A picture of one task's masks [n, h, w] or responses [n, f, h, w]."""
+        if task == MASK:
+            return self.draw(masks, images)
+        place = self.responses.names.index(task)
+        return self.responses.draw(responses)[:, place : place + 1]
