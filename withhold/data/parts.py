@@ -95,7 +95,7 @@ def masks_of(part: Part, size: int) -> tuple[Part, Masks]:
     Raises: UsageError: there are none, or their class names differ between tables.
     """
     if find(COLUMNS["mask"], part.table.columns) is None:
-        ways = "a folder with images/NAME.jpg and masks/NAME.png, or a column mask"
+        ways = "a folder with images/NAME.jpg and masks/NAME.png (not an archive), or a column mask"
         raise UsageError(f"{part.name} has no masks. Give {ways}.")
     tables = part.table.tables.values() if isinstance(part.table, Succession) else [part.table]
     classes = {table.part_classes for table in tables}
