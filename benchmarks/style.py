@@ -25,7 +25,7 @@ from withhold.evaluation import plain_batches
 from withhold.nets import ImageEncoder
 from withhold.pictures import grid
 
-SIZE, STEPS, WEIGHT, EPOCHS = 160, 100, 100.0, 5
+SIZE, STEPS, WEIGHT, EPOCHS = 160, 100, 5.0, 5
 CONTENTS, STYLES = (40, 500, 900), (300, 800)
 """Rows of the photographs and of the paintings."""
 

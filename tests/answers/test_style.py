@@ -83,6 +83,22 @@ def test_more_weight_draws_more_of_the_style_and_less_of_the_content(encoder, pa
     assert ends[1][0] > 1.5 * ends[0][0] and ends[1][1] < 0.7 * ends[0][1]
 
 
+def test_a_step_that_is_too_long_is_shortened(encoder, pair):
+    """With a large weight, the first full step is; the errors fall all the same."""
+    seen = []
+    style.stylize(encoder, *pair, size=32, steps=6, weight=1e4, report=lambda *errors: seen.append(errors))
+    assert seen[-1][1] < 0.6 * seen[0][1]
+
+
+def test_units_fall_with_the_frequency():
+    found = style.units(6, 8)
+    assert found.shape == (6, 5) and found.mean().item() == pytest.approx(1)
+    assert (found[0, 1] / found[0, 4]).item() == pytest.approx(4)  # a period of 8 pixels, and of 2
+    assert (found[1, 0] / found[3, 0]).item() == pytest.approx(3)
+    torch.testing.assert_close(found[1], found[5])  # -1 / 6
+    assert found[0, 0] == found[0, 1]  # the mean: as the longest wave
+
+
 def test_images_keep_their_shape_and_grey_encoders_get_lightness(encoder):
     wide = torch.zeros(3, 30, 60, dtype=torch.uint8)
     assert style.scaled(wide, 32, 1).shape == (1, 1, 16, 32)

@@ -14,6 +14,8 @@ from withhold.nets import ImageEncoder, stage_outputs
 
 STAGES = 5
 """Number of stages, evenly spread, whose statistics define the style."""
+EVALUATIONS = 12
+"""The most evaluations of a step, for the line search; a single one would end in place whenever it is too long."""
 INSIDE = 0.02
 """Initial values are at least this far from 0 and 1, where the gradient of a logit vanishes."""
 
@@ -25,7 +27,7 @@ def stylize(
     *,
     size: int = 256,
     steps: int = 200,
-    weight: float = 100.0,
+    weight: float = 5.0,
     report: Callable[[float, float], None] = lambda content, style: None,
 ) -> Tensor:
     """Transfer the style of one image to the content of another, float [c, h, w] in [0, 1].
@@ -33,7 +35,9 @@ def stylize(
     The pixels are optimised, starting from the content image, to minimise two errors: of the features at a stage three
     quarters through the encoder, compared with the content image; and of the Gram matrices of features at five stages,
     compared with the style image (Gatys, Ecker & Bethge, CVPR 2016, equations 1 to 7). Both errors are relative, so
-    that one weight suits every encoder. The optimiser is L-BFGS on the logits of the pixels.
+    that one weight suits every encoder. The optimiser is L-BFGS on the spectrum of the pixels' logits, in units that
+    fall with the frequency: on the pixels themselves, networks other than VGG are content with fine noise (Olah,
+    Mordvintsev & Schubert, Distill 2017, "Preconditioning and Parameterization").
 
     Args:
         encoder: an encoder of images of any shape, such as a convolutional one.
@@ -52,11 +56,18 @@ def stylize(
     with torch.no_grad():
         kept = maps(encoder, content, [middle])[0]
         wanted = [gram(found) for found in maps(encoder, style, places)]
-    logits = content.clamp(INSIDE, 1 - INSIDE).logit().contiguous().requires_grad_()
-    optimizer = torch.optim.LBFGS([logits], max_iter=1, history_size=20, line_search_fn="strong_wolfe")
+    unit = units(*content.shape[2:]).to(content.device)
+    logits = content.clamp(INSIDE, 1 - INSIDE).logit()
+    spectrum = torch.view_as_real(torch.fft.rfft2(logits, norm="ortho") / unit).requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [spectrum], max_iter=1, max_eval=EVALUATIONS, history_size=20, line_search_fn="strong_wolfe"
+    )
+
+    def drawn() -> Tensor:
+        return torch.fft.irfft2(torch.view_as_complex(spectrum) * unit, content.shape[2:], norm="ortho").sigmoid()
 
     def errors() -> tuple[Tensor, Tensor]:
-        *found, own = maps(encoder, logits.sigmoid(), [*places, middle])
+        *found, own = maps(encoder, drawn(), [*places, middle])
         each = [relative(gram(each), goal) for each, goal in zip(found, wanted, strict=True)]
         return relative(own, kept), torch.stack(each).mean()
 
@@ -72,7 +83,7 @@ def stylize(
         with torch.no_grad():
             missed, apart = errors()
         report(missed.item(), apart.item())
-    return logits.detach().sigmoid()[0]
+    return drawn().detach()[0]
 
 
 def scaled(image: Tensor, size: int, channels: int) -> Tensor:
@@ -81,6 +92,13 @@ def scaled(image: Tensor, size: int, channels: int) -> Tensor:
     shape = [max(1, round(length * size / max(h, w))) for length in (h, w)]
     pixels = F.interpolate(views.to_float(image[None]), shape, mode="bilinear", antialias=True)
     return views.with_channels(pixels, channels)
+
+
+def units(height: int, width: int) -> Tensor:
+    """The unit of each frequency of a spectrum as from `rfft2`: inversely proportional to it, with the mean 1."""
+    along, down = torch.fft.rfftfreq(width), torch.fft.fftfreq(height)[:, None]
+    found = 1 / torch.hypot(along, down).clamp(min=1 / max(height, width))
+    return found / found.mean()
 
 
 def maps(encoder: ImageEncoder, images: Tensor, places: Sequence[int]) -> list[Tensor]:

@@ -29,7 +29,7 @@ def stylize(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     )
     parser.add_argument("--steps", type=int, default=200, help="L-BFGS steps (default: %(default)s)")
     parser.add_argument(
-        "--weight", type=float, default=100.0, help="weight of the style loss; content has 1 (default: %(default)s)"
+        "--weight", type=float, default=5.0, help="weight of the style loss; content has 1 (default: %(default)s)"
     )
     options = parser.parse_intermixed_args(arguments)
     if options.size < 16 or options.steps < 1 or not 0 <= options.weight < float("inf"):
