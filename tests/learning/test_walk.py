@@ -255,7 +255,10 @@ def test_a_planted_wrong_label_is_found(home):
     assert doubted[0]["item"] == "07.png" and doubted[0]["likeliest"] == "flower" and doubted[0]["told"] == "temple"
 
 
-def test_an_item_that_cannot_be_read_is_not_suggested_for_labelling(home, monkeypatch):
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_item_that_cannot_be_read_is_not_suggested_for_labelling(home, monkeypatch, streamed):
+    if streamed:
+        monkeypatch.setenv("WITHHOLD_CACHE_LIMIT", "1KB")
     photographs(home)
     whole = (home / "photos" / "30.png").read_bytes()
     (home / "photos" / "30.png").write_bytes(whole[: len(whole) // 2])
