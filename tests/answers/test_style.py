@@ -90,6 +90,18 @@ def test_a_step_that_is_too_long_is_shortened(encoder, pair):
     assert seen[-1][1] < 0.6 * seen[0][1]
 
 
+def test_the_image_changes_in_long_waves(encoder, pair, monkeypatch):
+    """Without units, which is the same as changing pixels, the change is rougher."""
+    roughness = []
+    plain = style.scaled(pair[0], 32, 3)[0]
+    for same in (False, True):
+        if same:
+            monkeypatch.setattr(style, "units", lambda height, width: torch.ones(height, width // 2 + 1))
+        change = style.stylize(encoder, *pair, size=32, steps=10) - plain
+        roughness.append(((change[:, 1:] - change[:, :-1]).square().mean() / change.square().mean()).item())
+    assert roughness[0] < 0.7 * roughness[1]
+
+
 def test_units_fall_with_the_frequency():
     found = style.units(6, 8)
     assert found.shape == (6, 5) and found.mean().item() == pytest.approx(1)

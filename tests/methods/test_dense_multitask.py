@@ -35,6 +35,8 @@ def prepared(**values):
 
 def test_targets_are_the_views_mask_and_its_standardised_edges_and_corners():
     method = prepared()
+    shares = scenes()[1][scenes()[1] != 255].long().bincount() / (scenes()[1] != 255).sum()
+    assert method.guess.item() == pytest.approx(-(shares * shares.log()).sum().item(), rel=0.1)  # of other crops
     seen, (masks, responses) = method.hide({"images": scenes()})
     assert masks.shape == (16, 32, 32) and responses.shape == (16, 2, 32, 32)
     for place, function in enumerate((views.edges, views.corners)):
@@ -98,21 +100,29 @@ def test_a_task_that_does_not_exist_or_has_one_class_is_refused():
     with pytest.raises(UsageError, match=r"dense_multitask has no task 'edge': did you mean edges"):
         make(tasks="mask,edge")
     images, masks = scenes(4)
-    with pytest.raises(UsageError, match=r"The masks of scenes show only one class.*tasks=edges,corners"):
+    with pytest.raises(UsageError, match=r"The masks of scenes show fewer than two classes"):
         make().prepare(samples(images, torch.zeros_like(masks)))
-    make(tasks="edges").prepare(samples(images, torch.zeros_like(masks)))
+    with pytest.raises(UsageError, match=r"dense_multitask has no tasks\. Name some of mask, edges, corners"):
+        make(tasks=" ,")
+    assert list(make(tasks="corners, mask,").tasks) == ["mask", "corners"]
+
+
+def test_uncertainty_gives_a_squared_error_half_the_weight_of_a_cross_entropy():
+    terms = prepared(balance="uncertainty")({"images": scenes(4)})
+    assert [terms[f"weight of {task}"].item() for task in TASKS] == [1, 0.5, 0.5]
 
 
 def test_pcgrad_works_on_all_weights_but_the_last_layer():
     method = prepared(balance="pcgrad", tasks="mask,edges")
-    seen, withheld = method.hide({"images": scenes()})
-    terms = method.loss(method.predict(seen), withheld)
+    seen, (masks, edges) = method.hide({"images": scenes()})
+    terms = method.loss(method.predict(seen), (masks, -10 * edges))  # conflicts with what masks need
     shared, last = method.shared(), list(method.head.layers[-1].parameters())
     assert {id(weight) for weight in (*shared, *last)} == {id(weight) for weight in method.parameters()}
     costs = [terms[f"cost of {task}"] / 2 for task in ("mask", "edges")]
     each = [torch.autograd.grad(cost, shared, retain_graph=True, materialize_grads=True) for cost in costs]
     first, second = (torch.cat([slope.flatten() for slope in slopes]) for slopes in each)
-    along = (first @ second).clamp(max=0)
+    along = first @ second
+    assert along < 0
     expected = first - along / second.square().sum() * second + second - along / first.square().sum() * first
     found = torch.autograd.grad(terms["loss"], shared, retain_graph=True)
     torch.testing.assert_close(torch.cat([slope.flatten() for slope in found]), expected, rtol=1e-3, atol=1e-5)
@@ -154,7 +164,18 @@ def test_a_person_gets_a_mask_and_a_picture_of_each_response_of_any_shape():
     for name in ("edges", "corners"):
         assert found[name].pixels.shape == (1, 40, 90)
         assert found[name].pixels.min() >= 0 and found[name].pixels.max().item() == pytest.approx(1, abs=1e-5)
-    assert set(prepared(tasks="corners").eval().apply_to(torch.zeros(3, 32, 32, dtype=torch.uint8))) == {"corners"}
+    image = scenes(1)[0][0]
+    found = method.apply_to(image)
+    scores, responses = method.predict(method.encoder.take(image))
+    torch.testing.assert_close(found["mask"].labels, scores[0].argmax(0))
+    for place, name in enumerate(("edges", "corners")):
+        torch.testing.assert_close(found[name].pixels[0], method.responses.draw(responses)[0, place])
+
+
+@pytest.mark.parametrize(("tasks", "files"), [("corners", {"corners"}), ("mask", {"mask", "overlay"})])
+def test_a_person_gets_what_was_learned(tasks, files):
+    method = prepared(tasks=tasks).eval()
+    assert set(method.apply_to(torch.zeros(3, 32, 48, dtype=torch.uint8))) == files
 
 
 def test_the_picture_shows_each_task():

@@ -32,12 +32,13 @@ def stylize(
 ) -> Tensor:
     """Transfer the style of one image to the content of another, float [c, h, w] in [0, 1].
 
-    The pixels are optimised, starting from the content image, to minimise two errors: of the features at a stage three
+    The image is optimised, starting from the content image, to minimise two errors: of the features at a stage three
     quarters through the encoder, compared with the content image; and of the Gram matrices of features at five stages,
     compared with the style image (Gatys, Ecker & Bethge, CVPR 2016, equations 1 to 7). Both errors are relative, so
-    that one weight suits every encoder. The optimiser is L-BFGS on the spectrum of the pixels' logits, in units that
-    fall with the frequency: on the pixels themselves, networks other than VGG are content with fine noise (Olah,
-    Mordvintsev & Schubert, Distill 2017, "Preconditioning and Parameterization").
+    that one weight suits every encoder. L-BFGS optimises the Fourier transform of the pixels' logits, in units that are
+    smaller for higher frequencies (Olah, Mordvintsev & Schubert, "Feature Visualization", Distill 2017). If it
+    optimises the pixels, networks other than VGG mostly produce fine noise (Mordvintsev, Pezzotti, Schubert & Olah,
+    "Differentiable Image Parameterizations", Distill 2018).
 
     Args:
         encoder: an encoder of images of any shape, such as a convolutional one.
@@ -58,7 +59,7 @@ def stylize(
         wanted = [gram(found) for found in maps(encoder, style, places)]
     unit = units(*content.shape[2:]).to(content.device)
     logits = content.clamp(INSIDE, 1 - INSIDE).logit()
-    spectrum = torch.view_as_real(torch.fft.rfft2(logits, norm="ortho") / unit).requires_grad_()
+    spectrum = torch.view_as_real(torch.fft.rfft2(logits, norm="ortho") / unit).contiguous().requires_grad_()
     optimizer = torch.optim.LBFGS(
         [spectrum], max_iter=1, max_eval=EVALUATIONS, history_size=20, line_search_fn="strong_wolfe"
     )

@@ -54,11 +54,11 @@ class Dense(Method):
             yield self.encoder.take(image[:, top : top + side, left : left + side]), left, top
 
     def joined(self, image: Tensor, predict: Callable[[Tensor], Tensor], turn: Callable[[Tensor], Tensor]) -> Tensor:
-        """Predictions for an image [c, h, w]: [k, h, w] on the CPU, their means where the square crops overlap.
+        """Predictions for an image [c, h, w]: [k, h, w] on the CPU, the mean of those of all square crops at a pixel.
 
         Args:
             predict: crops in the form that the encoder takes -> [1, k, size, size].
-            turn: predictions at every pixel of a crop [k, side, side] -> those to take the mean of.
+            turn: applied to the predictions of a crop at its pixels, [k, side, side], before the mean.
         """
         h, w = image.shape[1:]
         side = min(h, w)

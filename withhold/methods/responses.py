@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from withhold import views
 
-SURVEYED = 1024
+SURVEYED = 256
 """Number of images from which the mean and the standard deviation of the responses are computed."""
 FILTERS = {"edges": views.edges, "corners": views.corners}
 """Functions of images float [n, c, h, w] in [0, 1] that return responses [n, 1, h, w]."""

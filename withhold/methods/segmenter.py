@@ -40,7 +40,10 @@ class Segmenter(Dense):
 
     def apply_to(self, image):
         """An image -> the "mask" with class numbers, and an "overlay" of the image and the colours of the classes."""
-        labels = self.joined(image, self.segment, lambda scores: scores.softmax(0)).argmax(0)
+        return self.shown(image, self.joined(image, self.segment, lambda scores: scores.softmax(0)).argmax(0))
+
+    def shown(self, image: Tensor, labels: Tensor) -> dict[str, Mask | Image]:
+        """An image uint8 [c, h, w] and the class numbers of its pixels [h, w] -> what `apply` writes."""
         colours = painted(labels[None])
         overlay = (views.with_channels(views.to_float(image[None]), 3).cpu() + colours) / 2
         legend = {name: number for number, name in enumerate(self.classes)}

@@ -33,15 +33,16 @@ MASK = "mask"
 class DenseMultitask(Balanced, Segmenter):
     """Withholds the mask and the responses of fixed filters, edges and corners; predicts each of them at every pixel.
 
-    Edges and corners are computed from the view itself and need no labels. The tasks share the encoder and the head up
-    to its last layer. The cost of masks is the cross-entropy divided by the entropy of the class frequencies; the cost
-    of a filter is the squared error of its standardised response. A trivial prediction therefore costs 1, and the
-    weights of tasks are comparable. Views and head are those of `segmentation`.
+    Edges and corners are computed from the view itself; for images without masks, use `filter_response`. The tasks
+    share the encoder and the head up to its last layer. The cost of masks is the cross-entropy divided by the entropy
+    of the class frequencies; the cost of a filter is the squared error of its standardised response. A trivial
+    prediction therefore costs 1, and the weights of tasks are comparable. Views and head are those of `segmentation`.
 
     Args:
         tasks: what to predict, separated by commas: "mask", "edges", "corners".
-        balance: "fixed" gives all tasks the same weight; "uncertainty", "gradnorm" and "pcgrad" are those of
-            `multitask`.
+        balance: "fixed" gives all tasks the same weight; "uncertainty", "gradnorm" and "pcgrad" are as in `multitask`,
+            but "gradnorm" compares gradients in the last shared layer of the head, and "pcgrad" removes conflicts from
+            those of all shared layers.
         alpha: for "gradnorm", how much more weight tasks get that have learned less than the others.
         flip: probability of a horizontal flip; 0 if left and right differ in meaning.
     """
@@ -50,7 +51,9 @@ class DenseMultitask(Balanced, Segmenter):
         self, encoder: ImageEncoder, classes: Sequence[str], tasks: str = "mask,edges,corners",
         balance: Balance = "fixed", alpha: NonNegative = 1.5, flip: Probability = 0.5,
     ):  # fmt: skip
-        names = dict.fromkeys(name.strip() for name in tasks.split(","))
+        names = dict.fromkeys(filter(None, map(str.strip, tasks.split(","))))
+        if not names:
+            raise UsageError(f"dense_multitask has no tasks. Name some of {', '.join((MASK, *FILTERS))}.")
         for name in names:
             if name not in (MASK, *FILTERS):
                 raise UsageError(f"dense_multitask has no task {name!r}: {suggestion(name, (MASK, *FILTERS))}")
@@ -74,8 +77,8 @@ class DenseMultitask(Balanced, Segmenter):
         self.guess = entropy(masks[masks != IGNORED].long(), len(self.classes))
         if MASK in self.tasks and not self.guess:
             raise UsageError(
-                f"The masks of {images.source} show only one class, so they cannot be learned. Add masks with other "
-                "classes, or choose tasks=edges,corners."
+                f"The masks of {images.source} show fewer than two classes, so they cannot be learned. Add masks with "
+                "other classes."
             )
 
     def withhold(self, images):
@@ -105,9 +108,14 @@ class DenseMultitask(Balanced, Segmenter):
     def apply_to(self, image):
         """An image -> "mask" and "overlay" as from `segmentation`, and the response of each filter; the strongest
         response is white."""
-        found = super().apply_to(image) if MASK in self.tasks else {}
-        said = self.joined(image, lambda square: self.predict(square)[1], lambda responses: responses)
-        drawn = self.responses.draw(said[None].to(self.guess))[0].cpu()
+        count = len(self.classes)
+        said = self.joined(
+            image,
+            lambda square: torch.cat(self.predict(square), 1),
+            lambda values: torch.cat([values[:count].softmax(0), values[count:]]),
+        )
+        found = self.shown(image, said[:count].argmax(0)) if MASK in self.tasks else {}
+        drawn = self.responses.draw(said[None, count:].to(self.guess))[0].cpu()
         return found | {
             name: answers.Image(drawn[place : place + 1]) for place, name in enumerate(self.responses.names)
         }
