@@ -139,7 +139,7 @@ class Samples:
         return np.asarray(self.values[self._rows(self.settled(indices))])
 
     def decoded(self, indices: np.ndarray) -> Iterable[np.ndarray]:
-        """The images at different int64 `indices`: an array [m, h, w, c], or one [h, w, c] for each that can be read."""
+        """The images at different int64 `indices`: an array [m, h, w, c], or [h, w, c] of each that can be read."""
         rows = self._rows(indices)
         return self.values.decoded(rows) if isinstance(self.values, Stream) else [self.values[rows]]
 
