@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,7 +17,7 @@ from PIL import Image
 
 from tests.exploring.sessions import WRITE, begun, client, folder, settled, truth  # noqa: F401  (a fixture)
 from withhold.errors import UsageError, WithholdError
-from withhold.exploring import explore
+from withhold.exploring import atlas, explore
 from withhold.exploring.session import Session
 
 
@@ -244,6 +245,24 @@ def test_a_server_that_is_killed_loses_no_label_and_its_folder_opens_again(folde
     process, _ = served(folder, out)
     process.terminate()  # SIGINT does nothing to what was started in the background
     assert process.wait(60) == 128 + signal.SIGTERM
+
+
+def test_closing_waits_for_the_threads(session, monkeypatch):
+    """Compiled code of a thread would abort a process that ends first."""
+    began = threading.Event()
+    embed = atlas.embed
+    monkeypatch.setattr(atlas, "embed", lambda *given: began.set() or embed(*given))
+    session.begin()
+    assert began.wait(20)
+    session.close()
+    assert not any(thread.is_alive() for thread in session._threads)
+
+
+def test_a_map_ends_early_when_it_is_asked_to():
+    parts, asked = torch.randn(60, 4, generator=torch.Generator().manual_seed(0)), []
+    start = atlas.plane(parts)
+    found = atlas.embed(parts, start, 0, lambda: asked.append(None) or len(asked) == 3)
+    assert len(asked) == 3 and found.shape == (60, 2) and np.abs(found).max() <= 1
 
 
 def test_a_training_runs_beside_the_page_which_then_shows_its_run(session):

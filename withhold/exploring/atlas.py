@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 log = logging.getLogger("withhold")
 
+ASKED = 10
+"""Iterations of t-SNE after which it asks whether to end."""
 FEWEST = 50
 """Fewest items for t-SNE."""
 NEIGHBOURS = 5
@@ -53,10 +55,13 @@ def plane(parts: Tensor) -> np.ndarray:
     return _framed(places)
 
 
-def embed(parts: Tensor, start: np.ndarray, seed: int = 0) -> np.ndarray | None:
+def embed(
+    parts: Tensor, start: np.ndarray, seed: int = 0, ended: Callable[[], bool] = lambda: False
+) -> np.ndarray | None:
     """Principal components [n, k] -> positions by t-SNE, float32 [n, 2] in [-1, 1], initialised with `start`.
 
-    None if openTSNE is not installed or there are too few items.
+    None if openTSNE is not installed or there are too few items. It ends early, with the positions that it has, as soon
+    as `ended` returns True.
 
     Source: van der Maaten & Hinton, JMLR 2008; Linderman, Rachh, Hoskins, Steinerberger & Kluger, Nature Methods 2019.
     """
@@ -71,8 +76,9 @@ def embed(parts: Tensor, start: np.ndarray, seed: int = 0) -> np.ndarray | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tsne = TSNE(
-            perplexity=min(30, len(parts) / 4), initialization=begin, random_state=seed, n_jobs=torch.get_num_threads()
-        )
+            perplexity=min(30, len(parts) / 4), initialization=begin, random_state=seed,
+            n_jobs=torch.get_num_threads(), callbacks=lambda *_: ended(), callbacks_every_iters=ASKED,
+        )  # fmt: skip
         return _framed(np.asarray(tsne.fit(parts.numpy()), dtype=np.float32))
 
 

@@ -27,6 +27,8 @@ log = logging.getLogger("withhold")
 
 LABELS, SNAPSHOT = "labels.csv", "told.csv"
 DAY = 24 * 60
+PATIENCE = 10
+"""Seconds to wait for a thread to end."""
 HEARD = 10_000
 """Largest number of events queued for a page."""
 
@@ -77,6 +79,7 @@ class Session:
         self.closing = False
         self._listeners: list[deque[dict[str, Any]]] = []
         self._work = threading.Event()
+        self._threads: list[threading.Thread] = []
         self._take_over(labels)
 
     @property
@@ -86,16 +89,19 @@ class Session:
 
     def begin(self) -> None:
         """Start the threads that follow labels and draw the map."""
-        for work in (self._follow, self._draw):
-            threading.Thread(target=work, daemon=True).start()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._follow, self._draw)]
+        for thread in self._threads:
+            thread.start()
         self._work.set()
 
     def close(self) -> None:
-        """Stop the threads and the training."""
+        """Stop the threads and the training. A process that ends while a thread runs compiled code may be aborted."""
         self.closing = True
         self._work.set()
         if self.training is not None:
             self.training.end()
+        for thread in self._threads:
+            thread.join(PATIENCE)
 
     def listen(self) -> deque[dict[str, Any]]:
         """A queue that receives all events from now on, until `leave`."""
@@ -230,7 +236,7 @@ class Session:
         if self.kept.drawn:
             return
         try:
-            found = atlas.embed(adviser.parts, start, self.seed)
+            found = atlas.embed(adviser.parts, start, self.seed, lambda: self.closing)
         except Exception:
             log.exception("the map could not be updated; the old map stays")
             return
