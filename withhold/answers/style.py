@@ -15,7 +15,7 @@ from withhold.nets import ImageEncoder, stage_outputs
 STAGES = 5
 """Number of stages, evenly spread, whose statistics define the style."""
 EVALUATIONS = 12
-"""The most evaluations of a step, for the line search; a single one would end in place whenever it is too long."""
+"""The most evaluations of a step. The line search needs several: with one, a step that is too long changes nothing."""
 INSIDE = 0.02
 """Initial values are at least this far from 0 and 1, where the gradient of a logit vanishes."""
 

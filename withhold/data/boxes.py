@@ -35,8 +35,8 @@ def read_boxes(part: Part) -> tuple[list[Marked | str], tuple[str, ...]]:
     """
     if find(COLUMN, part.table.columns) is None:
         raise UsageError(
-            f"{part.name} has no boxes. "
-            "Give a VOC, COCO or YOLO folder (not an archive), a COCO file, or a column boxes."
+            f"{part.name} has no boxes. Give a VOC, COCO or YOLO folder (not an archive), a COCO file, or a column "
+            "boxes."
         )
     splits = {split: _read(table) for split, table in part.tables.items() if find(COLUMN, table.columns)}
     named = dict.fromkeys(name for table in _flat(part.tables.values()) for name in table.part_classes)

@@ -19,6 +19,7 @@ from withhold.data.labels import number
 from withhold.data.manifests import LABELS, find
 from withhold.data.opening import Part, kind_named, part_of
 from withhold.data.samples import Samples, Target
+from withhold.data.streaming import Stream
 from withhold.data.tables import Files, Lines, Succession, located
 from withhold.errors import UsageError, WithholdError
 from withhold.needs import IGNORED
@@ -161,8 +162,10 @@ def give_masks(samples: Samples, masks: Samples, part: Part, kind: Masks) -> Non
         log.info("%s: no classes.txt found; classes of the masks are named by their numbers", part.name)
     if isinstance(masks.values, np.ndarray) or not kind.known:  # of a stream, only if the names are needed
         counts = np.zeros(IGNORED + 1, dtype=np.int64)
-        for rows in np.array_split(np.arange(len(masks)), len(masks) // 1024 + 1):
-            counts += sum(np.bincount(numbers.ravel(), minlength=IGNORED + 1) for numbers in masks.decoded(rows))
+        every = np.arange(len(masks)) if masks.rows is None else masks.rows
+        for rows in np.array_split(every, len(masks) // 1024 + 1):
+            found = masks.values.decoded(rows) if isinstance(masks.values, Stream) else [masks.values[rows]]
+            counts += sum(np.bincount(numbers.ravel(), minlength=IGNORED + 1) for numbers in found)
         there = np.flatnonzero(counts[:IGNORED])
         masks.classes = kind.known or tuple(map(str, range(there.max(initial=-1) + 1)))
         if missing := [name for number, name in enumerate(kind.known) if not counts[number]]:

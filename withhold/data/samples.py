@@ -3,7 +3,7 @@
 import copy
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -137,11 +137,6 @@ class Samples:
     def read(self, indices: np.ndarray) -> np.ndarray:
         """A copy of the images at int64 `indices`: uint8 [m, h, w, c]."""
         return np.asarray(self.values[self._rows(self.settled(indices))])
-
-    def decoded(self, indices: np.ndarray) -> Iterable[np.ndarray]:
-        """The images at different int64 `indices`: an array [m, h, w, c], or [h, w, c] of each that can be read."""
-        rows = self._rows(indices)
-        return self.values.decoded(rows) if isinstance(self.values, Stream) else [self.values[rows]]
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Any:
         """The images at `indices`: uint8 [m, c, h, w] in channels_last memory format."""

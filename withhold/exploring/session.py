@@ -26,11 +26,8 @@ from withhold.runs.saying import written_alike
 log = logging.getLogger("withhold")
 
 LABELS, SNAPSHOT = "labels.csv", "told.csv"
-DAY = 24 * 60
-PATIENCE = 10
-"""Seconds to wait for a thread to end."""
-HEARD = 10_000
-"""Largest number of events queued for a page."""
+DAY, PATIENCE = 24 * 60, 10  # minutes; seconds to wait for a thread to end
+HEARD = 10_000  # events queued for a page at most
 
 
 class Session:
@@ -76,10 +73,9 @@ class Session:
         self.versions = {"answers": 0, "map": 0}
         self.passed: list[int] = []
         self.training: Training | None = None
-        self.closing = False
         self._listeners: list[deque[dict[str, Any]]] = []
-        self._work = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self.closing, self._work = False, threading.Event()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._follow, self._draw)]
         self._take_over(labels)
 
     @property
@@ -89,7 +85,6 @@ class Session:
 
     def begin(self) -> None:
         """Start the threads that follow labels and draw the map."""
-        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._follow, self._draw)]
         for thread in self._threads:
             thread.start()
         self._work.set()
@@ -100,7 +95,7 @@ class Session:
         self._work.set()
         if self.training is not None:
             self.training.end()
-        for thread in self._threads:
+        for thread in filter(threading.Thread.is_alive, self._threads):
             thread.join(PATIENCE)
 
     def listen(self) -> deque[dict[str, Any]]:

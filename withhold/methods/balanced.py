@@ -1,6 +1,6 @@
 """The base class of multi-task methods: the balance of the costs of their tasks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -40,13 +40,13 @@ class Balanced(Method):
         """The weights that all tasks use, in the order of the layers; each other weight belongs to one task."""
         return list(self.encoder.parameters())
 
-    def combined(self, costs: Mapping[str, Tensor], present: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The costs of the tasks, and which the batch contains -> the loss, what it would be if every cost were 1, and
-        the cost and the weight of each task."""
-        together, known = torch.stack(list(costs.values())), torch.stack(list(present))
+    def combined(self, costs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The cost of each task, and whether the batch contains it -> the loss, what it would be if every cost were 1,
+        and the cost and the weight of each task."""
+        together, known = (torch.stack([each[task] for task in self.tasks]) for each in (costs, present))
         loss, weights = self.balanced(together, known)
         terms = {"loss": loss, "trivial": (loss + (weights * known * (1 - together)).sum()).detach()}
-        for task, cost, weight in zip(costs, together, weights.detach(), strict=True):
+        for task, cost, weight in zip(self.tasks, together, weights.detach(), strict=True):
             terms |= {f"cost of {task}": cost, f"weight of {task}": weight}
         return terms
 

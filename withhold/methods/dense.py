@@ -62,10 +62,10 @@ class Dense(Method):
         """
         h, w = image.shape[1:]
         side = min(h, w)
-        found, count = torch.zeros(1, h, w), torch.zeros(h, w)
+        found, count = torch.zeros(()), torch.zeros(())
         for square, left, top in self.squares(image):
             said = F.interpolate(predict(square).float(), (side, side), mode="bilinear", align_corners=False)[0]
-            found = found.expand(len(said), h, w).clone()
-            found[:, top : top + side, left : left + side] += turn(said).cpu()
-            count[top : top + side, left : left + side] += 1
+            around = (left, w - side - left, top, h - side - top)
+            found = found + F.pad(turn(said).cpu(), around)
+            count = count + F.pad(torch.ones(side, side), around)
         return found / count

@@ -95,12 +95,11 @@ class DenseMultitask(Balanced, Segmenter):
 
     def loss(self, said, withheld):
         (scores, own), (masks, responses) = said, withheld
-        terms, errors = self.terms(scores, masks), (own - responses).square().mean((0, 2, 3))
-        costs = {MASK: terms["loss"] / self.guess} | dict(zip(self.responses.names, errors, strict=True))
-        present = {task: torch.ones_like(self.guess, dtype=torch.bool) for task in costs}
-        present[MASK] = (masks != IGNORED).any()
-        found = self.combined({task: costs[task] for task in self.tasks}, [present[task] for task in self.tasks])
-        return found | ({f"accuracy of {MASK}": terms["accuracy"]} if MASK in self.tasks else {})
+        terms, known = self.terms(scores, masks), (masks != IGNORED).any()
+        errors = zip(self.responses.names, (own - responses).square().mean((0, 2, 3)), strict=True)
+        costs = {MASK: terms["loss"] / self.guess, **dict(errors)}
+        present = {MASK: known, **dict.fromkeys(self.responses.names, torch.ones_like(known))}
+        return self.combined(costs, present) | ({"accuracy of mask": terms["accuracy"]} if MASK in self.tasks else {})
 
     def says(self):
         return super().says() if MASK in self.tasks else {}

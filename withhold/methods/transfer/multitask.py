@@ -83,12 +83,12 @@ class Multitask(Balanced):
         return [head(features) for head in self.heads]
 
     def loss(self, predicted, withheld):
-        terms, costs, present = {}, {}, []
+        terms, costs, present = {}, {}, {}
         for place, (said, true) in enumerate(zip(predicted, withheld, strict=True)):
             column, classes = list(self.targets.items())[place]
             known = true >= 0 if classes else true.isfinite()
             said, true, count = said[known], true[known], known.sum().clamp(min=1)
-            present.append(known.any())
+            present[column] = known.any()
             if classes:
                 costs[column] = F.cross_entropy(said, true, reduction="sum") / count / self.guesses[place]
                 terms[f"accuracy of {column}"] = accuracy(said, true).nan_to_num()
