@@ -20,6 +20,8 @@ CLASSES = 8
 """The most classes that are named."""
 SHORT, LONG, LETTERS = 5, 7, (2, 3)
 """The least letters of a word and of a long word that may be mistyped, and the most letters that differ in each."""
+SELDOM = 1 / 3
+"""A word may be a mistyped form of another one if it has at most this share of the other's items."""
 MANY = 200
 """The most classes for which similar pairs are looked for: among more, some words are always similar."""
 
@@ -36,7 +38,8 @@ def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> Non
         log.info("%s: %s items%s from %s%s%s", stream, f"{len(samples):,}", cut, samples.source, skipped, labels)
         if samples.labels is not None and known:
             log.info("%s", _classes(samples.labels, samples.classes))
-            for alike in written_alike(samples.classes):
+            counts = np.bincount(samples.labels[samples.labels >= 0], minlength=len(samples.classes)).tolist()
+            for alike in written_alike(samples.classes, counts):
                 log.warning(
                     "%s are %s classes: if they mean the same, use one spelling", " and ".join(alike), len(alike)
                 )
@@ -78,12 +81,17 @@ def _classes(labels: np.ndarray, classes: Sequence[str]) -> str:
     return f"{len(rare)} classes, the rarest first: {', '.join(rare[:CLASSES])}{more}"
 
 
-def written_alike(classes: Sequence[str]) -> list[list[str]]:
+def written_alike(classes: Sequence[str], counts: Sequence[int] | None = None) -> list[list[str]]:
     """Find classes that may be the same, spelled in different ways.
 
     These are classes that differ only in capital letters, spaces, hyphens or underscores, and pairs of words that
     differ in at most `LETTERS[0]` letters, or `LETTERS[1]` if both are long. A changed letter counts twice.
+
+    Args:
+        counts: the number of items of each class. With it, similar words of which neither is `SELDOM`, such as horse
+            and house, are two classes.
     """
+    items = dict(zip(classes, counts or [0] * len(classes), strict=True))
     found: dict[str, list[str]] = {}
     for name in classes:
         found.setdefault(re.sub(r"[\s_-]+", " ", name.casefold()), []).append(name)
@@ -91,6 +99,8 @@ def written_alike(classes: Sequence[str]) -> list[list[str]]:
     words = [word for word in found if len(word) >= SHORT and not any(map(str.isdigit, word))]
     for first, second in itertools.combinations(words if len(words) <= MANY else [], 2):
         same = sum(block.size for block in SequenceMatcher(None, first, second, False).get_matching_blocks())
-        if len(first) + len(second) - 2 * same <= LETTERS[min(len(first), len(second)) >= LONG]:
+        similar = len(first) + len(second) - 2 * same <= LETTERS[min(len(first), len(second)) >= LONG]
+        fewer, more = sorted(sum(items[name] for name in found[word]) for word in (first, second))
+        if similar and fewer <= SELDOM * more:
             alike.append([found[first][0], found[second][0]])
     return alike
