@@ -69,7 +69,7 @@ def prepare(folder: Path, count: int) -> tuple[Path, np.ndarray]:
     with mock.patch.object(nets, "features", return_value=features):
         kept.features(run, samples)
     kept.keep_places(samples.names, places.clip(-1, 1).astype(np.float32))
-    kept.begin("convnet", str(source))
+    kept.begin("convnet")
     return source, groups
 
 

@@ -70,5 +70,16 @@ def test_folders_by_class_link_the_files_and_stay_inside(tmp_path):
     assert exchange.to_folders(known, root, tmp_path / "out") == 4
     found = {str(path.relative_to(tmp_path / "out")): path.read_text() for path in (tmp_path / "out").rglob("*.jpg")}
     assert found == {"cat/1.jpg": NAMES[0], "cat/1-2.jpg": NAMES[1], "_.._up/2.jpg": NAMES[2], "_/2.jpg": NAMES[2]}
+    assert {name: (root / name).read_text() for name in NAMES} == {name: name for name in NAMES}
     with pytest.raises(UsageError, match="not a separate file"):
         exchange.to_folders([("12", "cat")], root, tmp_path / "other")
+
+
+def test_a_file_with_the_name_of_a_numbered_one_replaces_nothing(tmp_path):
+    names = ["x/a.txt", "y/a.txt", "z/a-2.txt"]
+    for name in names:
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(name)
+    exchange.to_folders([(name, "c") for name in names], tmp_path, tmp_path / "out")
+    assert [(tmp_path / name).read_text() for name in names] == names
+    assert sorted(path.read_text() for path in (tmp_path / "out").rglob("*.txt")) == names

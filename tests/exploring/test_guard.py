@@ -29,6 +29,9 @@ def test_the_token_becomes_a_cookie_that_scripts_and_other_sites_cannot_use(sess
     assert answer.status_code == 303 and answer.headers["location"] == "/"
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and browser.guard.token not in cookie
+    beside = f'other={{"a": 1}}; {cookie.split(";")[0]}'  # browsers also send cookies of other ports, with any content
+    browser.cookies.clear()
+    assert browser.get("/state", headers={"cookie": beside}).status_code == 200
 
 
 @pytest.mark.parametrize(

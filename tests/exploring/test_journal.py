@@ -12,7 +12,7 @@ import pytest
 from withhold.errors import UsageError
 from withhold.exploring.journal import Journal
 
-NAMES = ["a/1.jpg", "a/2.jpg", 'odd "name",\n3.jpg', "naïve\udcff.jpg"]
+NAMES = ["a/1.jpg", "a/2.jpg", 'odd "name",\r\n\r3.jpg', "naïve\udcff.jpg"]
 
 
 def rows(path):

@@ -247,6 +247,22 @@ def test_a_server_that_is_killed_loses_no_label_and_its_folder_opens_again(folde
     assert process.wait(60) == 128 + signal.SIGTERM
 
 
+def test_an_item_that_is_listed_twice_is_shown_once(folder, tmp_path):  # noqa: F811
+    table = tmp_path / "photos.csv"
+    table.write_text("path\n" + "".join(f"{folder / f'{i % 12:02}.png'}\n" for i in range(15)))
+    session = Session(tmp_path, "convnet", str(table), {"size": 32})
+    assert len(session.samples) == 12
+    session.label([0], ["house"])
+    assert session.journal.labels[0] == 0 and len(session.journal) == 1
+
+
+def test_a_training_whose_data_have_changed_says_so(session, monkeypatch):
+    monkeypatch.setattr(Session, "samples", session.samples.select(range(60)), raising=False)
+    session.samples.names[7] = "07-renamed.png"
+    with pytest.raises(UsageError, match=r"07-renamed\.png is no longer in"):
+        session._adopt("convnet")
+
+
 def test_closing_waits_for_the_threads(session, monkeypatch):
     """Compiled code of a thread would abort a process that ends first."""
     began = threading.Event()

@@ -89,7 +89,7 @@ def test_a_row_asks_for_the_others(small, vectors):
         small.query("photo.png")
 
 
-def test_an_expanded_query_asks_with_what_it_found(small, vectors):
+def test_an_expanded_query_asks_with_what_it_found(small, vectors, tmp_path):
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     query = np.random.default_rng(2).standard_normal(24)
     query /= np.linalg.norm(query)
@@ -99,6 +99,8 @@ def test_an_expanded_query_asks_with_what_it_found(small, vectors):
         agrees(small.query(query, 8, expand=5, alpha=alpha), brute(vectors, asked), 8)
     found = small.query("7.png", 20, expand=3)
     assert "7.png" not in found["path"].to_pylist()
+    alone = search.build(table(vectors[:1]), tmp_path / "alone")
+    assert alone.query("0.png", 3, expand=2).num_rows == 0
     for wrong in ({"expand": -1}, {"alpha": -0.5}, {"alpha": np.nan}):
         with pytest.raises(UsageError, match="expand must be at least 0, and alpha at least 0"):
             small.query(query, **wrong)

@@ -40,13 +40,11 @@ class Answers:
         classes: the most probable class of each item, int16 [n].
         sure: its probability, float32 [n].
         shares: the probability of each class, float32 [n, k].
-        route: one of `ROUTES`.
     """
 
     classes: np.ndarray
     sure: np.ndarray
     shares: Tensor
-    route: str
 
 
 @dataclass
@@ -157,7 +155,7 @@ class Adviser:
             return None
         shares = self._scores(rows, labels[rows], classes, route)(self.x).softmax(1)
         sure, likeliest = shares.max(1)
-        return Answers(likeliest.numpy().astype(np.int16), sure.numpy(), shares, route)
+        return Answers(likeliest.numpy().astype(np.int16), sure.numpy(), shares)
 
     def routes(self) -> tuple[str, ...]:
         """The available routes, the simple one first."""

@@ -27,14 +27,13 @@ def state(session: Session) -> dict[str, Any]:
     with session.lock:
         own = session.samples.labels
         return {
-            "source": session.source, "run": str(session.run.name), "runs": session.kept.runs(), "kind": session.kind,
+            "run": str(session.run.name), "runs": session.kept.runs(), "kind": session.kind,
             "count": len(session.samples), "classes": session.journal.classes, "counts": session.journal.counts,
             "labels": str(session.journal.path), "words": session.items.kind.typed,
             "strategies": list(labelling.STRATEGIES), "methods": trainable(session.kind),
             "origin": [] if own is None or (own < 0).all() else list(session.samples.classes),
             "versions": session.versions,
-            "curve": session.kept.curve, "route": session.route,
-            "training": session.training and session.training.state(),
+            "curve": session.kept.curve, "training": session.training and session.training.state(),
         }  # fmt: skip
 
 

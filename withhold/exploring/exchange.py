@@ -2,11 +2,11 @@
 
 import csv
 import io
+import itertools
 import json
 import os
 import shutil
 import urllib.parse
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +14,6 @@ from withhold.data import KINDS
 from withhold.data.labels import places
 from withhold.data.manifests import LABELS, find
 from withhold.errors import UsageError
-
-FIELDS = {"image": "image", "video": "video", "audio": "audio", "text": "text"}
-"""Label Studio's name for the field with the item of a task, by kind of data."""
 
 
 def from_text(text: str, kind: str, names: Sequence[str]) -> tuple[list[int], list[str], int]:
@@ -50,7 +47,7 @@ def _table(text: str, kind: str) -> list[tuple[str, str]]:
     reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff"), newline=""))
     columns = list(reader.fieldnames or [])
     label = find(LABELS, columns)
-    item = find(("path", *KINDS[kind.split(" + ")[0]].columns), columns)
+    item = find(("path", *KINDS[kind].columns), columns)
     if label is None or item is None:
         raise UsageError(
             "This is not a file of labels. Give a csv table that has the columns path and label, or Label Studio JSON."
@@ -67,7 +64,7 @@ def _studio(text: str) -> list[tuple[str, str]]:
     rows = []
     for task in tasks:
         try:
-            name = next(str(task["data"][field]) for field in ("path", *FIELDS.values()) if field in task["data"])
+            name = next(str(task["data"][field]) for field in ("path", *KINDS) if field in task["data"])
             chosen = [
                 result["value"]["choices"][0]
                 for one in task.get("annotations", ()) if not one.get("was_cancelled")
@@ -93,11 +90,10 @@ def _plain(address: str) -> str:
 
 def to_studio(known: Sequence[tuple[str, str]], kind: str) -> str:
     """Labels as tasks for import into Label Studio, each with one annotation of the control "label"."""
-    field = FIELDS[kind.split(" + ")[0]]
 
     def task(name: str, label: str) -> dict:
-        result = {"from_name": "label", "to_name": field, "type": "choices", "value": {"choices": [label]}}
-        address = {} if field == "text" else {field: f"/data/local-files/?d={urllib.parse.quote(name)}"}
+        result = {"from_name": "label", "to_name": kind, "type": "choices", "value": {"choices": [label]}}
+        address = {} if kind == "text" else {kind: f"/data/local-files/?d={urllib.parse.quote(name)}"}
         return {"data": {"path": name} | address, "annotations": [{"result": [result]}]}
 
     return json.dumps([task(*row) for row in known], indent=1, ensure_ascii=False)
@@ -113,15 +109,13 @@ def to_folders(known: Sequence[tuple[str, str]], root: Path, folder: Path) -> in
     Raises:
         UsageError: the items are not files.
     """
-    names: Counter[Path] = Counter()
     for name, label in known:
         source = root / name
         if not source.is_file():
             raise UsageError(f"{name} is not a separate file in {root}. Export a csv table instead.")
-        place = folder / _safe(label) / source.name
-        names[place] += 1
-        if names[place] > 1:
-            place = place.with_stem(f"{place.stem}-{names[place]}")
+        first = folder / _safe(label) / source.name
+        numbered = (first.with_stem(f"{first.stem}-{number}") for number in itertools.count(2))
+        place = next(path for path in itertools.chain([first], numbered) if not os.path.lexists(path))
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             place.symlink_to(os.path.relpath(source.resolve(), place.parent.resolve()))

@@ -43,7 +43,8 @@ class Journal:
         if not path.exists():
             with writing(path) as partial:
                 partial.write_text(_lines([HEADER]), encoding="utf-8")
-        content = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            content = file.read()
         found = list(csv.reader(io.StringIO(content, newline="")))
         if not found or found[0] != HEADER:
             raise UsageError(f"{path} is not a file of labels from `withhold explore`. Choose another --out.")

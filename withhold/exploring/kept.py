@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from withhold import data, nets
+from withhold import nets
 from withhold.console import counted
 from withhold.data import Samples
 from withhold.errors import WithholdError
@@ -47,9 +47,9 @@ class Kept:
         found = [path.parent for path in (self.folder / "runs").glob("*/encoder.safetensors")]
         return [self.about["asked"], *sorted(map(str, found))]
 
-    def begin(self, asked: str, source: str) -> None:
-        """Record the encoder and the source that the user gave."""
-        self._note(asked=asked, data=data.address(source))
+    def begin(self, asked: str) -> None:
+        """Record the encoder that the user gave."""
+        self._note(asked=asked)
 
     def features(self, run: Embedder, samples: Samples) -> Tensor:
         """The features of all items by the encoder of a run, float32 [n, d], loaded if they are saved."""

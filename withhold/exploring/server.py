@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from withhold.errors import WithholdError
+from withhold.errors import UsageError, WithholdError
 from withhold.exploring import asked, exchange
 from withhold.exploring.guard import Guard
 from withhold.exploring.session import Session
@@ -24,10 +24,6 @@ from withhold.page import rendered, stylesheet
 STATIC = Path(__file__).with_name("static")
 SCRIPTS = {path.name: path for path in STATIC.glob("*.js")}
 CACHED = "private, max-age=86400"
-
-
-class _Refused(Exception):
-    """An invalid request; the text says why."""
 
 
 class Server(uvicorn.Server):
@@ -52,7 +48,7 @@ def application(session: Session) -> Starlette:
         """The item in the path."""
         found = int(request.path_params["number"])
         if found >= count:
-            raise _Refused(f"There is no item {found:,}; there are {count:,} items.")
+            raise UsageError(f"There is no item {found:,}; there are {count:,} items.")
         return found
 
     def media(found: tuple[bytes, str] | None) -> Response:
@@ -74,44 +70,31 @@ def application(session: Session) -> Starlette:
             Response(status_code=404) if found is None else Response(found.tobytes(), media_type="application/x-array")
         )
 
-    def listed(request: Request, body: dict[str, Any]) -> Any:
-        return asked.listed(session, _items(body, count))
-
-    def label(request: Request, body: dict[str, Any]) -> Any:
+    def label(body: dict[str, Any]) -> dict[str, Any]:
         items, labels = _items(body, count), body.get("labels")
         if not isinstance(labels, list) or not all(isinstance(one, str) for one in labels):
-            raise _Refused("labels must be a list of texts, one for each item.")
+            raise UsageError("labels must be a list of texts, one for each item.")
         return {"labelled": len(items), "alike": session.label(items, labels)}
 
-    def skip(request: Request, body: dict[str, Any]) -> Any:
+    def skip(body: dict[str, Any]) -> None:
         for item in _items(body, count):
             session.skip(item)
-        return {}
 
-    def train(request: Request, body: dict[str, Any]) -> Any:
+    def train(body: dict[str, Any]) -> None:
         what, minutes = body.get("what"), body.get("minutes")
         if not isinstance(what, str) or not isinstance(minutes, int | float):
-            raise _Refused("what must be the name of a method, and minutes a number.")
+            raise UsageError("what must be the name of a method, and minutes a number.")
         session.train(what, float(minutes))
-        return {}
 
-    def stop(request: Request, body: dict[str, Any]) -> Any:
-        session.stop()
-        return {}
-
-    def show(request: Request, body: dict[str, Any]) -> Any:
+    def show(body: dict[str, Any]) -> None:
         if not isinstance(name := body.get("run"), str):
-            raise _Refused("run must be the name of a run.")
+            raise UsageError("run must be the name of a run.")
         session.show(name)
-        return {}
 
-    def take(request: Request, body: dict[str, Any]) -> Any:
+    def take(body: dict[str, Any]) -> dict[str, int]:
         if not isinstance(text := body.get("text"), str):
-            raise _Refused("text must be a csv table of labels, or Label Studio JSON.")
+            raise UsageError("text must be a csv table of labels, or Label Studio JSON.")
         return session.take(text)
-
-    def folders(request: Request, body: dict[str, Any]) -> Any:
-        return asked.folders(session)
 
     def export(request: Request) -> Response:
         studio = request.path_params["form"] == "label-studio.json"
@@ -151,28 +134,21 @@ def application(session: Session) -> Starlette:
         "/queue": lambda request: JSONResponse(asked.queue(session, request.query_params.get("strategy", ""))),
         "/errors": lambda request: JSONResponse(asked.errors(session)),
     }  # fmt: skip
-    posts = {
-        "/list": listed, "/label": label, "/skip": skip, "/train": train, "/stop": stop, "/show": show, "/take": take,
-        "/folders": folders,
+    posts: dict[str, Callable[[dict[str, Any]], Any]] = {
+        "/list": lambda body: asked.listed(session, _items(body, count)),
+        "/label": label, "/skip": skip, "/train": train, "/stop": lambda body: session.stop(),
+        "/show": show, "/take": take, "/folders": lambda body: asked.folders(session),
     }  # fmt: skip
-    routes = [Route(path, _refusing(get), methods=["GET"]) for path, get in gets.items()]
+    routes = [Route(path, get, methods=["GET"]) for path, get in gets.items()]
     routes += [Route(path, _posted(post), methods=["POST"]) for path, post in posts.items()]
-    return Starlette(routes=routes)
+    return Starlette(routes=routes, exception_handlers={WithholdError: _refused})
 
 
-def _refusing(get: Callable[[Request], Response]) -> Callable[[Request], Response]:
-    """A handler that answers invalid requests with an error message."""
-
-    def answer(request: Request) -> Response:
-        try:
-            return get(request)
-        except (WithholdError, _Refused) as error:
-            return JSONResponse({"error": str(error)}, 400)
-
-    return answer
+def _refused(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 400)
 
 
-def _posted(post: Callable[[Request, dict[str, Any]], Any]) -> Callable:
+def _posted(post: Callable[[dict[str, Any]], Any]) -> Callable:
     """A handler that takes a JSON object and returns JSON."""
 
     async def answer(request: Request) -> Response:
@@ -181,9 +157,8 @@ def _posted(post: Callable[[Request, dict[str, Any]], Any]) -> Callable:
         except ValueError:
             body = None
         if not isinstance(body, dict):
-            return JSONResponse({"error": "The request must be a JSON object."}, 400)
-        respond = _refusing(lambda request: JSONResponse(post(request, body)))
-        return await run_in_threadpool(respond, request)
+            raise UsageError("The request must be a JSON object.")
+        return JSONResponse(await run_in_threadpool(post, body))
 
     return answer
 
@@ -192,5 +167,5 @@ def _items(body: dict[str, Any], count: int) -> list[int]:
     """The numbers of the items in a request."""
     found = body.get("items")
     if not isinstance(found, list) or not all(type(one) is int and 0 <= one < count for one in found):
-        raise _Refused(f"items must be a list of whole numbers from 0 to {count - 1:,}.")
+        raise UsageError(f"items must be a list of whole numbers from 0 to {count - 1:,}.")
     return found

@@ -59,11 +59,13 @@ class Session:
         shown = self.kept.shown(name)
         self.run = load(shown, **(decoding if shown == name else {}))
         samples = self.run.load_data(source)
-        self.samples = samples.select(samples.readable())
+        samples = samples.select(samples.readable())
+        rows = {name: row for row, name in reversed([*enumerate(samples.names)])}  # a table may list an item twice
+        self.samples = samples.select(sorted(rows.values()))
         self.items = Shown(source, self.samples)
         self.journal = Journal(folder / LABELS, self.samples.names)
         self.adviser = self._advised(self.run, self.samples)
-        self.kept.begin(name, source)
+        self.kept.begin(name)
         places = self.kept.places(self.samples.names, self.adviser.parts)
         self.places = atlas.plane(self.adviser.parts) if places is None else places
         self.lock = threading.RLock()  # guards the attributes below, and the journal
@@ -135,7 +137,7 @@ class Session:
 
     def take(self, text: str) -> dict[str, int]:
         """Import labels from a table or Label Studio JSON. Raises: UsageError: as `exchange.from_text`."""
-        items, labels, lost = exchange.from_text(text, self.samples.kind, self.samples.names)
+        items, labels, lost = exchange.from_text(text, self.kind, self.samples.names)
         self.label(items, labels)
         return {"labelled": len(items), "lost": lost}
 
@@ -159,7 +161,9 @@ class Session:
                 partial.write_text(self.journal.export(), encoding="utf-8", errors="surrogateescape")
             wanted = training.arguments(what, self.run, self.source, told, minutes)
             self.training = Training(free(self.folder / "runs" / what), wanted, minutes)
-        threading.Thread(target=self._watch, args=(self.training,), daemon=True).start()
+            watching = threading.Thread(target=self._watch, args=(self.training,), daemon=True)
+            self._threads.append(watching)
+        watching.start()
 
     def stop(self) -> None:
         """Ask the training to stop."""
@@ -206,7 +210,7 @@ class Session:
         with self.lock:
             if adviser is self.adviser:
                 self.answers = found
-                self._changed("answers", route=route)
+                self._changed("answers")
 
     def _measure(self, adviser: Adviser, labels: np.ndarray, classes: int) -> None:
         """Cross-validate if twenty labels were added or removed since the last time."""
@@ -220,7 +224,7 @@ class Session:
             self.measured, self.route = found
             point = {"labels": count, "run": str(self.run.name), "route": self.route}
             self.kept.add(point | {name: getattr(found[0], name) for name in ("accuracy", "low", "high")})
-            self.tell(curve=self.kept.curve, route=self.route)
+            self.tell(curve=self.kept.curve)
         if self.route != ROUTES[0]:
             self._answer(adviser, labels, classes, self.route)
 
@@ -262,6 +266,8 @@ class Session:
         run = load(name, **(self.decoding if name == self.kept.about["asked"] else {}))
         samples = run.load_data(self.source)
         rows = {name: row for row, name in enumerate(samples.names)}
+        if gone := next((name for name in self.samples.names if name not in rows), None):
+            raise UsageError(f"{gone} is no longer in {self.source}. Start the page again.")
         samples = samples.select([rows[name] for name in self.samples.names])
         adviser = self._advised(run, samples)
         with self.lock:
@@ -275,9 +281,9 @@ class Session:
         told = np.zeros(len(samples), dtype=bool) if same else run.was_told(samples)
         return Adviser(self.kept.features(run, samples), told, self.seed, lambda rows: samples.select(rows).digests())
 
-    def _changed(self, what: str, **more: Any) -> None:
+    def _changed(self, what: str) -> None:
         self.versions[what] += 1
-        self.tell(versions=self.versions, **more)
+        self.tell(versions=self.versions)
 
     def _take_over(self, labels: Labels | None) -> None:
         """Import labels from files, or partial labels of the source, for items without a label here."""

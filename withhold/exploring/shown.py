@@ -2,6 +2,7 @@
 
 import io
 import threading
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -32,7 +33,7 @@ class Shown:
         self._rows = samples.sources
         self._lock = threading.Lock()  # guards the table, which may have a file open
         self.picture = lru_cache(4096)(self._picture)
-        self.film = lru_cache(16)(self._film)
+        self.film = lru_cache(16)(lambda number: self._made(number, self.kind.film))
 
     def item(self, number: int) -> Item:
         """The item as in the source."""
@@ -45,26 +46,20 @@ class Shown:
         Args:
             size: a name in `SIDES`.
         """
-        try:
-            found = self.kind.picture(self.item(number), SIDES[size])
-        except (Unreadable, WithholdError):
-            return None
+        found = self._made(number, lambda item: self.kind.picture(item, SIDES[size]))
         if found is None:
             return None
         file = io.BytesIO()
         found.save(file, "WEBP", quality=80)
         return file.getvalue(), "image/webp"
 
-    def _film(self, number: int) -> Media | None:
-        """The video or sound of an item; None if it has none or cannot be read."""
-        try:
-            return self.kind.film(self.item(number))
-        except (Unreadable, WithholdError):
-            return None
-
     def words(self, number: int, letters: int = LETTERS) -> str:
         """The text of an item, up to `letters` characters; empty for other kinds."""
+        return (self._made(number, self.kind.words) or "")[:letters] if self.kind.typed else ""
+
+    def _made(self, number: int, make: Callable[[Item], Any]) -> Any:
+        """What `make` makes of an item; None if the item cannot be read."""
         try:
-            return self.kind.words(self.item(number))[:letters]
+            return make(self.item(number))
         except (Unreadable, WithholdError):
-            return ""
+            return None

@@ -218,7 +218,8 @@ class Index:
 
 def _vectors(rows: pyarrow.Table) -> np.ndarray:
     """The embeddings of rows of the index, float32 [n, dim]."""
-    return rows["embedding"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, -1)
+    width = rows.schema.field("embedding").type.list_size
+    return rows["embedding"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, width)
 
 
 @contextlib.contextmanager

@@ -96,7 +96,6 @@ async function heard(event) {
       $("guess").textContent = `Labelled ${state.classes[data.labels[current]]} elsewhere.`;
     }
   }
-  if (event.route) state.route = event.route;
   if (event.curve) { state.curve = event.curve; learn.draw(); }
   if (event.runs) { state.runs = event.runs; learn.runs(); }
   if (event.run && event.run !== state.run) { state.run = event.run; delete data.clusters; about(); learn.runs(); }
