@@ -7,6 +7,7 @@ training step. The target is less than 50 milliseconds per batch.
 """
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -26,8 +27,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds of 20 batches (default: %(default)s)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["WITHHOLD_CACHE"] = folder
         began = time.perf_counter()
-        samples = data.load(options.data, "video", size=SIZE, channels=3, frames=FRAMES, fps=15.0, cache_dir=folder)
+        samples = data.load(options.data, "video", size=SIZE, channels=3, frames=FRAMES, fps=15.0)
         cold = len(samples.values) / (time.perf_counter() - began)
         windows, rng = samples.windows(), np.random.default_rng(0)
         spent = []

@@ -165,6 +165,11 @@ def test_a_yolo_folder_may_have_its_parts_on_top(tmp_path, caplog):
     assert "valid/ is not a part of train, test, unlabelled" in caplog.text
 
 
+def test_a_class_that_the_list_lacks_comes_after_it(tmp_path):
+    write(voc(tmp_path) / "classes.txt", "dog\n")
+    assert load(tmp_path).parts["boxes"].classes == ("dog", "cat")
+
+
 def test_classes_beside_a_folder_are_not_those_of_its_masks(tmp_path):
     write(tmp_path / "classes.txt", "cat\ndog\n")
     (yolo(tmp_path / "set") / "classes.txt").unlink()
@@ -185,6 +190,11 @@ def test_yolo_is_named_by_its_data_yaml(tmp_path, names):
     (yolo(tmp_path) / "classes.txt").unlink()
     write(tmp_path / "data.yaml", f"path: .\n{names}")
     assert load(tmp_path).parts["boxes"].classes == CLASSES
+    write(tmp_path / "data.yaml", "names: ['lane #1, left', no]")
+    assert load(tmp_path).parts["boxes"].classes == ("lane #1, left", "no")
+    write(tmp_path / "data.yaml", "names: [cat")
+    with pytest.raises(WithholdError, match=r"data\.yaml cannot be read: it is not YAML"):
+        load(tmp_path)
     write(tmp_path / "data.yaml", "names:\n  0: cat\n  2: dog\n")
     with pytest.raises(WithholdError, match=r"data\.yaml cannot be read: the numbers of its names are not 0, 1, 2"):
         load(tmp_path)

@@ -165,6 +165,8 @@ def test_a_damaged_entry_is_decoded_again(image_folder, cache_dir):
     del samples
     path.write_bytes(path.read_bytes()[:1000])
     assert (data.load(folder).array == wanted).all()
+    path.write_bytes(b"")
+    assert (data.load(folder).array == wanted).all()
     (path.parent / "entry.json").write_text("")
     assert (data.load(folder).array == wanted).all()
 
@@ -288,10 +290,11 @@ except WithholdError as error:
     assert [path.suffix for path in cache_dir.iterdir() if path.suffix != ".lock"] == []
 
 
-def test_a_cache_that_cannot_be_made_is_one_sentence(image_folder, tmp_path):
+def test_a_cache_that_cannot_be_made_is_one_sentence(image_folder, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
+    monkeypatch.setenv("WITHHOLD_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(WithholdError, match=r"The cache in .*file/cache cannot be written \(Not a directory\)"):
-        data.load(image_folder("1.png")[0], cache_dir=tmp_path / "file" / "cache")
+        data.load(image_folder("1.png")[0])
 
 
 def test_a_process_killed_while_it_writes_leaves_no_entry(image_folder, cache_dir):

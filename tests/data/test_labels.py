@@ -50,6 +50,7 @@ def test_several_files_are_one_and_what_they_disagree_on_is_named(folder, caplog
     few, more = folder / "few.csv", folder / "more.csv"
     few.write_text("path,label\na.png,2\nb.png,\n")
     more.write_text("path,label\nb.png,10\na.png,2.0\nc.png,\n")
+    assert data.load(folder / "photos", size=32, labels=[]).labels is None
     samples = data.load(folder / "photos", size=32, labels=[few, more])
     assert (samples.labels.tolist(), samples.classes) == ([0, 1, -1], ("2", "10"))
     assert f"{few} labels 1 of 3 items in {folder / 'photos'}" in caplog.messages

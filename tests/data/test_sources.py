@@ -337,6 +337,11 @@ def test_idx_files_find_their_labels_and_their_splits(tmp_path):
     assert data.load(parts["test"]).labels.tolist() == [4, 5]
 
 
+def test_an_image_may_have_idx_in_its_name(tmp_path):
+    Image.fromarray(PIXELS[0]).save(tmp_path / "idx1.png")
+    assert (data.load(tmp_path / "idx1.png", size=PIXELS.shape[1]).array == PIXELS[:1]).all()
+
+
 def test_npz_with_and_without_splits(tmp_path):
     np.savez(tmp_path / "one.npz", images=PIXELS, labels=np.arange(6)[:, None])
     assert data.load(tmp_path / "one.npz").labels.tolist() == [0, 1, 2, 3, 4, 5]

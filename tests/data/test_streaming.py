@@ -24,8 +24,9 @@ def test_a_stream_gives_what_the_cache_would(image_folder, monkeypatch):
     folder, _ = image_folder(*(f"{label}/{i}.png" for label in "ab" for i in range(8)))
     cached = data.load(folder)
     monkeypatch.setenv("WITHHOLD_CACHE_LIMIT", "1KB")
-    cache_free = data.load(folder, cache_dir=folder.parent / "another")
-    assert cache.entries(folder.parent / "another") == []
+    monkeypatch.setenv("WITHHOLD_CACHE", str(folder.parent / "another"))
+    cache_free = data.load(folder)
+    assert cache.entries() == []
     assert (cache_free.array == cached.array).all()
     assert (cache_free.names, cache_free.classes) == (cached.names, cached.classes)
     assert cache_free.labels.tolist() == cached.labels.tolist()
@@ -51,11 +52,24 @@ def test_corrupt_items_give_way_to_the_next_of_their_class(image_folder, no_room
     assert samples.select([3, 4]).skipped is samples.skipped
     with pytest.raises(WithholdError, match=r"a/3.png cannot be read: not an image"):
         data.load(folder, strict=True).batch([2])
-    (folder / "b/2.png").write_text("no")
-    with pytest.raises(
-        WithholdError, match=r"b/1.png cannot be read \(empty file\), and neither can any image that could replace it"
-    ):
+    again = data.load(folder)
+    again.batch([0]), again.batch([1])
+    (folder / "a/1.png").write_text("no")
+    assert (again.batch([0]).permute(0, 2, 3, 1).numpy() == pixels["a/2.png"]).all()  # it was readable before
+    for path in folder.rglob("*.png"):
+        path.write_text("no")
+    with pytest.raises(WithholdError, match=r"no item can be read completely"):
         data.load(folder).batch([3])
+
+
+def test_what_replaces_an_item_is_of_the_same_samples(image_folder, no_room):
+    """Items of a test set must not stand in for those of a training set."""
+    folder, _ = image_folder(*(f"{label}/{i}.png" for label in "ab" for i in range(8)), size=(32, 32))
+    train, test = data.load(folder).split(0.5, seed=0)
+    for name in train.names[1:-1]:
+        (folder / name).write_text("no")
+    held = test.batch(np.arange(len(test))).numpy().tolist()
+    assert all(image not in held for image in train.batch(np.arange(len(train))).numpy().tolist())
 
 
 def test_a_file_of_labels_decides_who_replaces_whom(image_folder, no_room, tmp_path):
@@ -151,7 +165,7 @@ def test_a_row_takes_another_label_where_its_own_has_no_other(rows, no_room, tmp
     assert (samples.classes[labels[0]], masks[0, 0, 0].item()) == ("b", 3)
     for mask in tmp_path.glob("mask*.png"):
         mask.unlink()
-    with pytest.raises(WithholdError, match=r"t.csv: no item can be read together with all its parts"):
+    with pytest.raises(WithholdError, match=r"t.csv: no item can be read completely"):
         data.load(tmp_path / "t.csv", parts=("mask",)).batch([0])
 
 
@@ -177,11 +191,12 @@ def test_of_what_is_not_wanted_whole_only_what_is_asked_for_is_decoded(image_fol
     source = folder if form == "folder" else tmp_path / "rows.parquet"
     decoded, decode = [], images.decode
     monkeypatch.setattr(images, "decode", lambda *given: decoded.append(1) or decode(*given))
-    peeked = data.load(source, size=16, channels=3, whole=False, cache_dir=tmp_path / "cache")
+    monkeypatch.setenv("WITHHOLD_CACHE", str(tmp_path / "cache"))
+    peeked = data.load(source, size=16, channels=3, whole=False)
     assert len(decoded) == 0
     found = peeked.select([2]).batch([0])
     assert len(decoded) == 1
-    whole = data.load(source, size=16, channels=3, cache_dir=tmp_path / "cache")
+    whole = data.load(source, size=16, channels=3)
     assert (found == whole.batch([2])).all()
     assert peeked.labels.tolist() == whole.labels.tolist()
     assert len(decoded) == 4

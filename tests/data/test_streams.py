@@ -300,6 +300,15 @@ def test_poses_and_numbers_come_with_their_images(tmp_path):
         feed(declare({"images": "image + boxes"}), str(tmp_path / "t.csv"))
 
 
+def test_a_column_may_be_missing_in_another_split(tmp_path):
+    for k in range(4):
+        image(tmp_path / f"{k}.png", k)
+    table(tmp_path / "train.csv", [{"path": f"{k}.png", "label": "ab"[k % 2], "kind": "xy"[k % 2]} for k in range(4)])
+    table(tmp_path / "test.csv", [{"path": f"{k}.png", "label": "ab"[k % 2]} for k in range(4)])
+    samples = data.load(f"{tmp_path}::train", size=32, parts=("label", "targets"))
+    assert samples.targets["kind"].classes == ("x", "y")
+
+
 def test_further_columns_are_classes_or_numbers(tmp_path, caplog):
     rng, rows = np.random.default_rng(0), []
     for k in range(24):

@@ -113,7 +113,7 @@ def test_a_video_is_turned_and_mirrored_as_its_file_says(tmp_path, turn):
 def test_pixels_that_are_not_square_are_stretched(tmp_path, ratio, shown):
     path = write(tmp_path / "a.mp4", 2, colour=True, ratio=ratio)  # the right half is red
     assert next(each_frame(str(path))).shape == middle(str(path)).shape == (*shown, 3)
-    assert Videos().measure(str(path))["side"] == min(shown)
+    assert Videos().measure(str(path)).size == min(shown)
     found = decode(str(path), 32, 3, 24.0)[0]
     assert np.abs(found[:, 18:].astype(int) - (200, 30, 30)).max() < 15
     assert np.ptp(found[:, :14].astype(int), axis=2).max() < 15

@@ -33,10 +33,7 @@ class Curves(Kind):
         return "curves"
 
     def measure(self, item):
-        return {"rows": len(self.decode(item))}
-
-    def shape(self, table, where):
-        self.probe(table, where)
+        self.decode(item)
         return Shape()
 
     def decode(self, item):

@@ -1,11 +1,11 @@
 """Masks and boxes in folders next to images: one file for each image, or a COCO file for all of them."""
 
-import itertools
 import os
 import posixpath
-import re
 import zlib
 from pathlib import Path
+
+import yaml
 
 from withhold.data import annotations, manifests
 from withhold.data.arranging import Tables, parts, walk
@@ -62,23 +62,22 @@ def part_classes(folder: Path) -> tuple[str, ...]:
 
 
 def _yaml_names(text: str) -> list[str]:
-    """Parse the class names under the key `names`: [a, b], {0: a, 1: b}, or one per line, "- a" or "0: a".
+    """Return the class names under the key `names`, as [a, b] or {0: a, 1: b}; [] without them.
 
-    Raises: ValueError: their numbers are not 0, 1, 2 ...
+    Raises: ValueError: it is not YAML, or the numbers are not 0, 1, 2 ...
     """
-    lines = [re.sub(r"(^|\s)#.*", "", line).rstrip() for line in text.splitlines()]
-    start = next((number for number, line in enumerate(lines) if line.startswith("names:")), len(lines))
-    below = itertools.takewhile(lambda line: not line or line[0] in " \t-]}", lines[start + 1 :])
-    body = "\n".join(["", *lines[start : start + 1], *below]).partition("names:")[2].strip()
-    flowing = body.startswith(("[", "{"))  # commas inside quotes do not separate
-    entries = re.findall(r"""(?:'[^']*'|"[^"]*"|[^,\n'"])+""", body.strip("[{}]")) if flowing else body.split("\n")
-    found = [re.fullmatch(r"(?:(\d+)\s*:|-\s)?\s*(.+)", entry.strip()) for entry in entries]
-    pairs = [one.groups() for one in found if one]
-    numbers = [int(number) for number, _ in pairs if number]
-    if sorted(numbers) != list(range(len(numbers))) or len(numbers) not in (0, len(pairs)):
-        raise ValueError("the numbers of its names are not 0, 1, 2 ... without a gap")
-    names = [name.strip("'\"") for _, name in pairs]
-    return [names[numbers.index(place)] for place in range(len(names))] if numbers else names
+    try:
+        names = yaml.load(text, yaml.BaseLoader)["names"]  # this loader keeps every value as text
+    except yaml.YAMLError as error:
+        raise ValueError("it is not YAML") from error
+    except (KeyError, TypeError):
+        return []
+    if isinstance(names, dict):
+        numbers = {int(number): name for number, name in names.items()}
+        if sorted(numbers) != list(range(len(numbers))):
+            raise ValueError("the numbers of its names are not 0, 1, 2 ... without a gap")
+        names = [numbers[number] for number in sorted(numbers)]
+    return list(names)
 
 
 def attach(column: str, found: Tables, images: Path, folder: Path) -> None:

@@ -41,7 +41,8 @@ def read_boxes(part: Part) -> tuple[list[Marked | str], tuple[str, ...]]:
     splits = {split: _read(table) for split, table in part.tables.items() if find(COLUMN, table.columns)}
     named = dict.fromkeys(name for table in _flat(part.tables.values()) for name in table.part_classes)
     used = [name for found in splits.values() for one in found if isinstance(one, Marked) for name in one.names]
-    classes = tuple(named) or tuple(sorted({*used}, key=lambda name: (int(name) if name.isdigit() else -1, name)))
+    others = {*used} - {*named}
+    classes = (*named, *sorted(others, key=lambda name: (int(name) if name.isdigit() else -1, name)))
     if not named and any(isinstance(one, Marked) and one.shares for one in splits[part.split]):
         log.info("%s: no classes.txt or data.yaml found; classes are named by their numbers", part.name)
     if missing := [name for name in named if name not in used]:

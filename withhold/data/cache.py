@@ -64,16 +64,16 @@ class Entry:
     used: float
 
 
-def root(folder: str | os.PathLike | None = None) -> Path:
-    """Return the cache's folder: `folder`, else $WITHHOLD_CACHE, else withhold in $XDG_CACHE_HOME or ~/.cache."""
+def root() -> Path:
+    """Return the cache's folder: $WITHHOLD_CACHE, else withhold in $XDG_CACHE_HOME or ~/.cache."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(folder or os.environ.get("WITHHOLD_CACHE") or Path(caches, "withhold"))
+    return Path(os.environ.get("WITHHOLD_CACHE") or Path(caches, "withhold"))
 
 
-def entries(folder: str | os.PathLike | None = None) -> list[Entry]:
+def entries() -> list[Entry]:
     """Return all complete entries, most recently used first."""
     found = []
-    for path in root(folder).glob("*/entry.json"):
+    for path in root().glob("*/entry.json"):
         with contextlib.suppress(OSError, ValueError, KeyError):  # an entry that is being removed, or is damaged
             about = json.loads(path.read_text())
             size = sum(file.stat().st_size for file in path.parent.iterdir())
@@ -81,22 +81,22 @@ def entries(folder: str | os.PathLike | None = None) -> list[Entry]:
     return sorted(found, key=lambda entry: -entry.used)
 
 
-def clear(folder: str | os.PathLike | None = None) -> int:
+def clear() -> int:
     """Remove all entries that no process has open, and leftovers of killed processes; returns the bytes freed."""
-    freed = sum(entry.bytes for entry in entries(folder) if _remove(root(folder) / entry.key))
-    for held in root(folder).glob("*.held"):
+    freed = sum(entry.bytes for entry in entries() if _remove(root() / entry.key))
+    for held in root().glob("*.held"):
         _is_held(held)
-    for lock in root(folder).glob("*.lock"):
+    for lock in root().glob("*.lock"):
         with contextlib.suppress(Timeout), FileLock(lock, timeout=0):
             _remove_partial(lock.with_suffix(""))
     return freed
 
 
-def has_room(need: int, folder: str | os.PathLike | None = None) -> bool:
+def has_room(need: int) -> bool:
     """Whether `need` bytes fit into the limit and on the disk; if not, unused entries are removed, oldest first."""
-    held = entries(folder)
+    held = entries()
     total = sum(entry.bytes for entry in held)
-    base = root(folder)
+    base = root()
     free = shutil.disk_usage(next(path for path in (base, *base.absolute().parents) if path.exists())).free - RESERVE
     limit = _limit(total, free)
     if need > min(limit, free + total):
@@ -108,13 +108,13 @@ def has_room(need: int, folder: str | os.PathLike | None = None) -> bool:
     return total + need <= limit and need <= free
 
 
-def find(key: str, folder: str | os.PathLike | None = None) -> Found | None:
+def find(key: str) -> Found | None:
     """Return the content of an entry, mapped and held open; None if it is missing or damaged."""
-    path = root(folder) / key
+    path = root() / key
     if not path.is_dir():
         return None
     release = _hold(path)
-    with contextlib.suppress(OSError, ValueError, KeyError):
+    with contextlib.suppress(OSError, EOFError, ValueError, KeyError):
         try:
             entry = json.loads((path / "entry.json").read_bytes())
             values = np.load(path / "values.npy", mmap_mode="r")
@@ -139,9 +139,9 @@ def find(key: str, folder: str | os.PathLike | None = None) -> Found | None:
 
 
 @contextlib.contextmanager
-def building(key: str, folder: str | os.PathLike | None = None) -> Iterator[None]:
+def building(key: str) -> Iterator[None]:
     """Lock an entry while it is made: other processes that need the same data wait, and then find it."""
-    base = root(folder)
+    base = root()
     with _writing(base):
         lock = FileLock(base / f"{key}.lock")
         lock.acquire()
@@ -151,13 +151,13 @@ def building(key: str, folder: str | os.PathLike | None = None) -> Iterator[None
         lock.release()
 
 
-def store(key: str, pieces: Iterable[Piece], about: dict[str, Any], folder: str | os.PathLike | None = None) -> None:
+def store(key: str, pieces: Iterable[Piece], about: dict[str, Any]) -> None:
     """Write an entry piece by piece under a temporary name, and rename it when it is complete.
 
     `about` has "source", "classes" and "skipped", which may grow while the pieces are made. Raises: WithholdError: the
     disk is full or not writable; nothing is left behind.
     """
-    base = root(folder)
+    base = root()
     _remove_partial(base / key)
     with _writing(base), tempfile.TemporaryDirectory(".partial", f"{key}.", base, ignore_cleanup_errors=True) as name:
         partial = Path(name)

@@ -105,13 +105,9 @@ class Feeder:
 
     def indices(self, name: str, step: int) -> np.ndarray:
         """The indices of a stream's samples in this rank's part of a step's batch."""
-        whole, lap = self.batch_size * self.world, self._lap(name)
-        if len(self.streams[name]) == self.longest:
-            epoch, step = divmod(step, self.steps_per_epoch)
-            begin = step * whole + self.rank * self.batch_size
-            return self._ordered(name, epoch)[begin : begin + self.batch_size]
-        begin = step * whole + self.rank * self.batch_size
-        places = np.arange(begin, begin + self.batch_size)
+        whole = self.batch_size * self.world
+        lap = self.steps_per_epoch * whole if len(self.streams[name]) == self.longest else self._lap(name)
+        places = step * whole + self.rank * self.batch_size + np.arange(self.batch_size)
         laps = np.unique(places // lap).tolist()
         return np.concatenate([self._ordered(name, k)[places[places // lap == k] % lap] for k in laps])
 

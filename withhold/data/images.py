@@ -43,11 +43,6 @@ class Pictures(Kind):
         """Bytes of an image."""
         return math.prod(self.row)
 
-    def shape(self, table, where):
-        seen = self.probe(table, where)
-        side = int(np.median([picture["side"] for picture in seen]))
-        return Shape(side, 1 if all(picture["grey"] for picture in seen) else 3)
-
     def suited(self, shape):
         return replace(self, size=self.size or default_size(shape.size), channels=self.channels or shape.channels)
 
@@ -73,7 +68,7 @@ class Images(Pictures):
         return min(max(CHUNK // self.row_bytes, 1), 1024)
 
     def measure(self, item):
-        return {"side": short_side(item), "grey": is_grey(item)}
+        return Shape(short_side(item), 1 if is_grey(item) else 3)
 
     def decode(self, item):
         return decode(item, self.size, self.channels)

@@ -1,7 +1,7 @@
 """Kinds of data: how their files are found and their items decoded; and tables of undecoded items."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,11 +18,11 @@ Item = bytes | Callable[[], bytes] | str | list[str] | np.ndarray
 
 @dataclass(frozen=True)
 class Shape:
-    """The result of probing some items of a table."""
+    """The measures of an item, or of several: the median size and rate, and the most channels."""
 
-    size: int = 0  # the median shorter side of images or videos, in pixels
-    channels: int = 0  # 1 if all probed items are grey, else 3
-    rate: int = 0  # the median rate of sounds, in samples a second
+    size: int = 0  # the shorter side of an image or video, in pixels
+    channels: int = 0  # 1 if it is grey, else 3
+    rate: int = 0  # the rate of a sound, in samples a second
 
 
 class Unreadable(Exception):
@@ -70,13 +70,23 @@ class Kind:
         """The rows per second of items that have a duration."""
         return 1.0
 
-    def measure(self, item: Item) -> dict[str, Any]:
-        """Measure properties of an item quickly: its size, its rate ... Raises: Unreadable."""
+    def measure(self, item: Item) -> "Shape":
+        """Measure an item quickly. Raises: Unreadable."""
         raise NotImplementedError
 
     def shape(self, table: "Table", where: str) -> "Shape":
-        """Probe a table. Raises: WithholdError: none of its items is readable."""
-        raise NotImplementedError
+        """Measure at most 256 items of a table. Raises: WithholdError: none of them is readable."""
+        found, bad = [], []
+        indices = table.probe(PROBES)
+        for index, item in zip(indices, table.items(indices), strict=True):
+            try:
+                found.append(self.measure(item))
+            except Unreadable as error:
+                bad.append((table.names()[index], str(error)))
+        if not found:
+            raise self.nothing(table, where, bad)
+        sizes, channels, rates = zip(*map(astuple, found), strict=True)
+        return Shape(int(np.median(sizes)), max(channels), int(np.median(rates)))
 
     def suited(self, shape: "Shape") -> "Kind":
         """Return the same kind with every None replaced by a value that suits the data."""
@@ -92,19 +102,6 @@ class Kind:
             return self.decode(item)
         except Unreadable as error:
             return error
-
-    def probe(self, table: "Table", where: str) -> list[dict[str, Any]]:
-        """Apply `measure` to at most 256 items. Raises: WithholdError: none of them is readable."""
-        found, bad = [], []
-        indices = table.probe(PROBES)
-        for index, item in zip(indices, table.items(indices), strict=True):
-            try:
-                found.append(self.measure(item))
-            except Unreadable as error:
-                bad.append((table.names()[index], str(error)))
-        if not found:
-            raise self.nothing(table, where, bad)
-        return found
 
     def nothing(self, table: "Table", where: str, bad: list[tuple[str, str]]) -> WithholdError:
         """Return the error for a table without readable items."""

@@ -105,13 +105,17 @@ def label_files(labels: Labels | None) -> list[Path]:
     return list(map(Path, labels))
 
 
-def attach(samples: Samples, labels: Labels) -> Samples:
+def attach(samples: Samples, labels: Labels | None) -> Samples:
     """Return the samples with the labels of one or several tables; -1 for samples that these leave out.
+
+    Without a table, the samples stay as they are.
 
     Names match as in `places`, including file endings and capital letters. Empty labels are ignored. In a table with a
     column time, as `withhold explore` writes, the last row of an item counts.
     """
     paths = label_files(labels)
+    if not paths:
+        return samples
     listed, columns = zip(*map(_read, paths), strict=True)
     numbers, classes = number(columns)
     place_of = places(samples.names)

@@ -42,10 +42,9 @@ def load(
     source: Any,
     kind: str = "image",
     *,
-    parts: Sequence[str] | None = None,
+    parts: Sequence[str] = (),
     strict: bool = False,
     labels: Labels | None = None,
-    cache_dir: str | os.PathLike | None = None,
     whole: bool = True,
     **decoding: Any,
 ) -> Samples:
@@ -67,7 +66,6 @@ def load(
         strict: raise at the first item that cannot be decoded, instead of skipping and listing it.
         labels: one or several tables of paths or names and labels, which replace those of the source; see
             `labels.attach`. Other items are unlabelled.
-        cache_dir: replaces $WITHHOLD_CACHE or ~/.cache/withhold.
         whole: decode everything at once; False decodes images whenever they are read, unless they are in the cache.
 
     Raises:
@@ -75,8 +73,8 @@ def load(
     """
     samples = source
     if not isinstance(source, Samples):
-        samples = _load_all(source, kind.split(JOINT), parts, decoding, strict, cache_dir, whole)
-    return samples if labels is None else attach(samples, labels)
+        samples = _load_all(source, kind.split(JOINT), parts, decoding, strict, whole)
+    return attach(samples, labels)
 
 
 def labels_of(source: Any, kind: str, labels: Labels | None = None) -> Samples:
@@ -88,7 +86,7 @@ def labels_of(source: Any, kind: str, labels: Labels | None = None) -> Samples:
         names = np.array([name or f"row {row}" for row, name in enumerate(part.table.names(), 1)])
         empty = np.empty((len(names), 0), dtype=np.uint8)
         samples = Samples(empty, names, own, classes, source=part.name, unlabelled=part.table.unlabelled)
-    return samples if labels is None else attach(samples, labels)
+    return attach(samples, labels)
 
 
 def fit_tokenizer(sources: Sequence[tuple[Any, str]], name: str) -> "Tokenizer":
@@ -114,7 +112,7 @@ def takes(kind: str) -> dict[str, Any]:
     return {field.name: field.default for part in own for field in part}
 
 
-def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any, whole: bool) -> Samples:
+def _load(part: Part, kind: Kind, strict: bool, whole: bool) -> Samples:
     table, name = part.table, part.name
     if isinstance(table, Frames) and any(len(frames) > 1 for frames in table.frames):
         log.info("%s: each folder of images is read as one video; videos: %s", name, f"{len(table):,}")
@@ -124,24 +122,24 @@ def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any, whole: bool) -> 
 
     if isinstance(table, Arrays) and isinstance(kind, Pictures) and table.pixels.shape[-3:] == kind.row:
         return _as_it_is(table.pixels, kind, part, key)
-    held = cache.find(key, cache_dir)
+    held = cache.find(key)
     if held is None and isinstance(kind, Images) and not whole:
-        return _stream(table, kind, *part.labels(), key, name, strict)
+        return _stream(table, kind, part, key, strict)
     if held is None:
-        with cache.building(key, cache_dir):
-            held = cache.find(key, cache_dir)  # another process may have been faster
+        with cache.building(key):
+            held = cache.find(key)  # another process may have been faster
             if held is None:
-                labels, classes = part.labels()
-                if isinstance(kind, Images) and not cache.has_room(len(table) * kind.row_bytes, cache_dir):
+                if isinstance(kind, Images) and not cache.has_room(len(table) * kind.row_bytes):
                     if isinstance(table, Parquet):  # single rows of parquet files are slow to read
                         table = hub.Hub(hub.as_dataset(table, None, (), key), Images)
-                    return _stream(table, kind, labels, classes, key, name, strict)
+                    return _stream(table, kind, part, key, strict)
+                labels, classes = part.labels()
                 skipped: list[tuple[str, str]] = []
                 known = {"source": name, "classes": classes, "skipped": skipped}
-                cache.store(key, _pieces(table, labels, kind, skipped, strict, name), known, cache_dir)
-                held = cache.find(key, cache_dir)
+                cache.store(key, _pieces(table, labels, kind, skipped, strict, name), known)
+                held = cache.find(key)
     if held is None:
-        raise WithholdError(f"The cache in {cache.root(cache_dir)} lost the entry that was just written. Try again.")
+        raise WithholdError(f"The cache in {cache.root()} lost the entry that was just written. Try again.")
     if strict and held.about["skipped"]:
         item, reason = held.about["skipped"][0]
         raise WithholdError(f"{item} in {name} cannot be read: {reason}.")
@@ -157,7 +155,7 @@ def _load(part: Part, kind: Kind, strict: bool, cache_dir: Any, whole: bool) -> 
     if held.ends is None or kind.window is None:
         return Samples(held.values, **about)
     spans = np.stack([np.concatenate([[0], held.ends[:-1]]), held.ends], axis=1)
-    cache.has_room(0, cache_dir)  # the size of the entry is only known now; older entries may exceed the limit
+    cache.has_room(0)  # the size of the entry is only known now; older entries may exceed the limit
     return Series(held.values, spans, kind.window, kind.name, kind.rows_a_second, **about)
 
 
@@ -176,13 +174,7 @@ def _as_it_is(pixels: np.ndarray, kind: Pictures, part: Part, key: str) -> Sampl
 
 
 def _load_all(
-    source: Any,
-    kinds: list[str],
-    wanted: Sequence[str] | None,
-    decoding: dict[str, Any],
-    strict: bool,
-    cache_dir: Any,
-    whole: bool,
+    source: Any, kinds: list[str], wanted: Sequence[str], decoding: dict[str, Any], strict: bool, whole: bool
 ) -> Samples:
     """Load a source's items in all kinds, with the wanted parts; items that lack any are skipped and listed."""
     first = part_of(source, kind_named(kinds[0]))
@@ -196,13 +188,13 @@ def _load_all(
             part = part_of(source, kind_named(name))
         elif place and isinstance(first.table, Frames):
             raise UsageError(f"{first.name} has images, but no video with sound. {TOGETHER}")
-        loaded.append(_load(part, kind_named(name)(**own), strict, cache_dir, whole))
-    masked = "mask" in (wanted or ())
+        loaded.append(_load(part, kind_named(name)(**own), strict, whole))
+    masked = "mask" in wanted
     if masked:
         marks, marking = masks_of(first, loaded[0].shape[0])
-        loaded.append(_load(marks, marking, strict, cache_dir, whole))
+        loaded.append(_load(marks, marking, strict, whole))
     lacking: dict[int, str] = {}
-    if boxed := "boxes" in (wanted or ()):
+    if boxed := "boxes" in wanted:
         marked, names = read_boxes(first)
         lacking = {row: one for row, one in enumerate(marked) if not isinstance(one, Marked)}
     both = functools.reduce(np.intersect1d, [samples.sources for samples in loaded])
@@ -212,7 +204,7 @@ def _load_all(
     if len(loaded) > 1 or boxed:
         both = np.setdiff1d(both, list(lacking))
         if not len(both):
-            what = " and ".join([*kinds, *(wanted or ())])
+            what = " and ".join([*kinds, *wanted])
             raise WithholdError(
                 ": ".join([f"No item of {first.name} can be read as {what}", *lacking.values()][:2]) + "."
             )
@@ -265,9 +257,7 @@ def _pieces(
         raise kind.nothing(table, where, skipped)
 
 
-def _stream(
-    table: Table, kind: Images, labels: np.ndarray | None, classes: tuple[str, ...], key: str, name: str, strict: bool
-) -> Samples:
-    stream = Stream(table, kind, labels, strict)
+def _stream(table: Table, kind: Images, part: Part, key: str, strict: bool) -> Samples:
+    stream, (labels, classes) = Stream(table, kind, strict), part.labels()
     stream.skipped += table.ignored
-    return Samples(stream, stream.names, labels, classes, stream.skipped, key, name, unlabelled=table.unlabelled)
+    return Samples(stream, stream.names, labels, classes, stream.skipped, key, part.name, unlabelled=table.unlabelled)

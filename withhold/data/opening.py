@@ -5,7 +5,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -213,10 +213,18 @@ class Part:
         columns = {split: labels for split, table in self.tables.items() if (labels := table.labels) is not None}
         if self.split not in columns:
             return None, ()
+        return self.numbered(columns, next((table.classes for table in self.tables.values() if table.classes), ()))
+
+    def numbered(
+        self, columns: Mapping[str, Sequence[Any]], names: tuple[str, ...] = ()
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """The class numbers of this split's values of a column, which is given by split, and the names of the classes.
+
+        Classes are numbered over all splits; `names` are those of values that are numbers already.
+        """
         if isinstance(self.table, Succession):
             numbers, classes = number(self.table.apart(columns[self.split]))
             return np.concatenate(numbers), classes
-        names = next((table.classes for table in self.tables.values() if table.classes), ())
         numbers, classes = number(columns.values(), names)
         return dict(zip(columns, numbers, strict=True))[self.split], classes
 

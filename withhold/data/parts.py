@@ -15,7 +15,6 @@ from withhold.console import counted
 from withhold.data import images, media
 from withhold.data.images import Images
 from withhold.data.kind import Table, Unreadable
-from withhold.data.labels import number
 from withhold.data.manifests import LABELS, find
 from withhold.data.opening import Part, kind_named, part_of
 from withhold.data.samples import Samples, Target
@@ -190,9 +189,9 @@ def second_text(part: Part) -> Part:
     return Part({"": Lines([str(text or "") for text in part.table.column(name)])}, "", f"{part.name} ({name})")
 
 
-def attach_columns(samples: Samples, part: Part, kinds: Sequence[str], wanted: Sequence[str] | None) -> None:
-    """Add the wanted columns of their table to the samples, and log the unused ones; None does nothing."""
-    if wanted is None:
+def attach_columns(samples: Samples, part: Part, kinds: Sequence[str], wanted: Sequence[str]) -> None:
+    """Add the wanted columns of their table to the samples, and log the unused ones, if any is wanted."""
+    if not wanted:
         return
     table, rows = part.table, samples.sources
     items = [SECOND if kind in kinds[:place] else kind_named(kind).columns for place, kind in enumerate(kinds)]
@@ -203,7 +202,7 @@ def attach_columns(samples: Samples, part: Part, kinds: Sequence[str], wanted: S
     others = [name for name in table.columns if name not in read and name not in columns.values()]
     left = [column for name, column in columns.items() if column and name not in wanted]
     left += others * ("targets" not in wanted)
-    if left and wanted:
+    if left:
         log.info("%s also has %s, which this method does not use", part.name, ", ".join(left))
     for name in wanted:
         if not (others if name == "targets" else columns.get(name, True) or name in ("label", "mask", "boxes")):
@@ -228,7 +227,8 @@ def target(part: Part, name: str) -> Target:
     Otherwise it is read as classes, numbered like labels. This is decided over all splits. Missing values are NaN, or
     class -1.
     """
-    columns = {split: table.column(name) for split, table in part.tables.items()}
+    there = {split: table for split, table in part.tables.items() if find([name.strip().lower()], table.columns)}
+    columns = {split: table.column(name) for split, table in there.items()}
     with contextlib.suppress(TypeError, ValueError):
         values = {
             split: np.array([np.nan if value is None or value == "" else float(value) for value in column])
@@ -237,11 +237,7 @@ def target(part: Part, name: str) -> Target:
         known = np.unique(np.concatenate([*values.values()]))
         if np.isfinite(known).sum() > FEW or (known[np.isfinite(known)] % 1).any():
             return Target(values[part.split].astype(np.float32))
-    if isinstance(part.table, Succession):
-        numbers, classes = number(part.table.apart(columns[part.split]))
-        return Target(np.concatenate(numbers), classes)
-    numbers, classes = number(columns.values())
-    return Target(dict(zip(columns, numbers, strict=True))[part.split], classes)
+    return Target(*part.numbered(columns))
 
 
 def _stacked(lists: list[np.ndarray], name: str, part: Part) -> np.ndarray:

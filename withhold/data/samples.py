@@ -1,5 +1,6 @@
 """Decoded samples: pixels, names, labels and further parts."""
 
+import contextlib
 import copy
 import hashlib
 import re
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from withhold.data.kind import Shape
+from withhold.data.kind import Shape, Unreadable
 from withhold.data.streaming import Stream
 from withhold.errors import UsageError, WithholdError
 from withhold.needs import Need
@@ -136,7 +137,9 @@ class Samples:
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """A copy of the images at int64 `indices`: uint8 [m, h, w, c]."""
-        return np.asarray(self.values[self._rows(self.settled(indices))])
+        while True:
+            with contextlib.suppress(Unreadable):  # a file that was readable before; `settled` replaces it from now on
+                return np.asarray(self.values[self._rows(self.settled(indices))])
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Any:
         """The images at `indices`: uint8 [m, c, h, w] in channels_last memory format."""
@@ -169,7 +172,7 @@ class Samples:
         An item that cannot be read completely is replaced by the next one that can, with the same label if possible.
         """
         streams = [(part, part.values) for part in self._read_together() if isinstance(part.values, Stream)]
-        if not streams or not (self.parts or self.members):  # without parts, a `Stream` does this itself
+        if not streams:
             return indices
 
         def whole(some: np.ndarray) -> np.ndarray:
@@ -182,7 +185,7 @@ class Samples:
                 others = others[np.argsort(self.labels[others] != self.labels[indices[place]], kind="stable")]
             found = next((other for other in others if whole(np.array([other])).all()), None)
             if found is None:
-                raise WithholdError(f"{self.source}: no item can be read together with all its parts.")
+                raise WithholdError(f"{self.source}: no item can be read completely.")
             chosen[place] = found
         return chosen
 
@@ -248,8 +251,7 @@ class Samples:
     def with_labels(self, labels: np.ndarray, classes: tuple[str, ...]) -> Self:
         """Return the same samples with other labels, int64 [n]."""
         fingerprint = self._derive(labels.tobytes() + repr(classes).encode())
-        values = self.values.with_labels(labels, self.rows) if isinstance(self.values, Stream) else self.values
-        return self._with(values=values, labels=labels, classes=classes, fingerprint=fingerprint, unlabelled="")
+        return self._with(labels=labels, classes=classes, fingerprint=fingerprint, unlabelled="")
 
     def split(self, fraction: float, seed: int, owners: Sequence[str] | None = None) -> tuple[Self, Self]:
         """Split at random; the second set has `fraction` in (0, 1) of the samples, or of each class if labelled.

@@ -64,10 +64,7 @@ class Sounds(Kind):
 
     def measure(self, item):
         with media.stream(item, "audio") as stream:
-            return {"rate": stream.rate}
-
-    def shape(self, table, where):
-        return Shape(rate=int(np.median([sound["rate"] for sound in self.probe(table, where)])))
+            return Shape(rate=stream.rate)
 
     def suited(self, shape):
         return replace(self, rate=self.rate or min(shape.rate, MOST_RATE))

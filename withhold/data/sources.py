@@ -145,10 +145,10 @@ def _file(path: Path, kind: type[Kind]) -> Tables:
     if kind in (Images, Videos) and name.endswith(".npz"):
         found = arrays.npz(path, kind)
         return parts(found) or {"": next(iter(found.values()))}
-    if kind is Images and "idx" in path.name:
-        return {"": arrays.idx(path)}
     if name.endswith(kind.endings):
         return {"": Paragraphs(str(path)) if kind is Texts else Files(str(path.parent), [path.name])}
+    if kind is Images and "idx" in path.name:
+        return {"": arrays.idx(path)}
     ways = ", ".join((*kind.endings, ".csv", ".jsonl", ".parquet", ".npz"))
     raise UsageError(f"{path} has no {kind.noun}s. Give a folder, or a {ways} or .zip file.")
 

@@ -1,6 +1,5 @@
 """Images that do not fit into the cache: they are decoded whenever they are read."""
 
-import copy
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,14 +13,13 @@ from withhold.errors import WithholdError
 class Stream:
     """Indexed like an array uint8 [n, size, size, channels]; `kind` decodes the requested rows in a pool of threads.
 
-    A sample that cannot be decoded is replaced by the next one that can, with the same label if there are labels, and
-    added to `skipped`; with `strict`, it raises WithholdError. For samples with parts, `readable` is checked first: see
-    `Samples.settled`.
+    Samples that cannot be decoded are added to `skipped`; with `strict`, they raise WithholdError. `Samples.settled`
+    replaces them.
     """
 
-    def __init__(self, table: Table, kind: Images, labels: np.ndarray | None, strict: bool):
+    def __init__(self, table: Table, kind: Images, strict: bool):
         self.shape = (len(table), *kind.row)
-        self.table, self.kind, self.labels, self.strict = table, kind, labels, strict
+        self.table, self.kind, self.strict = table, kind, strict
         self.names = np.array(table.names())
         self.bad: dict[int, str] = {}
         self.good = np.zeros(len(table), dtype=bool)
@@ -33,6 +31,7 @@ class Stream:
         return self.shape[0]
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
+        """Raises: Unreadable: a sample cannot be decoded (any more)."""
         held = self.held
         outcomes = held | self._decode([index for index in indices.tolist() if index not in held])
         images = np.empty((len(indices), *self.shape[1:]), dtype=np.uint8)
@@ -40,7 +39,7 @@ class Stream:
             outcome = outcomes[index]
             if isinstance(outcome, Unreadable):
                 self._skip(index, outcome)
-                outcome = self._neighbour(index)
+                raise outcome
             images[row] = outcome
         return images
 
@@ -60,28 +59,9 @@ class Stream:
         """Those of these samples that can be decoded; nothing is remembered of the others."""
         return [found for found in self._decode(indices.tolist()).values() if not isinstance(found, Unreadable)]
 
-    def with_labels(self, labels: np.ndarray, rows: np.ndarray | None) -> "Stream":
-        """Return the same stream with these labels at `rows` (None: all) and no other labels."""
-        other = copy.copy(self)
-        other.labels = np.full(len(self), -1, dtype=np.int64)
-        other.labels[slice(None) if rows is None else rows] = labels
-        return other
-
     def _decode(self, indices: list[int]) -> dict[int, np.ndarray | Unreadable]:
         items = self.table.items(indices) if indices else []
         return dict(zip(indices, self.pool.map(self.kind.attempt, items), strict=True))
-
-    def _neighbour(self, index: int) -> np.ndarray:
-        for step in range(1, len(self)):
-            other = (index + step) % len(self)
-            if other in self.bad or (self.labels is not None and self.labels[other] != self.labels[index]):
-                continue
-            outcome = self.kind.attempt(self.table.items([other])[0])
-            if not isinstance(outcome, Unreadable):
-                return outcome
-            self._skip(other, outcome)
-        name, reason = self.names[index], self.bad[index]
-        raise WithholdError(f"{name} cannot be read ({reason}), and neither can any image that could replace it.")
 
     def _skip(self, index: int, error: Unreadable) -> None:
         if self.strict:

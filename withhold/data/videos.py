@@ -15,7 +15,7 @@ from PIL import Image
 
 from withhold.data import images, media
 from withhold.data.images import Pictures
-from withhold.data.kind import Item, Unreadable
+from withhold.data.kind import Item, Shape, Unreadable
 from withhold.errors import UsageError
 
 DECODER = 2  # part of every cache key: raise it when the frames that come out of `decode` change
@@ -70,13 +70,13 @@ class Videos(Pictures):
 
     def measure(self, item):
         if isinstance(item, np.ndarray):
-            return {"side": min(item.shape[1:3]), "grey": item.shape[3] == 1}
+            return Shape(min(item.shape[1:3]), item.shape[3])
         seen = islice(_frames(item, FRAME_RATE, 32, 3), FAR)
         grey = all(np.ptp(frame.astype(np.int16), axis=2).max() <= 8 for frame in seen)  # chroma is rounded
         if isinstance(item, list):
-            return {"side": images.short_side(item[0]), "grey": grey}
+            return Shape(images.short_side(item[0]), 1 if grey else 3)
         with media.stream(item, "video") as stream:
-            return {"side": round(min(stream.width * _stretch(stream), stream.height)), "grey": grey}
+            return Shape(round(min(stream.width * _stretch(stream), stream.height)), 1 if grey else 3)
 
     def decode(self, item):
         return decode(item, self.size, self.channels, self.fps)

@@ -75,4 +75,4 @@ class Audio(Traits):
 
 def own_rate(item: Item) -> int:
     """The sample rate at which a sound is displayed. Raises: Unreadable."""
-    return min(Sounds().measure(item)["rate"], data.MOST_RATE)
+    return min(Sounds().measure(item).rate, data.MOST_RATE)

@@ -86,7 +86,7 @@ def plan(
     if size is None:
         size = suited_size(data.measure(source, "image").size, encoder, False)
         size = min(size, SIZE) if device.type == "cpu" else size
-    parts = None if isinstance(source, Samples) else data.learnable(source)  # samples have their parts
+    parts = () if isinstance(source, Samples) else data.learnable(source)  # samples have their parts
     samples = data.load(source, size=size, parts=parts, labels=labels)
     known = bank(samples, tasks)
     wanted = _targets(known, targets)
