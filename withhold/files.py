@@ -1,12 +1,13 @@
 """Writing of output files: atomically, by one process at a time, and never over files of other origin."""
 
 import contextlib
+import csv
 import json
 import os
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,12 @@ def write_json(path: Path, value: Any) -> None:
     with writing(path) as partial:
         text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # JSON restores them
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table to `path` as csv, atomically; bytes of file names that are not UTF-8 are escaped."""
+    with writing(path) as partial, partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        csv.writer(file, lineterminator="\n").writerows([columns, *rows])
 
 
 def _refuse_folder(path: Path) -> None:

@@ -216,3 +216,12 @@ def test_a_legend_has_more_classes_than_there_are_colours(tmp_path):
     assert [row["class"] for row in rows] == list(legend)
     assert rows[0]["colour"] == rows[256]["colour"] != rows[1]["colour"]
     assert (tmp_path / "out" / "legend.png").is_file()
+
+
+def test_classes_of_files_whose_names_are_not_utf8_are_labels_again(tmp_path):
+    name = "caf\udce9.png"
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (32, 32)).save(tmp_path / "photos" / name)
+    write([(name, {"class": answers.Class("cup", 0.9)})], tmp_path / "out")
+    samples = withhold.data.load(tmp_path / "photos", labels=tmp_path / "out" / "classes.csv")
+    assert samples.labels.tolist() == [0] and samples.classes[0] == "cup"

@@ -59,7 +59,7 @@ def test_corrupt_items_give_way_to_the_next_of_their_class(image_folder, no_room
     for path in folder.rglob("*.png"):
         path.write_text("no")
     with pytest.raises(WithholdError, match=r"no item can be read completely"):
-        data.load(folder).batch([3])
+        data.load(folder, size=32, channels=3).batch([3])
 
 
 def test_what_replaces_an_item_is_of_the_same_samples(image_folder, no_room):

@@ -40,6 +40,7 @@ def test_opened_again_it_knows_what_was_given(tmp_path):
     assert again.labels.tolist() == [1, 0, -1]
     again.write([2], ["y"])
     assert len(rows(path)) == 6  # what belongs to other items stays
+    path.read_text(encoding="utf-8")  # as labels of a training are read
 
 
 @pytest.mark.parametrize("lost", range(1, 45))

@@ -13,7 +13,8 @@ from withhold import data, methods
 from withhold.console import duration
 from withhold.errors import UsageError, WithholdError
 from withhold.options import Options
-from withhold.runs import budget, reporting
+from withhold.runs import budget
+from withhold.runs import run as module
 from withhold.training import defaults
 
 
@@ -196,7 +197,7 @@ def test_a_report_that_fails_loses_nothing(photos, tmp_path, monkeypatch, caplog
     def fail(*given):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(reporting, "write_report", fail)
+    monkeypatch.setattr(module, "write_report", fail)
     run = withhold.train("rotation", photos[:24], epochs=1, size=16, batch_size=8, out=tmp_path / "run")
     assert "The report could not be written (MemoryError: no room). The run itself is complete." in caplog.text
     assert f"To write it: withhold report {tmp_path / 'run'}" in caplog.text

@@ -1,6 +1,7 @@
 """Run folders: what is refused on loading, and the data of the statistics."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,17 @@ from PIL import Image
 
 import withhold
 from withhold.errors import UsageError, WithholdError
+from withhold.runs.folder import folder_of
+
+TOY = '''"""A toy."""
+from withhold.methods import method
+from withhold.methods.image.rotation import Rotation
+
+
+@method(paper="Nobody, 2020", needs={"images": "image"}, family="known inverse")
+class Mine(Rotation):
+    """Withholds the rotation of an image."""
+'''
 
 
 def test_what_is_no_run_of_this_version_is_refused_in_a_sentence(make_run, tmp_path):
@@ -39,6 +51,25 @@ def test_statistics_of_controls_are_of_the_training_data_as_they_were(tmp_path, 
         Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "seen" / "a" / "new.png")
         withhold.load(tmp_path / "run").evaluate(str(tmp_path / "other"), protocols=("knn",))
     assert "the training data have changed: batch statistics are computed on the test items" in caplog.text
+
+
+def test_the_class_of_a_method_in_a_file_is_read_once(tmp_path, photos):
+    path = tmp_path / "mine.py"
+    path.write_text(TOY)
+    run = withhold.train(str(path), photos[:16], epochs=0, size=32, out=tmp_path / "run", no_report=True)
+    assert run.cls is run.cls and not run.names_classes
+    assert run.config["training"]["steps"] == 0 and run.config["training"]["steps"] is not False
+    seen = []
+    assert run.evaluate((photos[:16], [0, 1] * 8), protocols=("knn",), report=seen.append) == seen
+
+
+def test_folders_of_runs_are_named_by_their_data():
+    assert (
+        folder_of("simclr", (Path("some/photos"),))
+        == folder_of("simclr", ("some/photos",))
+        == Path("runs/simclr-photos")
+    )
+    assert folder_of("uda", ("hf:a/b", np.zeros(3))) == Path("runs/uda-b-data")
 
 
 def test_a_run_on_data_in_memory_holds_them(photos, tmp_path, caplog):

@@ -143,6 +143,18 @@ def test_a_video_comes_back_as_an_animation(forecaster, tmp_path, photos):
     assert np.abs(given - true[-2]).mean() < 12, "the frames that are known come first"
 
 
+@pytest.mark.parametrize("labelled", [4, 10])
+def test_the_picture_of_few_labels_is_of_labelled_images(tmp_path, photos, labelled):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(20):
+        Image.fromarray(photos[i]).save(folder / f"{i:02}.png")
+    rows = "".join(f"{i:02}.png,{'ab'[i % 2]}\n" for i in range(labelled))
+    (tmp_path / "few.csv").write_text(f"path,label\n{rows}")
+    preview("finetune", folder, labels=tmp_path / "few.csv", out=tmp_path / "seen.png", size=32)
+    assert (tmp_path / "seen.png").is_file()
+
+
 def test_the_picture_of_a_run_has_what_it_says(make_run, tmp_path):
     run = str(make_run("turned").folder)
     preview("rotation", "digits", out=tmp_path / "seen.png")

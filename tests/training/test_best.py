@@ -72,3 +72,9 @@ def test_a_run_that_was_cut_off_keeps_the_same(tmp_path):
     again, other, _ = run(tmp_path / "cut", [0.65, 0.7, 0.66, 0.5])
     assert again.kept == whole.kept == 6
     assert same(method.state_dict(), other)
+
+
+def test_a_run_that_was_cut_off_after_its_last_checkpoint_keeps_the_same(tmp_path):
+    seen = [0.65, 0.7, 0.66, 0.69]
+    assert run(tmp_path, seen)[0].kept is None
+    assert run(tmp_path, seen)[0].kept is None

@@ -69,9 +69,9 @@ def test_the_gain_is_a_share_of_what_knowing_nothing_costs():
 def test_a_loss_that_compares_items_wants_more_of_them():
     rows = [{"step": step, "loss": 1.31, "trivial": 1.3} for step in range(20, 41)]
     assert "The method has learned nothing yet: increase --batch-size, raise" in findings(
-        rows, method="barlow_twins", takes=["batch_size"]
+        rows, cls=find("barlow_twins"), takes=["batch_size"]
     )[0]  # fmt: skip
-    assert "batch-size" not in findings(rows, method="rotation", takes=["batch_size"])[0]
+    assert "batch-size" not in findings(rows, cls=find("rotation"), takes=["batch_size"])[0]
 
 
 def test_waiting_for_data_is_no_finding_where_it_took_no_time():
@@ -100,12 +100,14 @@ def test_a_remedy_names_no_option_that_the_run_cannot_take(row, option, words):
         ("simclr", {"lejepa"}),
         ("skipgram", {"bert"}),
         ("shuffle_and_learn", set()),  # no method of videos does
-        ("gone.py", set()),
+        ("", set()),  # no method is given
     ],
 )
 def test_the_doctor_names_methods_of_the_same_kind_of_data(method, wanted):
     rows = [{"step": step, "loss": 0.5, "rank": 1.1, "spread": 0.5} for step in range(20, 41)]
-    said, _, others = findings(rows, method=method)[0].partition(", or choose a method whose loss compares samples (")
+    said, _, others = findings(rows, cls=find(method) if method else None)[0].partition(
+        ", or choose a method whose loss compares samples ("
+    )
     assert said.endswith("Lower --lr, increase --batch-size" + ("" if wanted else "."))
     named = {name.strip(" ).") for name in others.split(",")} - {""}
     assert wanted <= named and method not in named

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from withhold import kinds
-from withhold import methods as registry
 from withhold.answers.files import read, write
 from withhold.answers.tracking import follow, marks
 from withhold.methods import Classifier
@@ -55,4 +54,4 @@ def is_text(run: "Run", source: Any) -> bool:
 
 def only_names(run: "Run") -> bool:
     """Whether the only output of the method is the class of an item."""
-    return registry.find(run.config["method"]).apply_to is Classifier.apply_to
+    return run.cls.apply_to is Classifier.apply_to

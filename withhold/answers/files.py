@@ -1,12 +1,10 @@
 """Files of the inputs and outputs of a method, with a reader or a writer for each type."""
 
-import csv
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 from itertools import chain, count, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +14,9 @@ import torch
 from PIL import Image as Pillow
 
 from withhold import data, views
-from withhold import methods as registry
 from withhold.data import sounds, videos
 from withhold.errors import UsageError
-from withhold.files import writing_folder
+from withhold.files import write_csv, writing_folder
 from withhold.methods.answers import Boxes, Class, Clip, Image, Mask, Mesh, Points, Sound, Words
 from withhold.pictures import PALETTE, listed, to_image
 
@@ -35,7 +32,7 @@ def read(run: "Run", given: dict[str, str]) -> dict[str, Any]:
         WithholdError: a file cannot be read.
     """
     name = run.config["method"]
-    parameters = inspect.signature(registry.find(name).apply_to, eval_str=True).parameters
+    parameters = inspect.signature(run.cls.apply_to, eval_str=True).parameters
     taken: dict[str, dict[str, Any]] = {}
     for key, parameter in parameters.items():
         for kind in typing.get_args(parameter.annotation) or (parameter.annotation,):
@@ -140,17 +137,17 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
     if classes:
         columns = list(dict.fromkeys(column for row in classes for column in row))
         rows = [[row.get(column, "") for column in columns] for row in classes]
-        yield Path("classes.csv"), partial(_write_csv, columns), rows
+        yield Path("classes.csv"), _write_table, (columns, rows)
     if boxes:
         rows = [[name, *row] for name, value in boxes.items() for row in tables(value)[1]]
-        yield Path("boxes.csv"), partial(_write_csv, ["path", *tables(next(iter(boxes.values())))[0]]), rows
+        yield Path("boxes.csv"), _write_table, (["path", *tables(next(iter(boxes.values())))[0]], rows)
     if legend:
         colours = {
             name: "#{:02x}{:02x}{:02x}".format(*PALETTE[number % len(PALETTE)].tolist())
             for name, number in legend.items()
         }
         rows = [[legend[name], name, colour] for name, colour in colours.items()]
-        yield Path("legend.csv"), partial(_write_csv, ["number", "class", "colour"]), rows
+        yield Path("legend.csv"), _write_table, (["number", "class", "colour"], rows)
         yield Path("legend.png"), lambda found, path: listed(found).save(path, "PNG"), colours
 
 
@@ -181,9 +178,8 @@ def tables(value: Any) -> tuple[list[str], list[list[Any]]]:
     return [], []
 
 
-def _write_csv(columns: list[str], rows: list[list[Any]], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        csv.writer(file, lineterminator="\n").writerows([columns, *rows])
+def _write_table(table: tuple[list[str], list[list[Any]]], path: Path) -> None:
+    write_csv(path, *table)
 
 
 def _write_mask(mask: Mask, path: Path) -> None:
@@ -194,13 +190,9 @@ def _write_mask(mask: Mask, path: Path) -> None:
     picture.save(path, "PNG")
 
 
-def _write_film(film: Film, path: Path) -> None:
-    videos.encode(film.frames, film.rate, path)
-
-
 def _write_mp4(clip: Clip, path: Path) -> None:
     frames = (np.array(_picture(frame).convert("RGB")) for frame in clip.frames)
-    _write_film(Film(frames, Fraction(clip.fps).limit_denominator(1001)), path)
+    videos.encode(frames, Fraction(clip.fps).limit_denominator(1001), path)
 
 
 def _write_webp(clip: Clip, path: Path) -> None:
@@ -222,11 +214,11 @@ def _picture(pixels: torch.Tensor) -> Pillow.Image:
     return to_image(views.to_float(pixels))
 
 
-TABLE = {"csv": lambda value, path: _write_csv(*tables(value), path)}
+TABLE = {"csv": lambda value, path: _write_table(tables(value), path)}
 WRITERS: dict[type, dict[str, Any]] = {
     Image: {"png": lambda image, path: _picture(image.pixels).save(path, "PNG")},
     Clip: {"mp4": _write_mp4, "webp": _write_webp},
-    Film: {"mp4": _write_film},
+    Film: {"mp4": lambda film, path: videos.encode(film.frames, film.rate, path)},
     Sound: {"wav": _write_wav},
     Mask: {"png": _write_mask},
     Points: TABLE,

@@ -271,7 +271,7 @@ def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument("--out", required=True, help="the file to write")
     options = parser.parse_intermixed_args(arguments)
     from withhold.runs import export as run_export
-    from withhold.runs.export import inputs, outputs
+    from withhold.runs.export import inputs
 
     run = withhold.Run(options.run)
     difference = run_export(run, options.to, Path(options.out))
@@ -280,7 +280,7 @@ def export(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     say(f"Wrote {options.out}. It differs from the trained encoder by at most {difference:.1e} standard deviations")
     if options.to == "onnx":
         taken, gives = inputs(run), f"features [n, {run.encoder.dim}]"
-        if "scores" in outputs(run):
+        if run.names_classes:
             gives += f" and scores [n, {len(run.config['classes'])}], whose softmax gives probabilities"
         say(f"Input: {taken['name']} [{', '.join(map(str, taken['shape']))}], {taken['values']}. Output: {gives}")
     else:

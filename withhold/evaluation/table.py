@@ -26,6 +26,8 @@ log = logging.getLogger("withhold")
 
 SMALL = 200
 """The number of test items below which an accuracy gets an interval."""
+Z = 1.96
+"""Standard errors on each side of a 95 % interval."""
 
 
 def by_data(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -217,16 +219,21 @@ def _plain(items: list[Any], encoder: Encoder, device: torch.device) -> Iterator
 def _with_interval(row: dict[str, Any]) -> dict[str, Any]:
     """Return the row with its 95 % interval, if it has one.
 
-    With a "standard_error", the interval is 1.96 standard errors to both sides. For an accuracy on few items it is the
-    Wilson interval (Wilson, JASA 1927).
+    With a "standard_error", the interval is 1.96 standard errors to both sides. For an accuracy on few items it is
+    `wilson`.
     """
-    value, n, z = row["value"], row["n_test"], 1.96
+    value, n = row["value"], row["n_test"]
     if "standard_error" in row:
-        middle, reach = value, z * row["standard_error"]
+        low, high = value - Z * row["standard_error"], value + Z * row["standard_error"]
     elif row["metric"] == "accuracy" and n < SMALL:
-        whole = 1 + z**2 / n
-        middle = (value + z**2 / (2 * n)) / whole
-        reach = z * math.sqrt(value * (1 - value) / n + (z / (2 * n)) ** 2) / whole
+        low, high = wilson(value, n)
     else:
         return row
-    return row | {"low": middle - reach, "high": middle + reach}
+    return row | {"low": low, "high": high}
+
+
+def wilson(share: float, count: float) -> tuple[float, float]:
+    """The ends of the 95 % interval of an accuracy on `count` items (Wilson, JASA 1927)."""
+    whole, middle = 1 + Z**2 / count, share + Z**2 / (2 * count)
+    reach = Z * math.sqrt(share * (1 - share) / count + (Z / (2 * count)) ** 2)
+    return (middle - reach) / whole, (middle + reach) / whole

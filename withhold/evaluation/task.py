@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from withhold import data, kinds, nets
+from withhold.console import counted
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.methods import Method
@@ -106,7 +107,8 @@ class Task:
         known, asked = ({names[i] for i in np.unique(part)} for part in numbers)
         if len(known) == 1:
             raise UsageError(
-                f"All {_items(len(self.train))} of {self.train.source} with a label are of class {known.pop()!r}. "
+                f"All {counted(len(self.train), 'item')} of {self.train.source} with a label are of class "
+                f"{known.pop()!r}. "
                 "A classifier needs at least two classes."
             )
         if asked - known:
@@ -154,7 +156,3 @@ class Task:
         if samples not in self.kept:
             self.kept[samples] = nets.features(self.encoder, samples, device=self.device).to(self.device)
         return self.kept[samples]
-
-
-def _items(count: int) -> str:
-    return "one item" if count == 1 else f"{count} items"

@@ -10,6 +10,7 @@ import torch
 from withhold import labelling
 from withhold.errors import UsageError
 from withhold.exploring import exchange
+from withhold.exploring.journal import escaped
 from withhold.exploring.kept import free
 from withhold.exploring.session import Session
 from withhold.exploring.shown import BEGINNING
@@ -70,7 +71,7 @@ def item(session: Session, number: int) -> dict[str, Any]:
         likely = [[classes[i], value] for i, value in zip(best.tolist(), values.tolist(), strict=True)]
     rows, distances = adviser.near(adviser.features[number], LISTED, number)
     return {
-        "item": number, "name": named(session, number), "text": session.items.words(number),
+        "item": number, "name": escaped(session.samples.names[number]), "text": session.items.words(number),
         "label": classes[label] if label >= 0 else None, "likely": likely,
         "near": listed(session, rows, [f"{value:.3f}" for value in distances]),
     }  # fmt: skip
@@ -80,14 +81,12 @@ def listed(session: Session, numbers: Sequence[int], notes: Sequence[str] = ()) 
     """Up to 200 items for a grid, each with its number, name, the beginning of its text, and a note."""
     notes = notes or [""] * len(numbers)
     return [
-        {"item": int(i), "name": named(session, i), "text": session.items.words(int(i), BEGINNING), "note": note}
+        {
+            "item": int(i), "name": escaped(session.samples.names[i]), "text": session.items.words(int(i), BEGINNING),
+            "note": note,
+        }
         for i, note in list(zip(numbers, notes, strict=True))[:SHOWN]
-    ]
-
-
-def named(session: Session, number: int) -> str:
-    """The name of an item, with bytes that are not UTF-8 escaped."""
-    return session.samples.names[number].encode("utf-8", "backslashreplace").decode()
+    ]  # fmt: skip
 
 
 def search(session: Session, words: str) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ class Journal:
         self.path, self.names = path, list(names)
         self.classes: list[str] = []
         self.labels = np.full(len(self.names), -1, dtype=np.int32)
-        self._rows = {name: row for row, name in enumerate(self.names)}
+        self._rows = {escaped(name): row for row, name in enumerate(self.names)}
         if not path.exists():
             with writing(path) as partial:
                 partial.write_text(_lines([HEADER]), encoding="utf-8")
@@ -84,7 +84,7 @@ class Journal:
             raise UsageError(f"Give one label per item; items are numbered from 0 to {len(self.names) - 1:,}.")
         now = datetime.now(UTC).isoformat(timespec="seconds")
         rows = [[self.names[item], label, now] for item, label in zip(items, labels, strict=True)]
-        text = _lines(rows).encode("utf-8", "surrogateescape")
+        text = _lines(rows).encode("utf-8", "backslashreplace")
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
             os.write(handle, text)
@@ -103,8 +103,13 @@ class Journal:
         return _lines([HEADER[:2], *map(list, self.known())])
 
     def _take(self, name: str, label: str) -> None:
-        if (row := self._rows.get(name)) is not None:
+        if (row := self._rows.get(escaped(name))) is not None:
             self.labels[row] = self.number(label)
+
+
+def escaped(name: str) -> str:
+    """A name with bytes that are not UTF-8 escaped, as the file has it."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def checked(label: str) -> str:

@@ -158,7 +158,7 @@ class Session:
                 raise UsageError("Training needs labels of two classes or more. Label items of another class first.")
             told = self.folder / SNAPSHOT
             with writing(told) as partial:
-                partial.write_text(self.journal.export(), encoding="utf-8", errors="surrogateescape")
+                partial.write_text(self.journal.export(), encoding="utf-8", errors="backslashreplace")
             wanted = training.arguments(what, self.run, self.source, told, minutes)
             self.training = Training(free(self.folder / "runs" / what), wanted, minutes)
             watching = threading.Thread(target=self._watch, args=(self.training,), daemon=True)

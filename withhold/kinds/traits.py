@@ -116,13 +116,17 @@ def clock(seconds: float) -> str:
     return f"{minutes}:{tenths / 10:04.1f}"
 
 
+FIRST = ("control", "length", "tile", "images", "part", "when", "show", "picture", "film", "words")
+"""The traits that several kinds together have from the first of them."""
+
+
 class Together(Traits):
     """Several kinds for the same items, such as a video with its sound. It is displayed as its first kind."""
 
     def __init__(self, name: str):
         self.name, self.parts = name, [of(part) for part in name.split(" + ")]
-        first = self.parts[0]
-        self.control, self.length, self.tile = first.control, first.length, first.tile
+        for trait in FIRST:
+            setattr(self, trait, getattr(self.parts[0], trait))
 
     def raw(self, samples, train=None):
         return torch.cat([part.raw(samples.of(part.name), train and train.of(part.name)) for part in self.parts], dim=1)
@@ -130,26 +134,11 @@ class Together(Traits):
     def inputs(self, decoding):
         return [one for part in self.parts for one in part.inputs(decoding)]
 
-    def images(self, samples):
-        return self.parts[0].images(samples)
-
     def whole(self, samples, index):
         return tuple(part[0] for part in samples.batch([index]))
 
     def items(self, samples, indices, encoder):
         return self.parts[0].items(samples.of(self.parts[0].name), indices, encoder)
-
-    def part(self, item, start, end):
-        return self.parts[0].part(item, start, end)
-
-    def show(self, item):
-        return self.parts[0].show(item)
-
-    def picture(self, item, side):
-        return self.parts[0].picture(item, side)
-
-    def film(self, item):
-        return self.parts[0].film(item)
 
 
 _TRAITS: dict[str, Traits] = {}

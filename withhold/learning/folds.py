@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from withhold.evaluation.table import wilson
+
 Folds = list[list[tuple[np.ndarray, np.ndarray]]]
 """For each repeat and each fold: the training positions and the held-out positions."""
 PARTS, REPEATS, LEAST = 5, 4, 3
 """Folds; repeats; fewest items of each class."""
-Z = 1.96
 EVEN = 1e-9
 """Relative tolerance: if one item differs, the mean difference equals its standard error up to rounding."""
 
@@ -49,9 +50,8 @@ def interval(right: np.ndarray) -> tuple[float, float, float]:
     mean, count = items.mean(), len(items)
     spread = items.var(ddof=1)
     count = max(count, mean * (1 - mean) / spread * count) if spread > 0 else count
-    whole, middle = 1 + Z**2 / count, mean + Z**2 / (2 * count)
-    reach = Z * np.sqrt(mean * (1 - mean) / count + (Z / (2 * count)) ** 2)
-    return float(mean), float((middle - reach) / whole), float((middle + reach) / whole)
+    low, high = wilson(mean, count)
+    return float(mean), float(low), float(high)
 
 
 def choose(right: Sequence[np.ndarray]) -> int:

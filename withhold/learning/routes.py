@@ -1,6 +1,5 @@
 """Routes from few labels to a classifier: how each predicts held-out items, and how it is kept as a run."""
 
-import csv
 import shutil
 import tempfile
 import time
@@ -15,6 +14,7 @@ from torch import Tensor
 from withhold import evaluation, kinds, nets
 from withhold import methods as registry
 from withhold.console import quiet
+from withhold.files import write_csv
 from withhold.learning import folds, propagation
 from withhold.learning.given import Given, Known
 from withhold.nets import logistic
@@ -102,8 +102,7 @@ def frozen(
         named: dict[str, str] = {}
         for item in (*known.rows, *np.flatnonzero(found >= 0)):  # an item that is listed twice keeps its given label
             named.setdefault(known.samples.names[item], known.classes[found[item]])
-        with open(propagated, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            csv.writer(file).writerows([("path", "label"), *named.items()])
+        write_csv(propagated, ["path", "label"], named.items())
         with quiet():  # warnings about the data were logged when they were first loaded
             kept = given.probe(folder, start, [str(propagated)])
         # Only the given labels count as seen: propagated ones are predictions, which evaluation may measure on.

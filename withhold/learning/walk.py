@@ -23,7 +23,6 @@ from withhold.learning.mislabelled import mislabelled
 from withhold.learning.routes import Route
 from withhold.report.routes import FILE
 from withhold.runs import Run
-from withhold.runs.reporting import draw_report
 from withhold.runs.stages import check_asked, check_data, stage
 from withhold.training import defaults
 
@@ -296,6 +295,6 @@ class Walk:
         own = np.where(labels < 0, -1, np.array(numbers)[labels])
         if self.left < 0:
             log.warning("took %s, more than the budget", duration(60 * (self.given.minutes - self.left)))
-        draw_report(run, *[self.known.samples.with_labels(own, tuple(classes))] * len(run.cls.needs))
+        run.draw_report(*[self.known.samples.with_labels(own, tuple(classes))] * len(run.cls.needs))
         self.state["finished"] = True
         self.save()

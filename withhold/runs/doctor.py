@@ -18,7 +18,7 @@ def examine(run: "Run") -> list[str]:
         "size": "size" in run.config["decoding"] and "start" not in run.config["encoder"],
     }
     found = findings(
-        run.rows(), method=run.config["method"], takes=[name for name, can in remedies.items() if can],
+        run.rows(), cls=run.cls, takes=[name for name, can in remedies.items() if can],
         began=run.config.get("began"), taught=run.labels_told > 0,
         frozen=run.frozen,
     )  # fmt: skip

@@ -215,7 +215,7 @@ class Embedder:
             protocols = ("segmentation",)
         if protocols is None and data.has_masks(source):
             protocols = ("tracking",)
-        if protocols is None and self.row in methods and "targets" in methods[self.row].says():
+        if protocols is None and "targets" in says:
             protocols = ("columns",)
         answers = () if self.classifier is None else ("classifier" if self.classifier.taught else "clustering",)
         protocols = protocols or (*answers, "knn", "linear")

@@ -65,7 +65,8 @@ def _write_onnx(run: Run, path: Path, about: dict[str, Any]) -> float:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             program: Any = torch.onnx.export(
-                network, (items,), input_names=[inputs(run)["name"]], output_names=outputs(run),
+                network, (items,), input_names=[inputs(run)["name"]],
+                output_names=["features", *["scores"] * run.names_classes],
                 dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, verbose=False,
             )  # fmt: skip
         program.model.doc_string = MARK
@@ -104,11 +105,6 @@ def inputs(run: Run) -> dict[str, Any]:
     if kind.input is None:
         raise UsageError(f"There is no ONNX export for encoders of {run.encoder.kind}. Use --to safetensors.")
     return kind.inputs(run.config["decoding"])[0]
-
-
-def outputs(run: Run) -> list[str]:
-    """The names of the outputs of an ONNX encoder."""
-    return ["features", "scores"] if run.names_classes else ["features"]
 
 
 def write_table(path: Path, table: pyarrow.Table) -> None:

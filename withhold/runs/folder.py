@@ -13,7 +13,7 @@ from withhold.training.fabric import make_fabric
 
 def folder_of(method: str, sources: Sequence[Any], out: str | Path | None = None) -> Path:
     """Return `out`, by default `runs/METHOD-DATA`."""
-    names = [Path(source.removeprefix("hf:")).stem if isinstance(source, str) else "data" for source in sources]
+    names = [Path(str(one).removeprefix("hf:")).stem if isinstance(one, str | Path) else "data" for one in sources]
     data = "-".join(dict.fromkeys(name or "data" for name in names))
     return Path(out or Path("runs") / f"{Path(method).stem}-{data}")
 

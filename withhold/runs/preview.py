@@ -12,7 +12,7 @@ from withhold.options import Options
 from withhold.orders import whole
 from withhold.pictures import Columns, grid
 from withhold.report import gallery
-from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, tell
+from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, served, tell
 from withhold.runs.run import Run
 from withhold.runs.start import find_start
 from withhold.training import prepare
@@ -60,7 +60,7 @@ def _columns(
             make_tokenizer(cls, sources, chosen, decoding, Path(folder))
         streams = load_streams(cls, sources, decoding, labels=labels)
         learner = build_method(cls, chosen, parameters, seed, tell(cls, streams, parameters))
-    count = whole(cls.order, min(8, *(len(s) for s in streams.values())))
+    count = whole(cls.order, min(8, *map(len, served(cls, streams).values())))
     feeder = data.Feeder(streams, cls.needs, count, seed, orders=cls.order, groups=learner.get_buffer)
-    prepare(learner, streams, seed)
+    prepare(learner, feeder.streams, seed)
     return learner.picture(*learner.hide(feeder.batch(0)))

@@ -17,7 +17,7 @@ def planned(options: Options, steps_per_epoch: int, before: Run | None) -> int |
         before: the run that is resumed. A finished one takes a longer budget, in the same unit as before.
     """
     if options.epochs is not None:
-        return max(options.epochs > 0, round(options.epochs * steps_per_epoch))
+        return max(int(options.epochs > 0), round(options.epochs * steps_per_epoch))
     if before is None:
         return None
     saved = before.config["training"]

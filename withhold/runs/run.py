@@ -4,7 +4,8 @@ import copy
 import json
 import logging
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +21,7 @@ from withhold.errors import UsageError, WithholdError
 from withhold.files import holding, write_json
 from withhold.methods import Classifier, Encoder, Method
 from withhold.methods.answers import Answer
+from withhold.report import write as write_report
 from withhold.runs.build import build_encoder, build_method, kinds, load_streams
 from withhold.runs.doctor import examine
 from withhold.runs.embedder import Embedder, named_file, utf8
@@ -91,7 +93,7 @@ class Run(Embedder):
         fill(method, self.folder / "method.safetensors")
         return method.eval()
 
-    @property
+    @cached_property
     def cls(self) -> type[Method]:
         """The method's class."""
         return registry.find(self.config["method"])
@@ -241,7 +243,14 @@ class Run(Embedder):
     def unseen(self, samples):
         return without_told(self.folder, self.encoder.kind, samples)
 
-    def evaluate(self, source: Any, test: Any = None, **options: Any) -> list[dict[str, Any]]:
+    def evaluate(
+        self,
+        source: Any,
+        test: Any = None,
+        *,
+        report: Callable[[dict[str, Any]], None] = lambda row: None,
+        **options: Any,
+    ) -> list[dict[str, Any]]:
         """As `Embedder.evaluate`; the rows are also written to the folder, even if the evaluation is interrupted.
 
         They replace earlier rows with the same data, number of test items, protocol, encoder, stage and pooling.
@@ -255,9 +264,14 @@ class Run(Embedder):
                 'the encoder is frozen: it equals the encoder that training started from, so there is no row "start"'
             )
         rows: list[dict[str, Any]] = []
+
+        def keep(row: dict[str, Any]) -> None:
+            rows.append(row)
+            report(row)
+
         with holding(path):
             try:
-                return super().evaluate(source, test, report=rows.append, **options)
+                return super().evaluate(source, test, report=keep, **options)
             finally:
                 if rows:
                     measured = {_measured(row) for row in rows}
@@ -290,6 +304,16 @@ class Run(Embedder):
         """The rows of its evaluations, oldest first."""
         path = self.folder / "evaluation.json"
         return json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
+
+    def draw_report(self, *streams: Samples) -> None:
+        """Write the report; an error is only logged, because the run is complete without it."""
+        try:
+            write_report(self, *streams)
+        except Exception as error:
+            log.warning(
+                "The report could not be written (%s: %s). The run itself is complete. To write it: withhold report %s",
+                type(error).__name__, error, shlex.quote(str(self.folder)),
+            )  # fmt: skip
 
     def doctor(self) -> list[str]:
         """Return the problems of this run, each as one sentence with its remedy; empty if there are none."""

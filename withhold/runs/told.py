@@ -11,6 +11,7 @@ import numpy as np
 from withhold.console import counted
 from withhold.data import Samples
 from withhold.errors import UsageError
+from withhold.files import write_csv
 from withhold.needs import Need
 
 log = logging.getLogger("withhold")
@@ -41,10 +42,7 @@ def find_told(needs: Mapping[str, Need], streams: Mapping[str, Samples], kind: s
 def write_told(folder: Path, rows: Told) -> None:
     """Write told.csv, if there are any rows."""
     if rows:
-        with open(folder / "told.csv", "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(folder / "told.csv", COLUMNS, ([row[column] for column in COLUMNS] for row in rows))
 
 
 def read_told(folder: Path) -> Told:

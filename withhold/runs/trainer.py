@@ -1,7 +1,6 @@
 """Training: from data to a finished run folder."""
 
 import atexit
-import csv
 import logging
 import math
 import os
@@ -20,7 +19,7 @@ from withhold import data, evaluation, nets, training
 from withhold import methods as registry
 from withhold.console import counted
 from withhold.data import Samples
-from withhold.files import write_json
+from withhold.files import write_csv, write_json
 from withhold.methods import Method
 from withhold.nets.registry import lend
 from withhold.options import Options, named
@@ -29,7 +28,6 @@ from withhold.runs.budget import fit_size, left, timed
 from withhold.runs.build import build_method, choose, load_streams, make_tokenizer, served, tell
 from withhold.runs.folder import folder_of, held
 from withhold.runs.metadata import describe, write_weights
-from withhold.runs.reporting import draw_report
 from withhold.runs.resuming import BUDGETS, check_same, planned
 from withhold.runs.run import Run
 from withhold.runs.saying import say
@@ -143,9 +141,8 @@ def _train(
 
     longest = max(served(cls, streams).values(), key=lambda samples: len(samples.windows()))
     if batch_size is None:
-        batch_size = defaults.batch_size(cls, len(longest.windows()), longest.kind)
-        if paced and batch_size > defaults.SMALL:
-            batch_size = defaults.batch_size(cls, len(longest.windows()), longest.kind, left(options, began) * rate)
+        items = left(options, began) * rate if paced else math.inf
+        batch_size = defaults.batch_size(cls, len(longest.windows()), longest.kind, items)
     feeder = data.Feeder(
         streams, cls.needs, batch_size, options.seed, device=fabric.device, rank=fabric.global_rank,
         world=fabric.world_size, orders=cls.order, groups=learner.get_buffer,
@@ -197,9 +194,8 @@ def _train(
         if not resume:
             write_told(folder, told_items)
             write_json(folder / "config.json", config)
-        with open(folder / "skipped.csv", "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            skipped = [[stream, *item] for stream, samples in streams.items() for item in samples.skipped]
-            csv.writer(file).writerows([["stream", "item", "reason"], *skipped])
+        skipped = [[stream, *item] for stream, samples in streams.items() for item in samples.skipped]
+        write_csv(folder / "skipped.csv", ["stream", "item", "reason"], skipped)
         say(config, streams, fabric.device.type)
     if fabric.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes are constant, so a search for fast algorithms pays off
@@ -300,4 +296,4 @@ def _finish(
     if config["training"]["no_report"]:
         return
     log.info("writing the report")
-    draw_report(Run(folder), *streams.values())
+    Run(folder).draw_report(*streams.values())

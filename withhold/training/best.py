@@ -26,7 +26,7 @@ class Best:
     """
 
     def __init__(self, path: Path, began: Row):
-        self.path, self.began, self.last = path, began, began
+        self.path, self.began = path, began
         saved: dict[str, Any] = checkpoint.load(path) if path.exists() else {"step": 0, "knn": -1.0}
         self.step, self.knn = saved["step"], saved["knn"]
 
@@ -36,14 +36,13 @@ class Best:
 
     def see(self, step: int, row: Row, method: Method) -> None:
         """Keep the state of `step` if the encoder is at least as good as before."""
-        self.last = row
         if row.get("knn", -2.0) >= self.knn:
             self.step, self.knn = step, row["knn"]
             checkpoint.save(self.path, {"step": step, "knn": self.knn, "method": method.state_dict()})
 
-    def restore(self, method: Method) -> int | None:
-        """Restore the best state if the last one is clearly worse, and return its step; otherwise None."""
-        if self.last.get("knn", math.inf) >= self.knn - MARGIN:
+    def restore(self, method: Method, last: Row) -> int | None:
+        """Restore the best state if that of the `last` row is clearly worse, and return its step; otherwise None."""
+        if last.get("knn", math.inf) >= self.knn - MARGIN:
             return None
         method.load_state_dict(checkpoint.load(self.path)["method"])
         return self.step

@@ -9,6 +9,7 @@ import torch
 
 import withhold
 from withhold.errors import WithholdError
+from withhold.files import writing
 from withhold.methods import Method
 
 DIGEST = 32
@@ -22,21 +23,14 @@ def save(path: Path, state: dict[str, Any]) -> None:
     Raises:
         WithholdError: the disk is full or the folder is not writable; the old checkpoint is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "w+b") as file:
+        with writing(path) as partial, partial.open("w+b") as file:
             torch.save(state | {"withhold": withhold.__version__}, file)
             file.write(_digest(file, file.tell()))
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise WithholdError(
-            f"Could not write the checkpoint {path} ({error}). Free some space and --resume, or choose another --out."
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    except RuntimeError as error:  # torch's error for a full disk
+        raise WithholdError(f"Could not write {path} ({error}). Free some space or choose another --out.") from error
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """The journal of a run: one row of numbers for each logging point."""
 
 import csv
-import os
 from pathlib import Path
+
+from withhold.files import write_csv
 
 Row = dict[str, float]
 
@@ -22,15 +23,9 @@ class Journal:
 
     def add(self, row: Row) -> None:
         self.rows.append(row)
-        if self.path is None:
-            return
-        columns = list(dict.fromkeys(name for row in self.rows for name in row))
-        partial = self.path.with_name(self.path.name + ".partial")
-        with open(partial, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(partial, self.path)
+        if self.path is not None:
+            columns = list(dict.fromkeys(name for row in self.rows for name in row))
+            write_csv(self.path, columns, ([row.get(name, "") for name in columns] for row in self.rows))
 
 
 def read(path: Path) -> list[Row]:

@@ -252,7 +252,8 @@ def fit(
                     fabric.barrier()
                     terminated.set()  # on every rank, whichever got the signal
                     break
-    return Outcome(steps, journal.rows, best.restore(method) if best is not None and step == steps else None)
+    last = journal.rows[-1] if journal.rows else {}
+    return Outcome(steps, journal.rows, best.restore(method, last) if best is not None and step == steps else None)
 
 
 def channels_last(method: nn.Module) -> None:

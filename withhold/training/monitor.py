@@ -8,7 +8,6 @@ from torch import Tensor
 
 from withhold import methods
 from withhold.console import counted
-from withhold.errors import UsageError
 from withhold.training.journal import Row
 
 FEW = 20
@@ -52,7 +51,7 @@ def gain(row: Row, player: str = "") -> float | None:
 def findings(
     rows: Sequence[Row],
     *,
-    method: str = "",
+    cls: type[methods.Method] | None = None,
     takes: Collection[str] = (),
     taught: bool = False,
     began: Row | None = None,
@@ -61,7 +60,7 @@ def findings(
     """Return the problems that a run's journal shows, each with its remedy; empty if there are none.
 
     Args:
-        method: name or file of the trained method.
+        cls: the trained method's class, for advice on other methods.
         takes: which of the options "precision", "accumulate", "batch_size" and "size" can be a remedy for this run.
         taught: whether the run was given labels; a classifier of two classes needs only one dimension.
         began: the monitor's numbers of the encoder before this training, if it was pretrained.
@@ -87,7 +86,7 @@ def findings(
             )
         below = gain(last, player)
         if below is not None and judged and below < LITTLE:
-            more = "increase --batch-size, " if "batch_size" in takes and _compares(method) else ""
+            more = "increase --batch-size, " if "batch_size" in takes and cls is not None and cls.compares else ""
             remedy = f"{more}raise --lr or train longer, and check the inputs with `withhold views`."
             if below < -0.5 and loss >= rows[0].get(player + "loss", 0):  # a falling loss may still recover
                 said, advice = "The training has diverged", f"{more}lower --lr."
@@ -112,7 +111,7 @@ def findings(
         )
     if judged and last.get("directions", 2) < 2:
         collapsed.append(f"embeddings have collapsed onto a line ({last['directions']:.1f} directions)")
-    found += [f"The {what}. Lower --lr, increase --batch-size{_or_choose(method)}." for what in collapsed]
+    found += [f"The {what}. Lower --lr, increase --batch-size{_or_choose(cls)}." for what in collapsed]
     began = None if frozen else began
     if looks and began and "knn" in looks[-1] and looks[-1]["knn"] <= began["knn"]:
         found.append(
@@ -134,23 +133,13 @@ def findings(
     return found
 
 
-def _or_choose(method: str) -> str:
+def _or_choose(cls: type[methods.Method] | None) -> str:
     """The advice against collapse to choose another method: one for the same kinds of data that compares samples."""
-    try:
-        own = _kinds(methods.find(method))
-    except UsageError:  # its file no longer exists
+    if cls is None:
         return ""
     known = map(methods.find, methods.names())
-    others = [cls.name for cls in known if cls.compares and cls.name != method and _kinds(cls) <= own]
+    others = [one.name for one in known if one.compares and one is not cls and _kinds(one) <= _kinds(cls)]
     return f", or choose a method whose loss compares samples ({', '.join(others)})" if others else ""
-
-
-def _compares(method: str) -> bool:
-    """Whether the loss of a method compares samples; False if its file no longer exists."""
-    try:
-        return methods.find(method).compares
-    except UsageError:
-        return False
 
 
 def _kinds(cls: type[methods.Method]) -> set[str]:
