@@ -11,7 +11,7 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
 WORD = 24
@@ -182,6 +182,29 @@ def print_comparison(rows: list[dict[str, Any]]) -> None:
         started = any(name.endswith(CONTROLS[1]) for name in names)
         began = ", and with the weights that training started from" if started else ""
         print(f"In brackets: the same encoder randomly initialised{began}.")
+
+
+@contextlib.contextmanager
+def resumable(silent: bool, way: Callable[[], str]) -> Iterator[Progress]:
+    """A progress bar; after an interruption, `way` returns how to go on, or "" to say nothing."""
+    bar = Progress(silent)
+    try:
+        yield bar
+    except (KeyboardInterrupt, SystemExit):
+        bar.close()
+        if said := way():
+            say(f"Stopped. {said}", file=sys.stderr)
+        raise
+    finally:
+        bar.close()
+
+
+def print_tables(tables: dict[str, tuple[list[str], list[list[str]]]]) -> None:
+    """Print tables, given as (columns, rows) by title."""
+    for title, (columns, rows) in tables.items():
+        print(f"{title}:")
+        print_table(columns, rows)
+        print()
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:

@@ -147,3 +147,9 @@ def test_entropy_is_scipys_and_has_a_finite_gradient_where_an_answer_is_utterly_
     assert found.tolist() == pytest.approx(stats.entropy(scores.detach().softmax(1).numpy(), axis=1).tolist(), abs=1e-6)
     found.sum().backward()
     assert scores.grad.isfinite().all()
+
+
+def test_the_entropy_of_counts_is_scipys():
+    numbers = torch.tensor([[0, 2, 2], [5, 2, 0]])
+    assert losses.entropy_of_counts(numbers, 6).item() == pytest.approx(stats.entropy([2, 0, 3, 0, 0, 1]))
+    assert losses.entropy_of_counts(numbers[:0], 6) == 0

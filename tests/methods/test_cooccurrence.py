@@ -154,7 +154,7 @@ def test_it_fits_sizes(size, grid, tile):
 
 def test_an_encoder_that_is_too_small_is_refused():
     with pytest.raises(
-        ValueError, match="an encoder of 16 pixels is too small for 3 x 3 patches: give --size 24 or more"
+        ValueError, match=r"An encoder of 16 pixels is too small for 3 x 3 tiles\. Give --size 24 or more"
     ):
         make_with(16, grid=3)
     with pytest.raises(ValueError, match="grey must be at least 0 and at most 1"):

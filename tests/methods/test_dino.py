@@ -87,7 +87,7 @@ def test_teacher_and_centre_follow_and_take_no_gradient(progress, momentum):
             parameter.add_(torch.randn_like(parameter))
     method.progress = progress
     method({"images": random_images(8)})["loss"].backward()
-    mean, centre = torch.cat(method.fresh).mean(0), torch.randn(16)
+    mean, centre = method.fresh[0][0].mean(0), torch.randn(16)
     method.centre.copy_(centre)
     method.after_step()
     torch.testing.assert_close(method.centre, 0.9 * centre + 0.1 * mean)

@@ -79,7 +79,7 @@ def test_averages_follow_the_answers_after_each_step_and_are_kept():
     for seed in range(3):
         method.seed(seed)
         _, (_, answers, _) = method.hide(streams())
-        assert torch.equal(method.fresh[0], answers)
+        assert torch.equal(method.fresh[0][0], answers)
         rows = answers.tolist()
         guesses = [max(range(3), key=row.__getitem__) for row in rows]
         now = (

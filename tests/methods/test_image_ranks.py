@@ -48,7 +48,7 @@ def _in_rank(rank, port, folder):
         terms["loss"].backward()
         found[name] = (terms["loss"].detach(), terms["trivial"], z.grad.view(2, N // 2, 128))
     moco = make("moco", queue=8, projection=4)
-    moco.fresh.append(F.normalize(embeddings(3, 4)[0, mine], dim=1))
+    moco.keep(F.normalize(embeddings(3, 4)[0, mine], dim=1))
     moco.after_step()
     found["moco"] = moco.queue.keys
     torch.save(found, f"{folder}/{rank}.pt")

@@ -90,12 +90,12 @@ def test_the_classes_shares_are_those_of_labels_and_of_the_latest_answers():
     method.prepare(labelled=samples, unlabelled=samples)
     assert method.prior.tolist() == [5 / 8, 2 / 8, 1 / 8]
     method.hide(streams())
-    mean = method.fresh[0].mean(0)
+    mean = method.fresh[0][0].mean(0)
     method.after_step()
     torch.testing.assert_close(method.answered.mean(0), (127 / 3 + mean) / 128)
     torch.testing.assert_close(method.answered[-1], mean)
     for _ in range(128):
-        method.fresh.append(torch.tensor([[0.1, 0.3, 0.6], [0.3, 0.1, 0.6]]))
+        method.keep(torch.tensor([[0.1, 0.3, 0.6], [0.3, 0.1, 0.6]]))
         method.after_step()
     torch.testing.assert_close(method.answered.mean(0), torch.tensor([0.2, 0.2, 0.6]))
 
@@ -106,10 +106,10 @@ def test_alignment_keeps_a_network_from_saying_the_same_of_all():
     with torch.no_grad():
         method.head.bias.add_(torch.tensor([4.0, 0, 0]))
     method.hide(streams())
-    said = method.fresh.pop()
+    (said,) = method.kept()
     assert said.mean(0)[0] > 0.9
     for _ in range(128):
-        method.fresh.append(said)
+        method.keep(said)
         method.after_step()
     _, (_, guesses, _, _) = method.hide(streams())
     assert guesses[-12:].mean(0)[0] < 0.6

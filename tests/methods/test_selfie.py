@@ -121,7 +121,7 @@ def test_patches_are_as_many_as_suit_the_size(size, grid, taken, holes):
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
-        ({"grid": 5}, "too small for 5 x 5 patches: give --size 40 or more"),
+        ({"grid": 5}, "too small for 5 x 5 tiles. Give --size 40 or more"),
         ({"grid": 1}, "grid must be"),
         ({"taken": 0.99}, "taken must leave some of the 9 patches, but 0.99 removes all of them"),
         ({"width": 48}, "width must be"),

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from tests.methods.toys import overfit, random_images
-from withhold import nets
+from withhold import nets, views
 from withhold.contract import tiny
 from withhold.methods.image.swav import SwAV, sinkhorn
 
@@ -89,6 +89,18 @@ def test_small_crops_are_made_of_images_that_are_not_small(size, given, small):
     seen, _ = method.hide({"images": random_images(2)})
     shapes = [(4, 3, size, size), (2 * small, 3, size // 2, size // 2)]
     assert [tuple(crops.shape) for crops in seen] == shapes[: 1 + (small > 0)]
+
+
+def test_crops_are_of_the_paper_s_areas(monkeypatch):
+    distort = views.distort
+    plainly = lambda images, rng, jitter, **chain: distort(images, rng, jitter=None, **chain)
+    monkeypatch.setattr(views, "distort", plainly)
+    method = SwAV(nets.build("convnet", size=32, channels=3), local_views=3)
+    ramp = torch.linspace(0, 1, 64).expand(100, 3, 64, 64)
+    large, small = method.hide({"images": ramp})[0]
+    assert (large.amax((1, 2, 3)) - large.amin((1, 2, 3))).min() > 0.35
+    assert (small.amax((1, 2, 3)) - small.amin((1, 2, 3))).max() < 0.62
+    assert not torch.equal(*large.chunk(2))
 
 
 def test_crops_of_two_sizes_run_in_one_pass_each():

@@ -14,6 +14,7 @@ from withhold import nets
 from withhold.errors import UsageError
 from withhold.methods import build
 from withhold.methods.transfer.finetune import Finetune
+from withhold.nets import registry
 from withhold.nets.adapters import Adapter
 
 
@@ -394,3 +395,11 @@ def test_the_size_that_weights_were_trained_on_is_the_processors_or_the_configur
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
         assert nets.published_size(f"hf:{tmp_path}") == 40
     assert (nets.published_size("efficientnet-lite0"), nets.published_size("convnet")) == (224, 0)
+
+
+def test_two_modules_of_one_class_are_two_encoders():
+    first, second = (torch.nn.Sequential(torch.nn.Conv2d(3, dim, 4, stride=4)) for dim in (8, 16))
+    first.dim, second.dim = 8, 16
+    names = [registry.lend(module) for module in (first, second, first)]
+    assert names[0] == names[2] != names[1] and registry.plain(names[1]) == "module:Sequential"
+    assert [nets.build(name, size=16, channels=3).dim for name in names] == [8, 16, 8]

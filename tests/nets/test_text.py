@@ -87,3 +87,9 @@ def test_a_transformer_knows_order_and_segments(build):
 def test_word_vectors_begin_small(build):
     weight = build("word-vectors").embed.weight.detach()
     assert weight.abs().max() <= 0.005 and weight.std().item() == pytest.approx(0.01 / 12**0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["text-transformer", "word-vectors"])
+def test_an_empty_text_has_zero_features(name):
+    encoder = build(name)
+    assert not encoder(encoder.take("")).any()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from withhold.planning.affinity import affinities, win_rates
-from withhold.planning.programme import Transfer, choose
+from withhold.planning.programme import choose
 from withhold.planning.tasks import Truth
 from withhold.planning.transfers import Readout, judge, learn, reader, transfer
 
@@ -48,16 +48,18 @@ def test_the_plan_is_the_best_of_all(seed):
     rng = np.random.default_rng(seed)
     names, targets, budget = "abcd", ("x", "y", "z"), 1 + seed % 3
     together = [tuple(part) for k in (1, 2) for part in combinations(names, k)]
-    transfers = [Transfer(part, target, rng.random()) for part, target in product(together, targets)]
+    transfers = [
+        {"sources": part, "target": target, "affinity": rng.random()} for part, target in product(together, targets)
+    ]
     best = max(
-        sum(transfer.affinity for transfer in plan)
-        for plan in product(*([t for t in transfers if t.target == target] for target in targets))
-        if len({source for transfer in plan for source in transfer.sources}) <= budget
+        sum(transfer["affinity"] for transfer in plan)
+        for plan in product(*([t for t in transfers if t["target"] == target] for target in targets))
+        if len({source for transfer in plan for source in transfer["sources"]}) <= budget
     )
     found = choose(transfers, budget)
-    assert sorted(transfer.target for transfer in found) == sorted(targets)
-    assert len({source for transfer in found for source in transfer.sources}) <= budget
-    assert sum(transfer.affinity for transfer in found) == pytest.approx(best)
+    assert sorted(transfer["target"] for transfer in found) == sorted(targets)
+    assert len({source for transfer in found for source in transfer["sources"]}) <= budget
+    assert sum(transfer["affinity"] for transfer in found) == pytest.approx(best)
 
 
 def test_errors_are_those_of_each_item_by_hand():

@@ -83,16 +83,6 @@ def test_rand_augment_is_seeded_and_stays_in_range(photos, channels):
         assert torch.equal(seen, views.rand_augment(images, rng(), magnitude=15))
 
 
-def test_multi_crop_gives_large_views_and_then_small_ones():
-    ramp = torch.linspace(0, 1, 64).expand(200, 1, 64, 64)
-    seen = views.multi_crop(ramp, rng(), local_views=3, sizes=(32, 16), flip=0, jitter=None)
-    assert [tuple(view.shape) for view in seen] == [(200, 1, 32, 32)] * 2 + [(200, 1, 16, 16)] * 3
-    widths = [(view.amax((1, 2, 3)) - view.amin((1, 2, 3))) for view in seen]
-    assert all(width.min() > 0.35 for width in widths[:2])
-    assert all(width.max() < 0.62 for width in widths[2:])
-    assert not torch.equal(seen[0], seen[1])
-
-
 def test_distorted_views_are_blurred_from_64_pixels_on(photos):
     images = torch.from_numpy(photos[:100]).permute(0, 3, 1, 2)
 

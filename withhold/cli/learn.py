@@ -11,7 +11,17 @@ from typing import Any
 import withhold
 from withhold import options
 from withhold.cli.verbs import verb
-from withhold.console import Progress, advise, counted, print_json, print_results, print_table, say
+from withhold.console import (
+    Progress,
+    advise,
+    counted,
+    print_json,
+    print_results,
+    print_table,
+    print_tables,
+    resumable,
+    say,
+)
 from withhold.errors import UsageError, WithholdError
 
 
@@ -151,26 +161,19 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     sources, parameters = split_items(given.pop("items"), given)
     again = shlex.join(argument for argument in arguments if argument != "--resume")
     method = given.pop("method")
-    # Only one process prints. The bar starts before the libraries are loaded, which takes a while.
-    bar = Progress(machine or os.environ.get("LOCAL_RANK", "0") != "0")
-    from withhold.losses import rank
-    from withhold.runs.folder import begun, folder_of
 
-    try:
+    def way() -> str:
+        from withhold.losses import rank
+        from withhold.runs.folder import begun, folder_of
+
+        verb, end = ("Resume", " --resume") if begun(folder_of(method, sources, given["out"])) else ("Start again", "")
+        return "" if rank() > 0 else f"{verb} with: withhold train {again}{end}"
+
+    # Only one process prints. The bar starts before the libraries are loaded, which takes a while.
+    with resumable(machine or os.environ.get("LOCAL_RANK", "0") != "0", way) as bar:
+        from withhold.losses import rank
+
         run = withhold.train(method, *sources, progress=bar, **given, **parameters)
-    except (KeyboardInterrupt, SystemExit):
-        bar.close()
-        if rank() == 0:
-            start = not begun(folder_of(method, sources, given["out"]))
-            way = (
-                f"Start again with: withhold train {again}"
-                if start
-                else f"Resume with: withhold train {again} --resume"
-            )
-            say(f"Stopped. {way}", file=sys.stderr)
-        raise
-    finally:
-        bar.close()
     if rank() > 0:
         return
     outcome = run.config["outcome"]
@@ -213,29 +216,18 @@ def learn(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     sources, parameters = split_items(given.pop("items"), given)
     if len(sources) != 1:
         raise UsageError(f"learn takes one data source, and {len(sources)} were given.")
-    bar = Progress(machine)
+    with resumable(machine, lambda: f"Resume with: withhold learn {shlex.join(arguments)}") as bar:
+        from withhold.report import routes
 
-    from withhold.report import routes
+        def tell(row: dict[str, Any]) -> None:
+            if not machine:
+                say("  ".join(filter(None, routes.cells(row))), file=sys.stderr)
 
-    def tell(row: dict[str, Any]) -> None:
-        if not machine:
-            say("  ".join(filter(None, routes.cells(row))), file=sys.stderr)
-
-    try:
         run = withhold.learn(sources[0], progress=bar, report=tell, **given, **parameters)
-    except (KeyboardInterrupt, SystemExit):
-        bar.close()
-        say(f"Stopped. Resume with: withhold learn {shlex.join(arguments)}", file=sys.stderr)
-        raise
-    finally:
-        bar.close()
     learned = routes.compared(run.folder)
     if machine:
         return print_json({"run": str(run.folder), **learned})
-    for title, (columns, rows) in routes.tables(learned).items():
-        print(f"{title}:")
-        print_table(columns, rows)
-        print()
+    print_tables(routes.tables(learned))
     say(learned["why"])
     say(f"The run is in {run.folder}. Its report is {run.folder / 'report.html'}")
     told = [word for path in given["labels"] or () for word in ("--labels", path)]

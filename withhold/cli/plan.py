@@ -2,12 +2,11 @@
 
 import argparse
 import shlex
-import sys
 from typing import Any
 
 import withhold
 from withhold.cli.verbs import verb
-from withhold.console import Progress, advise, duration, print_json, print_table, say
+from withhold.console import advise, duration, print_json, print_tables, resumable, say
 from withhold.options import explained
 
 TASKS = ("tasks", "targets")
@@ -46,23 +45,13 @@ def plan(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     machine, _, source = given.pop("json"), given.pop("debug"), given.pop("data")
     for name in TASKS:
         given[name] = given[name] and given[name].split(",")
-    bar = Progress(machine)
-    from withhold.planning import PAGE, page
+    with resumable(machine, lambda: f"Resume with: withhold plan {shlex.join(arguments)}") as bar:
+        from withhold.planning import PAGE, page
 
-    try:
         found = withhold.plan(source, progress=bar, **given)
-    except (KeyboardInterrupt, SystemExit):
-        bar.close()
-        say(f"Stopped. Resume with: withhold plan {shlex.join(arguments)}", file=sys.stderr)
-        raise
-    finally:
-        bar.close()
     if machine:
         return print_json(found)
-    for title, (columns, rows) in page.tables(found).items():
-        print(f"{title}:")
-        print_table(columns, rows)
-        print()
+    print_tables(page.tables(found))
     say(f"{page.advice(found)}.")
     say(f"Planning took {duration(found['seconds'])}. The page is {found['folder']}/{PAGE}")
     again = {name: value for name, value in given.items() if value != parser.get_default(name)}

@@ -119,7 +119,7 @@ def frozen(
     return found[::-1] if len(features) > MANY * len(known.rows) else found
 
 
-def trained(given: Given, known: Known, method: str, name: str, start: dict, minutes: float, scratch: Path) -> Route:
+def trained(given: Given, known: Known, method: str, start: dict, minutes: float, scratch: Path) -> Route:
     """Train a classifier from `start` for `minutes`, with all items as unlabelled data if the method uses them."""
     others = len(registry.find(method).needs) - 1
 
@@ -136,7 +136,7 @@ def trained(given: Given, known: Known, method: str, name: str, start: dict, min
         sources = (given.source, *[known.bare] * others)
         return given.train(method, *sources, out=folder, start=start, minutes=minutes, labels=given.labels)
 
-    return Route(name, answer, 0.0, keep, minutes)
+    return Route(method, answer, 0.0, keep, minutes)
 
 
 def embedded(known: Known, run: Run, path: Path) -> tuple[Tensor, float]:

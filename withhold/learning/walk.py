@@ -87,7 +87,7 @@ class Walk:
         reads = kind == "text" and start["encoder"] is None  # word vectors must be trained first
         if reads:
             start = self.learned(start, given.source)
-        first = self.stage("start", lambda to: given.probe(to, start, given.labels))
+        first = stage(self.stages / "start", lambda to: given.probe(to, start, given.labels))
         if size := first.config["decoding"].get("size"):
             start = start | {"size": size}  # of all trainings: cross-validation must measure what is kept
         self.known = known = Known.of(given, first)
@@ -124,7 +124,7 @@ class Walk:
                 log.info("%s does not train this encoder; learning without labels is skipped", apart)
             elif self.fits(f"features after {apart}", "without", pace, len(known.samples.windows()), 1):
                 after = self.learned(start, known.bare)
-                second = self.stage("learned-start", lambda to: given.probe(to, after, given.labels))
+                second = stage(self.stages / "learned-start", lambda to: given.probe(to, after, given.labels))
                 after_it, _ = routes.embedded(known, second, self.stages / "learned.npy")
                 place = len(self.routes)
                 self.measure(*routes.frozen(given, known, after_it, f"features after {apart}", second, after, few))
@@ -135,7 +135,7 @@ class Walk:
             items = known.samples.select(known.rows) if part == "finetune" else known.samples
             if method is not None and self.fits(method, part, pace, len(items.windows()), times):
                 each = self.row(method).get("each") or self.part(part) / times
-                self.measure(routes.trained(given, known, method, method, best, each, self.stages), repeats=1)
+                self.measure(routes.trained(given, known, method, best, each, self.stages))
         self.finish(features)
 
     def learned(self, start: dict[str, Any], source: Any) -> dict[str, Any]:
@@ -143,12 +143,9 @@ class Walk:
         method = WITHOUT_LABELS[self.given.kind]
         log.info("%s: training on all items without labels", method)
         minutes = self.part("without") if self.left > 0 else SHARES["without"] * self.given.minutes
-        run = self.stage("learned", lambda to: self.given.train(method, source, out=to, start=start, minutes=minutes))
+        make = lambda to: self.given.train(method, source, out=to, start=start, minutes=minutes)
+        run = stage(self.stages / "learned", make)
         return {"encoder": str(run.folder), "pretrained": False, "size": None}
-
-    def stage(self, name: str, make: Callable[[Path], Run]) -> Run:
-        """The run `name` among the stages; it is made if it is missing or incomplete."""
-        return stage(self.stages / name, make)
 
     def plan(self, pace: float) -> str:
         """How the minutes are divided, in words."""
@@ -195,7 +192,7 @@ class Walk:
         right = self.scores[place].argmax(2).numpy() == self.known.labels
         return right[:, self.compared].astype(float)
 
-    def measure(self, *found: Route, repeats: int = folds.REPEATS) -> None:
+    def measure(self, *found: Route) -> None:
         """Measure routes by cross-validation, unless already measured, and keep the best so far.
 
         Once there is a classifier, a route is skipped if less time is left than the previous one took.
@@ -210,7 +207,7 @@ class Walk:
                 scores, seconds = torch.from_numpy(np.load(path)), 0.0
             else:
                 began = time.perf_counter()
-                scores = route.measure(self.drawn[:repeats], len(self.known.rows), len(self.known.classes))
+                scores = route.measure(self.drawn, len(self.known.rows), len(self.known.classes))
                 seconds = time.perf_counter() - began
                 np.save(path, scores.numpy())
             self.routes.append(route)

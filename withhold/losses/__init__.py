@@ -19,6 +19,7 @@ from withhold.losses.consistency import (
     changed_for_the_worst,
     divergence,
     entropy,
+    entropy_of_counts,
     project_simplex,
     ramp_up,
     self_information,
@@ -36,8 +37,8 @@ from withhold.losses.sigreg import sigreg, sigreg_of_noise
 
 __all__ = [
     "Annealing", "adversarial_mask", "align", "annealed_cross_entropy", "annealing", "changed_for_the_worst",
-    "directions", "discriminator_loss", "divergence", "entropy", "focal", "gather", "generalized_iou",
-    "generator_loss", "gradient_penalty", "info_nce", "iou", "least_squares_discriminator_loss",
+    "directions", "discriminator_loss", "divergence", "entropy", "entropy_of_counts", "focal", "gather",
+    "generalized_iou", "generator_loss", "gradient_penalty", "info_nce", "iou", "least_squares_discriminator_loss",
     "least_squares_generator_loss", "nearest", "negative_sampling", "nt_xent", "off_diagonal", "pair_distance",
     "project_simplex", "psnr", "ramp_up", "rank", "ranks", "regression", "reverse_gradient", "self_information",
     "sharpen", "sigreg", "sigreg_of_noise", "squared_error", "sure_cross_entropy", "sure_divergence",

@@ -54,6 +54,11 @@ def entropy(scores: Tensor) -> Tensor:
     return self_information(scores).sum(1)
 
 
+def entropy_of_counts(numbers: Tensor, count: int) -> Tensor:
+    """The entropy of the frequencies of the numbers 0 to `count` - 1, of any shape, in nats; 0 if there are none."""
+    return torch.special.entr(numbers.flatten().bincount(minlength=count) / max(1, numbers.numel())).sum()
+
+
 @torch.enable_grad()
 def virtual_adversarial(
     answer: Callable[[Tensor], Tensor], items: Tensor, shares: Tensor, reach: float, rng: torch.Generator

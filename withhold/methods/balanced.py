@@ -34,7 +34,7 @@ class Balanced(Method):
         if balance in ("uncertainty", "gradnorm"):
             start = 0.0 if balance == "uncertainty" else 1 / len(tasks)
             self.balances = nn.Parameter(torch.full((len(tasks),), start))
-        self.fresh: list[tuple[Tensor, Tensor]] = []  # a step's present tasks, and the balances before it
+        self.before: list[tuple[Tensor, Tensor]] = []  # a step's present tasks, and the balances before it
 
     def shared(self) -> list[nn.Parameter]:
         """The weights that all tasks use, in the order of the layers; each other weight belongs to one task."""
@@ -53,13 +53,13 @@ class Balanced(Method):
     def balanced(self, costs: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         """The costs of the tasks [t], and which the batch contains -> the loss, and the weights of the tasks [t]."""
         if self.training and self.balance in ("uncertainty", "gradnorm"):
-            self.fresh.append((present, self.balances.detach().clone()))
+            self.before.append((present, self.balances.detach().clone()))
         if self.balance == "uncertainty":
             halves = [1.0 if entropy else 0.5 for entropy in self.tasks.values()]
             weights = torch.tensor(halves, device=costs.device) * (-self.balances).exp()
             return (weights * costs).sum() + (self.balances * present).sum() / 2, weights
         learned = self.balance == "gradnorm"
-        weights = self.balances.detach().clone() if learned else torch.full_like(costs, 1 / len(costs)).detach()
+        weights = self.balances.detach().clone() if learned else torch.full_like(costs, 1 / len(costs))
         loss = (weights * costs).sum()
         if self.balance != "fixed" and torch.is_grad_enabled():
             # The value of the loss is unchanged, but it gets another gradient.
@@ -91,8 +91,8 @@ class Balanced(Method):
 
     def after_step(self):
         """Keep the balances in their range; those of tasks not in the batch do not change."""
-        if self.fresh:
-            parts, (before, *_) = zip(*self.fresh, strict=True)
+        if self.before:
+            parts, (before, *_) = zip(*self.before, strict=True)
             present = losses.gather(torch.stack(parts)).any(0)
             uncertain = self.balance == "uncertainty"
             with torch.no_grad():
@@ -100,4 +100,4 @@ class Balanced(Method):
                 if not uncertain:
                     self.balances.mul_((before * present).sum() / (self.balances * present).sum())
                 self.balances.copy_(self.balances.where(present, before))
-            self.fresh.clear()
+            self.before.clear()

@@ -93,6 +93,7 @@ class Method(nn.Module):
         self.encoder = encoder
         self.progress = 0.0
         self.rng = torch.Generator()
+        self.fresh: list[tuple[Tensor, ...]] = []  # what `keep` has kept
 
     # The three functions.
 
@@ -172,6 +173,17 @@ class Method(nn.Module):
 
     def after_step(self) -> None:
         """Update state after every optimiser step: moving-average teachers, queues, memory banks."""
+
+    def keep(self, *parts: Tensor) -> None:
+        """Keep tensors [n, ...] of a training step for `after_step`; a batch may come in several parts."""
+        if self.training:
+            self.fresh.append(tuple(part.detach() for part in parts))
+
+    def kept(self) -> list[Tensor]:
+        """Return the tensors of this step, each over all parts of the batch [m, ...], and forget them."""
+        found = [torch.cat(part) for part in zip(*self.fresh, strict=True)]
+        self.fresh.clear()
+        return found
 
     def finish(self, plain: Callable[[], Iterable[Any]]) -> None:
         """Recompute the batch normalisation statistics of every network that is used after training.

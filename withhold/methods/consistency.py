@@ -1,7 +1,7 @@
 """Base classes of semi-supervised methods: noisy views, mixtures, and strong views with confident predictions."""
 
 import math
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,26 +10,18 @@ from torch.nn import functional as F
 from withhold import losses, views
 from withhold.methods.base import accuracy
 from withhold.methods.classifier import SemiSupervised
-from withhold.nets import Encoder
 
 
 class NoisyViews(SemiSupervised):
     """Base class of mean teacher: the predictions for two noisy views of an image, labelled or not, must agree.
 
     Args:
+        usual: the arguments of `SemiSupervised`.
         noise: standard deviation of the noise on every view.
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        classes: Sequence[str],
-        weight: float,
-        noise: float,
-        momentum: float,
-        flip: float,
-    ):
-        super().__init__(encoder, classes, weight, momentum, flip)
+    def __init__(self, *usual: Any, noise: float):
+        super().__init__(*usual)
         self.noise = noise
 
     def view(self, images: Tensor) -> Tensor:
@@ -66,23 +58,14 @@ class Mixtures(SemiSupervised):
     the image's own, so that mixtures stay mostly labelled or mostly unlabelled.
 
     Args:
+        usual: the arguments of `SemiSupervised`.
         copies: number of weak views of an unlabelled image, all of which are seen and averaged for its guess.
         temperature: temperature of the sharpening; 1 leaves guesses as they are.
         alpha: the mixing shares are drawn from Beta(alpha, alpha).
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        classes: Sequence[str],
-        weight: float,
-        copies: int,
-        temperature: float,
-        alpha: float,
-        momentum: float,
-        flip: float,
-    ):
-        super().__init__(encoder, classes, weight, momentum, flip)
+    def __init__(self, *usual: Any, copies: int, temperature: float, alpha: float):
+        super().__init__(*usual)
         self.copies, self.temperature, self.alpha = copies, temperature, alpha
 
     def withhold(self, labelled, unlabelled):
@@ -111,24 +94,14 @@ class ConsistencyTraining(SemiSupervised):
     Source: Xie, Dai, Hovy, Luong & Le, NeurIPS 2020.
 
     Args:
+        usual: the arguments of `SemiSupervised`.
         temperature: temperature of the sharpening; 1 leaves predictions as they are.
         confidence: minimum probability of the predicted class, before sharpening, for a prediction to count.
         annealing: schedule of the probability above which a labelled sample is left out; see `losses.annealing`.
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        classes: Sequence[str],
-        weight: float,
-        temperature: float,
-        confidence: float,
-        annealing: losses.Annealing,
-        momentum: float,
-        flip: float = 0.0,
-        magnitude: float = 0.0,
-    ):
-        super().__init__(encoder, classes, weight, momentum, flip, magnitude)
+    def __init__(self, *usual: Any, temperature: float, confidence: float, annealing: losses.Annealing):
+        super().__init__(*usual)
         self.temperature, self.confidence, self.annealing = temperature, confidence, annealing
 
     def loss(self, scores, withheld):

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from withhold import nets, views
+from withhold import losses, nets, views
 from withhold.methods.answers import Image, Mask
 from withhold.methods.dense import Dense
 from withhold.needs import IGNORED
@@ -32,7 +31,7 @@ class Segmenter(Dense):
         return {
             "loss": F.cross_entropy(scores, masks, ignore_index=IGNORED, reduction="sum") / count,
             "accuracy": (scores.argmax(1) == masks).sum() / count,
-            "trivial": entropy(masks[known], len(self.classes)),
+            "trivial": losses.entropy_of_counts(masks[known], len(self.classes)),
         }
 
     def says(self):
@@ -52,9 +51,3 @@ class Segmenter(Dense):
     def draw(self, masks: Tensor, images: Tensor) -> Tensor:
         """Masks [n, h, w] -> their colours, float [n, c, h, w]; grey if the images [n, c, ...] are grey."""
         return views.with_channels(painted(masks), images.shape[1])
-
-
-def entropy(classes: Tensor, count: int) -> Tensor:
-    """The entropy of the frequencies of `count` classes, int64 [n], in nats; 0 if n is 0."""
-    shares = classes.bincount(minlength=count) / max(1, len(classes))
-    return torch.special.entr(shares).sum()

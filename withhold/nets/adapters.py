@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,10 @@ class Adapter(ImageEncoder):
         inputs: channels of the network's input.
         patch: pixels of a token's side, if known; otherwise the tokens are assumed to fill a square.
         mean, std: normalisation of the network's input, one value per channel.
+        name: its name in messages; by default that of its class.
+
+    Raises:
+        UsageError: it cannot take images of this size.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class Adapter(ImageEncoder):
         patch: int | None = None,
         mean: Sequence[float] | float = 0.5,
         std: Sequence[float] | float = 0.25,
+        name: str = "",
     ):
         super().__init__(dim=0, channels=channels, size=size, stride=size)
         # One value per channel of the network, not of the images: broadcasting then repeats a grey channel.
@@ -42,8 +47,14 @@ class Adapter(ImageEncoder):
         self.network, self.patch = network, patch
         training = network.training
         network.eval()
-        with torch.no_grad():
-            maps = self.maps(torch.zeros(1, channels, size, size))
+        try:
+            with torch.no_grad():
+                maps = self.maps(torch.zeros(1, channels, size, size))
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+            raise UsageError(
+                f"{name or type(network).__name__} cannot take images of {size} pixels ({first_line(error)}). Use "
+                "another size."
+            ) from error
         network.train(training)
         self.dim, self._grid = maps.shape[1], maps.shape[2]
         self.stride = math.ceil(size / self._grid)
@@ -116,7 +127,7 @@ def adapt(module: nn.Module, size: int, channels: int) -> ImageEncoder:
         raise UsageError(
             f"{type(module).__name__} is not an encoder: it has no `dim`. Set it to the length of the feature vectors."
         )
-    encoder = measured(type(module).__name__, lambda: Adapter(module, size, channels, inputs=channels), size)
+    encoder = Adapter(module, size, channels, inputs=channels)
     if encoder.dim != module.dim:
         raise UsageError(
             f"{type(module).__name__} has dim={module.dim}, but returns {encoder.dim} features. Correct its `dim`."
@@ -170,7 +181,7 @@ def timm(name: str, size: int, channels: int, pretrained: bool = False, weights:
     except TypeError:  # convolutional networks take no img_size
         model = create_model(name, **options)
     scale = {key: model.pretrained_cfg[key] for key in ("mean", "std")} if pretrained else {}
-    return measured(f"timm:{name}", lambda: Adapter(_ForwardFeatures(model), size, channels, inputs, **scale), size)
+    return Adapter(_ForwardFeatures(model), size, channels, inputs, name=f"timm:{name}", **scale)
 
 
 class _ForwardFeatures(nn.Module):
@@ -187,16 +198,6 @@ class _ForwardFeatures(nn.Module):
         if out.ndim == 3:
             return out[:, self.model.num_prefix_tokens :]
         return out.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "NCHW") == "NHWC" else out
-
-
-def measured(name: str, adapt: Callable[[], Adapter], size: int) -> Adapter:
-    """Build the adapter, which runs the network once. Raises: UsageError, if that fails."""
-    try:
-        return adapt()
-    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        raise UsageError(
-            f"{name} cannot take images of {size} pixels ({first_line(error)}). Use another size."
-        ) from error
 
 
 def first_line(error: Exception) -> str:

@@ -40,9 +40,6 @@ class Lite0(Layered):
             nn.Sequential(*unit(channels, 32, 3, 2)), *blocks, nn.Sequential(*unit(inputs, FEATURES, 1, 1))
         )
 
-    def stages(self):
-        return [[block] for block in self.blocks]
-
 
 class EfficientNetLite0(Lite0, ImageEncoder):
     """EfficientNet-Lite0 on images."""

@@ -169,6 +169,10 @@ class ImageEncoder(PixelEncoder):
         square = item[None, ..., max(0, h - w) // 2 :, max(0, w - h) // 2 :][..., : min(h, w), : min(h, w)]
         return views.augment(square, torch.Generator(), size=self.size, flip=0)
 
+    def view(self, images: Tensor, rng: torch.Generator, **options: Any) -> Tensor:
+        """Random views of images [n, c, h, w], of its size and with its channels; see `views.augment` for `options`."""
+        return views.with_channels(views.augment(images, rng, size=self.size, **options), self.channels)
+
     def forward(self, images: Tensor) -> Tensor:
         if images.ndim == 5:
             return self(images.flatten(0, 1)).unflatten(0, images.shape[:2]).mean(1)

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from withhold.errors import UsageError
-from withhold.nets.adapters import Adapter, first_line, measured, stages
+from withhold.nets.adapters import Adapter, first_line, stages
 from withhold.nets.encoder import ImageEncoder
 from withhold.nets.text import TextEncoder
 
@@ -42,13 +42,8 @@ def images(name: str, size: int, channels: int, pretrained: bool = False, weight
     scale = _normalization(said, inputs) if said else {}
     patch = getattr(model.config, "patch_size", None)
     patch = patch if isinstance(patch, int) else None
-    return measured(
-        f"hf:{name}",
-        lambda: Adapter(
-            _LastHiddenState(model, said.get("do_flip_channel_order", False)), size, channels, inputs, patch, **scale
-        ),
-        size,
-    )
+    network = _LastHiddenState(model, said.get("do_flip_channel_order", False))
+    return Adapter(network, size, channels, inputs, patch, name=f"hf:{name}", **scale)
 
 
 def _normalization(said: dict[str, Any], inputs: int) -> dict[str, Any]:
@@ -86,8 +81,8 @@ class TextAdapter(TextEncoder):
 
     def __init__(self, name: str, model: nn.Module, tokenizer: str, tokens: int):
         config: Any = model.config
-        super().__init__(config.hidden_size, tokenizer)
-        self.model, self.tokens = model, tokens
+        super().__init__(config.hidden_size, tokenizer, tokens)
+        self.model = model
         if self.vocabulary > config.vocab_size:
             raise UsageError(
                 f"{name} has {config.vocab_size:,} tokens, but the tokenizer has {self.vocabulary:,}. Leave "
@@ -97,17 +92,9 @@ class TextAdapter(TextEncoder):
         if tokens > most:
             raise UsageError(f"{name} reads at most {most} tokens at once, not {tokens}. Give tokens={most}.")
 
-    def take(self, item):
-        """A text -> its windows [n, tokens], padded."""
-        return nn.utils.rnn.pad_sequence(super().take(item)[0].split(self.tokens), batch_first=True)
-
     def maps(self, tokens):
-        seen = self.counts(tokens)
-        seen = seen | ~seen.any(1, keepdim=True)  # attention over no token at all gives NaN
+        seen = self.attended(tokens)
         return self.model(input_ids=tokens.long(), attention_mask=seen.long()).last_hidden_state.transpose(1, 2)
-
-    def counts(self, tokens):
-        return tokens != 0
 
     def stages(self):
         return stages(self.model)

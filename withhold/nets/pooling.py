@@ -74,12 +74,6 @@ class Pooled(ImageEncoder):
         super().__init__(maps.shape[1], encoder.channels, encoder.size, -(-encoder.size // maps.shape[2]))
         self.encoder, self.stage, self.pooling, self.learned = encoder, stage, pooling, encoder.learned
 
-    def normalize(self, images):
-        return self.encoder.normalize(images)
-
-    def denormalize(self, x):
-        return self.encoder.denormalize(x)
-
     def maps(self, images):
         return maps_at(self.encoder, images, self.stage)
 

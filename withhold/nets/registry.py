@@ -38,9 +38,16 @@ _LENT: dict[str, nn.Module] = {}
 
 def lend(module: nn.Module) -> str:
     """Register your own module in this process; return a name by which encoders, copies of it, can be built."""
-    name = f"module:{type(module).__name__}"
+    kind = f"module:{type(module).__name__}"
+    alike = [name for name in _LENT if plain(name) == kind]
+    name = next((name for name in alike if _LENT[name] is module), f"{kind}#{len(alike) + 1}" if alike else kind)
     _LENT[name] = module
     return name
+
+
+def plain(name: str) -> str:
+    """The name of an encoder without the number that `lend` adds to the second module of a class in a process."""
+    return name.partition("#")[0] if name.startswith("module:") else name
 
 
 def names() -> list[str]:
@@ -154,7 +161,8 @@ def _find(name: str) -> Builder:
     source, _, rest = name.partition(":")
     if rest and source == "module":
         if name not in _LENT:
-            raise UsageError(f"The encoder is a module of class {rest}. Pass that module in Python, as encoder=MODULE.")
+            kind = plain(name).removeprefix("module:")
+            raise UsageError(f"The encoder is a module of class {kind}. Pass that module in Python, as encoder=MODULE.")
         return partial(adapters.lent, _LENT[name])
     if rest and source in ("hf", "timm"):
         return hub.builder(rest) if source == "hf" else partial(adapters.timm, rest)

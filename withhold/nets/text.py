@@ -24,11 +24,12 @@ LIKELY = 3
 class TextEncoder(Encoder):
     """Token ids int [n, l], 0 for padding -> features [n, dim].
 
-    A subclass calls `super().__init__(dim, tokenizer)` and defines `maps` [n, dim, l] and `counts`.
+    A subclass calls `super().__init__(dim, tokenizer, tokens)` and defines `maps` [n, dim, l].
 
     Args:
         dim: length of a feature vector.
         tokenizer: the path of a tokenizer.json, whose first token is the padding.
+        tokens: tokens in a window; None takes whole texts.
 
     Attributes:
         tokenizer: the tokenizer.
@@ -41,10 +42,11 @@ class TextEncoder(Encoder):
     default = "word-vectors"  # it trains on a CPU and from few texts
     ordinary: Tensor
 
-    def __init__(self, dim: int, tokenizer: str):
+    def __init__(self, dim: int, tokenizer: str, tokens: int | None = None):
         super().__init__(dim)
         from tokenizers import Tokenizer
 
+        self.tokens = tokens
         self.tokenizer = Tokenizer.from_file(tokenizer)
         self.vocabulary = self.tokenizer.get_vocab_size()
         self.special = {token: self.tokenizer.token_to_id(token) for token in SPECIAL}
@@ -52,8 +54,9 @@ class TextEncoder(Encoder):
         self.ordinary[list(self.special.values())] = False
 
     def take(self, item):
-        """A text -> its token ids [1, l]."""
-        return torch.tensor([self.tokenizer.encode(item, add_special_tokens=False).ids])
+        """A text -> its windows [n, tokens], padded; [1, l] if there are no windows."""
+        ids = torch.tensor(self.tokenizer.encode(item, add_special_tokens=False).ids, dtype=torch.int64)
+        return nn.utils.rnn.pad_sequence(ids.split(self.tokens or max(1, len(ids))), batch_first=True)
 
     def light_view(self, items, rng, flip=0.0):
         """Token ids [n, l] with one in ten replaced by [UNK] (word dropout: Iyyer et al., ACL 2015)."""
@@ -65,8 +68,13 @@ class TextEncoder(Encoder):
         return self.words(items[:, :SHOWN])
 
     def counts(self, tokens: Tensor) -> Tensor:
-        """The positions [n, l] over which the features of a text are averaged."""
-        raise NotImplementedError(f"{type(self).__name__} defines no counts(tokens).")
+        """The positions [n, l] over which the features of a text are averaged: by default all but padding."""
+        return tokens != 0
+
+    def attended(self, tokens: Tensor) -> Tensor:
+        """The positions [n, l] to attend to; all for a text in which none counts, because that would give NaN."""
+        seen = self.counts(tokens)
+        return seen | ~seen.any(1, keepdim=True)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Token ids [n, l] -> features [n, dim]; zero for texts in which no position counts."""
@@ -109,32 +117,23 @@ class TextTransformer(TextEncoder):
     default = "text-transformer"
 
     def __init__(self, dim: int, depth: int, heads: int, tokenizer: str, tokens: int):
-        super().__init__(dim, tokenizer)
-        self.tokens = tokens + LIKELY
+        super().__init__(dim, tokenizer, tokens)
         self.embed = nn.Embedding(self.vocabulary, dim)
-        self.positions = nn.Parameter(torch.empty(self.tokens, dim))
+        self.positions = nn.Parameter(torch.empty(tokens + LIKELY, dim))
         self.segments = nn.Embedding(2, dim)
         for weight in (self.embed.weight, self.positions, self.segments.weight):
             nn.init.normal_(weight, std=0.02)
         self.norm = nn.LayerNorm(dim)
         self.transformer = Transformer(dim, depth, heads)
 
-    def take(self, item):
-        """A text -> its windows [n, tokens], padded."""
-        return nn.utils.rnn.pad_sequence(super().take(item)[0].split(self.tokens), batch_first=True)
-
     def maps(self, tokens):
-        if tokens.shape[1] > self.tokens:
-            raise ValueError(f"A window has at most {self.tokens} tokens, not {tokens.shape[1]}. Use shorter windows.")
+        most = len(self.positions)
+        if tokens.shape[1] > most:
+            raise ValueError(f"A window has at most {most} tokens, not {tokens.shape[1]}. Use shorter windows.")
         ends = (tokens == self.special["[SEP]"]).long()
         second = (ends.cumsum(1) - ends).clamp(max=1)
         embedded = self.embed(tokens) + self.positions[: tokens.shape[1]] + self.segments(second)
-        seen = self.counts(tokens)
-        seen = seen | ~seen.any(1, keepdim=True)  # attention over no token at all gives NaN
-        return self.transformer(self.norm(embedded), seen[:, None, None]).transpose(1, 2)
-
-    def counts(self, tokens):
-        return tokens != 0
+        return self.transformer(self.norm(embedded), self.attended(tokens)[:, None, None]).transpose(1, 2)
 
     def stages(self):
         first = [self.embed, self.positions, self.segments, self.norm]

@@ -6,7 +6,6 @@ from typing import Any
 from withhold.page import render
 from withhold.report import charts
 
-PLAN, AFFINITIES = "Plan: sources of each target", "Affinity of each target to each single source, in %"
 MARK = "random weights are best"
 Table = tuple[list[str], list[list[str]]]
 
@@ -34,8 +33,8 @@ def tables(found: dict[str, Any]) -> dict[str, Table]:
         [target, *(f"{100 * alone[target, task]['affinity']:.1f}" for task in tasks)] for target in found["targets"]
     ]
     return {
-        PLAN: (["target", "sources", "affinity", "gain", "quality"], plan),
-        AFFINITIES: (["target", *tasks], affinities),
+        "Plan: sources of each target": (["target", "sources", "affinity", "gain", "quality"], plan),
+        "Affinity of each target to each single source, in %": (["target", *tasks], affinities),
     }
 
 

@@ -22,7 +22,7 @@ from withhold.files import write_json, writing
 from withhold.nets import Encoder, ImageEncoder
 from withhold.planning import transfers
 from withhold.planning.affinity import affinities, win_rates
-from withhold.planning.programme import Transfer, choose
+from withhold.planning.programme import choose
 from withhold.planning.tasks import RANDOM, Task, Truth
 from withhold.runs import load, train
 from withhold.runs.build import build_encoder
@@ -249,11 +249,7 @@ def served_best(rows: Iterable[dict[str, Any]]) -> list[str]:
 
 def best(rows: Sequence[dict[str, Any]], budget: int) -> list[dict[str, Any]]:
     """The rows of the plan: the best for all targets with at most `budget` tasks. The control is never chosen."""
-    able = {
-        Transfer(tuple(row["sources"]), row["target"], row["affinity"]): row for row in rows
-        if RANDOM not in row["sources"]
-    }  # fmt: skip
-    return [able[chosen] for chosen in choose(list(able), budget)]
+    return choose([row for row in rows if RANDOM not in row["sources"]], budget)
 
 
 def beats(errors: np.ndarray, others: np.ndarray) -> float:

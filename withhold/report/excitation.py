@@ -126,17 +126,6 @@ def box(stage: Stage, place: int, spans: tuple[Span, Span], size: int) -> tuple[
     return found[0], found[1]
 
 
-class _Positive(torch.autograd.Function):
-    @staticmethod
-    def forward(context: Any, _seen: Tensor, output: Tensor) -> Tensor:
-        context.passed = output > 0
-        return output.clone()
-
-    @staticmethod
-    def backward(context: Any, slope: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return slope.clamp(min=0) * context.passed, None
-
-
 @contextlib.contextmanager
 def guided(network: nn.Module) -> Iterator[bool]:
     """Guided backpropagation: ReLUs pass only positive gradients (Springenberg et al., ICLR 2015).
@@ -149,7 +138,9 @@ def guided(network: nn.Module) -> Iterator[bool]:
     inplace = [part.inplace for part in rectifiers]
 
     def guide(_part: nn.Module, seen: tuple[Tensor], output: Tensor) -> Tensor:
-        return _Positive.apply(seen[0], output.detach())
+        passed = seen[0] * (output > 0)
+        passed.register_hook(lambda slope: slope.clamp(min=0))
+        return passed + (output - passed).detach()  # the output itself, with the gradient of `passed`
 
     hooks = [part.register_forward_hook(guide) for part in rectifiers]
     for part in rectifiers:

@@ -10,12 +10,6 @@ FILE = "learn.json"
 COLUMNS = ["route", "accuracy", "95 % interval", "calibration error", "minutes"]
 SHOWN = 10
 """Items shown that look mislabelled; learn.json lists all."""
-DOUBTED, NEXT = ["item", "label", "predicted"], ["item", "why"]
-TITLES = {
-    "routes": "Routes, by cross-validated accuracy",
-    "doubted": "Items that look mislabelled, the most probable first",
-    "next": "Items to label next",
-}
 
 
 def compared(folder: Path) -> dict[str, Any]:
@@ -40,6 +34,9 @@ def tables(learned: dict[str, Any]) -> dict[str, tuple[list[str], list[list[str]
         for row in learned.get("mislabelled", ())[:SHOWN]
     ]
     following = [[row["item"], row["why"]] for row in learned.get("next", ())]
-    routes = [cells(row) for row in learned.get("rows", ())]
-    found = {"routes": (COLUMNS, routes), "doubted": (DOUBTED, doubted), "next": (NEXT, following)}
-    return {TITLES[name]: (columns, rows) for name, (columns, rows) in found.items() if rows}
+    found = {
+        "Routes, by cross-validated accuracy": (COLUMNS, [cells(row) for row in learned.get("rows", ())]),
+        "Items that look mislabelled, the most probable first": (["item", "label", "predicted"], doubted),
+        "Items to label next": (["item", "why"], following),
+    }
+    return {title: table for title, table in found.items() if table[1]}

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from withhold.errors import UsageError
+from withhold.nets.registry import plain
 from withhold.options import Options
 from withhold.runs.run import Run
 
@@ -36,7 +37,7 @@ def check_same(run: Run, config: dict[str, Any]) -> None:
         pairs = before.items() if isinstance(before, dict) else [(part, before)]
         for name, value in pairs:
             other: Any = now.get(name) if isinstance(now, dict) else now
-            if value == other or name in ("devices", "nodes", "strict", "no_report"):
+            if _same(value, other) or name in ("devices", "nodes", "strict", "no_report"):
                 continue
             if name in ("steps", "most") or (name in BUDGETS and ended and value and other and other > value):
                 continue
@@ -52,3 +53,8 @@ def check_same(run: Run, config: dict[str, Any]) -> None:
                 f"{run.folder} was trained {said[0]}, not {said[1]}. Repeat its own options to resume it, or choose "
                 "another --out."
             )
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether two values are equal; modules of one class passed as encoders may have different numbers."""
+    return value == other or (isinstance(value, str) and isinstance(other, str) and plain(value) == plain(other))

@@ -75,33 +75,6 @@ def asymmetric_pair(images: Tensor, rng: torch.Generator, *, size: int, **chain:
     return torch.cat([first, distort(images, rng, size=size, blur=0.1, solarize=0.2, **chain)])
 
 
-def multi_crop(
-    images: Tensor,
-    rng: torch.Generator,
-    *,
-    global_views: int = 2,
-    local_views: int = 6,
-    sizes: tuple[int, int],
-    crops: tuple[tuple[float, float], tuple[float, float]] = ((0.25, 1.0), (0.05, 0.25)),
-    **chain: Any,
-) -> list[Tensor]:
-    """Multi-crop: a few large crops, then several small ones, of every image (Caron et al., NeurIPS 2020).
-
-    Args:
-        images: uint8 [n, c, h, w], or float in [0, 1].
-        sizes: of the large and the small views, in pixels.
-        crops: smallest and largest area of the large and of the small crops, as shares of the image's.
-        chain: further arguments of `distort`.
-
-    Returns:
-        `global_views` tensors float [n, c, sizes[0], sizes[0]], then `local_views` of [n, c, sizes[1], sizes[1]].
-        Each is a tuple if `chain` has masks, boxes or points, as in `augment`.
-    """
-    counts = (global_views, local_views)
-    kinds = [kind for kind, count in enumerate(counts) for _ in range(count)]
-    return [distort(images, rng, size=sizes[kind], crop=crops[kind], **chain) for kind in kinds]
-
-
 @precise
 def rand_augment(images: Tensor, rng: torch.Generator, operations: int = 2, magnitude: float = 9) -> Tensor:
     """RandAugment: images uint8 [n, c, h, w], or float in [0, 1] -> float32 in [0, 1]; black outside the image.

@@ -26,9 +26,9 @@ def blur_weights(sigma: Tensor, count: int, radius: int) -> Tensor:
     return kernel[:, tap.clamp(0, 2 * radius)] * ((tap >= 0) & (tap <= 2 * radius))
 
 
-def solarize(images: Tensor, rng: torch.Generator, probability: float = 1.0, threshold: float = 0.5) -> Tensor:
-    """Images float [n, c, h, w] in [0, 1] -> the same; with `probability`, values from `threshold` up are inverted."""
-    inverted = torch.where(images >= threshold, 1 - images, images)
+def solarize(images: Tensor, rng: torch.Generator, probability: float = 1.0) -> Tensor:
+    """Images float [n, c, h, w] in [0, 1] -> the same; with `probability`, values from 0.5 up are inverted."""
+    inverted = torch.where(images >= 0.5, 1 - images, images)
     return where(chance(len(images), probability, rng), inverted, images)
 
 

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from withhold.views.geometry import draw_crops
 
@@ -32,15 +31,3 @@ def block_mask(
     row, column = (torch.arange(length, device=rng.device) for length in (height, width))
     rows, columns = (row >= top) & (row < top + tall), (column >= left) & (column < left + wide)
     return (rows[..., :, None] & columns[..., None, :]).any(1, keepdim=True)
-
-
-def shape_mask(n: int, height: int, width: int, rng: torch.Generator, *, area: float = 0.25, cells: int = 4) -> Tensor:
-    """bool [n, 1, height, width], true in random smooth shapes of exactly round(area * height * width) pixels.
-
-    The shapes cover the lowest values of noise with `cells` values along each side, upsampled bicubically (after
-    Pathak et al., CVPR 2016).
-    """
-    coarse = torch.rand(n, 1, cells, cells, generator=rng, device=rng.device)
-    smooth = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=False).flatten(1)
-    order = smooth.argsort(1).argsort(1)
-    return (order < round(area * height * width)).view(n, 1, height, width)

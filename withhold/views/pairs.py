@@ -16,8 +16,7 @@ def view_pairs(clips: Tensor, sounds: Tensor, rng: torch.Generator, *, size: int
     The augmentation is mild: crops of 60 % or more of the frame, flipped with probability `flip`, the same for all
     frames of a clip; the sound up to 1 dB louder or softer.
     """
-    seen = augment(clips.flatten(1, 2), rng, size=size, crop=(0.6, 1.0), flip=flip)
-    return seen.unflatten(1, clips.shape[1:3]), gain(to_float(sounds), rng, 1.0)
+    return augment(clips, rng, size=size, crop=(0.6, 1.0), flip=flip), gain(to_float(sounds), rng, 1.0)
 
 
 def partners(n: int, rng: torch.Generator) -> Tensor:

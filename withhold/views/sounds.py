@@ -79,13 +79,6 @@ def time_shift(sounds: Tensor, rng: torch.Generator, share: float) -> Tensor:
     return sounds.gather(1, place.clamp(0, length - 1)) * inside
 
 
-def mix(sounds: Tensor, others: Tensor, decibels: Tensor) -> Tensor:
-    """Sounds [n, s] plus others, scaled to an energy `decibels` [n] lower (not scaled if the sound is silent)."""
-    length, other = sounds.norm(dim=1), others.norm(dim=1)
-    scale = length / other.clamp(min=1e-12) * 10 ** (-decibels / 20)
-    return sounds + scale.where(length > 0, 1.0)[:, None] * others
-
-
 def _spans(n: int, length: int, share: float, rng: torch.Generator) -> Tensor:
     """bool [n, length], true in one span of up to `share` of the length, at a random place."""
     width = uniform(n, 0, share * length, rng)

@@ -48,8 +48,7 @@ class CycleGAN(Method):
     def withhold(self, first, second):
         """uint8 [n, c, h, w] of each domain -> crops with 256/286 of the side, float [2n, c, size, size]; twice."""
         both = torch.cat([first, second])
-        both = views.augment(both, self.rng, size=self.encoder.size, crop=(0.8, 0.8), aspect=(1, 1), flip=self.flip)
-        both = views.with_channels(both, self.encoder.channels)
+        both = self.encoder.view(both, self.rng, crop=(0.8, 0.8), aspect=(1, 1), flip=self.flip)
         return both, both
 
     def predict(self, both):

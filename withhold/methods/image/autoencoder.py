@@ -31,8 +31,7 @@ class Autoencoder(Method):
 
     def withhold(self, images):
         """Images uint8 [n, c, h, w] -> a view float [n, c, size, size], as input and as target."""
-        view = views.augment(images, self.rng, size=self.encoder.size)
-        view = views.with_channels(view, self.encoder.channels)
+        view = self.encoder.view(images, self.rng)
         return view, view
 
     def predict(self, view):

@@ -43,8 +43,7 @@ class ContextEncoder(Method):
 
     def withhold(self, images):
         """uint8 [n, c, h, w] -> views with a hole float [n, c, size, size]; whole views, corners of squares [n, 2]."""
-        view = views.augment(images, self.rng, size=self.encoder.size)
-        view = views.with_channels(view, self.encoder.channels)
+        view = self.encoder.view(images, self.rng)
         places = self.encoder.size - self.side + 1
         corner = torch.randint(places, (len(view), 2), generator=self.rng, device=view.device)
         return self.encoder.blank(view, self.hole(corner)), (view, corner)

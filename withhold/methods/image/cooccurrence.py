@@ -34,14 +34,8 @@ class Cooccurrence(Method):
 
     def __init__(self, encoder: ImageEncoder, grid: Literal[2, 3] | None = None, grey: Probability = 0.5):
         super().__init__(encoder)
-        self.grid = grid or (2 if encoder.size < 64 else 3)
-        if encoder.size < 8 * self.grid:
-            raise ValueError(
-                f"an encoder of {encoder.size} pixels is too small for {self.grid} x {self.grid} patches: "
-                f"give --size {8 * self.grid} or more."
-            )
+        self.grid, self.tile = views.tiling(encoder.size, grid)
         self.grey = grey
-        self.tile = encoder.size // self.grid * 4 // 5
         cells = torch.arange(self.grid**2).view(self.grid, self.grid)
         self.register_buffer("first", torch.cat([cells[:, :-1].flatten(), cells[:-1].flatten()]))
         self.register_buffer("second", torch.cat([cells[:, 1:].flatten(), cells[1:].flatten()]))

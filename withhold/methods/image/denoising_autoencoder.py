@@ -35,7 +35,7 @@ class DenoisingAutoencoder(Method):
     def withhold(self, images):
         """uint8 [n, c, h, w] -> a view with holes float [n, c, size, size]; the view, holes bool [n, 1, size, size]."""
         size = self.encoder.size
-        clean = views.with_channels(views.augment(images, self.rng, size=size), self.encoder.channels)
+        clean = self.encoder.view(images, self.rng)
         side = -(-size // self.block)
         holes = views.random_mask(len(clean), side**2, self.ratio, self.rng).view(-1, 1, side, side)
         holes = holes.repeat_interleave(self.block, 2).repeat_interleave(self.block, 3)[:, :, :size, :size]

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from withhold import losses, nets, views
 from withhold.methods import Count, ImageEncoder, Method, Optimizer, Positive, Range, Share, accuracy, method, paired
@@ -55,7 +55,6 @@ class DINO(Method):
         self.head = nn.Sequential(projector, nets.Prototypes(projection, prototypes))
         self.teacher = nets.Teacher(self.student())
         self.register_buffer("centre", torch.zeros(prototypes))
-        self.fresh: list[Tensor] = []  # the teacher's scores in this step, from which `after_step` updates the centre
 
     def student(self) -> nn.Module:
         """From images to scores of the prototypes: the network that the teacher follows."""
@@ -69,8 +68,7 @@ class DINO(Method):
             again = images.repeat(self.local_views, 1, 1, 1)
             seen.append(views.distort(again, self.rng, size=size // 2, crop=(0.05, 0.4)))
         scores = self.teacher(seen[0]).float()
-        if self.training:
-            self.fresh.append(scores)
+        self.keep(scores)
         return seen, ((scores - self.centre) / self.teacher_temperature).softmax(1)
 
     def predict(self, seen):
@@ -88,8 +86,8 @@ class DINO(Method):
 
     def after_step(self):
         self.teacher.update(self.student(), nets.cosine_momentum(self.momentum, self.progress))
-        self.centre.lerp_(losses.gather(torch.cat(self.fresh)).mean(0), 0.1)
-        self.fresh.clear()
+        (scores,) = self.kept()
+        self.centre.lerp_(losses.gather(scores).mean(0), 0.1)
 
     def picture(self, seen, shares, scores=None):
         """Pairs of views. In "where", a crop is bright where its predicted prototype has a high score."""

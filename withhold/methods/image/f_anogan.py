@@ -60,8 +60,7 @@ class FAnoGAN(Method):
 
     def withhold(self, images):
         """Images uint8 [n, c, h, w] -> the images float [n, c, size, size], as input and as target."""
-        image = views.augment(images, self.rng, size=self.encoder.size, flip=0.0)
-        image = views.with_channels(image, self.encoder.channels)
+        image = self.encoder.view(images, self.rng, flip=0.0)
         return image, image
 
     def predict(self, images):

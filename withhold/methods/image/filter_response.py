@@ -36,7 +36,7 @@ class FilterResponse(Method):
 
     def withhold(self, images):
         """uint8 [n, c, h, w] -> a view float [n, c, size, size]; its standardised response [n, 1, size, size]."""
-        view = views.with_channels(views.augment(images, self.rng, size=self.encoder.size), self.encoder.channels)
+        view = self.encoder.view(images, self.rng)
         return view, self.responses(view)
 
     def predict(self, view):

@@ -56,8 +56,7 @@ class IJEPA(Method):
 
         Context and blocks [n, b, ...] are lists of patches; see `listed`.
         """
-        view = views.augment(images, self.rng, size=self.encoder.size, crop=(0.3, 1.0), flip=0)
-        view = views.with_channels(view, self.encoder.channels)
+        view = self.encoder.view(images, self.rng, crop=(0.3, 1.0), flip=0)
         context, blocks = map(listed, self.draw(len(view)))
         features = self.teacher.network.maps(view).float().flatten(2).mT
         return (view, context, blocks), (view, F.layer_norm(features, features.shape[2:]), blocks)

@@ -41,8 +41,7 @@ class Landmarks(Method):
 
     def withhold(self, images):
         """uint8 [n, c, h, w] -> (two warps, float [n, c, size, size]); the second, how much of each pixel is inside."""
-        whole = views.augment(images, self.rng, size=self.encoder.size, flip=0.0)
-        whole = views.with_channels(whole, self.encoder.channels)
+        whole = self.encoder.view(images, self.rng, flip=0.0)
         framed = torch.cat([whole, torch.ones_like(whole[:, :1])], 1)
         (source, _), (target, inside) = (self.warp(framed) for _ in range(2))
         return (source, target), (target, inside)

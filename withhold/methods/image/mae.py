@@ -47,8 +47,7 @@ class MAE(Method):
 
     def withhold(self, images):
         """uint8 [n, c, h, w] -> (image with holes, indices of visible patches [n, v]), (all patches, mask [n, l])."""
-        view = views.augment(images, self.rng, size=self.encoder.size, crop=(0.2, 1.0))
-        whole = views.patches(views.with_channels(view, self.encoder.channels), self.encoder.patch)
+        whole = views.patches(self.encoder.view(images, self.rng, crop=(0.2, 1.0)), self.encoder.patch)
         mask = views.random_mask(*whole.shape[:2], self.mask, self.rng)
         left = mask.shape[1] - round(mask.shape[1] * self.mask)
         visible = (

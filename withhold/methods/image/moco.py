@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from withhold import losses, nets, views
@@ -41,7 +41,6 @@ class MoCo(Method):
         self.projector = nets.mlp((encoder.dim, 512, projection), norm=False)
         self.teacher = nets.Teacher(self.student())
         self.queue = nets.Queue(queue, projection)
-        self.fresh: list[Tensor] = []  # the keys of this step, for `after_step`
 
     def student(self) -> nn.Module:
         """From images to queries: the network that the teacher follows."""
@@ -52,8 +51,7 @@ class MoCo(Method):
         seen, other = self.view(images), self.view(images)
         order = torch.randperm(len(other), generator=self.rng, device=other.device)
         keys = F.normalize(self.by_parts(self.teacher, other[order])[order.argsort()].float(), dim=1)
-        if self.training:
-            self.fresh.append(keys)
+        self.keep(keys)
         return seen, (other, keys)
 
     def predict(self, seen):
@@ -72,8 +70,7 @@ class MoCo(Method):
 
     def after_step(self):
         self.teacher.update(self.student(), self.momentum)
-        self.queue.enqueue(torch.cat(self.fresh))
-        self.fresh.clear()
+        self.queue.enqueue(*self.kept())
 
     def view(self, images):
         """Images uint8 [n, c, h, w] -> a random view of each, float [n, c, size, size]."""

@@ -4,7 +4,7 @@ import math
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from withhold import nets, views
@@ -49,7 +49,6 @@ class PIRL(Method):
         self.part = nn.Linear(encoder.dim, projection)
         self.pile = nets.mlp((self.grid**2 * projection, projection), last_norm=True)
         self.memory = nets.MemoryBank(0, projection, momentum)
-        self.fresh: list[tuple[Tensor, Tensor]] = []  # this step's numbers and embeddings, for `after_step`
 
     def prepare(self, images):
         """Initialise the memory with the initial network's embedding of every image.
@@ -93,8 +92,7 @@ class PIRL(Method):
         """The weighted sum of the two cross-entropies of finding an image's memory (equation 5 of the paper)."""
         whole, pile = embedded
         own = torch.arange(len(whole), device=whole.device)
-        if self.training:
-            self.fresh.append((numbers[: len(whole)], whole.detach()))
+        self.keep(numbers[: len(whole)], whole)
         scores = [self.similarities(each, numbers) / self.temperature for each in (whole, pile)]
         of_whole, of_pile = (F.cross_entropy(each, own) for each in scores)
         return {
@@ -110,9 +108,7 @@ class PIRL(Method):
         return F.normalize(embedded.float(), dim=1) @ self.memory.features[numbers].T
 
     def after_step(self):
-        for numbers, embedded in self.fresh:
-            self.memory.update(numbers, embedded)
-        self.fresh.clear()
+        self.memory.update(*self.kept())
 
     def picture(self, visible, numbers, embedded=None):
         """The tiles, the image in another view, and the image of the batch whose memory the tiles match best."""

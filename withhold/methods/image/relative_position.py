@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
-from withhold import views
+from withhold import losses, views
 from withhold.methods import ImageEncoder, Method, accuracy, method
 from withhold.nets import mlp
 
@@ -40,8 +40,7 @@ class RelativePosition(Method):
         self.register_buffer("first", pairs[:, 0])
         self.register_buffer("second", pairs[:, 1])
         self.register_buffer("side", pairs[:, 2])
-        share = pairs[:, 2].bincount() / len(pairs)
-        self.trivial = -(share * share.log()).sum().item()
+        self.trivial = losses.entropy_of_counts(pairs[:, 2], len(views.SIDES)).item()
         self.head = mlp([2 * encoder.dim, 256, len(views.SIDES)])
 
     def withhold(self, images):

@@ -51,8 +51,7 @@ class Restoration(Method):
 
     def withhold(self, images):
         """uint8 [n, c, h, w] -> corrupted photographs float [n, c, size, size]; the clean and the corrupted ones."""
-        clean = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0))
-        clean = views.with_channels(clean, self.encoder.channels)
+        clean = self.encoder.view(images, self.rng, crop=(0.6, 1.0))
         seen = self.corrupt(clean)
         return seen, (clean, seen)
 

@@ -41,12 +41,7 @@ class Selfie(Method):
         depth: Count = 2,
     ):
         super().__init__(encoder)
-        self.grid = grid or (3 if encoder.size < 64 else 4)
-        if encoder.size < 8 * self.grid:
-            raise ValueError(
-                f"an encoder of {encoder.size} pixels is too small for {self.grid} x {self.grid} patches: "
-                f"give --size {8 * self.grid} or more."
-            )
+        self.grid, _ = views.tiling(encoder.size, grid or (3 if encoder.size < 64 else 4))
         count = self.grid**2
         self.taken = max(2, round(taken * count))
         if self.taken >= count:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from withhold import views
+from withhold import losses, views
 from withhold.methods import Method, accuracy, method
 from withhold.nets import Decoder, SplitConvNet
 
@@ -54,7 +54,10 @@ class SplitBrain(Method):
             "color": color,
             "lightness": lightness,
             "accuracy": sum(accuracy(*pair) for pair in zip(predicted, withheld, strict=True)) / 2,
-            "trivial": sum(entropy(bins, scores.shape[1]) for scores, bins in zip(predicted, withheld, strict=True)),
+            "trivial": sum(
+                losses.entropy_of_counts(bins, scores.shape[1])
+                for scores, bins in zip(predicted, withheld, strict=True)
+            ),
         }
 
     def picture(self, view, withheld, predicted=None):
@@ -70,9 +73,3 @@ class SplitBrain(Method):
             columns["said"] = views.paint(lightness, self.palette[colors].movedim(-1, 1))
             columns["said by the other"] = F.interpolate((levels[:, None] + 0.5) / LEVELS, view.shape[2:])
         return columns
-
-
-def entropy(bins: Tensor, count: int) -> Tensor:
-    """The entropy in nats of the frequencies of `count` bins in `bins`, of any shape."""
-    places = torch.ones(bins.numel(), device=bins.device)
-    return torch.special.entr(places.new_zeros(count).index_add_(0, bins.flatten(), places) / len(places)).sum()

@@ -52,15 +52,14 @@ class SwAV(Method):
         self.projector = nets.mlp((encoder.dim, hidden, projection), last_norm=True)
         self.prototypes = nets.Prototypes(projection, prototypes)
         self.queue = nets.Queue(queue, projection)
-        self.fresh: list[Tensor] = []  # embeddings of this step, for `after_step`
 
     def withhold(self, images):
         """uint8 [n, c, h, w] -> large crops [2n, c, size, size], small ones; index of each first crop's partner."""
-        size = self.encoder.size
-        crops = views.multi_crop(
-            images, self.rng, local_views=self.local_views, sizes=(size, size // 2), jitter=(0.4, 0.4, 0.4, 0.1)
-        )
-        seen = [torch.cat(part) for part in (crops[:2], crops[2:]) if part]
+        size, jitter = self.encoder.size, (0.4, 0.4, 0.4, 0.1)
+        seen = [views.distort(images.repeat(2, 1, 1, 1), self.rng, size=size, crop=(0.25, 1.0), jitter=jitter)]
+        if self.local_views:
+            again = images.repeat(self.local_views, 1, 1, 1)
+            seen.append(views.distort(again, self.rng, size=size // 2, crop=(0.05, 0.25), jitter=jitter))
         return seen, torch.arange(len(images), device=images.device)
 
     def predict(self, seen):
@@ -69,8 +68,7 @@ class SwAV(Method):
 
     def loss(self, embedded, partners):
         n = len(partners)
-        if self.training:
-            self.fresh.append(embedded[:n].detach())
+        self.keep(embedded[:n])
         scores = self.prototypes(embedded).unflatten(0, (-1, n))
         codes = torch.stack([self.divide(large) for large in scores[:2].detach()])
         says = scores[:2].argmax(2)
@@ -91,8 +89,7 @@ class SwAV(Method):
         return sinkhorn(everyone / self.smoothness)[n * losses.rank() :][:n]
 
     def after_step(self):
-        self.queue.enqueue(torch.cat(self.fresh))
-        self.fresh.clear()
+        self.queue.enqueue(*self.kept())
 
     def picture(self, seen, partners, embedded=None):
         pair = seen[0].chunk(2)

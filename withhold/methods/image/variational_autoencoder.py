@@ -54,8 +54,7 @@ class VariationalAutoencoder(Method):
 
     def withhold(self, images):
         """uint8 [n, c, h, w] -> (the image float [n, c, size, size], the noise of the code [n, code]), the image."""
-        view = views.augment(images, self.rng, size=self.encoder.size, flip=0)
-        view = views.with_channels(view, self.encoder.channels)
+        view = self.encoder.view(images, self.rng, flip=0)
         return (view, self.noise(len(view))), view
 
     def predict(self, visible):

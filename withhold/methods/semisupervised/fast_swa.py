@@ -42,7 +42,7 @@ class FastSWA(NoisyViews):
         noise: NonNegative = 0.04,
         flip: Probability = 0.5,
     ):
-        super().__init__(encoder, classes, weight, noise, 0.0, flip)
+        super().__init__(encoder, classes, weight, 0.0, flip, noise=noise)
         self.moments, self.averaged, self.moment = moments, 0, -moments
 
     def guess(self, views):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from withhold import nets, views
+from withhold import losses, nets, views
 from withhold.methods import Classifier, ImageEncoder, NonNegative, Probability, accuracy, method
 
 TURNS = 4
@@ -73,7 +73,7 @@ class FewShot(Classifier):
         elif pretext == "location":
             self.grid, self.tile = views.tiling(encoder.size, None)
             self.register_buffer("pairs", views.neighbours(self.grid))
-            self.trivial = torch.special.entr(self.pairs[:, 2].bincount() / len(self.pairs)).sum().item()
+            self.trivial = losses.entropy_of_counts(self.pairs[:, 2], len(views.SIDES)).item()
             self.pretext_head = nets.mlp([2 * encoder.dim, HIDDEN, len(views.SIDES)])
 
     def prepare(self, labelled):

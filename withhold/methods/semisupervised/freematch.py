@@ -66,12 +66,11 @@ class FreeMatch(SemiSupervised):
         self.register_buffer("sureness", chance[0].clone())  # mean highest class probability
         self.register_buffer("shares", chance.clone())  # mean probability of each class
         self.register_buffer("histogram", chance.clone())  # frequency of each class as the prediction
-        self.fresh: list[Tensor] = []  # the predictions of this step, for `after_step`
 
     def withhold(self, labelled, unlabelled):
         seen, withheld = super().withhold(labelled, unlabelled)
-        if self.training and len(unlabelled):
-            self.fresh.append(withheld[1])
+        if len(unlabelled):
+            self.keep(withheld[1])
         return seen, withheld
 
     @property
@@ -107,9 +106,8 @@ class FreeMatch(SemiSupervised):
     def after_step(self):
         super().after_step()
         if self.fresh:
-            answers = losses.gather(torch.cat(self.fresh))
+            (answers,) = map(losses.gather, self.kept())
             likeliest = F.one_hot(answers.argmax(1), answers.shape[1]).float()
             means = (answers.amax(1).mean(), answers.mean(0), likeliest.mean(0))
             for average, mean in zip((self.sureness, self.shares, self.histogram), means, strict=True):
                 average.lerp_(mean, 1 - self.memory)
-            self.fresh.clear()

@@ -51,7 +51,6 @@ class LGA(SemiSupervised):
         super().__init__(encoder, classes, weight, momentum, flip)
         self.rate, self.adversarial, self.radius = rate, adversarial, radius
         self.register_buffer("imputed", torch.zeros(0, len(self.classes)))
-        self.fresh: list[tuple[Tensor, Tensor]] = []  # this step's numbers and labels, for `after_step`
 
     def prepare(self, labelled, unlabelled):
         super().prepare(labelled, unlabelled)
@@ -64,8 +63,7 @@ class LGA(SemiSupervised):
         answers = self.answers(plain)
         changed = losses.changed_for_the_worst(self.predict, plain, answers, self.radius, self.rng)
         imputed = self.aligned(named, labels, plain, self.imputed[numbers])
-        if self.training:
-            self.fresh.append((numbers, imputed))
+        self.keep(numbers, imputed)
         return torch.cat([named, plain, changed]), (labels, imputed, plain, answers)
 
     def aligned(self, named: Tensor, labels: Tensor, others: Tensor, imputed: Tensor) -> Tensor:
@@ -112,9 +110,8 @@ class LGA(SemiSupervised):
 
     def after_step(self):
         super().after_step()
-        for numbers, imputed in self.fresh:
-            self.imputed[losses.gather(numbers)] = losses.gather(imputed)
-        self.fresh.clear()
+        numbers, imputed = map(losses.gather, self.kept())
+        self.imputed[numbers] = imputed
 
     def picture(self, seen, withheld, scores=None):
         return super().picture(seen.clamp(0, 1), withheld[:3], scores)

@@ -34,4 +34,4 @@ class MeanTeacher(NoisyViews):
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
-        super().__init__(encoder, classes, weight, noise, momentum, flip)
+        super().__init__(encoder, classes, weight, momentum, flip, noise=noise)

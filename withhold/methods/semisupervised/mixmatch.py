@@ -54,7 +54,7 @@ class MixMatch(Mixtures):
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
-        super().__init__(encoder, classes, weight, copies, temperature, alpha, momentum, flip)
+        super().__init__(encoder, classes, weight, momentum, flip, copies=copies, temperature=temperature, alpha=alpha)
 
     def cost(self, scores, guesses):
         """Equation 4 of the paper."""

@@ -50,7 +50,7 @@ class MixMixup(Mixtures):
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
-        super().__init__(encoder, classes, weight, 1, temperature, alpha, momentum, flip)
+        super().__init__(encoder, classes, weight, momentum, flip, copies=1, temperature=temperature, alpha=alpha)
 
     def cost(self, scores, guesses):
         """The mean cross-entropy."""

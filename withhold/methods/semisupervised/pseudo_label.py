@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import torch
-from torch.nn import functional as F
 
+from withhold import losses
 from withhold.methods import ImageEncoder, NonNegative, Probability, SemiSupervised, Share, method
 
 
@@ -49,7 +49,5 @@ class PseudoLabel(SemiSupervised):
         """Equation 15 of the paper; no gradient goes through the choice of a class."""
         (labels,) = withheld
         named, rest = scores.tensor_split([len(labels)])
-        shares, classes = rest.detach().softmax(1).max(1)
-        sure = (shares > self.confidence).float()
-        costs = sure * F.cross_entropy(rest, classes, reduction="none")
-        return self.terms(named, labels, costs, self.risen, sure.sum() / max(1, len(sure)))
+        costs, sure = losses.sure_cross_entropy(rest.detach().softmax(1), rest, self.confidence)
+        return self.terms(named, labels, costs, self.risen, sure)

@@ -80,7 +80,6 @@ class ReMixMatch(SemiSupervised):
         k = len(self.classes)
         self.register_buffer("prior", torch.full((k,), 1 / k))  # class frequencies of the labels
         self.register_buffer("answered", torch.full((REMEMBERED, k), 1 / k))  # mean predictions of earlier steps
-        self.fresh: list[Tensor] = []  # the predictions of this step
 
     def prepare(self, labelled, unlabelled):
         super().prepare(labelled, unlabelled)
@@ -96,8 +95,8 @@ class ReMixMatch(SemiSupervised):
         images, labels = labelled
         others = self.weak(unlabelled)
         answers = self.answers(others)
-        if self.training and len(answers):
-            self.fresh.append(answers)
+        if len(answers):
+            self.keep(answers)
         guesses = losses.sharpen(losses.align(answers, self.answered.mean(0), self.prior), self.temperature)
         strong = self.strong(unlabelled.repeat(self.copies, 1, 1, 1))
         targets = torch.cat([F.one_hot(labels, len(self.classes)).float(), guesses.repeat(self.copies + 1, 1)])
@@ -134,9 +133,8 @@ class ReMixMatch(SemiSupervised):
     def after_step(self):
         super().after_step()
         if self.fresh:
-            said = losses.gather(torch.cat(self.fresh)).mean(0, keepdim=True)
-            self.answered.copy_(torch.cat([self.answered[1:], said]))
-            self.fresh.clear()
+            (answers,) = self.kept()
+            self.answered.copy_(torch.cat([self.answered[1:], losses.gather(answers).mean(0, keepdim=True)]))
 
     def picture(self, seen, withheld, predicted=None):
         """The picture of a semi-supervised method, without the rotated views."""

@@ -45,7 +45,7 @@ class SNTG(NoisyViews):
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
-        super().__init__(encoder, classes, weight, noise, momentum, flip)
+        super().__init__(encoder, classes, weight, momentum, flip, noise=noise)
         self.graph, self.margin = graph, margin
 
     def withhold(self, labelled, unlabelled):

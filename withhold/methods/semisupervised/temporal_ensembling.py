@@ -50,7 +50,6 @@ class TemporalEnsembling(SemiSupervised):
         self.memory, self.noise = memory, noise
         self.register_buffer("averages", torch.zeros(0, len(self.classes)))  # of predictions for each image, from 0 on
         self.register_buffer("seen", torch.zeros(0))  # how often each image was seen
-        self.fresh: list[tuple[Tensor, Tensor]] = []  # this step's numbers and predictions, for `after_step`
 
     def prepare(self, labelled, unlabelled):
         super().prepare(labelled, unlabelled)
@@ -73,8 +72,7 @@ class TemporalEnsembling(SemiSupervised):
         labels, targets, numbers = withheld
         named, rest = scores.tensor_split([len(labels)])
         shares, known = rest.softmax(1), targets.sum(1) > 0
-        if self.training:
-            self.fresh.append((numbers, shares.detach()))
+        self.keep(numbers, shares)
         costs, sure = known * (shares - targets).square().mean(1), known.sum() / max(1, len(known))
         terms = self.terms(named, labels, costs, self.risen, sure)
         mean = targets.sum(0) / known.sum().clamp(min=1)
@@ -83,11 +81,9 @@ class TemporalEnsembling(SemiSupervised):
 
     def after_step(self):
         super().after_step()
-        for numbers, shares in self.fresh:
-            numbers, shares = losses.gather(numbers), losses.gather(shares)
-            self.averages[numbers] = torch.lerp(shares, self.averages[numbers], self.memory)
-            self.seen[numbers] += 1
-        self.fresh.clear()
+        numbers, shares = map(losses.gather, self.kept())
+        self.averages[numbers] = torch.lerp(shares, self.averages[numbers], self.memory)
+        self.seen[numbers] += 1
 
     def picture(self, seen, withheld, scores=None):
         """Unlabelled images with their average predictions; no average is shown as a probability of 0."""

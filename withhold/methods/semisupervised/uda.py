@@ -60,7 +60,10 @@ class UDA(ConsistencyTraining):
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
-        super().__init__(encoder, classes, weight, temperature, confidence, annealing, momentum, flip, magnitude)
+        super().__init__(
+            encoder, classes, weight, momentum, flip, magnitude,
+            temperature=temperature, confidence=confidence, annealing=annealing,
+        )  # fmt: skip
         self.augmentation, self.labelled_views = augmentation, labelled_views
 
     def strong(self, images):

@@ -61,7 +61,9 @@ class UDAText(ConsistencyTraining):
         tokens: Count = 128,
         tokenizer: str = "words:20000",
     ):
-        super().__init__(encoder, classes, weight, temperature, confidence, annealing, momentum)
+        super().__init__(
+            encoder, classes, weight, momentum, temperature=temperature, confidence=confidence, annealing=annealing
+        )
         self.augmentation, self.share = augmentation, SHARES[augmentation] if share is None else share
         self.labelled_views = labelled_views
         self.register_buffer("frequencies", encoder.ordinary.float())

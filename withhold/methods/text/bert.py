@@ -65,9 +65,7 @@ class BERT(Method):
         held = (texts != 0).sum(1)
         texts = texts[:, : int(held.max())].long()
         (n, length), device = texts.shape, texts.device
-        # Another row for each row: the next one in a random cyclic order.
-        ring = torch.randperm(n, generator=self.rng, device=device)
-        other = torch.empty_like(ring).scatter(0, ring, ring.roll(1))
+        other = views.partners(n, self.rng)
         follows = (torch.rand(n, generator=self.rng, device=device) < 0.5) | (other == torch.arange(n, device=device))
         source = torch.where(follows, torch.arange(n, device=device), other)
         # A row and its other row are halved at the same place, so that B alone does not show which row it is from.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
-from withhold import losses, nets, views
+from withhold import losses, nets
 from withhold.methods import Classifier, Count, ImageEncoder, NonNegative, Optimizer, accuracy, method
 
 STEEPNESS = 10
@@ -91,5 +91,4 @@ class DANN(Classifier):
 
     def view(self, images):
         """A random crop of each image, with the encoder's size and channels; domains may differ in both."""
-        crops = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0), flip=0)
-        return views.with_channels(crops, self.encoder.channels)
+        return self.encoder.view(images, self.rng, crop=(0.6, 1.0), flip=0)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from withhold import nets
+from withhold import losses, nets
 from withhold.errors import UsageError, suggestion
 from withhold.methods import (
     Balance,
@@ -19,7 +19,6 @@ from withhold.methods import (
     method,
 )
 from withhold.methods.responses import FILTERS, SURVEYED
-from withhold.methods.segmenter import entropy
 from withhold.needs import IGNORED
 
 MASK = "mask"
@@ -74,7 +73,7 @@ class DenseMultitask(Balanced, Segmenter):
         items, masks = (part.to(self.guess.device) for part in parts)
         seen, masks = self.view(items, masks=masks)
         self.responses.survey(seen)
-        self.guess = entropy(masks[masks != IGNORED].long(), len(self.classes))
+        self.guess = losses.entropy_of_counts(masks[masks != IGNORED].long(), len(self.classes))
         if MASK in self.tasks and not self.guess:
             raise UsageError(
                 f"The masks of {images.source} show fewer than two classes, so they cannot be learned. Add masks with "

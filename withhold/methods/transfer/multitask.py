@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from withhold import views
+from withhold import losses, views
 from withhold.errors import UsageError
 from withhold.methods import Balance, Balanced, Count, Encoder, NonNegative, Positive, accuracy, answers, method
 
@@ -65,7 +65,7 @@ class Multitask(Balanced):
             if len(known.unique()) < 2:
                 raise UsageError(f"The column {column} has at most one value, so it cannot be learned. Leave it out.")
             if classes:
-                self.guesses[place] = torch.special.entr(known.bincount() / len(known)).sum()
+                self.guesses[place] = losses.entropy_of_counts(known, len(classes))
             else:
                 self.means[place], self.deviations[place] = known.mean(), known.std(correction=0)
 

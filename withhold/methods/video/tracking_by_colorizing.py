@@ -73,9 +73,8 @@ class TrackingByColorizing(Method):
         Colours are clusters, int64 [n, t - 1, g, g]. The targets are those of the last frame [n, g, g]; with them come
         those of the frame before it, for comparison, and whether a clip has colour at all, bool [n].
         """
-        # As channels of one image, the frames of a clip share crop and flip.
-        view = views.augment(clips.flatten(1, 2), self.rng, size=self.encoder.size, crop=(0.3, 1.0))
-        lightness, ab = split(view.unflatten(1, clips.shape[1:3]), self.encoder.stride)
+        view = views.augment(clips, self.rng, size=self.encoder.size, crop=(0.3, 1.0))
+        lightness, ab = split(view, self.encoder.stride)
         colours = torch.cdist(ab.movedim(2, -1).flatten(0, 3), self.palette).argmin(1).view(ab[:, :, 0].shape)
         colourful = ab.flatten(1).abs().amax(1) > COLOURFUL
         return (lightness, colours[:, :-1]), (colours[:, -1], colours[:, -2], colourful)
