@@ -50,8 +50,8 @@ class Method(nn.Module):
 
     Optional hooks, in the order in which they run: `prepare` sees the data before training, and again every `refresh`
     steps. In each step, each of the `players` takes its `turn`, followed by `after_step`, which finds in `kept` what
-    was given to `keep`. `finish` runs at the end of the training. `apply_to` returns the outputs of the trained method for
-    one sample, `says` returns the functions that protocols evaluate, and `picture` returns the sample images of the
+    was given to `keep`. `finish` runs at the end of the training. `apply_to` returns the outputs of the trained method
+    for one sample, `says` returns the functions that protocols evaluate, and `picture` returns the sample images of the
     report.
 
     Attributes:

@@ -81,9 +81,10 @@ class TemporalEnsembling(SemiSupervised):
 
     def after_step(self):
         super().after_step()
-        numbers, shares = map(losses.gather, self.kept())
-        self.averages[numbers] = torch.lerp(shares, self.averages[numbers], self.memory)
-        self.seen[numbers] += 1
+        if self.fresh:
+            numbers, shares = map(losses.gather, self.kept())
+            self.averages[numbers] = torch.lerp(shares, self.averages[numbers], self.memory)
+            self.seen[numbers] += 1
 
     def picture(self, seen, withheld, scores=None):
         """Unlabelled images with their average predictions; no average is shown as a probability of 0."""
