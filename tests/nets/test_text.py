@@ -90,6 +90,6 @@ def test_word_vectors_begin_small(build):
 
 
 @pytest.mark.parametrize("name", ["text-transformer", "word-vectors"])
-def test_an_empty_text_has_zero_features(name):
+def test_an_empty_text_has_zero_features(build, name):
     encoder = build(name)
     assert not encoder(encoder.take("")).any()

@@ -110,8 +110,9 @@ class LGA(SemiSupervised):
 
     def after_step(self):
         super().after_step()
-        numbers, imputed = map(losses.gather, self.kept())
-        self.imputed[numbers] = imputed
+        if self.fresh:
+            numbers, imputed = map(losses.gather, self.kept())
+            self.imputed[numbers] = imputed
 
     def picture(self, seen, withheld, scores=None):
         return super().picture(seen.clamp(0, 1), withheld[:3], scores)
