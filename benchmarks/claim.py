@@ -51,8 +51,8 @@ def measure(claim: Claim, share: float, peer: tuple[str, ...]) -> dict[str, Any]
         else:
             needs = find(claim.like or claim.method).needs
             split = replace(split, streams=split.streams[: len(needs)])  # labelled data only, if it takes no more
-            began = cpu_minutes()
-            run = trained(claim, split, at, share)
+            encoder, began = started(claim, at, share), cpu_minutes()
+            run = trained(claim, encoder, split, at, share)
             if not claim.like:
                 found |= {"parameters": run.config["parameters"], "training": run.config["outcome"]}
                 found["training_cpu_minutes"] = round(cpu_minutes() - began, 2)
@@ -69,16 +69,20 @@ def measure(claim: Claim, share: float, peer: tuple[str, ...]) -> dict[str, Any]
     return found
 
 
-def trained(claim: Claim, split: data.Split, at: Place, share: float) -> withhold.Run:
+def started(claim: Claim, at: Place, share: float) -> str:
+    """The encoder that a row starts from; that of another row is trained first."""
+    if claim.start is None:
+        return claim.encoder
+    before = getattr(data, claim.start.data[0])(at, *claim.start.data[1:])
+    return str(trained(claim.start, started(claim.start, at, share), before, at, share).folder)
+
+
+def trained(claim: Claim, encoder: str, split: data.Split, at: Place, share: float) -> withhold.Run:
     """The run of a row. It is kept if other rows start from it."""
     others = share == 1 and any(row.start == claim for row in ROWS.values())
     folder = (KEPT if others else at.folder) / claim.name
     if (folder / "encoder.safetensors").is_file():
         return withhold.load(folder)
-    encoder = claim.encoder
-    if claim.start is not None:
-        before = getattr(data, claim.start.data[0])(at, *claim.start.data[1:])
-        encoder = str(trained(claim.start, before, at, share).folder)
     return withhold.train(
         claim.like or claim.method, *split.streams, encoder=encoder, seed=claim.seed, out=folder,
         epochs=ONE_STEP if claim.like else share * claim.epochs, **split.settings | claim.settings,
