@@ -154,14 +154,16 @@ def _from_starts(group: str, metrics: dict[str, str]) -> str:
 def weather() -> str:
     """Mean IoU in the unlabelled domain, with source masks only, with the method, and with target masks; entropies."""
     cells = []
-    for claim, _ in measured("weather"):
+    for claim, found in measured("weather"):
         scores = []
         for row in (claim.controls[0], claim, claim.controls[1]):
             scores.append(
                 percent(values(result(row.name).get("results", ()), "by", "metric").get(("masks", "mean IoU")))
             )
         mode = claim.settings.get("mode", "advent") + ", with an inner head" * ("inner" in claim.settings)
+        mode += f", weight {claim.settings['weight']:g}" if "weight" in claim.settings else ""
         doubts = [percent(result(row.name).get("entropy")) for row in (claim.controls[0], claim)]
-        cells.append([" to ".join(claim.data[1:]), mode, *scores, *doubts])
-    entropies = "entropy, source only", "entropy, `advent`"
+        classes = f"{found['training']['metrics']['target_classes']:.1f}"
+        cells.append([" to ".join(claim.data[1:]), mode, *scores, *doubts, classes])
+    entropies = "entropy, source only", "entropy, `advent`", "predicted classes"
     return table(["domains", "mode", "source only", "`advent`", "target masks", *entropies], cells)
