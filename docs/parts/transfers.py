@@ -163,7 +163,8 @@ def weather() -> str:
         mode = claim.settings.get("mode", "advent") + ", with an inner head" * ("inner" in claim.settings)
         mode += f", weight {claim.settings['weight']:g}" if "weight" in claim.settings else ""
         doubts = [percent(result(row.name).get("entropy")) for row in (claim.controls[0], claim)]
-        classes = f"{found['training']['metrics']['target_classes']:.1f}"
-        cells.append([" to ".join(claim.data[1:]), mode, *scores, *doubts, classes])
+        metrics = found["training"]["metrics"].items()
+        classes = [f"{value:.1f}" for name, value in metrics if name.endswith("target_classes")]
+        cells.append([" to ".join(claim.data[1:]), mode, *scores, *doubts, *classes])
     entropies = "entropy, source only", "entropy, `advent`", "predicted classes"
     return table(["domains", "mode", "source only", "`advent`", "target masks", *entropies], cells)
