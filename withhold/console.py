@@ -185,11 +185,10 @@ def print_comparison(rows: list[dict[str, Any]]) -> None:
 
 
 @contextlib.contextmanager
-def resumable(silent: bool, way: Callable[[], str]) -> Iterator[Progress]:
-    """A progress bar; after an interruption, `way` returns how to go on, or "" to say nothing."""
-    bar = Progress(silent)
+def resumable(bar: Progress, way: Callable[[], str]) -> Iterator[None]:
+    """Close a progress bar at the end; after an interruption, `way` returns how to go on, or "" to say nothing."""
     try:
-        yield bar
+        yield
     except (KeyboardInterrupt, SystemExit):
         bar.close()
         if said := way():

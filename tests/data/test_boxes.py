@@ -192,6 +192,10 @@ def test_yolo_is_named_by_its_data_yaml(tmp_path, names):
     assert load(tmp_path).parts["boxes"].classes == CLASSES
     write(tmp_path / "data.yaml", "names: ['lane #1, left', no]")
     assert load(tmp_path).parts["boxes"].classes == ("lane #1, left", "no")
+    for wrong in ("names: [[a], [b]]", "names:\n- name: cat\n"):
+        write(tmp_path / "data.yaml", wrong)
+        with pytest.raises(WithholdError, match=r"data\.yaml cannot be read: its names are not a list of texts"):
+            load(tmp_path)
     write(tmp_path / "data.yaml", "names: [cat")
     with pytest.raises(WithholdError, match=r"data\.yaml cannot be read: it is not YAML"):
         load(tmp_path)

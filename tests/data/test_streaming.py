@@ -58,8 +58,25 @@ def test_corrupt_items_give_way_to_the_next_of_their_class(image_folder, no_room
     assert (again.batch([0]).permute(0, 2, 3, 1).numpy() == pixels["a/2.png"]).all()  # it was readable before
     for path in folder.rglob("*.png"):
         path.write_text("no")
-    with pytest.raises(WithholdError, match=r"no item can be read completely"):
+    with pytest.raises(
+        WithholdError, match=r"b/1.png cannot be read \(not an image\), and neither can any item that could replace it"
+    ):
         data.load(folder, size=32, channels=3).batch([3])
+
+
+def test_files_that_disappear_are_looked_for_once(image_folder, no_room, monkeypatch):
+    """A disk that is gone must end a training with an error, not with a search that takes hours."""
+    folder, _ = image_folder(*(f"{i}.png" for i in range(60)), size=(32, 32))
+    samples = data.load(folder)
+    for rows in np.arange(60).reshape(6, 10):
+        samples.batch(rows)
+    decoded, attempt = [], images.Images.attempt
+    monkeypatch.setattr(images.Images, "attempt", lambda kind, item: decoded.append(1) or attempt(kind, item))
+    for path in folder.glob("*.png"):
+        path.unlink()
+    with pytest.raises(WithholdError, match=r"cannot be read \(missing file\), and neither can any item"):
+        samples.batch(np.arange(10))
+    assert len(decoded) <= 2 * 60
 
 
 def test_what_replaces_an_item_is_of_the_same_samples(image_folder, no_room):
@@ -165,7 +182,7 @@ def test_a_row_takes_another_label_where_its_own_has_no_other(rows, no_room, tmp
     assert (samples.classes[labels[0]], masks[0, 0, 0].item()) == ("b", 3)
     for mask in tmp_path.glob("mask*.png"):
         mask.unlink()
-    with pytest.raises(WithholdError, match=r"t.csv: no item can be read completely"):
+    with pytest.raises(WithholdError, match=r"0.png cannot be read \(it has|0.png cannot be read"):
         data.load(tmp_path / "t.csv", parts=("mask",)).batch([0])
 
 

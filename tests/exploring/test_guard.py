@@ -81,6 +81,8 @@ def test_too_long_a_request_is_refused(session, monkeypatch):
     monkeypatch.setattr(guard, "LONGEST", 1000)
     browser = client(session)
     assert browser.post("/take", content=b"x" * 1001, headers=WRITE).status_code == 413
+    stranger = client(session, token=False, password="open sesame")
+    assert stranger.post("/", content=iter([b"password="] + [b"x" * 600] * 2)).status_code == 401
 
 
 def test_a_password_opens_the_page_from_elsewhere_and_nothing_else_does(session):

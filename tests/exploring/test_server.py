@@ -247,13 +247,17 @@ def test_a_server_that_is_killed_loses_no_label_and_its_folder_opens_again(folde
     assert process.wait(60) == 128 + signal.SIGTERM
 
 
-def test_an_item_that_is_listed_twice_is_shown_once(folder, tmp_path):  # noqa: F811
+def test_items_of_one_name_share_a_label(folder, tmp_path, caplog):  # noqa: F811
     table = tmp_path / "photos.csv"
     table.write_text("path\n" + "".join(f"{folder / f'{i % 12:02}.png'}\n" for i in range(15)))
     session = Session(tmp_path, "convnet", str(table), {"size": 32})
-    assert len(session.samples) == 12
+    assert len(session.samples) == 15
+    assert "3 items with the name of another one; they share their label" in caplog.messages
     session.label([0], ["house"])
-    assert session.journal.labels[0] == 0 and len(session.journal) == 1
+    assert session.journal.labels[[0, 12]].tolist() == [0, 0] and len(session.journal.known()) == 1
+    of, features = session.kept.about["features"], session.adviser.features
+    session._adopt("convnet")
+    assert session.kept.about["features"] == of and torch.equal(session.adviser.features, features)  # not made again
 
 
 def test_a_training_whose_data_have_changed_says_so(session, monkeypatch):

@@ -1,9 +1,11 @@
 """Networks of other libraries as encoders: small ones, without a network connection."""
 
+import gc
 import json
 import math
 import sys
 import types
+import weakref
 
 import pytest
 import torch
@@ -403,3 +405,9 @@ def test_two_modules_of_one_class_are_two_encoders():
     names = [registry.lend(module) for module in (first, second, first)]
     assert names[0] == names[2] != names[1] and registry.plain(names[1]) == "module:Sequential"
     assert [nets.build(name, size=16, channels=3).dim for name in names] == [8, 16, 8]
+    gone = weakref.ref(second)
+    del second
+    gc.collect()
+    assert gone() is None
+    with pytest.raises(UsageError, match=r"The encoder is a module of class Sequential\. Pass that module"):
+        nets.build(names[1], size=16, channels=3)

@@ -161,18 +161,16 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     sources, parameters = split_items(given.pop("items"), given)
     again = shlex.join(argument for argument in arguments if argument != "--resume")
     method = given.pop("method")
+    # Only one process prints. The bar starts before the libraries are loaded, which takes a while.
+    bar = Progress(machine or os.environ.get("LOCAL_RANK", "0") != "0")
+    from withhold.losses import rank
+    from withhold.runs.folder import begun, folder_of
 
     def way() -> str:
-        from withhold.losses import rank
-        from withhold.runs.folder import begun, folder_of
-
         verb, end = ("Resume", " --resume") if begun(folder_of(method, sources, given["out"])) else ("Start again", "")
         return "" if rank() > 0 else f"{verb} with: withhold train {again}{end}"
 
-    # Only one process prints. The bar starts before the libraries are loaded, which takes a while.
-    with resumable(machine or os.environ.get("LOCAL_RANK", "0") != "0", way) as bar:
-        from withhold.losses import rank
-
+    with resumable(bar, way):
         run = withhold.train(method, *sources, progress=bar, **given, **parameters)
     if rank() > 0:
         return
@@ -216,13 +214,14 @@ def learn(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     sources, parameters = split_items(given.pop("items"), given)
     if len(sources) != 1:
         raise UsageError(f"learn takes one data source, and {len(sources)} were given.")
-    with resumable(machine, lambda: f"Resume with: withhold learn {shlex.join(arguments)}") as bar:
-        from withhold.report import routes
+    bar = Progress(machine)
+    from withhold.report import routes
 
-        def tell(row: dict[str, Any]) -> None:
-            if not machine:
-                say("  ".join(filter(None, routes.cells(row))), file=sys.stderr)
+    def tell(row: dict[str, Any]) -> None:
+        if not machine:
+            say("  ".join(filter(None, routes.cells(row))), file=sys.stderr)
 
+    with resumable(bar, lambda: f"Resume with: withhold learn {shlex.join(arguments)}"):
         run = withhold.learn(sources[0], progress=bar, report=tell, **given, **parameters)
     learned = routes.compared(run.folder)
     if machine:

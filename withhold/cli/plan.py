@@ -6,7 +6,7 @@ from typing import Any
 
 import withhold
 from withhold.cli.verbs import verb
-from withhold.console import advise, duration, print_json, print_tables, resumable, say
+from withhold.console import Progress, advise, duration, print_json, print_tables, resumable, say
 from withhold.options import explained
 
 TASKS = ("tasks", "targets")
@@ -45,9 +45,10 @@ def plan(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     machine, _, source = given.pop("json"), given.pop("debug"), given.pop("data")
     for name in TASKS:
         given[name] = given[name] and given[name].split(",")
-    with resumable(machine, lambda: f"Resume with: withhold plan {shlex.join(arguments)}") as bar:
-        from withhold.planning import PAGE, page
+    bar = Progress(machine)
+    from withhold.planning import PAGE, page
 
+    with resumable(bar, lambda: f"Resume with: withhold plan {shlex.join(arguments)}"):
         found = withhold.plan(source, progress=bar, **given)
     if machine:
         return print_json(found)

@@ -73,11 +73,13 @@ def _yaml_names(text: str) -> list[str]:
     except (KeyError, TypeError):
         return []
     if isinstance(names, dict):
-        numbers = {int(number): name for number, name in names.items()}
-        if sorted(numbers) != list(range(len(numbers))):
+        if {*names} != {*map(str, range(len(names)))}:
             raise ValueError("the numbers of its names are not 0, 1, 2 ... without a gap")
-        names = [numbers[number] for number in sorted(numbers)]
-    return list(names)
+        names = [names[str(number)] for number in range(len(names))]
+    names = [names] if isinstance(names, str) else names
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("its names are not a list of texts")
+    return names
 
 
 def attach(column: str, found: Tables, images: Path, folder: Path) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import copy
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -179,15 +179,26 @@ class Samples:
             return np.all([stream.readable(part._rows(some)) for part, stream in streams], axis=0)
 
         chosen = indices.copy()
-        for place in np.flatnonzero(~whole(indices)):
-            others = (indices[place] + np.arange(1, len(self))) % len(self)
-            if self.labels is not None:
-                others = others[np.argsort(self.labels[others] != self.labels[indices[place]], kind="stable")]
-            found = next((other for other in others if whole(np.array([other])).all()), None)
+        for place in np.flatnonzero(~whole(indices)).tolist():
+            index = int(indices[place])
+            found = next((other for other in self._others(index) if whole(np.array([other])).all()), None)
             if found is None:
-                raise WithholdError(f"{self.source}: no item can be read completely.")
+                reasons = [stream.bad.get(int(part._rows(np.array([index]))[0])) for part, stream in streams]
+                reason = next(filter(None, reasons))
+                raise WithholdError(
+                    f"{self.names[index]} cannot be read ({reason}), and neither can any item that could replace it."
+                )
             chosen[place] = found
         return chosen
+
+    def _others(self, index: int) -> Iterator[int]:
+        """The other items in order after `index`, first those with the same label."""
+        labels = np.zeros(len(self)) if self.labels is None else self.labels
+        for same in (True, False):
+            for step in range(1, len(self)):
+                other = (index + step) % len(self)
+                if (labels[other] == labels[index]) == same:
+                    yield other
 
     def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> Self:
         """Return the samples at `indices`, in this order, without copying pixels."""

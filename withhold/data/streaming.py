@@ -23,7 +23,7 @@ class Stream:
         self.names = np.array(table.names())
         self.bad: dict[int, str] = {}
         self.good = np.zeros(len(table), dtype=bool)
-        self.held: dict[int, np.ndarray | Unreadable] = {}
+        self.held: dict[int, np.ndarray] = {}
         self.skipped: list[tuple[str, str]] = []
         self.pool = ThreadPoolExecutor(os.cpu_count())
 
@@ -32,13 +32,14 @@ class Stream:
 
     def __getitem__(self, indices: np.ndarray) -> np.ndarray:
         """Raises: Unreadable: a sample cannot be decoded (any more)."""
-        held = self.held
+        held, self.held = self.held, {}
         outcomes = held | self._decode([index for index in indices.tolist() if index not in held])
         images = np.empty((len(indices), *self.shape[1:]), dtype=np.uint8)
         for row, index in enumerate(indices.tolist()):
             outcome = outcomes[index]
             if isinstance(outcome, Unreadable):
-                self._skip(index, outcome)
+                self.good[:] = False  # it could be decoded before, so others may have disappeared, too
+                self._keep(outcomes)
                 raise outcome
             images[row] = outcome
         return images
@@ -46,13 +47,7 @@ class Stream:
     def readable(self, indices: np.ndarray) -> np.ndarray:
         """Whether each of these samples can be decoded, bool [m]; newly decoded ones are kept for the next read."""
         new = [index for index in indices.tolist() if not self.good[index] and index not in self.bad]
-        if new:
-            self.held = self._decode(new)
-            for index, outcome in self.held.items():
-                if isinstance(outcome, Unreadable):
-                    self._skip(index, outcome)
-                else:
-                    self.good[index] = True
+        self._keep(self._decode(new))
         return self.good[indices]
 
     def decoded(self, indices: np.ndarray) -> list[np.ndarray]:
@@ -63,10 +58,13 @@ class Stream:
         items = self.table.items(indices) if indices else []
         return dict(zip(indices, self.pool.map(self.kind.attempt, items), strict=True))
 
-    def _skip(self, index: int, error: Unreadable) -> None:
-        if self.strict:
-            raise WithholdError(f"{self.names[index]} cannot be read: {error}.")
-        self.good[index] = False  # the file may have existed before
-        if index not in self.bad:
-            self.bad[index] = str(error)
-            self.skipped.append((str(self.names[index]), str(error)))
+    def _keep(self, outcomes: dict[int, np.ndarray | Unreadable]) -> None:
+        """Keep decoded samples for the next read, and note which ones can be decoded."""
+        for index, outcome in outcomes.items():
+            if not isinstance(outcome, Unreadable):
+                self.good[index], self.held[index] = True, outcome
+            elif self.strict:
+                raise WithholdError(f"{self.names[index]} cannot be read: {outcome}.")
+            elif index not in self.bad:
+                self.bad[index] = str(outcome)
+                self.skipped.append((str(self.names[index]), str(outcome)))

@@ -2,7 +2,6 @@
 
 import math
 
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -36,6 +35,8 @@ def outline(mask: Tensor) -> Tensor:
 
 def _within(these: Tensor, those: Tensor, reach: int) -> float:
     """The share of `these` pixels that are within `reach` of one of `those`; 1 if there are no `these`."""
+    from scipy.ndimage import distance_transform_edt
+
     if not these.any() or not those.any():
         return 0.0 if these.any() else 1.0
     return float((distance_transform_edt(~those.numpy()) <= reach)[these.numpy()].mean())

@@ -2,11 +2,11 @@
 
 import csv
 import io
-import itertools
 import json
 import os
 import shutil
 import urllib.parse
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -109,13 +109,15 @@ def to_folders(known: Sequence[tuple[str, str]], root: Path, folder: Path) -> in
     Raises:
         UsageError: the items are not files.
     """
+    numbers: dict[Path, int] = defaultdict(lambda: 1)
     for name, label in known:
         source = root / name
         if not source.is_file():
             raise UsageError(f"{name} is not a separate file in {root}. Export a csv table instead.")
-        first = folder / _safe(label) / source.name
-        numbered = (first.with_stem(f"{first.stem}-{number}") for number in itertools.count(2))
-        place = next(path for path in itertools.chain([first], numbered) if not os.path.lexists(path))
+        place = first = folder / _safe(label) / source.name
+        while os.path.lexists(place):
+            numbers[first] += 1
+            place = first.with_stem(f"{first.stem}-{numbers[first]}")
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             place.symlink_to(os.path.relpath(source.resolve(), place.parent.resolve()))

@@ -1,10 +1,11 @@
 """Access control: requests need the printed token or the password, and writes must come from the page itself."""
 
+import contextlib
 import secrets
 import urllib.parse
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -69,8 +70,9 @@ class Guard:
         allowed = _same(request.query_params.get("token", ""), self.token)
         if not allowed and self.password is not None:
             if request.method == "POST" and request.url.path == "/":
-                form = urllib.parse.parse_qs((await request.body()).decode("utf-8", "replace"))
-                allowed = _same(form.get("password", [""])[0], self.password)
+                with contextlib.suppress(ClientDisconnect):  # also if the form is too long
+                    form = urllib.parse.parse_qs((await request.body()).decode("utf-8", "replace"))
+                    allowed = _same(form.get("password", [""])[0], self.password)
             if not allowed:
                 return HTMLResponse(FORM + "<p>Wrong password.</p>" * (request.method == "POST"), 401)
         if not allowed:

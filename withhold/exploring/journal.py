@@ -25,7 +25,7 @@ class Journal:
 
     Args:
         path: the file, which need not exist.
-        names: names of the items; rows of other items stay in the file.
+        names: names of the items; items of the same name share a label. Rows of other items stay in the file.
 
     Attributes:
         classes: class names by number, in order of first use.
@@ -39,7 +39,9 @@ class Journal:
         self.path, self.names = path, list(names)
         self.classes: list[str] = []
         self.labels = np.full(len(self.names), -1, dtype=np.int32)
-        self._rows = {escaped(name): row for row, name in enumerate(self.names)}
+        self._rows: dict[str, list[int]] = {}
+        for row, name in enumerate(self.names):
+            self._rows.setdefault(escaped(name), []).append(row)
         if not path.exists():
             with writing(path) as partial:
                 partial.write_text(_lines([HEADER]), encoding="utf-8")
@@ -95,16 +97,16 @@ class Journal:
             self._take(name, label)
 
     def known(self) -> list[tuple[str, str]]:
-        """The path and label of every labelled item."""
-        return [(self.names[i], self.classes[self.labels[i]]) for i in np.flatnonzero(self.labels >= 0)]
+        """The path and label of every labelled item, each path once."""
+        return list({self.names[i]: self.classes[self.labels[i]] for i in np.flatnonzero(self.labels >= 0)}.items())
 
     def export(self) -> str:
         """The current labels as a csv table with path and label, one row per labelled item."""
         return _lines([HEADER[:2], *map(list, self.known())])
 
     def _take(self, name: str, label: str) -> None:
-        if (row := self._rows.get(escaped(name))) is not None:
-            self.labels[row] = self.number(label)
+        if rows := self._rows.get(escaped(name)):
+            self.labels[rows] = self.number(label)
 
 
 def escaped(name: str) -> str:

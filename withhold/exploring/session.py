@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,9 @@ class Session:
         shown = self.kept.shown(name)
         self.run = load(shown, **(decoding if shown == name else {}))
         samples = self.run.load_data(source)
-        samples = samples.select(samples.readable())
-        rows = {name: row for row, name in reversed([*enumerate(samples.names)])}  # a table may list an item twice
-        self.samples = samples.select(sorted(rows.values()))
+        self.samples = samples.select(samples.readable())
+        if twice := len(self.samples) - len(set(self.samples.names)):
+            log.warning("%s with the name of another one; they share their label", counted(twice, "item"))
         self.items = Shown(source, self.samples)
         self.journal = Journal(folder / LABELS, self.samples.names)
         self.adviser = self._advised(self.run, self.samples)
@@ -265,10 +265,10 @@ class Session:
         """Switch to another encoder, with the same items."""
         run = load(name, **(self.decoding if name == self.kept.about["asked"] else {}))
         samples = run.load_data(self.source)
-        rows = {name: row for row, name in enumerate(samples.names)}
-        if gone := next((name for name in self.samples.names if name not in rows), None):
+        rows, own = {key: row for row, key in enumerate(_numbered(samples.names))}, _numbered(self.samples.names)
+        if gone := next((name for name, place in own if (name, place) not in rows), None):
             raise UsageError(f"{gone} is no longer in {self.source}. Start the page again.")
-        samples = samples.select([rows[name] for name in self.samples.names])
+        samples = samples.select([rows[key] for key in own])
         adviser = self._advised(run, samples)
         with self.lock:
             self.run, self.adviser, self.answers, self.measured = run, adviser, None, None
@@ -304,3 +304,13 @@ class Session:
             log.warning(
                 "%s to import differ from the labels given on the page, which are kept", counted(other, "label")
             )
+
+
+def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
+    """Each name, and how often it occurs before."""
+    seen: Counter[str] = Counter()
+    found = []
+    for name in names:
+        found.append((name, seen[name]))
+        seen[name] += 1
+    return found

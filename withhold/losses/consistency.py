@@ -56,7 +56,9 @@ def entropy(scores: Tensor) -> Tensor:
 
 def entropy_of_counts(numbers: Tensor, count: int) -> Tensor:
     """The entropy of the frequencies of the numbers 0 to `count` - 1, of any shape, in nats; 0 if there are none."""
-    return torch.special.entr(numbers.flatten().bincount(minlength=count) / max(1, numbers.numel())).sum()
+    places, counts = numbers.flatten(), torch.zeros(count, device=numbers.device)
+    counts.index_add_(0, places, torch.ones(len(places), device=numbers.device))  # `bincount` would wait for a GPU
+    return torch.special.entr(counts / max(1, len(places))).sum()
 
 
 @torch.enable_grad()

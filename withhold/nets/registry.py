@@ -2,9 +2,11 @@
 
 import inspect
 import typing
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from weakref import WeakValueDictionary
 
 from torch import nn
 
@@ -32,17 +34,23 @@ def register(builder: Any = None, *, name: str = "") -> Any:
     return builder
 
 
-_LENT: dict[str, nn.Module] = {}
+_LENT: WeakValueDictionary[str, nn.Module] = WeakValueDictionary()
 """Modules that the user has passed in this process, by the names that `lend` returned."""
+_LATEST: dict[str, nn.Module] = {}
+"""The latest module of each class, which is kept even if the user does not keep it."""
+_NUMBERS: Counter[str] = Counter()
+"""How many modules of each class were passed."""
 
 
 def lend(module: nn.Module) -> str:
     """Register your own module in this process; return a name by which encoders, copies of it, can be built."""
     kind = f"module:{type(module).__name__}"
-    alike = [name for name in _LENT if plain(name) == kind]
-    name = next((name for name in alike if _LENT[name] is module), f"{kind}#{len(alike) + 1}" if alike else kind)
-    _LENT[name] = module
-    return name
+    known = next((name for name, other in _LENT.items() if other is module), None)
+    if known is None:
+        _NUMBERS[kind] += 1
+        known = f"{kind}#{_NUMBERS[kind]}" if _NUMBERS[kind] > 1 else kind
+    _LENT[known] = _LATEST[kind] = module
+    return known
 
 
 def plain(name: str) -> str:

@@ -139,7 +139,8 @@ def guided(network: nn.Module) -> Iterator[bool]:
 
     def guide(_part: nn.Module, seen: tuple[Tensor], output: Tensor) -> Tensor:
         passed = seen[0] * (output > 0)
-        passed.register_hook(lambda slope: slope.clamp(min=0))
+        if passed.requires_grad:
+            passed.register_hook(lambda slope: slope.clamp(min=0))
         return passed + (output - passed).detach()  # the output itself, with the gradient of `passed`
 
     hooks = [part.register_forward_hook(guide) for part in rectifiers]

@@ -29,8 +29,11 @@ def save(path: Path, state: dict[str, Any]) -> None:
             file.write(_digest(file, file.tell()))
             file.flush()
             os.fsync(file.fileno())
-    except RuntimeError as error:  # torch's error for a full disk
-        raise WithholdError(f"Could not write {path} ({error}). Free some space or choose another --out.") from error
+    except (WithholdError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise WithholdError(
+            f"Could not write the checkpoint {path} ({error.__cause__ or error}). Free some space and --resume, or "
+            "choose another --out."
+        ) from error
 
 
 def load(path: Path) -> dict[str, Any]:

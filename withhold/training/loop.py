@@ -252,8 +252,10 @@ def fit(
                     fabric.barrier()
                     terminated.set()  # on every rank, whichever got the signal
                     break
-    last = journal.rows[-1] if journal.rows else {}
-    return Outcome(steps, journal.rows, best.restore(method, last) if best is not None and step == steps else None)
+    kept = None
+    if best is not None and step == steps:
+        kept = best.restore(method, fabric.broadcast(journal.rows[-1] if journal.rows else {}))
+    return Outcome(steps, journal.rows, kept)
 
 
 def channels_last(method: nn.Module) -> None:
