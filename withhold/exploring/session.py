@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -265,10 +265,14 @@ class Session:
         """Switch to another encoder, with the same items."""
         run = load(name, **(self.decoding if name == self.kept.about["asked"] else {}))
         samples = run.load_data(self.source)
-        rows, own = {key: row for row, key in enumerate(_numbered(samples.names))}, _numbered(self.samples.names)
-        if gone := next((name for name, place in own if (name, place) not in rows), None):
+        rows: dict[str, list[int]] = {}  # items may share a name
+        for row, name in reversed([*enumerate(samples.names)]):
+            rows.setdefault(name, []).append(row)
+        chosen = [rows[name].pop() if rows.get(name) else -1 for name in self.samples.names]
+        if -1 in chosen:
+            gone = self.samples.names[chosen.index(-1)]
             raise UsageError(f"{gone} is no longer in {self.source}. Start the page again.")
-        samples = samples.select([rows[key] for key in own])
+        samples = samples.select(chosen)
         adviser = self._advised(run, samples)
         with self.lock:
             self.run, self.adviser, self.answers, self.measured = run, adviser, None, None
@@ -304,13 +308,3 @@ class Session:
             log.warning(
                 "%s to import differ from the labels given on the page, which are kept", counted(other, "label")
             )
-
-
-def _numbered(names: Sequence[str]) -> list[tuple[str, int]]:
-    """Each name, and how often it occurs before."""
-    seen: Counter[str] = Counter()
-    found = []
-    for name in names:
-        found.append((name, seen[name]))
-        seen[name] += 1
-    return found
