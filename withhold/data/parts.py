@@ -161,8 +161,7 @@ def give_masks(samples: Samples, masks: Samples, part: Part, kind: Masks) -> Non
         log.info("%s: no classes.txt found; classes of the masks are named by their numbers", part.name)
     if isinstance(masks.values, np.ndarray) or not kind.known:  # of a stream, only if the names are needed
         counts = np.zeros(IGNORED + 1, dtype=np.int64)
-        every = np.arange(len(masks)) if masks.rows is None else masks.rows
-        for rows in np.array_split(every, len(masks) // 1024 + 1):
+        for rows in np.array_split(masks.rows, len(masks) // 1024 + 1):
             found = masks.values.decoded(rows) if isinstance(masks.values, Stream) else [masks.values[rows]]
             counts += sum(np.bincount(numbers.ravel(), minlength=IGNORED + 1) for numbers in found)
         there = np.flatnonzero(counts[:IGNORED])

@@ -92,16 +92,17 @@ class Samples:
         unlabelled: str = "",
         sources: np.ndarray | None = None,
     ):
-        self.values, self.labels, self.classes, self.rows = values, labels, classes, rows
+        self.values, self.labels, self.classes = values, labels, classes
         self.skipped = [] if skipped is None else skipped
         self.fingerprint, self.source, self.unlabelled = fingerprint, source, unlabelled
         self._names = names
-        self.owners = np.arange(len(names) if rows is None else len(rows))
+        self.rows = np.arange(len(names)) if rows is None else rows
+        self.owners = np.arange(len(self.rows))
         self.sources = self.owners if sources is None else sources
         self.parts: dict[str, Any] = {}
 
     def __len__(self) -> int:
-        return len(self.values) if self.rows is None else len(self.rows)
+        return len(self.rows)
 
     def __repr__(self) -> str:
         classes = f", {len(self.classes)} classes" if self.labels is not None else ""
@@ -125,21 +126,20 @@ class Samples:
     @property
     def array(self) -> np.ndarray:
         """All images, uint8 [n, h, w, c]: the memory map if all rows belong to these samples, else a copy."""
-        if self.rows is None and isinstance(self.values, np.ndarray):
+        if isinstance(self.values, np.ndarray) and np.array_equal(self.rows, np.arange(len(self.values))):
             return self.values
         return self.read(np.arange(len(self)))
 
     @cached_property
     def names(self) -> list[str]:
         """The path of each sample, or its row in the source if it has none."""
-        names = self._names if self.rows is None else self._names[self.rows]
-        return [n.decode("utf-8", "surrogatepass") if isinstance(n, bytes) else str(n) for n in names]
+        return [n.decode("utf-8", "surrogatepass") if isinstance(n, bytes) else str(n) for n in self._names[self.rows]]
 
     def read(self, indices: np.ndarray) -> np.ndarray:
         """A copy of the images at int64 `indices`: uint8 [m, h, w, c]."""
         while True:
             with contextlib.suppress(Unreadable):  # a file that was readable before; `settled` replaces it from now on
-                return np.asarray(self.values[self._rows(self.settled(indices))])
+                return np.asarray(self.values[self.rows[self.settled(indices)]])
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor) -> Any:
         """The images at `indices`: uint8 [m, c, h, w] in channels_last memory format."""
@@ -160,10 +160,10 @@ class Samples:
 
     def readable(self) -> np.ndarray:
         """The indices of the items without those known to be unreadable, which neighbours replace: int64."""
-        every, kept = np.arange(len(self)), np.ones(len(self), dtype=bool)
+        kept = np.ones(len(self), dtype=bool)
         for part in self._read_together():
             if isinstance(part.values, Stream):
-                kept &= ~np.isin(part._rows(every), list(part.values.bad))
+                kept &= ~np.isin(part.rows, list(part.values.bad))
         return np.flatnonzero(kept)
 
     def settled(self, indices: np.ndarray) -> np.ndarray:
@@ -176,14 +176,14 @@ class Samples:
             return indices
 
         def whole(some: np.ndarray) -> np.ndarray:
-            return np.all([stream.readable(part._rows(some)) for part, stream in streams], axis=0)
+            return np.all([stream.readable(part.rows[some]) for part, stream in streams], axis=0)
 
         chosen = indices.copy()
         for place in np.flatnonzero(~whole(indices)).tolist():
             index = int(indices[place])
             found = next((other for other in self._others(index) if whole(np.array([other])).all()), None)
             if found is None:
-                reasons = [stream.bad.get(int(part._rows(np.array([index]))[0])) for part, stream in streams]
+                reasons = [stream.bad.get(int(part.rows[index])) for part, stream in streams]
                 reason = next(filter(None, reasons))
                 raise WithholdError(
                     f"{self.names[index]} cannot be read ({reason}), and neither can any item that could replace it."
@@ -203,10 +203,10 @@ class Samples:
     def select(self, indices: Sequence[int] | np.ndarray | Tensor) -> Self:
         """Return the samples at `indices`, in this order, without copying pixels."""
         chosen = np.asarray(indices, dtype=np.int64)
-        rows = chosen if self.rows is None else self.rows[chosen]
         labels = None if self.labels is None else self.labels[chosen]
         return self._with(
-            rows=rows, labels=labels, fingerprint=self._derive(chosen.tobytes()), sources=self.sources[chosen],
+            rows=self.rows[chosen], labels=labels, fingerprint=self._derive(chosen.tobytes()),
+            sources=self.sources[chosen],
             parts=tree_map(lambda part: part.select(chosen), self.parts), owners=np.arange(len(chosen)),
         )  # fmt: skip
 
@@ -287,9 +287,6 @@ class Samples:
         if not held_out.any():
             raise UsageError(f"Every class in {self.source} has only one item, but splitting needs two of one class.")
         return self.select(np.flatnonzero(~held_out[owner])), self.select(np.flatnonzero(held_out[owner]))
-
-    def _rows(self, indices: np.ndarray) -> np.ndarray:
-        return indices if self.rows is None else self.rows[indices]
 
     def _read_together(self) -> list["Samples"]:
         """The samples with decoded data of the items: of each kind, and masks."""

@@ -37,9 +37,6 @@ class Series(Samples):
         self.spans, self.window, self.kind, self.rate = spans, window, kind, rate
         self.uncut: Series | None = None
 
-    def __len__(self) -> int:
-        return len(self.spans)
-
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of a window: [t, h, w, c], [s] or [l]."""
@@ -136,11 +133,8 @@ class Joined(Samples):
             first.values, first._names, first.labels, first.classes, first.skipped,
             "".join(part.fingerprint for part in members), first.source, first.rows, first.unlabelled, first.sources,
         )  # fmt: skip
-        self.parts, self.members, self.owners = first.parts, members, np.arange(len(first))
+        self.parts, self.members = first.parts, members
         self.kind = " + ".join(part.kind for part in members)
-
-    def __len__(self) -> int:
-        return len(self.members[0])
 
     @property
     def shape(self) -> tuple[int, ...]:
