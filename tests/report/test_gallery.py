@@ -28,11 +28,11 @@ class Grey(torch.nn.Module):
 class Numbered(Method):
     """Withholds the number of one of the images that it keeps; shows it."""
 
-    order = {"images": Balanced("kept")}
+    order = {"images": Balanced("chosen")}
 
     def __init__(self, encoder: ImageEncoder):
         super().__init__(encoder)
-        self.register_buffer("kept", torch.arange(100) % 3 - 1)
+        self.register_buffer("chosen", torch.arange(100) % 3 - 1)
 
     def withhold(self, images):
         return views.to_float(images[0]), images[1]
