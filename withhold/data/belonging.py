@@ -64,7 +64,7 @@ def part_classes(folder: Path) -> tuple[str, ...]:
 def _yaml_names(text: str) -> list[str]:
     """Return the class names under the key `names`, as [a, b] or {0: a, 1: b}; [] without them.
 
-    Raises: ValueError: it is not YAML, or the numbers are not 0, 1, 2 ...
+    Raises: ValueError: it is not YAML, a name is not a text, or the numbers are not 0, 1, 2 ...
     """
     try:
         names = yaml.load(text, yaml.BaseLoader)["names"]  # this loader keeps every value as text

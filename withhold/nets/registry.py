@@ -54,7 +54,7 @@ def lend(module: nn.Module) -> str:
 
 
 def plain(name: str) -> str:
-    """The name of an encoder without the number that `lend` adds to the second module of a class in a process."""
+    """The name of an encoder without the number that `lend` gives to further modules of a class in a process."""
     return name.partition("#")[0] if name.startswith("module:") else name
 
 
