@@ -27,7 +27,7 @@ from withhold.planning.tasks import RANDOM, bank
 from withhold.planning.walk import SCRATCH, Walk, beats, best
 
 STYLES = ("art_painting", "cartoon", "photo", "sketch")
-SIZE, PUBLISHED = 32, 128
+SIZE, TRAINED_AT = 32, 128
 """Image size of the tasks' networks, and of the pretrained one."""
 BUDGETS, ORDER, DRAWS = (1, 2, 3, 4, 5), 2, 1000
 
@@ -60,10 +60,10 @@ def at_random(rows: list[dict[str, Any]], budget: int, rng: np.random.Generator)
     return drawn
 
 
-def published(walk: Walk, root: Path) -> list[dict[str, Any]]:
+def pretrained(walk: Walk, root: Path) -> list[dict[str, Any]]:
     """Transfer to each target from EfficientNet-Lite0 pretrained on ImageNet, a larger network with more data."""
-    network = withhold.load("efficientnet-lite0", size=PUBLISHED, channels=3).encoder
-    large = data.load(paths(root), size=PUBLISHED, channels=3, parts=(), whole=False)
+    network = withhold.load("efficientnet-lite0", size=TRAINED_AT, channels=3).encoder
+    large = data.load(paths(root), size=TRAINED_AT, channels=3, parts=(), whole=False)
     maps = [nets.rows(network, network.maps, large.select(part.sources), "cpu") for part in walk.parts]
     rows = []
     for target in walk.state["targets"]:
@@ -83,7 +83,7 @@ def measure(root: Path, minutes: float, seed: int, every: int) -> dict[str, Any]
     with tempfile.TemporaryDirectory() as folder:
         walk = Walk(Path(folder), samples, tasks, asked, "convnet", None)
         found = walk.go([name for name, task in tasks.items() if task.asked], 1, ORDER)
-        of_imagenet = published(walk, root)
+        of_imagenet = pretrained(walk, root)
     rows = found["rows"]
     wins = [row for row in rows if len(row["sources"]) == 1]
     budgets = []

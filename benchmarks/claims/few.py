@@ -22,7 +22,7 @@ def few_labels() -> list[Claim]:
     longer = {"temporal_ensembling": 20}
     best = ("mixmixup", "mixmatch", "ict", "freematch")  # with 250 labels from SimCLR
     matches = ("fixmatch", "freematch", "remixmatch")
-    published = dict.fromkeys((*best, *matches), 0.4) | {"mixmixup": 0.25, "mixmatch": 0.25, "remixmatch": 0.14}
+    pretrained = dict.fromkeys((*best, *matches), 0.4) | {"mixmixup": 0.25, "mixmatch": 0.25, "remixmatch": 0.14}
     claims = []
     for name, count, each in (("cifar10", 4000, 8), ("fashion-mnist", 100, 1.5)):
         for method, epochs in {"mean_teacher": 1.5, "mixmatch": 1.5, "uda": each}.items():
@@ -37,8 +37,8 @@ def few_labels() -> list[Claim]:
         (among(few, {*matches} - {*best}), replace(plan, data=("few_images", "cifar10", 40))),
         (among(few, matches), replace(plan, data=("few_images", "cifar10", 40), start=start)),
         (among(few, {*best} - {"mixmatch"}), replace(plan, data=("few_images", "cifar10", 4000))),  # it is above
-        (among(published, matches), replace(large, data=("few_images", "cifar10", 40, 64))),
-        (published, replace(large, data=("few_images", "cifar10", 250, 64))),
+        (among(pretrained, matches), replace(large, data=("few_images", "cifar10", 40, 64))),
+        (pretrained, replace(large, data=("few_images", "cifar10", 250, 64))),
     ]  # fmt: skip
     for methods, plan in groups:
         for method, epochs in methods.items():

@@ -8,7 +8,7 @@ from claims.row import Claim
 
 def starts() -> list[Claim]:
     """Training with few labels from several starts: linear probe, fine-tuning, and with unlabelled data."""
-    probe, published = {"freeze": "all"}, {"pretrained": True}
+    probe, pretrained = {"freeze": "all"}, {"pretrained": True}
     row = partial(Claim, "starts", protocols=("classifier", "linear"))
     found = []
     for name, size, passes, counts in (
@@ -19,11 +19,11 @@ def starts() -> list[Claim]:
         views = {"flip": 0.0} if name == "omniglot" else {}
         measured = partial(row, protocols=("knn", "linear"))
         small = measured(("images", name), "simclr", "convnet", passes[0])
-        large = measured(("images", name, size), "simclr", "efficientnet-lite0", passes[1], settings=published)
+        large = measured(("images", name, size), "simclr", "efficientnet-lite0", passes[1], settings=pretrained)
         further = [small, large] + [replace(large, method="lejepa", epochs=0.15)] * (name == "cifar10")
         for count, steps in counts.items():
             few = row(("few_images", name, count), "finetune", "convnet", round(64 * steps / count), settings=views)
-            many = replace(few, data=(*few.data, size), encoder="efficientnet-lite0", settings=views | published)
+            many = replace(few, data=(*few.data, size), encoder="efficientnet-lite0", settings=views | pretrained)
             found += [
                 replace(few, settings=views | probe), replace(few, settings=views | {"probe": False}),
                 replace(many, settings=many.settings | probe), many, replace(few, start=small),
@@ -40,10 +40,10 @@ def starts() -> list[Claim]:
     return found
 
 
-def from_published() -> list[Claim]:
+def from_pretrained() -> list[Claim]:
     """Ten to twenty CPU minutes of training without labels from pretrained weights; the control is these alone."""
     row = partial(
-        Claim, "from-published", ("images", "cifar10", 64), encoder="efficientnet-lite0", protocols=("knn", "linear"),
+        Claim, "from-pretrained", ("images", "cifar10", 64), encoder="efficientnet-lite0", protocols=("knn", "linear"),
         settings={"pretrained": True},
     )  # fmt: skip
     start, lightness = row("start", like="simclr"), row("start-lightness", like="colorization")

@@ -40,7 +40,7 @@ def cards() -> str:
 def networks() -> str:
     """One row for each encoder of the library."""
     rows = [
-        [nets.kind(name), f"`{name}`", nets.about(name), "yes" if nets.has_published(name) else ""]
+        [nets.kind(name), f"`{name}`", nets.about(name), "yes" if nets.has_pretrained(name) else ""]
         for name in sorted(nets.names(), key=lambda name: (nets.kind(name) != "image", nets.kind(name), name))
     ]
     return table(["data", "encoder", "what it is", "pretrained weights"], rows)

@@ -22,9 +22,9 @@ def encoders() -> str:
     return table(header, [cells for *_, cells in sorted(lines)])
 
 
-def published() -> str:
+def pretrained() -> str:
     """Accuracy after continued training of pretrained weights, and of the weights alone; the best first."""
-    found = {row.name: row for claim, _ in measured("from-published") for row in (claim, *claim.controls)}
+    found = {row.name: row for claim, _ in measured("from-pretrained") for row in (claim, *claim.controls)}
     lines = []
     for row in found.values():
         by = {each["protocol"]: each["value"] for each in result(row.name)["results"]}

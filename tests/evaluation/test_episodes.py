@@ -82,7 +82,7 @@ def zoo(*sizes):
     return data.load((images, labels), size=8)
 
 
-@pytest.mark.parametrize("row", ["trained", "published"])
+@pytest.mark.parametrize("row", ["trained", "pretrained"])
 def test_few_items_give_fewer_queries_which_is_said_once(row, encoder, make_task, caplog):
     samples = zoo(30, 30, 9, 8, 8, 3)
     with caplog.at_level(logging.WARNING, "withhold"):

@@ -33,7 +33,7 @@ def test_sure_and_even_is_1_and_doubts_and_a_collapse_are_0(make_samples, make_t
     assert measured(make_samples, make_task, even[:1].repeat(12, 1)) == pytest.approx(0, abs=1e-5)
 
 
-@pytest.mark.parametrize("row", ["trained", "published"])
+@pytest.mark.parametrize("row", ["trained", "pretrained"])
 def test_what_names_no_classes_is_refused(make_samples, make_task, row):
     assert protocols.find("information").told  # all items are measured on: none is learned from
     samples = make_samples([0, 1])

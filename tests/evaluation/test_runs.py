@@ -33,18 +33,18 @@ def test_an_untrained_run_is_worth_what_its_control_is(make_run, photos_folder, 
     assert values["trained", "linear"] == values["untrained", "linear"]
 
 
-def test_published_weights_are_a_row_and_no_control_starts_from_them(make_run, photos_folder, monkeypatch):
+def test_pretrained_weights_are_a_row_and_no_control_starts_from_them(make_run, photos_folder, monkeypatch):
     started, build = [], runs.build_encoder
 
-    def published(config, seed, begin=True):
+    def pretrained(config, seed, begin=True):
         started.append(config["pretrained"])
         return build(config | {"pretrained": False}, 77 if config["pretrained"] else seed)
 
     for module in (runs, embedder):
-        monkeypatch.setattr(module, "build_encoder", published)
+        monkeypatch.setattr(module, "build_encoder", pretrained)
     config = {"name": "convnet", "size": 32, "channels": 1, "pretrained": True}
     run = make_run(encoder=config, finished=False, data=["gone"])
-    write_weights(run.folder / "encoder.safetensors", published(config, 3), {})
+    write_weights(run.folder / "encoder.safetensors", pretrained(config, 3), {})
     rows = run.evaluate(photos_folder, protocols=("knn",))
     assert [row["encoder"] for row in rows] == ["trained", "untrained", "start", "pixels"]
     bank, queries = run.load_data(photos_folder).split(0.2, run.seed)

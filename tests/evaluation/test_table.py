@@ -158,7 +158,7 @@ def sentence(*arguments, **options) -> str:
     return str(error.value)
 
 
-@pytest.mark.parametrize("row", ["trained", "published", "untrained"])
+@pytest.mark.parametrize("row", ["trained", "pretrained", "untrained"])
 def test_classes_that_are_left_out_are_said_once_whatever_the_encoder_is_called(row, encoder, make_samples, caplog):
     samples = make_samples([0] * 5 + [1] + [2] * 5)
     evaluation.evaluate(encoder, samples, samples, ("linear",), row=row)

@@ -237,7 +237,7 @@ def test_sounds_say_that_nothing_learns_from_them_alone(home, caplog):
     with caplog.at_level("INFO", "withhold"):
         learn("sounds", "--labels", "few.csv", "--minutes", "0.02", "--out", "run", "seconds=0.5")
     assert "no method trains on audio data without labels" in caplog.text
-    assert {"published features, logistic regression", "spectrogram, logistic regression"} <= set(rows())
+    assert {"pretrained features, logistic regression", "spectrogram, logistic regression"} <= set(rows())
     assert withhold.load("run").config["parameters"]["seconds"] == 0.5
 
 

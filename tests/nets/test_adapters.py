@@ -309,7 +309,7 @@ def test_a_language_model_reads_no_more_than_it_knows(bert, tmp_path):
 
 
 @pytest.mark.parametrize("weights", [True, False])
-def test_what_fits_published_weights_can_be_built_without_them(transformers, tmp_path, weights):
+def test_what_fits_pretrained_weights_can_be_built_without_them(transformers, tmp_path, weights):
     theirs = save(tmp_path, vit_config(transformers), transformers.ViTModel)
     encoder = nets.build(f"hf:{tmp_path}", size=48, channels=1, pretrained=True, weights=weights)
     state = {name.removeprefix("network.model."): value for name, value in encoder.state_dict().items()}
@@ -392,11 +392,11 @@ def test_frozen_stages_of_somebodys_own_module_do_not_move():
 
 def test_the_size_that_weights_were_trained_on_is_the_processors_or_the_configurations(transformers, tmp_path):
     save(tmp_path, vit_config(transformers), transformers.ViTModel)
-    assert nets.published_size(f"hf:{tmp_path}") == 32
+    assert nets.pretrained_size(f"hf:{tmp_path}") == 32
     for said in ({"size": {"height": 40, "width": 40}}, {"size": {"shortest_edge": 48}, "crop_size": 40}):
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(said))
-        assert nets.published_size(f"hf:{tmp_path}") == 40
-    assert (nets.published_size("efficientnet-lite0"), nets.published_size("convnet")) == (224, 0)
+        assert nets.pretrained_size(f"hf:{tmp_path}") == 40
+    assert (nets.pretrained_size("efficientnet-lite0"), nets.pretrained_size("convnet")) == (224, 0)
 
 
 def test_two_modules_of_one_class_are_two_encoders():

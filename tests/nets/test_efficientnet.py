@@ -28,7 +28,7 @@ def photographs():
 
 def test_the_published_head_names_photographs_by_its_features(photographs):
     encoder = nets.build("efficientnet-lite0", size=224, channels=3, pretrained=True).eval()
-    weights = efficientnet.published()
+    weights = efficientnet.pretrained_weights()
     with torch.inference_mode():
         features = encoder(photographs)
     assert features.shape == (2, encoder.dim)

@@ -234,7 +234,7 @@ def test_what_cannot_be_built_is_said(name, size, sentence):
         nets.build(name, size=size, channels=3)
 
 
-def test_own_encoders_have_no_published_weights():
+def test_own_encoders_have_no_pretrained_weights():
     with pytest.raises(UsageError, match="convnet has no pretrained weights"):
         nets.build("convnet", size=32, channels=3, pretrained=True)
 

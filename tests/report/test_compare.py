@@ -77,8 +77,8 @@ def test_what_transfers_to_what_is_measured_by_what_data_say(tmp_path, capsys):
         ("segmentation", "trained"): 0.75, ("segmentation", "start"): 0.5, ("linear", "trained"): 1.0,
         ("linear", "pixels"): 0.375,
     }  # fmt: skip
-    published = Frozen("published weights", {("detection", "published"): 0.625}, "published")
-    rows = transfer([Frozen("runs/a", values), published], sources, 9)
+    pretrained = Frozen("pretrained weights", {("detection", "pretrained"): 0.625}, "pretrained")
+    rows = transfer([Frozen("runs/a", values), pretrained], sources, 9)
     assert rows == [
         {
             "run": "runs/a", "method": "rotation", "encoder": "convnet", "cells detection AP50": 0.5,
@@ -87,7 +87,7 @@ def test_what_transfers_to_what_is_measured_by_what_data_say(tmp_path, capsys):
             "scenes segmentation mean IoU start": 0.5, "scenes items": 7,
             "photos linear accuracy": 1.0, "photos items": 7,
         },
-        {"run": "published weights", "method": "published", "encoder": "convnet", "cells detection AP50": 0.625,
+        {"run": "pretrained weights", "method": "pretrained", "encoder": "convnet", "cells detection AP50": 0.625,
          "cells items": 7},
         {"run": "places", "cells detection AP50": 0.125},
         {"run": "pixels", "photos linear accuracy": 0.375},
@@ -95,7 +95,7 @@ def test_what_transfers_to_what_is_measured_by_what_data_say(tmp_path, capsys):
     print_comparison(rows)
     assert "0.500 (0.250)" in capsys.readouterr().out
     with pytest.raises(UsageError, match="has no classes, masks or boxes to measure encoders on"):
-        transfer([published], [str(tmp_path / "scenes" / "images")])
+        transfer([pretrained], [str(tmp_path / "scenes" / "images")])
 
 
 def test_the_doctor_looks_at_the_control(make_run):

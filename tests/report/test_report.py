@@ -71,13 +71,13 @@ def test_the_report_says_all_there_is_to_say(make_run, make_samples):
     assert page.images == 8 + 6 * 9  # eight samples, and six rows of a query and its neighbours
 
 
-@pytest.mark.parametrize("published", [True, False])
-def test_what_a_training_began_with_stands_beside_its_numbers(make_run, published):
-    encoder = {"name": "convnet", "size": 32, "channels": 1, "pretrained": published}
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_what_a_training_began_with_stands_beside_its_numbers(make_run, pretrained):
+    encoder = {"name": "convnet", "size": 32, "channels": 1, "pretrained": pretrained}
     results = [*RESULTS, {**RESULTS[0], "encoder": "start", "value": 0.625}]
-    lineage = [] if published else [{"method": "simclr", "data": ["digits"], "digest": ""}]
+    lineage = [] if pretrained else [{"method": "simclr", "data": ["digits"], "digest": ""}]
     page = Page(report.write(make_run(results=results, encoder=encoder, finished=False, lineage=lineage)))
-    name = "pretrained weights" if published else "start"
+    name = "pretrained weights" if pretrained else "start"
     assert f"on digits, randomly initialised: 50.0%, {name}: 62.5%" in page.text
     assert f"{name.capitalize()}, frozen" in page.text
 

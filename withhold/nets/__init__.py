@@ -17,7 +17,7 @@ from withhold.nets.pixelconv import PixelConv
 from withhold.nets.pooling import POOLINGS, Pooled, pair_whitening, whitening
 from withhold.nets.pyramid import Pyramid, stage_maps
 from withhold.nets.recurrent import Continuation, Recurrent
-from withhold.nets.registry import about, build, has_published, kind, names, published_size, register, takes
+from withhold.nets.registry import about, build, has_pretrained, kind, names, pretrained_size, register, takes
 from withhold.nets.resnet import ResNet
 from withhold.nets.sounds import AudioEncoder
 from withhold.nets.split import SplitConvNet
@@ -35,7 +35,7 @@ __all__ = [
     "ImageEncoder", "ImagePool", "LeNet", "MemoryBank", "Perceptron", "PixelConv", "PixelEncoder", "Pooled",
     "Prototypes", "Pyramid", "Queue", "Recurrent", "Refiner", "ResNet", "SplitConvNet", "Teacher", "TextEncoder",
     "TextTransformer", "Transformer", "ViT", "VideoEncoder", "WordVectors", "about", "as_maps", "at_pixels", "batches",
-    "build", "bumps", "centres", "cosine_momentum", "features", "frozen", "has_published", "hold_statistics", "kind",
-    "maps_at", "mlp", "names", "pair_whitening", "pointer", "positions", "propagate", "published_size",
+    "build", "bumps", "centres", "cosine_momentum", "features", "frozen", "has_pretrained", "hold_statistics", "kind",
+    "maps_at", "mlp", "names", "pair_whitening", "pointer", "positions", "propagate", "pretrained_size",
     "refresh_statistics", "register", "rows", "stage_maps", "stage_outputs", "takes", "track", "whitening",
 ]  # fmt: skip

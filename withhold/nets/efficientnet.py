@@ -96,7 +96,7 @@ def unit(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -
     return [convolution, nn.BatchNorm2d(outputs, eps=1e-3), nn.ReLU6(inplace=True)]
 
 
-def published() -> dict[str, Tensor]:
+def pretrained_weights() -> dict[str, Tensor]:
     """The pretrained weights with the classifier, by their original names, in the order of the layers.
 
     Raises:
@@ -114,9 +114,9 @@ def published() -> dict[str, Tensor]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def load_published(encoder: EfficientNetLite0 | AudioEfficientNetLite0) -> None:
+def load_pretrained(encoder: EfficientNetLite0 | AudioEfficientNetLite0) -> None:
     """Load the pretrained weights; for one channel, the first kernel is summed over the colours."""
-    values = [value for name, value in published().items() if not name.startswith("_fc.")]
+    values = [value for name, value in pretrained_weights().items() if not name.startswith("_fc.")]
     if encoder.channels == 1:
         values[0] = values[0].sum(1, keepdim=True)
     encoder.blocks.load_state_dict(dict(zip(encoder.blocks.state_dict(), values, strict=True)))
@@ -127,7 +127,7 @@ def efficientnet_lite0(size: int, channels: int, pretrained: bool = False, weigh
     """EfficientNet-Lite0: 1,280 features from 3.4 million weights, pretrained on ImageNet."""
     encoder = EfficientNetLite0(size, channels)
     if pretrained and weights:
-        load_published(encoder)
+        load_pretrained(encoder)
     return encoder
 
 
@@ -136,8 +136,8 @@ def audio_efficientnet_lite0(rate: int, pretrained: bool = False, weights: bool 
     """EfficientNet-Lite0 on spectrograms, pretrained on photographs."""
     encoder = AudioEfficientNetLite0(rate)
     if pretrained and weights:
-        load_published(encoder)
+        load_pretrained(encoder)
     return encoder
 
 
-efficientnet_lite0.published_size = 224
+efficientnet_lite0.pretrained_size = 224

@@ -90,12 +90,12 @@ def about(name: str) -> str:
     return (inspect.getdoc(builder.func if isinstance(builder, partial) else builder) or "").partition("\n")[0]
 
 
-def has_published(name: str) -> bool:
+def has_pretrained(name: str) -> bool:
     """Whether the encoder called `name` has pretrained weights. Raises: UsageError, if there is no such encoder."""
     return "pretrained" in inspect.signature(_find(name)).parameters
 
 
-def published_size(name: str) -> int:
+def pretrained_size(name: str) -> int:
     """Height and width, in pixels, of the images on which the pretrained weights were trained; 0 if unknown.
 
     Raises:
@@ -105,7 +105,7 @@ def published_size(name: str) -> int:
 
     source, _, rest = name.partition(":")
     sizes = {"hf": hub.size, "timm": adapters.timm_size}
-    return sizes[source](rest) if rest and source in sizes else getattr(_find(name), "published_size", 0)
+    return sizes[source](rest) if rest and source in sizes else getattr(_find(name), "pretrained_size", 0)
 
 
 def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = True, **inputs: Any) -> Encoder:
@@ -136,8 +136,8 @@ def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = Tr
             f"{name} is an encoder for other data: these have no {' and no '.join(lacking)}. Leave --encoder out, to "
             "use the method's default."
         )
-    published = "pretrained" in inspect.signature(builder).parameters
-    start = {"pretrained": pretrained, "weights": weights} if published else {}
+    offers = "pretrained" in inspect.signature(builder).parameters
+    start = {"pretrained": pretrained, "weights": weights} if offers else {}
     if pretrained and not start:
         raise UsageError(
             f"{name} has no pretrained weights. Leave pretrained out, or use efficientnet-lite0 (for sounds "

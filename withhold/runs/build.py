@@ -111,11 +111,11 @@ def choose(
 
 def suited_size(measured: int, name: str, pretrained: bool) -> int:
     """Return the input size in pixels that suits images of `measured` pixels and the encoder called `name`."""
-    published = nets.published_size(name) if pretrained else 0
-    found = defaults.size(measured, defaults.device(), published)
-    if published:
+    trained_at = nets.pretrained_size(name) if pretrained else 0
+    found = defaults.size(measured, defaults.device(), trained_at)
+    if trained_at:
         log.info(
-            "images are scaled to %s px; the pretrained weights were trained at %s px (see --size)", found, published
+            "images are scaled to %s px; the pretrained weights were trained at %s px (see --size)", found, trained_at
         )
     return found
 

@@ -31,7 +31,7 @@ class Embedder:
     Attributes:
         name: the run's folder, the file, or the encoder's name.
         config: how the "encoder" is built, the "decoding" of its data, and further metadata.
-        weights: the file of its weights; None for published or randomly initialised weights.
+        weights: the file of its weights; None for pretrained or randomly initialised weights.
         row: its name in the rows of an evaluation.
         kind: the kind of data that it was trained on or takes: "image", "video" ...
         seed: seed of random weights, of a split, and of what a protocol draws.

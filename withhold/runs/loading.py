@@ -28,7 +28,7 @@ def load(
 ) -> Embedder:
     """Load the `Run` in a folder, an exported encoder, or an encoder by its name.
 
-    An encoder given by name has its published weights if there are any, otherwise random ones.
+    An encoder given by name has its pretrained weights if there are any, otherwise random ones.
 
     Args:
         name: a run's folder; a file encoder.safetensors of a run or of `withhold export`; or an encoder's name, as
@@ -115,7 +115,7 @@ class Exported(Embedder):
 
 
 class Named(Embedder):
-    """An encoder given by name, with its published weights if there are any, otherwise with random ones.
+    """An encoder given by name, with its pretrained weights if there are any, otherwise with random ones.
 
     Its input settings are those of `decoding`; missing ones are chosen for the first data.
 
@@ -136,9 +136,9 @@ class Named(Embedder):
                 f"{name} reads texts and needs the tokenizer of a trained run. Give a run's folder, or its "
                 "encoder.safetensors."
             )
-        published = nets.has_published(name)
-        self.row = "published" if published else "untrained"
-        self.config = {"encoder": {"name": name, "pretrained": published}, "decoding": {}, "lineage": []}
+        pretrained = nets.has_pretrained(name)
+        self.row = "pretrained" if pretrained else "untrained"
+        self.config = {"encoder": {"name": name, "pretrained": pretrained}, "decoding": {}, "lineage": []}
         self._kinds = ["image", "video"] if self.kind == "image" else data.alone(self.kind)
         known = {field for kind in self._kinds for field in data.takes(kind)}
         for field in decoding:
@@ -164,7 +164,7 @@ class Named(Embedder):
             kind = self.kind_of(source)
             shape = data.measure(source, kind)
             rate = min(shape.rate or data.MOST_RATE, data.MOST_RATE)
-            size = suited_size(shape.size, self.name, self.row == "published")
+            size = suited_size(shape.size, self.name, self.row == "pretrained")
             self._settle(kind, {"size": size, "channels": shape.channels or 3, "rate": rate})
 
     def _settle(self, kind: str, suited: dict[str, Any]) -> None:
@@ -173,7 +173,7 @@ class Named(Embedder):
         self.config["decoding"] = {field: known[field] for field in data.takes(kind)}
         self.config["encoder"] |= {field: known[field] for field in nets.takes(self.name)}
         random = "randomly initialised: a control, not a trained encoder"
-        weights = "pretrained weights" if self.row == "published" else random
+        weights = "pretrained weights" if self.row == "pretrained" else random
         log.info("%s for %s; %s", self.name, inputs(self.config), weights)
 
     def kind_of(self, source: Any) -> str:

@@ -127,7 +127,7 @@ class Run(Embedder):
         return self.config["parameters"].get("flip", super().flip)
 
     def start(self) -> Encoder:
-        """The encoder before training: with the weights of an earlier run, published ones, or random ones."""
+        """The encoder before training: with the weights of an earlier run, pretrained ones, or random ones."""
         return build_encoder(self.config["encoder"], self.seed)
 
     @property

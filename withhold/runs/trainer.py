@@ -121,8 +121,8 @@ def _train(
     told: dict[str, Any] = {"classes": ("this", "that"), "targets": {"this": ("one", "other"), "that": None}}
     build_method(cls, chosen, parameters, options.seed, told)
     keep_start(chosen, folder)
-    published = options.pretrained or ":" in chosen["name"]  # trained on images of one size
-    if paced and size is None and start.encoder is None and not published:
+    fixed = options.pretrained or ":" in chosen["name"]  # trained on images of one size
+    if paced and size is None and start.encoder is None and not fixed:
         fit_size(cls, sources, chosen, decoding, parameters, options, left(options, began))
     streams = load_streams(cls, sources, decoding, labels=options.labels, strict=options.strict)
     told = tell(cls, streams, parameters)

@@ -56,15 +56,15 @@ def encoder(method: type[Method], device: torch.device, kind: str) -> str:
     return "convnet" if device.type == "cpu" else "resnet18"
 
 
-def size(measured: int, device: torch.device, published: int = 0) -> int:
+def size(measured: int, device: torch.device, trained_at: int = 0) -> int:
     """The side of the square input in pixels: that of the images, at least 32 and at most what suits the hardware.
 
     Args:
-        published: the image size on which the encoder's published weights were trained, to which smaller images are
+        trained_at: the image size on which the encoder's pretrained weights were trained, to which smaller images are
             enlarged; 0 for random weights.
     """
-    if published:
-        return published if device.type == "cuda" else min(published, max(data.default_size(measured), CPU_ENLARGED))
+    if trained_at:
+        return trained_at if device.type == "cuda" else min(trained_at, max(data.default_size(measured), CPU_ENLARGED))
     return data.default_size(measured) if device.type == "cpu" else data.default_size(measured, most=GPU_SIZE)
 
 
@@ -99,14 +99,14 @@ def images(count: int, device: torch.device) -> int:
     return min(max(30 * count, min(100 * count, 20_000)), 100_000 if device.type == "cpu" else 2_000_000)
 
 
-def layerwise(learned: bool, published: bool = False) -> dict[str, Any]:
+def layerwise(learned: bool, pretrained: bool = False) -> dict[str, Any]:
     """Default "encoder_lr" and "layer_decay" (see `Plan`): lower for a pretrained encoder.
 
     Args:
         learned: whether the encoder is pretrained, and its method `gentle`.
-        published: the same, with published weights, trained for long on other data.
+        pretrained: the same, with pretrained weights, trained for long on other data.
     """
-    share, decay = (0.1, 0.8) if published else (0.3, 0.9) if learned else (1.0, 1.0)
+    share, decay = (0.1, 0.8) if pretrained else (0.3, 0.9) if learned else (1.0, 1.0)
     return {"encoder_lr": share, "layer_decay": decay}
 
 

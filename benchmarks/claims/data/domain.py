@@ -42,7 +42,7 @@ def weather(at: Place, labelled: str, unlabelled: str) -> Split:
     """CamVid's frames of one domain with masks, and of another without, which is the test domain: day, dusk or fog."""
     train = {name: _weather(at, name, "train") for name in {labelled, unlabelled}}
     test = _weather(at, unlabelled, "test")
-    return Split((train[labelled], train[unlabelled]), train[labelled], test, {"size": 128}, tuple(train.values()))
+    return Split((train[labelled], train[unlabelled]), train[labelled], test, {"size": 128})
 
 
 def _frames(at: Place, part: str) -> Samples:
