@@ -33,6 +33,7 @@ def work(rank, port, answers):
         "loss": value.item(),
         "gradient": (weight.grad / 2).tolist(),
         "gathered": losses.gather(first).tolist(),
+        "slope": torch.func.jvp(losses.gather, (first,), (second,))[1].tolist(),
         "queue": queue.keys[:8].tolist(),
         "bank": bank.features.tolist(),
     }
@@ -51,6 +52,7 @@ def test_two_processes_are_one_with_twice_the_batch():
     for rank in range(2):
         torch.testing.assert_close(torch.tensor(answers[rank]["gradient"]), weight.grad)
         torch.testing.assert_close(torch.tensor(answers[rank]["gathered"]), first)
+        torch.testing.assert_close(torch.tensor(answers[rank]["slope"]), second)
         torch.testing.assert_close(torch.tensor(answers[rank]["queue"]), unit)
         torch.testing.assert_close(torch.tensor(answers[rank]["bank"]), unit)
 

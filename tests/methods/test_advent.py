@@ -48,6 +48,8 @@ def test_minent_adds_the_targets_entropy(inner):
         expected += labelled * F.cross_entropy(scores[:2], masks) + 0.3 * unlabelled * doubt
     terms = method.loss(said, masks)
     assert terms["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+    alone = make(mode="minent").loss(said[:1], masks)["trivial"]
+    assert terms["trivial"].item() == pytest.approx((1.1 if inner else 1.0) * alone.item(), rel=1e-5)
     assert list(method.players()) == ["learner"]
 
 

@@ -169,7 +169,7 @@ def test_words_are_guessed_from_their_neighbours_and_halves_from_their_topic():
     number = method.encoder.tokenizer.token_to_id
     likely, unlikely = (sum(shares[number(word)] for word in words) for words in (bread - sea, sea - bread))
     assert likely > 4 * unlikely, "it tells the text's topic"
-    with pytest.raises(UsageError, match=r"'the baker' has no word to predict\. Write \[MASK\] in its place"):
+    with pytest.raises(UsageError, match=r"'the baker' must have one word to predict\. Write \[MASK\] in its place"):
         method.apply_to("the baker")
 
 
@@ -208,3 +208,13 @@ def test_a_batch_of_unknown_words_has_nothing_to_guess_and_no_infinite_loss():
     terms = method({"texts": torch.ones(4, 16, dtype=torch.int32)})
     assert terms["masked"] == 0
     assert all(torch.isfinite(torch.as_tensor(value)) for value in terms.values())
+
+
+def test_one_word_of_a_text_is_asked_and_a_long_text_is_cut_around_it():
+    method = make().eval()
+    for text in ("no word is missing", "the [MASK] sails the [MASK]"):
+        with pytest.raises(UsageError, match=r"must have one word to predict\. Write \[MASK\]"):
+            method.apply_to(text)
+    for before, after in ((200, 0), (0, 200), (200, 200)):
+        with torch.no_grad():
+            assert method.apply_to(" ".join(["the"] * before + ["[MASK]"] + ["sea"] * after))["words"].scored

@@ -155,3 +155,11 @@ def test_a_value_out_of_range_is_named():
     for wrong in ({"pretext": "jigsaw"}, {"weight": -1.0}, {"flip": 1.5}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             make(**wrong)
+
+
+def test_a_temperature_divides_the_scores():
+    method = make(pretext="none")
+    features = torch.randn(4, method.encoder.dim)
+    before = method.head(features)
+    method.temper(2.0)
+    torch.testing.assert_close(method.head(features), before / 2)

@@ -192,6 +192,13 @@ def test_frozen_stages_keep_their_weights_and_statistics(freeze, still):
     assert method.head.weight.requires_grad
 
 
+@pytest.mark.parametrize("freeze", ["4", "all"])
+def test_items_of_a_fully_frozen_encoder_are_not_augmented(freeze):
+    items, labels = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8), torch.zeros(6, dtype=torch.int64)
+    seen, _ = make(freeze=freeze).hide({"labelled": (items, labels)})
+    torch.testing.assert_close(seen, items / 255)
+
+
 def test_more_stages_than_there_are_cannot_be_frozen():
     with pytest.raises(UsageError, match=r"has 4 stages, not 5\. Freeze fewer, or all"):
         make(freeze=5)

@@ -7,6 +7,7 @@ import torch
 
 from tests.methods.toys import overfit
 from withhold import nets
+from withhold.errors import UsageError
 from withhold.methods import build, find
 from withhold.nets.recurrent import LSTM
 
@@ -159,11 +160,20 @@ def test_it_shows_what_may_follow_and_what_it_remembers():
 
 
 def test_values_that_make_no_sense_are_refused():
-    from withhold.errors import UsageError
-
     with pytest.raises(UsageError, match="frames must be at least 2 and a multiple of 2, not 5"):
         make(frames=5)
     with pytest.raises(UsageError, match="takes an encoder of the class Recurrent, not Conv3d"):
         build(find("frame_prediction"), nets.build("conv3d", size=32, channels=1), {})
-    with pytest.raises(ValueError, match="The size must be a multiple of 4, not 30"):
+    with pytest.raises(UsageError, match=r"takes frames whose size is a multiple of 4, not 30\. Use --size 28"):
         nets.build("convnet-lstm", size=30, channels=1)
+
+
+@pytest.mark.parametrize(("data", "channels"), [(1, 3), (3, 1)])
+def test_clips_get_the_channels_of_the_encoder(data, channels):
+    method = build(find("frame_prediction"), nets.build("convnet-lstm", size=32, channels=channels), {"frames": 4})
+    clips = moving(2, t=4).expand(-1, -1, data, -1, -1)
+    assert method({"videos": clips})["loss"].isfinite()
+    visible, withheld = method.hide({"videos": clips})
+    assert method.picture(visible, withheld, method.predict(visible))["said"].shape == withheld["future"].shape
+    with torch.no_grad():
+        assert method.eval().apply_to(clips[0])["predicted"].frames.shape[1] == channels

@@ -260,3 +260,26 @@ def test_the_picture_shows_what_is_true_and_said():
     assert columns["said colour"] == ["green", "green", "red"]
     assert columns["true size"] == ["100", "110", "120"]
     assert columns["said size"] == ["110"] * 3
+
+
+def test_gradnorm_has_an_answer_when_every_task_costs_nothing():
+    method = prepared(balance="gradnorm")
+    seen, withheld = method.hide(batch())
+    said = [100 * F.one_hot(withheld[0], 3).float(), withheld[1][:, None]]
+    features = method.encoder(seen).sum()
+    terms = method.loss([each + 0 * features for each in said], withheld)
+    assert terms["loss"] == 0
+    terms["loss"].backward()
+    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in method.parameters())
+
+
+@pytest.mark.parametrize("balance", ["gradnorm", "pcgrad"])
+def test_weights_that_are_fixed_or_unused_leave_the_balance_alone(balance):
+    """Of an encoder whose first weights are fixed, and whose last ones only a pretraining used."""
+    expected = prepared(balance=balance)
+    method = prepared(balance=balance)
+    method.encoder.unused = torch.nn.Linear(3, 3)
+    next(method.encoder.parameters()).requires_grad_(False)
+    torch.testing.assert_close(method(batch())["loss"], expected(batch())["loss"])
+    method(batch())["loss"].backward()
+    assert method.encoder.unused.weight.grad is None or not method.encoder.unused.weight.grad.any()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import pytest
 
 from withhold.errors import UsageError
-from withhold.methods import Count, Method, Range, Share, build, card, configure, method, parameters
+from withhold.methods import Count, Method, Range, Share, Stages, build, card, configure, method, parameters
 from withhold.methods.ranges import convert, describe
 from withhold.nets import ConvNet, Encoder
 
@@ -23,6 +23,7 @@ class Toy(Method):
         grid: Literal[2, 3] | None = None,
         betas: tuple[Annotated[float, Range(above=0)], float] = (0.9, 0.99),
         queue: Count | None = 4,
+        stages: Stages = None,
     ):
         super().__init__(encoder)
         self.momentum, self.width, self.grid, self.betas, self.queue = momentum, width, grid, betas, queue
@@ -48,6 +49,7 @@ def encoder():
         ({"betas": (0.0, 1.0)}, "betas must be above 0, not 0.0."),
         ({"betas": (0.5,)}, "betas must be 2 numbers separated by commas, not (0.5,)."),
         ({"queue": 0}, "queue must be at least 1, not 0."),
+        ({"stages": -1}, "stages must be a whole number, at least 0 or all or none, not -1."),
     ],
 )
 def test_a_value_out_of_range_is_refused_however_a_method_is_made(encoder, values, sentence):
@@ -63,7 +65,14 @@ def test_values_in_range_arrive_as_their_type(encoder):
     made = Toy(encoder, 0, 64, grid=3, betas=[1, 2], queue=None)
     assert (made.momentum, made.width, made.grid, made.betas, made.queue) == (0.0, 64, 3, (1.0, 2.0), None)
     values = {"momentum": "0.25", "width": "96", "grid": "2", "betas": "0.5,0.9", "queue": "none"}
-    assert configure(Toy, values) == {"momentum": 0.25, "width": 96, "grid": 2, "betas": (0.5, 0.9), "queue": None}
+    assert configure(Toy, values) == {
+        "momentum": 0.25,
+        "width": 96,
+        "grid": 2,
+        "betas": (0.5, 0.9),
+        "queue": None,
+        "stages": None,
+    }
 
 
 def test_a_card_says_what_parameters_take():
@@ -91,7 +100,7 @@ def test_what_the_data_tell_is_known_by_name_and_is_no_parameter(encoder):
     made = build(Told, encoder, {"weight": "2"}, told)
     assert (made.weight, made.targets, made.classes) == (2.0, told["targets"], ("a", "b"))
     assert build(Toy, encoder, {}, told).queue == 4  # which asks for none of it
-    with pytest.raises(UsageError, match=r"the labels name 1\. Give labels of two or more"):
+    with pytest.raises(UsageError, match=r"needs labels of two or more classes, but there is only one\."):
         build(Told, encoder, {}, told | {"classes": ("a",)})
     with pytest.raises(UsageError, match="learns the columns of a table, but the data have none"):
         build(Told, encoder, {}, {"classes": ("a", "b")})

@@ -31,9 +31,11 @@ def test_loss_is_that_of_mean_teacher_and_the_hinge_of_pairs_written_out():
         apart = (features[i] - features[j]).square().mean().sqrt()
         cost += apart**2 if said[i] == said[j] else (1.2 - apart).clamp(min=0) ** 2
     cost *= 6 * math.exp(-1.25) * 0.5 / 5
-    usual = make(MeanTeacher, weight=6.0).loss(scores, (labels, answers, None))["loss"].item()
+    usual = make(MeanTeacher, weight=6.0).loss(scores, (labels, answers, None))
     found = method.loss((scores, features), (labels, answers, None, others))
-    assert found["loss"].item() == pytest.approx(usual + cost.item(), rel=1e-4)
+    assert found["loss"].item() == pytest.approx(usual["loss"].item() + cost.item(), rel=1e-4)
+    constant = usual["trivial"].item() + 6 * math.exp(-1.25) * 0.5 * 1.2**2 * 2 / 5  # two pairs of different classes
+    assert found["trivial"].item() == pytest.approx(constant, rel=1e-4)
     slopes = (torch.autograd.grad(each, features)[0] for each in (found["loss"], cost))
     torch.testing.assert_close(*slopes)
 

@@ -411,3 +411,11 @@ def test_two_modules_of_one_class_are_two_encoders():
     assert gone() is None
     with pytest.raises(UsageError, match=r"The encoder is a module of class Sequential\. Pass that module"):
         nets.build(names[1], size=16, channels=3)
+
+
+def test_a_network_for_one_size_is_told_apart_from_one_that_fails():
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8))
+    flat.dim = 8
+    encoder = nets.build(flat, size=16, channels=3)
+    with pytest.raises(UsageError, match=r"Sequential takes images of 16 pixels only .* shows it images of 8 x 8"):
+        encoder(torch.rand(2, 3, 8, 8))

@@ -117,6 +117,16 @@ def project_simplex(rows: Tensor) -> Tensor:
     return (rows - excess.gather(1, kept - 1)).clamp(min=0)
 
 
+def mean(values: Tensor) -> Tensor:
+    """The mean of all values; 0 if there are none."""
+    return values.sum() / max(1, values.numel())
+
+
+def spread(rows: Tensor) -> Tensor:
+    """The variance of each column of rows [n, k], averaged over columns: the squared error of the mean row."""
+    return mean((rows - rows.sum(0) / max(1, len(rows))).square())
+
+
 def _unit(x: Tensor) -> Tensor:
     """[n, ...] -> the same, each of length 1."""
     return F.normalize(x.flatten(1), dim=1).view_as(x)
@@ -149,8 +159,8 @@ def sure_divergence(answers: Tensor, scores: Tensor, temperature: float, confide
         the mean over all rows, where other predictions count as 0; and the share of confident ones. Both are 0 if n is
         0.
     """
-    sure, rows = (answers.amax(1) > confidence).float(), max(1, len(scores))
-    return (sure * divergence(sharpen(answers, temperature), scores)).sum() / rows, sure.sum() / rows
+    sure = (answers.amax(1) > confidence).float()
+    return mean(sure * divergence(sharpen(answers, temperature), scores)), mean(sure)
 
 
 def sure_cross_entropy(answers: Tensor, scores: Tensor, confidence: float | Tensor) -> tuple[Tensor, Tensor]:
@@ -167,8 +177,7 @@ def sure_cross_entropy(answers: Tensor, scores: Tensor, confidence: float | Tens
     """
     shares, guesses = answers.max(1)
     sure = shares >= (confidence[guesses] if isinstance(confidence, Tensor) else confidence)
-    rows = max(1, len(scores))
-    return (sure * F.cross_entropy(scores, guesses, reduction="none")).sum() / rows, sure.sum() / rows
+    return mean(sure * F.cross_entropy(scores, guesses, reduction="none")), mean(sure)
 
 
 @float32
@@ -191,6 +200,6 @@ def annealing(way: Annealing, progress: float, classes: int) -> float:
     return risen * (1 - 1 / classes) + 1 / classes
 
 
-def ramp_up(step: float, steps: float = 1) -> float:
-    """exp(-5 (1 - t)^2), where t rises from 0 to 1 over `steps` steps and stays 1 (Laine & Aila, ICLR 2017)."""
-    return math.exp(-5 * (1 - min(1.0, step / steps)) ** 2)
+def ramp_up(t: float) -> float:
+    """exp(-5 (1 - t)^2) up to t = 1, then 1 (Laine & Aila, ICLR 2017)."""
+    return math.exp(-5 * (1 - min(1.0, t)) ** 2)

@@ -25,10 +25,18 @@ def gather(x: Tensor) -> Tensor:
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(context, x: Tensor) -> Tensor:
+    def forward(x: Tensor) -> Tensor:
         rows = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(ranks())]
         distributed.all_gather(rows, x.contiguous())
         return torch.cat(rows)
+
+    @staticmethod
+    def setup_context(context, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Nothing of the forward pass is needed later."""
+
+    @staticmethod
+    def jvp(context, slope: Tensor) -> Tensor:
+        return _Gather.forward(slope)
 
     @staticmethod
     def backward(context, gradient: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ POINTS, END = 17, 3.0
 
 
 @float32
-def sigreg(z: Tensor, rng: torch.Generator, slices: int = 1024, points: int = POINTS) -> Tensor:
+def sigreg(z: Tensor, rng: torch.Generator, slices: int = 1024) -> Tensor:
     """The Epps-Pulley statistic for a standard normal distribution, averaged over random directions.
 
     In each direction, the empirical characteristic function is compared with the normal one, exp(-t^2 / 2), under a
@@ -21,10 +21,9 @@ def sigreg(z: Tensor, rng: torch.Generator, slices: int = 1024, points: int = PO
         z: embeddings [n, d].
         rng: draws the directions, on z's device.
         slices: number of directions.
-        points: number of points in [0, 3] at which the functions are compared.
     """
     directions = F.normalize(torch.randn(z.shape[1], slices, generator=rng, device=z.device), dim=0)
-    t, normal, weight = _quadrature(points, z.device)
+    t, normal, weight = _quadrature(z.device)
     angles = (z @ directions)[:, :, None] * t
     distance = (angles.cos().mean(0) - normal).square() + angles.sin().mean(0).square()
     return len(z) * (distance @ weight).mean()
@@ -37,16 +36,16 @@ def sigreg_of_noise(scale: Tensor, n: int) -> Tensor:
     It is the squared distance of its characteristic function, exp(-(scale * t)^2 / 2), from the normal one, plus the
     variance of the mean over n samples.
     """
-    t, normal, weight = _quadrature(POINTS, scale.device)
+    t, normal, weight = _quadrature(scale.device)
     own = torch.exp(-(scale[..., None] * t).square() / 2)
     return (n * (own - normal).square() + 1 - own.square()) @ weight
 
 
-def _quadrature(points: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """The points t [points], the normal characteristic function at them, and the weights of the integral."""
-    t = torch.linspace(0, END, points, device=device)
+def _quadrature(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """The points t [POINTS], the normal characteristic function at them, and the weights of the integral."""
+    t = torch.linspace(0, END, POINTS, device=device)
     normal = torch.exp(-t.square() / 2)
-    weight = 2 * END / (points - 1) * normal
+    weight = 2 * END / (POINTS - 1) * normal
     weight[0] /= 2
     weight[-1] /= 2
     return t, normal, weight

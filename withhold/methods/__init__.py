@@ -15,12 +15,14 @@ from withhold.methods.ranges import (
     Count,
     Fraction,
     Magnitude,
+    Natural,
     NonNegative,
     Positive,
     Probability,
     Range,
     Several,
     Share,
+    Width,
 )  # fmt: skip
 from withhold.methods.registry import accepts, build, card, configure, find, method, names, parameters
 from withhold.methods.responses import Responses
@@ -29,9 +31,10 @@ from withhold.nets import Encoder, ImageEncoder
 
 __all__ = [
     "Balance", "Balanced", "Batch", "Classifier", "ConsistencyTraining", "Count", "Dense", "Encoder", "Fraction",
-    "Freezing", "ImageEncoder", "Magnitude", "Method", "Mixtures", "NoisyViews", "NonNegative", "Optimizer",
+    "Freezing", "ImageEncoder", "Magnitude", "Method", "Mixtures", "Natural", "NoisyViews", "NonNegative", "Optimizer",
     "Positive", "Probability", "Range", "Responses", "Segmenter", "SemiSupervised", "Several", "Share", "Stages",
-    "accepts", "accuracy", "answers", "build", "card", "configure", "find", "method", "names", "paired", "parameters",
+    "Width", "accepts", "accuracy", "answers", "build", "card", "configure", "find", "method", "names", "paired",
+    "parameters",
 ]  # fmt: skip
 
 

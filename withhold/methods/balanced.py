@@ -38,7 +38,7 @@ class Balanced(Method):
 
     def shared(self) -> list[nn.Parameter]:
         """The weights that all tasks use, in the order of the layers; each other weight belongs to one task."""
-        return list(self.encoder.parameters())
+        return [weight for weight in self.encoder.parameters() if weight.requires_grad]
 
     def combined(self, costs: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The cost of each task, and whether the batch contains it -> the loss, what it would be if every cost were 1,
@@ -72,20 +72,24 @@ class Balanced(Method):
 
         A cost is taken as its ratio to the initial one, because a trivial prediction costs 1.
         """
-        last = [weight for weight in self.shared() if weight.ndim > 1][-1]
-        lengths = [torch.autograd.grad(cost, last, retain_graph=True)[0].to_dense().norm() for cost in costs]
-        weighted, rates = (self.balances * torch.stack(lengths))[present], costs.detach()[present]
-        rates = rates / rates.mean()
+        for last in reversed([weight for weight in self.shared() if weight.ndim > 1]):
+            (slope,) = torch.autograd.grad(costs[0], last, retain_graph=True, allow_unused=True)
+            if slope is not None:
+                break
+        slopes = [slope, *(torch.autograd.grad(cost, last, retain_graph=True)[0] for cost in costs[1:])]
+        lengths = torch.stack([slope.to_dense().norm() for slope in slopes])
+        weighted, rates = (self.balances * lengths)[present], costs.detach()[present]
+        rates = rates / rates.mean().clamp(min=1e-12)
         return (weighted - (weighted.mean() * rates**self.alpha).detach()).abs().sum()
 
     def without_conflicts(self, costs: Tensor) -> Tensor:
         """A sum whose gradient in shared weights is that of PCGrad (algorithm 1), and in others that of the costs."""
         wanted = self.shared()
         known = set(map(id, wanted))
-        heads = [weight for weight in self.parameters() if id(weight) not in known]
+        heads = [weight for weight in self.parameters() if weight.requires_grad and id(weight) not in known]
         each = [torch.autograd.grad(cost, wanted, retain_graph=True, materialize_grads=True) for cost in costs]
         shared = torch.stack([torch.cat([slope.to_dense().flatten() for slope in found]) for found in each])
-        own = torch.autograd.grad(costs.sum(), heads, retain_graph=True)
+        own = torch.autograd.grad(costs.sum(), heads, retain_graph=True, materialize_grads=True)
         slopes = torch.cat([losses.without_conflicts(shared, self.rng), *(slope.flatten() for slope in own)])
         return torch.cat([weight.flatten() for weight in (*wanted, *heads)]) @ slopes
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,7 @@ class Method(nn.Module):
         progress: completed share of the training, in [0, 1]; for schedules such as a teacher's momentum.
         channels: 1 if the encoder must see only lightness; None if it sees the channels of the data.
         optimizer: the default optimiser, or one for each player.
+        fewest_classes: minimum number of classes, for methods whose classes come from labels.
         batch_size: default samples per step, fewer for small data or a short time; None takes that of the kind of data.
         gentle: whether a pretrained encoder gets a lower learning rate by default, as suits few labels.
         refresh: number of steps after which `prepare` runs again; None if it runs once.
@@ -73,6 +74,7 @@ class Method(nn.Module):
 
     channels: ClassVar[int | None] = None
     optimizer: Optimizer | dict[str, Optimizer] = Optimizer()
+    fewest_classes: ClassVar[int] = 2
     batch_size: ClassVar[int | None] = None
     gentle: ClassVar[bool] = True
     refresh: ClassVar[int | None] = None
@@ -126,13 +128,7 @@ class Method(nn.Module):
             return self.loss(predicted, withheld)
 
     def hide(self, batch: Batch) -> tuple[Any, Any]:
-        """Call `withhold` without gradient, with the random generator on the batch's device.
-
-        Ignored streams arrive empty.
-        """
-        device = next(self.parameters()).device
-        if self.rng.device != device:
-            self.rng = torch.Generator(device).manual_seed(self.rng.initial_seed())
+        """Call `withhold` without gradient. Ignored streams arrive empty."""
         empty = {stream: tree_map(lambda part: part[:0], batch[stream]) for stream in self.ignored}
         with torch.no_grad():
             return self.withhold(**batch | empty)
@@ -140,6 +136,14 @@ class Method(nn.Module):
     def seed(self, seed: int) -> None:
         """Restart the random generator from `seed`."""
         self.rng.manual_seed(seed)
+
+    def _apply(self, *change: Any) -> Self:
+        """Move the random generator with the parameters."""
+        super()._apply(*change)
+        device = next(self.parameters()).device
+        if self.rng.device != device:
+            self.rng = torch.Generator(device).manual_seed(self.rng.initial_seed())
+        return self
 
     def some(self, count: int, most: int) -> Tensor:
         """Draw up to `most` distinct random indices below `count`, int64 on the CPU, for use in `prepare`."""

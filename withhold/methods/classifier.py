@@ -1,5 +1,6 @@
 """Base classes of methods that learn to predict classes, from labels or from a few labels and unlabelled samples."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +45,11 @@ class Classifier(Method):
     def taught(self) -> bool:
         """Whether the classes come from labels."""
         return any(need.labelled for need in self.needs.values())
+
+    def frequencies(self, labelled: Any) -> Tensor:
+        """The share of each class [k] among the labels of a stream, as `prepare` gets it."""
+        labels = torch.as_tensor(labelled.labels, device=self.head.weight.device)
+        return labels.bincount(minlength=len(self.classes)) / len(labels)
 
     def fit_head(self, labelled: Any, weights: Tensor | None = None) -> None:
         """Fit the head as a linear probe on the encoder's current features, with the encoder in its current mode.
@@ -197,6 +203,10 @@ class SemiSupervised(Classifier):
         slow = min(self.progress / RAMP, self.steps / LEAST_RAMP)
         return losses.ramp_up(max(slow, self.progress / LATEST))
 
+    def trivial(self, spread: Tensor | float) -> Tensor | float:
+        """The loss of a constant prediction: all classes alike for labels, and for guesses their mean variance."""
+        return math.log(len(self.classes)) + self.weight * self.risen * spread
+
     def terms(
         self,
         named: Tensor,
@@ -219,7 +229,7 @@ class SemiSupervised(Classifier):
             supervised: the cost of the labelled samples, if it is not their cross-entropy.
         """
         supervised = F.cross_entropy(named, labels) if supervised is None else supervised
-        unsupervised = costs.sum() / max(1, costs.numel())
+        unsupervised = losses.mean(costs)
         return {
             "loss": supervised + self.weight * risen * unsupervised,
             "supervised": supervised,

@@ -1,6 +1,5 @@
 """Base classes of semi-supervised methods: noisy views, mixtures, and strong views with confident predictions."""
 
-import math
 from typing import Any
 
 import torch
@@ -44,11 +43,8 @@ class NoisyViews(SemiSupervised):
         labels, answers, _ = withheld
         differ = losses.squared_error(scores.softmax(1), answers)
         terms = self.terms(scores[: len(labels)], labels, differ, self.risen)
-        spread = answers.var(0, correction=0).mean()
-        return terms | {
-            "guesses": accuracy(answers[: len(labels)], labels),
-            "trivial": math.log(scores.shape[1]) + self.weight * self.risen * spread,
-        }
+        guesses = accuracy(answers[: len(labels)], labels)
+        return terms | {"guesses": guesses, "trivial": self.trivial(losses.spread(answers))}
 
 
 class Mixtures(SemiSupervised):

@@ -41,11 +41,14 @@ Count = Annotated[int, Range(least=1)]
 Fraction = Annotated[float, Range(above=0, below=1)]
 Magnitude = Annotated[float, Range(least=0, most=30)]
 """The magnitude of the operations of `views.rand_augment`."""
+Natural = Annotated[int, Range(least=0)]
 NonNegative = Annotated[float, Range(least=0)]
 Positive = Annotated[float, Range(above=0)]
 Probability = Annotated[float, Range(least=0, most=1)]
 Several = Annotated[int, Range(least=2)]
 Share = Annotated[float, Range(least=0, below=1)]
+Width = Annotated[int, Range(least=32, multiple=32)]
+"""Features per token of a transformer, with 32 for each head."""
 
 
 def checked(init: Callable[..., None]) -> Callable[..., None]:
@@ -82,11 +85,13 @@ def convert(name: str, value: Any, kind: Any) -> Any:
     if origin in (types.UnionType, typing.Union):
         if type(None) in options and (value is None or str(value).lower() == "none"):
             return None
-        *others, last = (option for option in options if option is not type(None))
+        others = [option for option in options if option is not type(None)]
+        if len(others) == 1:
+            return convert(name, value, others[0])
         for option in others:
             with contextlib.suppress(ValueError):
                 return convert(name, value, option)
-        return convert(name, value, last)
+        raise _wrong(name, value, describe(kind))
     if kind is bool:
         words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
         if str(value).lower() not in words:
@@ -118,7 +123,7 @@ def describe(kind: Any) -> str:
     if origin is Annotated:
         return ", ".join([describe(options[0]), *(str(option) for option in options[1:] if isinstance(option, Range))])
     if origin is typing.Literal:
-        return f"one of {', '.join(map(str, options))}"
+        return f"one of {', '.join(map(str, options))}" if len(options) > 1 else str(options[0])
     if origin in (types.UnionType, typing.Union):
         return " or ".join("none" if option is type(None) else describe(option) for option in options)
     if origin is tuple:

@@ -116,10 +116,10 @@ def build(cls: type[Method], encoder: Any, values: dict[str, Any], told: Mapping
             "Leave out --encoder to use the default."
         )
     asked = {name: (told or {}).get(name, ()) for name in inspect.signature(cls.__init__).parameters if name in TOLD}
-    if "classes" in asked and len(asked["classes"]) < 2:
+    if "classes" in asked and len(asked["classes"]) < cls.fewest_classes:
         raise UsageError(
-            f"{cls.name} needs labels of two or more classes, but the labels name {len(asked['classes'])}. "
-            "Give labels of two or more."
+            f"{cls.name} needs labels of {'two or more classes' if cls.fewest_classes > 1 else 'a class'}, but there "
+            f"{'is only one' if asked['classes'] else 'are none'}."
         )
     if "targets" in asked and not asked["targets"]:
         raise UsageError(f"{cls.name} learns the columns of a table, but the data have none. Give a table with some.")

@@ -44,7 +44,7 @@ class Adapter(ImageEncoder):
         # One value per channel of the network, not of the images: broadcasting then repeats a grey channel.
         self.mean = torch.as_tensor(mean).expand(inputs).reshape(inputs, 1, 1).clone()
         self.std = torch.as_tensor(std).expand(inputs).reshape(inputs, 1, 1).clone()
-        self.network, self.patch = network, patch
+        self.network, self.patch, self.named = network, patch, name or type(network).__name__
         training = network.training
         network.eval()
         try:
@@ -52,8 +52,7 @@ class Adapter(ImageEncoder):
                 maps = self.maps(torch.zeros(1, channels, size, size))
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             raise UsageError(
-                f"{name or type(network).__name__} cannot take images of {size} pixels ({first_line(error)}). Use "
-                "another size."
+                f"{self.named} cannot take images of {size} pixels ({first_line(error)}). Use another size."
             ) from error
         network.train(training)
         self.dim, self._grid = maps.shape[1], maps.shape[2]
@@ -72,7 +71,15 @@ class Adapter(ImageEncoder):
         return stages(self.network)
 
     def encode(self, x: Tensor) -> Tensor:
-        out = self.network(x)
+        try:
+            out = self.network(x)
+        except (RuntimeError, ValueError, AssertionError) as error:
+            if max(x.shape[2:]) == min(x.shape[2:]) == self.size:
+                raise
+            raise UsageError(
+                f"{self.named} takes images of {self.size} pixels only ({first_line(error)}), and this method shows it "
+                f"images of {x.shape[2]} x {x.shape[3]}. Use another encoder or another method."
+            ) from error
         if out.ndim == 2:
             return out[:, :, None, None]
         if out.ndim == 3:

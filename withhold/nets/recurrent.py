@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from withhold.errors import UsageError
 from withhold.nets.convnet import block
 from withhold.nets.decoder import Decoder
 from withhold.nets.encoder import layers
@@ -37,7 +38,10 @@ class Recurrent(VideoEncoder):
     def __init__(self, size: int, channels: int, code: int = 256, hidden: int = 512):
         super().__init__(dim=2 * hidden, channels=channels, size=size, stride=4 * BLOCK)
         if size % BLOCK:
-            raise ValueError(f"The size must be a multiple of {BLOCK}, not {size}.")
+            raise UsageError(
+                f"convnet-lstm takes frames whose size is a multiple of {BLOCK}, not {size}. Use --size "
+                f"{max(1, size // BLOCK) * BLOCK}."
+            )
         self.code = code
         self.frames = nn.Sequential(
             nn.PixelUnshuffle(BLOCK),

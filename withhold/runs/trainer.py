@@ -199,6 +199,8 @@ def _train(
         say(config, streams, fabric.device.type)
     if fabric.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes are constant, so a search for fast algorithms pays off
+        # Methods that balance tasks differentiate several losses through one pass of the compiled encoder.
+        torch._functorch.config.donated_buffer = False
         for part in learner.modules():
             if isinstance(part, nets.Encoder):
                 part.compile()

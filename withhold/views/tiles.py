@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from withhold.views.caching import cached
+
 SIDES = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
 """Offsets (rows down, columns right) from a cell to each of its neighbours, in reading order."""
 
@@ -66,6 +68,7 @@ def tiles(images: Tensor, rng: torch.Generator, grid: int, size: int) -> Tensor:
     return windows(images, torch.stack([start(cell // grid, h), start(cell % grid, w)], 2), size)
 
 
+@cached
 def distant_orders(length: int, count: int) -> Tensor:
     """int64 [count, length]: permutations that differ from each other in many places, or all, if there are no more.
 

@@ -90,7 +90,7 @@ class AudiovisualEmbedding(Method):
 
     def picture(self, visible, others, predicted=None):
         seen, sounds = visible
-        drawn = views.draw_log_mel(views.log_mel(sounds, self.encoder.hearing.rate))
+        drawn = self.encoder.draw(sounds)
         columns = {"seen": seen, "true": drawn, "another's": drawn[others]}
         if predicted is not None:
             columns["said"] = drawn[self.nearest(predicted)]

@@ -91,15 +91,12 @@ class AudiovisualLocalization(Method):
         seen, heard = self.encoder.take(clip)
         middle = seen[:, [seen.shape[1] // 2]]
         maps = self.maps(*self.predict((middle, heard)))
-        shown = {"seen": middle[:, 0], "heard": self.draw(heard), "place": views.overlay(middle[:, 0], maps)}
+        shown = {"seen": middle[:, 0], "heard": self.encoder.draw(heard), "place": views.overlay(middle[:, 0], maps)}
         return {name: answers.Image(images[0]) for name, images in shown.items()}
-
-    def draw(self, sounds: Tensor) -> Tensor:
-        return views.draw_log_mel(views.log_mel(sounds, self.encoder.hearing.rate))
 
     def picture(self, visible, others, predicted=None):
         seen, heard = visible
-        columns = {"seen": seen[:, 0], "true": self.draw(heard), "another's": self.draw(heard[others])}
+        columns = {"seen": seen[:, 0], "true": self.encoder.draw(heard), "another's": self.encoder.draw(heard[others])}
         if predicted is not None:
             places, sounds = predicted
             columns["said"] = views.overlay(seen[:, 0], self.maps(places, sounds)[:, :1])

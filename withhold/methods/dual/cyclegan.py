@@ -62,13 +62,14 @@ class CycleGAN(Method):
         adversarial = 2 * losses.least_squares_generator_loss(verdict)
         cycle, identity = distance(returned, both), distance(same, both)
         domains = both.unflatten(0, (2, -1))
+        constant = distance(domains.median(1, keepdim=True).values, domains)
         return {
             "loss": adversarial + self.cycle * (cycle + self.identity * identity),
             "adversarial": adversarial,
             "cycle": cycle,
             "identity": identity,
             "change": distance(made, swapped(both)),
-            "trivial": self.cycle * (1 + self.identity) * distance(domains.median(1, keepdim=True).values, domains),
+            "trivial": adversarial.detach() + self.cycle * (1 + self.identity) * constant,
         }
 
     def players(self):

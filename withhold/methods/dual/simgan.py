@@ -1,13 +1,14 @@
 """SimGAN: refines simulated images until they look real."""
 
-from typing import Annotated
-
 import torch
 from torch import Tensor, nn
 
 from withhold import losses, views
-from withhold.methods import Count, ImageEncoder, Method, NonNegative, Optimizer, Range, answers, method
+from withhold.methods import Count, ImageEncoder, Method, Natural, NonNegative, Optimizer, answers, method
 from withhold.nets import ImagePool, Refiner
+
+WARMUP = 0.25
+"""Maximum share of the training in which the refiner only learns to copy."""
 
 
 @method(
@@ -30,7 +31,7 @@ class SimGAN(Method):
 
     Args:
         weight: weight of the mean absolute change (of values in [-1, 1]), relative to 1 for the adversarial loss.
-        warmup: number of initial steps in which the refiner only learns to copy.
+        warmup: number of initial steps in which the refiner only learns to copy, at most `WARMUP` of the training.
         pool: number of earlier refined images that may be shown to the adversary again.
         width: channels of the refiner; the paper has 64.
         blocks: residual blocks of the refiner; the paper has 4 for eyes of 35 x 55 pixels, 10 for hands.
@@ -40,7 +41,7 @@ class SimGAN(Method):
     batch_size = 32
 
     def __init__(
-        self, encoder: ImageEncoder, weight: NonNegative = 5.0, warmup: Annotated[int, Range(least=0)] = 200,
+        self, encoder: ImageEncoder, weight: NonNegative = 5.0, warmup: Natural = 200,
         pool: Count = 500, width: Count = 32, blocks: Count = 4,
     ):  # fmt: skip
         super().__init__(encoder)
@@ -67,7 +68,7 @@ class SimGAN(Method):
         refined, verdict = predicted
         adversarial = losses.generator_loss(verdict)
         change = 2 * (refined - simulated).abs().mean()
-        listens = float(self.steps >= self.warmup)
+        listens = float(self.steps >= self.warmup or self.progress >= WARMUP)
         return {"loss": listens * adversarial + self.weight * change, "adversarial": adversarial, "change": change}
 
     def players(self):

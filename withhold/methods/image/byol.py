@@ -1,13 +1,11 @@
 """BYOL."""
 
-from typing import Annotated
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from withhold import losses, nets, views
-from withhold.methods import Count, ImageEncoder, Method, Range, method, paired
+from withhold.methods import Count, ImageEncoder, Method, Probability, method, paired
 
 
 @method(paper="Grill et al., NeurIPS 2020", needs={"images": "image"}, family="distil")
@@ -27,7 +25,7 @@ class BYOL(Method):
     def __init__(
         self,
         encoder: ImageEncoder,
-        momentum: Annotated[float, Range(least=0, most=1)] = 0.97,
+        momentum: Probability = 0.97,
         projection: Count = 128,
         hidden: Count = 512,
     ):

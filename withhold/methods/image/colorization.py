@@ -74,7 +74,7 @@ class Colorization(Method):
     def loss(self, scores, withheld):
         """Weighted cross-entropy. The accuracy has the same weights, so predicting the commonest colour scores low."""
         bins, shares, weight = withheld
-        surprise = -(shares * scores.float().log_softmax(1).gather(1, bins)).sum(1)
+        surprise = -(shares * scores.log_softmax(1).gather(1, bins)).sum(1)
         hit = scores.argmax(1) == bins[:, 0]
         total = weight.sum().clamp(min=1e-9)
         wanted = torch.zeros_like(self.weight).index_add_(0, bins.flatten(), (weight[:, None] * shares).flatten())

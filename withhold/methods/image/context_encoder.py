@@ -54,12 +54,13 @@ class ContextEncoder(Method):
 
     def loss(self, predicted, withheld):
         view, corner = withheld
-        said, true = self.square(predicted, corner).float(), self.square(view, corner)
+        said, true = self.square(predicted, corner), self.square(view, corner)
         share, rim = self.adversarial, slice(self.rim, -self.rim)
+        adversarial = share * losses.generator_loss(self.discriminator(said))
         return {
-            "loss": (1 - share) * self.error(said, true) + share * losses.generator_loss(self.discriminator(said)),
+            "loss": (1 - share) * self.error(said, true) + adversarial,
             "psnr": losses.psnr(losses.squared_error(said[..., rim, rim], true[..., rim, rim])),
-            "trivial": (1 - share) * self.error(true.mean(0, keepdim=True), true),
+            "trivial": (1 - share) * self.error(true.mean(0, keepdim=True), true) + adversarial.detach(),
         }
 
     def players(self):

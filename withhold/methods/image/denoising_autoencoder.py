@@ -3,7 +3,7 @@
 import torch
 
 from withhold import losses, views
-from withhold.methods import ImageEncoder, Method, NonNegative, method
+from withhold.methods import Fraction, ImageEncoder, Method, NonNegative, method
 from withhold.nets import Decoder
 
 
@@ -22,7 +22,7 @@ class DenoisingAutoencoder(Method):
             full emphasis of its journal version (JMLR 2010).
     """
 
-    def __init__(self, encoder: ImageEncoder, ratio: float = 0.5, block: int = 4, intact: NonNegative = 1.0):
+    def __init__(self, encoder: ImageEncoder, ratio: Fraction = 0.5, block: int = 4, intact: NonNegative = 1.0):
         super().__init__(encoder)
         if not 1 <= block <= encoder.size // 2:
             raise ValueError(f"block must be between 1 and {encoder.size // 2}, half the image's size, not {block}.")

@@ -1,12 +1,10 @@
 """DINO."""
 
-from typing import Annotated
-
 import torch
 from torch import nn
 
 from withhold import losses, nets, views
-from withhold.methods import Count, ImageEncoder, Method, Optimizer, Positive, Range, Share, accuracy, method, paired
+from withhold.methods import Count, ImageEncoder, Method, Natural, Optimizer, Positive, Share, accuracy, method, paired
 
 
 @method(paper="Caron et al., ICCV 2021", needs={"images": "image"}, family="distil")
@@ -40,7 +38,7 @@ class DINO(Method):
         self,
         encoder: ImageEncoder,
         prototypes: Count = 1024,
-        local_views: Annotated[int, Range(least=0)] | None = None,
+        local_views: Natural | None = None,
         momentum: Share = 0.99,
         temperature: Positive = 0.1,
         teacher_temperature: Positive = 0.04,

@@ -87,10 +87,10 @@ class FAnoGAN(Method):
         if player == "generator":
             made = self.generator(self.codes(len(true)))
             handed["made"] = made.detach().float()
-            return {"loss": -self.critic(made).mean()}
+            return {"loss": -self.critic(made).float().mean()}
         made = handed["made"]
         penalty = losses.gradient_penalty(true, made, self.critic, self.rng)
-        distance = self.critic(true).mean() - self.critic(made).mean()
+        distance = self.critic(true).float().mean() - self.critic(made).float().mean()
         return {"loss": PENALTY * penalty - distance, "distance": distance, "penalty": penalty}
 
     def finish(self, plain):

@@ -1,13 +1,11 @@
 """I-JEPA."""
 
-from typing import Annotated
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import nets, views
-from withhold.methods import Count, Method, Optimizer, Probability, Range, method
+from withhold.methods import Count, Method, Optimizer, Probability, Width, method
 from withhold.nets import Transformer, ViT
 
 LEAST = 1 / 16
@@ -40,7 +38,7 @@ class IJEPA(Method):
         encoder: ViT,
         blocks: Count = 4,
         momentum: Probability = 0.98,
-        width: Annotated[int, Range(least=32, multiple=32)] = 96,
+        width: Width = 96,
         depth: Count = 2,
     ):
         super().__init__(encoder)

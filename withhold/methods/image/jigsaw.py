@@ -33,7 +33,7 @@ class Jigsaw(Method):
         super().__init__(encoder)
         self.grid, self.tile = views.tiling(encoder.size, grid)
         self.grey = grey
-        chosen = views.distant_orders(self.grid**2, orders)
+        chosen = views.distant_orders(self.grid**2, orders).clone()
         self.register_buffer("orders", chosen)
         self.head = mlp([self.grid**2 * encoder.dim, 512, len(chosen)])
 
@@ -49,13 +49,13 @@ class Jigsaw(Method):
         cells = torch.rand(n, count, generator=self.rng, device=tiles.device).argsort(1)
         order = torch.randint(len(self.orders), (n, PUZZLES), generator=self.rng, device=tiles.device)
         puzzles = cells.argsort(1)[:, None].expand(-1, PUZZLES, -1).gather(2, self.orders[order])
-        shuffled = views.standardize(_pick(tiles, cells).flatten(0, 1)).unflatten(0, (n, count))
+        shuffled = views.standardize(pick(tiles, cells).flatten(0, 1)).unflatten(0, (n, count))
         return (shuffled, puzzles), order.flatten()
 
     def predict(self, visible):
         tiles, puzzles = visible
         features = self.encoder(tiles.flatten(0, 1)).unflatten(0, tiles.shape[:2])
-        return self.head(_pick(features, puzzles).flatten(2).flatten(0, 1))
+        return self.head(pick(features, puzzles).flatten(2).flatten(0, 1))
 
     def loss(self, scores, order):
         return {
@@ -66,18 +66,18 @@ class Jigsaw(Method):
 
     def picture(self, visible, order, scores=None):
         """One puzzle per image: shuffled, and put back in order."""
-        tiles = _pick(visible[0], visible[1][:, 0])
-        columns = {"seen": views.board(tiles, self.grid), "true": self._solve(tiles, order[::PUZZLES])}
+        tiles = pick(visible[0], visible[1][:, 0])
+        columns = {"seen": views.board(tiles, self.grid), "true": self.solve(tiles, order[::PUZZLES])}
         if scores is not None:
-            columns["said"] = self._solve(tiles, scores[::PUZZLES].argmax(1))
+            columns["said"] = self.solve(tiles, scores[::PUZZLES].argmax(1))
         return columns
 
-    def _solve(self, tiles, order):
+    def solve(self, tiles, order):
         """Put the tiles back in the cells that `order` gives."""
-        return views.board(_pick(tiles, self.orders[order].argsort(1)), self.grid)
+        return views.board(pick(tiles, self.orders[order].argsort(1)), self.grid)
 
 
-def _pick(parts, places):
+def pick(parts, places):
     """From each sample's `parts` [n, l, ...], select those at `places` [n, ...] -> [n, ..., ...]."""
     sample = torch.arange(len(parts), device=parts.device)
     return parts[sample.view(-1, *[1] * (places.ndim - 1)), places]

@@ -45,7 +45,7 @@ class LeJEPA(Method):
         return self.projector(self.encoder(seen))
 
     def loss(self, embedded, shown):
-        z = embedded.float().view(self.views, -1, embedded.shape[1])
+        z = embedded.view(self.views, -1, embedded.shape[1])
         disagreement = (z - z.mean(0)).square().mean()
         departure = torch.stack([losses.sigreg(losses.gather(view), self.rng, slices=self.slices) for view in z]).mean()
         return {

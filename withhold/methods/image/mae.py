@@ -1,12 +1,10 @@
 """Masked autoencoder (MAE)."""
 
-from typing import Annotated
-
 import torch
 from torch import nn
 
 from withhold import views
-from withhold.methods import Count, Method, Optimizer, Range, method
+from withhold.methods import Count, Fraction, Method, Optimizer, Width, method
 from withhold.nets import Transformer, ViT, positions
 
 
@@ -20,7 +18,7 @@ class MAE(Method):
     are low.
 
     Args:
-        mask: share of the patches that is withheld, between 0 and 1.
+        mask: share of the patches that is withheld.
         width: features per token in the decoder, a multiple of 32.
         depth: blocks of the decoder.
     """
@@ -30,8 +28,8 @@ class MAE(Method):
     def __init__(
         self,
         encoder: ViT,
-        mask: float = 0.75,
-        width: Annotated[int, Range(least=32, multiple=32)] = 96,
+        mask: Fraction = 0.75,
+        width: Width = 96,
         depth: Count = 2,
     ):
         super().__init__(encoder)
@@ -51,7 +49,7 @@ class MAE(Method):
         mask = views.random_mask(*whole.shape[:2], self.mask, self.rng)
         left = mask.shape[1] - round(mask.shape[1] * self.mask)
         visible = (
-            self._image(whole.masked_fill(mask[:, :, None], 0.5)),
+            self.whole_image(whole.masked_fill(mask[:, :, None], 0.5)),
             mask.byte().argsort(dim=1, stable=True)[:, :left],
         )
         return visible, (whole, mask)
@@ -60,39 +58,39 @@ class MAE(Method):
         """Return normalised patches [n, l, c * p * p]."""
         seen, left = visible
         tokens = self.encoder.tokens(seen)
-        features = self.narrow(self.encoder.transformer(tokens.gather(1, _repeat(left, tokens.shape[2]))))
+        features = self.narrow(self.encoder.transformer(tokens.gather(1, repeat(left, tokens.shape[2]))))
         blanks = self.blank.to(features.dtype).expand(*tokens.shape[:2], -1)
-        return self.paint(self.decoder(blanks.scatter(1, _repeat(left, features.shape[2]), features) + self.positions))
+        return self.paint(self.decoder(blanks.scatter(1, repeat(left, features.shape[2]), features) + self.positions))
 
     def loss(self, predicted, withheld):
         """The mean squared error of the withheld patches. "trivial" is that of the mean patch at each place."""
         whole, mask = withheld
         target = (whole - whole.mean(2, keepdim=True)) / (whole.var(2, keepdim=True) + 1e-6).sqrt()
         return {
-            "loss": _mean(((predicted.float() - target) ** 2).mean(2), mask),
-            "trivial": _mean(((target - target.mean(0)) ** 2).mean(2), mask),
+            "loss": masked_mean(((predicted - target) ** 2).mean(2), mask),
+            "trivial": masked_mean(((target - target.mean(0)) ** 2).mean(2), mask),
         }
 
     def picture(self, visible, withheld, predicted=None):
         """Predictions are drawn with the true mean and standard deviation of each patch, which are not predicted."""
         whole, mask = withheld
-        columns = {"seen": visible[0], "true": self._image(whole)}
+        columns = {"seen": visible[0], "true": self.whole_image(whole)}
         if predicted is not None:
             mean, deviation = whole.mean(2, keepdim=True), whole.std(2, keepdim=True)
-            columns["said"] = self._image(
+            columns["said"] = self.whole_image(
                 torch.where(mask[:, :, None], predicted.float() * deviation + mean, whole).clamp(0, 1)
             )
         return columns
 
-    def _image(self, patches):
+    def whole_image(self, patches):
         return views.unpatch(patches, self.encoder.channels, (self.encoder.size, self.encoder.size))
 
 
-def _repeat(indices, width):
+def repeat(indices, width):
     """Indices of tokens [n, v] -> [n, v, width], as gather and scatter need them."""
     return indices[:, :, None].expand(-1, -1, width)
 
 
-def _mean(values, mask):
+def masked_mean(values, mask):
     """The mean of `values` [n, l] where `mask` is true."""
     return (values * mask).sum() / mask.sum()

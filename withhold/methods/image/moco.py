@@ -60,7 +60,7 @@ class MoCo(Method):
     def loss(self, queries, withheld):
         _, keys = withheld
         negatives = self.queue.keys.clone()  # a copy, so that enqueueing before the backward pass is safe
-        queries = F.normalize(queries.float(), dim=1)
+        queries = F.normalize(queries, dim=1)
         right = (queries * keys).sum(1)
         return {
             "loss": losses.info_nce(queries, keys, negatives, self.temperature),

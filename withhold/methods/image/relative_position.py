@@ -47,7 +47,7 @@ class RelativePosition(Method):
         """uint8 [n, c, h, w] -> patches float [n, l, c, tile, tile], side of each pair's second patch [n * pairs]."""
         whole = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0))
         patches = views.tiles(whole, self.rng, self.grid, self.tile).flatten(0, 1)
-        patches = views.standardize(self._recolor(patches))
+        patches = views.standardize(self.recolor(patches))
         return patches.unflatten(0, (len(images), self.grid**2)), self.side.repeat(len(images))
 
     def predict(self, patches):
@@ -71,7 +71,7 @@ class RelativePosition(Method):
             columns["said"] = _beside(first, second, scores.argmax(1).view(len(patches), -1)[image, asked])
         return columns
 
-    def _recolor(self, patches):
+    def recolor(self, patches):
         """Remove the chromatic aberration of patches [n, c, h, w], which reveals their position (section 3.1)."""
         n, c, _, _ = patches.shape
         if c == 1 or self.color == "keep":

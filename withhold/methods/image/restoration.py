@@ -4,7 +4,6 @@ from typing import Annotated, Literal
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from withhold import losses, views
 from withhold.methods import Method, Optimizer, Probability, Range, answers, method
@@ -74,11 +73,11 @@ class Restoration(Method):
     def apply_to(self, image):
         """Restore a photograph at its full resolution."""
         photo = views.with_channels(views.to_float(image[None]), self.encoder.channels)
-        framed = F.pad(photo, (0, 0, AROUND, AROUND), mode="replicate")
-        strips = [
-            self.predict(framed[:, :, top : top + ROWS + 2 * AROUND])[:, :, AROUND:-AROUND]
-            for top in range(0, photo.shape[2], ROWS)
-        ]
+        strips = []
+        for top in range(0, photo.shape[2], ROWS):
+            first = max(0, top - AROUND)
+            restored = self.predict(photo[:, :, first : top + ROWS + AROUND])
+            strips.append(restored[:, :, top - first : top - first + ROWS])
         return {"seen": answers.Image(photo[0]), "restored": answers.Image(torch.cat(strips, 2)[0])}
 
     def picture(self, seen, withheld, restored=None):

@@ -1,14 +1,13 @@
 """Selfie."""
 
 import math
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import nets, views
-from withhold.methods import Count, Fraction, ImageEncoder, Method, Range, Several, accuracy, method
+from withhold.methods import Count, Fraction, ImageEncoder, Method, Several, Width, accuracy, method
 from withhold.nets import Transformer
 
 
@@ -37,7 +36,7 @@ class Selfie(Method):
         encoder: ImageEncoder,
         grid: Several | None = None,
         taken: Fraction = 0.33,
-        width: Annotated[int, Range(least=32, multiple=32)] = 128,
+        width: Width = 128,
         depth: Count = 2,
     ):
         super().__init__(encoder)

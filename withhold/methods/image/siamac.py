@@ -79,8 +79,7 @@ class Siamac(Method):
 
     def prepare(self, images):
         """Verify pairs, the first time; then mine the negatives of every query, and learn the whitening."""
-        with nets.frozen(self):
-            x = nets.rows(self, self.describe, images, self.mean.device)
+        x = nets.rows(self, self.describe, images, self.mean.device)
         if not len(self.pairs):
             began = time.perf_counter()
             self.verify(images, x)
@@ -142,7 +141,7 @@ class Siamac(Method):
         return {
             "loss": same.shape[1] / 2 * losses.pair_distance(first, second, same.flatten(), self.margin),
             "found": (distances.argmin(1) == 0).float().mean(),
-            "active": (distances[~same] < self.margin).float().mean(),
+            "active": ((distances < self.margin) & ~same).sum() / (~same).sum(),
             "trivial": NEGATIVES / 2 * self.margin**2,
         }
 
@@ -169,7 +168,8 @@ def hard_negatives(x: torch.Tensor, queries: np.ndarray, places: np.ndarray) -> 
     Each is from a different place, if there are enough places.
     """
     found = []
-    for query, row in zip(queries, torch.cdist(x[queries], x).numpy(), strict=True):
+    distances = (row for part in x[queries].split(CHUNK) for row in torch.cdist(part, x).numpy())
+    for query, row in zip(queries, distances, strict=True):
         order = np.argsort(row, kind="stable")
         order = order[places[order] != places[query]]
         grouped = np.argsort(places[order], kind="stable")

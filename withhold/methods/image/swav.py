@@ -1,13 +1,12 @@
 """SwAV."""
 
 import math
-from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from withhold import losses, nets, views
-from withhold.methods import Count, ImageEncoder, Method, Optimizer, Positive, Range, accuracy, method, paired
+from withhold.methods import Count, ImageEncoder, Method, Natural, Positive, accuracy, method, paired
 
 
 @method(paper="Caron et al., NeurIPS 2020", needs={"images": "image"}, family="cluster")
@@ -32,7 +31,6 @@ class SwAV(Method):
         hidden: width of the projector.
     """
 
-    optimizer = Optimizer(lr=1e-3)
     compares = True
 
     def __init__(
@@ -40,7 +38,7 @@ class SwAV(Method):
         encoder: ImageEncoder,
         prototypes: Count = 256,
         queue: Count = 1024,
-        local_views: Annotated[int, Range(least=0)] | None = None,
+        local_views: Natural | None = None,
         temperature: Positive = 0.1,
         smoothness: Positive = 0.05,
         projection: Count = 128,

@@ -78,8 +78,11 @@ class FewShot(Classifier):
 
     def prepare(self, labelled):
         """Count the samples of each class."""
-        counts = torch.bincount(torch.as_tensor(labelled.labels), minlength=len(self.classes))
-        self.shares.copy_(counts / counts.sum())
+        self.shares.copy_(self.frequencies(labelled))
+
+    def temper(self, temperature):
+        """Divide the scale of the cosines."""
+        self.head.scale.data.div_(temperature)
 
     def withhold(self, labelled):
         """uint8 [n, c, h, w], labels [n] -> views, labels.

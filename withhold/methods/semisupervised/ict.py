@@ -1,12 +1,11 @@
 """ICT: interpolation consistency training."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch.nn import functional as F
 
-from withhold import views
+from withhold import losses, views
 from withhold.methods import ImageEncoder, NonNegative, Positive, Probability, SemiSupervised, Share, method
 
 
@@ -57,5 +56,4 @@ class ICT(SemiSupervised):
         shares, guesses, _ = withheld
         named, rest = scores.tensor_split([len(shares)])
         terms = self.terms(named, shares, (rest.softmax(1) - guesses).square().mean(1), self.risen)
-        spread = (guesses - guesses.sum(0) / max(1, len(guesses))).square().sum() / max(1, guesses.numel())
-        return terms | {"trivial": math.log(scores.shape[1]) + self.weight * self.risen * spread}
+        return terms | {"trivial": self.trivial(losses.spread(guesses))}

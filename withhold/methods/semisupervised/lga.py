@@ -27,7 +27,7 @@ class LGA(SemiSupervised):
     Args:
         weight: weight of the loss on unlabelled images, averaged over these: the cross-entropy with imputed labels plus
             the divergence of VAT; 0 ignores them.
-        rate: maximum change of a class probability in a step.
+        rate: largest change of a class probability in a step, before it is projected on the simplex.
         adversarial: weight of the divergence from the predictions for unchanged images, relative to 1 for imputed
             labels.
         radius: size of a change: the root mean square over the values of an image, which lie in [0, 1].

@@ -1,6 +1,5 @@
 """MixMatch."""
 
-import math
 from collections.abc import Sequence
 
 from withhold import losses
@@ -62,6 +61,4 @@ class MixMatch(Mixtures):
 
     def loss(self, scores, withheld):
         """Equations 2 to 5 of the paper. A constant prediction costs the variance of the guesses."""
-        terms, guesses = super().loss(scores, withheld), withheld[1]
-        spread = guesses.var(0, correction=0).mean() if len(guesses) else 0.0
-        return terms | {"trivial": math.log(scores.shape[1]) + self.weight * self.risen * spread}
+        return super().loss(scores, withheld) | {"trivial": self.trivial(losses.spread(withheld[1]))}

@@ -83,8 +83,7 @@ class ReMixMatch(SemiSupervised):
 
     def prepare(self, labelled, unlabelled):
         super().prepare(labelled, unlabelled)
-        counts = torch.bincount(torch.as_tensor(labelled.labels), minlength=len(self.classes))
-        self.prior.copy_(counts / counts.sum())
+        self.prior.copy_(self.frequencies(labelled))
 
     def withhold(self, labelled, unlabelled):
         """Mixed views, a strong view of each unlabelled image [m], the same rotated [m]; labels, guesses, views, turns.

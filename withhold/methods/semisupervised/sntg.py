@@ -49,7 +49,7 @@ class SNTG(NoisyViews):
         self.graph, self.margin = graph, margin
 
     def withhold(self, labelled, unlabelled):
-        """As in mean teacher; and for every image the index of another image, with which it is compared."""
+        """As in mean teacher; and for every image the index of a random image, with which it is compared."""
         seen, withheld = super().withhold(labelled, unlabelled)
         return seen, (*withheld, torch.randperm(len(seen), generator=self.rng, device=seen.device))
 
@@ -64,7 +64,9 @@ class SNTG(NoisyViews):
         terms, (labels, answers, _) = super().loss(scores, usual), usual
         said = torch.cat([labels, answers[len(labels) :].argmax(1)])
         apart = losses.pair_distance(features, features[others], said == said[others], self.margin)
-        terms["loss"] = terms["loss"] + self.weight * self.risen * self.graph * apart
+        weight = self.weight * self.risen * self.graph
+        terms["loss"] = terms["loss"] + weight * apart
+        terms["trivial"] = terms["trivial"] + weight * self.margin**2 * (said != said[others]).float().mean()
         return terms | {"neighbours": apart}
 
     def picture(self, seen, withheld, predicted=None):

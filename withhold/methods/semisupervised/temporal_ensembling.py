@@ -1,6 +1,5 @@
 """Temporal ensembling."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -73,11 +72,10 @@ class TemporalEnsembling(SemiSupervised):
         named, rest = scores.tensor_split([len(labels)])
         shares, known = rest.softmax(1), targets.sum(1) > 0
         self.keep(numbers, shares)
-        costs, sure = known * (shares - targets).square().mean(1), known.sum() / max(1, len(known))
+        costs, sure = known * (shares - targets).square().mean(1), losses.mean(known)
         terms = self.terms(named, labels, costs, self.risen, sure)
         mean = targets.sum(0) / known.sum().clamp(min=1)
-        spread = (known * (targets - mean).square().mean(1)).sum() / max(1, len(known))
-        return terms | {"trivial": math.log(scores.shape[1]) + self.weight * self.risen * spread}
+        return terms | {"trivial": self.trivial(losses.mean(known * (targets - mean).square().mean(1)))}
 
     def after_step(self):
         super().after_step()

@@ -62,7 +62,7 @@ class VAT(SemiSupervised):
         divergence, unsure = losses.divergence(answers, changed), losses.entropy(plain)
         terms = self.terms(named, labels, divergence + self.entropy * unsure)
         return terms | {
-            "divergence": divergence.sum() / max(1, len(divergence)),
+            "divergence": losses.mean(divergence),
             "trivial": (1 + self.weight * self.entropy) * math.log(scores.shape[1]),
         }
 

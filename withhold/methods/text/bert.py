@@ -107,10 +107,12 @@ class BERT(Method):
 
     def apply_to(self, text):
         """Return the "words" that may replace the one [MASK] of a text, with their probabilities."""
-        special = self.encoder.special
+        special, most = self.encoder.special, self.encoder.tokens
         numbers = self.encoder.tokenizer.encode(text, add_special_tokens=False).ids
-        if special["[MASK]"] not in numbers:
-            raise UsageError(f"{text!r} has no word to predict. Write [MASK] in its place.")
+        if numbers.count(special["[MASK]"]) != 1:
+            raise UsageError(f"{text!r} must have one word to predict. Write [MASK] in its place.")
+        start = min(numbers.index(special["[MASK]"]) - most // 2, len(numbers) - most)
+        numbers = numbers[max(0, start) :][:most]  # a long text is cut around it
         seen = torch.tensor([[special["[CLS]"], *numbers, special["[SEP]"]]])
         scores, _ = self.predict((seen, seen == special["[MASK]"]))
         best = scores[0].softmax(0).topk(ANSWERS)

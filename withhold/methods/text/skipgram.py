@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from withhold import losses
-from withhold.methods import Count, Method, Optimizer, Positive, answers, method
+from withhold.methods import Count, Method, Optimizer, Positive, Probability, answers, method
 from withhold.nets import WordVectors
 
 BLOCK = 32
@@ -24,7 +24,7 @@ class SkipGram(Method):
         window: maximum number of words to each side that are predicted; the number is drawn uniformly from 1 to this.
         negatives: number of negatives per pair.
         sample: words that make up more than this share of the text are dropped at random; 1 drops none.
-        power: exponent of a word's count in the distribution of negatives.
+        power: exponent of a word's count in the distribution of negatives; with 0 all words are equally likely.
         tokens: words per window of the stream; pairs do not cross windows.
         tokenizer: the tokenizer of the text.
     """
@@ -37,7 +37,7 @@ class SkipGram(Method):
         window: Count = 5,
         negatives: Count = 5,
         sample: Positive = 1e-3,
-        power: float = 0.75,
+        power: Probability = 0.75,
         tokens: Count = 128,
         tokenizer: str = "words",
     ):
@@ -67,7 +67,8 @@ class SkipGram(Method):
         close = (distance > 0) & (distance <= radius[:, :, None])
         true = (close & (near > 0)[:, None] & (words > 0)[:, :, None]).float()
 
-        drawn = torch.multinomial(self.counts**self.power, len(near) * BLOCK, replacement=True, generator=self.rng)
+        odds = self.counts**self.power * (self.counts > 0)
+        drawn = torch.multinomial(odds, len(near) * BLOCK, replacement=True, generator=self.rng)
         noise = drawn.view(-1, BLOCK)
         same = true @ (near[:, :, None] == noise[:, None]).float()  # pairs whose word equals this negative
         chance = (true.sum(2, keepdim=True) - same) * self.negatives / BLOCK

@@ -111,7 +111,8 @@ class Advent(Segmenter):
         n = len(masks)
         terms = self.terms(said[0][:n], masks)
         for scores in said[1:]:
-            terms["loss"] = terms["loss"] + INNER_LABELS * self.terms(scores[:n], masks)["loss"]
+            inner = self.terms(scores[:n], masks)
+            terms |= {name: terms[name] + INNER_LABELS * inner[name] for name in ("loss", "trivial")}
         if self.weight:
             doubts = [self.information(scores[n:]).sum(1).mean() for scores in said]
             answers = said[0][n:].detach().softmax(1).mean((0, 2, 3))
@@ -125,16 +126,14 @@ class Advent(Segmenter):
             return super().turn(player, batch, handed)
         if player == "critic":
             pairs = zip(self.critics, handed["maps"], strict=True)
-            told = [losses.discriminator_loss(*map(critic, maps)) for critic, maps in pairs]
+            told = [losses.discriminator_loss(*map(judge, maps)) for judge, maps in pairs]
             return {"loss": sum(told), "trivial": math.log(4) * len(told)}
         seen, masks = self.hide(batch)
         said = self.predict(seen)
         terms = self.score(said, masks)
         maps = [self.information(scores).tensor_split([len(masks)]) for scores in said]
         handed["maps"] = [(source.detach(), target.detach()) for source, target in maps]
-        fooling = [
-            losses.generator_loss(critic(target)) for critic, (_, target) in zip(self.critics, maps, strict=True)
-        ]
+        fooling = [losses.generator_loss(judge(target)) for judge, (_, target) in zip(self.critics, maps, strict=True)]
         return terms | {"loss": terms["loss"] + self.adapting(fooling), "fooling": fooling[0]}
 
     def adapting(self, costs):

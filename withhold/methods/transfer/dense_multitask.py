@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from withhold import losses, nets
+from withhold.console import counted
 from withhold.errors import UsageError, suggestion
 from withhold.methods import (
     Balance,
@@ -63,8 +64,7 @@ class DenseMultitask(Balanced, Segmenter):
         self.start_balance({name: name == MASK for name in (MASK, *FILTERS) if name in names}, balance, alpha)
 
     def shared(self):
-        head = [*self.head.project.parameters(), *self.head.layers[:-1].parameters()]
-        return [*super().shared(), *head]
+        return [*super().shared(), *self.head.project.parameters(), *self.head.layers[:-1].parameters()]
 
     def prepare(self, images):
         """Compute the cost of trivial predictions: the entropy of classes, means and deviations of responses."""
@@ -76,8 +76,8 @@ class DenseMultitask(Balanced, Segmenter):
         self.guess = losses.entropy_of_counts(masks[masks != IGNORED].long(), len(self.classes))
         if MASK in self.tasks and not self.guess:
             raise UsageError(
-                f"The masks of {images.source} show fewer than two classes, so they cannot be learned. Add masks with "
-                "other classes."
+                f"The masks of {counted(len(rows), 'random image')} of {images.source} show fewer than two classes, so "
+                "they cannot be learned. Add masks with other classes."
             )
 
     def withhold(self, images):

@@ -50,6 +50,8 @@ class Detection(Freezing, Dense):
         flip: probability of a horizontal flip; 0 if left and right differ in meaning.
     """
 
+    fewest_classes = 1
+
     def __init__(self, encoder: ImageEncoder, classes: Sequence[str], freeze: Stages = None, flip: Probability = 0.5):
         super().__init__(encoder, classes, flip, len(classes) + 4)
         last: Any = self.head.layers[-1]

@@ -79,6 +79,7 @@ class Finetune(Freezing, Classifier):
         if mixup and encoder.kind == "text":
             raise UsageError("finetune: texts cannot be mixed. Leave mixup out.")
         self.freeze(freeze)
+        self.still = not any(weight.requires_grad for weight in encoder.parameters())
         self.probe, self.smoothing, self.mixup = probe, smoothing, mixup
         self.balance, self.l2_sp, self.flip = balance, l2_sp, flip
         self.register_buffer("shares", torch.full((len(classes),), 1 / len(classes)))
@@ -93,8 +94,7 @@ class Finetune(Freezing, Classifier):
 
     def prepare(self, labelled):
         """Count the samples of each class, and fit the head."""
-        labels = torch.as_tensor(labelled.labels, device=self.head.weight.device)
-        self.shares.copy_(labels.bincount(minlength=len(self.classes)) / len(labels))
+        self.shares.copy_(self.frequencies(labelled))
         if self.probe:
             self.fit_head(labelled, self.weights())
 
@@ -105,8 +105,7 @@ class Finetune(Freezing, Classifier):
         would only blur its classes.
         """
         items, labels = labelled
-        still = self.encoder in self.frozen
-        seen = views.to_float(items) if still else self.encoder.light_view(items, self.rng, self.flip)
+        seen = views.to_float(items) if self.still else self.encoder.light_view(items, self.rng, self.flip)
         targets = self.spread(F.one_hot(labels, len(self.classes)).float())
         return views.mixup(seen, targets, self.rng, self.mixup) if self.mixup else (seen, targets)
 

@@ -55,7 +55,7 @@ class JiGen(Classifier):
         super().__init__(encoder, classes)
         self.weight, self.shuffled, self.flip = weight, shuffled, flip
         self.grid, _ = views.tiling(encoder.size, grid)
-        self.register_buffer("orders", views.distant_orders(self.grid**2, orders + 1))
+        self.register_buffer("orders", views.distant_orders(self.grid**2, orders + 1).clone())
         self.puzzle = nn.Linear(encoder.dim, len(self.orders))
 
     def withhold(self, images):

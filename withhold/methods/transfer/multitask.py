@@ -22,7 +22,8 @@ class Multitask(Balanced):
     The cost of a task is the cross-entropy divided by the entropy of the class frequencies, or the squared error of
     numbers standardised over the training samples. A trivial prediction therefore costs 1, whatever the units and the
     number of classes, and the weights of tasks are comparable. Numbers are predicted in their own units. Missing values
-    cost nothing, and if a batch has no values of a column, its weight does not change. Samples are not augmented,
+    cost nothing. If a batch has no values of a column, the weight of the column does not change, and its logged cost
+    and accuracy are 0. Samples are not augmented,
     because an augmentation could change what a column describes.
 
     Args:
@@ -52,7 +53,9 @@ class Multitask(Balanced):
     ):  # fmt: skip
         super().__init__(encoder)
         self.targets = dict(targets)
-        self.heads = nn.ModuleList(nn.Linear(encoder.dim, len(classes or "1")) for classes in targets.values())
+        self.heads = nn.ModuleList(
+            nn.Linear(encoder.dim, len(classes) if classes else 1) for classes in targets.values()
+        )
         self.start_balance({column: classes is not None for column, classes in targets.items()}, balance, alpha)
         for name, start in (("means", 0.0), ("deviations", 1.0), ("guesses", 1.0)):
             self.register_buffer(name, torch.full((len(self.targets),), start))
@@ -101,7 +104,8 @@ class Multitask(Balanced):
     def answers(self, seen: Tensor) -> Tensor:
         """What the encoder takes -> the predicted class number, or the number in its units, for each column [n, t]."""
         rows = enumerate(zip(self.predict(seen), self.targets.values(), strict=True))
-        return torch.stack([s.argmax(1) if c else self.in_units(place, s[:, 0]) for place, (s, c) in rows], 1)
+        columns = [said.argmax(1) if classes else self.in_units(place, said[:, 0]) for place, (said, classes) in rows]
+        return torch.stack(columns, 1)
 
     def says(self):
         return {"targets": self.answers}
@@ -111,11 +115,12 @@ class Multitask(Balanced):
         found = {}
         for place, said in enumerate(self.predict(self.encoder.take(item))):
             column, classes = list(self.targets.items())[place]
-            found[column] = f"{self.in_units(place, said.mean()):.4g}"
             if classes:
                 shares = said.mean(0).softmax(0)
                 named = dict(zip(classes, shares.tolist(), strict=True))
                 found[column] = answers.Class(classes[shares.argmax()], shares.max().item(), named)
+            else:
+                found[column] = f"{self.in_units(place, said.mean()):.4g}"
         return found
 
     def picture(self, seen, withheld, predicted=None):

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold import nets, views
@@ -23,7 +23,7 @@ class FramePrediction(Method):
     Args:
         predicts: the following frames ("future"), the frames that were read ("past"), or both with equal weight
             ("composite").
-        conditional: whether the future decoder gets the previous true frame in training, and its own previous
+        conditional: whether the decoder of the future gets the previous true frame in training, and its own previous
             prediction afterwards. It then takes most of a frame from the previous one, and less from the state.
         flip: probability of a horizontal flip of a clip.
         frames: frames per clip; half of them are read.
@@ -52,10 +52,15 @@ class FramePrediction(Method):
         If the future decoder is conditional, it also gets the following frames in training. All are [n, t / 2, c, size,
         size].
         """
-        past, future = views.augment(videos, self.rng, size=self.encoder.size, flip=self.flip).chunk(2, 1)
+        clips = views.augment(videos, self.rng, size=self.encoder.size, flip=self.flip)
+        past, future = self.channelled(clips).chunk(2, 1)
         withheld = {"future": future, "past": past.flip(1)}
         given = future if self.conditional and self.training else None
         return (past, given), {branch: withheld[branch] for branch in self.decoders}
+
+    def channelled(self, clips: Tensor) -> Tensor:
+        """Clips float [n, t, c, h, w] with the encoder's channels."""
+        return views.with_channels(clips.flatten(0, 1), self.encoder.channels).unflatten(0, clips.shape[:2])
 
     def predict(self, visible):
         """Return the logits of the frames, by decoder."""
@@ -96,7 +101,7 @@ class FramePrediction(Method):
 
     def apply_to(self, clip):
         """A clip -> its last frames with the predicted following ones, and its last frames as reconstructed."""
-        past = self.encoder.take(clip)[:, -self.steps :]
+        past = self.channelled(self.encoder.take(clip)[:, -self.steps :])
         said = {branch: frames.float().sigmoid() for branch, frames in self.predict((past, None)).items()}
         shown = {"remembered": said["past"].flip(1)} if "past" in said else {}
         shown |= {"predicted": torch.cat([past, said["future"]], 1)} if "future" in said else {}
