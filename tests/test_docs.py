@@ -30,7 +30,7 @@ def blocks(page, language):
     return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
-COMMANDED = [page for page in PAGES if any("withhold " in block for block in blocks(page, "sh"))]
+COMMANDED = [page for page in PAGES if any(block.startswith("withhold ") for block in blocks(page, "sh"))]
 COMMANDED.remove(ROOT / "docs" / "audiovisual.md")  # has a test of its own, with sounds
 
 
@@ -159,8 +159,10 @@ def test_every_command_runs(page, home, served):
         words = shlex.split(
             re.sub(r"--minutes \S+", "--minutes 0.02", command).replace("--encoder resnet18", "--encoder convnet")
         )
-        assert words[0] == "withhold", command
-        assert main(words[1:]) == 0, command
+        if words[0] == "withhold":
+            assert main(words[1:]) == 0, command
+        else:  # whose help is asked for below, and whose data are not here
+            assert words[:1] == ["python"] and words[1].startswith("benchmarks/"), command
 
 
 def test_the_python_of_the_readme_runs(home):

@@ -101,7 +101,8 @@ def _rankings(group: str) -> list[list[str]]:
         for encoder, pooling in dict.fromkeys((encoder, pooling) for encoder, pooling, _ in by):
             plain, own, white = (percent(by.get((encoder, pooling, how))) for how in (False, None, True))
             name = learned if encoder == "trained" else encoder
-            cells.append([f"`{claim.on}`", str(claim.seed), name, pooling, plain, own or white])
+            pooled = "" if encoder == "pixels" else pooling  # pixels are one vector
+            cells.append([f"`{claim.on}`", str(claim.seed), name, pooled, plain, own or white])
     return list(map(list, dict.fromkeys(map(tuple, cells))))  # several claims share a control
 
 

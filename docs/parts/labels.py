@@ -14,15 +14,15 @@ def learned() -> str:
     cells = []
     for found in (result(f"learn-{name}") for name in names):
         for row in found.get("rows", ()):
+            spread, kept = "", "chosen" * (row["route"] == found["kept"])
             if "low" in row:
                 spread = f"{percent(row['low'])} to {percent(row['high'])}"
             else:
-                spread = f"needs --minutes {math.ceil(row['needs'])}"
-            kept = "chosen" * (row["route"] == found["kept"])
+                kept = f"not run: needs {math.ceil(row['needs'])} minutes"
             test = percent(found["test"].get(row["route"]))
             given = [names[found["data"]], str(found["labels"]), row["route"]]
             cells.append([*given, percent(row.get("accuracy")), spread, test, kept])
-    return table(["data", "labels", "route", "cross-validation", "95 % interval", "test", ""], cells)
+    return table(["data", "labels", "route", "cross-validation", "95 % interval", "test", "result"], cells)
 
 
 def mislabelled() -> str:
