@@ -101,7 +101,7 @@ def evaluate(claim: Claim, run: withhold.Run, split: data.Split, share: float) -
             controls=run.controls() if who in ("untrained", "start", "supervised") else None,
             learned=run.streams(*split.streams), told=train if "classifier" in claim.protocols else None,
             methods=run.methods() if who in ("trained", "untrained") else None,
-            budget=round(share * claim.epochs * len(train)), seed=claim.seed, device=defaults.device(),
+            budget=round(share * claim.epochs * len(train)) or None, seed=claim.seed, device=defaults.device(),
         )  # fmt: skip
     networks = ("trained", "untrained", "start", "supervised")
     return [row for row in rows if (row["encoder"] if row["encoder"] in networks else "raw") == who]

@@ -316,7 +316,7 @@ def test_wrong_words(pictures, capsys, tmp_path):
     fails(capsys, ["train", "rotation", data, "--out", "/proc/foo"], 2, "/proc/foo cannot be made")
     fails(capsys, ["train", "rotation", data, "--encoder", "resnet81"], 2, "no encoder 'resnet81'", "resnet18")
     fails(capsys, ["train", "rotation", data, "--epochs", "1", "--minutes", "1"], 2, "Give only one of them")
-    fails(capsys, ["train", "rotation", data, "--epochs", "-1"], 2, "epochs must be at least 0, not -1.")
+    fails(capsys, ["train", "rotation", data, "--epochs", "-1"], 2, "epochs must be a number of at least 0, not -1.")
     fails(capsys, ["train", "rotation", data, "--seed", "-1"], 2, "seed must be at least 0")
     fails(capsys, ["train", "rotation", data, "--devices", "0"], 2, "devices must be at least 1")
     (tmp_path / "file").write_text("")
@@ -461,16 +461,80 @@ def test_names_in_messages_are_escaped(photos, tmp_path, capsys, monkeypatch):
     fails(capsys, ["train", "rotation", str(folder), "--strict"], 1, "no\\n\\u202eimage.png in ")
 
 
-def test_damaged_runs_are_named(run, pictures, tmp_path, capsys):
-    for name, words in {
-        "encoder.safetensors": "encoder.safetensors is damaged",
-        "config.json": "config.json is damaged",
-    }.items():
-        copy = tmp_path / name
-        shutil.copytree(run, copy)
-        (copy / name).write_bytes((copy / name).read_bytes()[:100])
-        fails(capsys, ["embed", str(copy), str(pictures), "--out", str(tmp_path / "e.parquet")], 1, words)
+@pytest.mark.parametrize(
+    ("name", "content", "command"),
+    [
+        ("encoder.safetensors", b"{", "embed RUN DATA --out e.parquet"),
+        ("config.json", b"{", "embed RUN DATA --out e.parquet"),
+        ("config.json", b"null", "embed RUN DATA --out e.parquet"),
+        ("evaluation.json", b'{"results": [', "compare RUN"),
+        ("evaluation.json", b"[]", "report RUN"),
+        ("learn.json", b"[]", "report RUN"),
+        ("metrics.csv", b"step,loss\n1,low\n", "doctor RUN"),
+        ("metrics.csv", b"loss\n1.0\n", "report RUN"),
+        ("told.csv", b"nothing\n", "evaluate RUN DATA"),
+    ],
+)
+def test_damaged_files_of_a_run_are_named(run, pictures, tmp_path, capsys, monkeypatch, name, content, command):
+    monkeypatch.chdir(tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / name).write_bytes(content)
+    words = {"RUN": str(copy), "DATA": str(pictures)}
+    fails(capsys, [words.get(word, word) for word in command.split()], 1, f"{name} is damaged")
     assert not (tmp_path / "e.parquet").exists()
+
+
+def test_no_data_at_all_are_refused_and_not_taken_for_this_folder(run, pictures, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(pictures)
+    for command in (["embed", str(run), "", "--out", str(tmp_path / "e.parquet")], ["train", "rotation", " "],
+                    ["evaluate", str(run), str(pictures), ""]):  # fmt: skip
+        fails(capsys, command, 2, "The data are an empty text. Give a folder, a file or a name.")
+    assert not (pictures / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--epochs nan", "The epochs must be a number of at least 0, not nan."),
+        ("--epochs inf", "The epochs must be a number of at least 0, not inf."),
+        ("--minutes nan", "The minutes must be a number above 0, not nan."),
+        ("--lr inf", "The lr must be a number above 0, not inf."),
+        ("--weight-decay nan", "The weight decay must be a number of at least 0, not nan."),
+        ("--clip nan", "The clip must be a number of at least 0, not nan."),
+        ("--layer-decay nan", "The layer decay must be a number above 0, not nan."),
+        ("--seed 99999999999999999999", "The seed must be below 2^63"),
+    ],
+)
+def test_numbers_that_are_none_are_refused_and_leave_nothing(pictures, tmp_path, capsys, words, sentence):
+    fails(capsys, ["train", "rotation", str(pictures), "--out", str(tmp_path / "run"), *words.split()], 2, sentence)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["evaluate RUN DATA --budget -5", "compare RUN --on DATA --budget 0"])
+def test_a_budget_below_one_is_refused(run, pictures, capsys, command):
+    words = {"RUN": str(run), "DATA": str(pictures)}
+    fails(capsys, [words.get(word, word) for word in command.split()], 2, "The budget must be at least 1, not")
+
+
+def test_a_run_that_is_interrupted_at_its_very_end_is_resumed(run, pictures, tmp_path, monkeypatch):
+    """After its last step, while it is measured."""
+    from withhold.runs import trainer
+
+    arguments = ["train", "rotation", str(pictures), "--out", str(tmp_path / "run"), *FAST]
+    with monkeypatch.context() as patch:
+
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        patch.setattr(trainer.monitoring, "one_class", interrupt)
+        assert main(arguments) == 130
+    assert not withhold.load(tmp_path / "run").finished
+    assert main([*arguments, "--resume"]) == 0
+    assert withhold.load(tmp_path / "run").finished
+    assert main([*arguments, "--out", str(tmp_path / "whole")]) == 0
+    for name, weight in weights(tmp_path / "whole").items():
+        assert torch.equal(weights(tmp_path / "run")[name], weight), name
 
 
 # Real processes.

@@ -129,6 +129,21 @@ def write_json(path: Path, value: Any) -> None:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # JSON restores them
 
 
+def read_json(path: Path, way: str, kind: type = dict) -> Any:
+    """Read what `write_json` wrote, an object or another `kind` of value.
+
+    Raises:
+        WithholdError: the file is damaged; `way` is what to do then.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, kind):
+            raise ValueError(f"it holds {json.dumps(found)[:20]}")
+    except (ValueError, RecursionError) as error:
+        raise WithholdError(f"{path} is damaged ({error}). {way}") from error
+    return found
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a table to `path` as csv, atomically; bytes of file names that are not UTF-8 are escaped."""
     with writing(path) as partial, partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:

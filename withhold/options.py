@@ -1,6 +1,7 @@
 """Training options, shared by the command line, a run's configuration and its report."""
 
 import inspect
+import math
 import re
 import typing
 from dataclasses import Field, dataclass, fields
@@ -88,14 +89,16 @@ class Options(Plan):
             raise UsageError("--epochs and --minutes exclude each other. Give only one of them.")
         for name in ("minutes", "batch_size", "size", "lr", "layer_decay"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise UsageError(f"The {name.replace('_', ' ')} must be above 0, not {value:g}.")
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"The {name.replace('_', ' ')} must be a number above 0, not {value:g}.")
         leasts = dict.fromkeys(("devices", "nodes", "accumulate"), 1)
         leasts |= dict.fromkeys(("epochs", "seed", "clip", "weight_decay", "encoder_lr"), 0)
         for name, least in leasts.items():
             value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"The {name.replace('_', ' ')} must be at least {least}, not {value:g}.")
+            if value is not None and not least <= value < math.inf:
+                raise UsageError(f"The {name.replace('_', ' ')} must be a number of at least {least}, not {value:g}.")
+        if self.seed >= 2**63:
+            raise UsageError(f"The seed must be below 2^63, not {self.seed}.")
         for name, known in {"precision": PRECISIONS, "optimizer": OPTIMIZERS}.items():
             value = getattr(self, name)
             if value is not None and value not in known:

@@ -8,6 +8,7 @@ from withhold.errors import UsageError
 from withhold.exploring import exchange
 
 NAMES = ["photos/a/1.jpg", "photos/b/1.jpg", "photos/b/2.jpg"]
+NUMBERED = {"type": "choices", "value": {"choices": [7]}}
 
 
 def test_a_table_labels_by_whole_paths_ends_and_single_file_names():
@@ -54,6 +55,8 @@ def test_label_studios_own_export_is_read():
         ("[1, 2]", "Label Studio"),
         ("[{", "not valid JSON"),
         ('[{"data": {"image": "1.jpg"}, "annotations": [{"result": 3}]}]', "Label Studio"),
+        (json.dumps([{"data": {"image": "1.jpg"}, "annotations": [{"result": [NUMBERED]}]}]), "Label Studio"),
+        ("[" * 100_000, "not valid JSON"),
     ],
 )
 def test_what_is_neither_is_refused(text, said):

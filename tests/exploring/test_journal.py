@@ -1,6 +1,7 @@
 """Every label is written at once, and survives a crash."""
 
 import csv
+import os
 import subprocess
 import sys
 import threading
@@ -113,6 +114,14 @@ def test_another_file_is_refused_and_left_as_it_is(tmp_path):
     with pytest.raises(UsageError, match="not a file of labels"):
         Journal(path, NAMES)
     assert path.read_text() == "name;class\n1;2\n"
+
+
+def test_a_disk_that_takes_a_part_at_a_time_gets_every_row(tmp_path, monkeypatch):
+    journal, write = Journal(tmp_path / "labels.csv", NAMES), os.write
+    monkeypatch.setattr(os, "write", lambda handle, text: write(handle, text[:5]))
+    journal.write([0, 1], ["cat", "dog"])
+    monkeypatch.undo()
+    assert [row[:2] for row in rows(journal.path)[1:]] == [[NAMES[0], "cat"], [NAMES[1], "dog"]]
 
 
 def test_a_label_is_written_within_fifty_milliseconds(tmp_path):

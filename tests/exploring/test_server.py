@@ -84,6 +84,14 @@ def test_what_makes_no_sense_is_refused(session, path, body, said):
     assert not len(session.journal) and session.training is None
 
 
+def test_what_a_browser_cannot_send_is_refused_and_the_page_goes_on(session):
+    browser, half = client(session), b'{"items": [0], "labels": ["\\ud83d"]}'
+    for body, said in ((half, "not a valid label"), (b"[" * 100_000, "JSON object")):
+        answer = browser.post("/label", content=body, headers=WRITE)
+        assert answer.status_code == 400 and said in answer.json()["error"]
+    assert browser.get("/state").status_code == 200
+
+
 def test_no_path_of_a_browser_leads_to_a_file(session):
     browser = client(session)
     for path in ("/script/../session.py", "/script/..%2fsession.py", "/script/%2e%2e/%2e%2e/files.py",

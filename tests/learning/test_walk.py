@@ -423,7 +423,7 @@ def test_what_makes_no_sense_is_said(home):
     photographs(home)
     with pytest.raises(UsageError, match="None of finetune, simclr, uda takes a parameter 'tokns'"):
         withhold.learn("photos", labels="few.csv", tokns=3)
-    with pytest.raises(UsageError, match="The minutes must be above 0, not 0"):
+    with pytest.raises(UsageError, match="The minutes must be a number above 0, not 0"):
         withhold.learn("photos", labels="few.csv", minutes=0)
     with pytest.raises(UsageError, match=r"no file of labels 'fwe\.csv'"):
         withhold.learn("photos", labels="fwe.csv", encoder="convnet", out="run")

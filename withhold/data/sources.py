@@ -47,6 +47,8 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
         read = arrays.as_clips if kind is Videos else arrays.as_pixels
         return {"": arrays.Arrays(read(source, "the array"))}
     text = os.fspath(source)
+    if not text.strip():
+        raise UsageError("The data are an empty text. Give a folder, a file or a name.")
     if text == "digits" and kind is Images:
         return {"": arrays.digits()}
     path = Path(text)

@@ -104,6 +104,8 @@ def evaluate(
         KeyboardInterrupt, SystemExit: the evaluation was interrupted; what is missing is logged.
     """
     found = [registry.find(name) for name in protocols]
+    if budget is not None and budget < 1:
+        raise UsageError(f"The budget must be at least 1, not {budget}.")
     controls, methods, device = controls or {}, methods or {}, torch.device(device)
     fresh = controls.get("untrained", encoder if row == "untrained" else None)
     if supervised and fresh is None:

@@ -59,7 +59,7 @@ def _studio(text: str) -> list[tuple[str, str]]:
     """The item and the choice of each annotated task, from its last annotation that was not cancelled."""
     try:
         tasks = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"The file is not valid JSON ({error}).") from error
     rows = []
     for task in tasks:
@@ -70,6 +70,8 @@ def _studio(text: str) -> list[tuple[str, str]]:
                 for one in task.get("annotations", ()) if not one.get("was_cancelled")
                 for result in one["result"] if result.get("type") == "choices"
             ]  # fmt: skip
+            if not all(isinstance(choice, str) for choice in chosen):
+                raise TypeError("a choice is not a text")
         except (KeyError, IndexError, TypeError, AttributeError, StopIteration) as error:
             raise UsageError(
                 "The file is not a JSON export of Label Studio, which is a list of tasks with data and annotations."

@@ -89,7 +89,8 @@ class Journal:
         text = _lines(rows).encode("utf-8", "backslashreplace")
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
-            os.write(handle, text)
+            while text:  # a disk that is nearly full takes a part of it
+                text = text[os.write(handle, text) :]
             os.fsync(handle)
         finally:
             os.close(handle)
@@ -117,7 +118,7 @@ def escaped(name: str) -> str:
 def checked(label: str) -> str:
     """A label without surrounding blanks. Raises: UsageError: it is not a valid label."""
     label = label.strip()
-    if len(label) > LONGEST or any(ord(letter) < 32 for letter in label):
+    if len(label) > LONGEST or any(ord(letter) < 32 or "\ud800" <= letter <= "\udfff" for letter in label):
         raise UsageError(f"{label[:20]!r}... is not a valid label: it must be one line of up to {LONGEST} characters.")
     return label
 

@@ -1,6 +1,5 @@
 """The files that a page saves in its folder and reuses."""
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,9 +13,8 @@ from torch import Tensor
 from withhold import nets
 from withhold.console import counted
 from withhold.data import Samples
-from withhold.errors import WithholdError
 from withhold.exploring import atlas
-from withhold.files import write_json, writing
+from withhold.files import read_json, write_json, writing
 from withhold.runs import Embedder
 from withhold.training import defaults
 
@@ -34,8 +32,8 @@ class Kept:
 
     def __init__(self, folder: Path):
         self.folder, self.file = folder, folder / FILE
-        self.about: dict[str, Any] = _json(self.file, {})
-        self.curve: list[dict[str, Any]] = _json(folder / "curve.json", [])
+        self.about: dict[str, Any] = _json(self.file, dict)
+        self.curve: list[dict[str, Any]] = _json(folder / "curve.json", list)
 
     def shown(self, asked: str) -> str:
         """The encoder to show when the user gives `asked`: the one that was last shown with it, if any."""
@@ -107,9 +105,6 @@ def _read(path: Path, read: Callable[[Path], Any]) -> Any:
         return None
 
 
-def _json(path: Path, otherwise: Any) -> Any:
-    """The content of a JSON file, or `otherwise` if it is missing. Raises: WithholdError: it is damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else otherwise
-    except ValueError as error:
-        raise WithholdError(f"{path} is damaged ({error}). Delete it; labels are in another file.") from error
+def _json(path: Path, kind: type) -> Any:
+    """The content of a JSON file, or an empty one if it is missing. Raises: WithholdError: it is damaged."""
+    return read_json(path, "Delete it; labels are in another file.", kind) if path.is_file() else kind()

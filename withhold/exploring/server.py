@@ -154,7 +154,7 @@ def _posted(post: Callable[[dict[str, Any]], Any]) -> Callable:
     async def answer(request: Request) -> Response:
         try:
             body = json.loads(await request.body() or b"{}")
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
             raise UsageError("The request must be a JSON object.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from withhold import methods as registry
+from withhold.errors import WithholdError
 from withhold.report.routes import FILE
 from withhold.runs import Embedder
 from withhold.runs.loading import Named
@@ -81,10 +82,11 @@ class Training:
 
     def _curve(self) -> list[list[float]]:
         """The loss by step of the current training, or of the last one."""
-        journals = [*self.out.rglob("metrics.csv")]
-        if not journals:
+        try:
+            journals = [*self.out.rglob("metrics.csv")]
+            rows = read_journal(max(journals, key=lambda path: path.stat().st_mtime)) if journals else []
+        except (OSError, WithholdError):  # `learn` deletes its runs of single folds, and rows are being written
             return []
-        rows = read_journal(max(journals, key=lambda path: path.stat().st_mtime))
         points = [[row["step"], row["loss"]] for row in rows if row.get("loss") is not None]
         return points[:: len(points) // POINTS + 1]
 

@@ -63,7 +63,7 @@ def learn(
     kind = data.holds(source, registry.find("finetune").needs["labelled"].kinds)
     check(parameters, ["finetune", *(tried[kind] for tried in (WITHOUT_LABELS, FROM_ALL) if kind in tried)])
     minutes = defaults.minutes(defaults.device()) if minutes is None else minutes
-    Options(minutes=minutes, size=size)  # checks them
+    Options(minutes=minutes, size=size, seed=seed)  # checks them
     files = data.label_files(labels)
     given = Given(source, list(map(str, files)) or None, kind, minutes, seed, parameters, progress)
     given.check_labels()

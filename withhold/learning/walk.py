@@ -1,6 +1,5 @@
 """The search for a classifier: measures routes, the cheap ones first, and keeps the best as a run."""
 
-import json
 import logging
 import shutil
 import time
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from withhold import methods as registry
 from withhold.console import duration
-from withhold.files import write_json
+from withhold.files import read_json, write_json
 from withhold.labelling import rank
 from withhold.learning import folds, routes
 from withhold.learning.calibration import calibration_error, cross_fitted, temperature
@@ -55,7 +54,7 @@ class Walk:
             "spent": 0.0,
         }  # fmt: skip
         if self.file.is_file():
-            self.state = json.loads(self.file.read_text(encoding="utf-8"))
+            self.state = read_json(self.file, f"Delete {folder} to learn again.")
             check_asked(folder, self.state["asked"], asked)
             path = self.stages / "start"
             if asked["data"] and path.is_dir() and Run(path).finished:

@@ -11,6 +11,7 @@ from withhold.console import once
 from withhold.data import Samples
 from withhold.errors import UsageError
 from withhold.files import filling
+from withhold.options import Options
 from withhold.planning.page import write_page
 from withhold.planning.tasks import DENSE, Task, bank
 from withhold.planning.walk import FILE, PAGE, Walk
@@ -81,7 +82,8 @@ def plan(
         if value < 1:
             raise UsageError(f"The {name} must be at least 1, not {value}.")
     device = defaults.device()
-    minutes = minutes or defaults.minutes(device)
+    minutes = defaults.minutes(device) if minutes is None else minutes
+    Options(minutes=minutes, size=size, seed=seed)  # checks them
     encoder = encoder or defaults.encoder(registry.find("rotation"), device, "image")
     if size is None:
         size = suited_size(data.measure(source, "image").size, encoder, False)

@@ -1,6 +1,5 @@
 """The steps of planning: a network for each task, heads for each target on its features, and the plan."""
 
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +17,7 @@ from withhold import evaluation, nets
 from withhold.console import counted, duration, quiet
 from withhold.data import Samples
 from withhold.errors import UsageError
-from withhold.files import write_json, writing
+from withhold.files import read_json, write_json, writing
 from withhold.nets import Encoder, ImageEncoder
 from withhold.planning import transfers
 from withhold.planning.affinity import affinities, win_rates
@@ -64,7 +63,7 @@ class Walk:
         self.tasks, self.encoder, self.progress = tasks, encoder, progress or (lambda row, steps: None)
         self.state: dict[str, Any] = {"asked": asked, "fingerprint": samples.fingerprint, "steps": None}
         if self.file.is_file():
-            self.state = json.loads(self.file.read_text(encoding="utf-8"))
+            self.state = read_json(self.file, f"Delete {folder} to plan again.")
             check_asked(folder, self.state["asked"], asked)
             check_data(folder, self.state["fingerprint"], samples.fingerprint)
         seed, count = asked["seed"], len(samples)

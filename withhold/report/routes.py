@@ -1,10 +1,10 @@
 """The routes that `withhold learn` compared, as tables for the command line and the report."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from withhold.console import duration
+from withhold.files import read_json
 
 FILE = "learn.json"
 COLUMNS = ["route", "accuracy", "95 % interval", "calibration error", "minutes"]
@@ -15,7 +15,7 @@ SHOWN = 10
 def compared(folder: Path) -> dict[str, Any]:
     """The content of learn.json in a run folder; {} if there is none."""
     path = folder / FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path, f"Delete {folder} to learn again.") if path.is_file() else {}
 
 
 def cells(row: dict[str, Any]) -> list[str]:

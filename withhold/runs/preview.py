@@ -53,7 +53,7 @@ def _columns(
     if labels is not None and len(sources) == 1:  # the file tells labelled from unlabelled items of one source
         sources *= len(cls.needs)
     with TemporaryDirectory() as folder:
-        start = find_start(Options(encoder=encoder), Path(folder))
+        start = find_start(Options(encoder=encoder, size=size, seed=seed), Path(folder))
         parameters = start.configure(cls, parameters)
         chosen, decoding = choose(cls, sources, parameters, encoder, size, start=start.encoder)
         if "tokenizer" in decoding:

@@ -1,7 +1,6 @@
 """A run: the folder that a training writes, and its use."""
 
 import copy
-import json
 import logging
 import os
 import shlex
@@ -18,7 +17,7 @@ from withhold import data, evaluation, nets
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
-from withhold.files import holding, write_json
+from withhold.files import holding, read_json, write_json
 from withhold.methods import Classifier, Encoder, Method
 from withhold.methods.answers import Answer
 from withhold.report import write as write_report
@@ -61,10 +60,7 @@ class Run(Embedder):
         path = self.folder / "config.json"
         if not path.is_file():
             raise UsageError(f"{folder} is not a run: it has no config.json. Give a folder that `withhold train` made.")
-        try:
-            self.config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise WithholdError(f"{path} is damaged ({error}). Train this run again.") from error
+        self.config: dict[str, Any] = read_json(path, "Train this run again.")
         if "training" not in self.config:
             raise WithholdError(
                 f"{folder} was made by withhold {self.config.get('withhold')}, and this version cannot read it. Train "
@@ -107,7 +103,7 @@ class Run(Embedder):
     @property
     def finished(self) -> bool:
         """Whether the training is finished."""
-        return self.weights.is_file()
+        return self.weights.is_file() and "outcome" in self.config
 
     @property
     def lineage(self):
@@ -303,7 +299,7 @@ class Run(Embedder):
     def results(self) -> list[dict[str, Any]]:
         """The rows of its evaluations, oldest first."""
         path = self.folder / "evaluation.json"
-        return json.loads(path.read_text(encoding="utf-8"))["results"] if path.is_file() else []
+        return read_json(path, "Delete it, and evaluate the run again.")["results"] if path.is_file() else []
 
     def draw_report(self, *streams: Samples) -> None:
         """Write the report; an error is only logged, because the run is complete without it."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from withhold.console import counted
 from withhold.data import Samples
-from withhold.errors import UsageError
+from withhold.errors import UsageError, WithholdError
 from withhold.files import write_csv
 from withhold.needs import Need
 
@@ -50,8 +50,11 @@ def read_told(folder: Path) -> Told:
     path = folder / "told.csv"
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        reader = csv.DictReader(file)
+        if {"stream", "digest"} - set(reader.fieldnames or ()):
+            raise WithholdError(f"{path} is damaged (it has no columns stream and digest). Train this run again.")
+        return list(reader)
 
 
 def are_told(folder: Path, kind: str, samples: Samples) -> np.ndarray:

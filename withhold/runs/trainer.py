@@ -274,8 +274,6 @@ def _finish(
     if not fabric.is_global_zero:  # the other ranks were only needed for the statistics
         return
     about = describe(config, type(learner), encoder)
-    write_weights(folder / "method.safetensors", learner, about)
-    write_weights(folder / "encoder.safetensors", encoder, about)  # written last: it marks the run as finished
     last = outcome.rows[-1] if outcome.rows else {"seconds": 0.0}  # without a step there is no row
     items = config["training"]["batch_size"] * fabric.world_size
     config["hardware"] = {
@@ -294,7 +292,9 @@ def _finish(
         "metrics": {name: value for name, value in last.items() if name not in ("step", "seconds", "waiting", "lr")},
         "one class": monitoring.one_class(learner, streams, fabric.device) if outcome.steps else None,
     }
-    write_json(folder / "config.json", config)
+    write_weights(folder / "method.safetensors", learner, about)
+    write_weights(folder / "encoder.safetensors", encoder, about)
+    write_json(folder / "config.json", config)  # written last: the outcome marks the run as finished
     if config["training"]["no_report"]:
         return
     log.info("writing the report")

@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+from withhold.errors import WithholdError
 from withhold.files import write_csv
 
 Row = dict[str, float]
@@ -29,7 +30,10 @@ class Journal:
 
 
 def read(path: Path) -> list[Row]:
-    """Read the rows of a journal's file, without empty cells."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-    return [row | {"step": int(row["step"])} for row in rows]
+    """Read the rows of a journal's file, without empty cells. Raises: WithholdError: the file is damaged."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+        return [row | {"step": int(row["step"])} for row in rows]
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise WithholdError(f"{path} is damaged ({error}). Train this run again.") from error
