@@ -29,11 +29,17 @@ def free_port() -> int:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory):
-    """No test or fixture reads or writes the user's cache or state, and none uses more than one core."""
+    """No test or fixture reads or writes the user's cache or state, uses the network or more than one core.
+
+    All processors train in the precision that all of them have.
+    """
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WITHHOLD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        for asked in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+            patch.setattr(torch.cpu, asked, lambda: False)
         yield
 
 

@@ -297,7 +297,8 @@ def test_python_does_what_the_command_line_does(pictures, tmp_path):
 # What cannot be done, and the sentence for it.
 
 
-def test_wrong_words(pictures, capsys, tmp_path):
+def test_wrong_words(pictures, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     fails(capsys, ["trian"], 2, "no command 'trian'", "train")
     data = str(pictures)
     fails(capsys, ["train", "rotatoin", data], 2, "no method 'rotatoin'", "did you mean rotation")
@@ -327,7 +328,7 @@ def test_wrong_words(pictures, capsys, tmp_path):
     )
     fails(capsys, ["train", "jigsaw", data, "--size", "8"], 2, "8")
     fails(capsys, ["evaluate", str(tmp_path), data], 2, "is not a run")
-    assert not (ROOT / "runs" / "moco-pictures").exists()
+    assert not (tmp_path / "runs").exists()
 
 
 def test_wrong_data(run, capsys, tmp_path, pictures, photos):

@@ -46,10 +46,10 @@ def test_texts_are_measured_beside_their_controls(samples):
         encoder,
         train,
         test,
-        ("knn", "linear", "lowshot", "finetune"),
+        ("knn", "linear", "finetune"),
         controls={"untrained": encoder},
         supervised=True,
-        budget=2400,
+        budget=800,
     )
     assert {row["encoder"] for row in rows} == {"trained", "untrained", "supervised", "tf-idf"}
     found = {(row["encoder"], row["protocol"]): row["value"] for row in rows}

@@ -142,5 +142,5 @@ def test_the_picture_names_classes_and_not_the_targets():
 
 @pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"hidden": 0}])
 def test_a_value_out_of_range_is_named(wrong):
-    with pytest.raises(Exception, match=next(iter(wrong))):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
         make(**wrong)

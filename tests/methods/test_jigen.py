@@ -112,5 +112,5 @@ def test_the_picture_names_orders_and_classes():
 
 @pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"shuffled": 0.0}, {"orders": 1}, {"grid": 4}, {"flip": 2.0}])
 def test_a_value_out_of_range_is_named(wrong):
-    with pytest.raises(Exception, match=next(iter(wrong))):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
         make(**wrong)

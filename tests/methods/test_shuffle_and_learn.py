@@ -212,7 +212,7 @@ def test_what_all_three_frames_share_has_no_say(monkeypatch):
 
 def test_the_order_of_a_moving_bar_is_learned():
     method = make()
-    terms = overfit(method, {"videos": moving(32)}, seeds=range(50), lr=3e-3)[-8:]
+    terms = overfit(method, {"videos": moving(16)}, seeds=range(50), lr=3e-3)[-8:]
     assert sum(t["loss"].item() for t in terms) / 8 < 0.6 * math.log(2)
 
 

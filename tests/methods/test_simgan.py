@@ -132,5 +132,5 @@ def test_simulated_images_come_to_look_real_once_the_adversary_is_heard(weight, 
 
 @pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"warmup": -1}, {"pool": 0}, {"width": 0}, {"blocks": 0}])
 def test_a_value_out_of_range_is_refused(wrong):
-    with pytest.raises(Exception, match=next(iter(wrong))):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
         make(**wrong)

@@ -56,7 +56,7 @@ def ablated():
     """What the last embeddings are like with all terms, and without one: their deviation, and their directions."""
     found = {}
     for name, weights in {"none": {}, "variance": {"variance": 0.0}, "covariance": {"covariance": 0.0}}.items():
-        method, images = make(**weights), smooth_images(48, size=16)
+        method, images = make(projection=64, **weights), smooth_images(48, size=16)
         terms = overfit(method, images, seeds=range(40))[-1]
         with torch.no_grad():
             embedded = method.predict(method.hide({"images": images})[0])

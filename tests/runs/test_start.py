@@ -20,16 +20,26 @@ from withhold.nets import registry
 from withhold.runs import monitoring
 
 
-@pytest.fixture
-def folder(tmp_path, photos, monkeypatch):
-    """Forty photos in two classes, four of them labelled in few.csv, and a run of rotation on them."""
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory, photos):
+    """Forty photos in two classes, eight of them labelled in few.csv, and a run of rotation on them."""
+    folder = tmp_path_factory.mktemp("begun")
+    (folder / "photos").mkdir()
     for k, crop in enumerate(photos[:40]):
-        (tmp_path / "photos").mkdir(exist_ok=True)
-        Image.fromarray(crop).save(tmp_path / "photos" / f"{k}.png")
-    (tmp_path / "few.csv").write_text("\n".join(["path,label", *(f"{k}.png,{'ab'[k % 2]}" for k in range(8))]))
-    (tmp_path / "all.csv").write_text("\n".join(["path,label", *(f"{k}.png,{'ab'[k % 2]}" for k in range(40))]))
+        Image.fromarray(crop).save(folder / "photos" / f"{k}.png")
+    (folder / "few.csv").write_text("\n".join(["path,label", *(f"{k}.png,{'ab'[k % 2]}" for k in range(8))]))
+    (folder / "all.csv").write_text("\n".join(["path,label", *(f"{k}.png,{'ab'[k % 2]}" for k in range(40))]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        withhold.train("rotation", "photos/", epochs=2, size=16, batch_size=8, out="first")
+    return folder
+
+
+@pytest.fixture
+def folder(begun, tmp_path, monkeypatch):
+    """A copy of `begun`, in which the test runs."""
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    withhold.train("rotation", "photos/", epochs=2, size=16, batch_size=8, out="first")
     return tmp_path
 
 

@@ -128,7 +128,7 @@ def resume(trial: Trial) -> None:
 
     def run(folder: str, feeder: type[Feeder] = Feeder) -> dict[str, Any]:
         method = trial.make()
-        fit(method, trial.feed(method, feeder=feeder), plan, folder=Path(folder), every=0)
+        fit(method, trial.feed(method, 8, feeder), plan, folder=Path(folder), every=0)
         return method.state_dict()
 
     with TemporaryDirectory() as one, TemporaryDirectory() as other:

@@ -46,7 +46,7 @@ class Classifier(Method):
         """Whether the classes come from labels."""
         return any(need.labelled for need in self.needs.values())
 
-    def frequencies(self, labelled: Any) -> Tensor:
+    def class_frequencies(self, labelled: Any) -> Tensor:
         """The share of each class [k] among the labels of a stream, as `prepare` gets it."""
         labels = torch.as_tensor(labelled.labels, device=self.head.weight.device)
         return labels.bincount(minlength=len(self.classes)) / len(labels)

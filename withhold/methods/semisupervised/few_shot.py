@@ -78,7 +78,7 @@ class FewShot(Classifier):
 
     def prepare(self, labelled):
         """Count the samples of each class."""
-        self.shares.copy_(self.frequencies(labelled))
+        self.shares.copy_(self.class_frequencies(labelled))
 
     def temper(self, temperature):
         """Divide the scale of the cosines."""

@@ -83,7 +83,7 @@ class ReMixMatch(SemiSupervised):
 
     def prepare(self, labelled, unlabelled):
         super().prepare(labelled, unlabelled)
-        self.prior.copy_(self.frequencies(labelled))
+        self.prior.copy_(self.class_frequencies(labelled))
 
     def withhold(self, labelled, unlabelled):
         """Mixed views, a strong view of each unlabelled image [m], the same rotated [m]; labels, guesses, views, turns.

@@ -94,7 +94,7 @@ class Finetune(Freezing, Classifier):
 
     def prepare(self, labelled):
         """Count the samples of each class, and fit the head."""
-        self.shares.copy_(self.frequencies(labelled))
+        self.shares.copy_(self.class_frequencies(labelled))
         if self.probe:
             self.fit_head(labelled, self.weights())
 
