@@ -138,9 +138,3 @@ def test_the_picture_names_classes_and_not_the_targets():
     assert columns["told"] == ["ant", "bee", "cat", "target", "target", "target"]
     assert columns["said"] == ["ant", "bee", "cat", "cat", "cat", "ant"]
     assert torch.equal(columns["seen"], images)
-
-
-@pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"hidden": 0}])
-def test_a_value_out_of_range_is_named(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        make(**wrong)

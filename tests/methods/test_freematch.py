@@ -107,9 +107,3 @@ def test_all_count_at_first_and_the_threshold_rises_with_what_is_learned():
     assert last["supervised"] < 0.5 * first["supervised"]
     new, labels = tinted_images(20, seed=2)
     assert (method.eval().classify(new / 255).argmax(1) == labels).float().mean() > 0.9
-
-
-@pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"fairness": -1.0}, {"memory": 1.0}, {"magnitude": 31.0}])
-def test_a_value_out_of_range_is_named(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        make(**wrong)

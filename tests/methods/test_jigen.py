@@ -108,9 +108,3 @@ def test_the_picture_names_orders_and_classes():
     columns = method.picture(seen, withheld, (F.one_hot(torch.tensor([0, 0, 1, 2]), 3).float(), laid))
     assert columns["said"] == ["order 3", "order 1", "bee", "cat"]
     assert columns["true"] == [f"order {number}" for number in withheld[0].tolist()] + ["cat", "ant"]
-
-
-@pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"shuffled": 0.0}, {"orders": 1}, {"grid": 4}, {"flip": 2.0}])
-def test_a_value_out_of_range_is_named(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        make(**wrong)

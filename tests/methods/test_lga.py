@@ -163,12 +163,6 @@ def test_unlabelled_images_are_named_after_a_few_steps_and_their_labels_imputed(
     assert (method.imputed.argmax(1) == tinted_images(4, seed=1)[1]).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"rate": 0.0}, {"adversarial": -1.0}, {"radius": 0.0}])
-def test_a_value_out_of_range_is_named(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        make(**wrong)
-
-
 def test_one_unlabelled_image_has_no_statistics_to_normalise_its_features_by():
     method, batch = make(encoder="perceptron"), streams()
     images, numbers = batch["unlabelled"]

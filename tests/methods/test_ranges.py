@@ -5,10 +5,47 @@ from typing import Annotated, Literal
 
 import pytest
 
+from withhold.contract import Trial
 from withhold.errors import UsageError
-from withhold.methods import Count, Method, Range, Share, Stages, build, card, configure, method, parameters
+from withhold.methods import Count, Method, Range, Share, Stages, build, card, configure, find, method, parameters
 from withhold.methods.ranges import convert, describe
 from withhold.nets import ConvNet, Encoder
+
+WRONG = {
+    "barlow_twins": [{"redundancy": -1.0}, {"projection": 0}, {"hidden": 0}],
+    "byol": [{"momentum": 1.5}, {"projection": 0}, {"hidden": 0}],
+    "dann": [{"weight": -1.0}, {"hidden": 0}],
+    "dino": [{"momentum": 1.0}, {"prototypes": 0}, {"temperature": 0.0}, {"local_views": -1}],
+    "fast_swa": [{"weight": -1.0}, {"moments": 0}, {"noise": -1.0}],
+    "fixmatch": [{"weight": -1.0}, {"confidence": 1.0}, {"magnitude": 31.0}],
+    "freematch": [{"weight": -1.0}, {"fairness": -1.0}, {"memory": 1.0}, {"magnitude": 31.0}],
+    "i_jepa": [{"momentum": 1.5}, {"width": 40}, {"depth": 0}, {"blocks": 0}],
+    "ict": [{"weight": -1.0}, {"alpha": 0.0}],
+    "jigen": [{"weight": -1.0}, {"shuffled": 0.0}, {"orders": 1}, {"grid": 4}, {"flip": 2.0}],
+    "lejepa": [{"views": 1}, {"balance": 0.0}, {"slices": 0}, {"projection": 0}],
+    "lga": [{"weight": -1.0}, {"rate": 0.0}, {"adversarial": -1.0}, {"radius": 0.0}],
+    "mae": [{"mask": 0.0}, {"mask": 1.0}, {"width": 40}, {"width": 0}, {"depth": 0}],
+    "mean_teacher": [{"weight": -1.0}, {"noise": -0.1}],
+    "mixmatch": [{"weight": -1.0}, {"copies": 0}, {"temperature": 0.0}, {"alpha": 0.0}],
+    "mixmixup": [{"weight": -1.0}, {"temperature": 0.0}, {"alpha": 0.0}],
+    "moco": [{"queue": 0}, {"momentum": 1.0}, {"temperature": 0.0}, {"parts": 0}],
+    "pi_model": [{"weight": -1.0}, {"noise": -0.1}],
+    "pseudo_label": [{"weight": -1.0}, {"confidence": 1.0}],
+    "remixmatch": [{"weight": -1.0}, {"copies": 0}, {"anchor": -1.0}, {"rotation": -1.0}, {"alpha": 0.0}],
+    "simclr": [{"temperature": 0.0}, {"crop": 0.0}, {"crop": 1.5}, {"strength": -1.0}],
+    "simgan": [{"weight": -1.0}, {"warmup": -1}, {"pool": 0}, {"width": 0}, {"blocks": 0}],
+    "simsiam": [{"projection": 0}, {"hidden": 0}, {"bottleneck": 0}],
+    "skipgram": [{"window": 0}, {"negatives": 0}, {"sample": 0.0}, {"tokens": 0}, {"power": -0.5}, {"power": 30}],
+    "sntg": [{"weight": -1.0}, {"graph": -1.0}, {"margin": 0.0}],
+    "swav": [{"prototypes": 0}, {"queue": 0}, {"temperature": 0.0}, {"smoothness": 0.0}],
+    "temporal_ensembling": [{"weight": -1.0}, {"memory": 1.0}, {"noise": -0.1}],
+    "uda": [{"weight": -1.0}, {"temperature": 0.0}, {"confidence": 1.0}, {"magnitude": 31.0}],
+    "uda_text": [{"share": 1.1}, {"share": -0.1}, {"weight": -1.0}, {"temperature": 0.0}, {"confidence": 1.0}],
+    "vadd": [{"weight": -1.0}, {"changed": 1.1}, {"dropout": 1.0}],
+    "vat": [{"weight": -1.0}, {"entropy": -0.1}, {"radius": 0.0}],
+    "vicreg": [{"invariance": 0.0}, {"variance": -1.0}, {"covariance": -1.0}, {"projection": 0}],
+}
+"""For each method, values that are out of range, one at a time."""
 
 
 @method(paper="Nobody, 2020", needs={"images": "image"}, family="verify")
@@ -104,3 +141,9 @@ def test_what_the_data_tell_is_known_by_name_and_is_no_parameter(encoder):
         build(Told, encoder, {}, told | {"classes": ("a",)})
     with pytest.raises(UsageError, match="learns the columns of a table, but the data have none"):
         build(Told, encoder, {}, {"classes": ("a", "b")})
+
+
+@pytest.mark.parametrize(("name", "wrong"), [(name, wrong) for name, values in WRONG.items() for wrong in values])
+def test_each_method_refuses_what_it_cannot_take(name, wrong):
+    with pytest.raises(UsageError, match=f"{name}: .*{next(iter(wrong))}"):
+        Trial(find(name), values=wrong).make()

@@ -84,9 +84,3 @@ def test_a_few_images_are_learned_without_collapse():
     last = overfit(method, images, seeds=range(60))[-10:]
     assert sum(terms["trivial"] - terms["loss"] for terms in last) > 0
     assert training.spread(method.predict(method.hide({"images": images})[0])[1]) > 0.5
-
-
-@pytest.mark.parametrize("wrong", [{"projection": 0}, {"hidden": 0}, {"bottleneck": 0}])
-def test_a_value_out_of_range_is_named(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        make(**wrong)

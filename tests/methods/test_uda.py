@@ -120,12 +120,6 @@ def test_unlabelled_images_are_named_after_a_few_steps():
     assert (method.eval().classify(new / 255).argmax(1) == labels).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"temperature": 0.0}, {"confidence": 1.0}, {"magnitude": 31.0}])
-def test_a_value_out_of_range_is_named(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        make(**wrong)
-
-
 def test_one_unlabelled_image_has_no_statistics_to_normalise_its_features_by():
     method = UDA(nets.build("perceptron", size=16, channels=3), ("red", "green", "blue"))
     labelled, others = streams()["labelled"], streams()["unlabelled"]

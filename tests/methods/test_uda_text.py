@@ -125,11 +125,3 @@ def test_the_picture_shows_words():
     for title in ("seen", "guessed from", "labelled"):
         assert set(" ".join(columns[title]).split()) <= known
     assert columns["seen"] != columns["guessed from"]
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"share": 1.1}, {"share": -0.1}, {"weight": -1.0}, {"temperature": 0.0}, {"confidence": 1.0}]
-)
-def test_a_value_out_of_range_is_named(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        make(**wrong)

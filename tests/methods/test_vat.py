@@ -78,9 +78,3 @@ def test_unlabelled_images_are_named_after_a_few_steps_and_shown_in_range():
     columns = method.picture(seen, withheld)
     assert torch.equal(columns["seen"], seen[24:].clamp(0, 1))
     assert torch.equal(columns["guessed from"], withheld[2])
-
-
-@pytest.mark.parametrize("wrong", [{"weight": -1.0}, {"entropy": -0.1}, {"radius": 0.0}])
-def test_a_value_out_of_range_is_named(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        make(**wrong)
