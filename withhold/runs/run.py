@@ -266,12 +266,13 @@ class Run(Embedder):
             report(row)
 
         with holding(path):
+            before = self.results()  # read first, so that a damaged file costs no evaluation
             try:
                 return super().evaluate(source, test, report=keep, **options)
             finally:
                 if rows:
                     measured = {_measured(row) for row in rows}
-                    older = [row for row in self.results() if _measured(row) not in measured]
+                    older = [row for row in before if _measured(row) not in measured]
                     write_json(path, {"results": older + rows})
 
     def temper(self, temperature: float) -> None:
