@@ -8,7 +8,7 @@ from withhold.methods import answers
 from withhold.methods.balanced import Balance, Balanced
 from withhold.methods.base import Batch, Method, Optimizer, accuracy, paired
 from withhold.methods.classifier import Classifier, SemiSupervised
-from withhold.methods.consistency import ConsistencyTraining, Mixtures, NoisyViews
+from withhold.methods.consistency import ConsistencyTraining, LabelledViews, Mixtures, NoisyViews
 from withhold.methods.dense import Dense
 from withhold.methods.freezing import Freezing, Stages
 from withhold.methods.ranges import (
@@ -31,10 +31,10 @@ from withhold.nets import Encoder, ImageEncoder
 
 __all__ = [
     "Balance", "Balanced", "Batch", "Classifier", "ConsistencyTraining", "Count", "Dense", "Encoder", "Fraction",
-    "Freezing", "ImageEncoder", "Magnitude", "Method", "Mixtures", "Natural", "NoisyViews", "NonNegative", "Optimizer",
-    "Positive", "Probability", "Range", "Responses", "Segmenter", "SemiSupervised", "Several", "Share", "Stages",
-    "Width", "accepts", "accuracy", "answers", "build", "card", "configure", "find", "method", "names", "paired",
-    "parameters",
+    "Freezing", "ImageEncoder", "LabelledViews", "Magnitude", "Method", "Mixtures", "Natural", "NoisyViews",
+    "NonNegative", "Optimizer", "Positive", "Probability", "Range", "Responses", "Segmenter", "SemiSupervised",
+    "Several", "Share", "Stages", "Width", "accepts", "accuracy", "answers", "build", "card", "configure", "find",
+    "method", "names", "paired", "parameters",
 ]  # fmt: skip
 
 

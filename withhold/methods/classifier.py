@@ -156,12 +156,16 @@ class SemiSupervised(Classifier):
         """Images uint8 [n, c, h, w] -> a strongly augmented view of each, float [n, c, size, size]."""
         return views.strong(images, self.rng, size=self.encoder.size, flip=self.flip, magnitude=self.magnitude)
 
+    def labelled_view(self, images: Tensor) -> Tensor:
+        """The view of labelled images: a weak one."""
+        return self.weak(images)
+
     def withhold(self, labelled, unlabelled):
-        """Weak views of labelled, strong views of unlabelled images; labels, guesses from weak views, these views."""
+        """Views of labelled, strong views of unlabelled images; labels, guesses from weak views, these weak views."""
         images, labels = labelled
         others = self.weak(unlabelled)
         answers = self.answers(others)
-        return torch.cat([self.weak(images), self.strong(unlabelled)]), (labels, answers, others)
+        return torch.cat([self.labelled_view(images), self.strong(unlabelled)]), (labels, answers, others)
 
     @property
     def ignored(self):

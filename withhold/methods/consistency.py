@@ -1,6 +1,6 @@
 """Base classes of semi-supervised methods: noisy views, mixtures, and strong views with confident predictions."""
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from withhold import losses, views
 from withhold.methods.base import accuracy
 from withhold.methods.classifier import SemiSupervised
+
+LabelledViews = Literal["weak", "strong"]
 
 
 class NoisyViews(SemiSupervised):
@@ -94,11 +96,19 @@ class ConsistencyTraining(SemiSupervised):
         temperature: temperature of the sharpening; 1 leaves predictions as they are.
         confidence: minimum probability of the predicted class, before sharpening, for a prediction to count.
         annealing: schedule of the probability above which a labelled sample is left out; see `losses.annealing`.
+        labelled_views: whether labelled samples get weak or strong views.
     """
 
-    def __init__(self, *usual: Any, temperature: float, confidence: float, annealing: losses.Annealing):
+    def __init__(
+        self, *usual: Any, temperature: float, confidence: float, annealing: losses.Annealing,
+        labelled_views: LabelledViews,
+    ):  # fmt: skip
         super().__init__(*usual)
         self.temperature, self.confidence, self.annealing = temperature, confidence, annealing
+        self.labelled_views = labelled_views
+
+    def labelled_view(self, images):
+        return self.strong(images) if self.labelled_views == "strong" else self.weak(images)
 
     def loss(self, scores, withheld):
         """Cross-entropy of the labelled samples not yet known well, plus the divergence from confident predictions."""

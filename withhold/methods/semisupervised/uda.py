@@ -1,12 +1,12 @@
 """UDA: unsupervised data augmentation."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from withhold import losses, views
 from withhold.methods import (
     ConsistencyTraining,
     ImageEncoder,
+    LabelledViews,
     Magnitude,
     NonNegative,
     Positive,
@@ -55,25 +55,18 @@ class UDA(ConsistencyTraining):
         confidence: Share = 0.8,
         annealing: losses.Annealing = "none",
         augmentation: views.Strong = "randaugment",
-        labelled_views: Literal["weak", "strong"] = "weak",
+        labelled_views: LabelledViews = "weak",
         magnitude: Magnitude = 15.0,
         momentum: Share = 0.99,
         flip: Probability = 0.5,
     ):
         super().__init__(
             encoder, classes, weight, momentum, flip, magnitude,
-            temperature=temperature, confidence=confidence, annealing=annealing,
+            temperature=temperature, confidence=confidence, annealing=annealing, labelled_views=labelled_views,
         )  # fmt: skip
-        self.augmentation, self.labelled_views = augmentation, labelled_views
+        self.augmentation = augmentation
 
     def strong(self, images):
         return views.strong(
             images, self.rng, size=self.encoder.size, flip=self.flip, magnitude=self.magnitude, kind=self.augmentation
         )
-
-    def withhold(self, labelled, unlabelled):
-        seen, withheld = super().withhold(labelled, unlabelled)
-        images, _ = labelled
-        if self.labelled_views == "strong":
-            seen[: len(images)] = self.strong(images)
-        return seen, withheld

@@ -6,7 +6,17 @@ from typing import Literal
 import torch
 
 from withhold import losses, views
-from withhold.methods import ConsistencyTraining, Count, NonNegative, Optimizer, Positive, Probability, Share, method
+from withhold.methods import (
+    ConsistencyTraining,
+    Count,
+    LabelledViews,
+    NonNegative,
+    Optimizer,
+    Positive,
+    Probability,
+    Share,
+    method,
+)
 from withhold.nets import TextEncoder
 
 SHARES = {"tfidf": 0.7, "switchout": 0.05}
@@ -56,16 +66,16 @@ class UDAText(ConsistencyTraining):
         temperature: Positive = 0.85,
         confidence: Share = 0.0,
         annealing: losses.Annealing = "linear",
-        labelled_views: Literal["weak", "strong"] = "weak",
+        labelled_views: LabelledViews = "weak",
         momentum: Share = 0.99,
         tokens: Count = 128,
         tokenizer: str = "words:20000",
     ):
         super().__init__(
-            encoder, classes, weight, momentum, temperature=temperature, confidence=confidence, annealing=annealing
-        )
+            encoder, classes, weight, momentum, temperature=temperature, confidence=confidence, annealing=annealing,
+            labelled_views=labelled_views,
+        )  # fmt: skip
         self.augmentation, self.share = augmentation, SHARES[augmentation] if share is None else share
-        self.labelled_views = labelled_views
         self.register_buffer("frequencies", encoder.ordinary.float())
         self.register_buffer("idf", torch.zeros(encoder.vocabulary))
 
@@ -84,9 +94,11 @@ class UDAText(ConsistencyTraining):
         length = int((torch.cat([texts, unlabelled]) != 0).sum(1).max())
         texts, unlabelled = texts[:, :length], unlabelled[:, :length]
         answers = self.answers(unlabelled)
-        if self.labelled_views == "strong":
-            texts = self.strong(texts)
-        return torch.cat([texts, self.strong(unlabelled)]), (labels, answers, unlabelled)
+        return torch.cat([self.labelled_view(texts), self.strong(unlabelled)]), (labels, answers, unlabelled)
+
+    def weak(self, texts):
+        """Texts as they are."""
+        return texts
 
     def strong(self, texts):
         """Replace words of texts int [n, l]."""
