@@ -1,8 +1,10 @@
 """Tables of training with few labels."""
 
 import math
+import statistics
+from collections.abc import Callable, Collection, Sequence
 
-from parts.reading import CLAIMS, answered, measured, percent, result, table
+from parts.reading import CLAIMS, Claim, answered, measured, percent, result, table
 
 STARTS = [claim.start for claim in CLAIMS]
 """The claims whose encoders other claims start from."""
@@ -69,23 +71,57 @@ def ordered_labels() -> str:
 
 
 def fewlabels() -> str:
-    """Accuracy with few labels, with and without unlabelled data."""
+    """CIFAR-10: accuracy by method, labels and start, and in brackets the gain over labels only."""
+
+    def column(claim: Claim) -> str:
+        start = f", from `{claim.start.method}`" if claim.start else ", pretrained" * ("pretrained" in claim.settings)
+        return f"{claim.data[2]:,} labels{start}"
+
+    starts = ("", ", from `simclr`", ", pretrained")
+    return _gains(("cifar10",), column, [f"{few} labels{start}" for start in starts for few in ("250", "40", "4,000")])
+
+
+def fewlabels_digits() -> str:
+    """The same for MNIST and Fashion-MNIST, by the number of epochs."""
+    names = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
+    columns = ["MNIST, 6 epochs", "MNIST, 10 epochs", "MNIST, 20 epochs", "Fashion-MNIST, 1.5 epochs"]
+    return _gains(names, lambda claim: f"{names[claim.data[1]]}, {claim.epochs:g} epochs", columns)
+
+
+def _gains(names: Collection[str], column: Callable[[Claim], str], columns: Sequence[str]) -> str:
+    """A row for each method, the largest gain first, and those of `columns` that have a result."""
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for claim, _ in measured("fewlabels"):
+        if claim.data[1] in names:
+            options = [f"{key}={to:g}" for key, to in claim.settings.items() if key != "pretrained"]
+            scores = [100 * (answered(row) or 0) for row in (claim, claim.controls[0])]
+            row = found.setdefault(f"`{' '.join([claim.method, *options])}`", {})
+            row.setdefault(column(claim), []).append((scores[0], scores[0] - scores[1]))
+    columns = [name for name in columns if any(name in row for row in found.values())]
+
+    def cell(draws: list[tuple[float, float]]) -> str:
+        if not draws:
+            return ""
+        scores, gains = zip(*draws, strict=True)
+        spread = f" ± {statistics.stdev(gains):.1f}" if len(gains) > 1 else ""
+        return f"{statistics.mean(scores):.1f} ({round(statistics.mean(gains), 1) + 0:+.1f}{spread})"
+
+    def gains(row: dict[str, list[tuple[float, float]]]) -> list[float]:
+        return [-statistics.mean(gain for _, gain in row.get(name, [(0, -100)])) for name in columns]
+
+    lines = [[method, *(cell(row.get(name, [])) for name in columns)]
+             for method, row in sorted(found.items(), key=lambda item: gains(item[1]))]  # fmt: skip
+    return table(["method", *columns], lines)
+
+
+def fewlabels_texts() -> str:
+    """IMDB: accuracy by augmentation and draw of labels, with and without unlabelled texts, and of TF-IDF."""
     cells = []
-    for claim, found in measured("fewlabels"):
-        alone, *others = claim.controls
-        counted = [answered(control) for control in others if control.method == "tfidf"]
-        scores = [percent(score) for score in (answered(claim), answered(alone), *(counted or [None]))]
-        settings = {key: to for key, to in claim.settings.items() if key != "pretrained"}
-        words = (claim.method, *(f"{key}={to}".removesuffix(".0") for key, to in settings.items()))
-        began = (
-            f"`{claim.start.method}`" if claim.start else "pretrained weights" if settings != claim.settings else "none"
-        )
-        cells.append([
-            f"`{claim.data[1]}`", str(claim.data[2]), f"`{' '.join(words)}`", f"`{claim.encoder}`", began,
-            str(claim.seed), f"{claim.epochs:g}", *scores, f"{found['training_cpu_minutes']:.0f}",
-        ])  # fmt: skip
-    header = ["data", "labels", "method", "encoder", "pretraining", "seed", "epochs"]
-    return table([*header, "with unlabelled data", "labels only", "TF-IDF", "CPU min"], cells)
+    for claim, _ in measured("fewlabels"):
+        if claim.data[1] == "imdb":
+            scores = [percent(answered(row)) for row in (claim, *claim.controls)]
+            cells.append([claim.settings.get("augmentation", "tfidf"), str(claim.seed), *scores])
+    return table(["augmentation", "draw", "`uda_text`", "labels only", "TF-IDF"], cells)
 
 
 def augmentation() -> str:

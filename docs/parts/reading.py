@@ -12,9 +12,12 @@ from claims.rows import CLAIMS  # noqa: E402
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table, or "Not measured yet." if there are no rows."""
+    """A Markdown table, or "Not measured yet." if there are no rows. A column of seeds is left out if all are 0."""
     if not rows:
         return "Not measured yet."
+    if "seed" in header and {row[header.index("seed")] for row in rows} == {"0"}:
+        place = header.index("seed")
+        header, *rows = [[*row[:place], *row[place + 1 :]] for row in (header, *rows)]
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])
 
 
