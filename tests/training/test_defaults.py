@@ -41,10 +41,12 @@ def test_enough_is_a_thousand_steps_or_twenty_passes():
 
 def test_a_cpu_does_not_convolve_in_space_and_time_at_half_precision(monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
-    wide, clips, narrow = (nets.build(name, size=32, channels=3) for name in ("resnet18", "conv3d", "convnet"))
+    names = ("resnet18", "conv3d", "convnet", "efficientnet-lite0")
+    wide, clips, narrow, depthwise = (nets.build(name, size=32, channels=3) for name in names)
     assert defaults.precisions(torch.device("cpu"), wide) == ["bf16-mixed", "32-true"]
     assert defaults.precisions(torch.device("cpu"), clips) == ["32-true"]
     assert defaults.precisions(torch.device("cpu"), narrow) == ["32-true", "bf16-mixed"]
+    assert defaults.precision(torch.device("cpu"), depthwise) == "32-true"
     assert defaults.precision(torch.device("cpu"), wide) == "bf16-mixed"
     assert defaults.precision(torch.device("cpu"), narrow) == "32-true"
 

@@ -5,6 +5,7 @@ import typing
 from typing import Any
 
 import torch
+from torch import nn
 
 from withhold import data, kinds
 from withhold.methods import Method
@@ -29,15 +30,16 @@ def precisions(device: torch.device, encoder: Encoder) -> list[str]:
     """Return the precisions that may be fastest, likeliest first: bf16 if the hardware supports it, else float32.
 
     On a CPU with AMX or AVX512-BF16, either may be faster: with bf16, threads busy-wait for each other if other
-    processes use a core, and narrow layers gain less. bf16 is excluded for convolutions in space and time, because
-    oneDNN's gradients are not always finite.
+    processes use a core, narrow layers gain less, and gradients of depthwise convolutions take several times as long.
+    bf16 is excluded for convolutions in space and time, because oneDNN's gradients are not always finite.
     """
     if device.type == "cuda":
         return ["bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"]
     fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     if not fast or isinstance(encoder, VideoEncoder):
         return ["32-true"]
-    return ["32-true", "bf16-mixed"] if isinstance(encoder, ConvNet) else ["bf16-mixed", "32-true"]
+    depthwise = any(isinstance(part, nn.Conv2d) and part.groups > 1 for part in encoder.modules())
+    return ["32-true", "bf16-mixed"] if depthwise or isinstance(encoder, ConvNet) else ["bf16-mixed", "32-true"]
 
 
 def precision(device: torch.device, encoder: Encoder) -> str:
