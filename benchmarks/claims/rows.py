@@ -101,7 +101,7 @@ def generalization() -> list[Claim]:
         row = partial(Claim, "generalization", method="jigen", protocols=("classifier",))
         small = row(data=("other_domain", domain), encoder="convnet", epochs=20)
         easy = {"pretrained": True, "shuffled": 0.4, "grid": 2, "orders": 5}  # puzzles that few steps may teach
-        large = row(data=("other_domain", domain, 64), encoder="efficientnet-lite0", epochs=4, settings=easy)
+        large = row(data=("other_domain", domain, 64), encoder="efficientnet-lite0", epochs=8, settings=easy)
         found += [replace(claim, controls=(labels_alone(claim),)) for claim in (small, large)]
     return found
 

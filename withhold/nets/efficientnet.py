@@ -82,11 +82,13 @@ class SameConv2d(nn.Conv2d):
     """A convolution with TensorFlow's "same" padding: an odd pixel of padding goes to the right and the bottom."""
 
     def forward(self, x: Tensor) -> Tensor:
-        pads = []
-        for length, kernel, stride in zip(x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
-            lacking = max(0, (-(-length // stride) - 1) * stride + kernel - length)
-            pads += [lacking // 2, lacking - lacking // 2]
-        return super().forward(F.pad(x, pads))
+        height, width = (
+            max(0, (-(-length // stride) - 1) * stride + kernel - length)
+            for length, kernel, stride in zip(x.shape[2:], self.kernel_size, self.stride, strict=True)
+        )
+        if height % 2 or width % 2:
+            x = F.pad(x, (0, width % 2, 0, height % 2))
+        return F.conv2d(x, self.weight, None, self.stride, (height // 2, width // 2), groups=self.groups)
 
 
 def unit(inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1) -> list[nn.Module]:

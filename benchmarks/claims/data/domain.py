@@ -95,7 +95,7 @@ def other_domain(at: Place, left_out: str, size: int = 64) -> Split:
     known = data.Several(path for path in paths if path.stem != left_out)
     train = data.load(known, size=size, channels=3, parts=("label", "domain"))
     test = data.load(at.root / "pacs" / f"{left_out}.parquet", size=size, channels=3)
-    return Split((train,), train, test)
+    return Split((train,), train, test, {"size": size})
 
 
 def two_hands(at: Place) -> Split:

@@ -32,7 +32,7 @@ def images(at: Place, name: str, size: int = 32) -> Split:
         train, test = letters(at, size).split(0.5, at.seed)
     else:
         train, test = (data.load(part, size=size) for part in data.splits(str(at.root / name)).values())
-    return Split((train,), train, test)
+    return Split((train,), train, test, {"size": size})
 
 
 def without_class(at: Place, name: str, label: str) -> Split:
@@ -90,7 +90,7 @@ def few_images(at: Place, name: str, count: int, size: int = 32) -> Split:
     kept = draw(train.labels, count, at.seed)
     labelled = train.with_labels(kept, train.classes)
     settings = {"flip": 0.0} if "mnist" in name else {}  # mirrored digits and clothes look like other things
-    return Split((labelled, train), labelled.select(np.flatnonzero(kept >= 0)), test, settings)
+    return Split((labelled, train), labelled.select(np.flatnonzero(kept >= 0)), test, settings | {"size": size})
 
 
 def columns(at: Place, name: str, *chosen: str) -> Split:
