@@ -50,7 +50,7 @@ def make_run(tmp_path):
             "withhold": withhold.__version__, "method": method, "parameters": parameters or {}, "encoder": encoder,
             "decoding": decoding or {"size": 32, "channels": channels}, "data": ["digits"], "streams": {},
             "classes": [], "training": asdict(Options(steps=20, epochs=2.0, seed=3, batch_size=16)) | (training or {}),
-        } | config  # fmt: skip
+        } | ({"outcome": {}} if finished else {}) | config  # fmt: skip
         (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
         if rows:
             with open(folder / "metrics.csv", "w", newline="", encoding="utf-8") as file:

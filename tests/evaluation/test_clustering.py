@@ -24,6 +24,7 @@ class Answering(Classifier):
 
     def __init__(self, scores):
         nn.Module.__init__(self)
+        self.rng = torch.Generator()
         self.encoder, self.scores, self.places = SimpleNamespace(kind="image"), scores, iter(range(len(scores)))
 
     def classify(self, items):

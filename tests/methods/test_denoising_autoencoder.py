@@ -67,7 +67,7 @@ def test_a_few_images_are_restored(photos):
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"ratio": 1.0}, "ratio must withhold some of the 64 blocks"),
+        ({"ratio": 0.999}, "ratio must withhold some of the 64 blocks"),
         ({"block": 20}, "block must be between 1 and 16, half the image's size, not 20"),
         ({"intact": -1.0}, "intact must be at least 0, not -1.0"),
     ],

@@ -100,7 +100,7 @@ def test_a_task_that_does_not_exist_or_has_one_class_is_refused():
     with pytest.raises(UsageError, match=r"dense_multitask has no task 'edge': did you mean edges"):
         make(tasks="mask,edge")
     images, masks = scenes(4)
-    with pytest.raises(UsageError, match=r"The masks of scenes show fewer than two classes"):
+    with pytest.raises(UsageError, match=r"The masks of 4 random images of scenes show fewer than two classes"):
         make().prepare(samples(images, torch.zeros_like(masks)))
     with pytest.raises(UsageError, match=r"dense_multitask has no tasks\. Name some of mask, edges, corners"):
         make(tasks=" ,")

@@ -228,7 +228,7 @@ def test_the_classes_are_no_parameter(folder):
     cls = find("./toy.py")
     assert list(parameters(cls)) == ["scale"]
     encoder = withhold.nets.build("convnet", size=16, channels=1)
-    with pytest.raises(UsageError, match=r"the labels name 1\. Give labels of two or more"):
+    with pytest.raises(UsageError, match=r"needs labels of two or more classes, but there is only one"):
         build(cls, encoder, {}, {"classes": ["one"]})
     assert build(cls, encoder, {}, {"classes": NAMES}).head.out_features == 10
 

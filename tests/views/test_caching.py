@@ -10,7 +10,7 @@ import withhold
 from withhold import views
 
 ARGUMENTS = {"rate": 8000, "size": 256, "mels": 40, "device": torch.device("cpu")}
-ARGUMENTS |= {"rows": 4, "columns": 4, "height": 10, "width": 12}
+ARGUMENTS |= {"rows": 4, "columns": 4, "height": 10, "width": 12, "length": 4, "count": 6}
 
 
 def kept():

@@ -140,7 +140,7 @@ class Method(nn.Module):
     def _apply(self, *change: Any) -> Self:
         """Move the random generator with the parameters."""
         super()._apply(*change)
-        device = next(self.parameters()).device
+        device = next((weight.device for weight in self.parameters()), self.rng.device)
         if self.rng.device != device:
             self.rng = torch.Generator(device).manual_seed(self.rng.initial_seed())
         return self
