@@ -181,7 +181,8 @@ def actions() -> str:
         cells.append([
             f"`{name}`", f"`{claim.encoder}`" + ", two frames" * (frames == [2]),
             f"`{claim.start.method}`" if claim.start else "none",
-            "frozen encoder" if frozen else "from scratch" if scratch else "fine-tuning",
+            "frozen encoder" if frozen else "from scratch" if scratch else
+            "fine-tuning, full learning rate" if "encoder_lr" in claim.settings else "fine-tuning",
             percent(answered(claim)), percent(probe), percent(chance.get(name)), f"{found['training_cpu_minutes']:.1f}",
         ])  # fmt: skip
     cells.sort(key=lambda row: (row[0], -float(row[4])))
