@@ -21,7 +21,7 @@ from withhold.data import Samples
 from withhold.evaluation.protocols import linear
 from withhold.evaluation.task import Task
 
-PUBLISHED, FRESH, RAW = "audio-efficientnet-lite0", "audio-cnn", "spectrogram"
+PRETRAINED, FRESH, RAW = "audio-efficientnet-lite0", "audio-cnn", "spectrogram"
 Split = tuple[np.ndarray, np.ndarray]
 
 
@@ -57,8 +57,8 @@ def embedded(name: str, sounds: Samples, splits: list[Split]) -> Iterator[Tensor
         yield from [kinds.of("audio").raw(sounds)] * len(splits)
         return
     torch.manual_seed(0)
-    encoder = nets.build(name, rate=round(sounds.rate), pretrained=name == PUBLISHED)
-    if name == PUBLISHED:
+    encoder = nets.build(name, rate=round(sounds.rate), pretrained=name == PRETRAINED)
+    if name == PRETRAINED:
         yield from [nets.features(encoder, sounds)] * len(splits)
         return
     for train, _ in splits:
@@ -79,7 +79,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for load in (esc10, fsdd):
         sounds, splits = load(root)
-        for name in (PUBLISHED, FRESH, RAW):
+        for name in (PRETRAINED, FRESH, RAW):
             parts = zip(splits, embedded(name, sounds, splits), strict=True)
             found = [probe(sounds, split, features) for split, features in parts]
             rows.append({"data": load.__name__, "features": name, "accuracy": float(np.mean(found)), "splits": found})

@@ -45,7 +45,8 @@ def test_the_refiner_copies_before_it_listens():
     assert heard == [False, False, True, True]
     short = make(warmup=200, weight=3.0)
     short.progress = 0.25  # of a training of fewer steps than it would only copy in
-    assert short.loss(short.predict(visible), simulated)["loss"].item() > 3 * terms["change"].item()
+    terms = short.loss(short.predict(visible), simulated)
+    assert terms["loss"].item() - 3 * terms["change"].item() > 0.1
     other = make(warmup=2)
     other.load_state_dict(method.state_dict())
     assert other.steps == 4

@@ -24,7 +24,7 @@ from withhold.training import Row, defaults
 
 log = logging.getLogger("withhold")
 
-PUBLISHED = {
+PRETRAINED = {
     "image": "efficientnet-lite0", "video": "efficientnet-lite0", "audio": "audio-efficientnet-lite0",
 }  # fmt: skip
 """Default encoder of the frozen features, by kind of data."""
@@ -36,7 +36,7 @@ TIMED = 8
 
 def pretrained_encoder(kind: str) -> str | None:
     """The default encoder of a kind of data, if its pretrained weights are installed; else None."""
-    return PUBLISHED.get(kind) if importlib.util.find_spec(PACKAGE) else None
+    return PRETRAINED.get(kind) if importlib.util.find_spec(PACKAGE) else None
 
 
 @dataclass(frozen=True)
