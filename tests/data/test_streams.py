@@ -111,6 +111,15 @@ def test_two_labelled_streams_share_their_classes(tmp_path):
     assert streams["first"].labels[1] == streams["second"].labels[1]
 
 
+def test_ready_samples_of_different_shapes_are_named():
+    rng = np.random.default_rng(0)
+    small, large = (data.load(rng.integers(0, 256, (4, side, side), np.uint8), size=side) for side in (16, 24))
+    toy = declare({"first": "image", "second": "image"})
+    assert build.load_streams(toy, [small, small], {"size": 16, "channels": 1})
+    with pytest.raises(UsageError, match=r"needs images of one shape, not <4 of image 16x16x1 .* the same size and"):
+        build.load_streams(toy, [small, large], {"size": 16, "channels": 1})
+
+
 def test_masks_lie_beside_images_and_are_cut_as_they_are(tmp_path):
     """As ADVENT wants: source images with masks, target images without."""
     rng = np.random.default_rng(0)

@@ -162,6 +162,9 @@ def load_streams(
     """Load the method's streams; `labels` belong to the streams that need labels, or to all if none does.
 
     A class has the same number in all labelled streams.
+
+    Raises:
+        UsageError: samples that were given ready, as `data.load` returns them, differ in their shape.
     """
     taught = [stream for stream, need in cls.needs.items() if need.labelled]
     streams = {}
@@ -169,6 +172,12 @@ def load_streams(
         options["labels"] = labels if stream in taught or not taught else None
         source = data.Several(given) if len(given) > 1 else given[0]
         streams[stream] = load_stream(source, kinds(cls, decoding)[stream], decoding, parts=need.parts, **options)
+    shapes = {samples.shape: samples for samples in streams.values() if samples.kind == "image"}
+    if len(shapes) > 1:
+        found = " and ".join(map(repr, shapes.values()))
+        raise UsageError(
+            f"{cls.name} needs images of one shape, not {found}. Load them with the same size and channels."
+        )
     shared, classes = data.share_classes([(streams[stream].labels, streams[stream].classes) for stream in taught])
     for stream, numbers in zip(taught, shared, strict=True):
         if numbers is not None and streams[stream].classes != classes:
