@@ -36,7 +36,7 @@ def few_labels() -> list[Claim]:
         *((among(few, best), replace(plan, data=("few_images", "cifar10", 40), seed=seed)) for seed in (0, 1, 2)),
         (among(few, {*matches} - {*best}), replace(plan, data=("few_images", "cifar10", 40))),
         (among(few, matches), replace(plan, data=("few_images", "cifar10", 40), start=start)),
-        (among(few, {*best} - {"mixmatch"}), replace(plan, data=("few_images", "cifar10", 4000))),  # it is above
+        (among(few, {*best, "fixmatch"} - {"mixmatch"}), replace(plan, data=("few_images", "cifar10", 4000))),
         (among(pretrained, matches), replace(large, data=("few_images", "cifar10", 40, 64))),
         (pretrained, replace(large, data=("few_images", "cifar10", 250, 64))),
     ]  # fmt: skip
@@ -48,6 +48,8 @@ def few_labels() -> list[Claim]:
             claims.append(replace(row, controls=controls))
             if method == "vat" and plan.start is None:
                 claims.append(replace(row, settings={"entropy": 1.0}, controls=controls))
+            if method == "freematch" and plan.data[-1] == 4000:
+                claims.append(replace(row, settings={"fairness": 0.0}, controls=controls))
     for seed in (0, 1):
         row = Claim(
             "fewlabels", ("few_texts", "imdb", 100), "uda_text", "word-vectors", 4, seed, protocols=["classifier"]
