@@ -38,7 +38,7 @@ def test_a_step_makes_the_answers_to_unlabelled_images_surer():
     assert unsure.grad[1, 0] < 0 < unsure.grad[1, 2]
 
 
-def test_unlabelled_images_are_named_and_surer_than_by_labels_alone():
+def test_new_images_are_named_and_surer_than_by_labels_alone():
     batch = {"labelled": tinted_images(4), "unlabelled": tinted_images(4, seed=1)[0]}
     new, labels = tinted_images(20, seed=2)
     entropies = []

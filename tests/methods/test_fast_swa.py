@@ -97,7 +97,7 @@ def test_answers_are_the_networks_own_to_other_views_and_have_no_gradient():
     assert not answers.requires_grad
 
 
-def test_unlabelled_images_are_named_after_a_few_steps():
+def test_new_images_are_named_after_a_few_steps():
     method = make(flip=0.0, weight=10.0)
     method.progress = 0.19  # in the first cycle
     first, *_, last = overfit(method, streams(), seeds=range(60))

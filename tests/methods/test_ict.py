@@ -79,7 +79,7 @@ def test_only_the_student_takes_a_gradient_and_from_unlabelled_images_too():
     assert all(parameter.grad is None for parameter in method.teacher.parameters())
 
 
-def test_unlabelled_images_are_named_after_a_few_steps():
+def test_new_images_are_named_after_a_few_steps():
     method = make(weight=10.0, flip=0.0)
     terms = overfit(method, streams(), seeds=range(60))
     assert terms[-1]["loss"] < terms[-1]["trivial"]

@@ -155,7 +155,7 @@ def test_imputed_labels_begin_even_are_kept_by_number_and_move_in_training_alone
     assert not (imputed.requires_grad or plain.requires_grad or answers.requires_grad)
 
 
-def test_unlabelled_images_are_named_after_a_few_steps_and_their_labels_imputed():
+def test_new_images_are_named_after_a_few_steps_and_their_labels_imputed():
     method = make(flip=0.0)
     overfit(method, streams(), seeds=range(20))
     new, labels = tinted_images(20, seed=2)

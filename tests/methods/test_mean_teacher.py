@@ -102,7 +102,7 @@ def test_without_weight_it_is_plain_supervision():
     assert terms["loss"] == terms["supervised"]
 
 
-def test_unlabelled_images_are_named_after_a_few_steps():
+def test_new_images_are_named_after_a_few_steps():
     method = make(weight=10.0, flip=0.0)
     method.progress = 0.5
     batch = streams()

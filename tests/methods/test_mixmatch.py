@@ -105,7 +105,7 @@ def test_guesses_take_no_gradient():
     assert all(p.grad is not None for p in method.student().parameters())
 
 
-def test_unlabelled_images_are_named_after_a_few_steps():
+def test_new_images_are_named_after_a_few_steps():
     method = make(weight=10.0, flip=0.0)
     method.progress = 1.0
     terms = overfit(method, streams(), seeds=range(60))

@@ -69,7 +69,7 @@ def test_images_are_mixed_within_what_is_labelled_and_across():
     assert (across > 0.2).all() and (across < 0.8).all(), "the others are mixed with their like"
 
 
-def test_unlabelled_images_are_named_after_a_few_steps():
+def test_new_images_are_named_after_a_few_steps():
     method = make(flip=0.0)
     method.progress = 0.5
     first, *_, last = overfit(method, streams(), seeds=range(60))

@@ -61,7 +61,7 @@ def test_two_views_are_moved_and_noisy_each_its_own_way_and_mirrored_alike():
     assert not torch.equal(noisy[8:16], noisy[16:])
 
 
-def test_unlabelled_images_are_named_after_a_few_steps_and_shown_twice():
+def test_new_images_are_named_after_a_few_steps_and_shown_twice():
     method, batch = make(flip=0.0), streams()
     terms = overfit(method, batch, seeds=range(60))
     assert terms[-1]["loss"] < 0.5 * terms[-1]["trivial"]

@@ -47,7 +47,7 @@ def test_only_sure_images_take_a_gradient_which_makes_them_surer():
     assert not scores.grad[2].any()
 
 
-def test_unlabelled_images_are_named_after_a_few_steps():
+def test_new_images_are_named_after_a_few_steps():
     method, batch = make(flip=0.0), streams()
     terms = overfit(method, batch, seeds=range(60))
     assert terms[-1]["counted"] > 0.5

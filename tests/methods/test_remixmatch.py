@@ -124,7 +124,7 @@ def test_no_gradient_flows_into_guesses_and_all_views_go_through_the_network_at_
     assert sizes == [6 * 12]
 
 
-def test_unlabelled_images_are_named_after_a_few_steps():
+def test_new_images_are_named_after_a_few_steps():
     method = make(flip=0.0, copies=1)
     terms = overfit(method, streams(), seeds=range(60))
     assert terms[-1]["loss"] < terms[-1]["trivial"]

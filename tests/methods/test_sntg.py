@@ -55,7 +55,7 @@ def test_an_image_beside_itself_costs_nothing_and_has_a_finite_gradient():
     assert (features.grad == 0).all()
 
 
-def test_features_of_classes_come_to_lie_further_apart_than_without_the_graph_and_unlabelled_images_are_named():
+def test_features_of_classes_come_to_lie_further_apart_than_without_the_graph_and_new_images_are_named():
     ratios = []
     new, labels = tinted_images(20, seed=2)
     for graph in (0.0, 0.4):

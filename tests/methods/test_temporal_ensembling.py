@@ -98,7 +98,7 @@ def test_targets_take_no_gradient_and_unlabelled_images_do():
     assert not scores.grad[3].any()
 
 
-def test_unlabelled_images_are_named_after_a_few_steps():
+def test_new_images_are_named_after_a_few_steps():
     method, batch = make(weight=10.0, flip=0.0), streams()
     terms = overfit(method, batch, seeds=range(60))
     assert terms[-1]["loss"] < 0.5 * terms[-1]["trivial"]

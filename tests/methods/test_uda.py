@@ -111,7 +111,7 @@ def test_magnitude_is_how_far_strong_views_stray():
     assert strayed(0.0) < strayed(15.0) < strayed(30.0)
 
 
-def test_unlabelled_images_are_named_after_a_few_steps():
+def test_new_images_are_named_after_a_few_steps():
     method = make(flip=0.0, confidence=0.5)
     first, *_, last = overfit(method, streams(), seeds=range(60))
     assert last["supervised"] < 0.5 * first["supervised"]

@@ -96,7 +96,7 @@ def test_masks_drop_the_share_that_they_shall_and_are_two_for_an_unlabelled_imag
     assert torch.equal(labels, streams()["labelled"][1])
 
 
-def test_unlabelled_images_are_named_after_a_few_steps():
+def test_new_images_are_named_after_a_few_steps():
     method = make(flip=0.0)
     first, *_, last = overfit(method, streams(), seeds=range(30))
     assert last["loss"] < 0.5 * last["trivial"] and last["supervised"] < 0.5 * first["supervised"]

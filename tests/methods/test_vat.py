@@ -68,7 +68,7 @@ def test_nothing_that_is_withheld_hangs_on_the_weights():
     assert all(parameter.grad is None for parameter in method.parameters())
 
 
-def test_unlabelled_images_are_named_after_a_few_steps_and_shown_in_range():
+def test_new_images_are_named_after_a_few_steps_and_shown_in_range():
     method, batch = make(flip=0.0), streams()
     terms = overfit(method, batch, seeds=range(50))
     assert terms[-1]["loss"] < 0.5 * terms[-1]["trivial"]
