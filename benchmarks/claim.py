@@ -55,6 +55,7 @@ def measure(claim: Claim, share: float, peer: tuple[str, ...]) -> dict[str, Any]
             run = trained(claim, encoder, split, at, share)
             if not claim.like:
                 found |= {"parameters": run.config["parameters"], "training": run.config["outcome"]}
+                found |= {"decoding": run.config["decoding"], "precision": run.config["training"]["precision"]}
                 found["training_cpu_minutes"] = round(cpu_minutes() - began, 2)
             if claim.protocols:
                 found["results"] = evaluate(claim, run, split, share)
