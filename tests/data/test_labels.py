@@ -1,6 +1,7 @@
 """Labels from a separate file: matches are reported, and invalid labels refused."""
 
 import logging
+import unicodedata
 
 import numpy as np
 import pytest
@@ -29,7 +30,30 @@ def test_what_matched_and_what_did_not_is_said(folder, caplog):
     assert [samples.classes[label] if label >= 0 else None for label in samples.labels] == ["cat", "dog", None]
     said = [record.getMessage() for record in caplog.records]
     assert f"{folder / 'few.csv'} labels 2 of 3 items in {folder / 'photos'}" in said
-    assert "1 of its rows match no item, such as gone.png" in said
+    assert f"1 rows of {folder / 'few.csv'} match no item of {folder / 'photos'}, such as gone.png" in said
+
+
+def test_rows_of_another_part_label_nothing(folder, photos):
+    for part in ("train", "test"):
+        (folder / "both" / part).mkdir(parents=True)
+        for name, photo in zip(("a.png", "b.png"), photos, strict=False):
+            Image.fromarray(photo).save(folder / "both" / part / name)
+    (folder / "few.csv").write_text("path,label\ntrain/a.png,cat\nboth/test/a.png,dog\nval/x/a.png,dog\nb.png,dog\n")
+    found = {}
+    for source in ("both", "both::train", "both/train", "both::test", "both/test"):
+        samples = data.load(str(folder / source), size=32, labels=folder / "few.csv")
+        found[source] = [samples.classes[label] for label in samples.labels]
+    assert found == dict.fromkeys(("both", "both::train", "both/train"), ["cat", "dog"]) | dict.fromkeys(
+        ("both::test", "both/test"), ["dog", "dog"]
+    )
+
+
+def test_accented_letters_match_however_they_are_composed(folder):
+    decomposed = unicodedata.normalize("NFD", "café.png")
+    (folder / "photos" / "a.png").rename(folder / "photos" / decomposed)
+    samples = load(folder, "café.png,thé", f"b.png,{unicodedata.normalize('NFD', 'thé')}", "c.png,lait")
+    assert samples.labels.tolist() == [1, 0, 1]
+    assert samples.classes == ("lait", "thé")
 
 
 def test_two_labels_of_one_item_are_refused_and_one_twice_is_not(folder):

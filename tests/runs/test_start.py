@@ -247,8 +247,14 @@ def test_labels_that_the_first_training_was_told_are_no_measure_of_the_second(fo
     assert not any("knn" in row for row in run.rows())
     with pytest.raises(UsageError, match="training was given the labels of all test items"):
         run.evaluate("photos/", labels="few.csv", protocols=("knn",))
-    shutil.rmtree("taught")
     told = (run.folder / "told.csv").read_text()
+    assert [row["digest"] for row in withhold.load("taught/encoder.safetensors").told_items()]
+    for start, size in (("taught/encoder.safetensors", None), ("taught", 24)):
+        withhold.train("rotation", "photos/", labels="few.csv", encoder=start, epochs=1, batch_size=8, size=size,
+                       out=f"later-{size}")  # fmt: skip
+        assert (run.folder.parent / f"later-{size}" / "told.csv").read_text() == told
+        assert ("with size=16, not size=24: those whose labels it was given are not" in caplog.text) == (size == 24)
+    shutil.rmtree("taught")
     withhold.train("rotation", "photos/", labels="few.csv", encoder="taught", epochs=2, batch_size=8, out="later",
                    resume=True)  # fmt: skip
     assert (run.folder / "told.csv").read_text() == told

@@ -31,9 +31,9 @@ Tables = dict[str, Table]  # by the names of PARTS where a source holds several,
 T = TypeVar("T")
 
 
-def is_part(name: str) -> bool:
-    """Whether a folder of this name may be a part of a dataset."""
-    return any(name.lower() in names for names in PARTS.values())
+def part_named(name: str) -> str:
+    """The part of a dataset, a key of `PARTS`, that a folder of this name may hold; "" for none."""
+    return next((part for part, names in PARTS.items() if name.lower() in names), "")
 
 
 def parts(found: dict[str, T]) -> dict[str, T]:

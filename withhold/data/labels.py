@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal, InvalidOperation
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from withhold.data import manifests
+from withhold.data.arranging import part_named
 from withhold.data.images import Images
 from withhold.data.samples import Samples
 from withhold.errors import UsageError, WithholdError
@@ -95,7 +97,7 @@ def _text(value: Any) -> str:
     """Convert a label value to text; "" if there is none."""
     if isinstance(value, list | tuple | dict | bytes):
         raise WithholdError(f"The label {str(value)[:40]} is not a text or number. Use another column.")
-    return "" if value is None or value != value else str(value).strip()
+    return "" if value is None or value != value else _composed(str(value).strip())
 
 
 def label_files(labels: Labels | None) -> list[Path]:
@@ -118,7 +120,7 @@ def attach(samples: Samples, labels: Labels | None) -> Samples:
         return samples
     listed, columns = zip(*map(_read, paths), strict=True)
     numbers, classes = number(columns)
-    place_of = places(samples.names)
+    place_of = places(samples.names, samples.subset)
     given = np.full(len(samples), -1, dtype=np.int64)
     by: dict[int, Path] = {}
     for path, said, values in zip(paths, listed, numbers, strict=True):
@@ -143,29 +145,42 @@ def attach(samples: Samples, labels: Labels | None) -> Samples:
         count = sum(given[place] >= 0 for place in found)
         log.info("%s labels %s of %s items in %s", path, f"{count:,}", f"{len(samples):,}", samples.source)
         if lost:
-            log.warning("%s of its rows match no item, such as %s", f"{len(lost):,}", lost[0])
+            log.warning("%s rows of %s match no item of %s, such as %s", f"{len(lost):,}", path, samples.source, lost[0])
     (_, shared), table = share_classes([(None, samples.classes), (given, classes)])
     known = table == samples.classes  # the files have no classes that the data lack
     return samples.with_labels(*(shared, table) if known else (given, classes))
 
 
-def places(names: Sequence[str]) -> Callable[[str], int | None]:
+def places(names: Sequence[str], subset: str = "") -> Callable[[str], int | None]:
     """Return a function that finds the index in `names` of a name in a table; None if there are none or several.
 
     A name matches in full, by its end ("photos/cat/1.jpg" is cat/1.jpg), or as a file name that occurs once.
+
+    Args:
+        subset: the part of the dataset that the items are, if it has parts: "test/1.jpg" is not 1.jpg of "train".
     """
     # Tables hold names that are not valid UTF-8 with escapes.
     plain = [name.encode("utf-8", "backslashreplace").decode().replace("\\", "/") for name in names]
-    rows = {name: row for row, name in enumerate(plain)}
+    # Other systems may compose accented letters differently.
+    rows = {_composed(name): row for row, name in enumerate(plain)} | {name: row for row, name in enumerate(plain)}
     tails = Counter(name.split("/")[-1] for name in rows)
     alone = {tail: row for name, row in rows.items() if tails[tail := name.split("/")[-1]] == 1}
 
     def place(name: str) -> int | None:
-        parts = name.replace("\\", "/").split("/")
-        ends = ("/".join(parts[start:]) for start in range(len(parts)))
-        return next((rows[end] for end in ends if end in rows), alone.get(name))
+        folders = name.replace("\\", "/").split("/")
+        for start in range(len(folders)):
+            end = "/".join(folders[start:])
+            if (row := rows.get(end, rows.get(_composed(end)))) is not None:
+                above = next(filter(None, map(part_named, reversed(folders[:start]))), "")
+                return None if subset and above not in ("", subset) else row
+        return alone.get(name, alone.get(_composed(name)))
 
     return place
+
+
+def _composed(text: str) -> str:
+    """A text with accented letters as single characters (normal form C)."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _read(path: Path) -> tuple[list[str], list[Any]]:

@@ -86,6 +86,7 @@ def labels_of(source: Any, kind: str, labels: Labels | None = None) -> Samples:
         names = np.array([name or f"row {row}" for row, name in enumerate(part.table.names(), 1)])
         empty = np.empty((len(names), 0), dtype=np.uint8)
         samples = Samples(empty, names, own, classes, source=part.name, unlabelled=part.table.unlabelled)
+        samples.subset = part.subset
     return attach(samples, labels)
 
 
@@ -218,7 +219,9 @@ def _load_all(
     if boxed:
         give_boxes(loaded[0], first, marked, names)
     attach_columns(loaded[0], first, kinds, wanted)
-    return loaded[0] if len(loaded) == 1 else Joined(*loaded)
+    found = loaded[0] if len(loaded) == 1 else Joined(*loaded)
+    found.subset = first.subset
+    return found
 
 
 def _pieces(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from withhold.data import hub, images, sources
+from withhold.data.arranging import part_named
 from withhold.data.images import Images
 from withhold.data.kind import Item, Kind, Shape, Table, Unreadable
 from withhold.data.labels import number
@@ -201,6 +202,11 @@ class Part:
     @property
     def table(self) -> Table:
         return self.tables[self.split]
+
+    @property
+    def subset(self) -> str:
+        """The part of a dataset that this is, a key of `arranging.PARTS`; also if its folder alone is the source."""
+        return self.split or part_named(os.path.basename(self.name.rstrip("/\\")))
 
     @property
     def stamp(self) -> str:

@@ -73,6 +73,7 @@ class Samples:
     Attributes:
         parts: further parts of each item, by the names of `needs.PARTS`: {"mask": Samples of one channel,
             "targets": {column: Target}, "boxes": a Target of float32 [n, m, 4] ...}.
+        subset: the part of a dataset that the items are: "train", "test" or "unlabelled"; "" if it has no parts.
         owners: the item from which each window was cut; otherwise the items themselves: int64 [n].
     """
 
@@ -100,6 +101,7 @@ class Samples:
         self.owners = np.arange(len(self.rows))
         self.sources = self.owners if sources is None else sources
         self.parts: dict[str, Any] = {}
+        self.subset = ""
 
     def __len__(self) -> int:
         return len(self.rows)

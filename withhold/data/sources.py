@@ -11,7 +11,7 @@ from typing import Any
 
 from withhold.data import arrays, hub, manifests
 from withhold.data.annotations import Annotated
-from withhold.data.arranging import READABLE, Tables, arranged, is_part, parts, walk
+from withhold.data.arranging import READABLE, Tables, arranged, part_named, parts, walk
 from withhold.data.belonging import attach, beside, coco_files, in_lists, part_classes, pictures_of, unused_boxes
 from withhold.data.images import Images
 from withhold.data.kind import Kind, Table, Unreadable
@@ -72,7 +72,7 @@ def _folder(path: Path, kind: type[Kind]) -> Tables:
                 attach(column, found, images, folder)
                 first = next(iter(found.values()))
                 first.ignored = [*first.ignored, *(unused_boxes(path, folder) if column == "boxes" else [])]
-        places = [path, next(iter(pairs.values()))[1], *[path.parent] * is_part(path.name)]
+        places = [path, next(iter(pairs.values()))[1], *[path.parent] * bool(part_named(path.name))]
         for part in found.values():
             part.part_classes = next(filter(None, map(part_classes, places)), ())
         return found
@@ -123,7 +123,7 @@ def _parts_on_top(path: Path, kind: type[Kind]) -> Tables:
 
     {} unless that is how the training part is arranged.
     """
-    folders = {child.name.lower(): child for child in sorted(path.glob("*/")) if is_part(child.name)}
+    folders = {child.name.lower(): child for child in sorted(path.glob("*/")) if part_named(child.name)}
     apart = parts(folders)
     if "train" not in apart or not beside(apart["train"]):
         return {}

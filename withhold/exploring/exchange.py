@@ -16,10 +16,10 @@ from withhold.data.manifests import LABELS, find
 from withhold.errors import UsageError
 
 
-def from_text(text: str, kind: str, names: Sequence[str]) -> tuple[list[int], list[str], int]:
+def from_text(text: str, kind: str, names: Sequence[str], subset: str = "") -> tuple[list[int], list[str], int]:
     """Read labels of the items with these names from a csv table or Label Studio JSON.
 
-    A name matches in full, by its end, or as a unique file name. The last label of an item counts.
+    A name matches in full, by its end, or as a unique file name; see `places`. The last label of an item counts.
 
     Returns:
         the items, their labels, and the number of rows without a matching item.
@@ -28,7 +28,7 @@ def from_text(text: str, kind: str, names: Sequence[str]) -> tuple[list[int], li
         UsageError: the text has neither format, or labels none of the items.
     """
     rows = _studio(text) if text.lstrip().startswith("[") else _table(text, kind)
-    place, lost = places(names), 0
+    place, lost = places(names, subset), 0
     found: dict[int, str] = {}
     for name, label in rows:
         row = place(name)

@@ -137,7 +137,7 @@ class Session:
 
     def take(self, text: str) -> dict[str, int]:
         """Import labels from a table or Label Studio JSON. Raises: UsageError: as `exchange.from_text`."""
-        items, labels, lost = exchange.from_text(text, self.kind, self.samples.names)
+        items, labels, lost = exchange.from_text(text, self.kind, self.samples.names, self.samples.subset)
         self.label(items, labels)
         return {"labelled": len(items), "lost": lost}
 

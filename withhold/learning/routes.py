@@ -108,7 +108,7 @@ def frozen(
         # Only the given labels count as seen: propagated ones are predictions, which evaluation may measure on.
         told = {"labelled": known.samples.select(known.rows)}
         earlier = [row for row in read_told(folder) if row["stream"] == BEFORE]
-        write_told(folder, earlier + find_told(kept.cls.needs, told, kept.encoder.kind, None))
+        write_told(folder, earlier + find_told(kept.cls.needs, told, kept.encoder.kind))
         return kept
 
     simple = _probe(given, features[known.rows], labels, classes)

@@ -20,6 +20,7 @@ from withhold.methods import Classifier, Encoder, Method
 from withhold.nets.registry import lend
 from withhold.runs.build import build_encoder, load_stream
 from withhold.runs.metadata import digest, fill
+from withhold.runs.told import Told, are_told, without_told
 from withhold.training import defaults
 
 log = logging.getLogger("withhold")
@@ -101,13 +102,17 @@ class Embedder:
         """The stream of `learned` whose labels its classifier was trained on."""
         return None
 
+    def told_items(self) -> Told:
+        """The items whose labels its trainings were given."""
+        return ()
+
     def was_told(self, samples: Samples) -> np.ndarray:
         """Whether its training was given the label of each of `samples`, bool [n]."""
-        return np.zeros(len(samples), dtype=bool)
+        return are_told(self.told_items(), self.encoder.kind, samples)
 
     def unseen(self, samples: Samples) -> Samples:
         """`samples` without those whose labels its training was given."""
-        return samples
+        return without_told(self.told_items(), self.encoder.kind, samples)
 
     def kind_of(self, source: Any) -> str:
         """The kind that `source` is read as: the encoder's own, or one part of it if that joins several kinds."""

@@ -19,6 +19,7 @@ from withhold.runs.build import address, suited_size
 from withhold.runs.embedder import Embedder, named_file
 from withhold.runs.metadata import read
 from withhold.runs.run import Run
+from withhold.runs.told import read_told
 
 log = logging.getLogger("withhold")
 
@@ -104,14 +105,17 @@ class Exported(Embedder):
     def __repr__(self) -> str:
         return f"Exported({self.name!r}: {self.config['encoder']['name']})"
 
-    def unseen(self, samples):
+    def told_items(self):
+        """What is listed in the folder of the file, which may be that of a run."""
+        listed = read_told(self.weights.parent)
         own = [stage["method"] for stage in self.lineage if stage["method"] in registry.names()]
-        if taught := [name for name in own if any(need.teaches for need in registry.find(name).needs.values())]:
+        taught = [name for name in own if any(need.teaches for need in registry.find(name).needs.values())]
+        if taught and not listed:
             log.warning(
                 "%s was trained on labels by %s, and the file does not list the labelled items: accuracy on them is "
-                "not valid. Evaluate the run's folder, which leaves them out", self.name, taught[-1],
+                "not valid. Give the run's folder, which leaves them out", self.name, taught[-1],
             )  # fmt: skip
-        return samples
+        return listed
 
 
 class Named(Embedder):

@@ -25,7 +25,7 @@ from withhold.runs.build import build_encoder, build_method, kinds, load_streams
 from withhold.runs.doctor import examine
 from withhold.runs.embedder import Embedder, named_file, utf8
 from withhold.runs.metadata import describe, digest, fill, stage, write_weights
-from withhold.runs.told import BEFORE, are_told, read_told, without_told
+from withhold.runs.told import BEFORE, read_told
 from withhold.training import Row, defaults
 from withhold.training.journal import read as read_journal
 
@@ -175,7 +175,7 @@ class Run(Embedder):
     @property
     def labels_told(self) -> int:
         """The number of labels that its own training was given."""
-        return sum(row["stream"] != BEFORE for row in read_told(self.folder))
+        return sum(row["stream"] != BEFORE for row in self.told_items())
 
     @cached_property
     def frozen(self) -> bool:
@@ -233,11 +233,8 @@ class Run(Embedder):
             samples.unlabelled = f"the training used those of {files}; give labels of held-out items to evaluate it"
         return samples
 
-    def was_told(self, samples):
-        return are_told(self.folder, self.encoder.kind, samples)
-
-    def unseen(self, samples):
-        return without_told(self.folder, self.encoder.kind, samples)
+    def told_items(self):
+        return read_told(self.folder)
 
     def evaluate(
         self,

@@ -1,6 +1,7 @@
 """Starting a training from the encoder of an earlier run or of an exported file."""
 
 import filecmp
+import logging
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,9 @@ from withhold.runs.build import address, build_encoder
 from withhold.runs.loading import find
 from withhold.runs.metadata import write_weights
 from withhold.runs.run import Run
+from withhold.runs.told import Told
+
+log = logging.getLogger("withhold")
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,13 @@ class Start:
             "model" the folder that describes a model of the hub; None for a new encoder.
         window: how that encoder's data are cut and decoded; used by the method unless the user sets it.
         lineage: the earlier trainings, oldest first: method, data and the digest of the encoder.
+        told: the items whose labels they were given, see `read_told`.
     """
 
     encoder: dict[str, Any] | None = None
     window: dict[str, Any] = field(default_factory=dict)
     lineage: list[dict[str, Any]] = field(default_factory=list)
+    told: Told = ()
 
     def configure(self, cls: type[Method], given: dict[str, Any]) -> dict[str, Any]:
         """Return all parameters of the method: those `given`, then the window, then the defaults."""
@@ -66,7 +72,18 @@ def find_start(options: Options, folder: Path) -> Start:
     if not origin.weights.is_file():
         raise UsageError(f"The training in {origin.name} is not finished. Finish it first with --resume.")
     encoder = origin.config["encoder"] | {"start": str(origin.weights)}
-    return Start(encoder, origin.config["decoding"], origin.lineage)
+    return Start(encoder, origin.config["decoding"], origin.lineage, origin.told_items())
+
+
+def warn_of_other_decoding(start: Start, decoding: dict[str, Any]) -> None:
+    """Warn if items whose labels the start was given will not be recognised, because they are now decoded otherwise."""
+    other = [name for name, value in decoding.items() if name != "tokenizer" and start.window.get(name, value) != value]
+    if start.told and other:
+        was, now = (", ".join(f"{name}={known[name]}" for name in other) for known in (start.window, decoding))
+        log.warning(
+            "the earlier training decoded its items with %s, not %s: those whose labels it was given are not "
+            "recognised. Evaluate on items that it was not given", was, now,
+        )  # fmt: skip
 
 
 def keep_start(encoder: dict[str, Any], folder: Path) -> None:

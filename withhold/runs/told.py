@@ -2,7 +2,7 @@
 
 import csv
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,18 @@ COLUMNS = ("stream", "item", "digest")
 BEFORE = "(an earlier training)"
 """The value of "stream" for items whose label an earlier training was given, from whose encoder this one started."""
 
-Told = list[dict[str, Any]]
+Told = Sequence[dict[str, Any]]
 """For each item its stream, its name, and a digest of its content, which identifies it independently of the name."""
 
 
-def find_told(needs: Mapping[str, Need], streams: Mapping[str, Samples], kind: str, earlier: Path | None) -> Told:
-    """Find the items whose labels, masks or boxes a method is given, or was given in the `earlier` run it starts from.
+def find_told(needs: Mapping[str, Need], streams: Mapping[str, Samples], kind: str, earlier: Told = ()) -> list[dict[str, Any]]:
+    """Find the items whose labels, masks or boxes a method is given, and those of the run that it starts from.
 
     Args:
         kind: the encoder's kind of data, of which the digests are computed.
+        earlier: what `read_told` returns for the run that it starts from.
     """
-    found = [] if earlier is None else [row | {"stream": BEFORE} for row in read_told(earlier)]
+    found = [row | {"stream": BEFORE} for row in earlier]
     for stream, samples in streams.items():
         if needs[stream].teaches:
             taught = samples.serving(needs[stream], f"the stream {stream}")
@@ -45,7 +46,7 @@ def write_told(folder: Path, rows: Told) -> None:
         write_csv(folder / "told.csv", COLUMNS, ([row[column] for column in COLUMNS] for row in rows))
 
 
-def read_told(folder: Path) -> Told:
+def read_told(folder: Path) -> list[dict[str, Any]]:
     """Read what `write_told` wrote to the folder."""
     path = folder / "told.csv"
     if not path.is_file():
@@ -57,27 +58,27 @@ def read_told(folder: Path) -> Told:
         return list(reader)
 
 
-def are_told(folder: Path, kind: str, samples: Samples) -> np.ndarray:
-    """Whether the training in `folder` was given the label of each of `samples`, bool [n], compared by content.
+def are_told(told: Told, kind: str, samples: Samples) -> np.ndarray:
+    """Whether each of `samples` is one of the items in `told`, bool [n], compared by content.
 
     Args:
         kind: the encoder's kind of data.
     """
-    told = [row["digest"] for row in read_told(folder)]
-    return np.isin(samples.of(kind).digests(), told) if told else np.zeros(len(samples), dtype=bool)
+    digests = [row["digest"] for row in told]
+    return np.isin(samples.of(kind).digests(), digests) if digests else np.zeros(len(samples), dtype=bool)
 
 
-def without_told(folder: Path, kind: str, test: Samples) -> Samples:
-    """Return `test` without the items whose labels the training in `folder` was given, see `are_told`.
+def without_told(told: Told, kind: str, test: Samples) -> Samples:
+    """Return `test` without the items in `told`, see `are_told`.
 
     Raises:
         UsageError: no other item has a label.
     """
     what = next((sort for part, sort in (("mask", "masks"), ("boxes", "boxes")) if part in test.parts), "labels")
     taught = bool(test.targets) or what != "labels"
-    if test.labels is None and not taught:
+    if not told or (test.labels is None and not taught):
         return test
-    others = np.flatnonzero(~are_told(folder, kind, test))
+    others = np.flatnonzero(~are_told(told, kind, test))
     has = np.ones(len(test), dtype=bool) if taught else np.asarray(test.labels) >= 0
     known, left = int(has.sum()), int(has[others].sum())
     if left < known:

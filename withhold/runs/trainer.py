@@ -31,7 +31,7 @@ from withhold.runs.metadata import describe, write_weights
 from withhold.runs.resuming import BUDGETS, check_same, planned
 from withhold.runs.run import Run
 from withhold.runs.saying import say
-from withhold.runs.start import find_start, keep_start
+from withhold.runs.start import find_start, keep_start, warn_of_other_decoding
 from withhold.runs.told import find_told, read_told, write_told
 from withhold.training import Outcome, Row, defaults
 from withhold.training.fabric import make_fabric
@@ -183,7 +183,8 @@ def _train(
     if resume:
         told_items = read_told(folder)
     else:
-        told_items = find_told(cls.needs, streams, kind, Path(options.encoder or "") if start.lineage else None)
+        told_items = find_told(cls.needs, streams, kind, start.told)
+        warn_of_other_decoding(start, decoding)
     seen = {name: samples.of(kind) for name, samples in streams.items()}
     watched = monitoring.choose(cls.needs, seen, {row["digest"] for row in told_items})
     if before is not None:
