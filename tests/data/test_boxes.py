@@ -72,6 +72,13 @@ def coco(folder, part="train", **changes):
     return write(folder / "annotations" / f"instances_{part}2017.json", json.dumps(content | changes, indent=1))
 
 
+def test_a_coco_file_may_list_images_that_are_missing(tmp_path):
+    coco(tmp_path)
+    first, *_ = sorted((tmp_path / "train2017").iterdir())
+    first.unlink()
+    assert len(load(tmp_path)) == len(BOXES) - 1
+
+
 def manifest(folder):
     rows = []
     for stem, things in BOXES.items():

@@ -39,13 +39,10 @@ def test_rows_of_another_part_label_nothing(folder, photos):
         for name, photo in zip(("a.png", "b.png"), photos, strict=False):
             Image.fromarray(photo).save(folder / "both" / part / name)
     (folder / "few.csv").write_text("path,label\ntrain/a.png,cat\nboth/test/a.png,dog\nval/x/a.png,dog\nb.png,dog\n")
-    found = {}
     for source in ("both", "both::train", "both/train", "both::test", "both/test"):
         samples = data.load(str(folder / source), size=32, labels=folder / "few.csv")
-        found[source] = [samples.classes[label] for label in samples.labels]
-    assert found == dict.fromkeys(("both", "both::train", "both/train"), ["cat", "dog"]) | dict.fromkeys(
-        ("both::test", "both/test"), ["dog", "dog"]
-    )
+        first = "dog" if source.endswith("test") else "cat"
+        assert [samples.classes[label] for label in samples.labels] == [first, "dog"]
 
 
 def test_accented_letters_match_however_they_are_composed(folder):

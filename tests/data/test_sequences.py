@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from withhold import data
+from withhold.data.parts import Masks
+from withhold.data.sequences import read_mask
 from withhold.errors import UsageError, WithholdError
 
 
@@ -45,6 +47,24 @@ def test_sequences_are_pairs_of_folders(folder):
     mask = swan.mask(2)
     assert np.array_equal(mask.labels, 2 * np.eye(40, 60, dtype=np.int64))
     assert mask.palette[:9] == [0, 0, 0, 128, 0, 0, 0, 128, 0]
+
+
+def test_frames_follow_their_numbers(folder):
+    for part in ("images", "masks"):
+        for number, path in enumerate(sorted((folder / part / "bear").iterdir())):
+            path.rename(path.with_name(f"{number + 9}.png"))
+    bear = data.sequences(folder)[0]
+    assert [path[-7:] for path in bear.video] == ["r/9.png", "/10.png", "/11.png"]
+    assert sorted(bear.masks) == [0, 1]
+
+
+def test_a_mask_is_turned_like_its_image(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored on its side
+    Image.fromarray(np.eye(40, 60, dtype=np.uint8)).save(tmp_path / "mask.png", exif=exif)
+    mask = read_mask(str(tmp_path / "mask.png"))
+    assert np.array_equal(mask.labels, np.rot90(np.eye(40, 60, dtype=np.int64), -1))
+    assert np.array_equal(Masks(size=40).decode(str(tmp_path / "mask.png"))[..., 0], mask.labels[10:50])
 
 
 def test_the_names_of_davis_are_known(folder):

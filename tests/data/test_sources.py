@@ -8,6 +8,7 @@ import struct
 import zipfile
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -24,10 +25,7 @@ PIXELS = np.random.default_rng(1).integers(0, 256, (6, 32, 32, 3), dtype=np.uint
 
 
 def write_table(path, **columns):
-    import pyarrow
-    from pyarrow import parquet
-
-    parquet.write_table(pyarrow.table(columns), path, row_group_size=2)
+    pyarrow.parquet.write_table(pyarrow.table(columns), path, row_group_size=2)
 
 
 def test_a_nested_folder_gives_classes_and_names(image_folder):
@@ -208,6 +206,23 @@ def test_parquet_of_paths_sees_that_a_file_changed(image_folder):
     assert (data.load(folder / "list.parquet").array[1] == pixels["2.png"]).all()
 
 
+def test_structs_and_data_sets_of_paths_see_that_a_file_changed(image_folder, hub_cache):
+    import datasets
+
+    folder, pixels = image_folder("1.png", "2.png", size=(32, 32))
+    rows = [{"bytes": None, "path": "1.png"}, {"bytes": encode(pixels["2.png"]), "path": "elsewhere.png"}]
+    write_table(folder / "list.parquet", image=rows)
+    paths = [str(folder / name) for name in ("1.png", "2.png")]
+
+    def load():
+        listed = datasets.Dataset.from_dict({"image": paths}).cast_column("image", datasets.Image())
+        return [data.load(source, size=32).array[0] for source in (folder / "list.parquet", listed)]
+
+    for seed in (0, 5):
+        _, pixels = image_folder("1.png", size=(32, 32), seed=seed)
+        assert all((found == pixels["1.png"]).all() for found in load())
+
+
 def test_a_link_that_leads_back_up_is_not_followed_for_ever(image_folder):
     folder, _ = image_folder("a/1.png", "b/2.png")
     (folder / "a" / "loop").symlink_to(folder)
@@ -317,6 +332,21 @@ def test_a_folder_of_parquet_files(tmp_path):
     assert test.labels.tolist() == [1, 2]
     with pytest.raises(UsageError, match="has no splits"):
         data.load(f"{tmp_path / 'test.parquet'}::test")
+
+
+def test_parts_of_parquet_may_number_their_classes_differently(tmp_path):
+    parts = {"train": (["cat", "dog"], [0, 1]), "test": (["dog", "cat"], [0, -2]), "unlabelled": (None, ["dog", ""])}
+    for part, (names, labels) in parts.items():
+        features = {"label": {"names": names, "_type": "ClassLabel"}} if names else {}
+        table = pyarrow.table({"image": list(map(encode, PIXELS[:2])), "label": labels})
+        about = {"huggingface": json.dumps({"info": {"features": features}})}
+        pyarrow.parquet.write_table(table.replace_schema_metadata(about), tmp_path / f"{part}.parquet")
+    found = {part: data.load(f"{tmp_path}::{part}") for part in parts}
+    assert {samples.classes for samples in found.values()} == {("cat", "dog")}
+    assert {part: samples.labels.tolist() for part, samples in found.items()} == {
+        "train": [0, 1], "test": [1, -1], "unlabelled": [1, -1],
+    }  # fmt: skip
+    assert data.load(tmp_path / "test.parquet").labels.tolist() == [0, -1]
 
 
 def write_idx(path, values):
@@ -452,6 +482,8 @@ def test_bad_sources_are_refused_in_one_sentence(tmp_path, image_folder):
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("hello")
     (tmp_path / "bad.npz").write_bytes(b"PK nothing")
+    np.save(tmp_path / "alone", PIXELS)
+    (tmp_path / "alone.npy").rename(tmp_path / "alone.npz")
     (tmp_path / "bad.parquet").write_bytes(b"nothing")
     (tmp_path / "bad.jsonl").write_text("{")
     (tmp_path / "bad-idx.gz").write_bytes(b"nothing")
@@ -484,6 +516,7 @@ def test_bad_sources_are_refused_in_one_sentence(tmp_path, image_folder):
         ("secret.zip", UsageError, r"secret.zip is encrypted\. Unpack it and give the folder"),
         ("bad.zip", WithholdError, r"bad.zip cannot be read as zip \(File is not a zip file\)\. Copy or download"),
         ("bad.npz", WithholdError, "bad.npz cannot be read as npz"),
+        ("alone.npz", WithholdError, "alone.npz cannot be read as npz"),
         ("bad.parquet", WithholdError, "bad.parquet cannot be read as parquet"),
         ("bad.jsonl", WithholdError, "bad.jsonl cannot be read as jsonl"),
         ("bad-idx.gz", WithholdError, "bad-idx.gz cannot be read as IDX"),
@@ -502,6 +535,9 @@ def test_bad_requests_are_refused_in_one_sentence():
         (PIXELS, {"size": 0}, "Give a size of 1 or more"),
         (PIXELS, {"channels": 2}, "cannot have 2 channels"),
         (PIXELS, {"kind": "sound"}, "There is no kind of data 'sound'"),
+        ([PIXELS, PIXELS], {}, "The list has items that are not paths"),
+        (5, {}, r"The data are a int\. Give a folder"),
+        ({"array": [PIXELS[0, 0, :, 0] / 255], "sampling_rate": 0}, {"kind": "audio"}, "A sampling rate of 0 is not"),
     ):
         with pytest.raises(UsageError, match=sentence):
             data.load(source, **options)

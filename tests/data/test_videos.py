@@ -174,6 +174,13 @@ def test_the_data_decide_size_and_colour(tmp_path):
     assert data.measure(tmp_path / "colour", "video").size == 70
 
 
+def test_a_video_that_begins_in_black_is_in_colour(tmp_path):
+    red = np.zeros((48, 64, 3), np.uint8)
+    red[..., 0] = 200
+    write(tmp_path / "a.mp4", frames=[red * 0] * 6 + [red] * 12)
+    assert data.measure(tmp_path, "video").channels == 3
+
+
 def test_bad_files_are_skipped_with_their_reasons(tmp_path):
     whole = write(tmp_path / "good.mp4")
     (tmp_path / "zero.mp4").touch()
@@ -213,7 +220,7 @@ def test_folders_of_frames_are_videos_of_24_frames_a_second(tmp_path, caplog):
     caplog.set_level("INFO", "withhold")
     for video, count in (("run/a", 12), ("walk/b", 6)):
         for frame in range(count):
-            picture(tmp_path / video / f"{frame:03}.png", (frame + 2) * STEP)
+            picture(tmp_path / video / f"{frame}.png", (frame + 2) * STEP)  # 10.png comes after 2.png
     found = data.load(tmp_path, "video", size=32, fps=12.0, frames=2)
     assert found.names == ["run/a", "walk/b"]
     assert found.classes == ("run", "walk")

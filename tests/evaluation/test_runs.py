@@ -130,6 +130,16 @@ def test_two_processes_do_not_evaluate_one_run_at_a_time(make_run, photos_folder
     assert run.evaluate(photos_folder, protocols=("knn",))
 
 
+def test_copies_are_not_torn_apart_by_a_split(make_run, tmp_path):
+    """Noise with random labels, each item three times, can only be guessed."""
+    rng = np.random.default_rng(0)
+    images, labels = (np.repeat(part, 3, axis=0) for part in (rng.integers(0, 256, (100, 32, 32, 3), np.uint8),
+                                                              rng.integers(0, 2, 100)))  # fmt: skip
+    np.savez(tmp_path / "copies.npz", images=images, labels=labels)
+    rows = make_run().evaluate(str(tmp_path / "copies.npz"), protocols=("knn",))
+    assert all(0.2 < row["value"] < 0.8 for row in rows)
+
+
 def test_items_that_are_learned_from_are_not_measured_on(make_run, photos, tmp_path, caplog):
     """Whatever they are called, where both are given."""
     for name, part in (("a", photos[:40]), ("b", photos[20:60])):
@@ -138,5 +148,8 @@ def test_items_that_are_learned_from_are_not_measured_on(make_run, photos, tmp_p
     rows = run.evaluate(str(tmp_path / "a.npz"), str(tmp_path / "b.npz"), protocols=("knn",))
     assert {row["n_test"] for row in rows} == {20}
     assert "20 items left out of the test set: also in the training data" in caplog.text
+    np.savez(tmp_path / "parts.npz", x_train=photos[:40], y_train=np.arange(40) % 2, x_test=photos[20:60],
+             y_test=np.arange(40) % 2)  # fmt: skip
+    assert {row["n_test"] for row in run.evaluate(str(tmp_path / "parts.npz"), protocols=("knn",))} == {20}
     with pytest.raises(UsageError, match=r"All items of .*a\.npz are also in the training data .*a\.npz"):
         run.evaluate(str(tmp_path / "a.npz"), str(tmp_path / "a.npz"), protocols=("knn",))

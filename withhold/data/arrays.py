@@ -70,7 +70,10 @@ def as_waves(source: Any) -> Waves:
             found = f"{sound.dtype} {list(sound.shape)}"
             raise UsageError(f"A sound in the array is {found}. Give int16, or floats in [-1, 1], of shape [n, s].")
         waves.append(sound if whole else np.rint(sound * 32767).clip(-32768, 32767).astype(np.int16))
-    return Waves(waves, int(source["sampling_rate"]))
+    rate = int(source["sampling_rate"])
+    if rate < 1:
+        raise UsageError(f"A sampling rate of {rate} is not possible. Give samples per second, such as 16000.")
+    return Waves(waves, rate)
 
 
 def as_pixels(images: Any, where: str) -> np.ndarray:
@@ -132,7 +135,7 @@ def npz(path: Path, kind: type[Kind] = Images) -> dict[str, Table]:
                 if part is not None:
                     split = "_".join(word for word in words if word not in parts and not word.isdecimal())
                     found.setdefault(split, [None, None])[part] = file[key]
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except (OSError, TypeError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:  # npy raises TypeError
         raise WithholdError(f"{path} cannot be read as npz: {str(error).rstrip('.')}.") from error
     held = {split: part for split, part in found.items() if part[0] is not None}
     if not held:

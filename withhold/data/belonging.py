@@ -3,6 +3,7 @@
 import os
 import posixpath
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -118,8 +119,11 @@ def coco_files(folder: Path) -> dict[str, Path]:
     return parts(named) or ({"": files[0]} if len(files) == 1 else {})
 
 
-def pictures_of(path: Path, name: str) -> Path:
-    """Return the folder that the names in a COCO file are relative to: its own folder or a usual one near it."""
+def pictures_of(path: Path, names: Sequence[str]) -> Path:
+    """Return the folder that the names in a COCO file are relative to: its own folder or a usual one near it.
+
+    Some of the images may be missing.
+    """
     above, part = path.parent.parent, path.stem.rpartition("_")[2]
     near = (path.parent / "images", above, above / "images", above / part, above / "images" / part)
-    return next((root for root in near if (root / name).is_file()), path.parent)
+    return next((root for name in names for root in near if (root / name).is_file()), path.parent)

@@ -1,6 +1,8 @@
 """Conversion to and from Hugging Face `datasets`."""
 
+import os
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +12,7 @@ import numpy as np
 from withhold.data import images
 from withhold.data.kind import Item, Kind, Table, Unreadable
 from withhold.data.manifests import LABELS, find
+from withhold.data.tables import digest, file_stamp
 from withhold.errors import WithholdError
 
 if TYPE_CHECKING:
@@ -52,15 +55,22 @@ class Hub(Table):
     def names(self):
         if not self.holds_paths:
             return super().names()
-        values = (row[self.item] for row in self.dataset.select_columns([self.item]))
-        paths = (value["path"] if isinstance(value, dict) else value for value in values)
-        return [path if path and isinstance(path, str) else str(row) for row, path in enumerate(paths)]
+        return [path or str(row) for row, path in enumerate(self._paths)]
 
     def items(self, indices):
         return [_item(value) for value in self.dataset[list(indices)][self.item]]
 
     def stamp(self):
-        return f"{self.dataset._fingerprint} {self.item} {self.label}"
+        about = f"{self.dataset._fingerprint} {self.item} {self.label}"
+        listed = [path for path in self._paths if os.path.isfile(path)] if self.holds_paths else []
+        return digest(None, [about, *map(file_stamp, listed)]) if listed else about
+
+    @cached_property
+    def _paths(self) -> list[str]:
+        """The path of each item; "" if it has none."""
+        values = (row[self.item] for row in self.dataset.select_columns([self.item]))
+        paths = (value["path"] if isinstance(value, dict) else value for value in values)
+        return [path if path and isinstance(path, str) else "" for path in paths]
 
 
 def fetch(name: str) -> "datasets.Dataset | datasets.DatasetDict":

@@ -168,8 +168,7 @@ def encode(pixels: np.ndarray) -> bytes:
 def _plain(image: Image.Image) -> Image.Image:
     """Any image -> L or RGB with 8 bits, upright."""
     image.load()
-    with contextlib.suppress(Exception):  # a damaged EXIF block says nothing about the pixels
-        ImageOps.exif_transpose(image, in_place=True)
+    upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
         return Image.fromarray(_to_bytes(np.asarray(image), image.mode))
     target = "L" if image.mode in ("1", "L", "LA") else "RGB"
@@ -178,6 +177,12 @@ def _plain(image: Image.Image) -> Image.Image:
         image = Image.new("RGBA", layer.size, "white")
         image.alpha_composite(layer)
     return _in_mode(image, target)
+
+
+def upright(image: Image.Image) -> None:
+    """Turn or mirror an image as its EXIF block says."""
+    with contextlib.suppress(Exception):  # a damaged EXIF block says nothing about the pixels
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _in_mode(image: Image.Image, mode: str) -> Image.Image:
@@ -190,7 +195,7 @@ def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
     tops = {"I": (255, 65535), "F": (1, 255, 65535)}.get(mode, (65535,))
     top = next((top for top in tops if low >= 0 and high <= top), None)
     if top is None:
-        values, top = values - low, high - low
+        values, top = values - low, high - low or 1
     return np.rint(values * (255 / top)).astype(np.uint8)
 
 

@@ -137,6 +137,13 @@ class Table:
         """The name of each item: its path if there is one, else its row."""
         return [str(row) for row in range(len(self))]
 
+    def named_labels(self) -> Sequence[Any] | None:
+        """The labels, with numbers that have names replaced by them."""
+        if self.labels is None or not self.classes:
+            return self.labels
+        known = range(len(self.classes))
+        return [self.classes[value] if value in known else None for value in self.labels]
+
     @property
     def columns(self) -> list[str]:
         """The names of all columns."""

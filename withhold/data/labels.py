@@ -34,10 +34,11 @@ def number(columns: Iterable[Sequence[Any]], names: tuple[str, ...] = ()) -> tup
 
     Args:
         columns: one for each split of a source, so that a class has the same number in each.
-        names: the class names if the values are already numbers, with -1 for no label; else empty.
+        names: the class names if the values are already numbers, with negative ones for no label; else empty.
     """
     if names:
-        numbers = [np.array([int(_text(value) or -1) for value in column], dtype=np.int64) for column in columns]
+        rows = ([max(int(_text(value) or -1), -1) for value in column] for column in columns)
+        numbers = [np.array(row, dtype=np.int64) for row in rows]
         most = max((part.max(initial=-1) for part in numbers), default=-1)
         if most >= len(names):
             raise WithholdError(f"A label is {most}, but only {len(names)} classes have names.")
@@ -142,10 +143,11 @@ def attach(samples: Samples, labels: Labels | None) -> Samples:
         if not found:
             heard = f"a name in it is {said[0]!r}, a name in the data is {samples.names[0]!r}"
             raise UsageError(f"No name in {path} matches an item of {samples.source}: {heard}.")
-        count = sum(given[place] >= 0 for place in found)
-        log.info("%s labels %s of %s items in %s", path, f"{count:,}", f"{len(samples):,}", samples.source)
+        count = f"{sum(given[place] >= 0 for place in found):,}"
+        log.info("%s labels %s of %s items in %s", path, count, f"{len(samples):,}", samples.source)
         if lost:
-            log.warning("%s rows of %s match no item of %s, such as %s", f"{len(lost):,}", path, samples.source, lost[0])
+            count = f"{len(lost):,}"
+            log.warning("%s rows of %s match no item of %s, such as %s", count, path, samples.source, lost[0])
     (_, shared), table = share_classes([(None, samples.classes), (given, classes)])
     known = table == samples.classes  # the files have no classes that the data lack
     return samples.with_labels(*(shared, table) if known else (given, classes))

@@ -35,7 +35,7 @@ JOINT = " + "
 """The separator of joined kinds."""
 TOGETHER = "Give videos with sound, or a csv file with columns image and sound."
 KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Videos, Sounds, Texts)}
-FORMAT = 3  # part of every fingerprint: raise it when the same source gives other names or labels than before
+FORMAT = 4  # part of every fingerprint: raise it when the same source gives other names or labels than before
 
 
 def register(cls: type[Kind]) -> type[Kind]:
@@ -216,10 +216,12 @@ class Part:
 
     def labels(self) -> tuple[np.ndarray | None, tuple[str, ...]]:
         """The class numbers of the items, and the names of the classes."""
-        columns = {split: labels for split, table in self.tables.items() if (labels := table.labels) is not None}
-        if self.split not in columns:
+        taught = {split: table for split, table in self.tables.items() if table.labels is not None}
+        if self.split not in taught:
             return None, ()
-        return self.numbered(columns, next((table.classes for table in self.tables.values() if table.classes), ()))
+        if len(names := {table.classes for table in taught.values()}) == 1:
+            return self.numbered({split: table.labels or () for split, table in taught.items()}, names.pop())
+        return self.numbered({split: table.named_labels() or () for split, table in taught.items()})
 
     def numbered(
         self, columns: Mapping[str, Sequence[Any]], names: tuple[str, ...] = ()

@@ -52,7 +52,7 @@ class Masks(Images):
 
     @property
     def key(self):
-        return f"lossless mask {self.size}" + f" {self.classes}" * bool(self.classes)
+        return f"upright mask {self.size}" + f" {self.classes}" * bool(self.classes)
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -65,6 +65,7 @@ class Masks(Images):
                 raise Unreadable(f"in colour ({image.mode}), but a mask needs numbers; save it as grey")
             if image.format == "JPEG":
                 raise Unreadable(media.LOSSY)
+            images.upright(image)
             square = np.asarray(images.square(image, self.size, Image.Resampling.NEAREST))
             if square.max() > 255:
                 raise Unreadable(f"it has the number {square.max()}, but the maximum is 255")

@@ -12,8 +12,9 @@ import numpy as np
 from withhold.data import media, sources
 from withhold.data.arranging import walk
 from withhold.data.belonging import beside
-from withhold.data.images import NUMBERED, Images
+from withhold.data.images import NUMBERED, Images, upright
 from withhold.data.kind import Item, Unreadable
+from withhold.data.tables import in_order
 from withhold.data.videos import Videos, each_frame
 from withhold.errors import UsageError, WithholdError
 
@@ -83,6 +84,7 @@ def read_mask(path: str) -> Mask:
                 raise WithholdError(f"{path} is in colour ({image.mode}), but a mask needs numbers. Save it as grey.")
             if image.format == "JPEG":
                 raise Unreadable(media.LOSSY)
+            upright(image)
             palette = image.getpalette() if image.mode == "P" else None
             return Mask(np.array(image).astype(np.int64), palette)
     except Unreadable as error:
@@ -125,7 +127,7 @@ def sequences(source: Any) -> list[Sequence]:
     for stem in pictures:
         folders.setdefault(posixpath.dirname(stem), []).append(stem)
     found = []
-    for name, stems in folders.items():
+    for name, stems in ((name, in_order(stems)) for name, stems in folders.items()):
         marked = {number: str(pair[1] / masks[stem]) for number, stem in enumerate(stems) if stem in masks}
         if 0 not in marked:
             raise UsageError(f"The first frame of {name} in {source}, {pictures[stems[0]]}, has no mask. Draw one.")

@@ -16,7 +16,18 @@ from withhold.data.belonging import attach, beside, coco_files, in_lists, part_c
 from withhold.data.images import Images
 from withhold.data.kind import Kind, Table, Unreadable
 from withhold.data.sounds import Sounds
-from withhold.data.tables import Documents, Files, Frames, Lines, Paragraphs, Parquet, digest, file_stamp, located
+from withhold.data.tables import (
+    Documents,
+    Files,
+    Frames,
+    Lines,
+    Paragraphs,
+    Parquet,
+    digest,
+    file_stamp,
+    in_order,
+    located,
+)
 from withhold.data.texts import Texts
 from withhold.data.videos import Videos
 from withhold.errors import UsageError, WithholdError, suggestion
@@ -38,7 +49,13 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
         if not source:
             wanted = "text" if kind is Texts else "path"
             raise UsageError(f"The list of {kind.noun}s is empty. Give at least one {wanted}.")
-        return {"": Lines(source) if kind is Texts else Files("", [os.fspath(path) for path in source])}
+        if kind is Texts:
+            return {"": Lines(source)}
+        if not all(isinstance(path, str | os.PathLike) for path in source):
+            raise UsageError(
+                f"The list has items that are not paths. Give {kind.noun}s as one array, or a list of paths."
+            )
+        return {"": Files("", [os.fspath(path) for path in source])}
     if kind is Sounds and (isinstance(source, dict) or hasattr(source, "__array__")):
         return {"": arrays.as_waves(source)}
     if isinstance(source, dict):
@@ -46,6 +63,8 @@ def tables(source: Any, kind: type[Kind] = Images) -> Tables:
     if hasattr(source, "__array__"):
         read = arrays.as_clips if kind is Videos else arrays.as_pixels
         return {"": arrays.Arrays(read(source, "the array"))}
+    if not isinstance(source, str | os.PathLike):
+        raise UsageError(f"The data are a {type(source).__name__}. Give a folder, a file, a name, an array or a list.")
     text = os.fspath(source)
     if not text.strip():
         raise UsageError("The data are an empty text. Give a folder, a file or a name.")
@@ -91,7 +110,7 @@ def _folder(path: Path, kind: type[Kind]) -> Tables:
         frames: dict[str, list[str]] = {}  # folders of images are videos
         for name in below:
             frames.setdefault(posixpath.dirname(name), []).append(name)
-        return Frames(root, list(frames), list(frames.values()))
+        return Frames(root, list(frames), list(map(in_order, frames.values())))
 
     found = arranged(path, names, kind, table)
     if len(found) > 1:
@@ -160,7 +179,7 @@ def _manifest(path: Path, kind: type[Kind]) -> Table:
     if not any(columns.values()):
         raise UsageError(f"{path} lists no {kind.noun}s. Add one line for each.")
     values = ["" if value is None else str(value) for value in columns[kind.item_column(path, columns)]]
-    root = str(pictures_of(path, values[0]) if isinstance(columns, Annotated) else path.parent)
+    root = str(pictures_of(path, values) if isinstance(columns, Annotated) else path.parent)
     if kind is Texts:
         table: Table = Lines(values)
     else:
@@ -207,7 +226,8 @@ def _zip(path: Path, kind: type[Kind]) -> Tables:
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         reason = str(error).rstrip(".")
         raise WithholdError(f"{path} cannot be read as zip ({reason}). Copy or download it again.") from error
-    entries = {posixpath.normpath(entry.filename).lstrip("/"): entry for entry in archive.infolist()}
+    members = ((entry.filename.replace("\\", "/"), entry) for entry in archive.infolist())
+    entries = {posixpath.normpath(name).lstrip("/"): entry for name, entry in members}
     visible = [name for name in sorted(entries) if not (entries[name].is_dir() or f"/{name}".count("/."))]
     names = [name for name in visible if name.lower().endswith(kind.endings)]
     if not names:

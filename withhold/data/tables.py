@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -155,8 +156,7 @@ class Parquet(Table):
     def names(self):
         if not (self.nested or self.holds_paths):
             return super().names()
-        values = self._column(f"{self.item}.path" if self.nested else self.item)
-        paths = (value["path"] if isinstance(value, dict) else value for value in values)
+        paths = map(_its_path, self._column(f"{self.item}.path" if self.nested else self.item))
         return [path or str(row) for row, path in enumerate(paths)]
 
     def items(self, indices):
@@ -187,8 +187,11 @@ class Parquet(Table):
         return [int(index) for head in heads for index in head]
 
     def stamp(self):
-        listed = map(self._path, self._column(self.item)) if self.holds_paths else ()
-        return digest(None, map(file_stamp, (*self.paths, *listed)))
+        column = f"{self.item}.path" if self.nested else self.item
+        listed = map(self._path, map(_its_path, self._column(column))) if self.nested or self.holds_paths else ()
+        # The images may be in the table, with the names of files that are elsewhere.
+        beside = (path for path in listed if self.holds_paths or os.path.isfile(path))
+        return digest(None, map(file_stamp, (*self.paths, *beside)))
 
     def _item(self, value: Any) -> Item:
         if isinstance(value, dict):
@@ -221,14 +224,10 @@ class Succession(Table):
 
     @property
     def labels(self):
-        known = [(table.labels, table.classes, len(table)) for table in self.tables.values()]
-        if all(labels is None for labels, _, _ in known):
+        known = [(table.named_labels(), len(table)) for table in self.tables.values()]
+        if all(labels is None for labels, _ in known):
             return None
-        return [
-            (classes[value] if value in range(len(classes)) else None) if classes else value
-            for labels, classes, count in known
-            for value in labels or [None] * count
-        ]
+        return [value for labels, count in known for value in labels or [None] * count]
 
     def apart(self, column: Sequence[Any]) -> list[Sequence[Any]]:
         """The values of a column for each table, because tables may write the same class in different ways."""
@@ -268,6 +267,16 @@ def file_stamp(path: str) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
+def _its_path(value: Any) -> str | None:
+    """The path in a cell, which may be a struct."""
+    return value["path"] if isinstance(value, dict) else value
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of frames in the order of their numbers: 2.jpg before 10.jpg."""
+    return sorted(names, key=lambda name: [int(t) if t.isdecimal() else t for t in re.split("([0-9]+)", name)])
+
+
 def located(root: str, name: str) -> str:
     """Convert a path in a manifest to one of this system: without surrounding spaces, with / for \\."""
     plain = name.strip().replace("\\", "/")
@@ -285,7 +294,7 @@ def digest(table: Table | None, parts: Iterable[str]) -> str:
 
 def _class_names(schema: Any, label: str | None) -> tuple[str, ...]:
     """Return the class names in the Hugging Face metadata of a parquet file."""
-    with contextlib.suppress(ValueError, AttributeError, TypeError):  # the metadata may have any content
+    with contextlib.suppress(ValueError, AttributeError, LookupError, TypeError):  # the metadata may have any content
         about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         feature = about["info"]["features"][label] if "info" in about else {}
         if feature.get("_type") == "ClassLabel" and str(schema.field(label).type).startswith(("int", "uint")):

@@ -24,7 +24,7 @@ FRAME_RATE = 24.0
 LEAP = 10.0
 """Longer gaps between two frames, in seconds, are treated as errors of the clock."""
 FAR = 4
-"""The number of frames that are checked for colour."""
+"""The number of first frames that are checked for colour, before the one in the middle."""
 
 log = logging.getLogger("withhold")
 
@@ -71,8 +71,10 @@ class Videos(Pictures):
     def measure(self, item):
         if isinstance(item, np.ndarray):
             return Shape(min(item.shape[1:3]), item.shape[3])
-        seen = islice(_frames(item, FRAME_RATE, 32, 3), FAR)
-        grey = all(np.ptp(frame.astype(np.int16), axis=2).max() <= 8 for frame in seen)  # chroma is rounded
+        first = islice(_frames(item, FRAME_RATE, 32, 3), FAR)
+        grey = all(map(_is_grey, first))
+        with contextlib.suppress(Unreadable):
+            grey = grey and _is_grey(images.decode(middle(item), 32, 3))  # a video may begin in black
         if isinstance(item, list):
             return Shape(images.short_side(item[0]), 1 if grey else 3)
         with media.stream(item, "video") as stream:
@@ -80,6 +82,10 @@ class Videos(Pictures):
 
     def decode(self, item):
         return decode(item, self.size, self.channels, self.fps)
+
+
+def _is_grey(pixels: np.ndarray) -> bool:
+    return bool(np.ptp(pixels.astype(np.int16), axis=2).max() <= 8)  # chroma is rounded
 
 
 def decode(item: Item, size: int, channels: int, fps: float) -> np.ndarray:

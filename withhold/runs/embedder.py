@@ -243,18 +243,16 @@ class Embedder:
             return evaluation.evaluate(encoder, None, sequences, protocols, source=str(source), **options)
         wanted = tuple(dict.fromkeys(part for need in taken for part in need.parts))
         beside: dict[str, Any] = {"strict": strict, "parts": wanted}
-        parts = {} if test is not None else data.splits(source, self.kind_of(source))
+        parts = data.splits(source, self.kind_of(source)) if test is None else {"train": source, "test": test}
         bank = self.load_data(parts.get("train", source), labels=labels, **beside)
-        if test is not None:
-            queries = self.load_data(test, **beside)
+        if parts:
+            queries = self.load_data(parts["test"], labels=labels if test is None else None, **beside)
             if not all(protocol.told for protocol in found):
                 queries = apart(queries, bank)
-        elif parts:
-            queries = self.load_data(parts["test"], labels=labels, **beside)
         elif all(protocol.told for protocol in found) and not supervised:
             queries = bank
         else:
-            bank, queries = bank.split(test_fraction, self.seed)
+            bank, queries = bank.split(test_fraction, self.seed, bank.digests())  # copies stay together
             known, asked = (len(p) if p.labels is None else int((p.labels >= 0).sum()) for p in (bank, queries))
             wide = "; intervals are wide with so few: label more items" if asked < evaluation.SMALL else ""
             log.info("%s is split: %s for training, %s for testing%s", bank.source, known, asked, wide)

@@ -24,7 +24,9 @@ Told = Sequence[dict[str, Any]]
 """For each item its stream, its name, and a digest of its content, which identifies it independently of the name."""
 
 
-def find_told(needs: Mapping[str, Need], streams: Mapping[str, Samples], kind: str, earlier: Told = ()) -> list[dict[str, Any]]:
+def find_told(
+    needs: Mapping[str, Need], streams: Mapping[str, Samples], kind: str, earlier: Told = ()
+) -> list[dict[str, Any]]:
     """Find the items whose labels, masks or boxes a method is given, and those of the run that it starts from.
 
     Args:
