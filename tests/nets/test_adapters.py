@@ -413,6 +413,29 @@ def test_two_modules_of_one_class_are_two_encoders():
         nets.build(names[1], size=16, channels=3)
 
 
+def test_random_weights_of_somebodys_own_module_are_none_of_its_own():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 8, 8, 8), nn.Flatten(2), nn.TransformerEncoderLayer(4, 2, 8, batch_first=True))
+    module.dim = 4
+    module.positions = nn.Parameter(5 + torch.randn(100))
+    module.fixed = nn.Parameter(torch.randn(100), requires_grad=False)
+    random = dict(nets.build(registry.lend(module), size=16, channels=3).network.named_parameters())
+    for name, weight in module.named_parameters():
+        if len(weight.unique()) > 1:
+            assert torch.equal(weight, random[name]) == (name == "fixed"), name
+    assert random["positions"].mean().item() == pytest.approx(5, abs=0.5)
+
+
+def test_a_merging_model_keeps_the_order_of_places_in_wide_images(transformers, tmp_path):
+    config = transformers.SwinConfig(embed_dim=8, depths=[1, 1], num_heads=[1, 1], window_size=2, image_size=32)
+    theirs = save(tmp_path, config, transformers.SwinModel)
+    encoder = nets.build(f"hf:{tmp_path}", size=32, channels=3, pretrained=True).eval()
+    x = images(2, 3, 64)[:, :, :32]
+    with torch.no_grad():
+        tokens = theirs((x - 0.5) / 0.25).last_hidden_state
+        assert torch.allclose(encoder.maps(x), tokens.mT.unflatten(2, (4, 8)), atol=1e-5)
+
+
 def test_a_network_for_one_size_is_told_apart_from_one_that_fails():
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8))
     flat.dim = 8

@@ -277,6 +277,14 @@ def test_statistics_are_the_plain_average_over_batches():
     assert all(torch.equal(a, b) for a, b in zip(weights, encoder.parameters(), strict=True))
 
 
+def test_layers_that_no_batch_goes_through_keep_their_statistics():
+    network = nn.ModuleDict({"used": nn.BatchNorm1d(3), "other": nn.BatchNorm1d(3)})
+    network["other"].running_mean.fill_(7)
+    nets.refresh_statistics(network, [torch.ones(4, 3)], network["used"])
+    assert network["used"].running_mean.tolist() == [1, 1, 1]
+    assert network["other"].running_mean.tolist() == [7, 7, 7]
+
+
 def test_the_statistics_of_a_part_are_those_of_what_comes_to_it():
     torch.manual_seed(0)
     first, second = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)), nn.BatchNorm1d(3)

@@ -11,6 +11,7 @@ from PIL import Image
 import withhold
 from tests.conftest import ROOT
 from tests.data.recordings import tone, write_sound, write_video
+from withhold import kinds
 from withhold.answers import apply
 from withhold.cli import main
 from withhold.data.images import encode
@@ -132,6 +133,29 @@ def test_each_window_is_a_row_with_its_time(run, tmp_path, capsys):
     (tmp_path / "a.png").write_bytes(encode(np.zeros((32, 32, 3), np.uint8)))
     with pytest.raises(UsageError, match="data of the kind image have no windows"):
         run.embed(str(tmp_path / "a.png"), windows=True)
+
+
+def test_one_sound_or_video_is_classified_in_windows_as_in_a_table(folder, tmp_path):
+    taught = {"labels": str(folder / "heard.csv"), "epochs": 2, "batch_size": 4}
+    run = withhold.train("finetune", str(folder / "sounds"), out=tmp_path / "heard", seconds=0.25, **taught)
+    for name, seconds in (("short", 0.1), ("long", 0.9)):
+        write_sound(tmp_path / "s" / f"{name}.wav", tone(700, seconds, RATE), RATE)
+    check_windows(run, tmp_path / "s")
+    rng = np.random.default_rng(0)
+    for name, count in (("0", 6), ("1", 6), ("2", 3), ("3", 9)):
+        write_video(tmp_path / "v" / f"{name}.mp4", rng.integers(0, 256, (count, 32, 32, 3), np.uint8), 8)
+    (tmp_path / "seen.csv").write_text("path,label\n0.mp4,low\n1.mp4,high\n")
+    taught |= {"labels": str(tmp_path / "seen.csv"), "batch_size": 2}
+    run = withhold.train("finetune", str(tmp_path / "v"), encoder="conv3d", out=tmp_path / "seen", frames=4, fps=8.0,
+                         **taught)  # fmt: skip
+    check_windows(run, tmp_path / "v")
+
+
+def check_windows(run, source):
+    samples, table = run.load_data(str(source)), run.classify(str(source)).to_pylist()
+    for place, row in enumerate(table):
+        said = run.apply(kinds.of(run.kind).whole(samples, place))["class"]
+        assert said.shares[row["class"]] == pytest.approx(row["probability"], abs=1e-4)
 
 
 def test_a_picture_that_goes_with_two_sounds_is_drawn_twice(folder, tmp_path):

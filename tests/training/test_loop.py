@@ -101,6 +101,16 @@ def test_another_optimiser_comes_with_its_own_learning_rate():
         assert max(row["lr"] for row in rows) == pytest.approx(lr)
 
 
+def test_the_learning_rate_rises_once_though_steps_are_added(monkeypatch, tmp_path):
+    monkeypatch.setattr("withhold.training.pace.Deadline.plan", lambda self, step, steps: 400 if step == 12 else steps)
+    monkeypatch.setattr("withhold.training.loop.pace", lambda *args: 100)
+    rows = fit(Toy(), Rows(), Plan(minutes=1, warmup=0.1), folder=tmp_path).rows
+    rates = [row["lr"] for row in rows]
+    assert rows[-1]["step"] == 400
+    assert max(rates) == rates[9]
+    assert min(rates[9:40]) > 0.9 * max(rates)
+
+
 def test_clipping_bounds_the_step():
     before, method = Toy(), Toy()
     fit(method, Rows(), Plan(steps=1, clip=1e-4, weight_decay=0.0))

@@ -194,7 +194,7 @@ def others(parameter: inspect.Parameter) -> list[Any]:
     if isinstance(default, int):
         return [default * 2]
     if isinstance(default, float):
-        return [default / 2]
+        return [default / 2 or 0.1]
     return []
 
 

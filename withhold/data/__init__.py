@@ -23,7 +23,7 @@ from withhold.data.feeder import Feeder
 from withhold.data.images import default_size, thumbnail
 from withhold.data.kind import Kind, Shape
 from withhold.data.labels import Labels, label_files, share_classes
-from withhold.data.loading import fit_tokenizer, labels_of, load, takes
+from withhold.data.loading import fit_tokenizer, labels_of, load, takes, window
 from withhold.data.opening import (
     KINDS,
     Several,
@@ -53,4 +53,5 @@ __all__ = [
     "frame_rate", "has_masks", "holds", "items", "known", "label_files", "labels_of", "learnable", "load",
     "load_tokenizer", "measure", "open", "read_mask", "read_points", "register", "sequence", "sequences",
     "share_classes", "splits", "takes", "thumbnail", "together", "undecoded", "unnamed",
+    "window",
 ]  # fmt: skip

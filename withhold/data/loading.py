@@ -5,7 +5,7 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from withhold.data.labels import Labels, attach
 from withhold.data.opening import JOINT, TOGETHER, Part, kind_named, part_of
 from withhold.data.parts import attach_columns, give_masks, left_out, masks_of, misfits, second_text
 from withhold.data.samples import Samples
-from withhold.data.series import Joined, Series
+from withhold.data.series import TIMED, Joined, Series
 from withhold.data.sounds import Sounds
 from withhold.data.streaming import Stream
 from withhold.data.tables import Frames, Parquet, Succession, Table
@@ -111,6 +111,13 @@ def takes(kind: str) -> dict[str, Any]:
     """Return the decoding parameters of a kind and their defaults; None is chosen from the data."""
     own = (fields(kind_named(name)) for name in kind.split(JOINT))  # type: ignore[arg-type]
     return {field.name: field.default for part in own for field in part}
+
+
+def window(kind: str, decoding: Mapping[str, Any]) -> int | None:
+    """Return the number of frames or samples of a window of videos or sounds; None for other kinds, or joined ones."""
+    if kind not in TIMED:
+        return None
+    return kind_named(kind)(**{field: value for field, value in decoding.items() if field in takes(kind)}).window
 
 
 def _load(part: Part, kind: Kind, strict: bool, whole: bool) -> Samples:

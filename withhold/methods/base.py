@@ -123,7 +123,7 @@ class Method(nn.Module):
 
     def score(self, predicted: Any, withheld: Any) -> dict[str, Any]:
         """Compute `loss` in float32, whatever the precision of the networks."""
-        predicted = tree_map(lambda x: x.float() if x.is_floating_point() else x, predicted)
+        predicted = tree_map(lambda x: x.float() if isinstance(x, Tensor) and x.is_floating_point() else x, predicted)
         with torch.autocast(self.rng.device.type, enabled=False):
             return self.loss(predicted, withheld)
 

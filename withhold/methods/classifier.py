@@ -91,7 +91,7 @@ class Classifier(Method):
 
     def apply_to(self, item):
         """Return the most probable "class" of a sample. Scores are averaged over the windows of a long sample."""
-        shares = self.classify(self.encoder.take(item)).mean(0).softmax(0)
+        shares = self.classify(self.encoder.cut(item)).mean(0).softmax(0)
         named = dict(zip(self.classes, shares.tolist(), strict=True))
         return {"class": Class(self.classes[shares.argmax()], shares.max().item(), named)}
 

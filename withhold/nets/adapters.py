@@ -85,7 +85,8 @@ class Adapter(ImageEncoder):
         if out.ndim == 3:
             grid = (x.shape[2] // self.patch, x.shape[3] // self.patch) if self.patch else (0, 0)
             if not 0 < math.prod(grid) <= out.shape[1]:  # the network merges tokens
-                grid = (math.isqrt(out.shape[1]),) * 2
+                rows = round(math.sqrt(out.shape[1] * x.shape[2] / x.shape[3]))
+                grid = (rows, out.shape[1] // rows)
             return out[:, -grid[0] * grid[1] :].transpose(1, 2).unflatten(2, grid)
         return out
 
@@ -145,13 +146,18 @@ def adapt(module: nn.Module, size: int, channels: int) -> ImageEncoder:
 def lent(module: nn.Module, size: int, channels: int, pretrained: bool = False, weights: bool = True) -> ImageEncoder:
     """A copy of your own module as an encoder: with its weights if `pretrained`, else randomly initialised.
 
-    Initialisation calls `reset_parameters` of every part that has it; other parts keep their weights.
+    Initialisation calls `reset_parameters` of every part that has it. Weights that it leaves as they are, such as class
+    tokens and positions, are drawn from a normal distribution with their mean and deviation.
     """
     copied = copy.deepcopy(module)
     if not pretrained:
         for part in copied.modules():
-            if callable(reset := getattr(part, "reset_parameters", None)):
-                reset()
+            for name in ("reset_parameters", "_reset_parameters"):  # the latter of attention
+                if callable(reset := getattr(part, name, None)):
+                    reset()
+        for weight, before in zip(copied.parameters(), module.parameters(), strict=True):
+            if weight.requires_grad and weight.numel() > 1 and torch.equal(weight, before):
+                weight.data.normal_().mul_(before.std()).add_(before.mean())
     if not isinstance(copied, ImageEncoder):
         return adapt(copied, size, channels)
     if (copied.size, copied.channels) != (size, channels):

@@ -21,19 +21,35 @@ class Encoder(nn.Module):
         kind: the kind of data that it encodes.
         default: the name of the default encoder for methods that require this class; "" chooses by hardware.
         learned: whether it has pretrained weights before its method trains it.
+        span: the number of frames or samples of its inputs, if it is trained on windows of videos or sounds.
     """
 
     kind: ClassVar[str]
     default: ClassVar[str] = ""
     learned: bool = False
+    span: int | None = None
 
     def __init__(self, dim: int):
         super().__init__()
         self.dim = dim
 
     def take(self, item: Any) -> Any:
-        """One sample, as `Method.apply_to` receives it -> a batch of it, or of its windows, as input of the encoder."""
+        """One sample, as `Method.apply_to` receives it -> a batch of it as input of the encoder."""
         return views.to_float(tree_map(lambda part: part[None], item))
+
+    def cut(self, item: Any) -> Any:
+        """One sample, as `Method.apply_to` receives it -> a batch of its windows, cut as for training.
+
+        It is a batch of the sample itself if the encoder has no `span`.
+        """
+        if self.span is None:
+            return self.take(item)
+        lacking = self.span - len(item)
+        if lacking > 0:  # of a video the last frame is repeated
+            rest = item[-1:].expand(lacking, *item.shape[1:]) if item.ndim > 1 else item.new_zeros(lacking)
+            item = torch.cat([item, rest])
+        begins = [min(begin, len(item) - self.span) for begin in range(0, len(item), self.span)]
+        return views.to_float(torch.stack([item[begin : begin + self.span] for begin in begins]))
 
     def light_view(self, items: Any, rng: torch.Generator, flip: float = 0.0) -> Any:
         """A batch as loaded -> a random view of it as input of the encoder, augmented lightly enough to keep the class.

@@ -47,6 +47,7 @@ def refresh_statistics(network: nn.Module, batches: Iterable[Any], forward: Call
         return
     modes = {module: module.training for module in network.modules()}
     momenta = [norm.momentum for norm in norms]
+    before = [{name: held.clone() for name, held in norm.named_buffers()} for norm in norms]
     network.eval()
     for norm in norms:
         norm.reset_running_stats()
@@ -56,7 +57,9 @@ def refresh_statistics(network: nn.Module, batches: Iterable[Any], forward: Call
         for batch in batches:
             (forward or network)(batch)
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum, held in zip(norms, momenta, before, strict=True):
             norm.momentum = momentum
+            if not norm.num_batches_tracked:  # the batches did not go through it
+                norm.load_state_dict(held, strict=False)
         for module, mode in modes.items():
             module.training = mode

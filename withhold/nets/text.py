@@ -54,7 +54,7 @@ class TextEncoder(Encoder):
         self.ordinary[list(self.special.values())] = False
 
     def take(self, item):
-        """A text -> its windows [n, tokens], padded; [1, l] if there are no windows."""
+        """A text -> its windows [n, tokens], padded; [1, l] if the encoder has none."""
         ids = torch.tensor(self.tokenizer.encode(item, add_special_tokens=False).ids, dtype=torch.int64)
         return nn.utils.rnn.pad_sequence(ids.split(self.tokens or max(1, len(ids))), batch_first=True)
 

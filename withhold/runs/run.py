@@ -87,6 +87,7 @@ class Run(Embedder):
         """The trained method (heads, teachers and all), in eval mode on the CPU."""
         method = build_method(self.cls, self.config["encoder"], self.config["parameters"], self.seed, self.config)
         fill(method, self.folder / "method.safetensors")
+        method.encoder.span = data.window(self.kind, self.config["decoding"])
         return method.eval()
 
     @cached_property

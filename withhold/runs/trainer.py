@@ -21,6 +21,8 @@ from withhold.console import counted
 from withhold.data import Samples
 from withhold.files import write_csv, write_json
 from withhold.methods import Method
+from withhold.nets.adapters import Adapter
+from withhold.nets.hub import TextAdapter
 from withhold.nets.registry import lend
 from withhold.options import Options, named
 from withhold.runs import monitoring
@@ -244,7 +246,8 @@ def _fabric(learner: Method, options: Options) -> "Fabric":
     device = defaults.device()
     ranks = options.devices * options.nodes
     game = len(learner.players()) > 1  # while one player plays, the others' parameters go unused
-    strategy = "ddp_find_unused_parameters_true" if game else "ddp"
+    adapted = any(isinstance(part, Adapter | TextAdapter) for part in learner.modules())  # may have unused ones
+    strategy = "ddp_find_unused_parameters_true" if game or adapted else "ddp"
     fabric = make_fabric(
         device.type,
         options.devices,

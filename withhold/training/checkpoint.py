@@ -66,8 +66,8 @@ def restore(
     optimizers: dict[str, torch.optim.Optimizer],
     scaling: Any,
     path: Path | None,
-) -> tuple[int, int]:
-    """Restore the states in `saved`, and return the steps done and the steps planned.
+) -> tuple[int, int, int]:
+    """Restore the states in `saved`, and return the steps done, the steps planned and those of the warm-up.
 
     Raises:
         WithholdError: they belong to another configuration or precision.
@@ -82,7 +82,7 @@ def restore(
         for player, optimizer in optimizers.items():
             optimizer.load_state_dict(saved["optimizers"][player])
         scaling.load_state_dict(saved["scale"])
-        return saved["step"], saved["steps"]
+        return saved["step"], saved["steps"], saved["warmup"]
     except (KeyError, RuntimeError, ValueError) as error:
         raise WithholdError(
             f"The checkpoint {path} is from another configuration. Repeat the run's own options, or choose another "

@@ -104,10 +104,10 @@ def fit(
         for player, modules in method.players().items()
     }
     scaling = fabric.strategy.precision  # scales the loss in float16; gradients are scaled back before a step
-    step, steps = 0, plan.steps
+    step, steps, warmup = 0, plan.steps, None
     deadline: Deadline | None = None
     if saved is not None:
-        step, steps = checkpoint.restore(saved, method, optimizers, scaling, path)
+        step, steps, warmup = checkpoint.restore(saved, method, optimizers, scaling, path)
         steps = max(steps, plan.steps or 0)  # more than before for a finished run with a longer budget
     turn = Turn(method)
     module = fabric.setup_module(turn)
@@ -118,14 +118,16 @@ def fit(
         Copying a number to a GPU would wait for the GPU in every step.
         """
         seed = mix(plan.seed, step, fabric.global_rank)
-        torch.manual_seed(seed)  # for random layers inside networks, such as dropout
+        torch.manual_seed(seed + 1)  # for random layers inside networks, such as dropout; not the numbers of the views
         method.seed(seed)
         method.progress = step / steps
         parts = cut(batch, plan.accumulate)
         handed: list[dict[str, Any]] = [{} for _ in parts]
         terms: dict[str, Any] = {}
         for player, optimizer in optimizers.items():
-            rise_and_fall = schedule(recipes[player], step, steps, max(1, round(plan.warmup * steps)))
+            warming = max(1, round(plan.warmup * steps))
+            # If steps are added, the learning rate must not rise a second time.
+            rise_and_fall = schedule(recipes[player], step, steps, min(warming, warmup or warming))
             for group in optimizer.param_groups:
                 group["lr"] = peaks[player] * rise_and_fall * group["share"]
             with alone(player, optimizers):
@@ -166,6 +168,7 @@ def fit(
                 wait = duration(method.once + (60 * plan.minutes - method.once) * defaults.PASSES / passes)
                 more = f"; {defaults.PASSES} epochs would take about {wait}"
             log.info("%s fit (%.1f epochs)%s", counted(fits, "step"), passes, more)
+    warmup = warmup or max(1, round(plan.warmup * steps))
     log_every = max(1, min(50, steps // 100))
     look_every = max(log_every, math.ceil(steps / 20 / log_every) * log_every)
     journal = Journal(
@@ -175,7 +178,13 @@ def fit(
 
     def save() -> None:
         if path is not None and fabric.is_global_zero:
-            state = {"step": step, "steps": steps, "method": method.state_dict(), "precision": scaling.precision}
+            state = {
+                "step": step,
+                "steps": steps,
+                "warmup": warmup,
+                "method": method.state_dict(),
+                "precision": scaling.precision,
+            }
             state |= {"optimizers": {p: o.state_dict() for p, o in optimizers.items()}, "scale": scaling.state_dict()}
             checkpoint.save(path, state)
 

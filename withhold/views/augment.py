@@ -96,7 +96,7 @@ def augment(
 
     views = torch.empty(n * frames, height, width, c, device=images.device).permute(0, 3, 1, 2)
     cached = CACHED * torch.get_num_threads() // (c * frames * max(h * w, height * width))
-    step = max(1, cached) * frames if images.device.type == "cpu" else n * frames
+    step = max(1, cached) * frames if images.device.type == "cpu" else max(1, n) * frames
     still = not crop and not blur and (height, width) == (h, w)
     if not still:
         rows = _axis(top, tall, h, height, sigma if blur else None)

@@ -98,6 +98,7 @@ def _operate(images: Tensor, chosen: Tensor, sign: Tensor, strength: float) -> T
     def amount(name: str, largest: float) -> Tensor:
         return sign * (strength * largest) * on[name]
 
+    # Shears are about the centre; those of torchvision, about the upper left corner, also move the image.
     move = torch.stack([amount("translate_x", w * 150 / 331), amount("translate_y", h * 150 / 331)], 1)
     turn, shear_x, shear_y = amount("rotate", 30), amount("shear_x", 0.3), amount("shear_y", 0.3)
     warped = warp(images, inverse_affine(turn, torch.ones_like(sign), shear_x, shear_y, move))

@@ -113,7 +113,7 @@ class Multitask(Balanced):
     def apply_to(self, item):
         """A sample -> its class, or its number as text, for each column. Predictions are averaged over windows."""
         found = {}
-        for place, said in enumerate(self.predict(self.encoder.take(item))):
+        for place, said in enumerate(self.predict(self.encoder.cut(item))):
             column, classes = list(self.targets.items())[place]
             if classes:
                 shares = said.mean(0).softmax(0)
