@@ -87,8 +87,8 @@ def test_items_with_fewer_than_two_marks_count_for_nothing():
 @pytest.mark.parametrize(
     ("where", "kept", "sentence"),
     [
-        ("train", [0, 1], "spots has a point that is not marked in any item"),
-        ("test", [0], "marks fewer than two points in every"),
+        ("train", [0, 1], "spots has a point that fewer than two items mark"),
+        ("test", [0], "marks fewer than two different points in every"),
     ],
 )
 def test_marks_that_are_too_few_are_named(encoder, where, kept, sentence):
@@ -97,5 +97,9 @@ def test_marks_that_are_too_few_are_named(encoder, where, kept, sentence):
         part.source = "spots"
     places = parts[where].parts["points"].values
     places[:, [k for k in range(3) if k not in kept]] = np.nan
+    with pytest.raises(UsageError, match=sentence):
+        evaluation.evaluate(encoder, *parts.values(), ("keypoints",))
+    places[:] = places[:, kept[:1]]
+    places[1:, kept[0]] = np.nan if where == "train" else places[1:, kept[0]]
     with pytest.raises(UsageError, match=sentence):
         evaluation.evaluate(encoder, *parts.values(), ("keypoints",))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+import withhold
 from withhold import data, evaluation, nets, views
 from withhold.console import column
 from withhold.errors import UsageError, WithholdError
@@ -136,6 +137,12 @@ def test_only_tracking_takes_sequences(moving, encoder, digits):
         evaluation.evaluate(encoder, None, data.sequences(moving), ("tracking", "knn"))
     with pytest.raises(UsageError, match=r"tracking takes video \+ mask, not image\. Run it separately"):
         evaluation.evaluate(encoder, *digits, ("tracking",))
+
+
+def test_a_source_that_would_not_be_used_is_refused(moving):
+    for more, named in (({"test": str(moving)}, "a second source"), ({"labels": "few.csv"}, "a file of labels")):
+        with pytest.raises(UsageError, match=f"tracking is measured on videos with masks.*Remove {named}"):
+            withhold.load("convnet").evaluate(str(moving), protocols=("tracking",), **more)
 
 
 def test_near_asks_the_first_frame_too_about_places_nearby_only():

@@ -78,6 +78,18 @@ def test_folders_by_class_link_the_files_and_stay_inside(tmp_path):
         exchange.to_folders([("12", "cat")], root, tmp_path / "other")
 
 
+def test_every_class_has_a_folder_of_its_own(tmp_path):
+    names = [f"{number}.txt" for number in range(5)]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    labels = ["a/b", "a_b", "A:b", "b", "b."]
+    exchange.to_folders(list(zip(names, labels, strict=True)), tmp_path, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["A_b-3", "a_b", "a_b-2", "b", "b-2"]
+    with pytest.raises(UsageError, match="not a separate file"):
+        exchange.to_folders([("0.txt", "a"), ("12", "a")], tmp_path, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_file_with_the_name_of_a_numbered_one_replaces_nothing(tmp_path):
     names = ["x/a.txt", "y/a.txt", "z/a-2.txt"]
     for name in names:

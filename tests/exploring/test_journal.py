@@ -54,9 +54,38 @@ def test_what_a_kill_left_half_written_is_dropped_and_nothing_else(tmp_path, los
     content = path.read_bytes()
     path.write_bytes(content[: max(whole, len(content) - lost)])
     again = Journal(path, NAMES)
-    assert again.known() == [(NAMES[0], "cat")]
+    kept = [(NAMES[0], "cat")] + [(NAMES[2], "dog")] * (lost == 1)  # only the end of the line is missing
+    assert again.known() == kept
+    assert path.with_name("labels.csv.bak").exists() == (1 < lost < len(content) - whole)
     again.write([1], ["dog"])
-    assert Journal(path, NAMES).known() == [(NAMES[0], "cat"), (NAMES[1], "dog")]
+    assert Journal(path, NAMES).known() == sorted([*kept, (NAMES[1], "dog")], key=lambda row: NAMES.index(row[0]))
+
+
+def test_rows_of_an_editor_count_and_others_are_kept_beside(tmp_path, caplog):
+    path, name = tmp_path / "labels.csv", NAMES[0]
+    path.write_text(f"path,label,time\n{name},cat,2026-11-29T15:29:45+00:00\n\n{NAMES[1]},dog\nodd\n")
+    journal = Journal(path, NAMES)
+    assert journal.known() == [(name, "cat"), (NAMES[1], "dog")]
+    assert [row[:2] for row in rows(path)[1:]] == [[name, "cat"], [NAMES[1], "dog"]]
+    assert "1 row of" in caplog.text
+    assert "odd" in path.with_name("labels.csv.bak").read_text()
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
+    journal, write, left = Journal(tmp_path / "labels.csv", NAMES), os.write, [9]
+
+    def full(handle, text):
+        if not left:
+            raise OSError("No space left on device")
+        return write(handle, text[: left.pop()])
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        journal.write([0], ["cat"])
+    monkeypatch.undo()
+    assert not len(journal)
+    journal.write([1], ["dog"])
+    assert Journal(journal.path, NAMES).known() == [(NAMES[1], "dog")]
 
 
 WRITER = """

@@ -105,6 +105,28 @@ def test_a_picture_is_made_anew_and_small(session):
     answer = browser.get("/picture/0/small")
     assert answer.headers["content-type"] == "image/webp"
     assert answer.content[:4] == b"RIFF"
+    again = browser.get("/picture/0/small", headers={"if-none-match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert browser.get("/picture/1/small", headers={"if-none-match": answer.headers["etag"]}).status_code == 200
+
+
+def test_another_session_s_pictures_are_not_taken_from_the_browser(session, tmp_path, photos):
+    other = tmp_path / "other"
+    other.mkdir()
+    for i in range(4):
+        Image.fromarray(photos[-1 - i]).save(other / f"{i:02}.png")
+    known = {"if-none-match": client(session).get("/picture/0/small").headers["etag"]}
+    assert client(begun(other, tmp_path / "later")).get("/picture/0/small", headers=known).status_code == 200
+
+
+def test_a_label_that_was_removed_does_not_come_back(folder, tmp_path):  # noqa: F811
+    few = tmp_path / "few.csv"
+    few.write_text("path,label\n03.png,cat\n04.png,dog\n")
+    session = begun(folder, tmp_path / "page", labels=str(few))
+    assert session.journal.known() == [("03.png", "cat"), ("04.png", "dog")]
+    session.label([3], [""])
+    session.close()
+    assert begun(folder, tmp_path / "page", labels=str(few)).journal.known() == [("04.png", "dog")]
 
 
 def test_names_and_classes_are_data_never_part_of_the_page(tmp_path, photos):

@@ -226,6 +226,8 @@ def test_the_default_follows_how_many_labels_there_are(caplog):
     told = torch.arange(400) < 50  # whatever their labels are
     found = rank(x, 5, none, told=told, probabilities=torch.full((400, 2), 0.5))
     assert found.strategy == "margin" and not told[found.items].any()
+    found = rank(x, 5, none, skipped=told, probabilities=torch.full((400, 2), 0.5))
+    assert found.strategy == "typical" and not told[found.items].any()
 
 
 def test_what_cannot_be_ranked():

@@ -94,6 +94,11 @@ def test_what_transfers_to_what_is_measured_by_what_data_say(tmp_path, capsys):
     ]  # fmt: skip
     print_comparison(rows)
     assert "0.500 (0.250)" in capsys.readouterr().out
+    again = tmp_path / "again" / "photos"
+    for name in ("cat/a.png", "dog/b.png"):
+        picture(again / name)
+    (row, _) = transfer([Frozen("runs/a", values)], [sources[2], str(again)])
+    assert {name for name in row if "items" in name} == {f"{sources[2]} items", f"{again} items"}
     with pytest.raises(UsageError, match="has no classes, masks or boxes to measure encoders on"):
         transfer([pretrained], [str(tmp_path / "scenes" / "images")])
 

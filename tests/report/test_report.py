@@ -297,6 +297,7 @@ def test_the_map_keeps_groups_apart_and_survives_a_collapse():
 
 
 def test_a_drawing_is_the_same_each_time_and_escapes_its_words():
+    assert "$_$" in charts.links(["b$_$"], ["c"], [("b$_$", "c", 1.0)], about="columns")
     drawn = [charts.line(([1, 2], [0.5, 0.4]), None, until=2, about='"<&') for _ in range(2)]
     assert drawn[0] == drawn[1]
     assert 'aria-label="&#34;&lt;&amp;"' in drawn[0]

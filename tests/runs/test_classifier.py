@@ -129,9 +129,18 @@ def test_where_nothing_is_learned_all_are_measured_on_beside_a_probe_with_the_sa
         solver.fit((x - mean) / deviation, told.labels)
         values.append(solver.score((queries - mean) / deviation, asked.labels))
     assert min(values) - 0.005 <= control["value"] <= max(values) + 0.005
+    check_other_classes(run, folder)
     (folder / "few.csv").rename(folder / "gone.csv")  # nobody knows what it was told
     (alone,) = withhold.load("run").evaluate("pictures", labels="all.csv", protocols=("classifier",))
     assert (alone["encoder"], alone["value"]) == ("trained", own["value"])
+
+
+def check_other_classes(run, folder):
+    told = set((folder / "few.csv").read_text().splitlines())
+    path = next(line for line in (folder / "all.csv").read_text().splitlines() if line not in told).split(",")[0]
+    (folder / "green.csv").write_text(f"path,label\n{path},green\n")
+    with pytest.raises(UsageError, match="has none of the classes that the method knows, but green"):
+        run.evaluate("pictures", labels="green.csv", protocols=("classifier",))
 
 
 def test_a_run_that_learned_from_a_file_of_labels_asks_for_another_one(folder):

@@ -200,3 +200,5 @@ def test_a_few_labels_name_the_topics_of_a_folder(home, tmp_path, monkeypatch, c
     assert named["probability"] == pytest.approx(row["probability"], abs=1e-4)
     assert main(["apply", "run", "the ship sails the sea"]) == 0
     assert capsys.readouterr().out.split()[:3] == ["class", "probability", "sea"]
+    assert main(["apply", "run", "textz/"]) == 2  # no text, but a path with a slip
+    assert "There is no file or folder 'textz/'" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Application of a trained method to every item of a source."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 from withhold import kinds
 from withhold.answers.files import read, write
 from withhold.answers.tracking import follow, marks
+from withhold.errors import UsageError
 from withhold.methods import Classifier
 from withhold.methods.answers import Answer, Class
 
 if TYPE_CHECKING:
     from withhold.runs import Run
+
+ENDINGS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".zip", ".gz")
+"""Endings by which the name of a file of texts is told from a text."""
 
 
 def apply(run: "Run", source: Any, folder: Path, **given: str) -> list[Path]:
@@ -46,10 +51,21 @@ def answer(run: "Run", source: Any, given: dict[str, str]) -> Iterator[tuple[str
 
 
 def is_text(run: "Run", source: Any) -> bool:
-    """Whether `source` is itself a text; classifiers also take a file or a folder of texts."""
+    """Whether `source` is itself a text; classifiers also take a file or a folder of texts.
+
+    Raises:
+        UsageError: it looks like a path, but there is no such file or folder.
+    """
     if not kinds.of(run.encoder.kind).typed or not isinstance(source, str):
         return False
-    return not (only_names(run) and (source.startswith("hf:") or os.path.exists(source.partition("::")[0])))
+    path = source.partition("::")[0]
+    if not only_names(run):
+        return True
+    if source.startswith("hf:") or os.path.exists(path):
+        return False
+    if not re.search(r"\s", path) and ("/" in path or path.lower().endswith(ENDINGS)):
+        raise UsageError(f"There is no file or folder {path!r}. To classify it as a text, write it into a file.")
+    return True
 
 
 def only_names(run: "Run") -> bool:

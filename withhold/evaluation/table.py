@@ -238,4 +238,4 @@ def wilson(share: float, count: float) -> tuple[float, float]:
     """The ends of the 95 % interval of an accuracy on `count` items (Wilson, JASA 1927)."""
     whole, middle = 1 + Z**2 / count, share + Z**2 / (2 * count)
     reach = Z * math.sqrt(share * (1 - share) / count + (Z / (2 * count)) ** 2)
-    return (middle - reach) / whole, (middle + reach) / whole
+    return max(0.0, (middle - reach) / whole), min(1.0, (middle + reach) / whole)

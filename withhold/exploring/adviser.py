@@ -201,16 +201,16 @@ class Adviser:
             strategy: a strategy of `withhold.labelling`; "" for the default.
         """
         known = torch.from_numpy(labels.astype(np.int64))
-        told = torch.zeros(len(labels), dtype=torch.bool)
-        told[list(passed)] = True
+        skipped = torch.zeros(len(labels), dtype=torch.bool)
+        skipped[list(passed)] = True
         seed = self.seed + int((known >= 0).sum())
-        free = (~told & (known < 0)).nonzero()[:, 0]
+        free = (~skipped & (known < 0)).nonzero()[:, 0]
         free = free[torch.randperm(len(free), generator=torch.Generator().manual_seed(seed))[:GRAPH]]
         if not len(free):
             return [], []
-        rows = torch.cat([free, (told | (known >= 0)).nonzero()[:, 0]]).sort().values
+        rows = torch.cat([free, (skipped | (known >= 0)).nonzero()[:, 0]]).sort().values
         ranking = labelling.rank(
-            self.features[rows], min(count, len(free)), known[rows], told=told[rows],
+            self.features[rows], min(count, len(free)), known[rows], skipped=skipped[rows],
             probabilities=None if shares is None else shares[rows], strategy=strategy or None, seed=seed,
         )  # fmt: skip
         return rows[ranking.items].tolist(), ranking.why

@@ -7,7 +7,8 @@ import os
 import shutil
 import urllib.parse
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain, count
 from pathlib import Path
 
 from withhold.data import KINDS
@@ -111,12 +112,14 @@ def to_folders(known: Sequence[tuple[str, str]], root: Path, folder: Path) -> in
     Raises:
         UsageError: the items are not files.
     """
+    for name, _ in known:
+        if not (root / name).is_file():
+            raise UsageError(f"{name} is not a separate file in {root}. Export a csv table instead.")
     numbers: dict[Path, int] = defaultdict(lambda: 1)
+    inside = _folders(dict.fromkeys(label for _, label in known))
     for name, label in known:
         source = root / name
-        if not source.is_file():
-            raise UsageError(f"{name} is not a separate file in {root}. Export a csv table instead.")
-        place = first = folder / _safe(label) / source.name
+        place = first = folder / inside[label] / source.name
         while os.path.lexists(place):
             numbers[first] += 1
             place = first.with_stem(f"{first.stem}-{numbers[first]}")
@@ -128,7 +131,13 @@ def to_folders(known: Sequence[tuple[str, str]], root: Path, folder: Path) -> in
     return len(known)
 
 
-def _safe(label: str) -> str:
-    """A class name as a safe folder name."""
-    name = "".join("_" if letter in '/\\:*?"<>|' else letter for letter in label).strip(". ")
-    return name or "_"
+def _folders(labels: Iterable[str]) -> dict[str, str]:
+    """A safe folder name for each class; no two are equal, also where capitals do not count."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for label in labels:
+        safe = "".join("_" if letter in '/\\:*?"<>|' else letter for letter in label).strip(". ") or "_"
+        name = next(name for name in chain([safe], (f"{safe}-{n}" for n in count(2))) if name.casefold() not in taken)
+        taken.add(name.casefold())
+        found[label] = name
+    return found

@@ -2,15 +2,20 @@
 
 import csv
 import io
+import logging
 import os
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from withhold.console import counted
 from withhold.errors import UsageError
 from withhold.files import writing
+
+log = logging.getLogger("withhold")
 
 HEADER = ["path", "label", "time"]
 LONGEST = 200
@@ -21,7 +26,8 @@ class Journal:
     """A csv file of labels, with a row each time a label is given or removed. The last row of an item counts.
 
     The columns are path, label (empty if removed) and time (UTC, in seconds). Rows are appended in one write and are on
-    disk before `write` returns. A row that was cut off by a kill is dropped when the file is opened again.
+    disk before `write` returns. A row that was cut off by a kill is dropped when the file is opened again; a copy of
+    the file as it was is then kept.
 
     Args:
         path: the file, which need not exist.
@@ -29,6 +35,7 @@ class Journal:
 
     Attributes:
         classes: class names by number, in order of first use.
+        decided: the names of all items that have a row, whose label may have been removed again.
         labels: the class of each item, int32 [n]; -1 for no label.
 
     Raises:
@@ -39,6 +46,7 @@ class Journal:
         self.path, self.names = path, list(names)
         self.classes: list[str] = []
         self.labels = np.full(len(self.names), -1, dtype=np.int32)
+        self.decided: set[str] = set()
         self._rows: dict[str, list[int]] = {}
         for row, name in enumerate(self.names):
             self._rows.setdefault(escaped(name), []).append(row)
@@ -50,9 +58,13 @@ class Journal:
         found = list(csv.reader(io.StringIO(content, newline="")))
         if not found or found[0] != HEADER:
             raise UsageError(f"{path} is not a file of labels from `withhold explore`. Choose another --out.")
-        ended = found if content.endswith("\n") else found[:-1]
-        whole = [row for row in ended if len(row) == len(HEADER)]
-        if whole != found:
+        ended = content.endswith("\n") or len(found[-1][-1]) == len(_now())  # an editor may leave out the last newline
+        rows = found if ended else found[:-1]
+        whole = [[*row, ""][: len(HEADER)] for row in rows if len(row) in (2, 3)]  # a person may leave out the time
+        if whole != found or not content.endswith("\n"):
+            if lost := len([row for row in found if row]) - len(whole):
+                shutil.copyfile(path, kept := path.with_name(f"{path.name}.bak"))
+                log.warning("%s of %s cut off or not a label: left out; %s has them", counted(lost, "row"), path, kept)
             with writing(path) as partial:
                 partial.write_text(_lines(whole), encoding="utf-8", errors="surrogateescape")
         for name, label, _ in whole[1:]:
@@ -84,14 +96,18 @@ class Journal:
         labels = [checked(label) for label in labels]
         if len(items) != len(labels) or not all(0 <= item < len(self.names) for item in items):
             raise UsageError(f"Give one label per item; items are numbered from 0 to {len(self.names) - 1:,}.")
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        now = _now()
         rows = [[self.names[item], label, now] for item, label in zip(items, labels, strict=True)]
         text = _lines(rows).encode("utf-8", "backslashreplace")
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        handle = os.open(self.path, os.O_RDWR | os.O_APPEND)
+        end = os.fstat(handle).st_size
         try:
             while text:  # a disk that is nearly full takes a part of it
                 text = text[os.write(handle, text) :]
             os.fsync(handle)
+        except OSError:
+            os.ftruncate(handle, end)  # otherwise the next row would follow a part of this one
+            raise
         finally:
             os.close(handle)
         for name, label, _ in rows:
@@ -108,6 +124,11 @@ class Journal:
     def _take(self, name: str, label: str) -> None:
         if rows := self._rows.get(escaped(name)):
             self.labels[rows] = self.number(label)
+            self.decided.add(self.names[rows[0]])
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def escaped(name: str) -> str:

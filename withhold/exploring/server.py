@@ -23,7 +23,6 @@ from withhold.page import rendered, stylesheet
 
 STATIC = Path(__file__).with_name("static")
 SCRIPTS = {path.name: path for path in STATIC.glob("*.js")}
-CACHED = "private, max-age=86400"
 
 
 class Server(uvicorn.Server):
@@ -51,14 +50,21 @@ def application(session: Session) -> Starlette:
             raise UsageError(f"There is no item {found:,}; there are {count:,} items.")
         return found
 
-    def media(found: tuple[bytes, str] | None) -> Response:
+    def media(request: Request, make: Callable[[int], tuple[bytes, str] | None]) -> Response:
+        """What `make` makes of the item in the path. The browser asks again whether it is still the same item."""
+        item = number(request)
+        tag = f'"{session.samples.fingerprint} {request.url.path}"'
+        headers = {"cache-control": "private, no-cache", "etag": tag, "accept-ranges": "none"}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
+        found = make(item)
         if found is None:
             return Response(status_code=404)
-        return Response(found[0], media_type=found[1], headers={"cache-control": CACHED, "accept-ranges": "none"})
+        return Response(found[0], media_type=found[1], headers=headers)
 
     def picture(request: Request) -> Response:
         size = request.path_params["size"]
-        return media(session.items.picture(number(request), size) if size in SIDES else None)
+        return media(request, lambda item: session.items.picture(item, size) if size in SIDES else None)
 
     def script(request: Request) -> Response:
         path = SCRIPTS.get(request.path_params["name"])
@@ -126,7 +132,7 @@ def application(session: Session) -> Starlette:
         "/explore.css": lambda request: Response(style, media_type="text/css; charset=utf-8"),
         "/script/{name}": script, "/array/{name}": array, "/events": events,
         "/picture/{number:int}/{size}": picture,
-        "/film/{number:int}": lambda request: media(session.items.film(number(request))),
+        "/film/{number:int}": lambda request: media(request, session.items.film),
         "/export/{form}": export,
         "/state": lambda request: JSONResponse(asked.state(session)),
         "/item/{number:int}": lambda request: JSONResponse(asked.item(session, number(request))),

@@ -301,7 +301,8 @@ class Session:
             return
         known = {name: given.classes[i] for name, i in zip(given.names, own, strict=True) if i >= 0}
         here = dict(self.journal.known())
-        new = [(row, known[name]) for row, name in enumerate(self.samples.names) if name in known and name not in here]
+        open_rows = {name: row for row, name in enumerate(self.samples.names) if name not in self.journal.decided}
+        new = [(open_rows[name], label) for name, label in known.items() if name in open_rows]
         if new:
             self.journal.write(*zip(*new, strict=True))
         if other := sum(here.get(name, label) != label for name, label in known.items()):

@@ -45,6 +45,7 @@ def rank(
     labels: Tensor,
     *,
     told: Tensor | None = None,
+    skipped: Tensor | None = None,
     probabilities: Tensor | None = None,
     strategy: str | None = None,
     seed: int = 0,
@@ -57,7 +58,8 @@ def rank(
     Args:
         features: features of an encoder, float32 [m, d].
         labels: classes, int64 [m]; -1 for no label.
-        told: further items to leave out, such as items with unknown labels: bool [m].
+        told: further items that are labelled, with a class that is not known here: bool [m].
+        skipped: items to leave out that are not labelled: bool [m].
         probabilities: class probabilities, float32 [m, k]; by default by a linear probe trained on the labels, if there
             are two classes or more.
         strategy: a name in `STRATEGIES`.
@@ -70,7 +72,8 @@ def rank(
     if strategy is not None and strategy not in STRATEGIES:
         raise UsageError(f"There is no strategy {strategy!r}: {suggestion(strategy, STRATEGIES)}")
     labelled = labels >= 0 if told is None else (labels >= 0) | told
-    free = int((~labelled).sum())
+    taken = labelled if skipped is None else labelled | skipped
+    free = int((~taken).sum())
     if n < 1:
         raise UsageError(f"The number of items to choose must be at least 1, not {n}.")
     if not free:
@@ -91,7 +94,7 @@ def rank(
     elif not there[needs := STRATEGIES[strategy].needs]:
         able = "a classifier" if needs == "probabilities" else "labelled items"
         raise UsageError(f"{strategy} needs {able}. Give labels of two classes or more, or use typical or core-set.")
-    items, scores = STRATEGIES[strategy].choose(Pool(features, labelled, probabilities, labels, rng), n)
+    items, scores = STRATEGIES[strategy].choose(Pool(features, taken, probabilities, labels, rng), n)
     return Ranking(strategy, items, scores, None if probabilities is None else probabilities[items])
 
 

@@ -81,7 +81,7 @@ def links(left: Sequence[str], right: Sequence[str], lines: Sequence[tuple[str, 
     ends = {(0, first) for first, _, _ in lines} | {(1, second) for _, second, _ in lines}
     for (side, name), height in heights.items():
         colour, place = INK if (side, name) in ends else FAINT, ("right", "left")[side]
-        axes.text(side * 1.04 - 0.02, height, name, ha=place, va="center", color=colour, fontsize=11)
+        axes.text(side * 1.04 - 0.02, height, name, ha=place, va="center", color=colour, fontsize=11, parse_math=False)
     for first, second, width in lines:
         y, z = heights[0, first], heights[1, second]
         curve = Path([(0, y), (0.5, y), (0.5, z), (1, z)], [Path.MOVETO, *[Path.CURVE4] * 3])

@@ -41,6 +41,8 @@ def transfer(encoders: Iterable["Embedder"], sources: Sequence[str], budget: int
     Raises:
         UsageError: a source has no annotations.
     """
+    names = [Path(source).name for source in sources]
+    titles = {source: name if names.count(name) == 1 else source for source, name in zip(sources, names, strict=True)}
     lines: list[dict[str, Any]] = []
     beside: dict[str, dict[str, Any]] = {}
     for encoder in encoders:
@@ -53,9 +55,9 @@ def transfer(encoders: Iterable["Embedder"], sources: Sequence[str], budget: int
             if not asked:
                 raise UsageError(f"{source} has no classes, masks or boxes to measure encoders on. Give labelled data.")
             for protocol, metric in asked:
-                title = f"{Path(source).name} {protocol} {metric}"
+                title = f"{titles[source]} {protocol} {metric}"
                 for row in encoder.evaluate(source, protocols=(protocol,), budget=budget):
-                    line[f"{Path(source).name} items"] = row["n_test"]
+                    line[f"{titles[source]} items"] = row["n_test"]
                     if row["metric"] == metric and row.get("by", "maps") == "maps":
                         who = row["encoder"]
                         if who == encoder.row or f" {who}" in CONTROLS:

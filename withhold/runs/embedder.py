@@ -239,6 +239,9 @@ class Embedder:
         found = [evaluation.find(name) for name in protocols]
         taken = [protocol.takes for protocol in found]
         if evaluation.SEQUENCES in taken:
+            if test is not None or labels is not None:
+                which = "a second source" if test is not None else "a file of labels"
+                raise UsageError(f"{protocols[0]} is measured on videos with masks, without training. Remove {which}.")
             sequences = data.sequences(source)
             return evaluation.evaluate(encoder, None, sequences, protocols, source=str(source), **options)
         wanted = tuple(dict.fromkeys(part for need in taken for part in need.parts))

@@ -214,7 +214,7 @@ class Run(Embedder):
                 return [part for name, part in zip(self.cls.needs, streams, strict=True) if name in self.used]
         except WithholdError as error:
             reason = f"cannot be read ({error})"
-        log.info("the training data %s: batch statistics are computed on the test items", reason)
+        log.info("the training data %s: batch statistics are computed on the data of the evaluation", reason)
         return None
 
     @property

@@ -1,12 +1,20 @@
 """The predictions of a classifier, compared with a probe trained on the same labels."""
 
+import logging
+
+import numpy as np
+
+from withhold.console import counted
 from withhold.data import share_classes
+from withhold.errors import UsageError
 from withhold.evaluation.features import scores
 from withhold.evaluation.protocols.linear import answers
 from withhold.evaluation.task import Task
 from withhold.methods import Classifier
 
 TOLD = True
+
+log = logging.getLogger("withhold")
 
 
 def measure(task: Task) -> list[dict]:
@@ -18,5 +26,15 @@ def measure(task: Task) -> list[dict]:
     if not isinstance(task.method, Classifier):
         return [] if task.train is None else [{"metric": "accuracy", "value": task.accuracy(answers(task)[0])}]
     said = scores(task.method, task.test, device=task.device).argmax(1).numpy()
-    (_, truth), _ = share_classes([(None, task.method.classes), (task.test.labels, task.test.classes)])
+    (_, truth), names = share_classes([(None, task.method.classes), (task.test.labels, task.test.classes)])
+    if task.method.taught and (others := truth >= len(task.method.classes)).any():
+        unknown = ", ".join(names[label] for label in np.unique(truth[others]))
+        if others.all():
+            raise UsageError(
+                f"{task.test.source} has none of the classes that the method knows, but {unknown}. Give test data with "
+                f"labels such as {task.method.classes[0]!r}."
+            )
+        log.warning(
+            "%s of a class that the method does not know count as errors: %s", counted(others.sum(), "item"), unknown
+        )
     return [{"metric": "accuracy", "value": int((said == truth).sum()) / len(truth)}]

@@ -26,12 +26,12 @@ def measure(task: Task) -> list[dict]:
             f"{task.train.source} marks {known.shape[1]} points in an image, but {task.test.source} marks "
             f"{truth.shape[1]}. Mark the same points in both."
         )
-    if not np.isfinite(known).all(2).any(0).all():
-        raise UsageError(f"{task.train.source} has a point that is not marked in any item. Mark each point in some.")
-    if not (np.isfinite(truth).all(2).sum(1) > 1).any():
+    if (np.isfinite(known).all(2).sum(0) < 2).any():
+        raise UsageError(f"{task.train.source} has a point that fewer than two items mark. Mark it in more items.")
+    if not (_diagonals(truth) > 0).any():
         raise UsageError(
-            f"{task.test.source} marks fewer than two points in every item, but the error needs the box around them. "
-            "Mark more points."
+            f"{task.test.source} marks fewer than two different points in every item, but the error needs the box "
+            "around them. Mark more points."
         )
     said = [places.flatten(1) for part in (task.train, task.test) if (places := task.said("points", part)) is not None]
     found = {"features": [task.bank.cpu(), task.queries.cpu()]} | ({"points": said} if said else {})
@@ -58,8 +58,14 @@ def regress(bank: np.ndarray, queries: np.ndarray, places: np.ndarray) -> np.nda
 
 def error(said: np.ndarray, true: np.ndarray) -> float:
     """Predicted and true points [n, m, 2], NaN where unknown -> the mean error, see `measure`."""
-    boxed = np.isfinite(true).all(2).sum(1) > 1
-    said, true = said[boxed], true[boxed]
-    diagonal = np.linalg.norm(np.nanmax(true, axis=1) - np.nanmin(true, axis=1), axis=1)
-    kept = diagonal > 0  # points at one place have no box
+    diagonal = _diagonals(true)
+    kept = diagonal > 0
     return float(np.nanmean(np.linalg.norm(said - true, axis=2)[kept] / diagonal[kept, None]))
+
+
+def _diagonals(points: np.ndarray) -> np.ndarray:
+    """The diagonal of the box around each item's points [n, m, 2], [n]; 0 without two different points."""
+    marked = np.isfinite(points).all(2, keepdims=True)
+    ends = (np.where(marked, points, fill) for fill in (-np.inf, np.inf))
+    high, low = next(ends).max(1), next(ends).min(1)
+    return np.linalg.norm(np.where(high > low, high - low, 0), axis=1)

@@ -58,11 +58,16 @@ export function classes() {
 
 export const likely = (known) => known.likely.filter(([, share]) => share >= 0.005).map(([name, share]) => `${name} ${Math.round(100 * share)}%`).join(", ");
 
-const choose = async () => await attempt(() => get("/queue", { strategy: $("strategy").value })) ?? [];
+async function choose() {
+  try { return await get("/queue", { strategy: $("strategy").value }); } catch (error) { return { failed: error.message }; }
+}
 
 async function fill() {
-  const found = await (fill.coming ?? choose());
+  let found = await (fill.coming ?? choose());
+  if (found.failed && fill.coming) found = await choose(); // the server may be back
   fill.coming = null;
+  fill.failed = found.failed;
+  if (found.failed) return;
   const left = found.filter(({ item }) => data.labels[item] < 0 && !skipped.has(item));
   queue = left.map(({ item }) => item);
   fill.why = new Map(left.map(({ item, note }) => [item, note]));
@@ -83,7 +88,7 @@ export async function ask(item = undefined) {
   current = item;
   map.focus = item; map.draw();
   if (item === null) {
-    $("stage").replaceChildren(make("p", { textContent: "All items are labelled or skipped." }));
+    $("stage").replaceChildren(make("p", { textContent: fill.failed ?? "All items are labelled or skipped." }));
     $("guess").textContent = $("place").textContent = "";
     return classes();
   }
