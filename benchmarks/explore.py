@@ -113,7 +113,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, sync_playwright() as driver:
         folder = Path(name)
         source, groups = prepare(folder, options.count)
-        command = [sys.executable, "-m", "withhold.cli", "explore", "convnet", str(source), "--size", str(SIZE)]
+        command = [sys.executable, "-m", "withhold", "explore", "convnet", str(source), "--size", str(SIZE)]
         begun = time.monotonic()
         server = subprocess.Popen(
             [*command, "--out", str(folder / "out"), "--json"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

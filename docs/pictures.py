@@ -61,7 +61,7 @@ def main() -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         truth = photographs(Path(os.environ["WITHHOLD_DATA"]) / "pacs" / "photo.parquet", Path(folder) / "photos")
-        command = [sys.executable, "-m", "withhold.cli", "explore", "photos", "--json"]
+        command = [sys.executable, "-m", "withhold", "explore", "photos", "--json"]
         server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE)
         try:
             address = json.loads(server.stdout.readline())["address"]  # type: ignore[union-attr]

@@ -64,7 +64,7 @@ def fails(capsys, arguments, status, *words):
 
 def test_help_is_instant():
     started = time.perf_counter()
-    said = subprocess.run([sys.executable, "-m", "withhold.cli", "--help"], capture_output=True, text=True, cwd=ROOT)
+    said = subprocess.run([sys.executable, "-m", "withhold", "--help"], capture_output=True, text=True, cwd=ROOT)
     assert time.perf_counter() - started < 1.0  # 0.05 s on an idle machine
     assert "withhold train" in said.stdout
     heavy = (
@@ -542,7 +542,7 @@ def test_a_run_that_is_interrupted_at_its_very_end_is_resumed(run, pictures, tmp
 
 
 def start(arguments, **environment):
-    command = [sys.executable, "-m", "withhold.cli", *arguments]
+    command = [sys.executable, "-m", "withhold", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | environment
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -216,7 +216,7 @@ def test_the_page_comes_back_after_the_server_did(pictures, tmp_path, visit):
 
 def test_labels_outlive_a_kill(pictures, tmp_path, visit):
     words = ["explore", "convnet", str(pictures), "--size", "32", "--out", str(tmp_path / "out"), "--json"]
-    command, pages = [sys.executable, "-m", "withhold.cli", *words, "--port", str(free_port())], []
+    command, pages = [sys.executable, "-m", "withhold", *words, "--port", str(free_port())], []
     for kept in ("No labels yet", "3 labels, saved"):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:

@@ -31,20 +31,30 @@ def read(run: "Run", given: dict[str, str]) -> dict[str, Any]:
         UsageError: the method does not take this name or type of file, or a file is missing.
         WithholdError: a file cannot be read.
     """
-    name = run.config["method"]
-    parameters = inspect.signature(run.cls.apply_to, eval_str=True).parameters
-    taken: dict[str, dict[str, Any]] = {}
-    for key, parameter in parameters.items():
-        for kind in typing.get_args(parameter.annotation) or (parameter.annotation,):
-            for ending in READERS.get(kind, ("",))[0].split():
-                taken.setdefault(key, {}).setdefault(ending, READERS[kind][1])
+    name, taken = run.config["method"], _taken(run)
     takes = ", ".join(f"--with {key}=FILE ({' or '.join(endings)})" for key, endings in taken.items())
     for key, path in given.items():
         if Path(path).suffix.lower() not in taken.get(key, ()):
             raise UsageError(f"{name} takes {takes or 'no --with'}. Omit --with {key}={path}.")
-    if missing := [key for key in taken if key not in given and parameters[key].default is inspect.Parameter.empty]:
+    if missing := [key for key in needed(run) if key not in given]:
         raise UsageError(f"{name} needs a {missing[0]}. Give {takes}.")
     return {key: taken[key][Path(path).suffix.lower()](run, path) for key, path in given.items()}
+
+
+def needed(run: "Run") -> list[str]:
+    """The names of the files that the method needs besides the item to which it is applied."""
+    parameters = inspect.signature(run.cls.apply_to).parameters
+    return [key for key in _taken(run) if parameters[key].default is inspect.Parameter.empty]
+
+
+def _taken(run: "Run") -> dict[str, dict[str, Any]]:
+    """The function that reads each type of file, by the name of the method's input and the ending of the file."""
+    taken: dict[str, dict[str, Any]] = {}
+    for key, parameter in inspect.signature(run.cls.apply_to, eval_str=True).parameters.items():
+        for kind in typing.get_args(parameter.annotation) or (parameter.annotation,):
+            for ending in READERS.get(kind, ("",))[0].split():
+                taken.setdefault(key, {}).setdefault(ending, READERS[kind][1])
+    return taken
 
 
 def _read_mask(run: "Run", path: str) -> Mask:

@@ -46,8 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
             raise UsageError(f"There is no command {name!r}: {suggestion(name, VERBS)}")
         function = VERBS[name]
         parser = argparse.ArgumentParser(
-            f"withhold {name}", description=getdoc(function), formatter_class=argparse.RawDescriptionHelpFormatter
-        )
+            f"withhold {name}", description=getdoc(function), formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )  # fmt: skip
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object, on the last line")
         parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
         parser.add_argument(

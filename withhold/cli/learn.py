@@ -163,6 +163,7 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     method = given.pop("method")
     # Only one process prints. The bar starts before the libraries are loaded, which takes a while.
     bar = Progress(machine or os.environ.get("LOCAL_RANK", "0") != "0")
+    from withhold.answers import needed
     from withhold.losses import rank
     from withhold.runs.folder import begun, folder_of
 
@@ -185,9 +186,10 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     )
     page = run.folder / "report.html"
     say(f"The run is in {run.folder}. " + (f"Its report is {page}" if page.is_file() else "It has no report"))
-    answers = run.names_classes or any(need.teaches for need in run.cls.needs.values())
+    files = [word for name in needed(run) for word in ("--with", f"{name}=FILE")]
+    answers = files or run.names_classes or any(need.teaches for need in run.cls.needs.values())
     verb, result = ("apply", "named") if answers else ("embed", "emb.parquet")
-    advise(["evaluate", run.folder, "LABELLED_DATA"], [verb, run.folder, "DATA", "--out", result])
+    advise(["evaluate", run.folder, "LABELLED_DATA"], [verb, run.folder, "DATA", *files, "--out", result])
 
 
 @verb

@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,10 @@ def label_files(labels: Labels | None) -> list[Path]:
     """Return the files of labels as a list."""
     if labels is None or isinstance(labels, str | os.PathLike):
         labels = [] if labels is None else [labels]
+    if isinstance(labels, Mapping) or not all(isinstance(label, str | os.PathLike) for label in labels):
+        raise UsageError(
+            "Labels are read from files. Write a csv file with the columns path and label, and give its name."
+        )
     return list(map(Path, labels))
 
 

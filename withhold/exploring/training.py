@@ -39,7 +39,7 @@ class Training:
         self._log = out.parent / LOG
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "withhold.cli", *arguments, "--out", str(out)],
+                [sys.executable, "-m", "withhold", *arguments, "--out", str(out)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self._stopped: float | None = None

@@ -133,6 +133,8 @@ class PixelEncoder(Encoder):
                 f"An encoder takes images [n, channels, height, width], not {list(images.shape)}. "
                 "Pass a single image as image[None]."
             )
+        if not images.is_floating_point():
+            raise ValueError(f"An encoder takes images as floats in [0, 1], not {images.dtype}. Divide bytes by 255.")
         return (views.with_channels(images, self.channels) - self.mean) / self.std
 
     def denormalize(self, x: Tensor) -> Tensor:

@@ -284,8 +284,11 @@ class Run(Embedder):
         """Apply the method to one item: returns named values beyond embeddings; see `Method.apply_to`.
 
         Raises:
-            UsageError: the method only gives embeddings.
+            UsageError: the method only gives embeddings, or the item is the name of a file.
         """
+        if isinstance(item, str | Path) and self.kind != "text":
+            others = "classify(source)" if self.names_classes else "`withhold apply`"
+            raise UsageError(f"apply takes one decoded item, not the name {str(item)!r}. Use {others} for files.")
         method = self.method  # built outside inference mode, otherwise its weights could not be trained any more
         with torch.inference_mode():
             return method.apply_to(item, **given)

@@ -167,7 +167,8 @@ def fit(
             elif not defaults.enough(steps, passes):
                 wait = duration(method.once + (60 * plan.minutes - method.once) * defaults.PASSES / passes)
                 more = f"; {defaults.PASSES} epochs would take about {wait}"
-            log.info("%s fit (%.1f epochs)%s", counted(fits, "step"), passes, more)
+            fit = "fits" if fits == 1 else "fit"
+            log.info("%s %s (%.1f epochs)%s", counted(fits, "step"), fit, passes, more)
     warmup = warmup or max(1, round(plan.warmup * steps))
     log_every = max(1, min(50, steps // 100))
     look_every = max(log_every, math.ceil(steps / 20 / log_every) * log_every)

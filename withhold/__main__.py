@@ -1,4 +1,4 @@
-"""`python -m withhold.cli` is `withhold`."""
+"""`python -m withhold` is `withhold`."""
 
 import sys
 
