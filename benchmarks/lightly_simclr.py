@@ -19,39 +19,26 @@ import torch
 from peers import import_torchvision
 from PIL import Image
 
-import_torchvision()
-
-from lightly.loss import NTXentLoss  # noqa: E402 (it imports torchvision)
-from lightly.models import ResNetGenerator  # noqa: E402
-from lightly.models.modules import SimCLRProjectionHead  # noqa: E402
-from lightly.transforms import SimCLRTransform  # noqa: E402
-
-
-class Views(torch.utils.data.Dataset):
-    """Two augmented views of each image."""
-
-    def __init__(self, images: list[Image.Image]):
-        self.images, self.augment = images, SimCLRTransform(input_size=32, gaussian_blur=0.0)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, number: int) -> list[torch.Tensor]:
-        return self.augment(self.images[number])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--batch-size", type=int, default=256)
     options = parser.parse_args()
+    import_torchvision()
+    from lightly.loss import NTXentLoss
+    from lightly.models import ResNetGenerator
+    from lightly.models.modules import SimCLRProjectionHead
+    from lightly.transforms import SimCLRTransform
+
     table = pyarrow.parquet.read_table(options.data / "train.parquet").slice(0, options.images)
     column = next(name for name in ("img", "image") if name in table.column_names)
     images = [Image.open(io.BytesIO(cell["bytes"])).convert("RGB") for cell in table[column].to_pylist()]
+    augment = SimCLRTransform(input_size=32, gaussian_blur=0.0)
     loader = torch.utils.data.DataLoader(
-        Views(images), options.batch_size, shuffle=True, drop_last=True, num_workers=os.cpu_count()
-    )
+        images, options.batch_size, shuffle=True, drop_last=True, num_workers=os.cpu_count(),
+        collate_fn=lambda batch: tuple(map(torch.stack, zip(*map(augment, batch), strict=True))),
+    )  # fmt: skip
     resnet = ResNetGenerator("resnet-18")  # the CIFAR variant, with one 3x3 convolution as its stem
     network = torch.nn.Sequential(
         *list(resnet.children())[:-1], torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
