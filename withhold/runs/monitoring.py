@@ -14,6 +14,8 @@ from withhold.training import Row
 
 ASKED, NEARLY, RATHER = 128, 0.98, 0.9
 """Number of predictions; the share of them that is nearly all, and a share of labels that could explain it."""
+HALF, TIMES = 0.5, 4
+"""A share of predictions that is suspicious if it is that many times the share of labels."""
 
 
 def choose(
@@ -64,10 +66,10 @@ def look(encoder: Any, bank: Samples, queries: Samples) -> Row:
 
 
 def one_class(learner: Method, streams: Mapping[str, Samples], device: torch.device) -> dict[str, Any] | None:
-    """The class that a classifier predicts for nearly all unlabelled training items, if the labels do not explain it.
+    """The class that a classifier predicts for too many unlabelled training items, if the labels do not explain it.
 
-    Guesses for unlabelled items can teach the same answer for all of them, while the few labelled items, known by
-    heart, are still classified correctly.
+    Guesses for unlabelled items can teach the same answer for all or most of them, while the few labelled items, known
+    by heart, are still classified correctly.
 
     Returns:
         the class, the share of the predictions, and the share of the labels; None if the predictions vary.
@@ -81,6 +83,7 @@ def one_class(learner: Method, streams: Mapping[str, Samples], device: torch.dev
     shares = said.bincount(minlength=len(learner.classes)) / len(said)
     number = int(shares.argmax())
     told = float((labels[labels >= 0] == number).mean())
-    if shares[number] < NEARLY or told > RATHER:
+    nearly_all = shares[number] >= NEARLY and told <= RATHER
+    if not nearly_all and not (shares[number] >= HALF and shares[number] >= TIMES * told):
         return None
     return {"class": learner.classes[number], "predicted": float(shares[number]), "told": told}
