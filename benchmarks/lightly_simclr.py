@@ -19,6 +19,7 @@ import torch
 from peers import import_torchvision
 from PIL import Image
 
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)

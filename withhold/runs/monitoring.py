@@ -14,7 +14,7 @@ from withhold.training import Row
 
 ASKED, NEARLY, RATHER = 128, 0.98, 0.9
 """Number of predictions; the share of them that is nearly all, and a share of labels that could explain it."""
-HALF, TIMES = 0.5, 4
+MANY, TIMES = 0.4, 4
 """A share of predictions that is suspicious if it is that many times the share of labels."""
 
 
@@ -84,6 +84,6 @@ def one_class(learner: Method, streams: Mapping[str, Samples], device: torch.dev
     number = int(shares.argmax())
     told = float((labels[labels >= 0] == number).mean())
     nearly_all = shares[number] >= NEARLY and told <= RATHER
-    if not nearly_all and not (shares[number] >= HALF and shares[number] >= TIMES * told):
+    if not nearly_all and not (shares[number] >= MANY and shares[number] >= TIMES * told):
         return None
     return {"class": learner.classes[number], "predicted": float(shares[number]), "told": told}
