@@ -50,6 +50,8 @@ def few_labels() -> list[Claim]:
                 claims.append(replace(row, settings={"entropy": 1.0}, controls=controls))
             if method == "freematch" and plan.data[-1] == 4000:
                 claims.append(replace(row, settings={"fairness": 0.0}, controls=controls))
+            if method == "mixmatch" and (plan.settings or plan.data[-1] == 40) and not plan.seed:
+                claims.append(replace(row, settings=row.settings | {"weight": 10.0}, controls=controls))
     for seed in (0, 1):
         row = Claim(
             "fewlabels", ("few_texts", "imdb", 100), "uda_text", "word-vectors", 4, seed, protocols=["classifier"]
