@@ -11,7 +11,7 @@ from withhold.errors import UsageError
 from withhold.evaluation import table
 from withhold.evaluation.features import plain_batches
 from withhold.evaluation.protocols import classifier
-from withhold.methods import Classifier
+from withhold.methods import build, find
 
 
 def test_rows_and_controls(encoder, digits):
@@ -230,7 +230,8 @@ def test_classes_that_are_numbers_are_matched_however_they_are_written(make_samp
     task.require_known()
     assert task.answers.tolist() == [1, 0] * 6
     monkeypatch.setattr(classifier, "scores", lambda *_, **__: torch.eye(2)[[0, 1] * 6])
-    (row,) = classifier.measure(replace(task, method=Classifier(encoder, ("2.0", "1.0"))))
+    method = build(find("finetune"), encoder, {}, {"classes": ("2.0", "1.0")})
+    (row,) = classifier.measure(replace(task, method=method))
     assert row["value"] == 1
 
 

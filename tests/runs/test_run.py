@@ -1,6 +1,7 @@
 """Run folders: what is refused on loading, and the data of the statistics."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_statistics_of_controls_are_of_the_training_data_as_they_were(tmp_path, 
         assert "the training data" not in caplog.text
         Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "seen" / "a" / "new.png")
         withhold.load(tmp_path / "run").evaluate(str(tmp_path / "other"), protocols=("knn",))
-    assert "the training data have changed: batch statistics are computed on the test items" in caplog.text
+    assert "the training data have changed: batch statistics are computed on the data of the evaluation" in caplog.text
 
 
 def test_the_class_of_a_method_in_a_file_is_read_once(tmp_path, photos):
@@ -140,5 +141,8 @@ def test_how_labels_are_split_is_said_and_a_file_of_weights_that_labels_made_war
     with pytest.raises(UsageError, match="training was given the labels of all test items"):
         run.evaluate(labelled, protocols=("knn",))
     assert "is split: 32 for training, 8 for testing; intervals are wide with so few" in caplog.text
-    withhold.load(run.weights).evaluate(labelled, protocols=("knn",))
+    with pytest.raises(UsageError, match="training was given the labels of all test items"):
+        withhold.load(run.weights).evaluate(labelled, protocols=("knn",))  # the run lies beside it
+    moved = shutil.copy(run.weights, tmp_path)
+    withhold.load(moved).evaluate(labelled, protocols=("knn",))
     assert "was trained on labels by finetune, and the file does not list the labelled items: accuracy" in caplog.text

@@ -286,7 +286,7 @@ class Run(Embedder):
         Raises:
             UsageError: the method only gives embeddings, or the item is the name of a file.
         """
-        if isinstance(item, str | Path) and self.kind != "text":
+        if isinstance(item, str | Path) and self.encoder.kind != "text":
             others = "classify(source)" if self.names_classes else "`withhold apply`"
             raise UsageError(f"apply takes one decoded item, not the name {str(item)!r}. Use {others} for files.")
         method = self.method  # built outside inference mode, otherwise its weights could not be trained any more
