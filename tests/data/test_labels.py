@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from withhold import data
+from withhold.data.labels import places
 from withhold.errors import UsageError
 
 
@@ -51,6 +52,17 @@ def test_accented_letters_match_however_they_are_composed(folder):
     samples = load(folder, "café.png,thé", f"b.png,{unicodedata.normalize('NFD', 'thé')}", "c.png,lait")
     assert samples.labels.tolist() == [1, 0, 1]
     assert samples.classes == ("lait", "thé")
+    place = places([unicodedata.normalize("NFD", "café/1.jpg"), "dog/2.jpg"])
+    assert (place("1.jpg"), place("café/1.jpg"), place("2.jpg")) == (0, 0, 1)
+
+
+def test_labels_that_are_no_files_are_refused(folder):
+    for labels in ({"a.png": "cat"}, 5, [3]):
+        with pytest.raises(UsageError, match="Labels are read from files"):
+            data.load(folder / "photos", size=32, labels=labels)
+    (folder / "few.csv").write_text("path,label\na.png,cat\n")
+    samples = data.load(folder / "photos", size=32, labels=(path for path in [folder / "few.csv"]))
+    assert samples.labels.tolist() == [0, -1, -1]
 
 
 def test_two_labels_of_one_item_are_refused_and_one_twice_is_not(folder):

@@ -347,6 +347,11 @@ def test_parts_of_parquet_may_number_their_classes_differently(tmp_path):
         "train": [0, 1], "test": [1, -1], "unlabelled": [1, -1],
     }  # fmt: skip
     assert data.load(tmp_path / "test.parquet").labels.tolist() == [0, -1]
+    (tmp_path / "unlabelled.parquet").unlink()
+    write_table(tmp_path / "test.parquet", image=list(map(encode, PIXELS[:2])), label=[1, 0])  # numbers without names
+    train, test = (data.load(f"{tmp_path}::{part}") for part in ("train", "test"))
+    assert train.classes == test.classes == ("cat", "dog")
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1], [1, 0])
 
 
 def write_idx(path, values):

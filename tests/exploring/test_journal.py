@@ -71,6 +71,14 @@ def test_rows_of_an_editor_count_and_others_are_kept_beside(tmp_path, caplog):
     assert "odd" in path.with_name("labels.csv.bak").read_text()
 
 
+def test_a_header_without_a_newline_stays_one(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("path,label,time")
+    Journal(path, NAMES).write([0], ["cat"])
+    path.write_text(path.read_text() + f"{NAMES[1]}, cat ,2026-11-29T15:29:45+00:00,,\n")
+    assert Journal(path, NAMES).known() == [(NAMES[0], "cat"), (NAMES[1], "cat")]
+
+
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     journal, write, left = Journal(tmp_path / "labels.csv", NAMES), os.write, [9]
 

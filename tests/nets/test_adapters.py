@@ -426,6 +426,29 @@ def test_random_weights_of_somebodys_own_module_are_none_of_its_own():
     assert random["positions"].mean().item() == pytest.approx(5, abs=0.5)
 
 
+class Tokens(nn.Module):
+    """So many tokens of four channels, whatever the image."""
+
+    dim = 4
+
+    def __init__(self, count=16):
+        super().__init__()
+        self.count, self.layer = count, nn.LazyLinear(4)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1)[:, :1, None].expand(-1, self.count, 1))
+
+
+def test_tokens_without_a_known_patch_fill_the_image():
+    for count, (h, w), grid in (
+        (16, (32, 32), (4, 4)), (21, (32, 32), (4, 4)), (1, (32, 160), (1, 1)), (1, (160, 32), (1, 1)),
+        (4, (32, 640), (1, 4)), (128, (32, 64), (8, 16)), (129, (64, 32), (16, 8)),
+    ):  # fmt: skip
+        encoder = nets.build(registry.lend(module := Tokens(count)), size=32, channels=3)
+        assert encoder.maps(images(1, 3, 32)[:, :, :1, :1].expand(1, 3, h, w)).shape == (1, 4, *grid), (count, h, w)
+        del module
+
+
 def test_a_merging_model_keeps_the_order_of_places_in_wide_images(transformers, tmp_path):
     config = transformers.SwinConfig(embed_dim=8, depths=[1, 1], num_heads=[1, 1], window_size=2, image_size=32)
     theirs = save(tmp_path, config, transformers.SwinModel)

@@ -63,7 +63,7 @@ def is_text(run: "Run", source: Any) -> bool:
         return True
     if source.startswith("hf:") or os.path.exists(path):
         return False
-    if not re.search(r"\s", path) and ("/" in path or path.lower().endswith(ENDINGS)):
+    if not re.search(r"\s", path) and path.lower().endswith((os.sep, "/", *ENDINGS)):
         raise UsageError(f"There is no file or folder {path!r}. To classify it as a text, write it into a file.")
     return True
 

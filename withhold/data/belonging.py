@@ -83,6 +83,10 @@ def _yaml_names(text: str) -> list[str]:
     return names
 
 
+TRIED = 100
+"""Names in a COCO file by which the folder of its images is found; some of the images may be missing."""
+
+
 def attach(column: str, found: Tables, images: Path, folder: Path) -> None:
     """Add the files of a folder as a column to the tables of `images`, by stem; files without an image are listed."""
     files = {posixpath.splitext(name)[0]: name for name in walk(folder, BESIDE[column][1])}
@@ -120,10 +124,7 @@ def coco_files(folder: Path) -> dict[str, Path]:
 
 
 def pictures_of(path: Path, names: Sequence[str]) -> Path:
-    """Return the folder that the names in a COCO file are relative to: its own folder or a usual one near it.
-
-    Some of the images may be missing.
-    """
+    """Return the folder that the names in a COCO file are relative to: its own folder or a usual one near it."""
     above, part = path.parent.parent, path.stem.rpartition("_")[2]
-    near = (path.parent / "images", above, above / "images", above / part, above / "images" / part)
-    return next((root for name in names for root in near if (root / name).is_file()), path.parent)
+    near = (path.parent / "images", above, above / "images", above / part, above / "images" / part, path.parent)
+    return next((root for name in names[:TRIED] for root in near if (root / name).is_file()), path.parent)

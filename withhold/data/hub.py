@@ -68,9 +68,11 @@ class Hub(Table):
     @cached_property
     def _paths(self) -> list[str]:
         """The path of each item; "" if it has none."""
-        values = (row[self.item] for row in self.dataset.select_columns([self.item]))
-        paths = (value["path"] if isinstance(value, dict) else value for value in values)
-        return [path if path and isinstance(path, str) else "" for path in paths]
+        only = self.dataset.select_columns([self.item]).flatten()  # a column for each part, so that bytes are not read
+        name = next((name for name in only.column_names if name in (self.item, f"{self.item}.path")), None)
+        if name is None or getattr(only.features[name], "dtype", "") != "string":
+            return [""] * len(only)
+        return [path or "" for path in only[name]]
 
 
 def fetch(name: str) -> "datasets.Dataset | datasets.DatasetDict":

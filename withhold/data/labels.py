@@ -102,14 +102,14 @@ def _text(value: Any) -> str:
 
 
 def label_files(labels: Labels | None) -> list[Path]:
-    """Return the files of labels as a list."""
-    if labels is None or isinstance(labels, str | os.PathLike):
-        labels = [] if labels is None else [labels]
-    if isinstance(labels, Mapping) or not all(isinstance(label, str | os.PathLike) for label in labels):
-        raise UsageError(
-            "Labels are read from files. Write a csv file with the columns path and label, and give its name."
-        )
-    return list(map(Path, labels))
+    """Return the files of labels as a list. Raises: UsageError: they are not files."""
+    given: Any = [] if labels is None else labels
+    if isinstance(given, str | os.PathLike | Mapping) or not isinstance(given, Iterable):
+        given = [given]
+    paths = list(given)
+    if not all(isinstance(path, str | os.PathLike) for path in paths):
+        raise UsageError("Labels are read from files. Write a csv file with the columns path and label; give its name.")
+    return list(map(Path, paths))
 
 
 def attach(samples: Samples, labels: Labels | None) -> Samples:
@@ -169,8 +169,9 @@ def places(names: Sequence[str], subset: str = "") -> Callable[[str], int | None
     plain = [name.encode("utf-8", "backslashreplace").decode().replace("\\", "/") for name in names]
     # Other systems may compose accented letters differently.
     rows = {_composed(name): row for row, name in enumerate(plain)} | {name: row for row, name in enumerate(plain)}
-    tails = Counter(name.split("/")[-1] for name in rows)
-    alone = {tail: row for name, row in rows.items() if tails[tail := name.split("/")[-1]] == 1}
+    tails = [_composed(name).split("/")[-1] for name in plain]
+    counts = Counter(tails)
+    alone = {tail: row for row, tail in enumerate(tails) if counts[tail] == 1}
 
     def place(name: str) -> int | None:
         folders = name.replace("\\", "/").split("/")
@@ -179,7 +180,7 @@ def places(names: Sequence[str], subset: str = "") -> Callable[[str], int | None
             if (row := rows.get(end, rows.get(_composed(end)))) is not None:
                 above = next(filter(None, map(part_named, reversed(folders[:start]))), "")
                 return None if subset and above not in ("", subset) else row
-        return alone.get(name, alone.get(_composed(name)))
+        return alone.get(_composed(name))
 
     return place
 

@@ -187,11 +187,23 @@ class Parquet(Table):
         return [int(index) for head in heads for index in head]
 
     def stamp(self):
-        column = f"{self.item}.path" if self.nested else self.item
-        listed = map(self._path, map(_its_path, self._column(column))) if self.nested or self.holds_paths else ()
-        # The images may be in the table, with the names of files that are elsewhere.
-        beside = (path for path in listed if self.holds_paths or os.path.isfile(path))
-        return digest(None, map(file_stamp, (*self.paths, *beside)))
+        listed: Iterable[str] = ()
+        if self.holds_paths:
+            listed = map(self._path, self._column(self.item))
+        elif self.nested and self._lacks_bytes:
+            listed = filter(os.path.isfile, map(self._path, map(_its_path, self._column(f"{self.item}.path"))))
+        return digest(None, map(file_stamp, (*self.paths, *listed)))
+
+    @property
+    def _lacks_bytes(self) -> bool:
+        """Whether a row may name a file instead of holding it, by the statistics of the row groups."""
+        for file, group in self.groups:
+            held = file.metadata.row_group(group)
+            for column in map(held.column, range(held.num_columns)):
+                counts = column.statistics
+                if column.path_in_schema == f"{self.item}.bytes" and (counts is None or counts.null_count != 0):
+                    return True
+        return False
 
     def _item(self, value: Any) -> Item:
         if isinstance(value, dict):

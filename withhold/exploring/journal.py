@@ -58,9 +58,11 @@ class Journal:
         found = list(csv.reader(io.StringIO(content, newline="")))
         if not found or found[0] != HEADER:
             raise UsageError(f"{path} is not a file of labels from `withhold explore`. Choose another --out.")
-        ended = content.endswith("\n") or len(found[-1][-1]) == len(_now())  # an editor may leave out the last newline
+        # An editor may leave out the last newline or the time, and add empty cells.
+        ended = content.endswith("\n") or len(found) == 1 or (len(found[-1]) == 3 and len(found[-1][2]) == len(_now()))
         rows = found if ended else found[:-1]
-        whole = [[*row, ""][: len(HEADER)] for row in rows if len(row) in (2, 3)]  # a person may leave out the time
+        filled = [[*row, ""][: len(HEADER)] for row in rows if len(row) > 1 and not any(row[len(HEADER) :])]
+        whole = [[name, label.strip()[:LONGEST], time] for name, label, time in filled]
         if whole != found or not content.endswith("\n"):
             if lost := len([row for row in found if row]) - len(whole):
                 shutil.copyfile(path, kept := path.with_name(f"{path.name}.bak"))

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from withhold.errors import UsageError
 from withhold.nets.encoder import ImageEncoder, layers
@@ -21,7 +22,7 @@ class Adapter(ImageEncoder):
     Args:
         channels: 1 or 3, channels of the encoder's input; with 1, a network for colour sees lightness as grey.
         inputs: channels of the network's input.
-        patch: pixels of a token's side, if known; otherwise the tokens are assumed to fill a square.
+        patch: pixels of a token's side, if known; otherwise the tokens are assumed to fill the image.
         mean, std: normalisation of the network's input, one value per channel.
         name: its name in messages; by default that of its class.
 
@@ -85,8 +86,8 @@ class Adapter(ImageEncoder):
         if out.ndim == 3:
             grid = (x.shape[2] // self.patch, x.shape[3] // self.patch) if self.patch else (0, 0)
             if not 0 < math.prod(grid) <= out.shape[1]:  # the network merges tokens
-                rows = round(math.sqrt(out.shape[1] * x.shape[2] / x.shape[3]))
-                grid = (rows, out.shape[1] // rows)
+                rows = min(out.shape[1], max(1, math.floor(math.sqrt(out.shape[1] * x.shape[2] / x.shape[3]))))
+                grid = (rows, max(1, min(out.shape[1] // rows, round(rows * x.shape[3] / x.shape[2]))))
             return out[:, -grid[0] * grid[1] :].transpose(1, 2).unflatten(2, grid)
         return out
 
@@ -152,10 +153,13 @@ def lent(module: nn.Module, size: int, channels: int, pretrained: bool = False, 
     copied = copy.deepcopy(module)
     if not pretrained:
         for part in copied.modules():
-            for name in ("reset_parameters", "_reset_parameters"):  # the latter of attention
-                if callable(reset := getattr(part, name, None)):
-                    reset()
+            if callable(reset := getattr(part, "reset_parameters", None)):
+                reset()
+            elif isinstance(part, nn.MultiheadAttention):
+                part._reset_parameters()
         for weight, before in zip(copied.parameters(), module.parameters(), strict=True):
+            if is_lazy(weight):
+                continue
             if weight.requires_grad and weight.numel() > 1 and torch.equal(weight, before):
                 weight.data.normal_().mul_(before.std()).add_(before.mean())
     if not isinstance(copied, ImageEncoder):

@@ -107,7 +107,8 @@ class Exported(Embedder):
 
     def told_items(self):
         """What is listed in the folder of the file, which may be that of a run."""
-        listed = read_told(self.weights.parent)
+        folder = self.weights.parent
+        listed = read_told(folder) if (folder / "config.json").is_file() else []
         own = [stage["method"] for stage in self.lineage if stage["method"] in registry.names()]
         taught = [name for name in own if any(need.teaches for need in registry.find(name).needs.values())]
         if taught and not listed:

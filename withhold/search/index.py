@@ -177,9 +177,8 @@ class Index:
         ending = query.rstrip("/")
         alike = [row for row in names if f"/{row}".endswith(f"/{os.path.basename(ending)}")]
         near = max(alike, key=lambda row: len(os.path.commonpath([row[::-1], ending[::-1]])), default=None)
-        embed = (
-            f"Give the path of an item as it was embedded, such as {names[0]!r}, or --run to embed a file or a text."
-        )
+        example = f"such as {names[0]!r}, " if names else ""
+        embed = f"Give the path of an item as it was embedded, {example}or --run to embed a file or a text."
         raise UsageError(f"{self.folder} has no row {query!r}. " + (f"Did you mean {near!r}?" if near else embed))
 
     def _rows(self, path: str) -> pyarrow.Table:
