@@ -29,7 +29,9 @@ class Server(uvicorn.Server):
     """Serves a session's guarded application; on shutdown, it closes event streams first, which would block it."""
 
     def __init__(self, app: Guard, session: Session):
-        super().__init__(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+        # Messages go to the handlers that are there; setting up others could be interrupted by SIGTERM.
+        config = uvicorn.Config(app, log_config=None, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        super().__init__(config)
         self.session = session
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
