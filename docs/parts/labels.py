@@ -94,7 +94,10 @@ def _gains(names: Collection[str], column: Callable[[Claim], str], columns: Sequ
     for claim, _ in measured("fewlabels"):
         if claim.data[1] in names:
             options = [f"{key}={to:g}" for key, to in claim.settings.items() if key != "pretrained"]
-            scores = [100 * (answered(row) or 0) for row in (claim, claim.controls[0])]
+            values = [answered(row) for row in (claim, claim.controls[0])]
+            if None in values:  # the control is not measured yet
+                continue
+            scores = [100 * value for value in values]
             row = found.setdefault(f"`{' '.join([claim.method, *options])}`", {})
             row.setdefault(column(claim), []).append((scores[0], scores[0] - scores[1]))
     columns = [name for name in columns if any(name in row for row in found.values())]

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 from withhold import kinds
 from withhold.answers.files import read, write
 from withhold.answers.tracking import follow, marks
+from withhold.data import KINDS
+from withhold.data.arranging import READABLE
 from withhold.errors import UsageError
 from withhold.methods import Classifier
 from withhold.methods.answers import Answer, Class
 
 if TYPE_CHECKING:
     from withhold.runs import Run
-
-ENDINGS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".zip", ".gz")
-"""Endings by which the name of a file of texts is told from a text."""
 
 
 def apply(run: "Run", source: Any, folder: Path, **given: str) -> list[Path]:
@@ -63,7 +62,7 @@ def is_text(run: "Run", source: Any) -> bool:
         return True
     if source.startswith("hf:") or os.path.exists(path):
         return False
-    if not re.search(r"\s", path) and path.lower().endswith((os.sep, "/", *ENDINGS)):
+    if not re.search(r"\s", path) and path.lower().endswith(("/", *READABLE, *KINDS["text"].endings)):
         raise UsageError(f"There is no file or folder {path!r}. To classify it as a text, write it into a file.")
     return True
 

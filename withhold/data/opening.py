@@ -220,15 +220,11 @@ class Part:
         taught = {split: table for split, table in self.tables.items() if table.labels is not None}
         if self.split not in taught:
             return None, ()
-        if len(names := {table.classes for table in taught.values() if table.classes}) < 2 and self._numeric(taught):
+        names = {table.classes for table in taught.values() if table.classes}
+        rest = chain.from_iterable(table.labels or () for table in taught.values() if not table.classes)
+        if len(names) == 1 and all(value is None or isinstance(value, int) for value in rest):
             return self.numbered({split: table.labels or () for split, table in taught.items()}, *names)
         return self.numbered({split: table.named_labels() or () for split, table in taught.items()})
-
-    def _numeric(self, taught: Mapping[str, Table]) -> bool:
-        """Whether names of numbers in one split may be those of the numbers in the others."""
-        named = [bool(table.classes) for table in taught.values()]
-        rest = chain.from_iterable(table.labels or () for table in taught.values() if not table.classes)
-        return not any(named) or all(value is None or isinstance(value, int) for value in rest)
 
     def numbered(
         self, columns: Mapping[str, Sequence[Any]], names: tuple[str, ...] = ()
