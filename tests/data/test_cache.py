@@ -55,18 +55,18 @@ def test_the_second_load_decodes_nothing(image_folder, monkeypatch):
     assert isinstance(second.array, np.memmap)
     assert (second.array == first.array).all()
     assert second.labels.tolist() == first.labels.tolist()
-    assert (second.names, second.classes, second.fingerprint) == (first.names, first.classes, first.fingerprint)
+    assert (second.names, second.classes, second.stamp) == (first.names, first.classes, first.stamp)
 
 
 def test_changed_data_and_other_sizes_are_other_entries(image_folder):
     folder, _ = image_folder("1.png", "2.png")
     first = data.load(folder)
-    assert data.load(folder, size=16).fingerprint != first.fingerprint
-    assert data.load(folder, channels=1).fingerprint != first.fingerprint
+    assert data.load(folder, size=16).stamp != first.stamp
+    assert data.load(folder, channels=1).stamp != first.stamp
     image_folder("2.png", seed=9)
     os.utime(folder / "2.png", ns=(1, 1))  # even where the clock is too coarse to see it
     changed = data.load(folder)
-    assert changed.fingerprint != first.fingerprint
+    assert changed.stamp != first.stamp
     assert (changed.array[0] == first.array[0]).all()
     assert DECODER == 1  # a change of the decoder's pixels must raise it, and this test with it
 
@@ -113,13 +113,13 @@ def test_entries_and_clear(image_folder, cache_dir):
     samples = data.load(image_folder("1.png", "2.png")[0])
     store("other")
     listed = {entry.key: entry for entry in cache.entries()}
-    assert listed[samples.fingerprint].shape == (2, 40, 40, 3)
-    assert listed[samples.fingerprint].source.endswith("photos")
-    assert listed[samples.fingerprint].bytes > 2 * 40 * 40 * 3
+    assert listed[samples.stamp].shape == (2, 40, 40, 3)
+    assert listed[samples.stamp].source.endswith("photos")
+    assert listed[samples.stamp].bytes > 2 * 40 * 40 * 3
     (cache_dir / "other.x.partial").mkdir()  # as a killed process leaves it
     (cache_dir / "other.lock").touch()
     assert cache.clear() == listed["other"].bytes  # the samples are in use
-    assert [entry.key for entry in cache.entries()] == [samples.fingerprint]
+    assert [entry.key for entry in cache.entries()] == [samples.stamp]
     assert not list(cache_dir.glob("*.partial"))
     view = samples.select([0]).array.base, samples.batch([0])
     del samples, view
@@ -161,7 +161,7 @@ def test_an_entry_that_another_process_holds_is_kept():
 def test_a_damaged_entry_is_decoded_again(image_folder, cache_dir):
     folder, _ = image_folder("1.png", "2.png")
     samples = data.load(folder)
-    wanted, path = samples.array.copy(), cache_dir / samples.fingerprint / "values.npy"
+    wanted, path = samples.array.copy(), cache_dir / samples.stamp / "values.npy"
     del samples
     path.write_bytes(path.read_bytes()[:1000])
     assert (data.load(folder).array == wanted).all()
@@ -177,7 +177,7 @@ def test_a_changed_byte_is_found_out(image_folder, cache_dir, part, place):
     folder, _ = image_folder("a/1.png", "b/2.png")
     samples = data.load(folder)
     wanted, names, labels = samples.array.copy(), samples.names, samples.labels.tolist()
-    path = next((cache_dir / samples.fingerprint).glob(f"{part}.*"))
+    path = next((cache_dir / samples.stamp).glob(f"{part}.*"))
     del samples
     content, status = bytearray(path.read_bytes()), path.stat()
     content[int(place * len(content))] ^= 1

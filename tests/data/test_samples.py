@@ -1,8 +1,11 @@
 """Samples: batches, selections and splits."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from withhold import data
 from withhold.errors import UsageError
@@ -29,7 +32,30 @@ def test_choices_of_choices():
     assert chosen.labels.tolist() == [3, 1]
     assert (chosen.array == PIXELS[[29, 25]]).all()
     assert (chosen.batch([1]).numpy() == PIXELS[[25]].transpose(0, 3, 1, 2)).all()
-    assert len({samples.fingerprint, chosen.fingerprint, samples.select([29, 25, 1]).fingerprint}) == 3
+    assert len({samples.stamp, chosen.stamp, samples.select([29, 25, 1]).stamp}) == 3
+
+
+def test_a_fingerprint_is_of_names_labels_parts_and_content(image_folder, tmp_path):
+    folder, pixels = image_folder("a/1.png", "a/2.png", "b/3.png")
+    first = data.load(folder)
+    shutil.copytree(folder, tmp_path / "moved", copy_function=shutil.copyfile)  # with new times
+    for path in folder.rglob("*.png"):
+        path.chmod(0o600)
+    for same in (data.load(folder), data.load(tmp_path / "moved")):
+        assert same.fingerprint == first.fingerprint
+        assert same.stamp != first.stamp
+    with_mask = data.load(folder)
+    with_mask.give("mask", data.load(folder, channels=1))
+    changed = pixels["b/3.png"].copy()
+    changed[0, 0] ^= 255
+    Image.fromarray(changed).save(folder / "b" / "3.png")
+    (tmp_path / "moved" / "a" / "1.png").rename(tmp_path / "moved" / "a" / "0.png")
+    others = [
+        first, data.load(folder), data.load(tmp_path / "moved"), data.load(folder, size=20), first.select([0, 1]),
+        first.with_labels(first.labels, ("x", "y")), first.with_labels(1 - first.labels, first.classes), with_mask,
+    ]  # fmt: skip
+    assert len({samples.fingerprint for samples in others}) == len(others)
+    assert first.with_labels(first.labels, first.classes).fingerprint == first.fingerprint
 
 
 def test_a_split_is_disjoint_stratified_and_repeatable():

@@ -436,7 +436,7 @@ def test_hugging_face_data_sets(tmp_path, saved, hub_cache):
     assert (train.array == PIXELS[:4]).all()
     assert test.labels.tolist() == [1, 0]
     assert test.classes == ("x", "y")
-    assert data.load(whole).fingerprint == data.load(whole).fingerprint
+    assert data.load(whole).stamp == data.load(whole).stamp
 
 
 def test_anything_opens_as_a_hugging_face_data_set(image_folder, hub_cache):

@@ -99,6 +99,23 @@ def test_a_run_that_has_ended_goes_on_where_it_is_given_more(photos, tmp_path):
             withhold.train("rotation", photos[:24], resume=True, **options, **wrong)
 
 
+def test_a_run_resumes_on_the_same_data_in_another_place(photos, tmp_path):
+    (folder := tmp_path / "photos").mkdir()
+    for k, crop in enumerate(photos[:16]):
+        Image.fromarray(crop).save(folder / f"{k}.png")
+    options = {"size": 16, "batch_size": 8, "out": tmp_path / "run", "no_report": True}
+    withhold.train("rotation", str(folder), epochs=1, **options)
+    moved = str(shutil.copytree(folder, tmp_path / "moved", copy_function=shutil.copyfile))
+    shutil.rmtree(folder)
+    longer = withhold.train("rotation", moved, epochs=2, resume=True, **options)
+    assert longer.config["outcome"]["steps"] == 4
+    assert withhold.load(tmp_path / "run").config["data"] == [moved]
+    assert len(withhold.load(tmp_path / "run").streams()[0]) == 16
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "moved" / "3.png")
+    with pytest.raises(UsageError, match=r"The data of the stream images have changed since .*run began"):
+        withhold.train("rotation", moved, epochs=3, resume=True, **options)
+
+
 def test_a_run_that_is_resumed_without_a_budget_keeps_its_own(photos, tmp_path):
     options = {"size": 16, "batch_size": 8, "no_report": True}
     for budget in ({"epochs": 1}, {"minutes": 0.01}):

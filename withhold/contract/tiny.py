@@ -157,4 +157,4 @@ def _series(items: list[np.ndarray], window: int, kind: str, rate: float) -> Ser
     spans = np.stack([np.concatenate([[0], ends[:-1]]), ends], axis=1)
     rows = np.arange(len(items))
     about: dict[str, Any] = {"names": rows.astype(str), "labels": rows % 2, "classes": CLASSES}
-    return Series(np.concatenate(items), spans, window, kind, rate, rows, **about, fingerprint=kind, source=kind)
+    return Series(np.concatenate(items), spans, window, kind, rate, rows, **about, stamp=kind, source=kind)

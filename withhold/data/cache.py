@@ -125,7 +125,7 @@ def find(key: str) -> Found | None:
                 "labels": np.load(path / "labels.npy") if entry["labelled"] else None,
                 "classes": tuple(entry["classes"]),
                 "skipped": list(map(tuple, entry["skipped"])),
-                "fingerprint": key,
+                "stamp": key,
                 "sources": np.load(path / "sources.npy", mmap_mode="r"),
             }
             found = Found(values, np.load(path / "ends.npy") if entry["ended"] else None, about)

@@ -172,7 +172,7 @@ def _as_it_is(pixels: np.ndarray, kind: Pictures, part: Part, key: str) -> Sampl
     rows = np.arange(len(pixels))
     labels, classes = part.labels()
     about: dict[str, Any] = {
-        "names": np.array(part.table.names()), "labels": labels, "classes": classes, "fingerprint": key,
+        "names": np.array(part.table.names()), "labels": labels, "classes": classes, "stamp": key,
         "source": part.name,
     }  # fmt: skip
     if not isinstance(kind, Videos):

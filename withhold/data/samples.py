@@ -20,6 +20,7 @@ from withhold.errors import UsageError, WithholdError
 from withhold.needs import Need
 
 DIFFERENT = 0.9  # if the share of different classes among items exceeds this, the classes identify the items
+CHECKED = 64  # items whose content is part of the fingerprint
 FILE = re.compile(r".*\w\.[a-zA-Z]\w{1,4}")  # the name of a file
 
 
@@ -64,7 +65,7 @@ class Samples:
         names: text or UTF-8 bytes [n].
         labels: int64 [n], -1 where unlabelled; None if there are none.
         skipped: (name, reason) of each sample that could not be decoded; grows while a stream is read.
-        fingerprint: identifies the data and their decoding.
+        stamp: identifies the files as they are now, and their decoding; see `fingerprint`.
         source: the name of the source.
         rows: the rows of `values` and `names` that belong to these samples, int64; None for all.
         unlabelled: why there are no labels, if a user may expect some; part of a sentence.
@@ -87,7 +88,7 @@ class Samples:
         labels: np.ndarray | None = None,
         classes: tuple[str, ...] = (),
         skipped: list[tuple[str, str]] | None = None,
-        fingerprint: str = "",
+        stamp: str = "",
         source: str = "",
         rows: np.ndarray | None = None,
         unlabelled: str = "",
@@ -95,7 +96,7 @@ class Samples:
     ):
         self.values, self.labels, self.classes = values, labels, classes
         self.skipped = [] if skipped is None else skipped
-        self.fingerprint, self.source, self.unlabelled = fingerprint, source, unlabelled
+        self.stamp, self.source, self.unlabelled = stamp, source, unlabelled
         self._names = names
         self.rows = np.arange(len(names)) if rows is None else rows
         self.owners = np.arange(len(self.rows))
@@ -137,6 +138,18 @@ class Samples:
         """The path of each sample, or its row in the source if it has none."""
         return [n.decode("utf-8", "surrogatepass") if isinstance(n, bytes) else str(n) for n in self._names[self.rows]]
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies the data: a digest of all names, labels and parts, and of the content of 64 items.
+
+        It stays the same if files are copied, moved or touched, unlike `stamp`.
+        """
+        spread = np.unique(np.linspace(0, len(self) - 1, CHECKED).astype(np.int64))[: len(self)]
+        parts = [[name, *(one.fingerprint for one in tree_leaves(part))] for name, part in sorted(self.parts.items())]
+        about = [self.names, self.classes, parts, self.select(spread).digests()]
+        labels = b"" if self.labels is None else self.labels.tobytes()
+        return hashlib.blake2b(repr(about).encode() + labels, digest_size=16).hexdigest()
+
     def read(self, indices: np.ndarray) -> np.ndarray:
         """A copy of the images at int64 `indices`: uint8 [m, h, w, c]."""
         while True:
@@ -158,7 +171,7 @@ class Samples:
     def give(self, name: str, part: Any) -> None:
         """Add a part to the items: Samples, a Target, or {column: Target}."""
         self.parts[name] = part
-        self.fingerprint = self._derive("".join([name, *(one.fingerprint for one in tree_leaves(part))]).encode())
+        self.__dict__.pop("fingerprint", None)  # cached, but depends on the parts
 
     def readable(self) -> np.ndarray:
         """The indices of the items without those known to be unreadable, which neighbours replace: int64."""
@@ -206,9 +219,9 @@ class Samples:
         """Return the samples at `indices`, in this order, without copying pixels."""
         chosen = np.asarray(indices, dtype=np.int64)
         labels = None if self.labels is None else self.labels[chosen]
+        stamp = hashlib.blake2b(self.stamp.encode() + chosen.tobytes(), digest_size=16).hexdigest()
         return self._with(
-            rows=self.rows[chosen], labels=labels, fingerprint=self._derive(chosen.tobytes()),
-            sources=self.sources[chosen],
+            rows=self.rows[chosen], labels=labels, stamp=stamp, sources=self.sources[chosen],
             parts=tree_map(lambda part: part.select(chosen), self.parts), owners=np.arange(len(chosen)),
         )  # fmt: skip
 
@@ -263,8 +276,7 @@ class Samples:
 
     def with_labels(self, labels: np.ndarray, classes: tuple[str, ...]) -> Self:
         """Return the same samples with other labels, int64 [n]."""
-        fingerprint = self._derive(labels.tobytes() + repr(classes).encode())
-        return self._with(labels=labels, classes=classes, fingerprint=fingerprint, unlabelled="")
+        return self._with(labels=labels, classes=classes, unlabelled="")
 
     def split(self, fraction: float, seed: int, owners: Sequence[str] | None = None) -> tuple[Self, Self]:
         """Split at random; the second set has `fraction` in (0, 1) of the samples, or of each class if labelled.
@@ -297,12 +309,10 @@ class Samples:
     def _with(self, **changes: Any) -> Self:
         """Return a copy with other values of these attributes."""
         other = copy.copy(self)
-        other.__dict__.pop("names", None)  # cached, but depends on the rows
+        for cached in ("names", "fingerprint"):  # they depend on the rows
+            other.__dict__.pop(cached, None)
         other.__dict__.update(changes)
         return other
-
-    def _derive(self, change: bytes) -> str:
-        return hashlib.blake2b(self.fingerprint.encode() + change, digest_size=16).hexdigest()
 
 
 def together(items: Any, parts: tuple[Any, ...]) -> Any:

@@ -131,7 +131,7 @@ class Joined(Samples):
         first = members[0]
         super().__init__(
             first.values, first._names, first.labels, first.classes, first.skipped,
-            "".join(part.fingerprint for part in members), first.source, first.rows, first.unlabelled, first.sources,
+            "".join(part.stamp for part in members), first.source, first.rows, first.unlabelled, first.sources,
         )  # fmt: skip
         self.parts, self.members = first.parts, members
         self.kind = " + ".join(part.kind for part in members)

@@ -51,7 +51,7 @@ class Kept:
 
     def features(self, run: Embedder, samples: Samples) -> Tensor:
         """The features of all items by the encoder of a run, float32 [n, d], loaded if they are saved."""
-        path, of = self.folder / "features.npy", [run.digest, samples.fingerprint]
+        path, of = self.folder / "features.npy", [run.digest, samples.stamp]
         known = _read(path, np.load) if self.about.get("features") == of else None
         if known is not None:
             self._note(shown=str(run.name))

@@ -55,7 +55,7 @@ def application(session: Session) -> Starlette:
     def media(request: Request, make: Callable[[int], tuple[bytes, str] | None]) -> Response:
         """What `make` makes of the item in the path. The browser asks again whether it is still the same item."""
         item = number(request)
-        tag = f'"{session.samples.fingerprint}{request.url.path}"'
+        tag = f'"{session.samples.stamp}{request.url.path}"'
         headers = {"cache-control": "private, no-cache", "etag": tag, "accept-ranges": "none"}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)

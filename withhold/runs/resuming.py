@@ -39,6 +39,8 @@ def check_same(run: Run, config: dict[str, Any]) -> None:
             other: Any = now.get(name) if isinstance(now, dict) else now
             if _same(value, other) or name in ("devices", "nodes", "strict", "no_report"):
                 continue
+            if part == "data" and saved["streams"] == config["streams"]:  # the same data in another place
+                continue
             if name in ("steps", "most") or (name in BUDGETS and ended and value and other and other > value):
                 continue
             if part == "streams":

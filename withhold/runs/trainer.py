@@ -175,9 +175,10 @@ def _train(
         more = before.finished and (options.steps or 0) > before.config["outcome"]["steps"]
         if fabric.is_global_zero:
             _say_how(before, more, options)
-        if more and fabric.is_global_zero:
-            write_json(folder / "config.json", before.config | {"training": config["training"]})
-            (folder / "evaluation.json").unlink(missing_ok=True)
+            changed = {name: config[name] for name in (("data", "training") if more else ("data",))}
+            write_json(folder / "config.json", before.config | changed)
+            if more:
+                (folder / "evaluation.json").unlink(missing_ok=True)
         if before.finished and not more:
             return Run(folder, held=list(streams.values()))
 
