@@ -69,6 +69,10 @@ def test_rows_of_an_editor_count_and_others_are_kept_beside(tmp_path, caplog):
     assert [row[:2] for row in rows(path)[1:]] == [[name, "cat"], [NAMES[1], "dog"]]
     assert "1 row of" in caplog.text
     assert "odd" in path.with_name("labels.csv.bak").read_text()
+    path.write_text(f"path,label,time\n{name},cat,2026-11-29T15:29:45+00:00\nstrange\n")
+    Journal(path, NAMES)
+    assert "strange" in path.with_name("labels.csv.bak2").read_text()
+    assert "odd" in path.with_name("labels.csv.bak").read_text()
 
 
 def test_a_header_without_a_newline_stays_one(tmp_path):

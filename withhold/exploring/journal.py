@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ class Journal:
         whole = [[name, label.strip()[:LONGEST], time] for name, label, time in filled]
         if whole != found or not content.endswith("\n"):
             if lost := len([row for row in found if row]) - len(whole):
-                shutil.copyfile(path, kept := path.with_name(f"{path.name}.bak"))
+                shutil.copyfile(path, kept := _unused(path))
                 log.warning("%s of %s cut off or not a label: left out; %s has them", counted(lost, "row"), path, kept)
             with writing(path) as partial:
                 partial.write_text(_lines(whole), encoding="utf-8", errors="surrogateescape")
@@ -127,6 +128,12 @@ class Journal:
         if rows := self._rows.get(escaped(name)):
             self.labels[rows] = self.number(label)
             self.decided.add(self.names[rows[0]])
+
+
+def _unused(path: Path) -> Path:
+    """The name of a further copy of a file: NAME.bak, NAME.bak2 ..."""
+    ends = chain([""], count(2))
+    return next(kept for end in ends if not (kept := path.with_name(f"{path.name}.bak{end}")).exists())
 
 
 def _now() -> str:

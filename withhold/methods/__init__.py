@@ -5,7 +5,7 @@ import types
 from typing import Any
 
 from withhold.methods import answers
-from withhold.methods.balanced import Balance, Balanced
+from withhold.methods.balanced import Balance, BalancedTasks
 from withhold.methods.base import Batch, Method, Optimizer, accuracy, paired
 from withhold.methods.classifier import Classifier, SemiSupervised
 from withhold.methods.consistency import ConsistencyTraining, LabelledViews, Mixtures, NoisyViews
@@ -30,7 +30,7 @@ from withhold.methods.segmenter import Segmenter
 from withhold.nets import Encoder, ImageEncoder
 
 __all__ = [
-    "Balance", "Balanced", "Batch", "Classifier", "ConsistencyTraining", "Count", "Dense", "Encoder", "Fraction",
+    "Balance", "BalancedTasks", "Batch", "Classifier", "ConsistencyTraining", "Count", "Dense", "Encoder", "Fraction",
     "Freezing", "ImageEncoder", "LabelledViews", "Magnitude", "Method", "Mixtures", "Natural", "NoisyViews",
     "NonNegative", "Optimizer", "Positive", "Probability", "Range", "Responses", "Segmenter", "SemiSupervised",
     "Several", "Share", "Stages", "Width", "accepts", "accuracy", "answers", "build", "card", "configure", "find",

@@ -15,7 +15,7 @@ FARTHEST, LEAST = 5.0, 1e-3
 """Maximum absolute value of a log variance, and the minimum weight before weights are scaled to the sum 1."""
 
 
-class Balanced(Method):
+class BalancedTasks(Method):
     """A method that learns several tasks at once. The cost of each is scaled so that a trivial prediction costs 1.
 
     A subclass calls `start_balance` and computes its loss with `combined`.

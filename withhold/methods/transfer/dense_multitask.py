@@ -10,7 +10,7 @@ from withhold.console import counted
 from withhold.errors import UsageError, suggestion
 from withhold.methods import (
     Balance,
-    Balanced,
+    BalancedTasks,
     ImageEncoder,
     NonNegative,
     Probability,
@@ -30,7 +30,7 @@ MASK = "mask"
     needs={"images": "image + mask"},
     family="supervised",
 )
-class DenseMultitask(Balanced, Segmenter):
+class DenseMultitask(BalancedTasks, Segmenter):
     """Withholds the mask and the responses of fixed filters, edges and corners; predicts each of them at every pixel.
 
     Edges and corners are computed from the view itself; for images without masks, use `filter_response`. The tasks

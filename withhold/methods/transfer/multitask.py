@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from withhold import losses, views
 from withhold.errors import UsageError
-from withhold.methods import Balance, Balanced, Count, Encoder, NonNegative, Positive, accuracy, answers, method
+from withhold.methods import Balance, BalancedTasks, Count, Encoder, NonNegative, Positive, accuracy, answers, method
 
 
 @method(
@@ -16,7 +16,7 @@ from withhold.methods import Balance, Balanced, Count, Encoder, NonNegative, Pos
     needs={"items": "image | video | audio | text + targets"},
     family="supervised",
 )
-class Multitask(Balanced):
+class Multitask(BalancedTasks):
     """Withholds the columns of a table; predicts each of them, class or number, from the sample.
 
     The cost of a task is the cross-entropy divided by the entropy of the class frequencies, or the squared error of
