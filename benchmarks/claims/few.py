@@ -1,6 +1,6 @@
 """Claims of semi-supervised methods: a few labels and many unlabelled items."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -30,9 +30,10 @@ def few_labels() -> list[Claim]:
             claims += ablated(replace(row, controls=(labels_alone(row), *fresh_and_raw(row))))
     plan = image(("few_images", "cifar10", 250), "")
     large = replace(plan, encoder="efficientnet-lite0", settings={"pretrained": True})
-    groups: list[tuple[dict[str, float], Claim]] = [
+    groups: list[tuple[Mapping[str, float], Claim]] = [
         (few, plan), (few, replace(plan, start=start)),
-        *((some, replace(plan, data=("few_images", "mnist", 100), encoder="perceptron")) for some in (digits, longer)),
+        (digits, replace(plan, data=("few_images", "mnist", 100), encoder="perceptron")),
+        (longer, replace(plan, data=("few_images", "mnist", 100), encoder="perceptron")),
         (among(few, best), replace(plan, data=("few_images", "cifar10", 40))),
         (among(few, {*matches} - {*best}), replace(plan, data=("few_images", "cifar10", 40))),
         (among(few, matches), replace(plan, data=("few_images", "cifar10", 40), start=start)),
@@ -72,7 +73,7 @@ def ablated(row: Claim) -> list[Claim]:
     return [row, replace(row, settings=row.settings | other)] if other else [row]
 
 
-def among(epochs: dict[str, float], names: Collection[str]) -> dict[str, float]:
+def among(epochs: Mapping[str, float], names: Collection[str]) -> dict[str, float]:
     """Those of `epochs` with these names."""
     return {name: count for name, count in epochs.items() if name in names}
 
