@@ -46,6 +46,14 @@ def test_rows_of_another_part_label_nothing(folder, photos):
         assert [samples.classes[label] for label in samples.labels] == [first, "dog"]
 
 
+def test_an_item_that_is_listed_twice_has_its_label_in_both_rows(folder):
+    (folder / "photos" / "list.csv").write_text("path\nb.png\na.png\nb.png\n")
+    (folder / "few.csv").write_text("path,label\nb.png,dog\n")
+    samples = data.load(folder / "photos" / "list.csv", size=32, labels=folder / "few.csv")
+    assert samples.names == ["b.png", "a.png", "b.png"]
+    assert samples.labels.tolist() == [0, -1, 0]
+
+
 def test_accented_letters_match_however_they_are_composed(folder):
     decomposed = unicodedata.normalize("NFD", "café.png")
     (folder / "photos" / "a.png").rename(folder / "photos" / decomposed)

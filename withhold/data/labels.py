@@ -152,6 +152,8 @@ def attach(samples: Samples, labels: Labels | None) -> Samples:
         if lost:
             count = f"{len(lost):,}"
             log.warning("%s rows of %s match no item of %s, such as %s", count, path, samples.source, lost[0])
+    last = {name: row for row, name in enumerate(samples.names)}  # a table of data may list a file several times
+    given = given[[last[name] for name in samples.names]]
     (_, shared), table = share_classes([(None, samples.classes), (given, classes)])
     known = table == samples.classes  # the files have no classes that the data lack
     return samples.with_labels(*(shared, table) if known else (given, classes))
