@@ -1,4 +1,4 @@
-"""withhold: learn from data that nobody labelled.
+"""withhold: self-supervised and semi-supervised learning, from data without labels or with a few.
 
 Withhold a part of the data, let a network predict it from the rest, and keep the network.
 """

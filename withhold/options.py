@@ -20,7 +20,7 @@ class Plan:
     Args:
         steps: optimiser steps; None to fill `minutes`.
         minutes: total time in minutes, from reading the data to the report; the number of steps follows from the
-            measured speed.
+            measured speed. By default 10 on a CPU and 30 on a GPU, if epochs are not given.
         most: maximum number of steps, if the budget is in minutes.
         optimizer: `adamw`, `sgd`, `lars` or `adagrad`; by default the method's own.
         lr: peak learning rate for a batch of 256, scaled to the batch size; by default the method's own.
@@ -54,10 +54,12 @@ class Options(Plan):
     """The options of a training. Values that are None are chosen from the data, the budget and the hardware.
 
     Args:
-        encoder: `convnet`, `resnet18`, `vit-tiny`, `hf:NAME`, `timm:NAME`, `./mine.py` ..., or a run's folder, to start
-            from its encoder; by default an encoder that suits the method and the hardware.
+        encoder: `convnet`, `resnet18`, `vit-tiny`, `hf:NAME`, `timm:NAME`, `./mine.py` ..., or the folder of a
+            run or its exported .safetensors file, to start from its encoder; by default one that suits the method and
+            the hardware.
         pretrained: start from the encoder's pretrained weights.
-        size: height and width of the input in pixels; by default those of the images.
+        size: height and width of the input in pixels; by default those of the images, at most 96 on a CPU and 224 on a
+            GPU; with pretrained weights 128 on a CPU, and the size that they were trained at on a GPU.
         epochs: number of epochs, instead of minutes; with 0 the method is only prepared, e.g. `finetune` fits its
             head.
         batch_size: batch size on each device.

@@ -109,8 +109,9 @@ def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     """Draw a batch as the method sees it, with what it withholds and, for a run, its predictions."""
     parser.add_argument("method", help="a method's name or file, or a run folder, which needs no DATA")
     parser.add_argument("items", nargs="*", metavar="DATA | key=value", help="the data, and parameters of the method")
+    explained = options.explained()
     parser.add_argument("--out", required=True, help="the PNG file to write")
-    parser.add_argument("--size", type=int, help="height and width of the input in pixels (default: from the images)")
+    parser.add_argument("--size", type=int, help=explained["size"])
     parser.add_argument("--encoder", help="the encoder to train, as for `withhold train`")
     parser.add_argument(
         "--labels", action="append", help="a csv file with the labels of some items, as for `withhold train`"
@@ -118,29 +119,29 @@ def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="random seed of weights, order and views (default: %(default)s)"
     )
-    options = parser.parse_intermixed_args(arguments)
-    sources, parameters = split_items(options.items, vars(options))
+    given = parser.parse_intermixed_args(arguments)
+    sources, parameters = split_items(given.items, vars(given))
     from withhold.runs import preview
 
     preview(
-        options.method, *sources, out=Path(options.out), encoder=options.encoder, size=options.size, seed=options.seed,
-        labels=options.labels, **parameters,
+        given.method, *sources, out=Path(given.out), encoder=given.encoder, size=given.size, seed=given.seed,
+        labels=given.labels, **parameters,
     )  # fmt: skip
-    if options.json:
-        return print_json({"out": options.out})
-    say(f"Wrote {options.out}")
-    if not Path(options.method).is_dir():
-        advise(["train", options.method, *options.items])
+    if given.json:
+        return print_json({"out": given.out})
+    say(f"Wrote {given.out}")
+    if not Path(given.method).is_dir():
+        advise(["train", given.method, *given.items])
 
 
 @verb
 def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
-    """Train an encoder on unlabelled data, with one of the methods.
+    """Train an encoder, on unlabelled or labelled data, with one of the methods.
 
     DATA is a folder, a zip archive, a csv, jsonl or parquet file, an IDX or npz file, hf:NAME, or digits. Give one
-    source for each stream of the method, or a single source with --labels. key=value sets a parameter of the method;
-    `withhold methods NAME` lists them. A checkpoint is saved every minute, and on Ctrl-C and SIGTERM. --resume
-    continues from it.
+    source for each input stream of the method, or a single source with --labels. key=value sets a parameter of the
+    method. `withhold methods NAME` lists streams and parameters. A checkpoint is saved every minute, and on Ctrl-C and
+    SIGTERM. --resume continues from it.
     """
     parser.add_argument("method", help="a method's name (see `withhold methods`), or a Python file that defines one")
     parser.add_argument("items", nargs="*", metavar="DATA | key=value", help="the data, and parameters of the method")
@@ -151,9 +152,11 @@ def train(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         elif option.name == "labels":
             parser.add_argument(options.flag(option), action="append", help=explained[option.name])
         else:
+            told = "" if option.default is None else f" (default: {option.default:g})"
             parser.add_argument(
-                options.flag(option), type=options.kind(option), default=option.default, help=explained[option.name]
-            )
+                options.flag(option), type=options.kind(option), default=option.default,
+                help=explained[option.name] + told,
+            )  # fmt: skip
     parser.add_argument("--out", help="the run folder (default: runs/METHOD-DATA)")
     parser.add_argument("--resume", action="store_true", help="continue the run in the folder from its last checkpoint")
     given = vars(parser.parse_intermixed_args(arguments))
@@ -200,13 +203,20 @@ def learn(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     saved at once, and the run always holds the best classifier so far. After Ctrl-C the same command resumes.
     """
     parser.add_argument("items", nargs="+", metavar="DATA | key=value", help="the data, and parameters of the methods")
-    explained = options.explained()
-    for option in options.named():
-        if option.name in ("minutes", "encoder", "size"):
-            kind = options.kind(option)
-            parser.add_argument(options.flag(option), type=kind, help=explained[option.name])
-    parser.add_argument("--labels", action="append", help=explained["labels"])
-    parser.add_argument("--pretrained", action="store_true", help=explained["pretrained"])
+    parser.add_argument("--minutes", type=float, help="time budget (default: 10 on a CPU, 30 on a GPU)")
+    parser.add_argument(
+        "--encoder", help="the encoder to start from, as for `withhold train` (default: pretrained weights for the "
+        "kind of data, if installed)",
+    )  # fmt: skip
+    parser.add_argument("--pretrained", action="store_true", help="start from the pretrained weights of --encoder")
+    parser.add_argument(
+        "--size", type=int, help="height and width of the input in pixels (default: the largest that fits the time, "
+        "up to that of the pretrained weights)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels", action="append", help="a csv file with the columns path and label, for some items; may be repeated "
+        "(default: the labels of DATA)",
+    )  # fmt: skip
     parser.add_argument(
         "--seed", type=int, default=0, help="random seed of folds, weights and views (default: %(default)s)"
     )

@@ -7,7 +7,6 @@ from typing import Any
 import withhold
 from withhold.cli.verbs import verb
 from withhold.console import Progress, advise, duration, print_json, print_tables, resumable, say
-from withhold.options import explained
 
 TASKS = ("tasks", "targets")
 
@@ -34,9 +33,15 @@ def plan(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     parser.add_argument(
         "--order", type=int, default=2, help="largest number of networks combined for a target (default: %(default)s)"
     )
-    known = explained()
-    for name, kind in (("minutes", float), ("encoder", str), ("size", int), ("labels", str)):
-        parser.add_argument(f"--{name}", type=kind, help=known[name])
+    parser.add_argument("--minutes", type=float, help="time budget (default: 10 on a CPU, 30 on a GPU)")
+    parser.add_argument("--encoder", help="the network to train, as for `withhold train`")
+    parser.add_argument(
+        "--size", type=int, help="height and width of the input in pixels (default: those of the images, at most 64 on "
+        "a CPU and 224 on a GPU)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--labels", action="append", help="a csv file with the columns path and label, for some items; may be repeated"
+    )
     parser.add_argument(
         "--seed", type=int, default=0, help="random seed of split, weights and views (default: %(default)s)"
     )
@@ -61,4 +66,5 @@ def plan(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         minutes = f"{4 * found['asked']['minutes']:g}"
         more = {"minutes": minutes, "out": f"{found['folder']}-{minutes}min"}  # a folder keeps its minutes
     again |= more | {name: ",".join(given[name]) for name in TASKS if given[name]}
-    advise(["plan", source, *(word for name, value in again.items() for word in (f"--{name}", value))])
+    files = [("labels", path) for path in again.pop("labels", ())]
+    advise(["plan", source, *(word for name, value in [*again.items(), *files] for word in (f"--{name}", value))])

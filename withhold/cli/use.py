@@ -15,7 +15,10 @@ ENCODER = (
     "a run folder, its encoder.safetensors, or the name of an encoder: efficientnet-lite0, hf:NAME, timm:NAME, "
     "./mine.py ..."
 )
-SIZE = "height and width of the input in pixels, for an encoder given by name (default: those of the images)"
+SIZE = (
+    "height and width of the input in pixels, for an encoder given by name (default: those of the images, at most 96 "
+    "on a CPU and 224 on a GPU; with pretrained weights 128 on a CPU, and the size that they were trained at on a GPU)"
+)
 
 FEW = 1000
 """Number of training labels below which a classifier is usually overconfident."""
@@ -44,14 +47,17 @@ def evaluate(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         "method. Some get only one: columns for a method that predicts table columns, segmentation or detection for "
         "one that predicts masks or boxes, and tracking for DATA of videos with masks)",
     )  # fmt: skip
-    parser.add_argument("--labels", action="append", help="a csv file with the labels of DATA (not of TEST)")
+    parser.add_argument(
+        "--labels", action="append", help="a csv file with the labels of DATA (not of TEST); may be repeated"
+    )
     parser.add_argument(
         "--test-fraction", type=float, default=0.2, help="test share if DATA has no test part (default: %(default)s)"
     )
     parser.add_argument("--supervised", action="store_true", help="also train the same network with all labels")
     parser.add_argument(
-        "--budget", type=int, metavar="N", help="training images for --supervised and finetune, counting repeats"
-    )
+        "--budget", type=int, metavar="N", help="number of images, counting repeats, to train networks and heads on "
+        "(--supervised, finetune, segmentation, detection)",
+    )  # fmt: skip
     parser.add_argument("--size", type=int, help=SIZE)
     add_pooling(parser)
     parser.add_argument("--strict", action="store_true", help="fail on files that cannot be read (default: skip them)")
@@ -88,7 +94,7 @@ def embed(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     )
     parser.add_argument("--size", type=int, help=SIZE)
     add_pooling(parser)
-    parser.add_argument("--labels", action="append", help="a csv file with labels")
+    parser.add_argument("--labels", action="append", help="a csv file with labels; may be repeated")
     parser.add_argument("--strict", action="store_true", help="fail on files that cannot be read (default: skip them)")
     options = parser.parse_intermixed_args(arguments)
     from withhold.files import claiming

@@ -48,7 +48,7 @@ def learn(
         source: a folder, manifest, array ..., as `withhold.data.load` takes it.
         labels: one or several csv files with the columns path and label, for some of the items; by default the labels
             of the source.
-        minutes: time budget.
+        minutes: time budget; by default 10 on a CPU and 30 on a GPU.
         encoder, pretrained, size: what to start from, as for `train`; by default pretrained weights if they are
             installed, at a size that fits the minutes.
         seed: seed of folds, weights and views.

@@ -36,7 +36,7 @@ def plan(
     minutes: float | None = None,
     encoder: str | None = None,
     size: int | None = None,
-    labels: str | None = None,
+    labels: data.Labels | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     progress: Callable[[Row, int], None] | None = None,
@@ -60,10 +60,10 @@ def plan(
             initialised network, is always included.
         targets: the tasks that you need; by default all with labels, and edges, corners and autoencoding.
         order: largest number of sources combined for a target.
-        minutes: time budget.
+        minutes: time budget; by default 10 on a CPU and 30 on a GPU.
         encoder: the architecture; by default chosen for the hardware.
         size: height and width of the images in pixels.
-        labels: a file with the labels of some items.
+        labels: one or several csv files with the columns path and label, for some of the items.
         seed: seed of split, weights and views.
         out: the folder; by default `runs/plan-DATA`.
         progress: called with every row of a training's journal, and with a row for each head, and the planned number.

@@ -17,10 +17,10 @@ __all__ = ["Embedder", "Run", "embed", "evaluate", "export", "label", "load", "p
 
 
 def embed(name: str | Path, source: Any, **options: Any) -> pyarrow.Table:
-    """`withhold.load(name).embed(source)`."""
+    """Embed every item of `source` with the run or encoder called `name`; options as for `Embedder.embed`."""
     return load(name).embed(source, **options)
 
 
 def evaluate(name: str | Path, source: Any, **options: Any) -> list[dict[str, Any]]:
-    """`withhold.load(name).evaluate(source)`."""
+    """Evaluate the run or encoder called `name` on `source`; options as for `Embedder.evaluate`."""
     return load(name).evaluate(source, **options)
