@@ -143,8 +143,11 @@ def episodes() -> str:
     cells = {}
     for claim, _ in measured("episodes"):
         for row in (claim, *claim.controls):
+            found = result(row.name)
+            if not found:  # the control is not measured yet
+                continue
             who = f"`{row.method}`, {row.settings['pretext']}" if row == claim else row.method.replace("raw", "pixels")
-            scores = [percent(each["value"], each["high"] - each["value"]) for each in result(row.name)["results"]]
+            scores = [percent(each["value"], each["high"] - each["value"]) for each in found["results"]]
             cells[row.name] = [f"`{row.on}`", str(row.seed), who, f"{row.epochs:g}" if row.epochs else "", *scores]
     return table(["data", "seed", "features", "epochs", "1 shot", "5 shots"], list(cells.values()))
 

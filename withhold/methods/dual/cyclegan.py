@@ -10,7 +10,7 @@ from withhold.nets import Generator, ImagePool
 
 @method(paper="Zhu, Park, Isola & Efros, ICCV 2017", needs={"first": "image", "second": "image"}, family="cycle")
 class CycleGAN(Method):
-    """Withholds an image behind its translation into another domain; predicts it by translating back, with no pairs.
+    """Withholds an image and keeps its translation into another domain; predicts it by translating back, without pairs.
 
     Two generators translate images between the domains, one in each direction. Two discriminators distinguish real from
     generated images, patch by patch. They are linear layers on the map of one encoder (two networks in the paper): the

@@ -17,7 +17,7 @@ WARMUP = 0.25
     family="adapt",
 )
 class SimGAN(Method):
-    """Withholds how real images look; predicts it for simulated ones, whose labels stay true.
+    """Withholds the look of real images; predicts it for simulated images, whose labels stay valid.
 
     A refiner changes simulated images until a discriminator (the adversary) takes them for real, while a penalty on the
     change of each pixel keeps them close to their originals. The labels of simulated images therefore hold for

@@ -18,7 +18,7 @@ MOST_CELLS = 8
 
 @method(paper="Agrawal, Carreira & Malik, ICCV 2015", needs={"images": "image"}, family="verify")
 class Egomotion(Method):
-    """Withholds the camera's motion between two views of an image; predicts the range of the motion on each axis.
+    """Withholds the camera's motion between two views of an image; predicts the interval of the motion on each axis.
 
     The camera sees a square of the image, moves right and down and turns, as in the paper's section 4.1. Instead of
     driving videos, a window moves over photographs. One encoder sees both views, and a small network compares its two

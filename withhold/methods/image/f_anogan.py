@@ -20,7 +20,7 @@ PENALTY = 10.0
     family="reconstruct",
 )
 class FAnoGAN(Method):
-    """Withholds an image behind the code of a generator of normal images; predicts the image from that code.
+    """Withholds an image and keeps its code; predicts it from the code with a generator of normal images.
 
     A generator learns normal images from random codes, against a critic (WGAN-GP); it is never trained on the encoder's
     codes. An abnormal image can only be predicted as a normal one, so its error shows the anomaly, both in pixels and

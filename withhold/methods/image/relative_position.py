@@ -12,7 +12,7 @@ from withhold.nets import mlp
 
 @method(paper="Doersch, Gupta & Efros, ICCV 2015", needs={"images": "image"}, family="verify")
 class RelativePosition(Method):
-    """Withholds where a patch lies relative to another one; predicts which of the eight sides it is.
+    """Withholds where a patch lies relative to another one; predicts which of the eight neighbouring positions it is.
 
     Patches are cut from the cells of a grid. Every ordered pair of neighbouring patches is a question (12 per image in
     a grid of 2 x 2, 40 in a grid of 3 x 3), so a side does not correspond to one place in the image. A pair is
