@@ -225,3 +225,10 @@ def test_a_folder_without_labels_has_no_task_of_them(images, tmp_path, capsys):
         (folder / path.name).write_bytes(path.read_bytes())
     assert main(words(str(folder), "--tasks", "edges,label", "--budget", "1", out=tmp_path / "plan")) == 2
     assert "has no labels" in capsys.readouterr().err
+
+
+def test_labels_come_from_several_files(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(withhold, "plan", lambda source, **given: asked.update(given), raising=False)
+    assert main(["plan", "photos", "--budget", "1", "--labels", "a.csv", "--labels", "b.csv", "--json"]) == 0
+    assert asked["labels"] == ["a.csv", "b.csv"]
