@@ -113,14 +113,21 @@ def test_the_calibration_error_is_its_definition():
     shares = (3 * torch.randn(500, 4, generator=rng)).softmax(1)
     labels = torch.randint(0, 4, (500,), generator=rng)
     sure, said = shares.max(1)
-    expected = 0.0
+    expected, ranks = 0.0, np.argsort(np.argsort(sure.numpy()))
     for low in range(15):
-        inside = [i for i in range(500) if low / 15 < sure[i] <= (low + 1) / 15]
-        if inside:
-            accuracy = sum(int(said[i] == labels[i]) for i in inside) / len(inside)
-            confidence = sum(sure[i].item() for i in inside) / len(inside)
-            expected += len(inside) / 500 * abs(accuracy - confidence)
-    assert calibration_error(shares[None], labels) == pytest.approx(expected, abs=1e-5)
+        inside = [i for i in range(500) if low * 500 <= 15 * ranks[i] < (low + 1) * 500]
+        accuracy = sum(int(said[i] == labels[i]) for i in inside) / len(inside)
+        confidence = sum(sure[i].item() for i in inside) / len(inside)
+        expected += len(inside) / 500 * abs(accuracy - confidence)
+    assert calibration_error(shares[None], labels) == pytest.approx(expected, abs=0.01)  # bins may differ by an item
+
+
+def test_the_calibration_error_needs_two_bins():
+    sure = torch.tensor([0.95] * 20 + [0.55] * 20)  # right are half of the first and all of the others
+    shares = torch.stack([sure, 1 - sure], 1)[None]
+    labels = torch.tensor([0, 1] * 10 + [0] * 20)
+    assert calibration_error(shares, labels) == pytest.approx(0.45, abs=1e-6)  # with one bin it would be 0
+    assert calibration_error(shares[:, :39], labels[:39]) is None
 
 
 def test_repeats_of_the_same_predictions_are_as_well_calibrated_as_one():
@@ -153,8 +160,11 @@ def test_many_unlabelled_items_put_label_propagation_first():
 def test_folds_hold_out_every_item_once_and_keep_owners_together():
     labels, owners = np.arange(40) % 4, np.arange(40) // 8
     assert folds.counted(np.array([0, 0, 0, 1]), ["a", "a", "b", "b"])[1].tolist() == [2, 1]  # copies count once
+    new = np.array([False, False, True, False])
+    assert folds.counted(np.array([0, 0, 0, 1]), ["a", "a", "b", "b"], new)[1].tolist() == [1, 0]
     for parts in fold(labels, owners, np.arange(40), repeats=3):
-        assert sorted(np.concatenate([held for _, held in parts])) == list(range(40))
+        firsts = [row for row in range(40) if row % 8 < 4]  # of each owner and class
+        assert folds.held_out(parts).tolist() == firsts
         for known, held in parts:
             assert not set(owners[known]) & set(owners[held])
     alone = fold(labels, range(40), np.arange(40))

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import signal
 from pathlib import Path
 
 import av
@@ -155,6 +156,49 @@ def test_parameters_of_finetune_leave_the_frozen_probe_as_it_is_measured(home):
     )
     parameters = withhold.load("run").config["parameters"]
     assert (parameters["freeze"], parameters["probe"], parameters["balance"]) == ("all", True, False)
+
+
+def test_labels_that_the_encoder_was_trained_with_are_not_compared(home):
+    """With random labels of noise, an encoder that has learned some by heart knows nothing of the others."""
+    noise, labels = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8), ["a", "b"] * 20
+    (home / "noise").mkdir()
+    for i, image in enumerate(noise):
+        Image.fromarray(image).save(home / "noise" / f"{i:02d}.png")
+    names = [f"{i:02d}.png" for i in range(40)]
+    told(home / "first.csv", names[:20], labels[:20])
+    told(home / "few.csv", names, labels)
+    train = {"encoder": "convnet", "epochs": 40, "batch_size": 20, "size": 16, "flip": 0.0, "no_report": True}
+    withhold.train("finetune", "noise", labels="first.csv", out="before", **train)
+    withhold.learn("noise", labels="few.csv", encoder="before", minutes=0.01, out="run")
+    assert rows()["frozen features, logistic regression"]["accuracy"] < 0.9  # of the ones learned by heart it is 1
+    assert "not compared on 20 items whose labels the encoder was trained with" in state()["why"]
+    withhold.learn("noise", labels="first.csv", encoder="before", minutes=0.01, out="again")
+    assert "not counting the 20 whose labels the encoder was trained with" in state("again")["why"]
+    assert not rows("again")
+
+
+def test_controls_are_fitted_to_the_given_labels_and_not_to_propagated_ones(home, monkeypatch):
+    photographs(home)
+    monkeypatch.setattr(folds, "choose", lambda right: len(right) - 1)
+    run = withhold.learn("photos", labels="few.csv", encoder="convnet", minutes=0.01, out="run")
+    assert state()["kept"].endswith("label propagation")
+    told(home / "held.csv", [f"{i:02d}.png" for i in range(20, 60)], ["temple", "flower"] * 20)
+    measured = run.evaluate("photos", labels="held.csv", protocols=("classifier",))
+    assert {row["encoder"]: row["n_train"] for row in measured}["untrained"] == 16
+
+
+def test_a_kept_run_on_all_images_reads_them_again(home, monkeypatch):
+    photographs(home)
+    for i in range(60):
+        (home / "sorted" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        (home / "photos" / f"{i:02d}.png").rename(home / "sorted" / "ab"[i % 2] / f"{i:02d}.png")
+    monkeypatch.setattr(walk, "PASSES", {"without": 1e9, "finetune": 1e9, "all": 0})
+    monkeypatch.setattr(folds, "PARTS", 2)
+    monkeypatch.setattr(folds, "choose", lambda right: len(right) - 1)
+    withhold.learn("sorted", labels="few.csv", encoder="convnet", minutes=0.03, out="run")
+    assert state()["kept"] == "uda"
+    labelled, unlabelled = withhold.load("run").streams()
+    assert int((labelled.labels >= 0).sum()) == 16 and len(unlabelled) == 60
 
 
 def test_other_labels_are_another_walk(home, capsys):
@@ -320,6 +364,63 @@ def test_a_finished_classifier_is_not_trained_again(home, monkeypatch):
     monkeypatch.setattr(walk.Walk, "install", None)
     learn(*words)
     assert state()["kept"] == "finetune" and state()["finished"]
+
+
+def test_training_without_labels_goes_on_where_it_was_interrupted(home, monkeypatch, caplog):
+    photographs(home)
+    monkeypatch.setattr(walk, "PASSES", {"without": 0, "finetune": 1e9, "all": 1e9})
+    command = ["photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.05", "--out", "run"]
+    train = Given.train
+
+    def stop_later(self, method, *sources, **options):
+        def progress(row, steps):
+            if method == "simclr" and row["step"] == 3:
+                signal.raise_signal(signal.SIGINT)
+
+        return train(Given(**vars(self) | {"progress": progress}), method, *sources, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Given, "train", stop_later)
+        learn(*command, status=130)
+    with caplog.at_level("INFO"):
+        learn(*command)
+    assert "run/stages/learned resumes from its last checkpoint" in caplog.messages
+    assert "features after simclr, logistic regression" in rows()
+
+
+def test_word_vectors_survive_an_interruption(home, monkeypatch):
+    texts(home)
+    command = ["texts", "--labels", "few.csv", "--minutes", "0.02", "--out", "run", "tokens=32"]
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Given, "probe", stop)
+        learn(*command, status=130)
+    assert withhold.load("run/stages/learned").finished
+    before = Path("run/stages/learned/encoder.safetensors").stat().st_mtime_ns
+    learn(*command)
+    assert Path("run/stages/learned/encoder.safetensors").stat().st_mtime_ns == before
+    assert "word vectors, logistic regression" in rows()
+
+
+def test_a_run_and_pretrained_weights_are_two_starts(home, capsys):
+    photographs(home)
+    withhold.train("finetune", "photos", labels="few.csv", encoder="convnet", epochs=0, out="before", no_report=True)
+    learn("photos", "--labels", "few.csv", "--encoder", "before", "--pretrained", "--out", "run", status=2)
+    assert "before and --pretrained are two starting points" in capsys.readouterr().err
+
+
+def test_other_arrays_are_another_walk(home):
+    photos, labels = tiny.photographs().array[:20], np.arange(20) % 2
+    settings = {"encoder": "convnet", "minutes": 0.01}
+    first = withhold.learn((photos, labels), **settings)
+    assert withhold.learn((photos, labels), **settings).folder == first.folder  # finished
+    with pytest.raises(UsageError, match=r"The items or the labels of .*learn-data have changed since it began"):
+        withhold.learn((photos, 1 - labels), **settings)
+    with pytest.raises(UsageError, match=r"have changed since it began"):
+        withhold.learn((255 - photos, labels), **settings)
 
 
 def test_a_walk_on_arrays_goes_on(home, monkeypatch):

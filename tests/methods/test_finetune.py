@@ -83,11 +83,9 @@ def test_mixing_mixes_items_and_answers_alike():
 
 
 def chosen_strength(x, samples, weights=None):
-    """The strength that a method of seed 0 chooses for standardised features."""
-    same = torch.Generator().manual_seed(0)
-    rows, seed = torch.randperm(len(x), generator=same), torch.randint(2**31, (1,), generator=same).item()
-    held_out, labels = torch.Generator().manual_seed(seed), torch.from_numpy(samples.labels)
-    return logistic.probe(torch.from_numpy(x).float()[rows], labels[rows], 3, held_out, rows, weights)[1]
+    """The strength that a head chooses for standardised features."""
+    labels = torch.from_numpy(samples.labels)
+    return logistic.probe(torch.from_numpy(x).float(), labels, 3, torch.Generator().manual_seed(0), weights)[1]
 
 
 def test_the_head_starts_as_the_linear_probe_of_the_encoder_as_it_is():
@@ -110,24 +108,18 @@ def test_the_head_starts_as_the_linear_probe_of_the_encoder_as_it_is():
     assert torch.equal(random.head.weight, before)
 
 
-def test_a_long_item_is_held_out_whole_when_the_strength_is_chosen(monkeypatch):
+def test_the_head_is_fitted_to_the_means_of_the_windows_of_long_items(monkeypatch):
     windows = stream((12, 12, 12))
     windows.owners = np.repeat(np.arange(9), 4)  # nine items of four windows each, all of one class
-    parts = []
-    choose = logistic.choose
-
-    def seen(x, labels, held, *rest):
-        parts.extend([x, held])
-        return choose(x, labels, held, *rest)
-
-    monkeypatch.setattr(logistic, "choose", seen)
+    seen = []
+    head = logistic.head
+    monkeypatch.setattr(logistic, "head", lambda *given: seen.extend(given[:2]) or head(*given))
     method = make(freeze="all").train()
     method.seed(0)
     method.prepare(labelled=windows)
     features = nets.features(method.encoder, windows)
-    x = (features - features.mean(0)) / features.var(0, correction=0).mean().sqrt()
-    kept, held = ({int(windows.owners[(x - row).abs().sum(1).argmin()]) for row in part} for part in parts)
-    assert len(held) == 3 and not kept & held
+    torch.testing.assert_close(seen[0], features.view(9, 4, -1).mean(1), atol=1e-5, rtol=1e-5)
+    assert seen[1].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
 def test_a_head_of_balanced_classes_starts_balanced():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from withhold.nets.logistic import fit, holdout, moments, probe
+from withhold.nets.logistic import fit, head, moments, probe
 
 
 @pytest.fixture
@@ -77,24 +77,22 @@ def test_one_deviation_of_all_features_is_the_root_of_their_mean_variance():
     assert (moments(torch.full((5, 2), 0.1), alike=True)[1] == 1).all()
 
 
-def test_windows_of_an_item_are_kept_or_held_out_together():
-    owners = torch.arange(30).repeat_interleave(3)[torch.randperm(90, generator=torch.Generator().manual_seed(1))]
-    labels = owners % 3
-    kept, held = holdout(labels, 0.2, torch.Generator().manual_seed(0), owners)
-    assert sorted([*kept.tolist(), *held.tolist()]) == list(range(90))
-    assert not set(owners[kept].tolist()) & set(owners[held].tolist())
-    assert labels[held].bincount().tolist() == [6, 6, 6]  # two of ten items of each class, three windows each
-
-
-def test_near_equal_windows_do_not_choose_a_weak_penalty():
-    """With random labels, a memorised item predicts the labels of its other windows correctly."""
-    rng = torch.Generator().manual_seed(0)
-    items = torch.randn(40, 100, generator=rng)
-    owners = torch.arange(40).repeat_interleave(10)
-    x = items[owners] + 0.01 * torch.randn(400, 100, generator=rng)
-    labels = (torch.arange(40) % 2)[owners]
-    strengths = [probe(x, labels, 2, torch.Generator().manual_seed(0), who)[1] for who in (None, owners)]
-    assert strengths[0] < 1e-3 and strengths[1] == 1.0
+def test_a_head_is_a_probe_of_standardised_features_and_takes_a_strength(problem):
+    x, labels = problem
+    features = 3 * x + torch.arange(x.shape[1])
+    found, strength = head(features, labels, 3)
+    mean, deviation = moments(features, alike=True)
+    same, chosen = probe((features - mean) / deviation, labels, 3, torch.Generator().manual_seed(0))
+    assert strength == chosen
+    torch.testing.assert_close(found(features), same((features - mean) / deviation), atol=1e-3, rtol=1e-3)
+    again, given = head(features, labels, 3, strength=0.5)
+    assert given == 0.5 and again.weight.norm() < found.weight.norm()
+    torch.testing.assert_close(
+        again(features),
+        fit((features - mean) / deviation, labels, 3, 0.5)((features - mean) / deviation),
+        atol=1e-3,
+        rtol=1e-3,
+    )
 
 
 def test_weights_of_classes_are_scikit_learns(problem):

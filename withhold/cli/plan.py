@@ -34,7 +34,7 @@ def plan(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         "--order", type=int, default=2, help="largest number of networks combined for a target (default: %(default)s)"
     )
     parser.add_argument("--minutes", type=float, help="time budget (default: 10 on a CPU, 30 on a GPU)")
-    parser.add_argument("--encoder", help="the network to train, as for `withhold train`")
+    parser.add_argument("--encoder", help="the name of the network to train, such as resnet18")
     parser.add_argument(
         "--size", type=int, help="height and width of the input in pixels (default: those of the images, at most 64 on "
         "a CPU and 224 on a GPU)",

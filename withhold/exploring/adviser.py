@@ -170,12 +170,13 @@ class Adviser:
         rows = np.flatnonzero(labels >= 0)
         given, new = labels[rows].astype(np.int64), ~self.told[rows]
         owners = self.owners(rows)
-        numbers, counts = folds.counted(given[new], [owners[place] for place in np.flatnonzero(new).tolist()])
+        numbers, counts = folds.counted(given, owners, new)
         enough = numbers[counts >= folds.LEAST]
-        compared = np.flatnonzero(np.isin(given, enough) & new)
         if len(enough) < 2:
             return None
+        compared = np.flatnonzero(np.isin(given, enough) & new)
         (parts,) = folds.fold(given, owners, compared, repeats=1, seed=self.seed)
+        compared = folds.held_out(parts)
         names, found = self.routes(), []
         for route in names:
             scores = torch.zeros(len(rows), classes)

@@ -159,7 +159,9 @@ class Session:
             told = self.folder / SNAPSHOT
             with writing(told) as partial:
                 partial.write_text(self.journal.export(), encoding="utf-8", errors="backslashreplace")
-            wanted = training.arguments(what, self.run, self.source, told, minutes)
+            first = self.kept.about["asked"]  # `learn` cannot measure on labels that an encoder was trained with
+            start = load(first, **self.decoding) if what == "learn" and first != str(self.run.name) else self.run
+            wanted = training.arguments(what, start, self.source, told, minutes)
             self.training = Training(free(self.folder / "runs" / what), wanted, minutes)
             watching = threading.Thread(target=self._watch, args=(self.training,), daemon=True)
             self._threads.append(watching)

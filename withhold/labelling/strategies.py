@@ -88,7 +88,7 @@ def entropy(p: Tensor) -> Tensor:
 
 
 def core_set(pool: Pool, n: int) -> Chosen:
-    """k-centre (Sener & Savarese, ICLR 2018): repeatedly the item farthest from all labelled and chosen items.
+    """k-centre (Sener & Savarese, ICLR 2018): repeatedly the item farthest from all labelled, skipped and chosen ones.
 
     Features are normalised, since in many dimensions long vectors are far from everything. Without labels, the item
     nearest to the mean comes first. The score is the distance at which an item was chosen.

@@ -11,7 +11,7 @@ from withhold.learning.folds import Folds
 
 BINS = 15
 FEW = 20
-"""Fewest items per bin on average; with fewer, the error is mostly chance."""
+"""Fewest items per bin on average; with fewer, the error is mostly chance. There must be two bins."""
 WIDEST = 100.0
 """Largest temperature; the smallest is its inverse."""
 PRIOR = 0.5
@@ -53,17 +53,19 @@ def cross_fitted(scores: Tensor, labels: Tensor, drawn: Folds) -> Tensor:
     return shares
 
 
-def calibration_error(shares: Tensor, labels: Tensor) -> float:
-    """Expected calibration error of probabilities [repeats, n, k], in [0, 1], with at most 15 bins of equal width.
+def calibration_error(shares: Tensor, labels: Tensor) -> float | None:
+    """Expected calibration error of probabilities [repeats, n, k], in [0, 1], with 2 to 15 bins of equally many items.
 
-    It is the mean distance between confidence and accuracy over the bins. For few items it overestimates the error,
-    since accuracy in a bin varies by chance. The number of bins depends on the items only: repeats hold the same ones.
+    It is the mean distance between confidence and accuracy over the bins. Chance varies the accuracy in a bin, which
+    increases the error. The number of bins depends on the items only: repeats hold the same ones. With one bin the
+    error would be small whenever the mean confidence is right, so it is None for fewer than 40 items.
 
-    Source: Naeini, Cooper & Hauskrecht, AAAI 2015.
+    Source: Naeini, Cooper & Hauskrecht, AAAI 2015; bins of equally many items: Nguyen & O'Connor, EMNLP 2015.
     """
-    count = max(1, min(BINS, len(labels) // FEW))
+    count = min(BINS, len(labels) // FEW)
+    if count < 2:
+        return None
     sure, answers = shares.flatten(0, 1).max(1)
-    labels = labels.repeat(len(shares))
-    bins = (sure * count).ceil().long().clamp(1, count) - 1
-    gaps = torch.zeros(count, dtype=shares.dtype).index_add_(0, bins, sure - (answers == labels).to(shares.dtype))
-    return gaps.abs().sum().item() / len(labels)
+    gaps = sure - (answers == labels.repeat(len(shares))).to(sure.dtype)
+    parts = gaps[sure.argsort(stable=True)].tensor_split(count)
+    return sum(part.sum().abs().item() for part in parts) / len(gaps)

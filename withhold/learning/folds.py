@@ -14,9 +14,20 @@ EVEN = 1e-9
 """Relative tolerance: if one item differs, the mean difference equals its standard error up to rounding."""
 
 
-def counted(labels: np.ndarray, owners: Sequence[object]) -> tuple[np.ndarray, np.ndarray]:
-    """The classes among labels [n], and the number of items of each; items of one owner (copies) count once."""
-    return np.unique([label for label, _ in set(zip(labels.tolist(), owners, strict=True))], return_counts=True)
+def counted(
+    labels: np.ndarray, owners: Sequence[object], new: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The classes among labels [n], and the number of items of each; items of one owner (copies) count once.
+
+    Args:
+        new: which items to count, bool [n]; all if None.
+    """
+    counts = dict.fromkeys(labels.tolist(), 0)
+    kept = np.ones(len(labels), dtype=bool) if new is None else new
+    for label, _ in {(label, owner) for label, owner, one in zip(labels.tolist(), owners, kept, strict=True) if one}:
+        counts[label] += 1
+    numbers = sorted(counts)
+    return np.array(numbers), np.array([counts[number] for number in numbers])
 
 
 def fold(
@@ -25,7 +36,8 @@ def fold(
     """Stratified folds of items with labels [n], drawn `repeats` times: five, or the size of the smallest class.
 
     Args:
-        owners: group of each item [n]; items of one group, such as copies of a photograph, are in the same fold.
+        owners: group of each item [n]; items of one group, such as copies of a photograph, are in the same fold. Of
+            copies with the same label only the first is held out, so that they count once; the others are left out.
         compared: positions that are each held out once; the others are always training items.
     """
     from sklearn.model_selection import StratifiedGroupKFold
@@ -34,11 +46,20 @@ def fold(
     others = np.setdiff1d(np.arange(len(labels)), compared)
     some, groups = labels[compared], groups[compared]
     parts = min(PARTS, *counted(some, groups.tolist())[1].tolist())
+    firsts = compared[np.unique(np.stack([groups, some]), axis=1, return_index=True)[1]]
     drawn = [StratifiedGroupKFold(parts, shuffle=True, random_state=seed + repeat) for repeat in range(repeats)]
     return [
-        [(np.append(compared[known], others), compared[held]) for known, held in one.split(some, some, groups)]
+        [
+            (np.append(compared[known], others), np.intersect1d(compared[held], firsts))
+            for known, held in one.split(some, some, groups)
+        ]
         for one in drawn
     ]
+
+
+def held_out(parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The positions that the folds of one repeat hold out, in order."""
+    return np.sort(np.concatenate([held for _, held in parts]))
 
 
 def interval(right: np.ndarray) -> tuple[float, float, float]:

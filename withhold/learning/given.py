@@ -20,6 +20,7 @@ from withhold.errors import UsageError
 from withhold.nets.efficientnet import PACKAGE
 from withhold.runs import Run, train
 from withhold.runs.build import load_stream, suited_size, tell
+from withhold.runs.loading import find
 from withhold.training import Row, defaults
 
 log = logging.getLogger("withhold")
@@ -75,7 +76,7 @@ class Given:
         """The start of trainings, as options of `train`: as given, or pretrained weights if they are installed."""
         if encoder is None and (found := pretrained_encoder(self.kind)):
             encoder, pretrained = found, True
-        if encoder and pretrained and size is None and "size" in nets.takes(encoder):
+        if encoder and pretrained and size is None and find(encoder) is None and "size" in nets.takes(encoder):
             size = self.suited(encoder)
         return {"encoder": encoder, "pretrained": pretrained, "size": size}
 

@@ -5,13 +5,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from withhold import evaluation, kinds, nets
+from withhold import data, evaluation, kinds, nets
 from withhold import methods as registry
 from withhold.console import quiet
 from withhold.files import write_csv
@@ -69,7 +70,7 @@ def raw(given: Given, known: Known, seconds: float) -> Route:
     """The control: logistic regression on the raw items, such as their pixels."""
     labelled = known.samples.select(known.rows)
     features = kinds.of(given.kind).raw(labelled, known.samples)
-    answer = _probe(given, features, torch.as_tensor(known.labels), len(known.classes))
+    answer = _probe(features, torch.as_tensor(known.labels), len(known.classes))
     return Route(f"{kinds.of(given.kind).control}, logistic regression", answer, seconds)
 
 
@@ -90,11 +91,17 @@ def frozen(
     graph = propagation.graph(features)
     propagated = run.folder.parent / f"{run.folder.name}-propagated.csv"
 
-    def answer(told: np.ndarray, asked: np.ndarray) -> Tensor:
+    def fit(told: np.ndarray, strength: float | None) -> tuple[logistic.Linear, float]:
         found = propagation.propagate(graph, known.rows[told], known.labels[told], classes)
         reached = torch.as_tensor(np.flatnonzero(found >= 0))
-        reached = reached[torch.randperm(len(reached), generator=_rng(given))[:MOST]]
-        head = logistic.head(features[reached], torch.as_tensor(found)[reached], classes, _rng(given))
+        chosen = torch.randperm(len(reached), generator=torch.Generator().manual_seed(given.seed))[:MOST]
+        reached = reached[chosen.sort().values]
+        return logistic.head(features[reached], torch.as_tensor(found)[reached], classes, strength=strength)
+
+    strength = cache(lambda: fit(np.arange(len(known.rows)), None)[1])
+
+    def answer(told: np.ndarray, asked: np.ndarray) -> Tensor:
+        head, _ = fit(told, strength())
         return head(features[known.rows[asked]])
 
     def keep(folder: Path) -> Run:
@@ -111,7 +118,7 @@ def frozen(
         write_told(folder, earlier + find_told(kept.cls.needs, told, kept.encoder.kind))
         return kept
 
-    simple = _probe(given, features[known.rows], labels, classes)
+    simple = _probe(features[known.rows], labels, classes)
     found = [
         Route(f"{name}, logistic regression", simple, seconds, lambda to: Run(shutil.copytree(run.folder, to))),
         Route(f"{name}, label propagation", answer, seconds, keep),
@@ -133,7 +140,8 @@ def trained(given: Given, known: Known, method: str, start: dict, minutes: float
             return evaluation.scores(run.method, asking, device=defaults.device())  # type: ignore[arg-type]
 
     def keep(folder: Path) -> Run:
-        sources = (given.source, *[known.bare] * others)
+        # A run can read data with an address again; its unlabelled streams take no labels from them.
+        sources = (given.source, *[known.bare if data.address(given.source) is None else given.source] * others)
         return given.train(method, *sources, out=folder, start=start, minutes=minutes, labels=given.labels)
 
     return Route(method, answer, 0.0, keep, minutes)
@@ -154,12 +162,16 @@ def embedded(known: Known, run: Run, path: Path) -> tuple[Tensor, float]:
     return torch.from_numpy(np.load(path)), float(pace.read_text())
 
 
-def _probe(given: Given, features: Tensor, labels: Tensor, classes: int) -> Callable[[np.ndarray, np.ndarray], Tensor]:
+def _probe(features: Tensor, labels: Tensor, classes: int) -> Callable[[np.ndarray, np.ndarray], Tensor]:
+    """Answers by logistic regression on features [n, d].
+
+    All folds use the strength that the kept probe has. With strengths of their own, chosen on the few labels of each
+    fold, their scores would have other scales, and the temperature fitted to these would not suit the kept probe.
+    """
+    strength = cache(lambda: logistic.head(features, labels, classes)[1])
+
     def answer(told: np.ndarray, asked: np.ndarray) -> Tensor:
-        return logistic.head(features[told], labels[told], classes, _rng(given))(features[asked])
+        head, _ = logistic.head(features[told], labels[told], classes, strength=strength())
+        return head(features[asked])
 
     return answer
-
-
-def _rng(given: Given) -> torch.Generator:
-    return torch.Generator().manual_seed(given.seed)

@@ -4,6 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from withhold import methods as registry
-from withhold.console import duration
+from withhold.console import counted, duration
 from withhold.files import read_json, write_json
 from withhold.labelling import rank
 from withhold.learning import folds, routes
@@ -22,7 +23,9 @@ from withhold.learning.mislabelled import mislabelled
 from withhold.learning.routes import Route
 from withhold.report.routes import FILE
 from withhold.runs import Run
+from withhold.runs.folder import begun
 from withhold.runs.stages import check_asked, check_data, stage
+from withhold.runs.told import BEFORE, are_told, read_told
 from withhold.training import defaults
 
 log = logging.getLogger("withhold")
@@ -51,15 +54,13 @@ class Walk:
         self.took = 0.0  # minutes that the last route took
         self.state: dict[str, Any] = {
             "asked": asked, "rows": [], "kept": None, "why": "", "mislabelled": [], "next": [], "finished": False,
-            "spent": 0.0,
+            "spent": 0.0, "fingerprint": None,
         }  # fmt: skip
         if self.file.is_file():
-            self.state = read_json(self.file, f"Delete {folder} to learn again.")
+            self.state |= read_json(self.file, f"Delete {folder} to learn again.")
             check_asked(folder, self.state["asked"], asked)
-            path = self.stages / "start"
-            if asked["data"] and path.is_dir() and Run(path).finished:
-                (now,), (then,) = Run(path).streams(), Run(path).config["streams"].values()
-                check_data(folder, then["fingerprint"], now.fingerprint)
+            if begun(first := self.stages / "start") and self.state["finished"]:
+                self.know(Run(first))
         self.began = time.perf_counter() - 60 * self.state["spent"]
 
     @property
@@ -75,9 +76,21 @@ class Walk:
         """Measure the routes in order, as far as labels and minutes allow; if interrupted, save the time spent."""
         try:
             self.measure_all(encoder, pretrained, size)
+        except (KeyboardInterrupt, SystemExit):
+            if self.stages.is_dir():
+                self.save()
+            raise
         finally:
             if self.file.is_file():
                 self.save()
+
+    def know(self, first: Run) -> Known:
+        """The items as the run of the first probe decodes them. Raises: UsageError: they have changed."""
+        known = Known.of(self.given, first)
+        now = known.samples.fingerprint
+        check_data(self.folder, self.state["fingerprint"] or now, now)
+        self.state["fingerprint"] = now
+        return known
 
     def measure_all(self, encoder: str | None, pretrained: bool, size: int | None) -> None:
         """Measure the routes in order, then finish."""
@@ -86,21 +99,26 @@ class Walk:
         reads = kind == "text" and start["encoder"] is None  # word vectors must be trained first
         if reads:
             start = self.learned(start, given.source)
+            self.save()
         first = stage(self.stages / "start", lambda to: given.probe(to, start, given.labels))
         if size := first.config["decoding"].get("size"):
             start = start | {"size": size}  # of all trainings: cross-validation must measure what is kept
-        self.known = known = Known.of(given, first)
+        self.known = known = self.know(first)
         self.save()  # not earlier: wrong data or labels must leave no folder behind
         features, pace = routes.embedded(known, first, self.stages / "start.npy")
-        numbers, counts = folds.counted(known.labels, known.owners)
+        told = [row for row in read_told(first.folder) if row["stream"] == BEFORE]
+        new = ~are_told(told, first.encoder.kind, known.samples.select(known.rows))
+        self.told = int((~new).sum())
+        numbers, counts = folds.counted(known.labels, known.owners, new)
         enough = counts >= folds.LEAST
         if enough.sum() < 2:
             self.install(lambda to: Run(shutil.copytree(first.folder, to)), None)
             self.state["kept"] = "frozen features, logistic regression"
+            others = f", not counting the {self.told} whose labels the encoder was trained with" if self.told else ""
             self.state["why"] = (
                 f"Routes were not compared: class {known.classes[numbers[counts.argmin()]]} has {counts.min()} of the "
-                f"{folds.LEAST} different labelled items that a comparison needs. Kept: logistic regression on frozen "
-                "features, without a measured accuracy. Label more items of this class."
+                f"{folds.LEAST} different labelled items that a comparison needs{others}. Kept: logistic regression on "
+                "frozen features, without a measured accuracy. Label more items of this class."
             )
             return self.finish(features)
         self.rare = [known.classes[number] for number in numbers[~enough]]
@@ -109,8 +127,9 @@ class Walk:
                 "%s: fewer than %s different labelled items; used for training, but left out of the comparison",
                 ", ".join(self.rare), folds.LEAST,
             )  # fmt: skip
-        self.compared = np.flatnonzero(np.isin(known.labels, numbers[enough]))
-        self.drawn = folds.fold(known.labels, known.owners, self.compared, seed=given.seed)
+        compared = np.flatnonzero(np.isin(known.labels, numbers[enough]) & new)
+        self.drawn = folds.fold(known.labels, known.owners, compared, seed=given.seed)
+        self.compared = folds.held_out(self.drawn[0])
         log.info("%s", self.plan(pace))
         name = "word vectors" if reads else "pretrained features" if start["pretrained"] else "frozen features"
         few = 60 * SHARES["frozen"] * given.minutes
@@ -142,8 +161,12 @@ class Walk:
         method = WITHOUT_LABELS[self.given.kind]
         log.info("%s: training on all items without labels", method)
         minutes = self.part("without") if self.left > 0 else SHARES["without"] * self.given.minutes
-        make = lambda to: self.given.train(method, source, out=to, start=start, minutes=minutes)
-        run = stage(self.stages / "learned", make)
+        train = partial(self.given.train, method, source, start=start)
+        run = stage(
+            self.stages / "learned",
+            lambda to: train(out=to, minutes=minutes),
+            lambda to, before: train(out=to, minutes=before["minutes"], resume=True),
+        )
         return {"encoder": str(run.folder), "pretrained": False, "size": None}
 
     def plan(self, pace: float) -> str:
@@ -253,6 +276,8 @@ class Walk:
         if best != chosen:
             ahead = rows[self.routes[best].name]["accuracy"] - rows[route.name]["accuracy"]
             why += f"; {self.routes[best].name} is better by {100 * ahead:.1f} points, within one standard error"
+        if self.told:
+            why += f"; not compared on {counted(self.told, 'item')} whose labels the encoder was trained with"
         if self.rare:
             why += f"; not compared on {', '.join(self.rare)}: fewer than {folds.LEAST} different labelled items"
         for row in (row for row in rows.values() if row.get("control")):

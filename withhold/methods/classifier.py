@@ -54,21 +54,22 @@ class Classifier(Method):
     def fit_head(self, labelled: Any, weights: Tensor | None = None) -> None:
         """Fit the head as a linear probe on the encoder's current features, with the encoder in its current mode.
 
-        The first gradients then do not destroy what the encoder has learned (LP-FT: Kumar et al., ICLR 2022).
+        The first gradients then do not destroy what the encoder has learned (LP-FT: Kumar et al., ICLR 2022). Features
+        are averaged over the windows of a long sample, as its scores are later.
 
         Args:
             labelled: a stream with labels, as `prepare` gets it.
             weights: weight of each class [k]; equal weights if None.
         """
         device = self.head.weight.device
-        rows = self.some(len(labelled), MOST)
+        rows = self.some(len(labelled), MOST).sort().values
         labels, owners = (torch.as_tensor(part, device=device)[rows] for part in (labelled.labels, labelled.owners))
         with torch.inference_mode():
             parts = [self.encoder(items) for items in nets.batches(labelled, rows, device)]
-        features = torch.cat(parts)  # outside inference mode, so that the head can be trained on it
-        seed = torch.randint(2**31, (1,), generator=self.rng, device=device).item()
-        rng = torch.Generator().manual_seed(int(seed))
-        found = logistic.head(features, labels, len(self.classes), rng, owners, weights)
+        samples, owners = owners.unique(return_inverse=True)
+        features = nets.averaged(torch.cat(parts), owners, len(samples))
+        labels = labels.new_zeros(len(samples)).scatter_(0, owners, labels)
+        found, _ = logistic.head(features, labels, len(self.classes), weights)
         self.head.weight.data.copy_(found.weight)
         self.head.bias.data.copy_(found.bias)
 

@@ -6,7 +6,7 @@ from withhold.nets.decoder import Decoder
 from withhold.nets.discriminator import Discriminator
 from withhold.nets.efficientnet import EfficientNetLite0
 from withhold.nets.encoder import Encoder, ImageEncoder, PixelEncoder
-from withhold.nets.features import batches, features, frozen, rows
+from withhold.nets.features import averaged, batches, features, frozen, rows
 from withhold.nets.fineconv import FineConv
 from withhold.nets.generator import Generator, Refiner
 from withhold.nets.heads import ChannelWise, Prototypes, mlp
@@ -34,8 +34,9 @@ __all__ = [
     "Decoder", "Discriminator", "EfficientNetLite0", "Encoder", "FineConv", "Generator", "HeldStatistics",
     "ImageEncoder", "ImagePool", "LeNet", "MemoryBank", "Perceptron", "PixelConv", "PixelEncoder", "Pooled",
     "Prototypes", "Pyramid", "Queue", "Recurrent", "Refiner", "ResNet", "SplitConvNet", "Teacher", "TextEncoder",
-    "TextTransformer", "Transformer", "ViT", "VideoEncoder", "WordVectors", "about", "as_maps", "at_pixels", "batches",
-    "build", "bumps", "centres", "cosine_momentum", "features", "frozen", "has_pretrained", "hold_statistics", "kind",
-    "maps_at", "mlp", "names", "pair_whitening", "pointer", "positions", "propagate", "pretrained_size",
-    "refresh_statistics", "register", "rows", "stage_maps", "stage_outputs", "takes", "track", "whitening",
+    "TextTransformer", "Transformer", "ViT", "VideoEncoder", "WordVectors", "about", "as_maps", "at_pixels",
+    "averaged", "batches", "build", "bumps", "centres", "cosine_momentum", "features", "frozen", "has_pretrained",
+    "hold_statistics", "kind", "maps_at", "mlp", "names", "pair_whitening", "pointer", "positions", "propagate",
+    "pretrained_size", "refresh_statistics", "register", "rows", "stage_maps", "stage_outputs", "takes", "track",
+    "whitening",
 ]  # fmt: skip

@@ -59,9 +59,7 @@ def rows(
         parts = [function(items).float().cpu() for items in batches(windows, order, device, batch_size)]
     found = torch.cat(parts)  # outside inference mode, so that it can be used in training
     if windows is not stream:
-        owners = torch.from_numpy(windows.owners)
-        sums = found.new_zeros(len(stream), *found.shape[1:]).index_add_(0, owners, found)
-        found = sums / owners.bincount(minlength=len(stream)).view(-1, *[1] * (found.ndim - 1))
+        found = averaged(found, torch.from_numpy(windows.owners), len(stream))
     bad = int((~found.reshape(len(found), -1).isfinite().all(1)).sum())
     if bad:
         raise WithholdError(
@@ -69,6 +67,12 @@ def rows(
             "Train again with a lower --lr."
         )
     return found
+
+
+def averaged(values: Tensor, owners: Tensor, count: int) -> Tensor:
+    """The mean [count, ...] of the values [n, ...] of each item's windows; `owners`, int64 [n], has their items."""
+    sums = values.new_zeros(count, *values.shape[1:]).index_add_(0, owners, values)
+    return sums / owners.bincount(minlength=count).view(-1, *[1] * (values.ndim - 1))
 
 
 @contextlib.contextmanager

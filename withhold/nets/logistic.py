@@ -76,21 +76,15 @@ def fit(
 
 
 def probe(
-    x: Tensor,
-    labels: Tensor,
-    classes: int,
-    rng: torch.Generator,
-    owners: Tensor | None = None,
-    weights: Tensor | None = None,
+    x: Tensor, labels: Tensor, classes: int, rng: torch.Generator, weights: Tensor | None = None
 ) -> tuple[Linear, float]:
     """Fit standardised features x [n, d], with the strength chosen on a held-out part; return the fit and the strength.
 
     Args:
         rng: draws the held-out part; on the CPU.
-        owners: for windows, the index of the sample that each belongs to, int64 [n]: samples are held out whole.
         weights: class weights [k]; equal if None.
     """
-    kept, held = holdout(labels, HELD_OUT, rng, owners)
+    kept, held = holdout(labels, HELD_OUT, rng)
     if not len(held):
         return fit(x, labels, classes, UNCHOSEN, weights=weights), UNCHOSEN
     order, cut = torch.cat([kept, held]), len(kept)  # a part is then a slice, not another copy
@@ -100,21 +94,24 @@ def probe(
 
 
 def head(
-    features: Tensor,
-    labels: Tensor,
-    classes: int,
-    rng: torch.Generator,
-    owners: Tensor | None = None,
-    weights: Tensor | None = None,
-) -> Linear:
-    """The `probe` for raw features [n, d]: it includes their standardisation.
+    features: Tensor, labels: Tensor, classes: int, weights: Tensor | None = None, strength: float | None = None
+) -> tuple[Linear, float]:
+    """Fit raw features [n, d]: the fit includes their standardisation. Returns the fit and the strength.
 
     All features are scaled by one deviation; with few labels, rarely active features would otherwise dominate.
+
+    Args:
+        weights: class weights [k]; equal if None.
+        strength: None chooses it as `probe` does, always with the same held-out part.
     """
     mean, deviation = moments(features, alike=True)
-    found, _ = probe((features - mean) / deviation, labels, classes, rng, owners, weights)
+    x = (features - mean) / deviation
+    if strength is None:
+        found, strength = probe(x, labels, classes, torch.Generator().manual_seed(0), weights)
+    else:
+        found = fit(x, labels, classes, strength, weights=weights)
     weight = found.weight / deviation
-    return Linear(weight, found.bias - weight @ mean)
+    return Linear(weight, found.bias - weight @ mean), strength
 
 
 def choose(
@@ -136,18 +133,8 @@ def choose(
     return last, best
 
 
-def holdout(
-    labels: Tensor, fraction: float, rng: torch.Generator, owners: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Split labels [n] into kept and held-out indices: `fraction` of each class, at least one sample but never all.
-
-    For windows, `owners` [n] are the samples they belong to; samples are held out whole.
-    """
-    if owners is not None:
-        items, item = owners.unique(return_inverse=True)
-        _, held_items = holdout(labels.new_zeros(len(items)).scatter_(0, item, labels), fraction, rng)
-        held_out = torch.isin(item, held_items)
-        return (~held_out).nonzero()[:, 0], held_out.nonzero()[:, 0]
+def holdout(labels: Tensor, fraction: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Split labels [n] into kept and held-out indices: `fraction` of each class, at least one sample but never all."""
     kept, held = [], []
     for label in labels.unique():
         members = (labels == label).nonzero().squeeze(1)

@@ -17,6 +17,7 @@ from withhold.planning.tasks import DENSE, Task, bank
 from withhold.planning.walk import FILE, PAGE, Walk
 from withhold.runs.build import suited_size
 from withhold.runs.folder import folder_of
+from withhold.runs.loading import find
 from withhold.training import Row, defaults
 
 __all__ = ["FILE", "PAGE", "plan"]
@@ -61,7 +62,7 @@ def plan(
         targets: the tasks that you need; by default all with labels, and edges, corners and autoencoding.
         order: largest number of sources combined for a target.
         minutes: time budget; by default 10 on a CPU and 30 on a GPU.
-        encoder: the architecture; by default chosen for the hardware.
+        encoder: the name of the architecture; by default chosen for the hardware.
         size: height and width of the images in pixels.
         labels: one or several csv files with the columns path and label, for some of the items.
         seed: seed of split, weights and views.
@@ -84,6 +85,8 @@ def plan(
     device = defaults.device()
     minutes = defaults.minutes(device) if minutes is None else minutes
     Options(minutes=minutes, size=size, seed=seed)  # checks them
+    if encoder and find(encoder) is not None:
+        raise UsageError(f"{encoder} is a run, but networks start from random weights. Give the name of an encoder.")
     encoder = encoder or defaults.encoder(registry.find("rotation"), device, "image")
     if size is None:
         size = suited_size(data.measure(source, "image").size, encoder, False)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import combinations
 from math import comb
 from pathlib import Path
@@ -105,14 +106,12 @@ class Walk:
             return encoder
         log.info("training on %s", name)
         minutes = TASKS * self.asked["minutes"] / (len(self.tasks) - 1)
-        run = stage(
-            self.folder / "tasks" / quote(name, safe=""),
-            lambda out: train(
-                str(task.method), task.teach(self.many), out=out, encoder=self.encoder, size=self.many.shape[0],
-                minutes=minutes, seed=self.asked["seed"], no_report=True, progress=self.progress, **task.parameters,
-            ),
+        learn = partial(
+            train, str(task.method), task.teach(self.many), encoder=self.encoder, size=self.many.shape[0],
+            minutes=minutes, seed=self.asked["seed"], no_report=True, progress=self.progress, **task.parameters,
         )  # fmt: skip
-        return run.encoder
+        path = self.folder / "tasks" / quote(name, safe="")
+        return stage(path, lambda out: learn(out=out), lambda out, before: learn(out=out, resume=True)).encoder
 
     def fresh(self) -> ImageEncoder:
         """A randomly initialised network with the input of the tasks' networks."""

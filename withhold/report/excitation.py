@@ -85,9 +85,9 @@ def differing(maxima: Tensor, count: int) -> list[int]:
 
 
 def purity(labels: Tensor) -> float:
-    """The share of the most frequent class among labels int64 [n]; -1 means no label."""
+    """The share of the most frequent class among labels int64 [n], some of which are known; -1 means no label."""
     known = labels[labels >= 0]
-    return known.bincount().max().item() / len(known) if len(known) else float("nan")
+    return known.bincount().max().item() / len(known)
 
 
 def field(encoder: ImageEncoder, stage: Stage) -> tuple[Span, Span]:

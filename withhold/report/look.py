@@ -74,7 +74,8 @@ def _stage(encoder: ImageEncoder, stage: Stage, samples: Samples, report: Callab
         rows.append({"channel": channel, "strength": f"{strength[0]:.3g}"})
         rows[-1] |= {"patches": _strip(patches), "reasons": _strip([_grey(reason) for reason in reasons])}
         if samples.labels is not None:
-            pure.append(purity(torch.from_numpy(samples.labels)[images.cpu()]))
+            labels = torch.from_numpy(samples.labels)[images.cpu()]
+            pure += [purity(labels)] if (labels >= 0).sum() > 1 else []
         report(len(images))
     return {
         "number": stage.number, "shape": stage.shape, "rows": rows, "field": spans[0].end - spans[0].start,

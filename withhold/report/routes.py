@@ -24,7 +24,8 @@ def cells(row: dict[str, Any]) -> list[str]:
         takes, has, needs = (duration(60 * row[name]) for name in ("takes", "has", "needs"))
         return [row["route"], "skipped", f"needs {takes}, has {has}: give about {needs} in all", "", ""]
     interval = f"{row['low']:.1%} to {row['high']:.1%}"
-    return [row["route"], f"{row['accuracy']:.1%}", interval, f"{row['ece']:.3f}", f"{row['minutes']:.1f}"]
+    error = "too few labels" if row["ece"] is None else f"{row['ece']:.3f}"
+    return [row["route"], f"{row['accuracy']:.1%}", interval, error, f"{row['minutes']:.1f}"]
 
 
 def tables(learned: dict[str, Any]) -> dict[str, tuple[list[str], list[list[str]]]]:

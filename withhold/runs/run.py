@@ -25,7 +25,7 @@ from withhold.runs.build import build_encoder, build_method, kinds, load_streams
 from withhold.runs.doctor import examine
 from withhold.runs.embedder import Embedder, named_file, utf8
 from withhold.runs.metadata import describe, digest, fill, stage, write_weights
-from withhold.runs.told import BEFORE, read_told
+from withhold.runs.told import BEFORE, given_labels, read_told
 from withhold.training import Row, defaults
 from withhold.training.journal import read as read_journal
 
@@ -224,7 +224,8 @@ class Run(Embedder):
 
     def told(self, learned):
         streams = dict(zip(self.used, learned, strict=True)) if learned else {}
-        return next((part for name, part in streams.items() if self.cls.needs[name].labelled), None)
+        taught = next((part for name, part in streams.items() if self.cls.needs[name].labelled), None)
+        return None if taught is None else given_labels(self.told_items(), self.encoder.kind, taught)
 
     def load_data(self, source: Any, kind: str | None = None, **options: Any) -> Samples:
         samples, known = super().load_data(source, kind, **options), self.config["training"]["labels"]

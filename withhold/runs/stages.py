@@ -10,10 +10,18 @@ from withhold.runs.folder import begun
 from withhold.runs.run import Run
 
 
-def stage(path: Path, make: Callable[[Path], Run]) -> Run:
-    """Return the run at `path`; if it is missing or unfinished, make it."""
-    if begun(path) and Run(path).finished:
-        return Run(path)
+def stage(path: Path, make: Callable[[Path], Run], resume: Callable[[Path, dict[str, Any]], Run] | None = None) -> Run:
+    """Return the run at `path`; if it is missing or unfinished, make it.
+
+    Args:
+        resume: continues an unfinished run, whose training options it is given, from its last checkpoint.
+    """
+    if begun(path):
+        run = Run(path)
+        if run.finished:
+            return run
+        if resume is not None and (path / "checkpoints" / "last.ckpt").is_file():
+            return resume(path, run.config["training"])
     shutil.rmtree(path, ignore_errors=True)
     return make(path)
 

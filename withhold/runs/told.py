@@ -70,6 +70,12 @@ def are_told(told: Told, kind: str, samples: Samples) -> np.ndarray:
     return np.isin(samples.of(kind).digests(), digests) if digests else np.zeros(len(samples), dtype=bool)
 
 
+def given_labels(told: Told, kind: str, taught: Samples) -> Samples:
+    """Return those of the labelled items of a training whose labels a user gave, and not label propagation."""
+    own = [row for row in told if row["stream"] != BEFORE]
+    return taught.select(np.flatnonzero(are_told(own, kind, taught)))
+
+
 def without_told(told: Told, kind: str, test: Samples) -> Samples:
     """Return `test` without the items in `told`, see `are_told`.
 

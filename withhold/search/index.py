@@ -195,6 +195,12 @@ class Index:
             encoder = about_of(query.schema).get("encoder")
             if None not in (encoder, self.encoder) and encoder != self.encoder:
                 raise UsageError(f"{self.folder} has embeddings of another encoder. Give the run that made them.")
+            pooled = about_of(query.schema).get("pooled")
+            if pooled and self.pooled and pooled != self.pooled:
+                raise UsageError(
+                    f"{self.folder} has embeddings of another stage or pooling. Embed the query with **index.pooled, "
+                    f"which is {self.pooled}."
+                )
         else:
             vector = np.asarray(query, dtype=np.float64)
             if vector.ndim != 1:
