@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+import withhold
 from tests.exploring.sessions import WRITE, begun, client, folder, settled, truth  # noqa: F401  (a fixture)
 from withhold.errors import UsageError, WithholdError
 from withhold.exploring import atlas, explore
@@ -332,6 +333,21 @@ def test_a_training_runs_beside_the_page_which_then_shows_its_run(session):
     again = Session(session.folder, "convnet", session.source, {"size": 32})
     assert again.run.name == session.run.name
     session.close()
+
+
+def test_learn_starts_from_the_encoder_that_was_given_and_not_from_one_trained_on_the_labels(session, monkeypatch):
+    session.label(range(12), truth(session)[:12])
+    withhold.train(
+        "finetune", session.source, labels=session.journal.path, encoder="convnet", epochs=0, size=32, no_report=True,
+        out=session.folder / "runs" / "finetune-1",
+    )  # fmt: skip
+    session._adopt(str(session.folder / "runs" / "finetune-1"))
+    asked = []
+    monkeypatch.setattr("withhold.exploring.session.Training", lambda out, words, minutes: asked.append(words) or 1 / 0)
+    for what, start in (("learn", "convnet"), ("finetune", str(session.run.name))):
+        with pytest.raises(ZeroDivisionError):
+            session.train(what, 1)
+        assert asked[-1][asked[-1].index("--encoder") + 1] == start
 
 
 def test_a_training_that_is_stopped_harms_nothing(session):

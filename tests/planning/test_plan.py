@@ -196,6 +196,7 @@ def test_what_is_withheld_from_a_view_is_no_target():
     [
         (("--tasks", "rotaton", "--budget", "1"), "There is no task 'rotaton' of .*: did you mean rotation"),
         (("--budget", "0"), "The budget must be at least 1, not 0"),
+        (("--budget", "1", "--encoder", "gone.safetensors"), "gone.safetensors"),
         (("--budget", "1", "--minutes", "-1"), "The minutes must be a number above 0, not -1"),
         (("--budget", "1", "--minutes", "0"), "The minutes must be a number above 0, not 0"),
         (("--budget", "1", "--seed", "-1"), "The seed must be a number of at least 0, not -1"),

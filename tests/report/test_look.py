@@ -147,7 +147,6 @@ def test_what_drives_a_cell_lies_in_its_field(images):
 
 def test_purity():
     assert purity(torch.tensor([0, 2, 2, -1, 2])) == 0.75
-    assert np.isnan(purity(torch.tensor([-1, -1])))
 
 
 @pytest.mark.parametrize("name", ["finetune", "uda"])
@@ -185,6 +184,16 @@ def folder(tmp_path, photos, monkeypatch):
         Image.fromarray(photos[i]).save(path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.mark.parametrize("known", [1, 8])
+def test_purity_is_of_channels_with_two_labelled_images_or_more(folder, capsys, known):
+    rows = [f"photos/{'ab'[i % 2]}/{i}.png,{'ab'[i % 2] if i < known else ''}" for i in range(24)]
+    (folder / "list.csv").write_text("\n".join(["path,label", *rows]))
+    assert main(["look", "convnet", "list.csv", "--out", "look.html", "--json"]) == 0
+    shares = [stage["purity"] for stage in json.loads(capsys.readouterr().out.splitlines()[-1])["stages"]]
+    assert shares == [None] * 4 if known == 1 else all(0.5 <= share <= 1 for share in shares)
+    assert "nan %" not in (folder / "look.html").read_text("utf-8")
 
 
 def test_the_page_of_a_run_that_names_classes(folder, capsys):

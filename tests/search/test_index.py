@@ -1,6 +1,7 @@
 """A search index agrees with brute force, exactly or approximately, and reports what it does not support."""
 
 import contextlib
+import json
 import resource
 import subprocess
 import sys
@@ -207,6 +208,18 @@ def test_a_query_of_another_encoder_is_refused(vectors, tmp_path):
         index.query(embedded(vectors[:1], "two"))
     with pytest.raises(UsageError, match=r"has 2 items\. Give the path of a single item"):
         index.query(embedded(vectors[:2], "one"))
+
+
+def test_a_query_of_another_stage_or_pooling_is_refused(vectors, tmp_path):
+    def embedded(part, pooling):
+        about = {"source": None, "pooled": {"stage": None, "pooling": pooling}}
+        return table(part).replace_schema_metadata({"withhold": json.dumps(about)})
+
+    index = search.build(embedded(vectors, "MAC"), tmp_path / "index")
+    agrees(index.query(embedded(vectors[:1], "MAC")), brute(vectors, vectors[0]), 10)
+    agrees(index.query(table(vectors[:1])), brute(vectors, vectors[0]), 10)
+    with pytest.raises(UsageError, match=r"embeddings of another stage or pooling\. .* \*\*index\.pooled, .*'MAC'"):
+        index.query(embedded(vectors[:1], None))
 
 
 # Windows of long items.
