@@ -1,11 +1,13 @@
 """The response of a fixed filter: targets, views and loss."""
 
+import numpy as np
 import pytest
 import torch
 
 from tests.methods.toys import batch, overfit
-from withhold import nets, views
+from withhold import data, nets, views
 from withhold.contract import tiny
+from withhold.errors import UsageError
 from withhold.methods import build, find
 
 
@@ -22,6 +24,30 @@ def test_the_response_is_that_of_the_very_view_in_units_of_the_data(photos, of, 
     view, response = method.hide(batch(photos))
     strengths = function(views.to_float(batch(photos, 256)["images"]))
     assert torch.allclose(response * strengths.std() + strengths.mean(), function(view), atol=1e-3)
+
+
+@pytest.mark.parametrize("of", ["edges", "corners"])
+def test_grey_data_are_standardised_as_a_colour_encoder_sees_them(photos, of):
+    grey = data.load(photos[:128].mean(3, keepdims=True).round().astype(np.uint8), size=32)
+    method = build(find("filter_response"), nets.build("convnet", size=32, channels=3), {"of": of})
+    method.prepare(grey)
+    response = torch.cat([method.hide({"images": grey.batch(np.arange(128))})[1] for _ in range(8)])
+    assert abs(response.mean()) < 0.02 and response.std().item() == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("of", ["edges", "corners"])
+def test_the_response_is_as_precise_with_autocast(photos, of):
+    method, found = make(of=of), []
+    for enabled in (False, True):
+        method.seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            found.append(method.hide(batch(photos))[1])
+    assert torch.equal(*found)
+
+
+def test_a_map_as_fine_as_the_image_is_refused():
+    with pytest.raises(UsageError, match="map is as fine as the image"):
+        build(find("filter_response"), nets.build("pixelconv", size=32, channels=3), {})
 
 
 def test_the_loss_is_the_mean_squared_error_and_knowing_nothing_says_the_mean_of_each_place(photos):

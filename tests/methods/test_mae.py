@@ -23,6 +23,12 @@ def test_the_patches_left_are_those_that_are_not_masked(mask, left):
     assert not torch.equal(masked[0], masked[1])
 
 
+def test_patches_of_one_value_are_refused():
+    make(size=8)
+    with pytest.raises(UsageError, match=r"patches of 17 x 17 px are single values\. Give another size"):
+        build(MAE, nets.build("vit-tiny", size=17, channels=1), {})
+
+
 def test_nothing_of_a_withheld_patch_is_seen():
     (seen, _), (whole, masked) = make().hide({"images": smooth_images(5)})
     for i in range(5):

@@ -33,6 +33,7 @@ def crops():
 def prepared(crops):
     method = make()
     prepare(method, {"images": crops}, 0)
+    method.eval().conclude(images=crops)
     return method
 
 
@@ -113,8 +114,8 @@ def test_the_loss_is_the_papers_pair_by_pair():
     terms = method.loss(x, same)
     assert terms["loss"].item() == pytest.approx(expected / n, rel=1e-5)
     assert terms["active"].item() == pytest.approx(np.mean(active))
-    collapsed = method.loss(torch.ones(7, 5) / 5**0.5, same[:1])
-    assert collapsed["loss"].item() == pytest.approx(collapsed["trivial"], rel=1e-4)
+    apart = [d**2 / 2 + 5 / 2 * max(0, method.margin - d) ** 2 for d in np.linspace(0, 2, 10_000)]
+    assert terms["trivial"] == pytest.approx(min(apart), rel=1e-4)
 
 
 @pytest.mark.parametrize("pooling", ["MAC", "GeM", "R-MAC"])
@@ -125,7 +126,11 @@ def test_descriptors_are_the_pooled_maps(pooling):
     assert not method.says()  # no whitening was learned
 
 
-def test_the_whitening_is_that_of_the_pairs(prepared, crops):
+def test_the_whitening_is_that_of_the_pairs_and_the_final_network(prepared, crops):
+    with torch.no_grad():
+        for weight in prepared.encoder.parameters():
+            weight.mul_(1.1)
+    prepared.eval().conclude(images=crops)
     with torch.no_grad():
         x = prepared.eval().describe(crops.batch(range(24)) / 255)
     mean, projection = nets.pair_whitening(x, *prepared.pairs.T)

@@ -22,6 +22,16 @@ def plain(*lab):
     return views.lab_to_rgb(torch.tensor(lab).view(1, 3, 1, 1)).expand(-1, -1, 32, 32)
 
 
+def test_a_target_is_of_the_four_by_four_pixels_of_its_cell(monkeypatch):
+    method, seen = make(size=33), []
+    rgb_to_lab = views.rgb_to_lab
+    monkeypatch.setattr(views, "rgb_to_lab", lambda images: seen.append(images) or rgb_to_lab(images))
+    view, _ = method.hide({"images": torch.randint(0, 256, (2, 3, 33, 33), dtype=torch.uint8)})
+    for row, column in ((0, 0), (7, 3), (8, 8)):
+        cell = view[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+        torch.testing.assert_close(seen[0][:, :, row, column], cell.mean((2, 3)))
+
+
 def test_the_loss_is_the_sum_of_both_log_losses(photos):
     method = make()
     _, bins = method.hide(batch(photos, 3))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import withhold
@@ -97,6 +98,13 @@ def test_a_run_that_has_ended_goes_on_where_it_is_given_more(photos, tmp_path):
     for wrong in ({"epochs": 2}, {"minutes": 1.0}, {"epochs": 4, "lr": 1.0}):
         with pytest.raises(UsageError, match="was trained with"):
             withhold.train("rotation", photos[:24], resume=True, **options, **wrong)
+
+
+def test_a_grey_run_sees_colour_images_as_its_training_did(photos, tmp_path):
+    grey = np.stack([np.asarray(Image.fromarray(photo).convert("L")) for photo in photos[:8]])
+    run = withhold.train("variational_autoencoder", grey, epochs=0, size=32, out=tmp_path / "run", no_report=True)
+    seen = run.apply(torch.from_numpy(photos[0]).permute(2, 0, 1))["seen"].pixels
+    torch.testing.assert_close(seen[0], torch.from_numpy(grey[0]) / 255)
 
 
 def test_a_run_resumes_on_the_same_data_in_another_place(photos, tmp_path):

@@ -4,6 +4,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy import stats
 
 from withhold import views
@@ -120,6 +121,12 @@ def test_lightness_is_labs_and_its_gradient_is_finite_everywhere():
     dark = torch.tensor([0.0, 0.04045, 1.0]).view(3, 1, 1, 1).repeat(1, 3, 2, 2).requires_grad_()
     lightness(dark).sum().backward()
     assert dark.grad.isfinite().all()
+
+
+def test_grey_is_pillows():
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    found = views.to_grey(torch.from_numpy(pixels).permute(2, 0, 1))
+    assert (found[0].numpy() == np.asarray(Image.fromarray(pixels).convert("L"))).all()
 
 
 def test_channels_are_converted_both_ways():

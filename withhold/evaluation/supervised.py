@@ -83,4 +83,5 @@ def teach(make: Callable[[], Learner], feeder: Feeder, images: int, device: torc
         with tqdm(total=plan.steps, desc="training with labels", unit=" steps", delay=2, disable=None) as bar:
             fit(learner, feeder, plan, fabric=fabric, report=lambda row, _: bar.update(int(row["step"]) - bar.n))
         learner.eval().finish(lambda: plain_batches(list(feeder.streams.values()), device))
+        learner.conclude(**feeder.streams)
     return learner

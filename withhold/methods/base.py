@@ -199,6 +199,9 @@ class Method(nn.Module):
         """
         refresh_statistics(self.encoder, plain())
 
+    def conclude(self, **streams: Any) -> None:
+        """Learn what belongs to the final network from the whole streams, after `finish`; by default nothing."""
+
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load a state as every module does; an empty buffer is resized to the length that it had when it was saved."""
         for name, buffer in self.named_buffers():

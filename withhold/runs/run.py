@@ -13,7 +13,7 @@ import pyarrow
 import torch
 from torch import nn
 
-from withhold import data, evaluation, nets
+from withhold import data, evaluation, nets, views
 from withhold import methods as registry
 from withhold.data import Samples
 from withhold.errors import UsageError, WithholdError
@@ -290,6 +290,9 @@ class Run(Embedder):
         if isinstance(item, str | Path) and self.encoder.kind != "text":
             others = "classify(source)" if self.names_classes else "`withhold apply`"
             raise UsageError(f"apply takes one decoded item, not the name {str(item)!r}. Use {others} for files.")
+        grey = self.config["decoding"].get("channels") == 1
+        if grey and isinstance(item, torch.Tensor) and item.ndim == 3 and len(item) == 3:
+            item = views.to_grey(item)  # as the training data were decoded
         method = self.method  # built outside inference mode, otherwise its weights could not be trained any more
         with torch.inference_mode():
             return method.apply_to(item, **given)

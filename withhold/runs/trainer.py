@@ -223,7 +223,7 @@ def _train(
         raise
     if outcome.kept is not None:
         log.info("the encoder was better at step %s; the weights of that step are kept", f"{outcome.kept:,}")
-    _finish(folder, learner, streams, config, outcome, fabric)
+    _finish(folder, learner, feeder, streams, config, outcome, fabric)
     fabric.barrier()
     return Run(folder, held=list(streams.values()))
 
@@ -269,13 +269,15 @@ def _part() -> None:
 
 
 def _finish(
-    folder: Path, learner: Method, streams: dict[str, Samples], config: dict, outcome: Outcome, fabric: "Fabric"
-) -> None:
+    folder: Path, learner: Method, feeder: data.Feeder, streams: dict[str, Samples], config: dict, outcome: Outcome,
+    fabric: "Fabric",
+) -> None:  # fmt: skip
     """Write the weights, with batch statistics of plain images, and the report."""
     encoder = learner.encoder
     plain = [samples.of(encoder.kind) for stream, samples in streams.items() if stream not in learner.ignored]
     learner.seed(config["training"]["seed"])
     learner.eval().finish(lambda: evaluation.plain_batches(plain, fabric.device))
+    learner.conclude(**feeder.streams)
     if not fabric.is_global_zero:  # the other ranks were only needed for the statistics
         return
     about = describe(config, type(learner), encoder)

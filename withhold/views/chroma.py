@@ -62,7 +62,8 @@ def to_bins(ab: Tensor) -> tuple[Tensor, Tensor]:
 def split_color(images: Tensor, stride: int) -> tuple[Tensor, Tensor]:
     """Colour images uint8 or float [n, 3, h, w] -> lightness / 100 [n, 1, h, w], ab [n, 2, h / stride, w / stride].
 
-    The ab of a cell are those of the pixel nearest to its centre, where `paint` places the colour.
+    The ab of a cell are those of the pixel nearest to its centre, where `paint` places the colour if the stride divides
+    the sides.
     """
     lab = rgb_to_lab(to_float(images))
     rows, columns = (

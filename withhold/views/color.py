@@ -45,6 +45,12 @@ def to_float(images: Any) -> Any:
     return floats if scale is None else floats / scale
 
 
+def to_grey(images: Tensor) -> Tensor:
+    """Images uint8 [..., 3, h, w] -> their luma, uint8 [..., 1, h, w], rounded as by Pillow's `convert("L")`."""
+    red, green, blue = images.to(torch.int32).unbind(-3)
+    return ((19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16).to(torch.uint8).unsqueeze(-3)
+
+
 def with_channels(images: Tensor, channels: int) -> Tensor:
     """Images float [n, 1 or 3, h, w] in [0, 1] -> [n, channels, h, w]: colour to CIE lightness / 100, grey repeated."""
     if images.shape[1] == channels:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from withhold.views.color import with_channels
 from withhold.views.masks import block_mask
+from withhold.views.precision import precise
 from withhold.views.random import chance, where
 
 SIGMA = 1.0
@@ -55,6 +56,7 @@ def erase(
     return images.masked_fill(hole & chance(n, probability, rng)[:, None, None, None], value)
 
 
+@precise
 def edges(images: Tensor) -> Tensor:
     """Images float [n, c, h, w] in [0, 1] -> the edge strength of their lightness [n, 1, h, w].
 
@@ -64,6 +66,7 @@ def edges(images: Tensor) -> Tensor:
     return _gradient(images).square().sum(1, keepdim=True).sqrt()
 
 
+@precise
 def corners(images: Tensor) -> Tensor:
     """Images float [n, c, h, w] in [0, 1] -> the corner strength of their lightness [n, 1, h, w].
 

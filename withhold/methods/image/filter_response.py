@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from withhold import losses, nets, views
+from withhold import losses, nets
 from withhold.methods import ImageEncoder, Method, Responses, answers, method
 from withhold.methods.responses import SURVEYED
 from withhold.nets import Decoder
@@ -26,13 +26,17 @@ class FilterResponse(Method):
 
     def __init__(self, encoder: ImageEncoder, of: Literal["edges", "corners"] = "edges"):
         super().__init__(encoder)
+        if encoder.grid == encoder.size:
+            raise ValueError(
+                "the encoder's map is as fine as the image and could be the filter: give another --encoder."
+            )
         self.decoder = Decoder(encoder.dim, 1, encoder.grid, encoder.size)
         self.responses = Responses([of])
 
     def prepare(self, images):
         """Compute the mean and the standard deviation of the responses."""
         some = images.batch(self.some(len(images), SURVEYED)).to(self.responses.mean.device)
-        self.responses.survey(views.augment(some, self.rng, size=self.encoder.size))
+        self.responses.survey(self.encoder.view(some, self.rng))
 
     def withhold(self, images):
         """uint8 [n, c, h, w] -> a view float [n, c, size, size]; its standardised response [n, 1, size, size]."""

@@ -33,6 +33,8 @@ class MAE(Method):
         depth: Count = 2,
     ):
         super().__init__(encoder)
+        if encoder.channels * encoder.patch**2 < 2:  # normalised, a single value is always 0
+            raise ValueError(f"patches of {encoder.size} x {encoder.size} px are single values. Give another size.")
         tokens = encoder.grid**2
         if not 0 < round(mask * tokens) < tokens:
             raise ValueError(f"mask must withhold some of the {tokens} patches, but not all, and cannot be {mask}.")

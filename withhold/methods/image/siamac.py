@@ -34,9 +34,9 @@ class Siamac(Method):
     again after each pass over the queries. Candidate pairs are each image's ten nearest images by the initial encoder,
     where the paper uses a bag of visual words and a reconstruction of the scene. They are verified once.
 
-    Each time negatives are mined, a whitening of the descriptors is learned from the verified pairs. Embedding all
-    images in one point would minimise the distance of positives; negatives prevent it. Images without a verified pair
-    are never queries. Two images of one place that no chain of verified pairs links are false negatives.
+    At the end, a whitening of the descriptors is learned from the verified pairs. Embedding all images in one point
+    would minimise the distance of positives; negatives prevent it. Images without a verified pair are never queries.
+    Two images of one place that no chain of verified pairs links are false negatives.
 
     "found" is the share of queries whose positive is nearer than all negatives. "active" is the share of negatives
     within the margin; at 0, they no longer contribute to learning.
@@ -78,7 +78,9 @@ class Siamac(Method):
         return max(20, len(self.tuples) // 5)
 
     def prepare(self, images):
-        """Verify pairs, the first time; then mine the negatives of every query, and learn the whitening."""
+        """Verify pairs, the first time; then mine the negatives of every query."""
+        if not len(self.pairs):
+            nets.refresh_statistics(self.encoder, nets.batches(images, self.some(len(images), MOST), self.mean.device))
         x = nets.rows(self, self.describe, images, self.mean.device)
         if not len(self.pairs):
             began = time.perf_counter()
@@ -95,10 +97,13 @@ class Siamac(Method):
         negatives = hard_negatives(x, queries[chosen], self.places.cpu().numpy())
         tuples = np.concatenate([np.stack([queries, others[first]], 1)[chosen], negatives], axis=1)
         self.tuples.resize_(tuples.shape).copy_(torch.from_numpy(tuples))
-        for buffer, found in zip(
-            (self.mean, self.projection), nets.pair_whitening(x, *self.pairs.cpu().T), strict=True
-        ):
-            buffer.copy_(found)
+
+    def conclude(self, images):
+        """Learn the whitening of the final descriptors."""
+        x = nets.rows(self, self.describe, images, self.mean.device)
+        mean, projection = nets.pair_whitening(x, *self.pairs.cpu().T)
+        self.mean.copy_(mean)
+        self.projection.copy_(projection)
 
     def verify(self, images, x):
         """Find the pairs among each image's nearest images, and the places that they form."""
@@ -134,7 +139,10 @@ class Siamac(Method):
         return F.normalize(POOLINGS[self.pooling](maps) if self.power is None else gem(maps, self.power), dim=1)
 
     def loss(self, descriptors, same):
-        """Half of `losses.pair_distance`, summed over the pairs of a query and averaged over queries."""
+        """Half of `losses.pair_distance`, summed over the pairs of a query and averaged over queries.
+
+        "trivial" is the loss if all descriptors are noise, at the distance from each other that costs least.
+        """
         query, others = descriptors.unflatten(0, (len(same), -1)).split([1, same.shape[1]], dim=1)
         distances = (query - others).norm(dim=2)
         first, second = (x.expand_as(others).flatten(0, 1) * x.shape[2] ** 0.5 for x in (query, others))
@@ -142,7 +150,7 @@ class Siamac(Method):
             "loss": same.shape[1] / 2 * losses.pair_distance(first, second, same.flatten(), self.margin),
             "found": (distances.argmin(1) == 0).float().mean(),
             "active": ((distances < self.margin) & ~same).sum() / (~same).sum(),
-            "trivial": NEGATIVES / 2 * self.margin**2,
+            "trivial": NEGATIVES / (NEGATIVES + 1) / 2 * self.margin**2,
         }
 
     def says(self):

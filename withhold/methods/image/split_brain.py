@@ -37,7 +37,7 @@ class SplitBrain(Method):
     def withhold(self, images):
         """uint8 [n, 3, h, w] -> a view float [n, 3, size, size]; bins of its colours and of its lightness [n, s, s]."""
         view = views.augment(images, self.rng, size=self.encoder.size, crop=(0.6, 1.0))
-        lab = views.rgb_to_lab(F.adaptive_avg_pool2d(view, self.side))
+        lab = views.rgb_to_lab(F.avg_pool2d(view, STRIDE, ceil_mode=True, count_include_pad=False))
         levels = (lab[:, 0] * LEVELS / 100).long().clamp(0, LEVELS - 1)
         return view, (views.to_bins(lab[:, 1:])[0][:, 0], levels)
 

@@ -24,9 +24,9 @@ class VariationalAutoencoder(Method):
     The loss is the negative evidence lower bound in nats per image: the reconstruction term, summed over the values of
     the image, plus the KL divergence of the code from the prior, summed over its dimensions. Replacing a sum by a mean
     would amount to a weight, with which codes carry no information or depart from the prior. A fixed standard deviation
-    of the Gaussian would have the same effect. Here it is the maximum likelihood estimate on the batch (sigma-VAE:
-    Rybkin, Daniilidis & Levine, ICML 2021). "active" is the number of dimensions of the code that carry information.
-    The networks are convolutional.
+    of the Gaussian would have the same effect. Here it is the maximum likelihood estimate on the batch, or on each of
+    its parts with --accumulate or several devices (sigma-VAE: Rybkin, Daniilidis & Levine, ICML 2021). "active" is the
+    number of dimensions of the code that carry information. The networks are convolutional.
 
     Args:
         code: length of the code.
