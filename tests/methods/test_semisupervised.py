@@ -54,6 +54,17 @@ def test_the_average_is_a_plain_mean_at_first_and_then_a_moving_one():
     torch.testing.assert_close(method.teacher.network[1].weight, expected)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_in_the_end_the_encoder_is_the_average(name):
+    method, _ = Trial(find(name)).prepared(8)
+    method.seed(0)
+    with torch.no_grad():
+        method.head.weight.add_(1)
+    method.finish(list)
+    ended, average = method.student().state_dict(), method.teacher.network.state_dict()
+    assert all(torch.equal(value, average[name]) for name, value in ended.items())
+
+
 def test_how_many_steps_it_averages_over_is_kept():
     method, other = make(momentum=0.99), make(momentum=0.99)
     wander(method, 3)

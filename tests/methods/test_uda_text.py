@@ -78,6 +78,16 @@ def test_labelled_texts_may_be_changed_too():
     assert not torch.equal(seen[: len(labels)], unchanged[: len(labels)]) and len(seen) == len(labels) + len(plain)
 
 
+def test_without_weight_words_are_counted_in_the_labelled_texts():
+    samples = texts("words", 32)
+    labelled, unlabelled = samples.select(range(4)).windows(), samples.windows()
+    method, same = (make(weight=0.0) for _ in range(2))
+    method.prepare(labelled, unlabelled)
+    same.prepare(labelled, labelled)  # any other texts
+    assert torch.equal(method.frequencies, same.frequencies) and torch.equal(method.idf, same.idf)
+    assert torch.equal(method.frequencies, method.encoder.occurrences(labelled))
+
+
 def test_switchout_replaces_words_that_say_much_too():
     method, batch = prepared(augmentation="switchout", share=1.0), streams()
     seen, _ = method.hide(batch)

@@ -254,8 +254,10 @@ class SemiSupervised(Classifier):
         self.teacher.update(self.student(), min(self.momentum, 1 - 1 / self.steps))
 
     def finish(self, plain):
+        """The averaged weights become those of the network, so that features and scores are of the same encoder."""
         super().finish(plain)
         nets.refresh_statistics(self.teacher, plain())
+        self.student().load_state_dict(self.teacher.network.state_dict())
 
     def get_extra_state(self):
         return torch.tensor(self.steps)

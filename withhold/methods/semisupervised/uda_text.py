@@ -80,10 +80,11 @@ class UDAText(ConsistencyTraining):
         self.register_buffer("idf", torch.zeros(encoder.vocabulary))
 
     def prepare(self, labelled, unlabelled):
-        """Count how often each word occurs in the unlabelled texts, and in how many of them."""
+        """Count how often each word occurs, and in how many texts: unlabelled ones, or labelled ones without weight."""
         super().prepare(labelled, unlabelled)
-        self.frequencies.copy_(self.encoder.occurrences(unlabelled))
-        self.idf.copy_((len(unlabelled.items) / self.encoder.spread(unlabelled).clamp(min=1)).log())
+        texts = unlabelled if self.weight else labelled
+        self.frequencies.copy_(self.encoder.occurrences(texts))
+        self.idf.copy_((len(texts.items) / self.encoder.spread(texts).clamp(min=1)).log())
 
     def withhold(self, labelled, unlabelled):
         """Labelled texts and changed unlabelled ones; labels, predictions for the unchanged texts, the unchanged texts.

@@ -16,11 +16,12 @@ SHOWN, ANSWERS = 24, 10  # tokens per row of the report, words that `apply_to` r
 
 @method(paper="Devlin, Chang, Lee & Toutanova, NAACL 2019", needs={"texts": "text"}, family="reconstruct")
 class BERT(Method):
-    """Withholds some tokens of two half windows, and whether the second one follows the first; predicts both.
+    """Withholds some tokens of two parts of a window, and whether the second one follows the first; predicts both.
 
     Most withheld tokens are masked. Some stay and some are replaced at random, so that the network cannot rely on the
-    visible tokens. Half of the second halves come from another window. To keep their length or the end of a text from
-    revealing which, both windows are cut to the length of the shorter one before they are halved.
+    visible tokens. Half of the second parts come from another window. To keep their length or the end of a text from
+    revealing which, both windows are cut to the length of the shorter one and divided at the same random place. The
+    first part may thus be almost the whole window, as it is when a single text is embedded.
 
     Args:
         share: share of the tokens that are predicted.
@@ -29,7 +30,7 @@ class BERT(Method):
     """
 
     optimizer = Optimizer(lr=2e-3, weight_decay=0.01, betas=(0.9, 0.98))
-    compares = True  # half of the second halves come from other windows of the batch
+    compares = True  # half of the second parts come from other windows of the batch
 
     def __init__(
         self, encoder: TextTransformer, share: Fraction = 0.15, tokens: Count = 64, tokenizer: str = "wordpiece:8000"
@@ -58,7 +59,7 @@ class BERT(Method):
         return (seen, chosen), (whole[chosen], follows)
 
     def pairs(self, texts):
-        """Token numbers [n, l] -> [CLS] A [SEP] B [SEP], [n, m], and whether B is the second half of A's row [n].
+        """Token numbers [n, l] -> [CLS] A [SEP] B [SEP], [n, m], and whether B is the rest of A's row [n].
 
         m is three more than the length of the longest row.
         """
@@ -68,9 +69,10 @@ class BERT(Method):
         other = views.partners(n, self.rng)
         follows = (torch.rand(n, generator=self.rng, device=device) < 0.5) | (other == torch.arange(n, device=device))
         source = torch.where(follows, torch.arange(n, device=device), other)
-        # A row and its other row are halved at the same place, so that B alone does not show which row it is from.
+        # A row and its other row are divided at the same place, so that B alone does not show which row it is from.
         shorter = held.minimum(held[other])
-        first = shorter // 2
+        share = torch.rand(n, generator=self.rng, device=device)
+        first = (1 + share * (shorter - 1)).long().minimum(shorter)  # one token or more, and leaves one or more
 
         place = torch.arange(length + 3, device=device).expand(n, -1)
         end = first[:, None] + 1  # of A, where the first [SEP] is
