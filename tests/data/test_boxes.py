@@ -5,10 +5,13 @@ import logging
 import re
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
 from withhold import data
+from withhold.data import images
 from withhold.errors import UsageError, WithholdError
 
 THING = (
@@ -146,6 +149,45 @@ def test_parts_of_voc_and_coco_share_their_classes(tmp_path):
         coco(tmp_path / "coco", part)
     assert set(data.splits(tmp_path / "coco")) == {"train", "test"}
     assert load(tmp_path / "coco").parts["boxes"].classes == CLASSES
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_lists_of_voc_name_a_stem_in_each_line(tmp_path, encoding, caplog):
+    stems = ["größe 1", "b", "c 3"]
+    voc(tmp_path, dict(zip(stems, BOXES.values(), strict=True)))
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    for name, lines in {"train": ["größe 1", "b  -1", "gone"], "test": ["c 3"]}.items():
+        (tmp_path / "ImageSets" / "Main" / f"{name}.txt").write_text("\r\n".join(lines), encoding=encoding)
+    assert load(f"{tmp_path}::train").names == ["größe 1.jpg", "b.jpg"]
+    assert load(f"{tmp_path}::test").names == ["c 3.jpg"]
+    assert "train.txt names 1 item without an image, such as gone" in caplog.text
+
+
+def test_a_list_of_voc_in_another_encoding_is_named(tmp_path):
+    voc(tmp_path)
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    for name in ("train", "test"):
+        (tmp_path / "ImageSets" / "Main" / f"{name}.txt").write_bytes("größe".encode("cp1252"))
+    with pytest.raises(WithholdError, match=r"train\.txt cannot be read: not UTF-8 text"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_extent_is_that_of_the_upright_image(tmp_path, ending, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (96, 64)).save(tmp_path / f"a.{ending}", exif=exif)
+    path = str(tmp_path / f"a.{ending}")
+    assert images.extent(path) == images.whole(path).shape[1::-1]
+
+
+def test_boxes_in_a_cell_may_have_any_class_name(tmp_path):
+    picture(tmp_path / "a.jpg")
+    cell = json.dumps([[1, 2, 30, 40, "größe"], [1, 1, 9, 9, 'sa"y'], [1, 1, 9, 9, "a\\b"]])  # with escapes
+    rows = pyarrow.table({"path": ["a.jpg"], "boxes": [cell]})
+    pyarrow.parquet.write_table(rows, tmp_path / "t.parquet")
+    assert set(load(tmp_path / "t.parquet").parts["boxes"].classes) == {"größe", 'sa"y', "a\\b"}
 
 
 def test_yolo_without_names_has_its_numbers(tmp_path, caplog):

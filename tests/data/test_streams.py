@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -146,6 +147,47 @@ def test_masks_lie_beside_images_and_are_cut_as_they_are(tmp_path):
     assert torch.equal(part.parts["mask"].batch([0]).float(), (part.batch([0]) / 50).round())
     with pytest.raises(UsageError, match=r"target has no masks\. Give a folder with images/NAME.jpg and masks/N"):
         feed(toy, str(tmp_path / "target"), str(tmp_path / "target"))
+
+
+@pytest.mark.parametrize("form", ["bytes", "struct", "dataset"])
+def test_masks_may_be_encoded_in_a_table(tmp_path, hub_cache, form):
+    import datasets
+
+    encoded = {sort: [] for sort in ("image", "mask")}
+    for k in range(4):
+        for sort in encoded:
+            image(tmp_path / f"{sort}{k}.png", k, colour=sort == "image")
+            content = (tmp_path / f"{sort}{k}.png").read_bytes()
+            encoded[sort].append(content if form == "bytes" else {"bytes": content, "path": None})
+    features = datasets.Features(dict.fromkeys(encoded, datasets.Image())) if form != "bytes" else None
+    source = datasets.Dataset.from_dict(encoded, features=features)
+    if form != "dataset":
+        source.to_parquet(tmp_path / "t.parquet")
+        source = tmp_path / "t.parquet"
+    samples = data.load(source, size=32, parts=("mask",))
+    assert [samples.parts["mask"].batch([k]).unique().tolist() for k in range(4)] == [[k] for k in range(4)]
+
+
+def test_masks_are_no_images_to_learn_from(tmp_path, caplog):
+    for k in range(4):
+        for sort in ("Images", "Masks"):
+            (tmp_path / "outer" / "inner" / sort).mkdir(parents=True, exist_ok=True)
+            image(tmp_path / "outer" / "inner" / sort / f"{k}.png", k)
+    archive = shutil.make_archive(str(tmp_path / "inner"), "zip", tmp_path / "outer" / "inner")
+    for source in (tmp_path / "outer", archive):
+        samples = data.load(source, size=32)
+        assert len(samples) == 4 and all("Images/" in name for name in samples.names)
+        assert samples.labels is None or len(samples.classes) < 2
+        assert "masks are read only from a folder that directly contains images and masks" in caplog.text
+        caplog.clear()
+
+
+def test_ids_with_underscores_are_no_numbers(tmp_path):
+    for k in range(30):
+        image(tmp_path / f"{k}.png", k)
+    source = table(tmp_path / "t.csv", [{"image": f"{k}.png", "scan": f"1_{k % 25}"} for k in range(30)])
+    scan = data.load(source, size=32, parts=("targets",)).targets["scan"]
+    assert scan.classes is not None and len(scan.classes) == 25
 
 
 def test_a_mask_is_a_column_too_and_a_coloured_one_is_left_out(tmp_path):

@@ -36,14 +36,14 @@ def flat(count, size, colour):
 
 def write(
     path, count=12, rate=24, size=(48, 64), colour=False, *, frames=None, times=None, ratio=1, codec="libx264",
-    form="yuv420p", **options,
+    form="yuv420p", group=4, **options,
 ):  # fmt: skip
     """A video of `frames`, or flat ones, shown at `times` in 1 / rate seconds; its pixels are `ratio` times wider."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options=options) as file:
         stream = file.add_stream(codec, rate=Fraction(rate).limit_denominator(1001))
         stream.height, stream.width, stream.pix_fmt = *size, form
-        stream.codec_context.gop_size = 4
+        stream.codec_context.gop_size = group
         stream.codec_context.sample_aspect_ratio = ratio
         file.start_encoding()
         for number, pixels in enumerate(frames or flat(count, size, colour)):
@@ -152,6 +152,17 @@ def test_one_video_takes_no_more_than_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(media, "MOST_PIXELS", 40 * 40)
     with pytest.raises(Unreadable, match="too many pixels"):
         middle(path)
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "avi", "flv", "ts", "mpg"])
+@pytest.mark.parametrize("group", [12, 100])
+def test_the_frame_at_a_time_is_found_in_every_format(tmp_path, ending, group):
+    """Some formats cannot be searched exactly."""
+    codec = "mpeg2video" if ending == "mpg" else "libx264"
+    path = write(tmp_path / f"a.{ending}", 50, 25, frames=flat(18, (48, 64), False), codec=codec, group=group)
+    for number in (0, 5, 9, 13, 17):
+        found = middle(str(path), number / 25 + 0.01)
+        assert abs(levels(np.asarray(found)[None])[0] - number) <= 1
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.flv", "a.3gp", "a.ts", "a.ogv", "a.wmv"])

@@ -29,6 +29,8 @@ def test_a_script_of_others_names_the_same_classes(tmp_path, photos, channels, m
         exif = Image.Exif()
         exif[0x0112] = 6 if k == 1 else 1
         image = image.convert("RGB" if channels == 3 else "L")
+        if k == 5:
+            image.putalpha(Image.linear_gradient("L").resize(image.size))
         image.save(tmp_path / "photos" / f"{k}.{'jpg' if k < 4 else 'png'}", exif=exif)
     rows = (f"{k}.{'jpg' if k < 4 else 'png'},{'ab'[k % 2]}" for k in range(12))
     (tmp_path / "few.csv").write_text("\n".join(["path,label", *rows]))
@@ -64,6 +66,12 @@ def test_an_encoder_of_sounds_takes_the_waveform(make_run, tmp_path):
     about = json.loads(session.get_modelmeta().custom_metadata_map["withhold"])
     assert about["inputs"][0]["shape"] == ["n", tiny.RATE]
     assert about["decoding"]["rate"] == tiny.RATE
-    sounds = run.load_data(source).read(np.arange(16)).astype(np.float32) / 32768
+    tone = np.sin(np.arange(tiny.RATE) / 7)
+    others = {"short": 9000 * tone[:900], "half": 9000 * tone * (np.arange(tiny.RATE) < 900), "quiet": 3 * tone}
+    for name, sound in others.items():
+        (tmp_path / "sounds" / "a" / f"{name}.wav").write_bytes(encode(sound.astype(np.int16), tiny.RATE))
+    samples = run.load_data(source)
+    assert len(samples) == 19
+    sounds = samples.read(np.arange(19)).astype(np.float32) / 32768
     (found,) = session.run(["features"], {"sounds": sounds})
     np.testing.assert_allclose(found, np.stack(run.embed(source)["embedding"].to_pylist()), atol=1e-3)

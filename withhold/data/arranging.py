@@ -24,6 +24,8 @@ PARTS = {
     "test": ("test", "testing", "t10k", "val", "valid", "validation", "dev"),
     "unlabelled": UNLABELLED,
 }
+MASKS = (("images", "masks"), ("JPEGImages", "Annotations"))
+"""Names of the folders of images or frames and of their masks: plain ones, and those of DAVIS."""
 STRAY = 9
 """Files of a kind are strays if files of other kinds are more than this many times as many."""
 
@@ -60,11 +62,12 @@ def arranged(where: Path, names: list[str], kind: type[Kind], table: Callable[[s
     held = [name for name in names if name.lower().endswith(kind.endings)]
     if kind is Videos and not held:
         held = [name for name in names if name.lower().endswith(Images.endings)]
+    held, masks = _without_masks(held) if kind is Images else (held, [])
     images = (
         "images/" if all(name.startswith("images/") for name in held) else ""
     )  # e.g. with a folder of masks next to it
     folders = _folders(held, images) or _folders(held, "") or {"": ""}
-    taken = set(held)
+    taken = {*held, *masks}
     apart = [name for name in names if name not in taken and not name.lower().endswith(READABLE)]
     others = [name for name in apart if name.lower().endswith(KNOWN)]
     if 0 < STRAY * len(held) < len(others):
@@ -81,9 +84,24 @@ def arranged(where: Path, names: list[str], kind: type[Kind], table: Callable[[s
             found[part].ignored = [(name, _reason(name, kind)) for name in there]
     _sort_into_classes([table for part, table in found.items() if part != "unlabelled"])
     if found:
+        first = next(iter(found.values()))
+        reason = "masks are read only from a folder that directly contains images and masks"
+        first.ignored = [*first.ignored, *((name, reason) for name in masks)]
         beside = [name for name in held if not name.startswith(tuple(folders.values()))]
-        next(iter(found.values())).ignored += [(name, f"it is not in a part of {', '.join(found)}") for name in beside]
+        first.ignored += [(name, f"it is not in a part of {', '.join(found)}") for name in beside]
     return found
+
+
+def _without_masks(names: list[str]) -> tuple[list[str], list[str]]:
+    """Separate masks from images, if a folder has one sub-folder for each."""
+    base = posixpath.join(posixpath.commonpath(map(posixpath.dirname, names)), "") if names else ""
+    tops = [name.removeprefix(base).split("/")[0].lower() for name in names]
+    for pair in MASKS:
+        images, masks = map(str.lower, pair)
+        if set(tops) == {images, masks}:
+            apart = {sort: [name for name, top in zip(names, tops, strict=True) if top == sort] for sort in set(tops)}
+            return apart[images], apart[masks]
+    return names, []
 
 
 def _folders(names: list[str], below: str) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Masks and boxes in folders next to images: one file for each image, or a COCO file for all of them."""
 
+import logging
 import os
 import posixpath
 import zlib
@@ -8,18 +9,21 @@ from pathlib import Path
 
 import yaml
 
+from withhold.console import counted
 from withhold.data import annotations, manifests
-from withhold.data.arranging import Tables, parts, walk
+from withhold.data.arranging import MASKS, Tables, parts, walk
 from withhold.data.images import Images
 from withhold.data.tables import Files, Frames
 from withhold.errors import UsageError, WithholdError
 
+log = logging.getLogger("withhold")
+
 BESIDE = {
-    "mask": ((("images", "masks"), ("JPEGImages", "Annotations")), Images.endings),
+    "mask": (MASKS, Images.endings),
     "boxes": ((("JPEGImages", "Annotations"), ("images", "annotations"), ("images", "labels")), annotations.ENDINGS),
 }
 """Names of the folders of images or frames and of their masks or boxes, and the endings of the latter's files. The
-names are plain ones and those of DAVIS for masks, and those of Pascal VOC, labelImg and YOLO for boxes."""
+names for boxes are those of Pascal VOC, labelImg and YOLO."""
 
 
 def beside(root: Path) -> dict[str, tuple[Path, Path]]:
@@ -50,16 +54,21 @@ def part_classes(folder: Path) -> tuple[str, ...]:
     path = next((path for name in ("classes.txt", "data.yaml") if (path := folder / name).is_file()), None)
     if path is None:
         return ()
-    try:
-        text = manifests.text_of(path.read_bytes())
-        lines = _yaml_names(text) if path.suffix == ".yaml" else text.splitlines()
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise WithholdError(f"{path} cannot be read: {error}.") from error
+    lines = _lines(path)
     names = tuple(filter(None, map(str.strip, lines)))
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise UsageError(f"{path} names the class {twice!r} twice. Give each number a different name.")
     return names
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the lines of a text file, or the class names of a YAML file. Raises: WithholdError: it cannot be read."""
+    try:
+        text = manifests.text_of(path.read_bytes())
+        return _yaml_names(text) if path.suffix == ".yaml" else text.splitlines()
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise WithholdError(f"{path} cannot be read: {error}.") from error
 
 
 def _yaml_names(text: str) -> list[str]:
@@ -111,8 +120,13 @@ def in_lists(folder: Path, found: Tables) -> Tables:
     if "test" in lists and "trainval" in lists:
         lists = {"train": lists["trainval"], "test": lists["test"]}
     rows = {posixpath.splitext(name)[0]: name for name in whole.names()}
-    stems = {part: file.read_text(encoding="utf-8").split() for part, file in parts(lists).items()}
-    apart = {part: [rows[stem] for stem in named if stem in rows] for part, named in stems.items()}
+    apart: dict[str, list[str]] = {}
+    for part, file in parts(lists).items():
+        lines = [line.strip() for line in _lines(file) if line.strip()]
+        stems = [line if line in rows else line.split()[0] for line in lines]  # a list of one class has a second column
+        apart[part] = [rows[stem] for stem in stems if stem in rows]
+        if lost := [stem for stem in stems if stem not in rows]:
+            log.warning("%s names %s without an image, such as %s", file, counted(len(lost), "item"), lost[0])
     return {part: Files(whole.root, names) for part, names in apart.items() if names} or found
 
 

@@ -108,9 +108,9 @@ def _read(table: Table) -> list[Marked | str]:
 
 
 def _one(value: Any, root: str, classes: tuple[str, ...]) -> Marked | str:
-    if isinstance(value, str):
+    if isinstance(value, str) and value.strip().lower().endswith(annotations.ENDINGS):  # not the boxes themselves
         value = located(root, value)
-        if value.lower().endswith(annotations.ENDINGS) and not os.path.isfile(os.path.join(root, value)):
+        if not os.path.isfile(os.path.join(root, value)):
             value = None
     if value is None or value == "":
         return "it has no annotation"

@@ -121,7 +121,8 @@ def thumbnail(item: Item, size: int) -> Image.Image:
 def extent(item: Item) -> tuple[int, int]:
     """Width and height of an image in pixels, upright, from its header. Raises: Unreadable."""
     with media.image(item) as image:
-        lying = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        # Pillow has already turned the size of a TIFF file.
+        lying = image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
         return image.size[::-1] if lying else image.size
 
 

@@ -35,7 +35,7 @@ JOINT = " + "
 """The separator of joined kinds."""
 TOGETHER = "Give videos with sound, or a csv file with columns image and sound."
 KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Images, Videos, Sounds, Texts)}
-FORMAT = 4  # part of every stamp: raise it when the same source gives other names or labels than before
+FORMAT = 5  # part of every stamp: raise it when the same source gives other names or labels than before
 
 
 def register(cls: type[Kind]) -> type[Kind]:

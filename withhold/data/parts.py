@@ -19,7 +19,7 @@ from withhold.data.manifests import LABELS, find
 from withhold.data.opening import Part, kind_named, part_of
 from withhold.data.samples import Samples, Target
 from withhold.data.streaming import Stream
-from withhold.data.tables import Files, Lines, Succession, located
+from withhold.data.tables import Encoded, Files, Lines, Succession, located
 from withhold.errors import UsageError, WithholdError
 from withhold.needs import IGNORED
 
@@ -112,6 +112,8 @@ def _masks(table: Table) -> Table:
         return Succession({title: _masks(part) for title, part in table.tables.items()})
     values = table.column(find(COLUMNS["mask"], table.columns) or "")
     root = getattr(table, "root", "")
+    if any(isinstance(value, bytes | dict) for value in values):
+        return Encoded(values, table.names(), root)
     names = [located(root, str(path or "")) for path in values]
     while names and root and all(name.startswith("../") for name in names):  # masks are next to the folder of images
         root, names = os.path.dirname(os.path.normpath(root)), [name.removeprefix("../") for name in names]
@@ -231,13 +233,20 @@ def target(part: Part, name: str) -> Target:
     columns = {split: table.column(name) for split, table in there.items()}
     with contextlib.suppress(TypeError, ValueError):
         values = {
-            split: np.array([np.nan if value is None or value == "" else float(value) for value in column])
+            split: np.array([np.nan if value is None or value == "" else _number(value) for value in column])
             for split, column in columns.items()
         }
         known = np.unique(np.concatenate([*values.values()]))
         if np.isfinite(known).sum() > FEW or (known[np.isfinite(known)] % 1).any():
             return Target(values[part.split].astype(np.float32))
     return Target(*part.numbered(columns))
+
+
+def _number(value: Any) -> float:
+    """Raises: TypeError, ValueError: it is not a number, as 1_10 is not."""
+    if isinstance(value, str) and "_" in value:
+        raise ValueError("Python's underscores between digits")
+    return float(value)
 
 
 def _stacked(lists: list[np.ndarray], name: str, part: Part) -> np.ndarray:

@@ -114,6 +114,31 @@ class Paragraphs(Table):
             raise WithholdError(f"{self.path} cannot be read: {reason}.") from error
 
 
+class Encoded(Table):
+    """A column of encoded files in memory: bytes, Hugging Face's struct of bytes and path, or paths."""
+
+    def __init__(self, values: Sequence[Any], names: Sequence[str], root: str):
+        self.values, self._names, self.root = values, names, root
+
+    def __len__(self):
+        return len(self.values)
+
+    def names(self):
+        return self._names
+
+    def items(self, indices):
+        return [self._item(self.values[index]) for index in indices]
+
+    def _item(self, value: Any) -> Item:
+        if isinstance(value, dict):
+            value = value.get("bytes") or value.get("path")
+        return os.path.join(self.root, located(self.root, value)) if isinstance(value, str) else value or b""
+
+    def stamp(self):
+        items = self.items(range(len(self)))
+        return digest(None, [file_stamp(item) if isinstance(item, str) else repr(item) for item in items])
+
+
 class Parquet(Table):
     """A column of parquet files: encoded items (bytes, or Hugging Face's struct of bytes and path), paths, or texts."""
 

@@ -23,6 +23,8 @@ FRAME_RATE = 24.0
 """The assumed frames per second of a folder of frames."""
 LEAP = 10.0
 """Longer gaps between two frames, in seconds, are treated as errors of the clock."""
+SLACK = 100_000
+"""A search in a file has failed if it ends later than wanted by more than this, in microseconds."""
 FAR = 4
 """The number of first frames that are checked for colour, before the one in the middle."""
 
@@ -180,19 +182,22 @@ def middle(item: Item, time: float | None = None) -> Item:
     if isinstance(item, list | np.ndarray):
         place = len(item) // 2 if time is None else int(time * FRAME_RATE)
         return item[min(place, len(item) - 1)]
-    with media.stream(item, "video") as stream:
-        container, frame = stream.container, None
-        begin = container.start_time or 0
-        wanted = begin + ((container.duration or 0) // 2 if time is None else round(time * av.time_base))
-        for start in (wanted, begin):  # from the start if nothing after the middle can be read
-            with contextlib.suppress(av.FFmpegError):
-                container.seek(start)
+    for seeking in (True, False):  # from the start if the file cannot be searched, or nothing after the middle be read
+        with media.stream(item, "video") as stream:
+            container, first, frame = stream.container, None, None
+            begin = container.start_time or 0
+            wanted = begin + ((container.duration or 0) // 2 if time is None else round(time * av.time_base))
+            if seeking:
+                with contextlib.suppress(av.FFmpegError):
+                    container.seek(wanted)
             with contextlib.suppress(Unreadable):
                 for frame in media.decoded(stream):
                     now = media.time_of(frame)
+                    first = now if first is None else first
                     if now is None or now * av.time_base >= wanted:
                         break
-            if frame is not None:
+            late = seeking and first is not None and first * av.time_base > wanted + SLACK  # as in MPEG-TS
+            if frame is not None and not late:
                 return picture(frame, stream)
     raise Unreadable("no frame")
 

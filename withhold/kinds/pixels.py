@@ -24,10 +24,10 @@ class Image(Traits):
     name, batch, control, maps = "image", 256, "pixels", True
     input: Input = ("images", ("channels", "size", "size"), "numbers from 0 to 1")
     preparation = (
-        "The image is rotated upright (EXIF), and transparency is put over white. JPEG files are decoded at a reduced "
-        "size, with Pillow's draft at twice the size. The central square is scaled with Pillow's resize(size, LANCZOS, "
-        "box of the square), converted to RGB, or for one channel to L (ITU-R 601-2 luma), and divided by 255. "
-        "Channels come first."
+        "The image is rotated upright (EXIF), transparency is put over white, and 16-bit values are divided by 257. "
+        "JPEG files are decoded at a reduced size, with Pillow's draft at twice the size. The central square is scaled "
+        "with Pillow's resize(size, LANCZOS, box of the square), converted to RGB, or for one channel to L (ITU-R 601 "
+        "luma), and divided by 255. Channels come first."
     )
 
     def raw(self, samples, train=None):

@@ -45,6 +45,12 @@ class Audio(Traits):
 
         return nets.rows(nn.Identity(), statistics, samples, "cpu")
 
+    def noise(self, encoder, shape, rng):
+        """Sounds of all volumes, down to silence, that end earlier and earlier."""
+        waves = 2 * torch.rand(tuple(shape), generator=rng) - 1
+        volumes, ends = 10.0 ** -torch.arange(shape[0]), torch.linspace(shape[1], 0, shape[0])
+        return waves * volumes[:, None] * (torch.arange(shape[1]) < ends[:, None])
+
     def items(self, samples, indices, encoder):
         return [encode(sound, samples.measured().rate) for sound in samples.read(np.asarray(indices))]
 

@@ -75,8 +75,9 @@ def _write_onnx(run: Run, path: Path, about: dict[str, Any]) -> float:
         session = onnxruntime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
         found = map(torch.from_numpy, session.run(None, {inputs(run)["name"]: other.numpy()}))
         pairs = zip(found, expected if isinstance(expected, tuple) else [expected], strict=True)
-        difference = max(((a - b).abs().max() / b.std().clamp_min(1e-12)).item() for a, b in pairs)
-        if not difference < TOLERANCE:
+        differences = [((a - b).abs().max() / b.std().clamp_min(1e-12)).item() for a, b in pairs]
+        difference = max(differences)
+        if not all(each < TOLERANCE for each in differences):  # also if one is NaN
             raise WithholdError(
                 f"The ONNX network differs from the trained one by {difference:.1e} standard deviations. Nothing was "
                 "written."

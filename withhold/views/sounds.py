@@ -46,7 +46,8 @@ def log_mel(sounds: Tensor, rate: int, mels: int = 40, window: float = 0.025) ->
     )
     power = spectra.real.square() + spectra.imag.square()
     bands = mel_filters(rate, size, mels, sounds.device) @ power
-    return bands.add_(FLOOR).log_()[:, None]
+    # log(bands + FLOOR); written with so small a constant, ONNX exporters would leave the addition out.
+    return bands.div_(FLOOR).log1p_().add_(math.log(FLOOR))[:, None]
 
 
 def draw_log_mel(spectrograms: Tensor) -> Tensor:
