@@ -21,7 +21,7 @@ def learned() -> str:
                 spread = f"{percent(row['low'])} to {percent(row['high'])}"
             else:
                 kept = f"not run: needs {math.ceil(row['needs'])} minutes"
-            test = percent(found["test"].get(row["route"]))
+            test = percent(found["test"].get("kept" if kept == "chosen" else row["route"]))
             given = [names[found["data"]], str(found["labels"]), row["route"]]
             cells.append([*given, percent(row.get("accuracy")), spread, test, kept])
     return table(["data", "labels", "route", "cross-validation", "95 % interval", "test", "result"], cells)
@@ -71,14 +71,29 @@ def ordered_labels() -> str:
 
 
 def fewlabels() -> str:
-    """CIFAR-10: accuracy by method, labels and start, and in brackets the gain over labels only."""
-
-    def column(claim: Claim) -> str:
-        start = f", from `{claim.start.method}`" if claim.start else ", pretrained" * ("pretrained" in claim.settings)
-        return f"{claim.data[2]:,} labels{start}"
-
+    """CIFAR-10: accuracy by method, labels and start, and in brackets the gain over labels only; the first draw."""
     starts = ("", ", from `simclr`", ", pretrained")
-    return _gains(("cifar10",), column, [f"{few} labels{start}" for start in starts for few in ("250", "40", "4,000")])
+    columns = [f"{few} labels{start}" for start in starts for few in ("250", "40", "4,000")]
+    return _gains(("cifar10",), _labels_and_start, columns)
+
+
+def fewlabels_draws() -> str:
+    """CIFAR-10: mean gain over labels only, and its standard deviation, of all draws of labels; and their number."""
+    gains: dict[tuple[str, str], list[float]] = {}
+    for claim, _ in measured("fewlabels"):
+        values = [answered(row) for row in (claim, claim.controls[0])]
+        if claim.data[1] == "cifar10" and {*claim.settings} <= {"pretrained"} and None not in values:
+            gains.setdefault((_labels_and_start(claim), claim.method), []).append(100 * (values[0] - values[1]))
+    cells = [
+        [labels, f"`{method}`", f"{statistics.mean(found):+.1f} ± {statistics.stdev(found):.1f}", str(len(found))]
+        for (labels, method), found in gains.items() if len(found) > 1
+    ]  # fmt: skip
+    return table(["labels", "method", "gain over labels only", "draws"], cells)
+
+
+def _labels_and_start(claim: Claim) -> str:
+    start = f", from `{claim.start.method}`" if claim.start else ", pretrained" * ("pretrained" in claim.settings)
+    return f"{claim.data[2]:,} labels{start}"
 
 
 def fewlabels_digits() -> str:
@@ -89,30 +104,26 @@ def fewlabels_digits() -> str:
 
 
 def _gains(names: Collection[str], column: Callable[[Claim], str], columns: Sequence[str]) -> str:
-    """A row for each method, the largest gain first, and those of `columns` that have a result."""
-    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    """A row for each method, the largest gain first, and those of `columns` that have a result with the first draw."""
+    found: dict[str, dict[str, tuple[float, float]]] = {}
     for claim, _ in measured("fewlabels"):
-        if claim.data[1] in names:
+        if claim.data[1] in names and claim.seed == 0:
             options = [f"{key}={to:g}" for key, to in claim.settings.items() if key != "pretrained"]
             values = [answered(row) for row in (claim, claim.controls[0])]
             if None in values:  # the control is not measured yet
                 continue
             scores = [100 * value for value in values]
             row = found.setdefault(f"`{' '.join([claim.method, *options])}`", {})
-            row.setdefault(column(claim), []).append((scores[0], scores[0] - scores[1]))
+            row[column(claim)] = (scores[0], scores[0] - scores[1])
     columns = [name for name in columns if any(name in row for row in found.values())]
 
-    def cell(draws: list[tuple[float, float]]) -> str:
-        if not draws:
-            return ""
-        scores, gains = zip(*draws, strict=True)
-        spread = f" ± {statistics.stdev(gains):.1f}" if len(gains) > 1 else ""
-        return f"{statistics.mean(scores):.1f} ({round(statistics.mean(gains), 1) + 0:+.1f}{spread})"
+    def cell(row: dict[str, tuple[float, float]], name: str) -> str:
+        return f"{row[name][0]:.1f} ({round(row[name][1], 1) + 0:+.1f})" if name in row else ""
 
-    def gains(row: dict[str, list[tuple[float, float]]]) -> list[float]:
-        return [-statistics.mean(gain for _, gain in row.get(name, [(0, -100)])) for name in columns]
+    def gains(row: dict[str, tuple[float, float]]) -> list[float]:
+        return [-row[name][1] if name in row else 100.0 for name in columns]
 
-    lines = [[method, *(cell(row.get(name, [])) for name in columns)]
+    lines = [[method, *(cell(row, name) for name in columns)]
              for method, row in sorted(found.items(), key=lambda item: gains(item[1]))]  # fmt: skip
     return table(["method", *columns], lines)
 
@@ -128,14 +139,19 @@ def fewlabels_texts() -> str:
 
 
 def augmentation() -> str:
-    """Accuracy by augmentation, with and without unlabelled data."""
-    cells = []
+    """Accuracy by augmentation, with unlabelled data, and without with plain and with augmented labelled items."""
+    cells, plain = [], {}  # plain: with the labelled views of the rows with unlabelled data
+    for claim, _ in measured("augmentation"):
+        if claim.settings.get("share") == 0 or claim.settings["augmentation"] == "flip":
+            plain[claim.on] = percent(answered(claim.controls[0]))
     for claim, _ in measured("augmentation"):
         how = "none" if claim.settings.get("share") == 0 else claim.settings["augmentation"]
         how += f", temperature {claim.settings['temperature']:g}" if "temperature" in claim.settings else ""
         scores = [percent(answered(row)) for row in (claim, *claim.controls)]
-        cells.append([f"`{claim.data[1]}`", str(claim.data[2]), f"`{claim.method}`", str(claim.seed), how, *scores])
-    return table(["data", "labels", "method", "seed", "augmentation", "with unlabelled data", "labels only"], cells)
+        given = [f"`{claim.data[1]}`", str(claim.data[2]), f"`{claim.method}`", str(claim.seed), how]
+        cells.append([*given, scores[0], plain.get(claim.on, ""), scores[1]])
+    columns = ["with unlabelled data", "labels only", "labels only, augmented"]
+    return table(["data", "labels", "method", "seed", "augmentation", *columns], cells)
 
 
 def episodes() -> str:
