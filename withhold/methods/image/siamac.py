@@ -47,6 +47,7 @@ class Siamac(Method):
         inliers: minimum number of points that two images of the same place share.
     """
 
+    learns = "found"
     order = {"images": Tuples(size=2 + NEGATIVES)}
     optimizer = Optimizer(lr=1e-4, weight_decay=1e-6)
     batch_size = 5 * (2 + NEGATIVES)
