@@ -18,6 +18,7 @@ from withhold.data.sounds import encode
 from withhold.errors import UsageError
 from withhold.learning import folds, walk
 from withhold.learning.given import Given
+from withhold.runs.stages import stage
 
 
 def told(path, names, labels):
@@ -369,12 +370,12 @@ def test_a_finished_classifier_is_not_trained_again(home, monkeypatch):
 def test_training_without_labels_goes_on_where_it_was_interrupted(home, monkeypatch, caplog):
     photographs(home)
     monkeypatch.setattr(walk, "PASSES", {"without": 0, "finetune": 1e9, "all": 1e9})
-    command = ["photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.05", "--out", "run"]
+    command = ["photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.2", "--out", "run"]
     train = Given.train
 
     def stop_later(self, method, *sources, **options):
         def progress(row, steps):
-            if method == "simclr" and row["step"] == 3:
+            if method == "simclr" and row["step"] == 1:
                 signal.raise_signal(signal.SIGINT)
 
         return train(Given(**vars(self) | {"progress": progress}), method, *sources, **options)
@@ -386,6 +387,28 @@ def test_training_without_labels_goes_on_where_it_was_interrupted(home, monkeypa
         learn(*command)
     assert "run/stages/learned resumes from its last checkpoint" in caplog.messages
     assert "features after simclr, logistic regression" in rows()
+
+
+def test_a_stage_that_cannot_be_resumed_is_trained_again(home, monkeypatch, caplog):
+    made = []
+
+    def train(path, **options):
+        made.append(options)
+        return withhold.train(
+            "rotation", tiny.photographs(), out=path, size=16, batch_size=8, no_report=True, **options
+        )
+
+    train(home / "stage", epochs=1)
+    config = json.loads((home / "stage" / "config.json").read_text())
+    del config["outcome"]  # as if it had not finished
+    (home / "stage" / "config.json").write_text(json.dumps(config | {"withhold": "0.0.1"}))
+    for ending in ("encoder.safetensors", "method.safetensors"):
+        (home / "stage" / ending).unlink()
+    (home / "stage" / "checkpoints").mkdir(exist_ok=True)
+    (home / "stage" / "checkpoints" / "last.ckpt").touch()
+    again = stage(home / "stage", lambda to: train(to, epochs=1), lambda to, before: train(to, epochs=1, resume=True))
+    assert again.finished and [options.get("resume", False) for options in made] == [False, True, False]
+    assert "cannot be resumed" in caplog.text
 
 
 def test_word_vectors_survive_an_interruption(home, monkeypatch):

@@ -105,6 +105,8 @@ def test_a_grey_run_sees_colour_images_as_its_training_did(photos, tmp_path):
     run = withhold.train("variational_autoencoder", grey, epochs=0, size=32, out=tmp_path / "run", no_report=True)
     seen = run.apply(torch.from_numpy(photos[0]).permute(2, 0, 1))["seen"].pixels
     torch.testing.assert_close(seen[0], torch.from_numpy(grey[0]) / 255)
+    floats = run.apply(torch.from_numpy(photos[0]).permute(2, 0, 1) / 255)["seen"].pixels
+    assert (floats - seen).abs().mean() < 0.1  # lightness, not black
 
 
 def test_a_run_resumes_on_the_same_data_in_another_place(photos, tmp_path):
@@ -117,6 +119,9 @@ def test_a_run_resumes_on_the_same_data_in_another_place(photos, tmp_path):
     shutil.rmtree(folder)
     longer = withhold.train("rotation", moved, epochs=2, resume=True, **options)
     assert longer.config["outcome"]["steps"] == 4
+    assert withhold.load(tmp_path / "run").config["data"] == [moved]
+    samples = withhold.load(tmp_path / "run").streams()[0]
+    withhold.train("rotation", samples, epochs=2, resume=True, **options)  # finished; in memory, without an address
     assert withhold.load(tmp_path / "run").config["data"] == [moved]
     assert len(withhold.load(tmp_path / "run").streams()[0]) == 16
     Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "moved" / "3.png")

@@ -291,7 +291,7 @@ class Run(Embedder):
             others = "classify(source)" if self.names_classes else "`withhold apply`"
             raise UsageError(f"apply takes one decoded item, not the name {str(item)!r}. Use {others} for files.")
         grey = self.config["decoding"].get("channels") == 1
-        if grey and isinstance(item, torch.Tensor) and item.ndim == 3 and len(item) == 3:
+        if grey and isinstance(item, torch.Tensor) and item.dtype == torch.uint8 and item.ndim == 3 and len(item) == 3:
             item = views.to_grey(item)  # as the training data were decoded
         method = self.method  # built outside inference mode, otherwise its weights could not be trained any more
         with torch.inference_mode():

@@ -73,6 +73,8 @@ def are_told(told: Told, kind: str, samples: Samples) -> np.ndarray:
 def given_labels(told: Told, kind: str, taught: Samples) -> Samples:
     """Return those of the labelled items of a training whose labels a user gave, and not label propagation."""
     own = [row for row in told if row["stream"] != BEFORE]
+    if not 0 < len(own) < np.count_nonzero(np.asarray(taught.labels) >= 0):  # all were given, or it is not known
+        return taught
     return taught.select(np.flatnonzero(are_told(own, kind, taught)))
 
 

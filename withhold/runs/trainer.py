@@ -171,6 +171,9 @@ def _train(
         "training": asdict(options) | addresses,
     }
     if before is not None:
+        if len(sources) == len(before.config["data"]):  # the same data in memory leave an address as it is
+            pairs = zip(before.config["data"], config["data"], strict=True)
+            config["data"] = [was if data.unnamed(now) else now for was, now in pairs]
         check_same(before, config)
         more = before.finished and (options.steps or 0) > before.config["outcome"]["steps"]
         if fabric.is_global_zero:
