@@ -136,11 +136,9 @@ class Encoded(Table):
 
     def stamp(self):
         items = self.items(range(len(self)))
-        return digest(None, (file_stamp(item) if isinstance(item, str) else _stamp_of(item) for item in items))
-
-
-def _stamp_of(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+        return digest(
+            None, (file_stamp(item) if isinstance(item, str) else hashlib.blake2b(item).hexdigest() for item in items)
+        )
 
 
 class Parquet(Table):
