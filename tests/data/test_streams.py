@@ -149,7 +149,7 @@ def test_masks_lie_beside_images_and_are_cut_as_they_are(tmp_path):
         feed(toy, str(tmp_path / "target"), str(tmp_path / "target"))
 
 
-@pytest.mark.parametrize("form", ["bytes", "struct", "dataset"])
+@pytest.mark.parametrize("form", ["bytes", "struct", "dataset", "paths"])
 def test_masks_may_be_encoded_in_a_table(tmp_path, hub_cache, form):
     import datasets
 
@@ -158,14 +158,17 @@ def test_masks_may_be_encoded_in_a_table(tmp_path, hub_cache, form):
         for sort in encoded:
             image(tmp_path / f"{sort}{k}.png", k, colour=sort == "image")
             content = (tmp_path / f"{sort}{k}.png").read_bytes()
-            encoded[sort].append(content if form == "bytes" else {"bytes": content, "path": None})
-    features = datasets.Features(dict.fromkeys(encoded, datasets.Image())) if form != "bytes" else None
+            forms = {"bytes": content, "paths": f"{sort}{k}.png"}
+            encoded[sort].append(forms.get(form, {"bytes": content, "path": None}))
+    features = datasets.Features(dict.fromkeys(encoded, datasets.Image())) if form in ("struct", "dataset") else None
     source = datasets.Dataset.from_dict(encoded, features=features)
     if form != "dataset":
         source.to_parquet(tmp_path / "t.parquet")
         source = tmp_path / "t.parquet"
-    samples = data.load(source, size=32, parts=("mask",))
-    assert [samples.parts["mask"].batch([k]).unique().tolist() for k in range(4)] == [[k] for k in range(4)]
+    for given in (source, data.Several([source, source])):
+        samples = data.load(given, size=32, parts=("mask",))
+        found = [samples.parts["mask"].batch([k]).unique().tolist() for k in range(len(samples))]
+        assert found == [[k % 4] for k in range(len(samples))]
 
 
 def test_masks_are_no_images_to_learn_from(tmp_path, caplog):

@@ -1,5 +1,6 @@
 """Conversion to and from Hugging Face `datasets`."""
 
+import copy
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -59,6 +60,13 @@ class Hub(Table):
 
     def items(self, indices):
         return [_item(value) for value in self.dataset[list(indices)][self.item]]
+
+    def over(self, column: str) -> "Hub":
+        """The same rows, without labels; their items are the files or pixels in another column."""
+        other = copy.copy(self)
+        other.__dict__.pop("_paths", None)  # cached
+        other.item, other.label, other.classes, other.holds_paths = column, None, (), True
+        return other
 
     def stamp(self):
         about = f"{self.dataset._fingerprint} {self.item} {self.label}"

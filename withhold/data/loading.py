@@ -20,12 +20,13 @@ from withhold.data.images import Images, Pictures
 from withhold.data.kind import Kind, Unreadable
 from withhold.data.labels import Labels, attach
 from withhold.data.opening import JOINT, TOGETHER, Part, kind_named, part_of
+from withhold.data.parquet import Parquet
 from withhold.data.parts import attach_columns, give_masks, left_out, masks_of, misfits, second_text
 from withhold.data.samples import Samples
 from withhold.data.series import TIMED, Joined, Series
 from withhold.data.sounds import Sounds
 from withhold.data.streaming import Stream
-from withhold.data.tables import Frames, Parquet, Succession, Table
+from withhold.data.tables import Frames, Succession, Table
 from withhold.data.videos import Videos
 from withhold.errors import UsageError, WithholdError
 

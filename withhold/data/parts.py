@@ -13,13 +13,15 @@ from PIL import Image
 
 from withhold.console import counted
 from withhold.data import images, media
+from withhold.data.hub import Hub
 from withhold.data.images import Images
 from withhold.data.kind import Table, Unreadable
 from withhold.data.manifests import LABELS, find
 from withhold.data.opening import Part, kind_named, part_of
+from withhold.data.parquet import Parquet
 from withhold.data.samples import Samples, Target
 from withhold.data.streaming import Stream
-from withhold.data.tables import Encoded, Files, Lines, Succession, located
+from withhold.data.tables import Files, Lines, Succession, located
 from withhold.errors import UsageError, WithholdError
 from withhold.needs import IGNORED
 
@@ -110,11 +112,11 @@ def masks_of(part: Part, size: int) -> tuple[Part, Masks]:
 def _masks(table: Table) -> Table:
     if isinstance(table, Succession):
         return Succession({title: _masks(part) for title, part in table.tables.items()})
-    values = table.column(find(COLUMNS["mask"], table.columns) or "")
+    column = find(COLUMNS["mask"], table.columns) or ""
+    if isinstance(table, Parquet | Hub):
+        return table.over(column)
     root = getattr(table, "root", "")
-    if any(isinstance(value, bytes | dict) for value in values):
-        return Encoded(values, table.names(), root)
-    names = [located(root, str(path or "")) for path in values]
+    names = [located(root, str(path or "")) for path in table.column(column)]
     while names and root and all(name.startswith("../") for name in names):  # masks are next to the folder of images
         root, names = os.path.dirname(os.path.normpath(root)), [name.removeprefix("../") for name in names]
     return Files(root, names)

@@ -15,6 +15,7 @@ from withhold.data.arranging import READABLE, Tables, arranged, part_named, part
 from withhold.data.belonging import attach, beside, coco_files, in_lists, part_classes, pictures_of, unused_boxes
 from withhold.data.images import Images
 from withhold.data.kind import Kind, Table, Unreadable
+from withhold.data.parquet import Parquet
 from withhold.data.sounds import Sounds
 from withhold.data.tables import (
     Documents,
@@ -22,7 +23,6 @@ from withhold.data.tables import (
     Frames,
     Lines,
     Paragraphs,
-    Parquet,
     digest,
     file_stamp,
     in_order,

@@ -1,10 +1,8 @@
-"""Tables of undecoded items: files, documents, lines, paragraphs, parquet."""
+"""Tables of undecoded items: files, documents, lines, paragraphs."""
 
-import contextlib
 import gzip
 import hashlib
 import itertools
-import json
 import os
 import re
 import zlib
@@ -15,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from withhold.data import media
-from withhold.data.kind import Item, Kind, Table
-from withhold.data.manifests import LABELS, find
-from withhold.errors import UsageError, WithholdError
+from withhold.data.kind import Table
+from withhold.errors import WithholdError
 
 
 class Files(Table):
@@ -114,141 +111,6 @@ class Paragraphs(Table):
             raise WithholdError(f"{self.path} cannot be read: {reason}.") from error
 
 
-class Encoded(Table):
-    """A column of encoded files in memory: bytes, Hugging Face's struct of bytes and path, or paths."""
-
-    def __init__(self, values: Sequence[Any], names: Sequence[str], root: str):
-        self.values, self._names, self.root = values, names, root
-
-    def __len__(self):
-        return len(self.values)
-
-    def names(self):
-        return self._names
-
-    def items(self, indices):
-        return [self._item(self.values[index]) for index in indices]
-
-    def _item(self, value: Any) -> Item:
-        if isinstance(value, dict):
-            value = value.get("bytes") or value.get("path")
-        return os.path.join(self.root, located(self.root, value)) if isinstance(value, str) else value or b""
-
-    def stamp(self):
-        items = self.items(range(len(self)))
-        return digest(
-            None, (file_stamp(item) if isinstance(item, str) else hashlib.blake2b(item).hexdigest() for item in items)
-        )
-
-
-class Parquet(Table):
-    """A column of parquet files: encoded items (bytes, or Hugging Face's struct of bytes and path), paths, or texts."""
-
-    def __init__(self, paths: Sequence[str], kind: type[Kind]):
-        from pyarrow import parquet
-
-        self.paths, self.root = paths, os.path.dirname(paths[0])
-        with self._reading():  # mapped and unbuffered, files of any size are read page by page
-            self.files = [parquet.ParquetFile(path, memory_map=True, pre_buffer=False) for path in paths]
-        schema = self.files[0].schema_arrow
-        for path, file in zip(paths, self.files, strict=True):
-            if set(file.schema_arrow.names) != set(schema.names):
-                raise UsageError(
-                    f"{path} and {paths[0]} have different columns. Give them the same columns, or use one file."
-                )
-        self.item, self.label = kind.item_column(paths[0], schema.names), find(LABELS, schema.names)
-        self.groups = [(file, group) for file in self.files for group in range(file.num_row_groups)]
-        counts = [file.metadata.row_group(group).num_rows for file, group in self.groups]
-        self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(int)
-        form = str(schema.field(self.item).type)
-        self.nested = form.startswith("struct") and "path: " in form
-        self.holds_paths = kind.name != "text" and form in ("string", "large_string", "string_view")
-        self.classes = _class_names(schema, self.label)
-
-    def __len__(self):
-        return int(self.starts[-1])
-
-    @property
-    def columns(self):
-        return self.files[0].schema_arrow.names
-
-    @property
-    def labels(self):
-        return self._column(self.label) if self.label else None
-
-    def _column(self, name):
-        with self._reading():
-            return [value for file in self.files for value in file.read([name]).column(0).to_pylist()]
-
-    def names(self):
-        if not (self.nested or self.holds_paths):
-            return super().names()
-        paths = map(_its_path, self._column(f"{self.item}.path" if self.nested else self.item))
-        return [path or str(row) for row, path in enumerate(paths)]
-
-    def items(self, indices):
-        found = {}
-        with self._reading():
-            for group in np.unique(np.searchsorted(self.starts, indices, "right") - 1):
-                start, end = self.starts[group : group + 2].tolist()
-                wanted = {index for index in indices if start <= index < end}
-                file, number = self.groups[group]
-                for batch in file.iter_batches(64, row_groups=[number], columns=[self.item]):
-                    for index in wanted & set(range(start, start + len(batch))):
-                        found[index] = self._item(batch.column(0)[index - start].as_py())
-                    start += len(batch)
-                    if start > max(wanted):
-                        break
-        return [found[index] for index in indices]
-
-    def chunks(self, size):
-        with self._reading():
-            for file in self.files:
-                for batch in file.iter_batches(size, columns=[self.item]):
-                    yield [self._item(value) for value in batch.column(0).to_pylist()]
-
-    def probe(self, count):
-        # The head of a row group can be read without the rest of it.
-        groups = np.unique(np.linspace(0, len(self.groups) - 1, min(len(self.groups), 32)).astype(int))
-        heads = [range(self.starts[g], min(self.starts[g] + count // len(groups), self.starts[g + 1])) for g in groups]
-        return [int(index) for head in heads for index in head]
-
-    def stamp(self):
-        listed: Iterable[str] = ()
-        if self.holds_paths:
-            listed = map(self._path, self._column(self.item))
-        elif self.nested and self._lacks_bytes:
-            listed = filter(os.path.isfile, map(self._path, map(_its_path, self._column(f"{self.item}.path"))))
-        return digest(None, map(file_stamp, (*self.paths, *listed)))
-
-    @property
-    def _lacks_bytes(self) -> bool:
-        """Whether a row may name a file instead of holding it, by the statistics of the row groups."""
-        for file, group in self.groups:
-            held = file.metadata.row_group(group)
-            for column in map(held.column, range(held.num_columns)):
-                counts = column.statistics
-                if column.path_in_schema == f"{self.item}.bytes" and (counts is None or counts.null_count != 0):
-                    return True
-        return False
-
-    def _item(self, value: Any) -> Item:
-        if isinstance(value, dict):
-            return value.get("bytes") or self._path(value.get("path"))
-        return self._path(value) if self.holds_paths else value or b""
-
-    def _path(self, name: str | None) -> str:
-        return os.path.join(self.root, located(self.root, name)) if name else ""
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError, NotImplementedError) as error:  # includes pyarrow's own errors
-            reason = str(error).partition("\n")[0].rstrip(".")
-            raise WithholdError(f"{self.paths[0]} cannot be read as parquet: {reason}.") from error
-
-
 class Succession(Table):
     """Several tables as one; the name of an item begins with its table's name. `domains` has the table of each item."""
 
@@ -306,11 +168,6 @@ def file_stamp(path: str) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
-def _its_path(value: Any) -> str | None:
-    """The path in a cell, which may be a struct."""
-    return value["path"] if isinstance(value, dict) else value
-
-
 def in_order(names: Iterable[str]) -> list[str]:
     """Names of frames in the order of their numbers: 2.jpg before 10.jpg."""
     return sorted(names, key=lambda name: [int(t) if t.isdecimal() else t for t in re.split("([0-9]+)", name)])
@@ -329,13 +186,3 @@ def digest(table: Table | None, parts: Iterable[str]) -> str:
     for part in itertools.chain(about, ["\0"], parts):
         total.update(part.encode("utf-8", "surrogatepass") + b"\0")
     return total.hexdigest()
-
-
-def _class_names(schema: Any, label: str | None) -> tuple[str, ...]:
-    """Return the class names in the Hugging Face metadata of a parquet file."""
-    with contextlib.suppress(ValueError, AttributeError, LookupError, TypeError):  # the metadata may have any content
-        about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        feature = about["info"]["features"][label] if "info" in about else {}
-        if feature.get("_type") == "ClassLabel" and str(schema.field(label).type).startswith(("int", "uint")):
-            return tuple(map(str, feature["names"]))
-    return ()
