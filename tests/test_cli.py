@@ -19,7 +19,7 @@ from PIL import Image
 
 import withhold
 from tests.conftest import ROOT
-from withhold.cli import main
+from withhold.cli import VERBS, main
 from withhold.errors import UsageError
 from withhold.files import filling
 from withhold.methods import find
@@ -71,6 +71,12 @@ def test_help_is_instant():
         "import sys, withhold, withhold.cli; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'rich', 'PIL')))"
     )
     assert subprocess.run([sys.executable, "-c", heavy], cwd=ROOT).returncode == 0
+
+
+def test_the_overview_lists_every_command_once(capsys):
+    assert main(["--help"]) == 0
+    lines = capsys.readouterr().out.split("\n")
+    assert sorted(line.split()[1] for line in lines if line.startswith("  withhold ")) == sorted(VERBS)
 
 
 def test_a_run_folder_has_all_its_files(run, capsys):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from withhold import evaluation
-from withhold.data.samples import Target
+from withhold.data.targets import Target
 from withhold.errors import UsageError
 from withhold.evaluation.protocols import columns
 

@@ -7,7 +7,7 @@ from sklearn.linear_model import RidgeCV
 from torch import nn
 
 from withhold import data, evaluation
-from withhold.data.samples import Target
+from withhold.data.targets import Target
 from withhold.errors import UsageError
 from withhold.evaluation.protocols import keypoints
 from withhold.methods import Method

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from tests.methods.toys import overfit, tinted_images
 from withhold import losses, nets
-from withhold.data.samples import Samples, Target
+from withhold.data.samples import Samples
+from withhold.data.targets import Target
 from withhold.errors import UsageError
 from withhold.methods import answers, build, find
 from withhold.runs.build import tell

@@ -12,11 +12,28 @@ from inspect import getdoc
 
 import withhold
 from withhold import outside
-from withhold.cli import draw, explore, inspect, label, learn, plan, use  # noqa: F401  (they declare the commands)
+from withhold.cli import (  # noqa: F401  (they declare the commands)
+    draw,
+    explore,
+    inspect,
+    label,
+    learn,
+    methods,
+    plan,
+    search,
+    train,
+    use,
+)
 from withhold.cli.verbs import VERBS
 from withhold.console import printable, say
 from withhold.errors import UsageError, WithholdError, suggestion
 
+GROUPS = {
+    "Train": ("demo", "learn", "train", "plan"),
+    "Use a trained encoder": ("evaluate", "apply", "embed", "search", "label", "explore", "export", "stylize"),
+    "Inspect": ("report", "compare", "doctor", "look", "views", "methods", "check", "cache"),
+}
+"""The commands as the overview lists them."""
 # Libraries read these once, when they start. Spinning threads slow each other down on a busy machine; large tensors in
 # small memory pages cause many page faults; LanceDB logs its internals.
 ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "THP_MEM_ALLOC_ENABLE": "1", "LANCE_LOG": "error"}
@@ -95,15 +112,9 @@ class _Trust(argparse.Action):
 
 
 def _overview() -> str:
-    lines = [
-        f"  withhold {name:<10} {(function.__doc__ or '').strip().splitlines()[0]}" for name, function in VERBS.items()
-    ]
-    return "\n".join(
-        [
-            "withhold: learn from unlabelled data.",
-            "",
-            *lines,
-            "",
-            "`withhold COMMAND --help` lists the options of a command. Start with: withhold demo",
-        ]
-    )
+    lines = ["withhold: learn from unlabelled data."]
+    for title, names in GROUPS.items():
+        lines += ["", title]
+        lines += [f"  withhold {name:<10} {(VERBS[name].__doc__ or '').strip().splitlines()[0]}" for name in names]
+    end = "`withhold COMMAND --help` lists the options of a command. Start with: withhold demo"
+    return "\n".join([*lines, "", end])

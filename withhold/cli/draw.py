@@ -1,12 +1,14 @@
-"""The commands that draw pictures without training."""
+"""The commands that draw pictures."""
 
 import argparse
 from pathlib import Path
 
 import withhold
+from withhold import options
+from withhold.cli.train import split_items
 from withhold.cli.use import ENCODER, SIZE, decoding
 from withhold.cli.verbs import verb
-from withhold.console import counted, print_json, say
+from withhold.console import advise, counted, print_json, say
 from withhold.errors import UsageError
 
 LOOKED = 2000
@@ -94,3 +96,33 @@ def look(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
         return print_json({"out": options.out, **found})
     classes = f", and {counted(len(found['classes']), 'class map')}" if found["classes"] else ""
     say(f"Wrote {options.out}: {counted(len(found['stages']), 'stage')}{classes}")
+
+
+@verb
+def views(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """Draw a batch as the method sees it, with what it withholds and, for a run, its predictions."""
+    parser.add_argument("method", help="a method's name or file, or a run folder, which needs no DATA")
+    parser.add_argument("items", nargs="*", metavar="DATA | key=value", help="the data, and parameters of the method")
+    explained = options.explained()
+    parser.add_argument("--out", required=True, help="the PNG file to write")
+    parser.add_argument("--size", type=int, help=explained["size"])
+    parser.add_argument("--encoder", help="the encoder to train, as for `withhold train`")
+    parser.add_argument(
+        "--labels", action="append", help="a csv file with the labels of some items, as for `withhold train`"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="random seed of weights, order and views (default: %(default)s)"
+    )
+    given = parser.parse_intermixed_args(arguments)
+    sources, parameters = split_items(given.items, vars(given))
+    from withhold.runs import preview
+
+    preview(
+        given.method, *sources, out=Path(given.out), encoder=given.encoder, size=given.size, seed=given.seed,
+        labels=given.labels, **parameters,
+    )  # fmt: skip
+    if given.json:
+        return print_json({"out": given.out})
+    say(f"Wrote {given.out}")
+    if not Path(given.method).is_dir():
+        advise(["train", given.method, *given.items])

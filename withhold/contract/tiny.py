@@ -10,8 +10,8 @@ import numpy as np
 
 from withhold import data
 from withhold.data import Samples, Series
-from withhold.data.samples import Target
 from withhold.data.tables import Lines
+from withhold.data.targets import Target
 from withhold.data.texts import load_tokenizer, train_tokenizer
 from withhold.errors import UsageError
 from withhold.needs import Need

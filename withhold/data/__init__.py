@@ -40,10 +40,11 @@ from withhold.data.opening import (
     unnamed,
 )
 from withhold.data.parts import known, learnable
-from withhold.data.samples import Samples, Target, together
+from withhold.data.samples import Samples, together
 from withhold.data.sequences import Mask, Sequence, has_masks, read_mask, read_points, sequence, sequences
 from withhold.data.series import Joined, Series
 from withhold.data.sounds import MOST_RATE
+from withhold.data.targets import Target
 from withhold.data.texts import load_tokenizer
 from withhold.data.videos import each_frame, frame_rate
 

@@ -12,8 +12,9 @@ from withhold.data.annotations import Marked
 from withhold.data.kind import Table
 from withhold.data.manifests import find
 from withhold.data.opening import Part
-from withhold.data.samples import Samples, Target
+from withhold.data.samples import Samples
 from withhold.data.tables import Succession, located
+from withhold.data.targets import Target
 from withhold.errors import UsageError
 from withhold.needs import DIFFICULT, VISIBLE
 

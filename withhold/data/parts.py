@@ -19,9 +19,10 @@ from withhold.data.kind import Table, Unreadable
 from withhold.data.manifests import LABELS, find
 from withhold.data.opening import Part, kind_named, part_of
 from withhold.data.parquet import Parquet
-from withhold.data.samples import Samples, Target
+from withhold.data.samples import Samples
 from withhold.data.streaming import Stream
 from withhold.data.tables import Files, Lines, Succession, located
+from withhold.data.targets import Target
 from withhold.errors import UsageError, WithholdError
 from withhold.needs import IGNORED
 

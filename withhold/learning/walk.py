@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from withhold import methods as registry
-from withhold.console import counted, duration
+from withhold.console import duration
 from withhold.files import read_json, write_json
 from withhold.labelling import rank
-from withhold.learning import folds, routes
+from withhold.learning import folds, reasons, routes
 from withhold.learning.calibration import calibration_error, cross_fitted, temperature
 from withhold.learning.given import Given, Known
 from withhold.learning.mislabelled import mislabelled
@@ -114,12 +114,8 @@ class Walk:
         if enough.sum() < 2:
             self.install(lambda to: Run(shutil.copytree(first.folder, to)), None)
             self.state["kept"] = "frozen features, logistic regression"
-            others = f", not counting the {self.told} whose labels the encoder was trained with" if self.told else ""
-            self.state["why"] = (
-                f"Routes were not compared: class {known.classes[numbers[counts.argmin()]]} has {counts.min()} of the "
-                f"{folds.LEAST} different labelled items that a comparison needs{others}. Kept: logistic regression on "
-                "frozen features, without a measured accuracy. Label more items of this class."
-            )
+            rarest = known.classes[numbers[counts.argmin()]]
+            self.state["why"] = reasons.not_compared(rarest, counts.min(), self.told)
             return self.finish(features)
         self.rare = [known.classes[number] for number in numbers[~enough]]
         if self.rare:
@@ -271,21 +267,8 @@ class Walk:
             }
             for i in self.compared[wrong]
         ]  # fmt: skip
-        shown = "{accuracy:.1%} ({low:.0%} to {high:.0%})".format_map(rows[route.name])
-        why = f"Kept: {route.name}, with a cross-validated accuracy of {shown}"
-        if best != chosen:
-            ahead = rows[self.routes[best].name]["accuracy"] - rows[route.name]["accuracy"]
-            why += f"; {self.routes[best].name} is better by {100 * ahead:.1f} points, within one standard error"
-        if self.told:
-            why += f"; not compared on {counted(self.told, 'item')} whose labels the encoder was trained with"
-        if self.rare:
-            why += f"; not compared on {', '.join(self.rare)}: fewer than {folds.LEAST} different labelled items"
-        for row in (row for row in rows.values() if row.get("control")):
-            ahead = row["accuracy"] - rows[route.name]["accuracy"]
-            if ahead >= 0:
-                said = f"better by {100 * ahead:.1f} points" if ahead else "as good"
-                why += f"; the control {row['route']} is {said}, so the features do not help for these classes"
-        self.state |= {"kept": route.name, "why": f"{why}.", "mislabelled": likeliest}
+        why = reasons.compared(rows, route.name, self.routes[best].name, self.told, self.rare)
+        self.state |= {"kept": route.name, "why": why, "mislabelled": likeliest}
         self.save()
 
     def install(self, make: Callable[[Path], Run], heat: float | None) -> None:

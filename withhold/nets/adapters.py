@@ -172,51 +172,6 @@ def lent(module: nn.Module, size: int, channels: int, pretrained: bool = False, 
     return copied
 
 
-def _timm(name: str) -> Any:
-    try:
-        import timm
-    except ImportError as error:
-        raise UsageError(f"timm:{name} needs timm, which is not installed: pip install 'withhold[timm]'.") from error
-    if not timm.is_model(name):
-        raise UsageError(f"timm has no model {name!r}. timm.list_models() lists all models.")
-    return timm
-
-
-def timm_size(name: str) -> int:
-    """Image size in pixels on which a timm model was trained; 0 if unknown."""
-    known = _timm(name).get_pretrained_cfg(name)
-    return known.input_size[-1] if known else 0
-
-
-def timm(name: str, size: int, channels: int, pretrained: bool = False, weights: bool = True) -> ImageEncoder:
-    """A timm model as an encoder, by its name in timm."""
-    create_model = _timm(name).create_model
-    inputs = 3 if pretrained else channels
-    options = {"pretrained": pretrained and weights, "num_classes": 0, "in_chans": inputs}
-    try:
-        model = create_model(name, img_size=size, **options)
-    except TypeError:  # convolutional networks take no img_size
-        model = create_model(name, **options)
-    scale = {key: model.pretrained_cfg[key] for key in ("mean", "std")} if pretrained else {}
-    return Adapter(_ForwardFeatures(model), size, channels, inputs, name=f"timm:{name}", **scale)
-
-
-class _ForwardFeatures(nn.Module):
-    """The features of a timm model without its head: maps, or tokens without class and register tokens."""
-
-    model: Any
-
-    def __init__(self, model: nn.Module):
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.model.forward_features(x)
-        if out.ndim == 3:
-            return out[:, self.model.num_prefix_tokens :]
-        return out.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "NCHW") == "NHWC" else out
-
-
 def first_line(error: Exception) -> str:
     """The first line of an error's message."""
     return (str(error) or type(error).__name__).splitlines()[0].rstrip(".:")

@@ -101,11 +101,8 @@ def pretrained_size(name: str) -> int:
     Raises:
         UsageError: there is no such encoder.
     """
-    from withhold.nets import adapters, hub
-
-    source, _, rest = name.partition(":")
-    sizes = {"hf": hub.size, "timm": adapters.timm_size}
-    return sizes[source](rest) if rest and source in sizes else getattr(_find(name), "pretrained_size", 0)
+    library, model = _lender(name)
+    return library.size(model) if library else getattr(_find(name), "pretrained_size", 0)
 
 
 def build(name: str | nn.Module, *, pretrained: bool = False, weights: bool = True, **inputs: Any) -> Encoder:
@@ -157,23 +154,31 @@ def _library() -> dict[str, Builder]:
     return {name: builder for found in own for name, builder in found.items()}
 
 
+def _lender(name: str) -> tuple[Any, str]:
+    """The module for models of another library, and the name of a model there; None if there is none."""
+    from withhold.nets import hub, timm
+
+    library, _, model = name.partition(":")
+    return ({"hf": hub, "timm": timm}.get(library) if model else None), model
+
+
 def _find(name: str) -> Builder:
     """The builder called `name`, one of another library, or the one declared in the Python file `name`."""
-    from withhold.nets import adapters, hub
-
     if name.endswith(".py"):
         found = _BUILDERS.pop(execute(name, "encoder").__name__, {})
         if len(found) != 1:
             raise UsageError(f"{name} declares {len(found)} encoders with @register; it must declare exactly one.")
         return next(iter(found.values()))
-    source, _, rest = name.partition(":")
-    if rest and source == "module":
+    if name.startswith("module:"):
         if name not in _LENT:
             kind = plain(name).removeprefix("module:")
             raise UsageError(f"The encoder is a module of class {kind}. Pass that module in Python, as encoder=MODULE.")
-        return partial(adapters.lent, _LENT[name])
-    if rest and source in ("hf", "timm"):
-        return hub.builder(rest) if source == "hf" else partial(adapters.timm, rest)
+        from withhold.nets.adapters import lent
+
+        return partial(lent, _LENT[name])
+    library, model = _lender(name)
+    if library:
+        return library.builder(model)
     if name not in _library():
         raise UsageError(
             f"There is no encoder {name!r}: {suggestion(name, names())} You can also give hf:NAME or timm:NAME, a "

@@ -69,12 +69,8 @@ def label(
         columns["guess"] = [classes[i] for i in found.probabilities.argmax(1).tolist()]
         columns["probability"] = found.probabilities.amax(1).numpy()
     columns |= {"score": found.scores.numpy(), "why": found.why}
-    about: dict[str, Any] = {
-        "source": data.address(source),
-        "kind": samples.kind,
-        "strategy": found.strategy,
-        "known": [],
-    }
+    about: dict[str, Any] = {"kind": samples.kind, "strategy": found.strategy, "known": []}
+    about["source"] = data.address(source)
     if (known >= 0).any():
         rows = np.flatnonzero(known >= 0)
         named = zip(utf8(samples.select(rows).names), known[rows].tolist(), strict=True)

@@ -10,7 +10,7 @@ from scipy.ndimage import distance_transform_edt, maximum_filter
 
 from withhold import data
 from withhold.data import Samples
-from withhold.data.samples import Target
+from withhold.data.targets import Target
 
 
 def cifar10(at: Place) -> Split:
