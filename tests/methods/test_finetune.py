@@ -225,3 +225,15 @@ def test_it_learns_to_name_items_of_every_kind(kind):
 def test_texts_cannot_be_mixed():
     with pytest.raises(UsageError, match="texts cannot be mixed"):
         Trial(find("finetune"), {"mixup": 0.2}, kind="text").make()
+
+
+def test_items_in_the_order_of_their_classes_start_as_good_a_head():
+    """Batches of one class would be normalised to the same mean."""
+    labels = np.repeat([0, 1, 2], [256, 256, 0])
+    brightness = np.array([0, 100])[labels[:, None, None, None]]
+    pixels = (np.random.default_rng(0).integers(0, 80, (512, 16, 16, 3)) + brightness).astype(np.uint8)
+    method, samples = make().train(), data.load((pixels, labels), size=16)
+    method.seed(0)
+    method.prepare(labelled=samples)
+    found = method.classify(next(nets.batches(samples, torch.arange(0, 512, 2), "cpu"))).argmax(1)
+    assert (found == torch.arange(0, 512, 2) // 256).float().mean() > 0.95

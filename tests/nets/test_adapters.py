@@ -142,6 +142,35 @@ def test_an_untrained_vit_is_built_for_the_images(transformers, tmp_path):
     assert any((a != b).any() for a, b in zip(first.parameters(), second.parameters(), strict=True))
 
 
+def test_a_masked_autoencoder_sees_all_patches_in_order(transformers, tmp_path):
+    about = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.ViTMAEConfig(image_size=32, patch_size=8, **about)
+    theirs = save(tmp_path, config, transformers.ViTMAEModel)
+    encoder, x = nets.build(f"hf:{tmp_path}", size=32, channels=3, pretrained=True).eval(), images(2, 3, 32)
+    with torch.no_grad():
+        found = encoder.maps(x)
+        assert found.shape == (2, 16, 4, 4) and torch.equal(found, encoder.maps(x))
+        tokens, _, order = theirs.embeddings((x - 0.5) / 0.25)  # random patches in random order
+        kept = order.argsort(1)[:, : tokens.shape[1] - 1]
+        embedded = encoder.network.model.embeddings((x - 0.5) / 0.25, noise=torch.arange(16).expand(2, 16))[0]
+        torch.testing.assert_close(tokens[:, 1:], embedded[:, 1:].gather(1, kept[:, :, None].expand(-1, -1, 16)))
+
+
+def test_visual_tokens_make_no_language_model(transformers, tmp_path):
+    about = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    save(tmp_path, transformers.BeitConfig(image_size=32, patch_size=8, **about), transformers.BeitModel)
+    assert nets.takes(f"hf:{tmp_path}") == ("size", "channels")
+    encoder = nets.build(f"hf:{tmp_path}", size=32, channels=3, pretrained=True)
+    assert encoder.maps(images(2, 3, 32)).shape == (2, 16, 4, 4)
+
+
+def test_weights_saved_in_half_precision_are_computed_with_in_float32(transformers, tmp_path):
+    transformers.ViTModel(vit_config(transformers)).bfloat16().save_pretrained(tmp_path)
+    encoder = nets.build(f"hf:{tmp_path}", size=32, channels=3, pretrained=True)
+    assert {weight.dtype for weight in encoder.parameters()} == {torch.float32}
+    encoder(images(2, 3, 32)).sum().backward()
+
+
 def test_registers_are_left_out(transformers, tmp_path):
     config = transformers.Dinov2WithRegistersConfig(
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8, num_register_tokens=4
@@ -240,14 +269,26 @@ def test_models_of_timm_by_its_interface(monkeypatch):
         def forward_features(self, x):
             return x[:, :, ::4, ::4].permute(0, 2, 3, 1)
 
+    class Mixer(Tokens):
+        num_prefix_tokens = property()  # it has none, and no such attribute
+
+        def forward_features(self, x):
+            return self.embed(x).flatten(2).transpose(1, 2)
+
+    class Pyramid(Maps):
+        def forward_features(self, x):
+            return [x, x]
+
     def create_model(name, pretrained, num_classes, in_chans, **options):
+        if name in ("mixer", "pyramid"):
+            return Mixer(in_chans) if name == "mixer" else Pyramid()
         if name == "maps":
             if options:
                 raise TypeError("unexpected keyword argument 'img_size'")
             return Maps()
         return Tokens(in_chans)
 
-    stand_in = types.SimpleNamespace(create_model=create_model, is_model=lambda name: name in ("maps", "tokens"))
+    stand_in = types.SimpleNamespace(create_model=create_model, is_model=lambda name: name != "token")
     monkeypatch.setitem(sys.modules, "timm", stand_in)
     tokens = nets.build("timm:tokens", size=32, channels=1, pretrained=True)
     assert tokens.maps(images(2, 1, 32)).shape == (2, 6, 4, 4)
@@ -255,6 +296,9 @@ def test_models_of_timm_by_its_interface(monkeypatch):
     torch.testing.assert_close(tokens.mean.flatten(), torch.tensor([0.1, 0.2, 0.3]))
     assert nets.build("timm:tokens", size=32, channels=1).network.model.embed.in_channels == 1
     assert nets.build("timm:maps", size=32, channels=3).maps(images(2, 3, 32)).shape == (2, 3, 8, 8)
+    assert nets.build("timm:mixer", size=32, channels=3).maps(images(2, 3, 32)).shape == (2, 6, 4, 4)
+    with pytest.raises(UsageError, match=r"This Pyramid of timm has several outputs\. Use another model"):
+        nets.build("timm:pyramid", size=32, channels=3)
     with pytest.raises(UsageError, match="timm has no model 'token'"):
         nets.build("timm:token", size=32, channels=3)
 
@@ -283,15 +327,15 @@ def test_a_language_model_is_an_encoder_of_texts(transformers, bert):
     encoder = nets.build(name, tokenizer=str(bert / "tokenizer.json"), tokens=8, pretrained=True).eval()
     assert (encoder.kind, encoder.dim, len(encoder.stages())) == ("text", 16, 3)
     tokens = torch.zeros(2, 8, dtype=torch.int32)
-    tokens[0, :5] = encoder.take("the ship sails the sea")[0]
-    tokens[1, :2] = encoder.take("the sea")[0]
+    tokens[0, :5] = encoder.cut("the ship sails the sea")[0]
+    tokens[1, :2] = encoder.cut("the sea")[0]
     theirs = transformers.BertModel.from_pretrained(bert).eval()
     with torch.no_grad():
         found = encoder(tokens)
         for row, length in ((0, 5), (1, 2)):
             alone = theirs(tokens[row : row + 1, :length].long()).last_hidden_state[0].mean(0)
             torch.testing.assert_close(found[row], alone)
-    assert encoder.take("the sea " * 10).shape == (3, 8)  # windows as a training has them
+    assert encoder.cut("the sea " * 10).shape == (3, 8)  # windows as a training has them
     fresh = nets.build(name, tokenizer=str(bert / "tokenizer.json"), tokens=8)
     assert not torch.equal(fresh.model.embeddings.word_embeddings.weight, theirs.embeddings.word_embeddings.weight)
 

@@ -226,7 +226,8 @@ def test_patches_follow_the_size(size, patch):
         ("lenet", 15, "lenet takes images, and crops of images, of 16 pixels or more, not of 15. Use larger ones, or"),
         ("resnet18", 4, "Images of 4 pixels are too small for resnet18. Use 8 or more."),
         ("vit-tiny", 7, "Images of 7 pixels are too small for a ViT. Use 8 or more."),
-        ("vit-tiny", 97, "cannot be cut into 8 to 32 patches per side. Use a size of 96 or 108."),
+        ("vit-tiny", 97, "cannot be cut into 8 to 32 patches per side. Use a size of 96 or 98."),
+        ("vit-tiny", 514, "cannot be cut into 8 to 32 patches per side. Use a size of 512."),
     ],
 )
 def test_what_cannot_be_built_is_said(name, size, sentence):

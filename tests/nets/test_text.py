@@ -92,4 +92,4 @@ def test_word_vectors_begin_small(build):
 @pytest.mark.parametrize("name", ["text-transformer", "word-vectors"])
 def test_an_empty_text_has_zero_features(build, name):
     encoder = build(name)
-    assert not encoder(encoder.take("")).any()
+    assert not encoder(encoder.cut("")).any()

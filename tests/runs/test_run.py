@@ -140,6 +140,35 @@ def test_a_run_that_is_resumed_without_a_budget_keeps_its_own(photos, tmp_path):
         withhold.train("rotation", photos[:24], **options, epochs=9, out=out, resume=True)
 
 
+def test_a_run_of_no_epochs_goes_on_with_more(photos, tmp_path):
+    options = {"size": 16, "batch_size": 8, "out": tmp_path / "run", "no_report": True}
+    withhold.train("rotation", photos[:16], epochs=0, **options)
+    longer = withhold.train("rotation", photos[:16], epochs=1, resume=True, **options)
+    assert longer.config["outcome"]["steps"] == 2
+
+
+def test_a_run_is_not_resumed_on_other_devices(photos, tmp_path):
+    """Its steps would be others: a batch is given for each device."""
+    options = {"size": 16, "batch_size": 8, "epochs": 1, "out": tmp_path / "run", "no_report": True}
+    run = withhold.train("rotation", photos[:16], **options)
+    config = run.folder / "config.json"
+    config.write_text(config.read_text().replace('"devices": 1', '"devices": 2'))
+    with pytest.raises(UsageError, match=r"was trained with devices 2, not with devices 1"):
+        withhold.train("rotation", photos[:16], resume=True, **options)
+
+
+def test_maps_of_one_position_cannot_be_normalised_over_one_image(tmp_path):
+    images = np.zeros((4, 8, 8, 3), np.uint8)
+    with pytest.raises(UsageError, match=r"normalises features over a batch.* Give a --batch-size of 2 or more"):
+        withhold.train("rotation", images, encoder="convnet", size=8, batch_size=1, epochs=1, out=tmp_path / "run")
+
+
+def test_a_folder_of_another_library_is_no_run(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(UsageError, match=r"is not a run\. For a model of Transformers in a folder, give hf:"):
+        withhold.load(tmp_path)
+
+
 def test_minutes_of_a_run_that_has_ended_are_counted_at_its_own_pace(photos, tmp_path):
     options = {"size": 16, "batch_size": 8, "out": tmp_path / "run"}
     first = withhold.train("rotation", photos[:24], minutes=0.01, **options)

@@ -202,3 +202,20 @@ def test_a_few_labels_name_the_topics_of_a_folder(home, tmp_path, monkeypatch, c
     assert capsys.readouterr().out.split()[:3] == ["class", "probability", "sea"]
     assert main(["apply", "run", "textz/"]) == 2  # no text, but a path with a slip
     assert "There is no file or folder 'textz/'" in capsys.readouterr().err
+
+
+def test_a_long_text_has_the_same_class_in_a_list_and_by_itself(home, tmp_path):
+    """Its last window ends with the text, as in training."""
+    text = " ".join(documents()[:3]) + " bread"
+    for name, encoder in (("vectors", str(home / "run")), ("transformer", "text-transformer")):
+        options = {"encoder": encoder, "tokens": 16, "out": tmp_path / name, "no_report": True}
+        run = withhold.train("finetune", home / "texts", epochs=1, **options)
+        (row,) = run.classify([text]).to_pylist()
+        found = run.apply(text)["class"]
+        assert (found.name, found.probability) == (row["class"], pytest.approx(row["probability"], abs=1e-4))
+        assert len(run.encoder.tokenizer.encode(text).ids) > 16
+
+
+def test_texts_have_no_size(home, tmp_path):
+    with pytest.raises(UsageError, match=r"A size is only for images and videos, but these are text data\. Remove"):
+        withhold.train("finetune", home / "texts", size=64, epochs=1, out=tmp_path / "run")

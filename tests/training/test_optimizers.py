@@ -79,6 +79,8 @@ def test_sparse_gradients_have_one_optimiser():
     for name, decay in (("adamw", None), (None, 0.1)):
         with pytest.raises(UsageError, match=r"only adagrad without weight decay supports these\. Remove --optimizer"):
             adapt(own, name, None, decay)
+    with pytest.raises(UsageError, match=r"adagrad has no weight decay\. Remove --weight-decay"):
+        adapt(Optimizer("adamw"), "adagrad", None, 0.1)
 
 
 @pytest.mark.parametrize("norm", [0.1, 1e6])

@@ -23,7 +23,7 @@ from withhold.data.opening import JOINT, TOGETHER, Part, kind_named, part_of
 from withhold.data.parquet import Parquet
 from withhold.data.parts import attach_columns, give_masks, left_out, masks_of, misfits, second_text
 from withhold.data.samples import Samples
-from withhold.data.series import TIMED, Joined, Series
+from withhold.data.series import Joined, Series
 from withhold.data.sounds import Sounds
 from withhold.data.streaming import Stream
 from withhold.data.tables import Frames, Succession, Table
@@ -115,8 +115,8 @@ def takes(kind: str) -> dict[str, Any]:
 
 
 def window(kind: str, decoding: Mapping[str, Any]) -> int | None:
-    """Return the number of frames or samples of a window of videos or sounds; None for other kinds, or joined ones."""
-    if kind not in TIMED:
+    """Return the number of frames, samples or tokens of a window; None for images, and for joined kinds."""
+    if JOINT in kind:
         return None
     return kind_named(kind)(**{field: value for field, value in decoding.items() if field in takes(kind)}).window
 

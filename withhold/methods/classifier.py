@@ -62,7 +62,7 @@ class Classifier(Method):
             weights: weight of each class [k]; equal weights if None.
         """
         device = self.head.weight.device
-        rows = self.some(len(labelled), MOST).sort().values
+        rows = self.some(len(labelled), MOST)  # shuffled: batches of one class would have its own batch statistics
         labels, owners = (torch.as_tensor(part, device=device)[rows] for part in (labelled.labels, labelled.owners))
         with torch.inference_mode():
             parts = [self.encoder(items) for items in nets.batches(labelled, rows, device)]

@@ -131,7 +131,10 @@ def _around(network: nn.Module, blocks: nn.Module) -> tuple[list[Any], list[Any]
 
 
 def adapt(module: nn.Module, size: int, channels: int) -> ImageEncoder:
-    """An encoder from a module with a `dim` that maps images [n, channels, h, w] to [n, dim] or [n, dim, h, w]."""
+    """An encoder from a module with a `dim` that maps images [n, channels, h, w] to [n, dim] or [n, dim, h, w].
+
+    The module sees normalised images, (x - 0.5) / 0.25 for x in [0, 1].
+    """
     if not isinstance(getattr(module, "dim", None), int):
         raise UsageError(
             f"{type(module).__name__} is not an encoder: it has no `dim`. Set it to the length of the feature vectors."

@@ -21,7 +21,7 @@ class Encoder(nn.Module):
         kind: the kind of data that it encodes.
         default: the name of the default encoder for methods that require this class; "" chooses by hardware.
         learned: whether it has pretrained weights before its method trains it.
-        span: the number of frames or samples of its inputs, if it is trained on windows of videos or sounds.
+        span: the number of frames, samples or tokens of its inputs, if it is trained on windows of long items.
     """
 
     kind: ClassVar[str]
@@ -48,8 +48,8 @@ class Encoder(nn.Module):
         if lacking > 0:  # of a video the last frame is repeated
             rest = item[-1:].expand(lacking, *item.shape[1:]) if item.ndim > 1 else item.new_zeros(lacking)
             item = torch.cat([item, rest])
-        begins = [min(begin, len(item) - self.span) for begin in range(0, len(item), self.span)]
-        return views.to_float(torch.stack([item[begin : begin + self.span] for begin in begins]))
+        windows = [item[begin : begin + self.span] for begin in begins(len(item), self.span)]
+        return views.to_float(torch.stack(windows))
 
     def light_view(self, items: Any, rng: torch.Generator, flip: float = 0.0) -> Any:
         """A batch as loaded -> a random view of it as input of the encoder, augmented lightly enough to keep the class.
@@ -78,6 +78,11 @@ class Encoder(nn.Module):
     def stages(self) -> list[list[nn.Module | nn.Parameter]]:
         """Its parts from input to output, for freezing some of them and for layer-wise learning rates."""
         return [list(self.children())]
+
+
+def begins(length: int, span: int) -> list[int]:
+    """Where the windows of an item begin: they are adjacent, and the last one ends where the item ends."""
+    return [min(begin, length - span) for begin in range(0, length, span)] or [0]
 
 
 def layers(blocks: nn.Sequential | nn.ModuleList) -> list[list[nn.Module | nn.Parameter]]:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from withhold.errors import UsageError
@@ -17,7 +18,9 @@ from withhold.nets.text import TextEncoder
 
 def builder(name: str) -> Callable[..., Any]:
     """The builder of an encoder for the model `name`; see `nets.register`."""
-    return partial(texts if hasattr(_config(name), "vocab_size") else images, name)
+    config = _config(name)  # BEiT has a vocabulary, too: of visual tokens
+    reads = hasattr(config, "vocab_size") and not hasattr(config, "image_size")
+    return partial(texts if reads else images, name)
 
 
 def size(name: str) -> int:
@@ -112,9 +115,16 @@ class _LastHiddenState(nn.Module):
         self.model, self.reverse = model, reverse
         resizable = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
         self.options = {"interpolate_pos_encoding": True} if resizable else {}
+        self.patch = model.config.patch_size if hasattr(model.config, "mask_ratio") else None
+        if self.patch:  # a masked autoencoder shall see all patches
+            model.config.mask_ratio = 0.0
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.model(pixel_values=x.flip(1) if self.reverse else x, **self.options).last_hidden_state
+        order = {}
+        if self.patch:  # it would shuffle them
+            count = (x.shape[2] // self.patch) * (x.shape[3] // self.patch)
+            order = {"noise": torch.arange(count, device=x.device).expand(len(x), count)}
+        return self.model(pixel_values=x.flip(1) if self.reverse else x, **self.options, **order).last_hidden_state
 
 
 def _config(name: str) -> Any:
@@ -154,4 +164,4 @@ def _model(name: str, config: Any, weights: bool) -> Any:
         pooler = getattr(part, "pooler", None)
         if isinstance(pooler, nn.Module) and next(pooler.parameters(), None) is not None:
             part.pooler = None  # a head, which is not used here
-    return model
+    return model.float()  # it may be saved in half precision

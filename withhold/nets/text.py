@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from withhold.errors import UsageError, suggestion
-from withhold.nets.encoder import Encoder
+from withhold.nets.encoder import Encoder, begins
 from withhold.nets.registry import register
 from withhold.nets.vit import Transformer
 
@@ -53,10 +53,12 @@ class TextEncoder(Encoder):
         self.register_buffer("ordinary", torch.ones(self.vocabulary, dtype=torch.bool), persistent=False)
         self.ordinary[list(self.special.values())] = False
 
-    def take(self, item):
-        """A text -> its windows [n, tokens], padded; [1, l] if the encoder has none."""
+    def cut(self, item):
+        """A text -> its windows [n, tokens], cut as for training; a short text is one window [1, l]."""
         ids = torch.tensor(self.tokenizer.encode(item, add_special_tokens=False).ids, dtype=torch.int64)
-        return nn.utils.rnn.pad_sequence(ids.split(self.tokens or max(1, len(ids))), batch_first=True)
+        longest = max(1, len(ids))
+        span = min(self.span or self.tokens or longest, longest)
+        return torch.stack([ids[begin : begin + span] for begin in begins(len(ids), span)])
 
     def light_view(self, items, rng, flip=0.0):
         """Token ids [n, l] with one in ten replaced by [UNK] (word dropout: Iyyer et al., ACL 2015)."""

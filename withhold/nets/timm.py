@@ -46,8 +46,10 @@ class _ForwardFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.model.forward_features(x)
+        if not isinstance(out, Tensor):
+            raise UsageError(f"This {type(self.model).__name__} of timm has several outputs. Use another model.")
         if out.ndim == 3:
-            return out[:, self.model.num_prefix_tokens :]
+            return out[:, getattr(self.model, "num_prefix_tokens", 0) :]
         return out.permute(0, 3, 1, 2) if getattr(self.model, "output_fmt", "NCHW") == "NHWC" else out
 
 

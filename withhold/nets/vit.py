@@ -8,6 +8,9 @@ from withhold.errors import UsageError
 from withhold.nets.encoder import ImageEncoder
 from withhold.nets.registry import register
 
+LARGEST = 512
+"""The largest size in pixels: 32 patches of 16."""
+
 
 class ViT(ImageEncoder):
     """A vision transformer with fixed position embeddings and no class token; features are the mean of the tokens.
@@ -109,16 +112,20 @@ def positions(rows: int, columns: int, dim: int) -> Tensor:
 
 def patch_size(size: int) -> int:
     """Patch size in pixels for images of `size` pixels: see `ViT`."""
-    wanted = min(16, size // 8)
-    fitting = [patch for patch in range(1, wanted + 1) if size % patch == 0]
-    if not fitting:
+    if size < 8:
         raise UsageError(f"Images of {size} pixels are too small for a ViT. Use 8 or more.")
-    if size / fitting[-1] > 32:
-        raise UsageError(
-            f"Images of {size} pixels cannot be cut into 8 to 32 patches per side. "
-            f"Use a size of {size // wanted * wanted} or {(size // wanted + 1) * wanted}."
-        )
-    return fitting[-1]
+    if found := _largest(size):
+        return found
+    below = next(other for other in range(min(size, LARGEST), 0, -1) if _largest(other))
+    above = next((f" or {other}" for other in range(size, LARGEST + 1) if _largest(other)), "")
+    raise UsageError(
+        f"Images of {size} pixels cannot be cut into 8 to 32 patches per side. Use a size of {below}{above}."
+    )
+
+
+def _largest(size: int) -> int:
+    """The largest patch of at most 16 pixels, of which 8 to 32 fill a side; 0 if there is none."""
+    return next((patch for patch in range(16, 0, -1) if size % patch == 0 and 8 <= size // patch <= 32), 0)
 
 
 @register

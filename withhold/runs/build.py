@@ -91,6 +91,8 @@ def choose(
     if "rate" in taken:
         usual = min(max(shape.rate for shape in shapes), data.MOST_RATE)
         decoding["rate"] = (start or {}).get("rate", usual)
+    if size is not None and "size" not in taken:
+        raise UsageError(f"A size is only for images and videos, but these are {kind} data. Remove --size.")
     kept: dict[str, Any] = {part: start[part] for part in ("start", "model") if part in start} if start else {}
     encoder: dict[str, Any] = {"name": name, "pretrained": start["pretrained"] if start else pretrained, **kept}
     encoder |= {field: decoding[field] for field in nets.takes(address(encoder)) if field in decoding}

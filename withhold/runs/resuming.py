@@ -37,11 +37,12 @@ def check_same(run: Run, config: dict[str, Any]) -> None:
         pairs = before.items() if isinstance(before, dict) else [(part, before)]
         for name, value in pairs:
             other: Any = now.get(name) if isinstance(now, dict) else now
-            if _same(value, other) or name in ("devices", "nodes", "strict", "no_report"):
+            if _same(value, other) or name in ("strict", "no_report"):
                 continue
             if part == "data" and saved["streams"] == config["streams"]:  # the same data in another place
                 continue
-            if name in ("steps", "most") or (name in BUDGETS and ended and value and other and other > value):
+            longer = name in BUDGETS and ended and None not in (value, other) and other > value
+            if name in ("steps", "most") or longer:
                 continue
             if part == "streams":
                 raise UsageError(

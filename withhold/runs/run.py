@@ -61,6 +61,8 @@ class Run(Embedder):
         if not path.is_file():
             raise UsageError(f"{folder} is not a run: it has no config.json. Give a folder that `withhold train` made.")
         self.config: dict[str, Any] = read_json(path, "Train this run again.")
+        if "withhold" not in self.config:
+            raise UsageError(f"{folder} is not a run. For a model of Transformers in a folder, give hf:{folder}.")
         if "training" not in self.config:
             raise WithholdError(
                 f"{folder} was made by withhold {self.config.get('withhold')}, and this version cannot read it. Train "

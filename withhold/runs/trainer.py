@@ -66,8 +66,8 @@ def train(
         progress: called with every row of the journal and the planned number of steps.
         given: training options, see `withhold.options.Options` (encoder, size, epochs, minutes, batch_size, lr, seed,
             labels ...), and the method's own parameters. An encoder may also be a module that maps images to [n, dim]
-            or [n, dim, h, w] and has a `dim`; pass such a module to `withhold.load(FOLDER, encoder=MODULE)` as well,
-            with any weights.
+            or [n, dim, h, w] and has a `dim`. It sees normalised images, (x - 0.5) / 0.25 for x in [0, 1]. Pass such a
+            module to `withhold.load(FOLDER, encoder=MODULE)` as well, with any weights.
 
     Raises:
         UsageError: an invalid name, value or combination.
@@ -144,7 +144,8 @@ def _train(
     longest = max(served(cls, streams).values(), key=lambda samples: len(samples.windows()))
     if batch_size is None:
         items = left(options, began) * rate if paced else math.inf
-        batch_size = defaults.batch_size(cls, len(longest.windows()), longest.kind, items)
+        count = len(longest.windows()) // (options.devices * options.nodes)  # on each device
+        batch_size = defaults.batch_size(cls, count, longest.kind, items)
     feeder = data.Feeder(
         streams, cls.needs, batch_size, options.seed, device=fabric.device, rank=fabric.global_rank,
         world=fabric.world_size, orders=cls.order, groups=learner.get_buffer,

@@ -88,6 +88,8 @@ def adapt(own: Optimizer, name: str | None, lr: float | None, weight_decay: floa
             "This method's gradients are sparse, and only adagrad without weight decay supports these. Remove "
             "--optimizer and --weight-decay."
         )
+    if name == "adagrad" and weight_decay:
+        raise UsageError("adagrad has no weight decay. Remove --weight-decay, or choose another --optimizer.")
     usual = own.lr if name in (None, own.name) else USUAL_LR.get(name, own.lr)
     return replace(
         own,

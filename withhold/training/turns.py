@@ -43,7 +43,9 @@ def check(method: Method, batch_size: int, ranks: int, parts: int) -> None:
         raise UsageError(
             f"{method.name} compares the items of a batch with each other. Give a --batch-size of 2 or more."
         )
-    if batch_size <= parts and any(isinstance(part, nn.BatchNorm1d) for part in method.modules()):
+    single = getattr(method.encoder, "grid", 0) == 1  # maps of one position are features
+    normalised = (nn.BatchNorm1d, nn.BatchNorm2d) if single else nn.BatchNorm1d
+    if batch_size <= parts and any(isinstance(part, normalised) for part in method.modules()):
         raise UsageError(
             f"{method.name} normalises features over a batch, or over its parts with --accumulate. Give a --batch-size "
             f"of {2 * parts} or more."
