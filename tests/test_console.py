@@ -139,3 +139,24 @@ def test_more_measures_than_encoders_go_down_the_lines(capsys):
     assert [line.split() for line in capsys.readouterr().out.splitlines()[:-1]] == [
         ["encoder", "knn"], ["trained", "0.500"], ["pixels", "0.500"]
     ]  # fmt: skip
+
+
+def test_nothing_measured_is_said(capsys):
+    console.print_results([])
+    assert capsys.readouterr().out == "Nothing was measured: the messages above say why.\n"
+
+
+def test_each_encoder_has_its_own_chance_where_they_differ(capsys):
+    row = {"protocol": "clustering", "metric": "accuracy", "data": "digits", "n_train": 0, "n_test": 4, "value": 0.5}
+    console.print_results([row | {"encoder": "trained", "chance": 0.25}, row | {"encoder": "pixels", "chance": 0.125}])
+    said = capsys.readouterr().out
+    assert "0.500 (chance 0.250)" in said and "0.500 (chance 0.125)" in said
+    console.print_results([row | {"encoder": name, "chance": 0.25} for name in ("trained", "pixels")])
+    assert ["chance", "0.250"] in [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_control_is_not_the_value_of_a_run_without_one(capsys):
+    console.print_comparison([{"run": "a", "knn": 0.5, "knn untrained": 0.25}, {"run": "b", "knn untrained": 0.125}])
+    assert [line.split() for line in capsys.readouterr().out.splitlines()[1:3]] == [
+        ["a", "0.500", "(0.250)"], ["b", "-", "(0.125)"]
+    ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Files are written completely or not at all, and write errors are reported in one sentence."""
 
 import contextlib
+import csv
 import errno
 import json
 import os
@@ -15,7 +16,7 @@ import pytest
 
 from tests.conftest import ROOT
 from withhold.errors import UsageError, WithholdError
-from withhold.files import MARK, claiming, filling, prepare_folder, write_json, writing, writing_folder
+from withhold.files import MARK, claiming, filling, prepare_folder, write_csv, write_json, writing, writing_folder
 
 
 def test_a_file_and_its_folders_appear_when_it_is_whole(tmp_path):
@@ -186,3 +187,11 @@ def test_of_two_who_make_the_same_folder_the_first_one_stays(tmp_path):
             pass
     assert [entry.name for entry in tmp_path.iterdir()] == ["index"]
     assert (tmp_path / "index" / "x.txt").read_text() == "first"
+
+
+def test_cells_with_line_breaks_are_read_as_they_were_written(tmp_path):
+    rows = [["a\rb.png", "x"], ["\n", '"'], ["c,d", "1"]]
+    write_csv(tmp_path / "x.csv", ["path", "label"], rows)
+    with open(tmp_path / "x.csv", newline="") as file:
+        assert list(csv.reader(file)) == [["path", "label"], *rows]
+    assert (tmp_path / "x.csv").read_bytes().endswith(b'"c,d",1\n')

@@ -141,13 +141,21 @@ def print_json(value: Any) -> None:
 
 def print_results(results: list[dict[str, Any]]) -> None:
     """Print evaluation rows as a table of encoders and measures; the longer of the two runs downwards."""
+    if not results:
+        return say("Nothing was measured: the messages above say why.")
     cells: dict[tuple[str, str], str] = {}
+    chances: dict[str, set[float]] = {}
+    for row in results:
+        if "chance" in row:
+            chances.setdefault(column(row), set()).add(row["chance"])
     for row in results:
         encoder = f"{row['method']}" if row["encoder"] == "trained" and "method" in row else row["encoder"]
         shown = f"{row['value']:.3f}" + (f" ±{row['deviation']:.3f}" if "deviation" in row else "")
         shown += f" ({row['low']:.3f} to {row['high']:.3f})" if "low" in row else ""
         cells[encoder, column(row)] = shown
-        if "chance" in row:
+        if "chance" in row and len(chances[column(row)]) > 1:
+            cells[encoder, column(row)] += f" (chance {row['chance']:.3f})"
+        elif "chance" in row:
             cells["chance", column(row)] = f"{row['chance']:.3f}"
     encoders, measures = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
     if len(measures) > len(encoders):
@@ -172,9 +180,12 @@ def print_comparison(rows: list[dict[str, Any]]) -> None:
     columns = [name for name in names if not name.endswith(CONTROLS)]
 
     def cell(row: dict[str, Any], name: str) -> str:
-        values = [row[key] for key in (name, *(name + end for end in CONTROLS)) if key in row]
+        keys = (name, *(name + end for end in CONTROLS if name + end in names))
+        if not any(key in row for key in keys):
+            return ""
         digits = ".4g" if name == "seconds" or name.endswith("loss") else ".3f"
-        own, *beside = [format(value, digits) if isinstance(value, float) else str(value) for value in values] or [""]
+        values = [row.get(key, "-") for key in keys]
+        own, *beside = [format(value, digits) if isinstance(value, float) else str(value) for value in values]
         return f"{own} ({', '.join(beside)})" if beside else own
 
     print_table(columns, [[cell(row, name) for name in columns] for row in rows])

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from filelock import FileLock, Timeout
 
@@ -147,7 +148,17 @@ def read_json(path: Path, way: str, kind: type = dict) -> Any:
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a table to `path` as csv, atomically; bytes of file names that are not UTF-8 are escaped."""
     with writing(path) as partial, partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        csv.writer(file, lineterminator="\n").writerows([columns, *rows])
+        write_rows(file, [columns, *rows])
+
+
+def write_rows(file: TextIO, rows: Iterable[Sequence[Any]]) -> None:
+    """Write csv rows that end with a line feed. Cells with a carriage return are quoted, too, unlike by `csv`."""
+    line = io.StringIO(newline="")
+    writer = csv.writer(line, lineterminator="\r\n")
+    for row in rows:
+        writer.writerow(row)
+        file.write(line.getvalue()[:-2] + "\n")
+        line.seek(line.truncate(0))
 
 
 def _refuse_folder(path: Path) -> None:

@@ -334,3 +334,19 @@ print(len(count), int(samples.array.sum()))
     outputs = [process.communicate()[0].split() for process in [python(code) for _ in range(2)]]
     assert sorted(int(count) for count, _ in outputs) == [0, 20]
     assert len({total for _, total in outputs}) == 1
+
+
+@pytest.mark.parametrize("damaged", ["", None])
+def test_entries_without_a_description_are_removed(cache_dir, damaged):
+    store("whole")
+    store("half")
+    (cache_dir / "half" / "entry.json").unlink()
+    if damaged is not None:
+        (cache_dir / "half" / "entry.json").write_text(damaged)
+    assert cache.has_room(1) and not (cache_dir / "half").exists() and cache.find("whole") is not None
+
+
+def test_a_header_that_numpy_cannot_parse_is_a_damaged_entry(cache_dir):
+    store("key")
+    (cache_dir / "key" / "values.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', (")
+    assert cache.find("key") is None

@@ -1,14 +1,17 @@
 """Columns of tables that are sparse, or whose classes are rare."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from withhold import evaluation
 from withhold.data.targets import Target
 from withhold.errors import UsageError
 from withhold.evaluation.protocols import columns
+from withhold.evaluation.task import Task
 
 KINDS = ("ant", "bee", "cat")
 
@@ -79,3 +82,12 @@ def test_columns_that_name_items_are_left_out_and_said(make_part, encoder, caplo
     part.parts["targets"] = {"title": part.targets["title"]}
     with pytest.raises(UsageError, match=r"no column in common except those that name items or files \(title\)"):
         evaluation.evaluate(encoder, part, part, ("columns",))
+
+
+def test_whole_numbers_written_as_floats_are_the_same_classes(make_part, encoder):
+    train, test = make_part(told=CLASSES), make_part(told=CLASSES)
+    train.parts["targets"]["told"] = Target(np.array(CLASSES), ("0", "1"))
+    test.parts["targets"]["told"] = Target(np.array(CLASSES), ("0.0", "1.0"))
+    task = Task(encoder, train, test, 0, torch.device("cpu"), 1, method=SimpleNamespace(targets={"told": ("0", "1")}))
+    rows = columns._classes(task, "told", np.array(CLASSES))
+    assert [row["value"] for row in rows if row["by"] == "answers"] == [1.0]

@@ -36,6 +36,13 @@ def test_no_more_neighbours_than_a_fifth_of_a_class():
     assert knn(bank, labels, queries, 4).tolist() == by_hand(bank, labels.tolist(), queries, 4, 3, 0.1)
 
 
+def test_classes_without_an_item_do_not_lower_the_neighbours():
+    rng = torch.Generator().manual_seed(0)
+    bank, queries = torch.randn(60, 3, generator=rng), torch.randn(50, 3, generator=rng)
+    labels = torch.arange(60) % 2
+    assert torch.equal(knn(bank, labels, queries, 30), knn(bank, labels, queries, 2))
+
+
 def test_chunks_change_nothing(monkeypatch):
     rng = torch.Generator().manual_seed(0)
     bank, queries = torch.randn(100, 5, generator=rng), torch.randn(40, 5, generator=rng)

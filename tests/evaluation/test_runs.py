@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from withhold import data, evaluation, nets
 from withhold.console import print_results
@@ -121,6 +122,20 @@ def test_evaluations_on_other_items_of_the_same_data_are_kept_beside_each_other(
         run.evaluate(photos_folder, protocols=("knn",), test_fraction=fraction)
     assert [row["n_test"] for row in run.results()] == [40] * 3 + [16] * 3
     assert len(evaluation.by_data(run.results())) == len(compare([run])) == 2
+
+
+def test_images_of_a_stream_that_cannot_be_read_are_no_items(make_run, photos, tmp_path, monkeypatch):
+    for k, crop in enumerate(photos[:40]):
+        (place := tmp_path / "photos" / "ab"[k % 2] / f"{k}.png").parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(crop).save(place)
+        if k % 4 == 0:
+            place.write_bytes(b"no image")
+    found, run = [], make_run()
+    for limit in ("1KB", "1GB"):
+        monkeypatch.setenv("WITHHOLD_CACHE_LIMIT", limit)
+        rows = run.evaluate(str(tmp_path / "photos"), protocols=("knn",))
+        found.append([(row["encoder"], row["n_train"], row["n_test"], row["value"]) for row in rows])
+    assert found[0] == found[1] and sum(found[0][0][1:3]) == 30
 
 
 def test_two_processes_do_not_evaluate_one_run_at_a_time(make_run, photos_folder):

@@ -23,6 +23,12 @@ def test_the_last_row_of_an_item_counts_and_an_empty_label_is_none():
     assert (items, labels) == ([2], ["dog"])
 
 
+def test_labels_that_were_removed_on_another_page_stay_removed():
+    text = "path,label,time\n2.jpg,cat,1\nphotos/a/1.jpg,dog,2\n2.jpg,,3\n"
+    items, labels, _ = exchange.from_text(text, "image", NAMES)
+    assert (items, labels) == ([0], ["dog"])
+
+
 def test_label_studio_takes_back_what_it_was_given():
     known = [("photos/a/1.jpg", "cat"), ("photos/b/2 ü&.jpg", "dog"), ("5%20(copy).JPG", "cat"), ("#4?d=1.jpg", "dog")]
     text = exchange.to_studio(known, "image")

@@ -19,7 +19,9 @@ import withhold
 from tests.exploring.sessions import WRITE, begun, client, folder, settled, truth  # noqa: F401  (a fixture)
 from withhold.errors import UsageError, WithholdError
 from withhold.exploring import atlas, explore
+from withhold.exploring.kept import Kept
 from withhold.exploring.session import Session
+from withhold.exploring.training import Training
 
 
 @pytest.fixture
@@ -276,6 +278,62 @@ def test_a_server_that_is_killed_loses_no_label_and_its_folder_opens_again(folde
     process, _ = served(folder, out)
     process.terminate()  # SIGINT does nothing to what was started in the background
     assert process.wait(60) == 128 + signal.SIGTERM
+
+
+def test_labels_behind_a_frozen_encoder_are_not_measured_on(folder, tmp_path):  # noqa: F811
+    labels = tmp_path / "few.csv"
+    labels.write_text("path,label\n" + "".join(f"{i:02}.png,{'ab'[i % 2]}\n" for i in range(20)))
+    given = {"size": 16, "encoder": "convnet", "epochs": 1, "no_report": True}
+    withhold.train("finetune", str(folder), labels=str(labels), out=tmp_path / "taught", **given)
+    withhold.train("rotation", str(folder), out=tmp_path / "untaught", **given)
+    told = []
+    for name in ("taught", "untaught"):
+        given |= {"encoder": str(tmp_path / name), "labels": str(labels), "freeze": "all"}
+        run = withhold.train("finetune", str(folder), out=tmp_path / f"{name}-head", **given)
+        (page := tmp_path / f"{name}-page").mkdir()
+        told.append(int(Session(page, str(run.folder), str(folder), {}).adviser.told.sum()))
+    assert told == [20, 0]
+
+
+def test_a_twin_is_told_to_every_page_too(folder, tmp_path):  # noqa: F811
+    table = tmp_path / "photos.csv"
+    table.write_text("path\n" + "".join(f"{folder / f'{i % 12:02}.png'}\n" for i in range(15)))
+    session = Session(tmp_path, "convnet", str(table), {"size": 32})
+    heard = session.listen()
+    session.label([0], ["house"])
+    assert heard[-1]["labels"] == [[0, 0], [12, 0]]
+
+
+def test_a_loss_that_is_not_finite_is_no_point_of_the_curve(tmp_path):
+    failed = Training(tmp_path / "runs" / "x", ["train", "no-such-method"], minutes=1)
+    failed._process.wait(60)
+    (tmp_path / "runs" / "x").mkdir()
+    (tmp_path / "runs" / "x" / "metrics.csv").write_text("step,loss\n100,1.5\n200,nan\n")
+    first, second = failed.state(), failed.state()
+    assert first["curve"] == [[100, 1.5]]
+    assert first["failed"] and not first["running"] and first["seconds"] == second["seconds"]
+
+
+def test_features_that_are_being_replaced_belong_to_no_encoder(folder, tmp_path, monkeypatch):  # noqa: F811
+    session = begun(folder, tmp_path / "page")
+    other, note = withhold.load("vit-tiny", size=32, channels=3), Kept._note
+
+    def dies(self, **about):
+        if about.get("features"):
+            raise KeyboardInterrupt
+        note(self, **about)
+
+    monkeypatch.setattr(Kept, "_note", dies)
+    with pytest.raises(KeyboardInterrupt):
+        session.kept.features(other, session.samples)
+    monkeypatch.undo()
+    assert begun(folder, tmp_path / "page").adviser.features.shape[1] == session.adviser.features.shape[1]
+
+
+def test_damaged_features_are_computed_again(folder, tmp_path):  # noqa: F811
+    session = begun(folder, tmp_path / "page")
+    (tmp_path / "page" / "features.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', (")
+    torch.testing.assert_close(begun(folder, tmp_path / "page").adviser.features, session.adviser.features)
 
 
 def test_items_of_one_name_share_a_label(folder, tmp_path, caplog):  # noqa: F811

@@ -103,6 +103,18 @@ def test_what_transfers_to_what_is_measured_by_what_data_say(tmp_path, capsys):
         transfer([pretrained], [str(tmp_path / "scenes" / "images")])
 
 
+def test_controls_that_differ_between_encoders_have_a_row_each(tmp_path):
+    for name in ("cat/a.png", "dog/b.png"):
+        picture(tmp_path / "photos" / name)
+    encoders = [
+        Frozen(name, {("linear", "trained"): 1.0, ("linear", "pixels"): value})
+        for name, value in (("a", 0.5), ("b", 0.25))
+    ]
+    assert transfer(encoders, [str(tmp_path / "photos")])[2:] == [
+        {"run": "pixels, a", "photos linear accuracy": 0.5}, {"run": "pixels, b", "photos linear accuracy": 0.25}
+    ]  # fmt: skip
+
+
 def test_the_doctor_looks_at_the_control(make_run):
     rows = [
         {"encoder": encoder, "protocol": "linear", "metric": "accuracy", "value": value, "data": "digits", "n_test": 8}

@@ -83,6 +83,7 @@ def entries() -> list[Entry]:
 
 def clear() -> int:
     """Remove all entries that no process has open, and leftovers of killed processes; returns the bytes freed."""
+    _remove_damaged()
     freed = sum(entry.bytes for entry in entries() if _remove(root() / entry.key))
     for held in root().glob("*.held"):
         _is_held(held)
@@ -94,6 +95,7 @@ def clear() -> int:
 
 def has_room(need: int) -> bool:
     """Whether `need` bytes fit into the limit and on the disk; if not, unused entries are removed, oldest first."""
+    _remove_damaged()
     held = entries()
     total = sum(entry.bytes for entry in held)
     base = root()
@@ -114,7 +116,7 @@ def find(key: str) -> Found | None:
     if not path.is_dir():
         return None
     release = _hold(path)
-    with contextlib.suppress(OSError, EOFError, ValueError, KeyError):
+    with contextlib.suppress(Exception):  # numpy raises many classes
         try:
             entry = json.loads((path / "entry.json").read_bytes())
             values = np.load(path / "values.npy", mmap_mode="r")
@@ -256,6 +258,15 @@ def _remove(path: Path) -> bool:
         shutil.rmtree(path)
         return True
     return False
+
+
+def _remove_damaged() -> None:
+    """Remove entries without a readable entry.json, which `entries` does not list."""
+    whole = {entry.key for entry in entries()}
+    for path in root().glob("*/values.npy"):
+        if path.parent.name not in whole and not path.parent.name.endswith(".partial"):
+            with contextlib.suppress(Timeout, OSError), FileLock(path.parent.with_suffix(".lock"), timeout=0):
+                _remove(path.parent)
 
 
 def _remove_partial(path: Path) -> None:

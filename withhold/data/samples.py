@@ -138,12 +138,21 @@ class Samples:
         self.__dict__.pop("fingerprint", None)  # cached, but depends on the parts
 
     def readable(self) -> np.ndarray:
-        """The indices of the items without those known to be unreadable, which neighbours replace: int64."""
+        """The indices of the items without those that cannot be read, which neighbours replace: int64.
+
+        Images of a stream that were not read yet are decoded to find out.
+        """
         kept = np.ones(len(self), dtype=bool)
         for part in self._read_together():
             if isinstance(part.values, Stream):
-                kept &= ~np.isin(part.rows, list(part.values.bad))
+                part.values.check(part.rows)
+                kept &= part.values.good[part.rows]
         return np.flatnonzero(kept)
+
+    def decodable(self) -> Self:
+        """The samples without those that cannot be read: see `readable`."""
+        kept = self.readable()
+        return self if len(kept) == len(self) else self.select(kept)
 
     def settled(self, indices: np.ndarray) -> np.ndarray:
         """The indices of the items to read for those at `indices`, so that all parts of an item fit together.

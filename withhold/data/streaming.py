@@ -50,6 +50,12 @@ class Stream:
         self._keep(self._decode(new))
         return self.good[indices]
 
+    def check(self, indices: np.ndarray) -> None:
+        """Find out which of these samples can be decoded, without keeping them."""
+        for some in np.array_split(indices, len(indices) // 256 + 1):
+            self.readable(some)
+            self.held = {}
+
     def decoded(self, indices: np.ndarray) -> list[np.ndarray]:
         """Those of these samples that can be decoded; nothing is remembered of the others."""
         return [found for found in self._decode(indices.tolist()).values() if not isinstance(found, Unreadable)]

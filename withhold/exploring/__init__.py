@@ -9,7 +9,7 @@ from typing import Any
 from withhold import data
 from withhold import methods as registry
 from withhold.errors import UsageError
-from withhold.exploring.kept import FILE
+from withhold.exploring.kept import FILE, LABELS
 from withhold.files import filling
 from withhold.learning.given import pretrained_encoder
 from withhold.runs.folder import folder_of
@@ -63,7 +63,11 @@ def explore(
     if host is not None and not password:
         raise UsageError("Access from other machines requires a password. Give one, or omit --host.")
     run, folder = run or _start(source), folder_of("explore", (source,), out)
-    with filling(folder, lambda: (folder / FILE).is_file()), listening(host or "127.0.0.1", port) as listener:
+    ours = [folder / name for name in (FILE, LABELS)]
+    with (
+        filling(folder, lambda: any(path.is_file() for path in ours)),
+        listening(host or "127.0.0.1", port) as listener,
+    ):
         session = Session(folder, run, source, decoding or {}, labels, seed)
         guard = Guard(application(session), password if host is not None else None)
         name = {None: "127.0.0.1", "0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(host, host)

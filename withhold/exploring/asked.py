@@ -110,8 +110,8 @@ def queue(session: Session, strategy: str) -> list[dict[str, Any]]:
     with session.lock:
         labels, passed, answers = session.journal.labels.copy(), list(session.passed), session.answers
         used = [number for number, count in enumerate(session.journal.counts) if count]
-        if answers is not None and answers.shares.shape[1] <= max(used, default=0):
-            answers = None  # a class was added since
+        if answers is not None and (len(used) < 2 or answers.shares.shape[1] <= max(used)):
+            answers = None  # classes were added or removed since
     shares = None if answers is None else answers.shares[:, used]
     return listed(session, *session.adviser.queue(BATCH, labels, passed, shares, strategy))
 

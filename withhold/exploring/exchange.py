@@ -53,7 +53,9 @@ def _table(text: str, kind: str) -> list[tuple[str, str]]:
         raise UsageError(
             "This is not a file of labels. Give a csv table that has the columns path and label, or Label Studio JSON."
         )
-    return [((row[item] or "").strip(), (row[label] or "").strip()) for row in reader]
+    rows = [((row[item] or "").strip(), (row[label] or "").strip()) for row in reader]
+    # In the labels of another page, the last row of an item counts, and an empty label was removed.
+    return list(dict(rows).items()) if find(("time",), columns) else rows
 
 
 def _studio(text: str) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from withhold.console import counted
 from withhold.errors import UsageError
-from withhold.files import writing
+from withhold.files import write_rows, writing
 
 log = logging.getLogger("withhold")
 
@@ -90,8 +90,8 @@ class Journal:
             self.classes.append(label)
         return self.classes.index(label)
 
-    def write(self, items: Sequence[int], labels: Sequence[str]) -> None:
-        """Give each of `items` its label; an empty label removes it.
+    def write(self, items: Sequence[int], labels: Sequence[str]) -> list[int]:
+        """Give each of `items` its label; an empty label removes it. Returns these items and others of their names.
 
         Raises:
             UsageError: there is no such item, or a label has more than 200 characters or control characters.
@@ -113,8 +113,7 @@ class Journal:
             raise
         finally:
             os.close(handle)
-        for name, label, _ in rows:
-            self._take(name, label)
+        return [row for name, label, _ in rows for row in self._take(name, label)]
 
     def known(self) -> list[tuple[str, str]]:
         """The path and label of every labelled item, each path once."""
@@ -124,10 +123,11 @@ class Journal:
         """The current labels as a csv table with path and label, one row per labelled item."""
         return _lines([HEADER[:2], *map(list, self.known())])
 
-    def _take(self, name: str, label: str) -> None:
-        if rows := self._rows.get(escaped(name)):
+    def _take(self, name: str, label: str) -> list[int]:
+        if rows := self._rows.get(escaped(name), []):
             self.labels[rows] = self.number(label)
             self.decided.add(self.names[rows[0]])
+        return rows
 
 
 def _unused(path: Path) -> Path:
@@ -155,5 +155,5 @@ def checked(label: str) -> str:
 
 def _lines(rows: Sequence[Sequence[str]]) -> str:
     file = io.StringIO(newline="")
-    csv.writer(file, lineterminator="\n").writerows(rows)
+    write_rows(file, rows)
     return file.getvalue()

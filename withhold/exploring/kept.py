@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -20,7 +19,7 @@ from withhold.training import defaults
 
 log = logging.getLogger("withhold")
 
-FILE = "explore.json"
+FILE, LABELS = "explore.json", "labels.csv"
 
 
 class Kept:
@@ -58,6 +57,7 @@ class Kept:
             return torch.from_numpy(known)
         log.info("embedding %s with %s", counted(len(samples), "item"), run.name)
         found = nets.features(run.encoder, samples, device=defaults.device())
+        self._note(features=None)  # until they are replaced
         with writing(path) as partial, open(partial, "wb") as file:
             np.save(file, found.numpy())
         self._note(features=of, shown=str(run.name))
@@ -100,7 +100,7 @@ def _read(path: Path, read: Callable[[Path], Any]) -> Any:
     """Read a file; None if it is missing or damaged, since it can be computed again."""
     try:
         return read(path) if path.is_file() else None
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+    except Exception as error:  # numpy and zipfile raise many classes
         log.warning("%s is damaged (%s) and will be computed again", path, error)
         return None
 

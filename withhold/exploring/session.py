@@ -16,16 +16,17 @@ from withhold.errors import UsageError, WithholdError
 from withhold.exploring import atlas, exchange, training
 from withhold.exploring.adviser import EVERY, ROUTES, Adviser, Answers, Measured
 from withhold.exploring.journal import Journal
-from withhold.exploring.kept import Kept, free
+from withhold.exploring.kept import LABELS, Kept, free
 from withhold.exploring.shown import Shown
 from withhold.exploring.training import Training
 from withhold.files import writing
 from withhold.runs import Embedder, Run, load
 from withhold.runs.saying import written_alike
+from withhold.runs.told import BEFORE, are_told
 
 log = logging.getLogger("withhold")
 
-LABELS, SNAPSHOT = "labels.csv", "told.csv"
+SNAPSHOT = "told.csv"
 DAY, PATIENCE = 24 * 60, 10  # minutes; seconds to wait for a thread to end
 HEARD = 10_000  # events queued for a page at most
 
@@ -58,8 +59,7 @@ class Session:
         self.kept = Kept(folder)
         shown = self.kept.shown(name)
         self.run = load(shown, **(decoding if shown == name else {}))
-        samples = self.run.load_data(source)
-        self.samples = samples.select(samples.readable())
+        self.samples = self.run.load_data(source).decodable()
         if twice := len(self.samples) - len(set(self.samples.names)):
             log.warning("%s with the name of another one; they share their label", counted(twice, "item"))
         self.items = Shown(source, self.samples)
@@ -122,10 +122,10 @@ class Session:
         """
         with self.lock:
             before = set(self.journal.classes)
-            self.journal.write(items, labels)
+            rows = self.journal.write(items, labels)
             new = set(self.journal.classes) - before
             there = [name for name, count in zip(self.journal.classes, self.journal.counts, strict=True) if count]
-            changed = [[int(item), int(self.journal.labels[item])] for item in items]
+            changed = [[row, int(self.journal.labels[row])] for row in rows]
             self.tell(labels=changed, classes=self.journal.classes, counts=self.journal.counts)
         self._work.set()
         return next((alike for alike in written_alike(there if new else []) if new & set(alike)), None)
@@ -266,7 +266,7 @@ class Session:
     def _adopt(self, name: str) -> None:
         """Switch to another encoder, with the same items."""
         run = load(name, **(self.decoding if name == self.kept.about["asked"] else {}))
-        samples = run.load_data(self.source)
+        samples = run.load_data(self.source).decodable()
         rows: dict[str, list[int]] = {}  # items may share a name
         for row, name in reversed([*enumerate(samples.names)]):
             rows.setdefault(name, []).append(row)
@@ -274,7 +274,8 @@ class Session:
         if -1 in chosen:
             gone = self.samples.names[chosen.index(-1)]
             raise UsageError(f"{gone} is no longer in {self.source}. Start the page again.")
-        samples = samples.select(chosen)
+        if chosen != [*range(len(samples))]:
+            samples = samples.select(chosen)
         adviser = self._advised(run, samples)
         with self.lock:
             self.run, self.adviser, self.answers, self.measured = run, adviser, None, None
@@ -283,8 +284,10 @@ class Session:
 
     def _advised(self, run: Embedder, samples: Samples) -> Adviser:
         """The classifier on the features of a run's encoder."""
-        same = isinstance(run, Run) and run.frozen  # labels have only changed the head
-        told = np.zeros(len(samples), dtype=bool) if same else run.was_told(samples)
+        rows = run.told_items()
+        if isinstance(run, Run) and run.frozen:  # its own labels have only changed the head
+            rows = [row for row in rows if row["stream"] == BEFORE]
+        told = are_told(rows, run.encoder.kind, samples)
         return Adviser(self.kept.features(run, samples), told, self.seed, lambda rows: samples.select(rows).digests())
 
     def _changed(self, what: str) -> None:

@@ -1,6 +1,7 @@
 """A training in a separate process, so that the page survives if it fails or is stopped."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -43,12 +44,16 @@ class Training:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self._stopped: float | None = None
+        self._ended: float | None = None
 
     @property
     def running(self) -> bool:
         if self._stopped is not None and time.monotonic() - self._stopped > GRACE:
             self._process.kill()
-        return self._process.poll() is None
+        if self._process.poll() is None:
+            return True
+        self._ended = self._ended or time.monotonic()
+        return False
 
     @property
     def succeeded(self) -> bool:
@@ -71,11 +76,12 @@ class Training:
 
     def state(self) -> dict[str, Any]:
         """Its progress, ready for JSON: seconds, completed share, loss curve, routes and last message."""
-        seconds = time.monotonic() - self.began
         running = self.running
+        seconds = (self._ended or time.monotonic()) - self.began
         share = min(seconds / (60 * self.minutes), 1.0 if not running else 0.99)
         found = {
             "name": self.name, "running": running, "stopped": self._stopped is not None,
+            "failed": not running and self._stopped is None and not self.succeeded,
             "seconds": seconds, "share": share, "left": max(0.0, 60 * self.minutes - seconds),
         }  # fmt: skip
         return found | {"curve": self._curve(), "routes": self._routes(), "said": self._said()}
@@ -87,7 +93,7 @@ class Training:
             rows = read_journal(max(journals, key=lambda path: path.stat().st_mtime)) if journals else []
         except (OSError, WithholdError):  # `learn` deletes its runs of single folds, and rows are being written
             return []
-        points = [[row["step"], row["loss"]] for row in rows if row.get("loss") is not None]
+        points = [[row["step"], row["loss"]] for row in rows if math.isfinite(row.get("loss", math.nan))]
         return points[:: len(points) // POINTS + 1]
 
     def _routes(self) -> list[dict[str, Any]]:

@@ -134,8 +134,10 @@ class Known:
     @classmethod
     def of(cls, given: Given, run: Run) -> "Known":
         decoding = run.config["decoding"]  # the run itself does not keep data that are not in a file
-        own = load_stream(given.source, given.kind, decoding)
-        samples = load_stream(given.source, given.kind, decoding, labels=given.labels) if given.labels else own
+        own = load_stream(given.source, given.kind, decoding).decodable()
+        samples = own
+        if given.labels:
+            samples = load_stream(given.source, given.kind, decoding, labels=given.labels).decodable()
         bare = given.source if own.labels is None else own.with_labels(np.full(len(own), -1), ())
         return cls(samples, bare)
 

@@ -110,12 +110,12 @@ class _LastHiddenState(nn.Module):
         reverse: whether the model takes channels in the order BGR.
     """
 
-    def __init__(self, model: nn.Module, reverse: bool = False):
+    def __init__(self, model: Any, reverse: bool = False):
         super().__init__()
         self.model, self.reverse = model, reverse
         resizable = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
         self.options = {"interpolate_pos_encoding": True} if resizable else {}
-        self.patch = model.config.patch_size if hasattr(model.config, "mask_ratio") else None
+        self.patch: int = model.config.patch_size if hasattr(model.config, "mask_ratio") else 0
         if self.patch:  # a masked autoencoder shall see all patches
             model.config.mask_ratio = 0.0
 

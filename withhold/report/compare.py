@@ -32,8 +32,8 @@ def transfer(encoders: Iterable["Embedder"], sources: Sequence[str], budget: int
     """Measure each frozen encoder on the annotations of each source: classes, masks or boxes.
 
     The row of an encoder is {"run", "method", "encoder"}, the number of test items of each source, and a column for
-    each measure, with its controls as in `compare`. A row follows for each control without a network. If the encoder is
-    from a run, the evaluations are saved in the run.
+    each measure, with its controls as in `compare`. A row follows for each control without a network, for each encoder
+    if they differ, as with the image size. If the encoder is from a run, the evaluations are saved in the run.
 
     Args:
         budget: training images for a head for masks or boxes, counting repeats.
@@ -44,7 +44,7 @@ def transfer(encoders: Iterable["Embedder"], sources: Sequence[str], budget: int
     names = [Path(source).name for source in sources]
     titles = {source: name if names.count(name) == 1 else source for source, name in zip(sources, names, strict=True)}
     lines: list[dict[str, Any]] = []
-    beside: dict[str, dict[str, Any]] = {}
+    beside: dict[str, dict[str, dict[str, Any]]] = {}  # by control, then by encoder
     for encoder in encoders:
         config = encoder.config
         line = {"run": encoder.name, "method": config.get("method", encoder.row), "encoder": config["encoder"]["name"]}
@@ -63,8 +63,12 @@ def transfer(encoders: Iterable["Embedder"], sources: Sequence[str], budget: int
                         if who == encoder.row or f" {who}" in CONTROLS:
                             line[title if who == encoder.row else f"{title} {who}"] = row["value"]
                         else:
-                            beside.setdefault(who, {"run": who})[title] = row["value"]
-    return [*lines, *beside.values()]
+                            beside.setdefault(who, {}).setdefault(encoder.name, {})[title] = row["value"]
+    for who, found in beside.items():
+        first, *others = found.values()
+        each = {who: first} if all(other == first for other in others) else {f"{who}, {n}": o for n, o in found.items()}
+        lines += [{"run": name, **values} for name, values in each.items()]
+    return lines
 
 
 def losses(row: dict[str, float]) -> dict[str, float]:

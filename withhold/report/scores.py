@@ -94,7 +94,7 @@ def _title(result: dict[str, Any]) -> str:
         return labels if result["protocol"] == "lowshot" else f"{name}, {labels}"
     words = [name] if result["metric"] == "accuracy" else [name, result["metric"]]
     words += [f"stage {result['stage']}"] if "stage" in result else []
-    words += [result[part] for part in ("column", "by", "pooling") if part in result]
+    words += [result[part] for part in ("column", "by", "pooling", "direction") if part in result]
     return ", ".join(words + ["whitened"] * result.get("whitened", False))
 
 

@@ -247,9 +247,10 @@ class Embedder:
         wanted = tuple(dict.fromkeys(part for need in taken for part in need.parts))
         beside: dict[str, Any] = {"strict": strict, "parts": wanted}
         parts = data.splits(source, self.kind_of(source)) if test is None else {"train": source, "test": test}
-        bank = self.load_data(parts.get("train", source), labels=labels, **beside)
+        # The truth of an item in a stream must not be compared with the neighbour that is read in its place.
+        bank = self.load_data(parts.get("train", source), labels=labels, **beside).decodable()
         if parts:
-            queries = self.load_data(parts["test"], labels=labels if test is None else None, **beside)
+            queries = self.load_data(parts["test"], labels=labels if test is None else None, **beside).decodable()
             if not all(protocol.told for protocol in found):
                 queries = apart(queries, bank)
         elif all(protocol.told for protocol in found) and not supervised:

@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+import torch
 
 from withhold.console import counted
 from withhold.data import share_classes
@@ -23,7 +24,9 @@ def measure(task: Task) -> list[dict]:
     method was given. With the encoder that training started from, this is the accuracy that the training has to exceed.
     """
     if not isinstance(task.method, Classifier):
-        return [] if task.train is None else [{"metric": "accuracy", "value": task.accuracy(answers(task)[0])}]
+        if task.train is None or not torch.isin(task.answers, task.labels).any():
+            return []
+        return [{"metric": "accuracy", "value": task.accuracy(answers(task)[0])}]
     said = scores(task.method, task.test, device=task.device).argmax(1).numpy()
     (_, truth), names = share_classes([(None, task.method.classes), (task.test.labels, task.test.classes)])
     if task.method.taught and (others := truth >= len(task.method.classes)).any():

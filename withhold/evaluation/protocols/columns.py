@@ -9,6 +9,7 @@ import torch
 from sklearn.metrics import mean_absolute_error, r2_score
 
 from withhold.console import counted
+from withhold.data import share_classes
 from withhold.errors import UsageError
 from withhold.evaluation.protocols import linear
 from withhold.evaluation.protocols.keypoints import regress
@@ -84,9 +85,10 @@ def _classes(task: Task, name: str, own: np.ndarray | None) -> list[dict]:
     labelled.__dict__.update(bank=task.bank[rows[0]], queries=task.queries[rows[1]])  # avoids computing them again
     found = [{**row, "by": "features"} for row in linear.measure(labelled)]
     if own is not None:
-        taught = cast(Any, task.method).targets[name]
-        truth = [parts[1].classes[label] for label in np.asarray(parts[1].labels)]
-        right = [taught[number] == name for number, name in zip(own[rows[1]].astype(int), truth, strict=True)]
+        numbers = own[rows[1]].astype(int)
+        named = [(numbers, cast(Any, task.method).targets[name]), (parts[1].labels, parts[1].classes)]
+        (said, truth), _ = share_classes(named)
+        right = said == truth
         found.append({"metric": "accuracy", "value": float(np.mean(right)), "n_test": len(right), "by": "answers"})
     return found
 

@@ -21,7 +21,7 @@ def knn(bank: Tensor, labels: Tensor, queries: Tensor, classes: int, k: int = 20
         labels: int64 [n], their classes.
         queries: float [m, d].
     """
-    k = min(k, max(1, len(bank) // (5 * classes)))
+    k = min(k, max(1, len(bank) // (5 * len(labels.unique()))))
     directions = F.normalize(bank, dim=1).T
     found = []
     for part in F.normalize(queries, dim=1).split(max(1, CHUNK // len(bank))):

@@ -74,7 +74,7 @@ export class Learn {
     $("training-note").textContent = training.adopting ? "Done. Computing its features of all items."
       : training.running && training.stopped ? "Stopping."
         : training.running ? `${training.name}: ${time(training.seconds)}, ${training.left ? `about ${time(training.left)} left` : "finishing"}`
-          : `${training.name} ${training.stopped ? "stopped" : "finished"} after ${time(training.seconds)}.`;
+          : `${training.name} ${training.stopped ? "stopped" : training.failed ? "failed" : "finished"} after ${time(training.seconds)}.`;
     $("said").textContent = training.said;
     $("loss").hidden = training.curve.length < 2;
     if (training.curve.length > 1) line($("loss"), training.curve.map(([x, y]) => ({ x, y })), (v) => v.toPrecision(3), "steps");
