@@ -79,15 +79,18 @@ def fewlabels() -> str:
 
 def fewlabels_draws() -> str:
     """CIFAR-10: mean gain over labels only, and its standard deviation, of all draws of labels; and their number."""
-    gains: dict[tuple[str, str], list[float]] = {}
+    gains: dict[tuple[int, str, str], list[float]] = {}
     for claim, _ in measured("fewlabels"):
         values = [answered(row) for row in (claim, claim.controls[0])]
         if claim.data[1] == "cifar10" and {*claim.settings} <= {"pretrained"} and None not in values:
-            gains.setdefault((_labels_and_start(claim), claim.method), []).append(100 * (values[0] - values[1]))
+            row = claim.data[2], _labels_and_start(claim), claim.method
+            gains.setdefault(row, []).append(100 * (values[0] - values[1]))
+    several = [(*row, found) for row, found in gains.items() if len(found) > 1]
+    several.sort(key=lambda row: (row[0], -statistics.mean(row[3])))
     cells = [
         [labels, f"`{method}`", f"{statistics.mean(found):+.1f} ± {statistics.stdev(found):.1f}", str(len(found))]
-        for (labels, method), found in gains.items() if len(found) > 1
-    ]  # fmt: skip
+        for _, labels, method, found in several
+    ]
     return table(["labels", "method", "gain over labels only", "draws"], cells)
 
 
