@@ -116,7 +116,7 @@ class Options(Plan):
             elif isinstance(value, list):
                 words += [word for each in value for word in (flag(option), each)]
             elif value != option.default:
-                words += [flag(option), f"{value:g}" if isinstance(value, float) else str(value)]
+                words += [flag(option), str(value).removesuffix(".0")]
         return words
 
 

@@ -48,6 +48,15 @@ def test_each_value_becomes_the_files_that_people_use(files):
     ]  # fmt: skip
 
 
+def test_items_of_one_name_keep_their_boxes_and_no_output_leaves_the_folder(tmp_path):
+    box = torch.tensor([[1.0, 2, 3, 4]])
+    found = [("a.png", {"boxes": answers.Boxes([name], [0.5], box), "x/../../evil": name}) for name in ("one", "two")]
+    written = write(found, tmp_path / "out")
+    assert {path.parent for path in written} == {tmp_path / "out"}
+    with open(tmp_path / "out" / "boxes.csv", newline="") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == ["one", "two"]
+
+
 def test_images_keep_their_values(files):
     assert np.asarray(Image.open(files["image.png"])).tolist() == [[0, 255, 128]]
     assert np.asarray(Image.open(files["bytes.png"])).tolist() == [[[1, 2, 255]]]
@@ -204,7 +213,7 @@ def test_a_long_text_is_named_by_all_its_windows():
 
     encoder = withhold.nets.build("text-transformer", tokenizer=tokenizer("words"), tokens=5)
     words = "the ship sails the sea . the baker bakes bread"
-    windows = encoder.take(words)
+    windows = encoder.cut(words)
     assert windows.shape == (2, 5)
     assert encoder.words(windows) == ["the ship sails the sea", ". the baker bakes bread"]
 

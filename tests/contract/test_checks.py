@@ -68,6 +68,12 @@ BROKEN = [
     ("seeds", "self.noise * ", "0 * ", "A different seed gives the same loss, although the method draws from self"),
     ("resume", 'self.register_buffer("steps", torch.zeros(()))', "self.steps = 1", "value after a resume"),
     ("learning", "(predicted - brightness)", "(0 * predicted - brightness)", "No learning: loss goes from"),
+    (
+        "learning",
+        '(predicted - brightness).square().mean(), "trivial"',
+        '0 * predicted.sum() - 1, "quiet"',
+        "No learning",
+    ),
     ("learning", "self.noise, self.head", DEAD, "The encoder has collapsed"),
     ("values", "self.noise, self.head", "assert noise > 0.015; self.noise, self.head", "noise=0.01: "),
     ("odd_batches", "views.to_float(images)", "views.to_float(images.reshape(16, -1, 3, 16, 16)[:, 0])", "is invalid"),

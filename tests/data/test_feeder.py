@@ -99,6 +99,7 @@ def test_missing_labels_are_refused(labels):
     [
         (1, r"A batch of 9 items is not possible with 8 items\. Give a batch size from 1 to 8\."),
         (2, r"A batch of 9 items on each of 2 devices is not possible with 8 items\. Give a batch size from 1 to 4\."),
+        (9, r"8 items are too few for 9 devices\. Use 8 at most\."),
     ],
 )
 def test_a_batch_larger_than_the_data_is_refused(world, sentence):

@@ -5,6 +5,7 @@ import torch
 
 from withhold import nets
 from withhold.methods import find
+from withhold.options import Options
 from withhold.training import defaults
 
 
@@ -57,3 +58,11 @@ def test_a_cpu_does_not_convolve_in_space_and_time_at_half_precision(monkeypatch
 )
 def test_pretrained_weights_see_about_the_size_that_they_were_trained_on(measured, device, pretrained, expected):
     assert defaults.size(measured, torch.device(device), pretrained) == expected
+
+
+def test_the_words_of_options_give_the_same_options():
+    found = Options(lr=0.12345678, epochs=1234567.5, minutes=None).words()
+    assert found == ["--epochs", "1234567.5", "--lr", "0.12345678"] and Options(minutes=10.0).words() == [
+        "--minutes",
+        "10",
+    ]

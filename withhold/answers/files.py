@@ -1,6 +1,7 @@
 """Files of the inputs and outputs of a method, with a reader or a writer for each type."""
 
 import inspect
+import re
 import typing
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -120,7 +121,7 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
     """The path of each file in the folder, its writer, and its value."""
     taken: set[Path] = set()
     classes: list[dict[str, Any]] = []
-    boxes: dict[str, Boxes] = {}
+    boxes: list[tuple[str, Boxes]] = []
     legend: dict[str, int] = {}
     for index, (name, answers) in enumerate(answered):
         place = Path(name)
@@ -135,7 +136,7 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
                 classes.append({"path": name, **several, **_class_row(value)})
                 continue
             if isinstance(value, Boxes):
-                boxes[name] = value
+                boxes.append((name, value))
                 continue
             if isinstance(value, Image):
                 legend |= value.legend
@@ -143,14 +144,15 @@ def _files(answered: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Pat
             if isinstance(value, Mask) and value.labels.ndim == 3:
                 parts = {f"/{number:05d}": replace(value, labels=labels) for number, labels in enumerate(value.labels)}
             for (mark, part), (ending, save) in product(parts.items(), WRITERS[type(value)].items()):
-                yield Path(f"{stem}-{kind}{mark}.{ending}"), save, part
+                said = re.sub(r"[/\\]", "_", kind)  # it may be a column of the user's table
+                yield Path(f"{stem}-{said}{mark}.{ending}"), save, part
     if classes:
         columns = list(dict.fromkeys(column for row in classes for column in row))
         rows = [[row.get(column, "") for column in columns] for row in classes]
         yield Path("classes.csv"), _write_table, (columns, rows)
     if boxes:
-        rows = [[name, *row] for name, value in boxes.items() for row in tables(value)[1]]
-        yield Path("boxes.csv"), _write_table, (["path", *tables(next(iter(boxes.values())))[0]], rows)
+        rows = [[name, *row] for name, value in boxes for row in tables(value)[1]]
+        yield Path("boxes.csv"), _write_table, (["path", *tables(boxes[0][1])[0]], rows)
     if legend:
         colours = {
             name: "#{:02x}{:02x}{:02x}".format(*PALETTE[number % len(PALETTE)].tolist())

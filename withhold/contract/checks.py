@@ -1,6 +1,7 @@
 """The requirements that every method must meet: one function each, which raises an error that names the problem."""
 
 import inspect
+import math
 import time
 import typing
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from withhold import methods as registry
 from withhold.contract.trial import Trial, require, turns
 from withhold.data import Feeder
 from withhold.errors import UsageError, WithholdError
-from withhold.methods import Method
+from withhold.methods import Method, Range
 from withhold.nets.adapters import Adapter
 from withhold.options import named
 from withhold.pictures import grid
@@ -162,7 +163,7 @@ def learning(trial: Trial) -> None:
         seen.append(row[player + term])
         bars.append(row.get(player + "trivial", seen[0]) if term == "loss" else sum(seen[:10]) / len(seen[:10]))
         now, bar = sum(seen[-10:]), sum(bars[-10:])
-        if len(seen) >= 30 and (now < 0.98 * bar if term == "loss" else now > 1.02 * bar):
+        if len(seen) >= 30 and (bar - now if term == "loss" else now - bar) > 0.02 * abs(bar):
             raise Learned
 
     with suppress(Learned):
@@ -187,6 +188,11 @@ def values(trial: Trial) -> None:
 def others(parameter: inspect.Parameter) -> list[Any]:
     """Values for `parameter` other than its default, of the same type and close to it."""
     kind, default = parameter.annotation, parameter.default
+    if default is None:  # its type is a union with None
+        kind = typing.get_args(kind)[0]
+        limits = next((part for part in typing.get_args(kind) if isinstance(part, Range)), None)
+        if limits is not None and math.isfinite(limits.least):
+            return [limits.least + 1]
     if typing.get_origin(kind) is typing.Literal:
         return [option for option in typing.get_args(kind) if option != default]
     if isinstance(default, bool):

@@ -76,6 +76,22 @@ def as_waves(source: Any) -> Waves:
     return Waves(waves, rate)
 
 
+def pixels(value: Any) -> np.ndarray:
+    """Pixels in a cell of a table, [h, w], [h, w, c] or [c, h, w], or [t, h, w, c] of a video -> uint8, channels last.
+
+    Raises: UsageError: they are not whole numbers from 0 to 255.
+    """
+    found = np.asarray(value)
+    whole = found.dtype.kind in "iub" and found.min(initial=0) >= 0 and found.max(initial=0) <= 255
+    if not whole or found.ndim not in (2, 3, 4):
+        raise UsageError(
+            f"The pixels in a table are {found.dtype} {list(found.shape)}. Give whole numbers from 0 to 255, of shape "
+            "[h, w], [h, w, c] or [c, h, w]."
+        )
+    first = found.ndim == 3 and found.shape[2] not in (1, 3) and found.shape[0] in (1, 3)
+    return (np.moveaxis(found, 0, 2) if first else found).astype(np.uint8)
+
+
 def as_pixels(images: Any, where: str) -> np.ndarray:
     """An array or tensor uint8 [n, h, w], [n, h, w, c] or [n, c, h, w] -> ndarray uint8 [n, h, w, c], c 1 or 3."""
     channels_first = not isinstance(images, np.ndarray)  # torch's order, if both are possible

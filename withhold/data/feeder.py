@@ -70,6 +70,8 @@ class Feeder:
                 raise UsageError(
                     f"{samples.source} has fewer than two items, which is too few for training. Give more items{lost}."
                 )
+            if self.longest < world:
+                raise UsageError(f"{self.longest} items are too few for {world} devices. Use {self.longest} at most.")
             ranks = f" on each of {world} devices" if world > 1 else ""
             raise UsageError(
                 f"A batch of {batch_size} items{ranks} is not possible with {self.longest} items. "

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from withhold.data import images
+from withhold.data.arrays import pixels
 from withhold.data.kind import Item, Kind, Table, Unreadable
 from withhold.data.manifests import LABELS, find
-from withhold.data.tables import digest, file_stamp
+from withhold.data.tables import digest, file_stamp, told_apart
 from withhold.errors import WithholdError
 
 if TYPE_CHECKING:
@@ -30,8 +31,10 @@ class Hub(Table):
         own = {"image": "Image", "audio": "Audio", "video": "Video"}.get(kind.name, "")
         typed = [name for name, feature in features.items() if type(feature).__name__ == own]
         classed = [name for name, feature in features.items() if isinstance(feature, datasets.ClassLabel)]
-        self.item = typed[0] if typed else kind.item_column("The dataset", features)
+        self.item = find(kind.columns, typed) or (typed[0] if typed else kind.item_column("The dataset", features))
         self.label = find(LABELS, classed) or next(iter(classed), None) or find(LABELS, features)
+        if self.label and not isinstance(features[self.label], datasets.ClassLabel | datasets.Value):
+            self.unlabelled, self.label = f"its column {self.label} holds no classes", None
         self.classes = tuple(features[self.label].names) if self.label in classed else ()
         for name, feature in features.items():
             if hasattr(feature, "decode"):  # images, sounds and videos
@@ -56,7 +59,9 @@ class Hub(Table):
     def names(self):
         if not self.holds_paths:
             return super().names()
-        return [path or str(row) for row, path in enumerate(self._paths)]
+        names = [path or str(row) for row, path in enumerate(self._paths)]
+        only_paths = getattr(self.dataset.features[self.item], "dtype", "") == "string"
+        return names if only_paths else told_apart(names)
 
     def items(self, indices):
         return [_item(value) for value in self.dataset[list(indices)][self.item]]
@@ -134,4 +139,4 @@ def _item(value: Any) -> Item:
         return value
     if value is None:
         return b""
-    return np.asarray(value, dtype=np.uint8)
+    return pixels(value)

@@ -269,6 +269,6 @@ def _pieces(
 
 
 def _stream(table: Table, kind: Images, part: Part, key: str, strict: bool) -> Samples:
-    stream, (labels, classes) = Stream(table, kind, strict), part.labels()
+    stream, (labels, classes) = Stream(table, kind, strict, part.table.names()), part.labels()
     stream.skipped += table.ignored
     return Samples(stream, stream.names, labels, classes, stream.skipped, key, part.name, unlabelled=table.unlabelled)

@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow
 
+from withhold.data.arrays import pixels
 from withhold.data.kind import Item, Kind, Table
 from withhold.data.manifests import LABELS, find
-from withhold.data.tables import digest, file_stamp, located
+from withhold.data.tables import digest, file_stamp, located, told_apart
 from withhold.errors import UsageError, WithholdError
 
 
@@ -19,9 +21,9 @@ class Parquet(Table):
     """A column of parquet files: encoded items (bytes, or Hugging Face's struct of bytes and path), paths, or texts."""
 
     def __init__(self, paths: Sequence[str], kind: type[Kind]):
+        self.paths, self.root = paths, os.path.dirname(paths[0])
         from pyarrow import parquet
 
-        self.paths, self.root = paths, os.path.dirname(paths[0])
         with self._reading():  # mapped and unbuffered, files of any size are read page by page
             self.files = [parquet.ParquetFile(path, memory_map=True, pre_buffer=False) for path in paths]
         schema = self.files[0].schema_arrow
@@ -31,17 +33,27 @@ class Parquet(Table):
                     f"{path} and {paths[0]} have different columns. Give them the same columns, or use one file."
                 )
         self.label = find(LABELS, schema.names)
+        if self.label and pyarrow.types.is_nested(schema.field(self.label).type):
+            self.unlabelled, self.label = f"its column {self.label} holds no classes", None
         self.groups = [(file, group) for file in self.files for group in range(file.num_row_groups)]
         counts = [file.metadata.row_group(group).num_rows for file, group in self.groups]
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(int)
-        self.classes = _class_names(schema, self.label)
+        known = {
+            _class_names(file.schema_arrow, self.label): path for path, file in zip(paths, self.files, strict=True)
+        }
+        known.pop((), None)
+        if len(known) > 1:
+            first, other = list(known.values())[:2]
+            raise UsageError(f"{other} and {first} have different class names. Write them with the same ones.")
+        self.classes = next(iter(known), ())
         self._read_from(kind.item_column(paths[0], schema.names), kind.name != "text")
 
     def _read_from(self, item: str, files: bool) -> None:
         """Take the items from a column; `files` says whether its texts are paths."""
-        form = str(self.files[0].schema_arrow.field(item).type)
-        self.item, self.nested = item, form.startswith("struct") and "path: " in form
-        self.holds_paths = files and form in ("string", "large_string", "string_view")
+        form = self.files[0].schema_arrow.field(item).type
+        form = form.value_type if pyarrow.types.is_dictionary(form) else form
+        self.item, self.nested = item, pyarrow.types.is_struct(form) and form.get_field_index("path") >= 0
+        self.holds_paths = files and str(form) in ("string", "large_string", "string_view")
 
     def over(self, column: str) -> "Parquet":
         """The same rows, without labels; their items are the files in another column."""
@@ -69,7 +81,8 @@ class Parquet(Table):
         if not (self.nested or self.holds_paths):
             return super().names()
         paths = map(_its_path, self._column(f"{self.item}.path" if self.nested else self.item))
-        return [path or str(row) for row, path in enumerate(paths)]
+        names = [path or str(row) for row, path in enumerate(paths)]
+        return told_apart(names) if self.nested else names
 
     def items(self, indices):
         found = {}
@@ -120,6 +133,8 @@ class Parquet(Table):
     def _item(self, value: Any) -> Item:
         if isinstance(value, dict):
             return value.get("bytes") or self._path(value.get("path"))
+        if isinstance(value, list):
+            return pixels(value)
         return self._path(value) if self.holds_paths else value or b""
 
     def _path(self, name: str | None) -> str:

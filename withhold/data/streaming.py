@@ -1,6 +1,7 @@
 """Images that do not fit into the cache: they are decoded whenever they are read."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,10 +18,10 @@ class Stream:
     replaces them.
     """
 
-    def __init__(self, table: Table, kind: Images, strict: bool):
+    def __init__(self, table: Table, kind: Images, strict: bool, names: Sequence[str] | None = None):
         self.shape = (len(table), *kind.row)
         self.table, self.kind, self.strict = table, kind, strict
-        self.names = np.array(table.names())
+        self.names = np.array(table.names() if names is None else names)
         self.bad: dict[int, str] = {}
         self.good = np.zeros(len(table), dtype=bool)
         self.held: dict[int, np.ndarray] = {}

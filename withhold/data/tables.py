@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -166,6 +167,12 @@ def file_stamp(path: str) -> str:
     except (OSError, ValueError):
         return "missing"
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Names of embedded files; those of several begin with their row, because equal names mean the same item."""
+    counts = Counter(names)
+    return [f"{row}/{name}" if counts[name] > 1 else name for row, name in enumerate(names)]
 
 
 def in_order(names: Iterable[str]) -> list[str]:
