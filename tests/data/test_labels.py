@@ -146,3 +146,10 @@ def test_equal_numbers_are_one_class_unless_one_set_tells_them_apart():
         assert [[classes[i] for i in part] for part in numbers] == [list(names) for names in several]
     for names in ("9007199254740992", "9007199254740993.0"), ("1e999999999999999999999", "2"):
         assert share(names[:1], names[1:])[1] == names
+
+
+def test_a_table_without_paths_is_said_in_words_of_labels(tmp_path, image_folder):
+    folder, _ = image_folder("1.png", "2.png")
+    (tmp_path / "few.csv").write_text("text,label\nhello,a\n")
+    with pytest.raises(UsageError, match=r"no column path \(it has text, label\)\. Give it the columns path"):
+        data.load(folder, labels=tmp_path / "few.csv")

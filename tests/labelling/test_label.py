@@ -6,6 +6,7 @@ import logging
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import withhold
@@ -16,6 +17,7 @@ from withhold import data
 from withhold.cli import main
 from withhold.contract.tiny import documents
 from withhold.errors import UsageError
+from withhold.labelling.rank import Ranking
 
 
 def rows(folder):
@@ -83,6 +85,18 @@ def test_what_a_run_was_told_is_left_out_and_the_rest_can_be_labelled_round_by_r
     assert main([*args, "-n", "13", "--out", "third"]) == 2
     assert "photos has 12 unlabelled items, fewer than the 13 to choose. Choose 12 at most" in capsys.readouterr().err
     assert not (home / "third").exists()
+
+
+def test_labels_that_are_in_the_table_are_not_called_missing(home, run, capsys, caplog):
+    (home / "few.csv").write_text((home / "few.csv").read_text() + "\n10.png,Temple")
+    assert main(["label", "photos", "--run", "run", "--labels", "few.csv", "-n", "4"]) == 0
+    assert "lacks the labels" not in capsys.readouterr().out
+    assert "Temple and temple are 2 classes: if they mean the same, use one spelling" in caplog.messages
+
+
+def test_an_item_without_neighbours_is_not_called_typical():
+    found = Ranking("typical", torch.arange(2), torch.tensor([1.5, 0.0]), None)
+    assert found.why == ["typical of unlabelled items (1.50)", "unlike other unlabelled items"]
 
 
 def test_nothing_that_was_filled_in_is_replaced(home, run, capsys):

@@ -320,6 +320,16 @@ def test_too_few_labels_take_the_frozen_route_and_say_so(home, capsys):
     assert main(["apply", "run", "photos/01.png"]) == 0
 
 
+def test_items_that_were_chosen_are_no_random_sample(home, capsys):
+    photographs(home)
+    lines = Path("few.csv").read_text().splitlines()
+    chosen = ["typical of unlabelled items (1.2)", "drawn at random", ""]
+    rows = [f"{line},1.0,{chosen[min(place, 2)]}" for place, line in enumerate(lines[1:])]
+    Path("few.csv").write_text("\n".join(["path,label,score,why", *rows]))
+    learn("photos", "--labels", "few.csv", "--encoder", "convnet", "--minutes", "0.05", "--out", "run")
+    assert "the items of 1 label were chosen by withhold label" in state()["why"]
+
+
 def test_a_mistyped_label_does_not_stop_the_comparison(home, caplog):
     photographs(home)
     with open(home / "few.csv", "a") as file:

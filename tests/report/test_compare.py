@@ -1,5 +1,6 @@
 """Several runs side by side."""
 
+import json
 from dataclasses import dataclass
 
 import pytest
@@ -25,14 +26,14 @@ def test_a_row_holds_what_the_run_is_and_what_came_out(make_run, capsys):
         "steps": 20, "seconds": 10.0, "loss": 0.5,
     }  # fmt: skip
     measures = {"knn": 0.75, "lowshot 5/class": 0.4, "knn untrained": 0.5, "knn start": 0.625}
-    assert first == about | {"measured on": "digits"} | measures
+    assert first == about | {"measured on": "digits", "items": 8} | measures
     print_comparison([first, other])
     said = capsys.readouterr().out
     assert "0.750 (0.500, 0.625)" in said
     assert (
         "In brackets: the same encoder randomly initialised, and with the weights that training started from." in said
     )
-    assert other == about | {"measured on": "photos", "knn": 0.1}
+    assert other == about | {"measured on": "photos", "items": 8, "knn": 0.1}
     assert second == {
         "run": str(begun.folder), "method": "rotation", "encoder": "convnet", "data": "digits", "seed": 3
     }  # fmt: skip
@@ -113,6 +114,19 @@ def test_controls_that_differ_between_encoders_have_a_row_each(tmp_path):
     assert transfer(encoders, [str(tmp_path / "photos")])[2:] == [
         {"run": "pixels, a", "photos linear accuracy": 0.5}, {"run": "pixels, b", "photos linear accuracy": 0.25}
     ]  # fmt: skip
+
+
+def test_the_doctor_knows_a_control_that_beats_the_kept_route(make_run):
+    run = make_run()
+    rows = [
+        {"route": name, "accuracy": value, "control": name == "pixels"}
+        for name, value in (("pixels", 0.75), ("x", 0.5))
+    ]
+    (run.folder / "learn.json").write_text(json.dumps({"rows": rows, "kept": "x"}))
+    (said,) = (finding for finding in run.doctor() if "pixels" in finding)
+    assert said.startswith("The control pixels has a cross-validated accuracy of 75.0%, and the kept route, x, 50.0%")
+    (run.folder / "learn.json").write_text(json.dumps({"rows": rows[1:], "kept": "x"}))
+    assert not any("control" in finding for finding in run.doctor())
 
 
 def test_the_doctor_looks_at_the_control(make_run):

@@ -1,6 +1,7 @@
 """The command that chooses what to label next."""
 
 import argparse
+import json
 
 import withhold
 from withhold.cli.use import ENCODER, SIZE, decoding
@@ -49,7 +50,8 @@ def label(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
     shown = table.drop_columns(["probability", "score"]).to_pylist()
     print_table(["path", "guess", "why"], [[str(cell or "") for cell in row.values()] for row in shown])
     say(f"Chose {counted(table.num_rows, 'item')} to label: {page} shows them, {csv} is for their labels")
-    if options.labels is None and isinstance(run, withhold.Run) and run.labels_told:
+    known = json.loads(table.schema.metadata[b"withhold"])["known"]
+    if isinstance(run, withhold.Run) and len(known) < run.labels_told:
         say("The file lacks the labels that the run was trained on. Pass them as --labels to include them.")
     print("Fill in the column `label` of the csv file. ", end="")
     advise(["learn", options.data, "--labels", csv, "--out", out.with_name(f"learn-{out.name}")])

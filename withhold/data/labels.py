@@ -201,7 +201,13 @@ def _read(path: Path) -> tuple[list[str], list[Any]]:
     if not any(columns.values()):
         raise UsageError(f"{path} is empty. Add the columns path and label, and a line for each item.")
     label = manifests.find(manifests.LABELS, columns)
-    names = [str(name or "").strip().replace("\\", "/") for name in columns[Images.item_column(path, columns)]]
+    item = manifests.find(Images.columns, columns)
+    if item is None:
+        raise UsageError(
+            f"{path} has no column path (it has {', '.join(columns)}). Give it the columns path and label; the path of "
+            "a text in a table is its row, from 0."
+        )
+    names = [str(name or "").strip().replace("\\", "/") for name in columns[item]]
     if label is None:
         raise UsageError(f"{path} has no column of labels. Name it label, class or target.")
     if manifests.find(("time",), columns):  # a log of labelling: the last row of an item counts

@@ -36,7 +36,8 @@ class Ranking:
     @property
     def why(self) -> list[str]:
         """The reason for each item, in words."""
-        return [STRATEGIES[self.strategy].why.format(score) for score in self.scores.tolist()]
+        _, why, _, alone = STRATEGIES[self.strategy]
+        return [why.format(score) if score or not alone else alone for score in self.scores.tolist()]
 
 
 def rank(

@@ -207,16 +207,18 @@ class Strategy(NamedTuple):
     Attributes:
         choose: (pool, n) -> the chosen items and their scores.
         why: the reason for an item, to be formatted with its score.
+        alone: the reason for a score of 0, if it is another one.
         needs: what it needs of a pool: "probabilities", "labels", or nothing.
     """
 
     choose: Callable[[Pool, int], Chosen]
     why: str
     needs: str = ""
+    alone: str = ""
 
 
 STRATEGIES = {
-    "typical": Strategy(typical, "typical of unlabelled items ({:.2f})"),
+    "typical": Strategy(typical, "typical of unlabelled items ({:.2f})", alone="unlike other unlabelled items"),
     "core-set": Strategy(core_set, "distance {:.2f} to all labelled and chosen items"),
     "badge": Strategy(badge, "would change the classifier in a new way ({:.2f})", "probabilities"),
     "least-confident": Strategy(uncertainty(least_confident), "low confidence (uncertainty {:.2f})", "probabilities"),
@@ -251,6 +253,7 @@ def _by_typicality(x: Tensor, members: Tensor, rng: torch.Generator) -> Iterator
     rows = rows[torch.randperm(len(rows), generator=rng)[:MOST]]
     near = torch.cdist(x[rows], x[rows]).fill_diagonal_(torch.inf)
     k = min(NEIGHBOURS, max(len(rows) // 2, 1))
+    # A single item has an infinite distance, and the score 0.
     scores = 1 / (near.topk(k, largest=False).values.mean(1) + 1e-5) if len(rows) else near.new_zeros(0)
     order = scores.argsort(descending=True, stable=True)
     yield from zip(rows[order].tolist(), scores[order].tolist(), strict=True)

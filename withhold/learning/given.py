@@ -15,8 +15,9 @@ import torch
 from withhold import data, nets
 from withhold import methods as registry
 from withhold.console import duration, quiet
-from withhold.data import Samples
+from withhold.data import Samples, manifests
 from withhold.errors import UsageError
+from withhold.labelling import STRATEGIES
 from withhold.nets.efficientnet import PACKAGE
 from withhold.runs import Run, train
 from withhold.runs.build import load_stream, suited_size, tell
@@ -71,6 +72,16 @@ class Given:
         with quiet(logging.ERROR):  # other warnings are logged when the items are loaded
             items = data.labels_of(self.source, self.kind, self.labels)
         tell(registry.find("finetune"), {"labelled": items}, {})
+
+    def chosen(self) -> int:
+        """How many labels are of items that `withhold label` chose, other than at random."""
+        found = 0
+        for path in self.labels or ():
+            columns = manifests.read(Path(path))
+            if {"label", "why", "score"} <= {*columns}:  # its table
+                rows = zip(columns["label"], columns["why"], strict=True)
+                found += sum(bool(label) and why not in (None, "", STRATEGIES["random"].why) for label, why in rows)
+        return found
 
     def begin(self, encoder: str | None, pretrained: bool, size: int | None) -> dict[str, Any]:
         """The start of trainings, as options of `train`: as given, or pretrained weights if they are installed."""

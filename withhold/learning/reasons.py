@@ -6,7 +6,7 @@ from withhold.console import counted
 from withhold.learning import folds
 
 
-def compared(rows: dict[str, dict[str, Any]], kept: str, best: str, told: int, rare: list[str]) -> str:
+def compared(rows: dict[str, dict[str, Any]], kept: str, best: str, told: int, rare: list[str], picked: int = 0) -> str:
     """Why the route `kept` was chosen.
 
     Args:
@@ -14,6 +14,7 @@ def compared(rows: dict[str, dict[str, Any]], kept: str, best: str, told: int, r
         best: the route with the highest accuracy.
         told: number of labelled items left out of the comparison because the encoder was trained with their labels.
         rare: classes left out because they have too few labelled items.
+        picked: number of labelled items that were not drawn at random.
     """
     row = rows[kept]
     why = f"Kept: {kept}, with a cross-validated accuracy of "
@@ -25,6 +26,11 @@ def compared(rows: dict[str, dict[str, Any]], kept: str, best: str, told: int, r
         why += f"; not compared on {counted(told, 'item')} whose labels the encoder was trained with"
     if rare:
         why += f"; not compared on {', '.join(rare)}: fewer than {folds.LEAST} different labelled items"
+    if picked:
+        why += (
+            f"; the items of {counted(picked, 'label')} were chosen by withhold label, and may be easier or harder "
+            "than others: measure the accuracy on items drawn at random (withhold label --strategy random)"
+        )
     for name, other in rows.items():
         if other.get("control") and other["accuracy"] >= row["accuracy"]:
             ahead = other["accuracy"] - row["accuracy"]

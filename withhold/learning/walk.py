@@ -267,7 +267,7 @@ class Walk:
             }
             for i in self.compared[wrong]
         ]  # fmt: skip
-        why = reasons.compared(rows, route.name, self.routes[best].name, self.told, self.rare)
+        why = reasons.compared(rows, route.name, self.routes[best].name, self.told, self.rare, self.given.chosen())
         self.state |= {"kept": route.name, "why": why, "mislabelled": likeliest}
         self.save()
 

@@ -21,9 +21,9 @@ def compare(runs: Iterable["Run"]) -> list[dict[str, Any]]:
     """The settings, cost and results of each run, ready for JSON: one row per run and dataset it was measured on.
 
     A row is {"run", "method", "encoder", "data", "seed", "steps", "seconds", "loss"} (for adversarial methods, the loss
-    of each player), "measured on", and a column for each measure: "knn" for the trained encoder, and for the controls
-    "knn untrained" and, if the training started from other than random weights, "knn start".
-    Values that a run does not have yet are left out.
+    of each player), "measured on", "items" (the number of test items), and a column for each measure: "knn" for the
+    trained encoder, and for the controls "knn untrained" and, if the training started from other than random weights,
+    "knn start". Values that a run does not have yet are left out.
     """
     return [row for run in runs for row in _rows(run)]
 
@@ -95,5 +95,5 @@ def _rows(run: "Run") -> list[dict[str, Any]]:
             for result in results
             if result["encoder"] == (end.strip() or "trained")
         }
-        measured.append(row | {"measured on": data} | measures)
+        measured.append(row | {"measured on": data, "items": results[0]["n_test"]} | measures)
     return measured or [row]

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from withhold import evaluation
+from withhold.report.routes import compared
 from withhold.training import defaults, findings
 
 if TYPE_CHECKING:
@@ -33,6 +34,15 @@ def examine(run: "Run") -> list[str]:
             f"but only {same['told']:.0%} of the labels are {same['class']}. If these samples have several classes, "
             "set a lower weight, or start from a trained encoder (--encoder RUN)."
         )
+    learned = compared(run.folder)
+    scores = {row["route"]: row for row in learned.get("rows", ()) if "accuracy" in row}
+    for name, row in scores.items():
+        if row["control"] and row["accuracy"] > scores.get(learned["kept"], row)["accuracy"]:
+            found.append(
+                f"The control {name} has a cross-validated accuracy of {row['accuracy']:.1%}, and the kept route, "
+                f"{learned['kept']}, {scores[learned['kept']]['accuracy']:.1%}: its features do not help for these "
+                "classes. Give withhold learn more --minutes, or another --encoder."
+            )
     for name, rows in evaluation.by_data(run.results()).items():
         linear = {row["encoder"]: row["value"] for row in rows if row["protocol"] == "linear"}
         for control, network, remedy in (

@@ -14,6 +14,7 @@ from withhold import data, evaluation, labelling, nets
 from withhold.data import Samples
 from withhold.runs.embedder import Embedder, utf8
 from withhold.runs.loading import load
+from withhold.runs.saying import warn_of_spellings
 from withhold.training import defaults
 
 log = logging.getLogger("withhold")
@@ -56,6 +57,7 @@ def label(
     kept = samples.readable()  # in place of unreadable items, the network saw their neighbours
     samples = samples.select(kept)
     known = _known(samples, labels is not None)
+    warn_of_spellings(samples.classes, known[known >= 0].bincount(minlength=len(samples.classes)).tolist())
     found = labelling.rank(
         features[kept], n, known, told=torch.from_numpy(run.was_told(samples)),
         probabilities=None if scores is None else scores[kept].softmax(1), strategy=strategy, seed=seed,

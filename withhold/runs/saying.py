@@ -39,10 +39,7 @@ def say(config: dict[str, Any], streams: dict[str, Samples], device: str) -> Non
         if samples.labels is not None and known:
             log.info("%s", _classes(samples.labels, samples.classes))
             counts = np.bincount(samples.labels[samples.labels >= 0], minlength=len(samples.classes)).tolist()
-            for alike in written_alike(samples.classes, counts):
-                log.warning(
-                    "%s are %s classes: if they mean the same, use one spelling", " and ".join(alike), len(alike)
-                )
+            warn_of_spellings(samples.classes, counts)
         if "domain" in samples.parts and len(np.unique(samples.parts["domain"].values)) < 2:
             log.warning("%s: there is only one domain, but the method needs several: give one source for each", stream)
         for column, classes in config["targets"].items():
@@ -79,6 +76,12 @@ def _classes(labels: np.ndarray, classes: Sequence[str]) -> str:
     rare = [f"{classes[numbers[i]]} {counts[i]:,}" for i in np.argsort(counts, kind="stable")]
     more = f" ... {rare[-1]}" if len(rare) > CLASSES else ""
     return f"{len(rare)} classes, the rarest first: {', '.join(rare[:CLASSES])}{more}"
+
+
+def warn_of_spellings(classes: Sequence[str], counts: Sequence[int]) -> None:
+    """Log classes that may be the same: see `written_alike`."""
+    for alike in written_alike(classes, counts):
+        log.warning("%s are %s classes: if they mean the same, use one spelling", " and ".join(alike), len(alike))
 
 
 def written_alike(classes: Sequence[str], counts: Sequence[int] | None = None) -> list[list[str]]:

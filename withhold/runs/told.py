@@ -96,6 +96,6 @@ def without_told(told: Told, kind: str, test: Samples) -> Samples:
     if known and not left:
         raise UsageError(
             f"The training was given the {what} of all test items of {test.source}. Give {what} of other items, in a "
-            "second source, or in a part of the data called test (a folder, images/test, ImageSets/Main/test.txt)."
+            "second source, in a file (--labels), or in a part of the data called test (such as a folder)."
         )
     return test.select(others)
