@@ -53,9 +53,13 @@ class TextEncoder(Encoder):
         self.register_buffer("ordinary", torch.ones(self.vocabulary, dtype=torch.bool), persistent=False)
         self.ordinary[list(self.special.values())] = False
 
+    def take(self, item):
+        """A text -> its token ids [1, l], not cut."""
+        return torch.tensor([self.tokenizer.encode(item, add_special_tokens=False).ids], dtype=torch.int64)
+
     def cut(self, item):
         """A text -> its windows [n, tokens], cut as for training; a short text is one window [1, l]."""
-        ids = torch.tensor(self.tokenizer.encode(item, add_special_tokens=False).ids, dtype=torch.int64)
+        ids = self.take(item)[0]
         longest = max(1, len(ids))
         span = min(self.span or self.tokens or longest, longest)
         return torch.stack([ids[begin : begin + span] for begin in begins(len(ids), span)])

@@ -96,6 +96,7 @@ def without_told(told: Told, kind: str, test: Samples) -> Samples:
     if known and not left:
         raise UsageError(
             f"The training was given the {what} of all test items of {test.source}. Give {what} of other items, in a "
-            "second source, in a file (--labels), or in a part of the data called test (such as a folder)."
+            f"second source, {'in a file (--labels), ' if what == 'labels' else ''}or in a part of the data called "
+            "test (such as a folder)."
         )
     return test.select(others)
