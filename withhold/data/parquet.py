@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow
+from pyarrow import parquet
 
 from withhold.data.arrays import pixels
 from withhold.data.kind import Item, Kind, Table
@@ -22,8 +23,6 @@ class Parquet(Table):
 
     def __init__(self, paths: Sequence[str], kind: type[Kind]):
         self.paths, self.root = paths, os.path.dirname(paths[0])
-        from pyarrow import parquet
-
         with self._reading():  # mapped and unbuffered, files of any size are read page by page
             self.files = [parquet.ParquetFile(path, memory_map=True, pre_buffer=False) for path in paths]
         schema = self.files[0].schema_arrow
@@ -38,12 +37,10 @@ class Parquet(Table):
         self.groups = [(file, group) for file in self.files for group in range(file.num_row_groups)]
         counts = [file.metadata.row_group(group).num_rows for file, group in self.groups]
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(int)
-        known = {
-            _class_names(file.schema_arrow, self.label): path for path, file in zip(paths, self.files, strict=True)
-        }
-        known.pop((), None)
+        named = [_class_names(file.schema_arrow, self.label) for file in self.files]
+        known = {names: path for names, path in zip(named, paths, strict=True) if names}
         if len(known) > 1:
-            first, other = list(known.values())[:2]
+            first, other, *_ = known.values()
             raise UsageError(f"{other} and {first} have different class names. Write them with the same ones.")
         self.classes = next(iter(known), ())
         self._read_from(kind.item_column(paths[0], schema.names), kind.name != "text")
