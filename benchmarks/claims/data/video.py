@@ -37,17 +37,14 @@ def videos(at: Place, name: str, frames: int = 0) -> Split:
 
 
 def _places(samples: Samples) -> np.ndarray:
-    """The number of each video's location: the same for videos whose median frames are alike, also transitively.
-
-    Of pairs of videos with a correlation of 0.65 to 0.7, most show the same place; of those below, few.
-    """
+    """The number of each video's location: the same for videos whose median frames are alike, also transitively."""
     thumbs = []
     for item in range(len(samples)):
         middle = np.median(samples.whole(item).astype(np.float32), axis=0).mean(2)
         side = len(middle) // 3
         thumb = middle[: 3 * side, : 3 * side].reshape(side, 3, side, 3).mean((1, 3)).ravel()
         thumbs.append((thumb - thumb.mean()) / max(thumb.std(), 1e-6))
-    alike = np.stack(thumbs) @ np.stack(thumbs).T / len(thumbs[0]) > 0.65
+    alike = np.stack(thumbs) @ np.stack(thumbs).T / len(thumbs[0]) > 0.9
     group = np.arange(len(samples))
     while True:  # each takes the smallest number among its likes, until none changes
         smallest = np.where(alike, group[None], len(group)).min(1)
