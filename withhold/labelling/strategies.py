@@ -207,8 +207,8 @@ class Strategy(NamedTuple):
     Attributes:
         choose: (pool, n) -> the chosen items and their scores.
         why: the reason for an item, to be formatted with its score.
-        alone: the reason for a score of 0, if it is another one.
         needs: what it needs of a pool: "probabilities", "labels", or nothing.
+        alone: the reason for a score of 0, if it is another one.
     """
 
     choose: Callable[[Pool, int], Chosen]
